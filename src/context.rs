@@ -1,0 +1,1 @@
+//! Where work runs: device, threads and the log sink shared by trainers and models.
