@@ -1,0 +1,57 @@
+//! A worker's workspace: a bump arena of matrices that is emptied between blocks of rows and stops growing after the
+//! first one.
+
+use super::memory::Aligned;
+use super::simd::{Isa, Real};
+use crate::device::Mat;
+
+/// Workspace and instruction set of one worker.
+pub struct CpuBlock<T> {
+    pub(super) isa: Isa,
+    arena: Aligned<T>,
+    used: usize,
+}
+
+impl<T: Real> CpuBlock<T> {
+    /// An empty workspace.
+    pub fn new(isa: Isa) -> Self {
+        Self { isa, arena: Aligned::new(0), used: 0 }
+    }
+
+    /// Gives all matrices back.
+    pub fn reset(&mut self) {
+        self.used = 0;
+    }
+
+    /// A matrix whose rows are padded to whole vectors. A power-of-two distance between rows would put them all into
+    /// the same few sets of the first-level cache, hence the odd number of half lines beyond.
+    pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
+        let padded = cols.next_multiple_of(32);
+        let stride = if padded > 32 { padded + 16 } else { padded };
+        let offset = self.used;
+        self.used += rows * stride;
+        self.arena.grow(self.used);
+        Mat { offset, stride, rows, cols }
+    }
+
+    /// Start of a matrix; valid until the next allocation.
+    pub(super) fn ptr(&mut self, mat: Mat) -> *mut T {
+        debug_assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols <= self.arena.len());
+        // SAFETY: the matrix was allocated from this arena, which never shrinks.
+        unsafe { self.arena.as_mut_ptr().add(mat.offset) }
+    }
+
+    /// One row, exact width.
+    pub fn row(&self, mat: Mat, row: usize) -> &[T] {
+        assert!(row < mat.rows);
+        let from = mat.offset + row * mat.stride;
+        &self.arena[from..from + mat.cols]
+    }
+
+    /// One row, exact width.
+    pub fn row_mut(&mut self, mat: Mat, row: usize) -> &mut [T] {
+        assert!(row < mat.rows);
+        let from = mat.offset + row * mat.stride;
+        &mut self.arena[from..from + mat.cols]
+    }
+}

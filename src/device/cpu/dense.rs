@@ -1,0 +1,297 @@
+//! Layers on a block of rows: products with the activation, its derivatives and the reverse rules as epilogues.
+
+use super::activation::activate;
+use super::block::CpuBlock;
+use super::gemm::{DotProducts, Epilogue, Gemm, Output, Plain, Segment};
+use super::net::{CpuGradient, Form, Packed, PackedLayer};
+use super::simd::{Kernel, Real, Simd};
+use crate::device::{Activation, Mat};
+use std::ptr;
+
+/// A matrix as epilogues see it.
+#[derive(Clone, Copy)]
+struct Rows<T> {
+    start: *mut T,
+    stride: usize,
+}
+
+impl<T> Rows<T> {
+    #[inline(always)]
+    unsafe fn at(&self, row: usize, col: usize) -> *mut T {
+        unsafe { self.start.add(row * self.stride + col) }
+    }
+
+    fn is_null(&self) -> bool {
+        self.start.is_null()
+    }
+}
+
+/// a -> h = f(a), slope, curve. Slope and curve may be null.
+struct Activate<T> {
+    kind: Activation,
+    h: Rows<T>,
+    slope: Rows<T>,
+    curve: Rows<T>,
+}
+
+impl<T: Real> Epilogue<T> for Activate<T> {
+    #[inline(always)]
+    unsafe fn apply<S: Simd<T = T>>(&self, row: usize, rows: usize, col: usize, cols: usize) {
+        unsafe {
+            // The branches stand outside the loops, so that each loop computes just what it stores.
+            macro_rules! each {
+                ($kind:expr, |$i:ident, $c:ident, $f:ident| $more:expr) => {
+                    for $i in row..row + rows {
+                        for $c in (col..col + cols).step_by(S::LANES) {
+                            let h = self.h.at($i, $c);
+                            let $f = activate::<S>($kind, S::load(h));
+                            S::store(h, $f[0]);
+                            $more
+                        }
+                    }
+                };
+            }
+            macro_rules! wanted {
+                ($kind:expr) => {
+                    if self.slope.is_null() {
+                        each!($kind, |i, c, f| ());
+                    } else if self.curve.is_null() {
+                        each!($kind, |i, c, f| S::store(self.slope.at(i, c), f[1]));
+                    } else {
+                        each!($kind, |i, c, f| {
+                            S::store(self.slope.at(i, c), f[1]);
+                            S::store(self.curve.at(i, c), f[2]);
+                        });
+                    }
+                };
+            }
+            match self.kind {
+                Activation::Silu => wanted!(Activation::Silu),
+                Activation::Tanh => wanted!(Activation::Tanh),
+                Activation::Softplus => wanted!(Activation::Softplus),
+            }
+        }
+    }
+}
+
+/// p -> slope * p; curve *= p where it is not null.
+struct Scale<T> {
+    out: Rows<T>,
+    slope: Rows<T>,
+    curve: Rows<T>,
+}
+
+impl<T: Real> Epilogue<T> for Scale<T> {
+    #[inline(always)]
+    unsafe fn apply<S: Simd<T = T>>(&self, row: usize, rows: usize, col: usize, cols: usize) {
+        unsafe {
+            for i in row..row + rows {
+                for c in (col..col + cols).step_by(S::LANES) {
+                    let out = self.out.at(i, c);
+                    let p = S::load(out);
+                    S::store(out, S::mul(S::load(self.slope.at(i, c)), p));
+                    if !self.curve.is_null() {
+                        let curve = self.curve.at(i, c);
+                        S::store(curve, S::mul(S::load(curve), p));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// p -> slope * p + curve.
+struct Adjoin<T>(Scale<T>);
+
+impl<T: Real> Epilogue<T> for Adjoin<T> {
+    #[inline(always)]
+    unsafe fn apply<S: Simd<T = T>>(&self, row: usize, rows: usize, col: usize, cols: usize) {
+        unsafe {
+            for i in row..row + rows {
+                for c in (col..col + cols).step_by(S::LANES) {
+                    let out = self.0.out.at(i, c);
+                    let sum = S::fma(S::load(self.0.slope.at(i, c)), S::load(out), S::load(self.0.curve.at(i, c)));
+                    S::store(out, sum);
+                }
+            }
+        }
+    }
+}
+
+/// Column sums of a matrix, added to `sum`.
+struct ColumnSums<T> {
+    x: Rows<T>,
+    rows: usize,
+    cols: usize,
+    sum: *mut T,
+}
+
+impl<T: Real> Kernel<T> for ColumnSums<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        unsafe {
+            let whole = self.cols / S::LANES * S::LANES;
+            for c in (0..whole).step_by(S::LANES) {
+                let mut sum = S::load(self.sum.add(c));
+                for r in 0..self.rows {
+                    sum = S::add(sum, S::load(self.x.at(r, c)));
+                }
+                S::store(self.sum.add(c), sum);
+            }
+            for c in whole..self.cols {
+                let mut sum = *self.sum.add(c);
+                for r in 0..self.rows {
+                    sum = sum + *self.x.at(r, c);
+                }
+                *self.sum.add(c) = sum;
+            }
+        }
+    }
+}
+
+impl<T: Real> CpuBlock<T> {
+    fn view(&mut self, mat: Mat) -> Rows<T> {
+        Rows { start: self.ptr(mat), stride: mat.stride }
+    }
+
+    fn view_or_null(&mut self, mat: Option<Mat>) -> Rows<T> {
+        mat.map_or(Rows { start: ptr::null_mut(), stride: 0 }, |m| self.view(m))
+    }
+
+    /// out = bias + x B with an epilogue; B packed.
+    fn product<E: Epilogue<T>>(&mut self, x: Mat, b: &Packed<T>, bias: *const T, out: Mat, epilogue: E) {
+        assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows);
+        let isa = self.isa;
+        match b.form {
+            Form::Panels { width } => {
+                let segment = Segment {
+                    a: self.ptr(x),
+                    a_row: x.stride,
+                    a_col: 1,
+                    b: b.data.as_ptr(),
+                    b_row: width,
+                    b_panel: width * b.k,
+                    k: b.k,
+                };
+                // Scratch matrices are padded to whole panels of every instruction set.
+                let padded = out.cols.next_multiple_of(32).min(out.stride);
+                let output = Output { c: self.ptr(out), row: out.stride, col: 1, padded, accumulate: false, bias };
+                let gemm = Gemm { m: x.rows, n: b.n, segments: &[segment], output, epilogue };
+                // SAFETY: extents were checked; x and out are different matrices of this arena.
+                unsafe { gemm.execute(isa) }
+            }
+            Form::Rows { stride } => {
+                let dot = DotProducts {
+                    m: x.rows,
+                    n: b.n,
+                    k: b.k,
+                    x: self.ptr(x),
+                    x_row: x.stride,
+                    w: b.data.as_ptr(),
+                    w_row: stride,
+                    y: self.ptr(out),
+                    y_row: out.stride,
+                    bias,
+                };
+                T::dispatch(isa, dot);
+            }
+        }
+    }
+
+    pub(super) fn layer_affine(&mut self, layer: &PackedLayer<T>, x: Mat, out: Mat) {
+        self.product(x, &layer.forward, layer.bias.as_ptr(), out, Plain);
+    }
+
+    pub(super) fn layer_activated(
+        &mut self,
+        layer: &PackedLayer<T>,
+        kind: Activation,
+        x: Mat,
+        h: Mat,
+        slope: Option<Mat>,
+        curve: Option<Mat>,
+    ) {
+        let epilogue =
+            Activate { kind, h: self.view(h), slope: self.view_or_null(slope), curve: self.view_or_null(curve) };
+        self.product(x, &layer.forward, layer.bias.as_ptr(), h, epilogue);
+    }
+
+    pub(super) fn layer_transposed(&mut self, layer: &PackedLayer<T>, delta: Mat, out: Mat) {
+        self.product(delta, reverse(layer), ptr::null(), out, Plain);
+    }
+
+    pub(super) fn layer_backward(
+        &mut self,
+        layer: &PackedLayer<T>,
+        delta: Mat,
+        slope: Mat,
+        out: Mat,
+        curve: Option<Mat>,
+    ) {
+        let epilogue = Scale { out: self.view(out), slope: self.view(slope), curve: self.view_or_null(curve) };
+        self.product(delta, reverse(layer), ptr::null(), out, epilogue);
+    }
+
+    pub(super) fn layer_tangent(&mut self, layer: &PackedLayer<T>, xdot: Mat, slope: Mat, out: Mat, curve: Mat) {
+        let epilogue = Scale { out: self.view(out), slope: self.view(slope), curve: self.view(curve) };
+        self.product(xdot, &layer.forward, ptr::null(), out, epilogue);
+    }
+
+    pub(super) fn layer_tangent_backward(
+        &mut self,
+        layer: &PackedLayer<T>,
+        delta: Mat,
+        slope: Mat,
+        curve: Mat,
+        out: Mat,
+    ) {
+        let epilogue = Adjoin(Scale { out: self.view(out), slope: self.view(slope), curve: self.view(curve) });
+        self.product(delta, reverse(layer), ptr::null(), out, epilogue);
+    }
+
+    pub(super) fn layer_gradient(
+        &mut self,
+        gradient: &mut CpuGradient<T>,
+        index: usize,
+        pairs: &[(Mat, Mat)],
+        bias: Option<Mat>,
+    ) {
+        let layer = gradient.layers[index];
+        let isa = self.isa;
+        let width = super::gemm::PANEL_VECTORS * T::lanes(isa);
+        // With few outputs the transposed product fills the vectors: B is x, and C is written by columns.
+        let swap = layer.outputs < T::lanes(isa) && layer.inputs > layer.outputs;
+        assert!(pairs.len() <= 2);
+        let segment = |block: &mut Self, (x, delta): (Mat, Mat)| {
+            assert!(x.cols == layer.inputs && delta.cols == layer.outputs && x.rows == delta.rows);
+            let (a, b) = if swap { (delta, x) } else { (x, delta) };
+            Segment {
+                a: block.ptr(a),
+                a_row: 1,
+                a_col: a.stride,
+                b: block.ptr(b),
+                b_row: b.stride,
+                b_panel: width,
+                k: a.rows,
+            }
+        };
+        let first = segment(self, pairs[0]);
+        let segments = [first, pairs.get(1).map_or(first, |&p| segment(self, p))];
+        let segments = &segments[..pairs.len()];
+        let c = gradient.values[layer.offset..layer.bias()].as_mut_ptr();
+        let (m, n) = if swap { (layer.outputs, layer.inputs) } else { (layer.inputs, layer.outputs) };
+        let (row, col) = if swap { (1, layer.outputs) } else { (layer.outputs, 1) };
+        let output = Output { c, row, col, padded: n, accumulate: true, bias: ptr::null() };
+        // SAFETY: the gradient has inputs x outputs elements there; the matrices' rows are padded to whole panels.
+        unsafe { Gemm { m, n, segments, output, epilogue: Plain }.execute(isa) };
+        if let Some(delta) = bias {
+            let sum = gradient.values[layer.bias()..layer.end()].as_mut_ptr();
+            T::dispatch(isa, ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum });
+        }
+    }
+}
+
+fn reverse<T>(layer: &PackedLayer<T>) -> &Packed<T> {
+    layer.transposed.as_ref().expect("a network packed for reverse passes")
+}

@@ -1,0 +1,103 @@
+//! The device trait on a worker's workspace.
+
+use super::block::CpuBlock;
+use super::mixture::Mixture;
+use super::net::{CpuGradient, CpuNet};
+use super::simd::Real;
+use crate::device::{Activation, Bridge, Device, Head, Mat, Sums};
+use crate::euot::divergence::Conjugate;
+
+impl<T: Real> Device for CpuBlock<T> {
+    type Real = T;
+    type Net = CpuNet<T>;
+    type Gradient = CpuGradient<T>;
+
+    fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
+        self.allocate(rows, cols)
+    }
+
+    fn copy(&mut self, from: Mat, to: Mat) {
+        assert!(from.rows == to.rows && from.cols == to.cols);
+        for r in 0..from.rows {
+            for c in 0..from.cols {
+                self.row_mut(to, r)[c] = self.row(from, r)[c];
+            }
+        }
+    }
+
+    fn fill(&mut self, to: Mat, value: f64) {
+        for r in 0..to.rows {
+            self.row_mut(to, r).fill(T::of(value));
+        }
+    }
+
+    fn affine(&mut self, net: &CpuNet<T>, layer: usize, x: Mat, out: Mat) {
+        self.layer_affine(&net.layers[layer], x, out);
+    }
+
+    fn activated(
+        &mut self,
+        net: &CpuNet<T>,
+        layer: usize,
+        activation: Activation,
+        x: Mat,
+        h: Mat,
+        slope: Option<Mat>,
+        curve: Option<Mat>,
+    ) {
+        self.layer_activated(&net.layers[layer], activation, x, h, slope, curve);
+    }
+
+    fn transposed(&mut self, net: &CpuNet<T>, layer: usize, delta: Mat, out: Mat) {
+        self.layer_transposed(&net.layers[layer], delta, out);
+    }
+
+    fn backward(&mut self, net: &CpuNet<T>, layer: usize, delta: Mat, slope: Mat, out: Mat, curve: Option<Mat>) {
+        self.layer_backward(&net.layers[layer], delta, slope, out, curve);
+    }
+
+    fn tangent(&mut self, net: &CpuNet<T>, layer: usize, xdot: Mat, slope: Mat, out: Mat, curve: Mat) {
+        self.layer_tangent(&net.layers[layer], xdot, slope, out, curve);
+    }
+
+    fn tangent_backward(&mut self, net: &CpuNet<T>, layer: usize, delta: Mat, slope: Mat, curve: Mat, out: Mat) {
+        self.layer_tangent_backward(&net.layers[layer], delta, slope, curve, out);
+    }
+
+    fn gradient(&mut self, gradient: &mut CpuGradient<T>, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        self.layer_gradient(gradient, layer, pairs, bias);
+    }
+
+    fn endpoint(&mut self, head: &Head, bridge: &Bridge, x1: Mat) {
+        self.method_endpoint(head, bridge, x1);
+    }
+
+    fn bridge(&mut self, head: &Head, bridge: &Bridge, xt: Mat, drift: Option<Mat>) {
+        self.method_bridge(head, bridge, xt, drift);
+    }
+
+    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums) {
+        self.method_dual(conjugate, v, delta, scale, sums);
+    }
+
+    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {
+        self.method_action(g, b, w, scale, sums);
+    }
+
+    fn mixture(
+        &mut self,
+        head: &Head,
+        bridge: &Bridge,
+        xt: Mat,
+        v: Mat,
+        g: Mat,
+        latents: usize,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Sums,
+    ) {
+        let isa = self.isa;
+        let kernel = Mixture { block: self, head, bridge, xt, v, g, latents, delta, scale, sums };
+        T::dispatch(isa, kernel);
+    }
+}

@@ -1,0 +1,235 @@
+//! The matrix product of the CPU device: C = init + sum over segments of A_s B_s, then an epilogue on each finished
+//! register tile while it is still in the first-level cache.
+//!
+//! A's elements are broadcast, so A may have any strides (a transposed A costs nothing). B is read in vectors along a
+//! row, in panels of `2 * LANES` columns: packed weights (panels contiguous, conflict-free in the cache) or a block of
+//! rows as it lies. Several segments share one accumulation: the gradient of a layer that has two or more
+//! contributions reads and writes C once.
+
+use super::simd::{Isa, Kernel, Real, Simd};
+use num_traits::Zero;
+
+/// Vectors in a panel's row.
+pub(super) const PANEL_VECTORS: usize = 2;
+
+/// One product A (m x k) B (k x n) of the sum.
+#[derive(Clone, Copy)]
+pub(super) struct Segment<T> {
+    pub a: *const T,
+    /// Distance from one row of A to the next, and from one column to the next.
+    pub a_row: usize,
+    pub a_col: usize,
+    pub b: *const T,
+    /// Distance from one row of B to the next, and from one panel to the next.
+    pub b_row: usize,
+    pub b_panel: usize,
+    pub k: usize,
+}
+
+/// Where the product goes.
+#[derive(Clone, Copy)]
+pub(super) struct Output<T> {
+    pub c: *mut T,
+    pub row: usize,
+    /// 1 for rows of contiguous elements; otherwise C is written transposed, element by element.
+    pub col: usize,
+    /// Columns that may be written by whole vectors; at least n. Columns from n on receive unspecified finite values.
+    pub padded: usize,
+    /// Start from what C holds.
+    pub accumulate: bool,
+    /// Start each row from this vector (`n` rounded up to a panel), or null.
+    pub bias: *const T,
+}
+
+/// Applied in place to a finished tile of C: rows `row..row + rows`, columns `col..col + cols` (a multiple of the
+/// vector length).
+pub(super) trait Epilogue<T> {
+    /// # Safety
+    /// As for [`Kernel::run`].
+    unsafe fn apply<S: Simd<T = T>>(&self, row: usize, rows: usize, col: usize, cols: usize);
+}
+
+/// Leaves C as it is.
+pub(super) struct Plain;
+
+impl<T> Epilogue<T> for Plain {
+    #[inline(always)]
+    unsafe fn apply<S: Simd<T = T>>(&self, _: usize, _: usize, _: usize, _: usize) {}
+}
+
+/// The product of `m` rows and `n` columns.
+pub(super) struct Gemm<'a, T, E> {
+    pub m: usize,
+    pub n: usize,
+    pub segments: &'a [Segment<T>],
+    pub output: Output<T>,
+    pub epilogue: E,
+}
+
+impl<T: Real, E: Epilogue<T>> Gemm<'_, T, E> {
+    /// # Safety
+    /// All pointers cover what the extents and strides say, B with rows padded to whole panels and C with `padded`
+    /// columns; C overlaps neither A nor B.
+    pub unsafe fn execute(self, isa: Isa) {
+        T::dispatch(isa, self);
+    }
+}
+
+impl<T: Real, E: Epilogue<T>> Kernel<T> for Gemm<'_, T, E> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        let width = PANEL_VECTORS * S::LANES;
+        let mut col = 0;
+        let mut panel = 0;
+        while col < self.n {
+            let mut row = 0;
+            while row < self.m {
+                let rows = S::TILE_ROWS.min(self.m - row);
+                // SAFETY: the caller's promise; the tile lies within m x n rounded up to vectors.
+                unsafe {
+                    let narrow = self.n - col <= S::LANES;
+                    let cols = if narrow { S::LANES } else { width };
+                    tile_rows::<S>(rows, narrow, self.segments, &self.output, row, col, panel, self.n);
+                    self.epilogue.apply::<S>(row, rows, col, cols);
+                }
+                row += rows;
+            }
+            col += width;
+            panel += 1;
+        }
+    }
+}
+
+/// Chooses the tile's compiled height and width.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn tile_rows<S: Simd>(
+    rows: usize,
+    narrow: bool,
+    segments: &[Segment<S::T>],
+    output: &Output<S::T>,
+    row: usize,
+    col: usize,
+    panel: usize,
+    n: usize,
+) {
+    macro_rules! heights {
+        ($($height:literal)+) => {
+            match (rows, narrow) {
+                $(($height, false) => unsafe { tile::<S, $height, 2>(segments, output, row, col, panel, n) },
+                  ($height, true) => unsafe { tile::<S, $height, 1>(segments, output, row, col, panel, n) },)+
+                _ => unreachable!("a tile has at most TILE_ROWS rows"),
+            }
+        };
+    }
+    heights!(1 2 3 4 5 6 7 8)
+}
+
+/// One register tile of ROWS x (VECTORS * LANES).
+#[inline(always)]
+unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    segments: &[Segment<S::T>],
+    output: &Output<S::T>,
+    row: usize,
+    col: usize,
+    panel: usize,
+    n: usize,
+) {
+    unsafe {
+        let mut acc = [[S::splat(S::T::zero()); VECTORS]; ROWS];
+        if !output.bias.is_null() {
+            for v in 0..VECTORS {
+                let bias = S::load(output.bias.add(col + v * S::LANES));
+                for line in &mut acc {
+                    line[v] = bias;
+                }
+            }
+        }
+        for s in segments {
+            let mut a = s.a.add(row * s.a_row);
+            let mut b = s.b.add(panel * s.b_panel);
+            for _ in 0..s.k {
+                let mut right = [S::splat(S::T::zero()); VECTORS];
+                for (v, r) in right.iter_mut().enumerate() {
+                    *r = S::load(b.add(v * S::LANES));
+                }
+                for (i, line) in acc.iter_mut().enumerate() {
+                    let left = S::splat(*a.add(i * s.a_row));
+                    for (sum, r) in line.iter_mut().zip(&right) {
+                        *sum = S::fma(left, *r, *sum);
+                    }
+                }
+                a = a.add(s.a_col);
+                b = b.add(s.b_row);
+            }
+        }
+        let whole = output.col == 1 && col + VECTORS * S::LANES <= output.padded;
+        for (i, line) in acc.iter().enumerate() {
+            let c = output.c.add((row + i) * output.row + col * output.col);
+            for (v, &sum) in line.iter().enumerate() {
+                if whole {
+                    let c = c.add(v * S::LANES);
+                    S::store(c, if output.accumulate { S::add(S::load(c), sum) } else { sum });
+                } else {
+                    let mut lanes = [S::T::zero(); 16];
+                    S::store(lanes.as_mut_ptr(), sum);
+                    let valid = n.saturating_sub(col + v * S::LANES).min(S::LANES);
+                    for (lane, &x) in lanes[..valid].iter().enumerate() {
+                        let c = c.add((v * S::LANES + lane) * output.col);
+                        *c = if output.accumulate { *c + x } else { x };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Y (m x n) = bias + X Wt^T for few outputs n: a dot product along the contiguous rows of X and of Wt (n rows of k
+/// elements, each padded with zeros to a whole number of vectors; X's padding is finite).
+pub(super) struct DotProducts<T> {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub x: *const T,
+    pub x_row: usize,
+    pub w: *const T,
+    pub w_row: usize,
+    pub y: *mut T,
+    pub y_row: usize,
+    /// n elements, or null.
+    pub bias: *const T,
+}
+
+impl<T: Real> Kernel<T> for DotProducts<T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        unsafe {
+            let whole = self.k / S::LANES * S::LANES;
+            for r in 0..self.m {
+                let x = self.x.add(r * self.x_row);
+                for o in 0..self.n {
+                    let w = self.w.add(o * self.w_row);
+                    // Two chains, to overlap the latency of the sums.
+                    let mut even = S::splat(T::zero());
+                    let mut odd = even;
+                    let mut k = 0;
+                    while k + 2 * S::LANES <= whole {
+                        even = S::fma(S::load(x.add(k)), S::load(w.add(k)), even);
+                        odd = S::fma(S::load(x.add(k + S::LANES)), S::load(w.add(k + S::LANES)), odd);
+                        k += 2 * S::LANES;
+                    }
+                    if k < whole {
+                        even = S::fma(S::load(x.add(k)), S::load(w.add(k)), even);
+                    }
+                    let mut sum = S::sum(S::add(even, odd));
+                    for k in whole..self.k {
+                        sum = sum + *x.add(k) * *w.add(k);
+                    }
+                    *self.y.add(r * self.y_row + o) = if self.bias.is_null() { sum } else { sum + *self.bias.add(o) };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The generator's loss: log-density of x_t under the mixture of the K Gaussian bridge marginals of its x0, with its
+//! gradient. K x K pairs of d components for each x0, streamed like the rows of an attention: components lie along
+//! the vectors, and nothing of size K x K x d is kept.
+
+use super::block::CpuBlock;
+use super::method::Spread;
+use super::simd::{Kernel, Real, Simd};
+use crate::device::{Bridge, Head, Mat, Sums};
+
+pub(super) struct Mixture<'a, T> {
+    pub block: &'a mut CpuBlock<T>,
+    pub head: &'a Head,
+    pub bridge: &'a Bridge,
+    pub xt: Mat,
+    pub v: Mat,
+    pub g: Mat,
+    pub latents: usize,
+    pub delta: Mat,
+    pub scale: f64,
+    pub sums: &'a mut Sums,
+}
+
+/// A component that no sample belongs to: its log-density is far below every other's.
+const NOBODY: f64 = 1e30;
+
+impl<T: Real> Kernel<T> for Mixture<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        let Self { block, head, bridge, xt, v, g, latents, delta, scale, sums } = self;
+        let d = bridge.x0.cols;
+        assert!(bridge.x0.rows.is_multiple_of(latents));
+        let padded = latents.next_multiple_of(S::LANES);
+        // Component tables, one row a coordinate: mean, inverse variance, and the gradients to mean and variance.
+        let tables = block.allocate(4 * d, padded);
+        let lines = block.allocate(2, padded);
+        let spread = Spread::<T>::new(head);
+        let sigma = T::of(head.sigma);
+        let sigma2 = sigma * sigma;
+        let (one, half) = (T::one(), T::of(0.5));
+        let log_latents = T::of((latents as f64).ln());
+
+        for group in 0..bridge.x0.rows / latents {
+            let first = group * latents;
+            let t = block.row(bridge.time, first)[0];
+            let brown = sigma2 * t * (one - t);
+            let reference = sigma2 * t;
+
+            for k in 0..padded {
+                let mut log_variance = T::zero();
+                for j in 0..d {
+                    let (mut mean, mut inverse) = (T::zero(), T::zero());
+                    if k < latents {
+                        let raw = block.row(bridge.raw, first + k);
+                        let x0 = block.row(bridge.x0, first + k)[j];
+                        let ts = t * spread.std(raw, d, j).0;
+                        let variance = ts * ts + brown;
+                        mean = x0 + t * raw[j];
+                        inverse = one / variance;
+                        log_variance = log_variance + (variance / reference).ln();
+                    }
+                    block.row_mut(tables, j)[k] = mean;
+                    block.row_mut(tables, d + j)[k] = inverse;
+                    block.row_mut(tables, 2 * d + j)[k] = T::zero();
+                    block.row_mut(tables, 3 * d + j)[k] = T::zero();
+                }
+                block.row_mut(lines, 0)[k] = if k < latents { log_variance } else { T::of(NOBODY) };
+            }
+
+            let table = block.ptr(tables);
+            let stride = tables.stride;
+            let log_variance = block.ptr(lines);
+            // SAFETY (of the vector accesses below): rows of the tables and lines hold `padded` elements.
+            let share = unsafe { log_variance.add(lines.stride) };
+
+            for k in 0..latents {
+                let row = first + k;
+                let mut top = T::neg_infinity();
+                unsafe {
+                    for c in (0..padded).step_by(S::LANES) {
+                        let mut q = S::load(log_variance.add(c));
+                        for j in 0..d {
+                            let x = S::splat(block.row(xt, row)[j]);
+                            let diff = S::sub(x, S::load(table.add(j * stride + c)));
+                            q = S::fma(S::mul(diff, diff), S::load(table.add((d + j) * stride + c)), q);
+                        }
+                        S::store(share.add(c), S::mul(q, S::splat(-half)));
+                    }
+                    for c in 0..latents {
+                        let l = *share.add(c);
+                        // A NaN must come through.
+                        top = if l > top || l.is_nan() { l } else { top };
+                    }
+                    let mut total = S::splat(T::zero());
+                    for c in (0..padded).step_by(S::LANES) {
+                        let e = S::exp(S::sub(S::load(share.add(c)), S::splat(top)));
+                        S::store(share.add(c), e);
+                        total = S::add(total, e);
+                    }
+                    let total = S::sum(total);
+                    let inverse_total = S::splat(one / total);
+                    for c in (0..padded).step_by(S::LANES) {
+                        S::store(share.add(c), S::mul(S::load(share.add(c)), inverse_total));
+                    }
+
+                    let log_p = top + total.ln() - log_latents;
+                    let mut log_w = T::zero();
+                    for j in 0..d {
+                        let x = block.row(xt, row)[j];
+                        let away = x - block.row(bridge.x0, row)[j];
+                        log_w = log_w - half * away * away / reference;
+                        let mut pull = S::splat(T::zero());
+                        for c in (0..padded).step_by(S::LANES) {
+                            let inverse = S::load(table.add((d + j) * stride + c));
+                            let diff = S::sub(S::splat(x), S::load(table.add(j * stride + c)));
+                            let scaled = S::mul(diff, inverse);
+                            let share = S::load(share.add(c));
+                            let force = S::mul(share, scaled);
+                            pull = S::add(pull, force);
+                            let mean = table.add((2 * d + j) * stride + c);
+                            S::store(mean, S::add(S::load(mean), force));
+                            let spread = table.add((3 * d + j) * stride + c);
+                            let widen = S::sub(S::mul(force, scaled), S::mul(share, inverse));
+                            S::store(spread, S::fma(S::splat(half), widen, S::load(spread)));
+                        }
+                        // Gradient with respect to x_t; it waits in delta for the components' part.
+                        let gx = block.row(g, row)[j] - sigma2 * S::sum(pull) + away / t;
+                        block.row_mut(delta, row)[j] = gx;
+                    }
+                    sums.generator += (block.row(v, row)[0] + sigma2 * (log_p - log_w)).wide();
+                }
+            }
+
+            let scale = T::of(scale);
+            for k in 0..latents {
+                let row = first + k;
+                for j in 0..d {
+                    let gx = block.row(delta, row)[j];
+                    let mean = block.row(tables, 2 * d + j)[k];
+                    block.row_mut(delta, row)[j] = scale * t * (gx + sigma2 * mean);
+                    if !head.deterministic {
+                        let widen = block.row(tables, 3 * d + j)[k];
+                        let (s, inside) = spread.std(block.row(bridge.raw, row), d, j);
+                        let xi = block.row(bridge.xi, row)[j];
+                        let gs = t * xi * gx + sigma2 * widen * T::of(2.0) * t * t * s;
+                        block.row_mut(delta, row)[d + j] = if inside { scale * gs * s } else { T::zero() };
+                    }
+                }
+            }
+        }
+    }
+}

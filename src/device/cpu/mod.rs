@@ -1,0 +1,18 @@
+//! The CPU device. A worker carries one block of rows through the whole computation while it stays in the core's
+//! cache; products are single-threaded and ours, so that activations and derivatives are fused into them.
+
+mod activation;
+mod block;
+mod dense;
+mod device;
+mod gemm;
+mod memory;
+mod method;
+mod mixture;
+pub mod net;
+pub mod pool;
+pub mod simd;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+
+pub use block::CpuBlock;

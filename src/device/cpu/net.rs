@@ -1,0 +1,133 @@
+//! Weights of a network as the CPU's products want them.
+
+use super::gemm::PANEL_VECTORS;
+use super::memory::Aligned;
+use super::simd::{Isa, Real};
+use crate::nn::layout::{Layer, Layout};
+
+/// Products with at most this many columns are dot products along contiguous rows: a register tile would compute
+/// mostly padding.
+const FEW_COLUMNS: usize = 6;
+
+/// One operand B (k x n), arranged.
+pub(super) struct Packed<T> {
+    pub data: Aligned<T>,
+    pub k: usize,
+    pub n: usize,
+    pub form: Form,
+}
+
+/// How B is arranged.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    /// Panels of `width` columns, each k rows, contiguous; padded with zeros.
+    Panels { width: usize },
+    /// B^T by rows of `stride` elements, for few columns.
+    Rows { stride: usize },
+}
+
+impl<T: Real> Packed<T> {
+    fn new(isa: Isa, k: usize, n: usize, few: bool) -> Self {
+        let width = PANEL_VECTORS * T::lanes(isa);
+        let (form, len) = if few && n <= FEW_COLUMNS {
+            let stride = k.next_multiple_of(16);
+            (Form::Rows { stride }, n * stride)
+        } else {
+            (Form::Panels { width }, n.next_multiple_of(width) * k)
+        };
+        Self { data: Aligned::new(len), k, n, form }
+    }
+
+    /// Copies B, whose element (i, j) is `weights[i * row + j * col]`.
+    fn pack(&mut self, weights: &[T], row: usize, col: usize) {
+        match self.form {
+            Form::Panels { width } => {
+                for (p, panel) in self.data.chunks_exact_mut(width * self.k).enumerate() {
+                    let first = p * width;
+                    let cols = width.min(self.n - first);
+                    for (i, line) in panel.chunks_exact_mut(width).enumerate() {
+                        let from = &weights[i * row + first * col..];
+                        if col == 1 {
+                            line[..cols].copy_from_slice(&from[..cols]);
+                        } else {
+                            for (j, x) in line[..cols].iter_mut().enumerate() {
+                                *x = from[j * col];
+                            }
+                        }
+                    }
+                }
+            }
+            Form::Rows { stride } => {
+                for (j, line) in self.data.chunks_exact_mut(stride).enumerate() {
+                    for (i, x) in line[..self.k].iter_mut().enumerate() {
+                        *x = weights[i * row + j * col];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One layer's weights, arranged for x W and for delta W^T.
+pub struct PackedLayer<T> {
+    pub(super) layer: Layer,
+    pub(super) forward: Packed<T>,
+    /// Absent where only forward passes are wanted.
+    pub(super) transposed: Option<Packed<T>>,
+    pub(super) bias: Aligned<T>,
+}
+
+impl<T: Real> PackedLayer<T> {
+    /// Takes the layer's weights from a flat parameter vector that starts at the layer's offset.
+    pub fn pack(&mut self, weights: &[T]) {
+        let Layer { inputs, outputs, .. } = self.layer;
+        self.forward.pack(weights, outputs, 1);
+        if let Some(transposed) = &mut self.transposed {
+            transposed.pack(weights, 1, outputs);
+        }
+        self.bias[..outputs].copy_from_slice(&weights[inputs * outputs..][..outputs]);
+    }
+}
+
+/// A network's arranged weights.
+pub struct CpuNet<T> {
+    /// From input to output; the passes read them, the optimiser packs them one by one.
+    pub layers: Vec<PackedLayer<T>>,
+}
+
+impl<T: Real> CpuNet<T> {
+    /// Zero weights. `reverse` keeps the transposed form as well.
+    pub fn new(isa: Isa, layout: &Layout, reverse: bool) -> Self {
+        let last = layout.layers.len() - 1;
+        let pack = |(l, layer): (usize, &Layer)| PackedLayer {
+            layer: *layer,
+            // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones anyway.
+            forward: Packed::new(isa, layer.inputs, layer.outputs, l == last),
+            transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)),
+            bias: Aligned::new(layer.outputs.next_multiple_of(32)),
+        };
+        Self { layers: layout.layers.iter().enumerate().map(pack).collect() }
+    }
+
+    /// Takes all weights from the flat parameter vector.
+    pub fn pack(&mut self, weights: &[T]) {
+        for layer in &mut self.layers {
+            let (from, to) = (layer.layer.offset, layer.layer.end());
+            layer.pack(&weights[from..to]);
+        }
+    }
+}
+
+/// Accumulated gradient of a network, in the order of its flat parameter vector.
+pub struct CpuGradient<T> {
+    pub(super) layers: Vec<Layer>,
+    /// One number a parameter.
+    pub values: Aligned<T>,
+}
+
+impl<T: Real> CpuGradient<T> {
+    /// Zero.
+    pub fn new(layout: &Layout) -> Self {
+        Self { layers: layout.layers.clone(), values: Aligned::new(layout.len()) }
+    }
+}

@@ -1,0 +1,186 @@
+//! Fork-join over a fixed set of threads: jobs are numbered, any thread takes the next one, the caller works too.
+//!
+//! What a job computes may depend on its number alone, never on the thread or the order: that is what makes results
+//! bitwise equal for any thread count. A call allocates nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+type Job = *const (dyn Fn(usize, usize) + Sync);
+
+struct Round {
+    job: Option<SendJob>,
+    jobs: usize,
+    /// Counts rounds, so that a sleeping worker can tell a new one.
+    number: u64,
+    /// Workers that have not finished this round.
+    running: usize,
+    stop: bool,
+}
+
+#[derive(Clone, Copy)]
+struct SendJob(Job);
+// SAFETY: the closure behind it is Sync and outlives the round (see `run`).
+unsafe impl Send for SendJob {}
+
+struct Shared {
+    round: Mutex<Round>,
+    started: Condvar,
+    finished: Condvar,
+    next: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+/// The threads of a context. Rounds of several callers take turns.
+pub struct Pool {
+    shared: Arc<Shared>,
+    turn: Mutex<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    /// `threads` >= 1, the caller of `run` being one of them.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            round: Mutex::new(Round { job: None, jobs: 0, number: 0, running: 0, stop: false }),
+            started: Condvar::new(),
+            finished: Condvar::new(),
+            next: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        });
+        let mut pool = Self { shared, turn: Mutex::new(()), workers: Vec::with_capacity(threads - 1) };
+        for worker in 1..threads {
+            let shared = Arc::clone(&pool.shared);
+            let thread =
+                std::thread::Builder::new().name(format!("sfeuot-{worker}")).spawn(move || work(&shared, worker))?;
+            pool.workers.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Threads that take part in a round.
+    pub fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `job(number, worker)` for every number below `jobs`, worker below [`Self::threads`], and returns when
+    /// all are done. A panic in a job is raised again here.
+    pub fn run<F: Fn(usize, usize) + Sync>(&self, jobs: usize, job: F) {
+        if self.workers.is_empty() || jobs <= 1 {
+            return (0..jobs).for_each(|number| job(number, 0));
+        }
+        let _turn = lock(&self.turn);
+        let erased: *const (dyn Fn(usize, usize) + Sync + '_) = &job;
+        // SAFETY: only the lifetime is erased. The pointer is used until this round's workers have all finished,
+        // which the wait below sees, also when a job panics.
+        let erased: Job = unsafe { std::mem::transmute(erased) };
+        self.shared.next.store(0, Ordering::Relaxed);
+        self.shared.panicked.store(false, Ordering::Relaxed);
+        {
+            let mut round = lock(&self.shared.round);
+            round.job = Some(SendJob(erased));
+            round.jobs = jobs;
+            round.number += 1;
+            round.running = self.workers.len();
+        }
+        self.shared.started.notify_all();
+        let mine = catch_unwind(AssertUnwindSafe(|| drain(&self.shared, jobs, 0, &job)));
+        let mut round = lock(&self.shared.round);
+        while round.running > 0 {
+            round = self.shared.finished.wait(round).unwrap_or_else(PoisonError::into_inner);
+        }
+        round.job = None;
+        drop(round);
+        if let Err(panic) = mine {
+            resume_unwind(panic);
+        }
+        assert!(!self.shared.panicked.load(Ordering::Relaxed), "a worker thread panicked");
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        lock(&self.shared.round).stop = true;
+        self.shared.started.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches its jobs' panics, so there is nothing to report here.
+            let _ = worker.join();
+        }
+    }
+}
+
+fn drain<F: Fn(usize, usize) + Sync + ?Sized>(shared: &Shared, jobs: usize, worker: usize, job: &F) {
+    loop {
+        let number = shared.next.fetch_add(1, Ordering::Relaxed);
+        if number >= jobs {
+            return;
+        }
+        job(number, worker);
+    }
+}
+
+fn work(shared: &Shared, worker: usize) {
+    let mut seen = 0;
+    loop {
+        let (job, jobs) = {
+            let mut round = lock(&shared.round);
+            while round.number == seen && !round.stop {
+                round = shared.started.wait(round).unwrap_or_else(PoisonError::into_inner);
+            }
+            if round.stop {
+                return;
+            }
+            seen = round.number;
+            (round.job.expect("a round in progress has a job"), round.jobs)
+        };
+        // SAFETY: the caller of this round waits for us before its closure goes away.
+        let job = unsafe { &*job.0 };
+        if catch_unwind(AssertUnwindSafe(|| drain(shared, jobs, worker, job))).is_err() {
+            shared.panicked.store(true, Ordering::Relaxed);
+        }
+        let mut round = lock(&shared.round);
+        round.running -= 1;
+        if round.running == 0 {
+            drop(round);
+            shared.finished.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_runs_once_on_any_number_of_threads() {
+        for threads in 1..=4 {
+            let pool = Pool::new(threads).unwrap();
+            for jobs in [0, 1, 2, 7, 100] {
+                let count: Vec<AtomicUsize> = (0..jobs).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(jobs, |number, worker| {
+                    assert!(worker < threads);
+                    count[number].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(count.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panicking_job_reaches_the_caller_and_the_pool_lives_on() {
+        let pool = Pool::new(3).unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| pool.run(50, |number, _| assert!(number != 31))));
+        assert!(outcome.is_err());
+        let sum = AtomicUsize::new(0);
+        pool.run(10, |number, _| {
+            sum.fetch_add(number, Ordering::Relaxed);
+        });
+        assert_eq!(sum.into_inner(), 45);
+    }
+}

@@ -1,0 +1,226 @@
+//! Vectors of the processor: the few operations that the kernels need, for AVX-512, AVX2 + FMA, and plain arrays
+//! that any compiler target turns into whatever vectors it has. The array form also serves f64, in which the gradient
+//! checks run the same kernels.
+
+use num_traits::Float;
+
+/// Element type of a computation: f32 in production, f64 in gradient checks.
+pub trait Real: Float + std::fmt::Debug + Default + Send + Sync + std::iter::Sum + 'static {
+    /// Rounds from double precision.
+    fn of(x: f64) -> Self;
+    /// Widens to double precision.
+    fn wide(self) -> f64;
+    /// Elements in a vector of `isa`.
+    fn lanes(isa: Isa) -> usize;
+    /// Runs a kernel with the best vectors of `isa`.
+    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+    /// e^x, accurate to about two units in the last place, branch-free in f32.
+    fn exp_lane(self) -> Self;
+}
+
+/// A computation written once over vectors; `run` and all it calls must be `#[inline(always)]`, so that the code is
+/// compiled with the features of the vector type.
+pub trait Kernel<T> {
+    /// What the kernel returns.
+    type Output;
+    /// # Safety
+    /// The processor has the features of `S`, and the kernel's pointers are valid.
+    unsafe fn run<S: Simd<T = T>>(self) -> Self::Output;
+}
+
+/// Instruction sets told apart at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// AVX-512 F.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// What the compiler's target guarantees.
+    Portable,
+}
+
+impl Isa {
+    /// The best one of this processor.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::is_x86_feature_detected!("avx512f") {
+                return Self::Avx512;
+            }
+            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+                return Self::Avx2;
+            }
+        }
+        Self::Portable
+    }
+}
+
+/// One vector type. Loads and stores need no alignment.
+///
+/// # Safety
+/// Every method requires a processor with the type's features; loads and stores require `LANES` valid elements.
+pub trait Simd: Copy + 'static {
+    /// Element.
+    type T: Real;
+    /// Register.
+    type V: Copy;
+    /// Elements in a register.
+    const LANES: usize;
+    /// Rows of a product's register tile.
+    const TILE_ROWS: usize;
+    unsafe fn splat(x: Self::T) -> Self::V;
+    unsafe fn load(p: *const Self::T) -> Self::V;
+    unsafe fn store(p: *mut Self::T, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// a * b + c.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn exp(a: Self::V) -> Self::V;
+    /// Sum of the lanes, in a fixed order.
+    unsafe fn sum(a: Self::V) -> Self::T;
+    /// A function of each lane, for what has no vector form.
+    unsafe fn map(a: Self::V, f: impl Fn(Self::T) -> Self::T) -> Self::V;
+}
+
+/// Arrays of eight, for every target and both precisions.
+#[derive(Clone, Copy)]
+pub struct Portable<T>(std::marker::PhantomData<T>);
+
+macro_rules! lanes {
+    (|$i:ident| $e:expr) => {{
+        std::array::from_fn(|$i| $e)
+    }};
+}
+
+impl<T: Real> Simd for Portable<T> {
+    type T = T;
+    type V = [T; 8];
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 4;
+    #[inline(always)]
+    unsafe fn splat(x: T) -> [T; 8] {
+        [x; 8]
+    }
+    #[inline(always)]
+    unsafe fn load(p: *const T) -> [T; 8] {
+        // SAFETY: eight valid elements, by contract.
+        unsafe { p.cast::<[T; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(p: *mut T, v: [T; 8]) {
+        // SAFETY: as above.
+        unsafe { p.cast::<[T; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: [T; 8], b: [T; 8]) -> [T; 8] {
+        lanes!(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn sub(a: [T; 8], b: [T; 8]) -> [T; 8] {
+        lanes!(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    unsafe fn mul(a: [T; 8], b: [T; 8]) -> [T; 8] {
+        lanes!(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn div(a: [T; 8], b: [T; 8]) -> [T; 8] {
+        lanes!(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn max(a: [T; 8], b: [T; 8]) -> [T; 8] {
+        lanes!(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    unsafe fn fma(a: [T; 8], b: [T; 8], c: [T; 8]) -> [T; 8] {
+        // Two roundings: without hardware for one, a true fused operation would be a library call.
+        lanes!(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    unsafe fn exp(a: [T; 8]) -> [T; 8] {
+        lanes!(|i| a[i].exp_lane())
+    }
+    #[inline(always)]
+    unsafe fn sum(a: [T; 8]) -> T {
+        ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
+    }
+    #[inline(always)]
+    unsafe fn map(a: [T; 8], f: impl Fn(T) -> T) -> [T; 8] {
+        a.map(f)
+    }
+}
+
+impl Real for f64 {
+    fn of(x: f64) -> Self {
+        x
+    }
+    fn wide(self) -> f64 {
+        self
+    }
+    fn lanes(_: Isa) -> usize {
+        Portable::<f64>::LANES
+    }
+    fn dispatch<K: Kernel<Self>>(_: Isa, kernel: K) -> K::Output {
+        // SAFETY: arrays need no feature; the pointers are the kernel's contract.
+        unsafe { kernel.run::<Portable<f64>>() }
+    }
+    #[inline(always)]
+    fn exp_lane(self) -> Self {
+        self.exp()
+    }
+}
+
+impl Real for f32 {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+    fn lanes(isa: Isa) -> usize {
+        match isa {
+            Isa::Avx512 => 16,
+            Isa::Avx2 | Isa::Portable => 8,
+        }
+    }
+    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
+        // SAFETY: an `Isa` other than Portable is made by detection alone; the pointers are the kernel's contract.
+        unsafe {
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => super::simd_x86::run_avx512(kernel),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => super::simd_x86::run_avx2(kernel),
+                _ => kernel.run::<Portable<f32>>(),
+            }
+        }
+    }
+    #[inline(always)]
+    fn exp_lane(self) -> Self {
+        // Adding 1.5 * 2^23 rounds to the nearest integer without a library call.
+        const ROUND: f32 = 12_582_912.0;
+        let x = self.clamp(EXP_MIN, EXP_MAX);
+        let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+        let r = (x - n * LN2_HIGH) - n * LN2_LOW;
+        let mut p = EXP_SERIES[0];
+        for c in &EXP_SERIES[1..] {
+            p = p * r + c;
+        }
+        p * f32::from_bits(((n as i32 + 127) << 23) as u32)
+    }
+}
+
+/// Below, e^x underflows into subnormals; above, it overflows.
+pub(super) const EXP_MIN: f32 = -87.0;
+pub(super) const EXP_MAX: f32 = 88.0;
+/// ln 2 in two parts; n * LN2_HIGH is exact for the n that occur.
+pub(super) const LN2_HIGH: f32 = 0.693_359_375;
+pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
+/// Taylor series of e^r for |r| <= ln(2)/2, highest power first: its truncation is 1e-8 relative.
+pub(super) const EXP_SERIES: [f32; 8] =
+    [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];

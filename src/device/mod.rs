@@ -1,0 +1,180 @@
+//! What the method asks of a device: blocks of rows and a small closed set of operations on them.
+//!
+//! The mathematics in `euot` and `nn` is written once over [`Device`]. The CPU calls it for one block of rows after
+//! another, each small enough to stay in a core's cache; a device that is filled by a whole batch calls it once with
+//! all rows. Operations are fused as far as the mathematics allows: every one reads and writes its rows once.
+
+pub mod cpu;
+
+use crate::euot::divergence::Conjugate;
+use cpu::simd::Real;
+
+/// Nonlinearity of the hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Activation {
+    /// a / (1 + e^-a).
+    Silu = 0,
+    /// Hyperbolic tangent.
+    Tanh = 1,
+    /// log(1 + e^a).
+    Softplus = 2,
+}
+
+/// A matrix in a device's workspace, by rows: a handle, valid until the workspace is reset.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat {
+    pub(crate) offset: usize,
+    pub(crate) stride: usize,
+    /// Rows of the block.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl Mat {
+    /// Rows `from..to` of it.
+    pub fn rows(self, from: usize, to: usize) -> Self {
+        debug_assert!(from <= to && to <= self.rows);
+        Self { offset: self.offset + from * self.stride, rows: to - from, ..self }
+    }
+
+    /// Columns `from..to` of it.
+    pub fn columns(self, from: usize, to: usize) -> Self {
+        debug_assert!(from <= to && to <= self.cols);
+        Self { offset: self.offset + from, cols: to - from, ..self }
+    }
+}
+
+/// Sums over the rows of a block, in the units of the normalised problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Of V(1, x1).
+    pub generated: f64,
+    /// Of Psi*(V(1, y)).
+    pub conjugate: f64,
+    /// Of Psi*'(V(1, y)).
+    pub density_ratio: f64,
+    /// Of 1/2 |grad V|^2 + <grad V, b>.
+    pub action: f64,
+    /// Of V(t, x_t) + sigma^2 (log p - log w).
+    pub generator: f64,
+}
+
+impl Sums {
+    /// Adds another block's sums.
+    pub fn add(&mut self, other: &Self) {
+        self.generated += other.generated;
+        self.conjugate += other.conjugate;
+        self.density_ratio += other.density_ratio;
+        self.action += other.action;
+        self.generator += other.generator;
+    }
+}
+
+/// Gaussian head of the generator: how raw outputs become a mean and a standard deviation.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// Noise of the problem, normalised.
+    pub sigma: f64,
+    /// No standard deviation: the generator is a function of (x0, z).
+    pub deterministic: bool,
+}
+
+impl Head {
+    /// log(0.5 sigma): the standard deviation an untrained network gives.
+    pub fn log_std_offset(&self) -> f64 {
+        (0.5 * self.sigma).ln()
+    }
+
+    /// Range of log s. The lower end leaves room below an untrained network's value however small sigma is.
+    pub fn log_std_range(&self) -> (f64, f64) {
+        ((self.log_std_offset() - 4.0).min(-6.0), 3.0)
+    }
+}
+
+/// The inputs that the bridge operations share, one row a sample.
+#[derive(Clone, Copy, Debug)]
+pub struct Bridge {
+    /// Source samples (rows x d).
+    pub x0: Mat,
+    /// Raw generator outputs (rows x 2 d; rows x d when deterministic): mean as a residual on x0, log-std.
+    pub raw: Mat,
+    /// Endpoint noise (rows x d).
+    pub xi: Mat,
+    /// Bridge noise (rows x d).
+    pub eta: Mat,
+    /// Bridge times (rows x 1).
+    pub time: Mat,
+}
+
+/// The closed set of operations. `net` and `layer` name weights W (inputs x outputs) and bias b; h, slope and curve
+/// are f(a), f'(a), f''(a) of an activation; matrices written are whole scratch matrices, never column views.
+pub trait Device {
+    /// Element type.
+    type Real: Real;
+    /// Weights of one network as the device keeps them.
+    type Net;
+    /// Gradient accumulators of one network.
+    type Gradient;
+
+    /// A scratch matrix with unspecified finite contents.
+    fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
+    /// Copies `from` into the columns of `to`, which may be a view; exact width.
+    fn copy(&mut self, from: Mat, to: Mat);
+    /// Sets every element of `to`, which may be a view; exact width.
+    fn fill(&mut self, to: Mat, value: f64);
+
+    /// out = x W + b.
+    fn affine(&mut self, net: &Self::Net, layer: usize, x: Mat, out: Mat);
+    /// a = x W + b; h = f(a), and where asked slope = f'(a), curve = f''(a).
+    #[allow(clippy::too_many_arguments)]
+    fn activated(
+        &mut self,
+        net: &Self::Net,
+        layer: usize,
+        activation: Activation,
+        x: Mat,
+        h: Mat,
+        slope: Option<Mat>,
+        curve: Option<Mat>,
+    );
+    /// out = delta W^T.
+    fn transposed(&mut self, net: &Self::Net, layer: usize, delta: Mat, out: Mat);
+    /// p = delta W^T; out = slope * p; where given, curve *= p.
+    fn backward(&mut self, net: &Self::Net, layer: usize, delta: Mat, slope: Mat, out: Mat, curve: Option<Mat>);
+    /// a' = x' W (the tangent); out = slope * a'; curve *= a'.
+    fn tangent(&mut self, net: &Self::Net, layer: usize, xdot: Mat, slope: Mat, out: Mat, curve: Mat);
+    /// out = slope * (delta W^T) + curve: reverse through the primal of a tangent.
+    fn tangent_backward(&mut self, net: &Self::Net, layer: usize, delta: Mat, slope: Mat, curve: Mat, out: Mat);
+    /// Adds sum over pairs of x^T delta to the gradient of W, and the column sums of `bias` to that of b.
+    fn gradient(&mut self, gradient: &mut Self::Gradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>);
+
+    /// x1 = m + s xi into `x1`, which may be a view.
+    fn endpoint(&mut self, head: &Head, bridge: &Bridge, x1: Mat);
+    /// x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta into `xt`, which may be a view; where asked the drift of
+    /// the bridge b_t = x1 - x0 - sigma sqrt(t / (1 - t)) eta.
+    fn bridge(&mut self, head: &Head, bridge: &Bridge, xt: Mat, drift: Option<Mat>);
+    /// For v = [V(1, x1); V(1, y)] (2 rows x 1): sums, and in `delta` the derivative of minus the potential gap,
+    /// -scale for x1 rows and scale Psi*'(v) for y rows.
+    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums);
+    /// Action sums of g and b; w = scale (g + b) into `w`, which may be a view.
+    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums);
+    /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), and
+    /// into `delta` (shape of `raw`) scale times its gradient with respect to the raw outputs, given v = V(t, x_t)
+    /// and g = grad V(t, x_t).
+    #[allow(clippy::too_many_arguments)]
+    fn mixture(
+        &mut self,
+        head: &Head,
+        bridge: &Bridge,
+        xt: Mat,
+        v: Mat,
+        g: Mat,
+        latents: usize,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Sums,
+    );
+}

@@ -1,0 +1,71 @@
+//! Generator step: match the bridge marginals that the value function prescribes,
+//!
+//! G(theta) = E_t\[V(t, x_t) + sigma^2 (log p_theta(x_t | x0) - log N(x_t; x0, sigma^2 t I))\],
+//!
+//! where p_theta(x_t | x0) is estimated by the mixture of the Gaussian bridge marginals of K latents of the same x0.
+//! It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant and the bound of finite K.
+
+use super::Batch;
+use crate::device::{Bridge, Device, Head, Sums};
+use crate::nn::mlp::Mlp;
+
+/// Bridge times of the generator step are uniform from here to 1.
+pub const TIME_MIN: f64 = 0.2;
+
+/// A deterministic generator's bridge marginal is a point at t = 1, which has no density: its times end here.
+pub const TIME_MAX_DETERMINISTIC: f64 = 0.995;
+
+/// What a generator step needs beside its rows.
+pub struct GeneratorStep<'a> {
+    /// V(t, x), inputs \[x, t\], one output.
+    pub value: &'a Mlp,
+    /// Generator, inputs \[x0, z\].
+    pub generator: &'a Mlp,
+    /// How its outputs are read.
+    pub head: Head,
+    /// K: this many consecutive rows share x0 and t.
+    pub latents: usize,
+    /// One over the rows of the whole batch.
+    pub scale: f64,
+}
+
+impl GeneratorStep<'_> {
+    /// Adds the gradient of G for these rows to `gradient`, and the loss to `sums`.
+    pub fn run<D: Device>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        generator: &D::Net,
+        batch: &Batch,
+        gradient: &mut D::Gradient,
+        sums: &mut Sums,
+    ) {
+        let d = batch.x0.cols;
+        let rows = batch.x0.rows;
+        let input = super::generator_input(device, batch);
+        let tape = self.generator.record(device, generator, input, false);
+        let bridge = Bridge { x0: batch.x0, raw: tape.output, xi: batch.xi, eta: batch.eta, time: batch.time };
+
+        let state = device.scratch(rows, d + 1);
+        device.bridge(&self.head, &bridge, state.columns(0, d), None);
+        device.copy(batch.time, state.columns(d, d + 1));
+        let value_tape = self.value.record(device, value, state, false);
+        let one = device.scratch(rows, 1);
+        device.fill(one, 1.0);
+        let g = self.value.backward_input(device, value, &value_tape, one);
+
+        let delta = device.scratch(rows, tape.output.cols);
+        device.mixture(
+            &self.head,
+            &bridge,
+            state.columns(0, d),
+            value_tape.output,
+            g.columns(0, d),
+            self.latents,
+            delta,
+            self.scale,
+            sums,
+        );
+        self.generator.backward_parameters(device, generator, &tape, delta, gradient);
+    }
+}

@@ -1,0 +1,169 @@
+//! Passes of a multilayer perceptron: forward, reverse, and the reverse pass over a directional derivative.
+//!
+//! With layers a_l = h_(l-1) W_l + b_l, h_l = f(a_l) and a linear output, the reverse pass from an output gradient
+//! gives p_l = dV/dh_l and delta_l = dV/da_l = f'(a_l) p_l. For V' = <grad_x V, w> the tangents are
+//! a'_l = h'_(l-1) W_l, h'_l = f'(a_l) a'_l, h'_0 = w. Since V' is linear in the tangents with the very Jacobian of V,
+//! its derivative with respect to a'_l *is* delta_l: that half of the reverse pass over the tangent comes free. What
+//! remains is the adjoint of the primal, c_l = f'(a_l) (c_(l+1) W^T) + f''(a_l) p_l a'_l, and
+//! dV'/dW_l = h_(l-1)^T c_l + h'_(l-1)^T delta_l.
+
+use super::layout::{Layout, MAX_HIDDEN};
+use crate::device::{Activation, Device, Mat};
+
+/// A network's shape; weights are kept by the device.
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    /// Layers and where their weights lie.
+    pub layout: Layout,
+    /// Of the hidden layers.
+    pub activation: Activation,
+}
+
+type Rows = [Mat; MAX_HIDDEN];
+
+/// What a forward pass leaves for the reverse passes.
+pub struct Tape {
+    input: Mat,
+    h: Rows,
+    slope: Rows,
+    curve: Rows,
+    /// The network's output.
+    pub output: Mat,
+}
+
+const NONE: Mat = Mat { offset: 0, stride: 0, rows: 0, cols: 0 };
+
+impl Mlp {
+    fn hidden(&self) -> usize {
+        self.layout.layers.len() - 1
+    }
+
+    fn width(&self) -> usize {
+        self.layout.layers[0].outputs
+    }
+
+    /// Output for `x`, nothing kept.
+    pub fn forward<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
+        let buffers = [device.scratch(x.rows, self.width()), device.scratch(x.rows, self.width())];
+        let output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
+        let mut h = x;
+        for l in 0..self.hidden() {
+            let out = buffers[l % 2];
+            device.activated(net, l, self.activation, h, out, None, None);
+            h = out;
+        }
+        device.affine(net, self.hidden(), h, output);
+        output
+    }
+
+    /// Forward, keeping first derivatives of the activations and with `curvature` the second ones.
+    pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
+        let mut tape = Tape { input: x, h: [NONE; MAX_HIDDEN], slope: [NONE; MAX_HIDDEN], curve: [NONE; MAX_HIDDEN], output: NONE };
+        let mut h = x;
+        for l in 0..self.hidden() {
+            tape.h[l] = device.scratch(x.rows, self.width());
+            tape.slope[l] = device.scratch(x.rows, self.width());
+            let curve = curvature.then(|| device.scratch(x.rows, self.width()));
+            device.activated(net, l, self.activation, h, tape.h[l], Some(tape.slope[l]), curve);
+            tape.curve[l] = curve.unwrap_or(NONE);
+            h = tape.h[l];
+        }
+        tape.output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
+        device.affine(net, self.hidden(), h, tape.output);
+        tape
+    }
+
+    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient.
+    pub fn backward_parameters<D: Device>(
+        &self,
+        device: &mut D,
+        net: &D::Net,
+        tape: &Tape,
+        delta: Mat,
+        gradient: &mut D::Gradient,
+    ) {
+        let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
+        let mut delta = delta;
+        for l in (0..=self.hidden()).rev() {
+            let x = if l == 0 { tape.input } else { tape.h[l - 1] };
+            device.gradient(gradient, l, &[(x, delta)], Some(delta));
+            if l > 0 {
+                let out = buffers[l % 2];
+                device.backward(net, l, delta, tape.slope[l - 1], out, None);
+                delta = out;
+            }
+        }
+    }
+
+    /// Reverse pass from the output's gradient `delta` to the input.
+    pub fn backward_input<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape, delta: Mat) -> Mat {
+        let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
+        let mut delta = delta;
+        for l in (1..=self.hidden()).rev() {
+            let out = buffers[l % 2];
+            device.backward(net, l, delta, tape.slope[l - 1], out, None);
+            delta = out;
+        }
+        let input = device.scratch(delta.rows, self.layout.layers[0].inputs);
+        device.transposed(net, 0, delta, input);
+        input
+    }
+
+    /// Gradient of a scalar output with respect to the input, kept so that [`Self::backward_directional`] can follow:
+    /// the tape (recorded with curvature) then holds f'' p in place of f''.
+    pub fn input_gradient<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> InputGradient {
+        let one = device.scratch(tape.output.rows, 1);
+        device.fill(one, 1.0);
+        let mut deltas = [NONE; MAX_HIDDEN];
+        let mut delta = one;
+        for l in (1..=self.hidden()).rev() {
+            deltas[l - 1] = device.scratch(delta.rows, self.width());
+            device.backward(net, l, delta, tape.slope[l - 1], deltas[l - 1], Some(tape.curve[l - 1]));
+            delta = deltas[l - 1];
+        }
+        let value = device.scratch(delta.rows, self.layout.layers[0].inputs);
+        device.transposed(net, 0, delta, value);
+        InputGradient { value, one, deltas }
+    }
+
+    /// Adds the parameters' gradient of sum over rows of <grad_x V, w>, with w held constant.
+    pub fn backward_directional<D: Device>(
+        &self,
+        device: &mut D,
+        net: &D::Net,
+        tape: &Tape,
+        input_gradient: &InputGradient,
+        w: Mat,
+        gradient: &mut D::Gradient,
+    ) {
+        let hidden = self.hidden();
+        let mut tangents = [NONE; MAX_HIDDEN];
+        let mut tangent = w;
+        for l in 0..hidden {
+            tangents[l] = device.scratch(w.rows, self.width());
+            device.tangent(net, l, tangent, tape.slope[l], tangents[l], tape.curve[l]);
+            tangent = tangents[l];
+        }
+        device.gradient(gradient, hidden, &[(tangent, input_gradient.one)], None);
+        // The output layer is linear, so the last hidden layer's adjoint is the curvature term alone.
+        let buffers = [device.scratch(w.rows, self.width()), device.scratch(w.rows, self.width())];
+        let mut adjoint = tape.curve[hidden - 1];
+        for l in (0..hidden).rev() {
+            let (x, xdot) = if l == 0 { (tape.input, w) } else { (tape.h[l - 1], tangents[l - 1]) };
+            device.gradient(gradient, l, &[(x, adjoint), (xdot, input_gradient.deltas[l])], Some(adjoint));
+            if l > 0 {
+                let out = buffers[l % 2];
+                device.tangent_backward(net, l, adjoint, tape.slope[l - 1], tape.curve[l - 1], out);
+                adjoint = out;
+            }
+        }
+    }
+}
+
+/// dV/dx and what it was computed through.
+pub struct InputGradient {
+    /// rows x inputs.
+    pub value: Mat,
+    one: Mat,
+    deltas: Rows,
+}
