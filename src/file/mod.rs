@@ -1,0 +1,3 @@
+//! Files on disk: writing that never leaves half a file.
+
+pub(crate) mod atomic;
