@@ -1,32 +1,78 @@
-//! Samples of the two sides as the host hands them over: strided arrays of several element types, or a sampler.
+//! Samples of the two sides as the host hands them over, and what a trainer makes of them.
+//!
+//! A host describes each side with [`Data`]: a strided array of samples with optional weights, or a sampler that
+//! draws fresh batches. [`prepare`] checks both sides, measures one common [`Normalisation`] and returns a
+//! [`DataSource`] a side, which hands out batches of normalised rows without allocating.
 
-/// Element type of a host array.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum DType { F32 = 0, F64 = 1, F16 = 2, BF16 = 3, U8 = 4 }
+mod dtype;
+mod moments;
+mod normalisation;
+mod prepare;
+mod sampler;
+mod source;
+mod tensor;
+mod weights;
 
-/// A borrowed, strided host array; the value of an element is `element * scale + offset`.
-#[derive(Clone, Debug)]
-pub struct TensorView<'a> {
-    pub(crate) dtype: DType,
-    pub(crate) data: *const u8,
-    pub(crate) shape: Vec<usize>,
-    /// In elements, one per axis.
-    pub(crate) strides: Vec<isize>,
-    pub(crate) scale: f64,
-    pub(crate) offset: f64,
-    pub(crate) lifetime: std::marker::PhantomData<&'a [u8]>,
-}
-
-/// A host's sampler: fills `batch` (rows x dimension, row-major, data units) with independent samples.
-pub trait Sampler: Send {
-    fn fill(&mut self, batch: &mut [f32], rows: usize, dimension: usize) -> Result<(), String>;
-}
+pub use dtype::DType;
+pub use normalisation::Normalisation;
+pub use prepare::{STATISTICS_ROWS, prepare, prepare_with};
+pub use sampler::Sampler;
+pub use source::{ArraySource, DataSource, SamplerSource};
+pub use tensor::{MAX_RANK, TensorView};
+pub use weights::AliasTable;
 
 /// One side of the problem.
 pub enum Data<'a> {
-    /// Samples by rows (first axis), with optional weights >= 0; copied by the trainer.
-    Array { samples: TensorView<'a>, weights: Option<TensorView<'a>> },
-    /// Fresh samples on demand; `sample_shape` is the shape of one sample.
-    Sampler { sample_shape: Vec<usize>, sampler: Box<dyn Sampler> },
+    /// A finite set of samples, copied before training starts.
+    Array {
+        /// The samples; the first axis counts them, the other axes are the shape of one sample. An array of rank 1
+        /// holds scalars and counts as samples of shape `[1]`.
+        samples: TensorView<'a>,
+        /// One weight >= 0 a sample, not all zero; only their ratios matter. `None` weighs all samples alike.
+        weights: Option<TensorView<'a>>,
+    },
+    /// Fresh samples on demand.
+    Sampler {
+        /// Shape of one sample, 1 to 7 extents.
+        sample_shape: Vec<usize>,
+        /// Where the samples come from.
+        sampler: Box<dyn Sampler>,
+    },
+}
+
+impl<'a> Data<'a> {
+    /// Samples that all weigh the same.
+    pub fn array(samples: TensorView<'a>) -> Self {
+        Self::Array {
+            samples,
+            weights: None,
+        }
+    }
+
+    /// Samples with one weight each (`weights` has rank 1).
+    pub fn weighted(samples: TensorView<'a>, weights: TensorView<'a>) -> Self {
+        Self::Array {
+            samples,
+            weights: Some(weights),
+        }
+    }
+
+    /// Samples of shape `sample_shape` drawn by `sampler`, which may be a closure.
+    ///
+    /// ```
+    /// let mut angle = 0.0f32;
+    /// let circle = sfeuot::Data::sampler(&[2], move |batch: &mut [f32], _rows: usize, dimension: usize| {
+    ///     for point in batch.chunks_exact_mut(dimension) {
+    ///         angle += 2.399;
+    ///         point.copy_from_slice(&[angle.cos(), angle.sin()]);
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn sampler(sample_shape: &[usize], sampler: impl Sampler + 'static) -> Self {
+        Self::Sampler {
+            sample_shape: sample_shape.to_vec(),
+            sampler: Box::new(sampler),
+        }
+    }
 }
