@@ -13,6 +13,7 @@ pub mod train;
 
 pub use context::{Context, ContextConfig, DeviceKind, LogLevel, LogSink};
 pub use data::{DType, Data, Sampler, TensorView};
+pub use half;
 pub use device::Activation;
 pub use error::{Error, Result};
 pub use euot::divergence::Divergence;

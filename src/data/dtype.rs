@@ -1,0 +1,108 @@
+//! Element types of host arrays.
+
+use crate::{Error, Result};
+use half::{bf16, f16};
+
+/// Element type of a host array; the numbers are those of the C ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum DType {
+    /// 32-bit IEEE 754.
+    F32 = 0,
+    /// 64-bit IEEE 754.
+    F64 = 1,
+    /// 16-bit IEEE 754.
+    F16 = 2,
+    /// The upper half of a 32-bit float.
+    BF16 = 3,
+    /// Unsigned byte, 0 to 255 before `scale` and `offset`.
+    U8 = 4,
+}
+
+impl DType {
+    /// Size of one element in bytes, which is also its alignment.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::F64 => size_of::<f64>(),
+            Self::F16 => size_of::<f16>(),
+            Self::BF16 => size_of::<bf16>(),
+            Self::U8 => size_of::<u8>(),
+        }
+    }
+
+    pub(crate) fn align(self) -> usize {
+        match self {
+            Self::F32 => align_of::<f32>(),
+            Self::F64 => align_of::<f64>(),
+            Self::F16 => align_of::<f16>(),
+            Self::BF16 => align_of::<bf16>(),
+            Self::U8 => align_of::<u8>(),
+        }
+    }
+}
+
+impl TryFrom<i32> for DType {
+    type Error = Error;
+
+    fn try_from(code: i32) -> Result<Self> {
+        Ok(match code {
+            0 => Self::F32,
+            1 => Self::F64,
+            2 => Self::F16,
+            3 => Self::BF16,
+            4 => Self::U8,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "dtype is {code}; allowed are 0 (F32), 1 (F64), 2 (F16), 3 (BF16) and 4 (U8)"
+                )));
+            }
+        })
+    }
+}
+
+/// An element that a view can read.
+pub(super) trait Element: Copy {
+    const DTYPE: DType;
+    /// Exact for every element type.
+    fn widen(self) -> f64;
+}
+
+macro_rules! element {
+    ($type:ty, $dtype:ident) => {
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+            fn widen(self) -> f64 {
+                f64::from(self)
+            }
+        }
+    };
+}
+element!(f32, F32);
+element!(f64, F64);
+element!(f16, F16);
+element!(bf16, BF16);
+element!(u8, U8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_code_is_a_type_or_a_sentence_that_lists_the_types(code in prop_oneof![-3i32..10, any::<i32>()]) {
+            match DType::try_from(code) {
+                Ok(dtype) => prop_assert_eq!(dtype as i32, code),
+                Err(error) => {
+                    let text = error.to_string();
+                    prop_assert!(!(0..=4).contains(&code));
+                    prop_assert!(text.contains(&code.to_string()), "{}", text);
+                    for name in ["F32", "F64", "F16", "BF16", "U8"] {
+                        prop_assert!(text.contains(name), "{}", text);
+                    }
+                }
+            }
+        }
+    }
+}

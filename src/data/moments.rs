@@ -1,0 +1,87 @@
+//! Mean and central second moment of each component of one side.
+
+/// Weighted moments, gathered block by block: two passes inside a block, and blocks joined by their means, so that
+/// a small spread around a large mean survives.
+pub(super) struct Moments {
+    weight: f64,
+    mean: Vec<f64>,
+    /// Sum of weight * (value - mean)^2.
+    spread: Vec<f64>,
+    block_mean: Vec<f64>,
+}
+
+impl Moments {
+    pub fn new(dimension: usize) -> Self {
+        Self {
+            weight: 0.0,
+            mean: vec![0.0; dimension],
+            spread: vec![0.0; dimension],
+            block_mean: vec![0.0; dimension],
+        }
+    }
+
+    /// Adds rows x dimension values; without `weights` each row weighs 1.
+    pub fn add(&mut self, rows: &[f64], weights: Option<&[f64]>) {
+        let dimension = self.mean.len();
+        let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+        let block_weight: f64 = (0..rows.len() / dimension).map(weight_of).sum();
+        if block_weight == 0.0 {
+            return;
+        }
+        // Sums run over differences from a row of the block, so that constant data has a spread of exactly 0; the
+        // heaviest row, because a far-off row of little weight would cost the digits of all others.
+        let heaviest = (0..rows.len() / dimension).fold(0, |best, row| {
+            if weight_of(row) > weight_of(best) {
+                row
+            } else {
+                best
+            }
+        });
+        let origin = &rows[heaviest * dimension..][..dimension];
+        self.block_mean.fill(0.0);
+        for (k, row) in rows.chunks_exact(dimension).enumerate() {
+            let weight = weight_of(k);
+            for ((sum, value), origin) in self.block_mean.iter_mut().zip(row).zip(origin) {
+                *sum += weight * (value - origin);
+            }
+        }
+        for (mean, origin) in self.block_mean.iter_mut().zip(origin) {
+            *mean = origin + *mean / block_weight;
+        }
+        for (k, row) in rows.chunks_exact(dimension).enumerate() {
+            let weight = weight_of(k);
+            for ((spread, value), mean) in self.spread.iter_mut().zip(row).zip(&self.block_mean) {
+                // In this order a weight of 0 makes 0 even where the square would overflow.
+                *spread += weight * (value - mean) * (value - mean);
+            }
+        }
+        if self.weight == 0.0 {
+            self.weight = block_weight;
+            self.mean.copy_from_slice(&self.block_mean);
+            return;
+        }
+        let total = self.weight + block_weight;
+        for ((mean, spread), block_mean) in self
+            .mean
+            .iter_mut()
+            .zip(&mut self.spread)
+            .zip(&self.block_mean)
+        {
+            let step = block_mean - *mean;
+            *mean += step * (block_weight / total);
+            *spread += step * step * (self.weight * (block_weight / total));
+        }
+        self.weight = total;
+    }
+
+    /// Mean of each component.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// Mean of (value - centre)^2 of one component.
+    pub fn second_moment_about(&self, component: usize, centre: f64) -> f64 {
+        let step = self.mean[component] - centre;
+        self.spread[component] / self.weight + step * step
+    }
+}

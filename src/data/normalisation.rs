@@ -1,0 +1,334 @@
+//! The one affine map between data units and the units in which networks are trained.
+
+use super::moments::Moments;
+use crate::{Error, Result};
+
+/// A shift for each component and one scale for all: `normalised = (value - shift) / scale`.
+///
+/// Both sides share it and the scale is the same in every direction, so that transport costs keep their meaning:
+/// squared distances, `sigma`^2 and `tau` in data units are those in normalised units times `scale`^2.
+///
+/// The shift is the midpoint of the two sides' weighted means; the scale is the root mean square, over both sides
+/// and all components, of the deviation from that shift.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalisation {
+    /// One number a component, in data units.
+    pub shift: Vec<f64>,
+    /// In data units, above 0.
+    pub scale: f64,
+}
+
+impl Normalisation {
+    pub(super) fn from_moments(source: &Moments, target: &Moments) -> Result<Self> {
+        let shift: Vec<f64> = source
+            .mean()
+            .iter()
+            .zip(target.mean())
+            .map(|(source, target)| 0.5 * source + 0.5 * target)
+            .collect();
+        let second: Vec<f64> = shift
+            .iter()
+            .enumerate()
+            .map(|(k, &centre)| {
+                0.5 * source.second_moment_about(k, centre)
+                    + 0.5 * target.second_moment_about(k, centre)
+            })
+            .collect();
+        let scale = (second.iter().sum::<f64>() / second.len() as f64).sqrt();
+        let magnitude = shift
+            .iter()
+            .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+
+        let range = f64::from(f32::MAX);
+        // Written so that NaN, from sums that overflow, is refused too.
+        if !(magnitude <= range && scale <= range) || shift.iter().any(|value| value.is_nan()) {
+            return Err(Error::invalid(format!(
+                "source.samples and target.samples have means up to {magnitude:e} and a root-mean-square deviation of {scale:e}; \
+                 both must be below {range:e}, the range of the 32-bit results (pass a smaller scale with the arrays)"
+            )));
+        }
+        let resolution = f64::from(f32::EPSILON);
+        if !shift
+            .iter()
+            .zip(&second)
+            .any(|(centre, second)| second.sqrt() > resolution * centre.abs())
+        {
+            return Err(Error::invalid(format!(
+                "source.samples and target.samples are constant: they deviate by {scale:e} (root mean square) from values of \
+                 magnitude {magnitude:e}; the deviation must exceed {resolution:.1e} of the magnitude, the resolution of the \
+                 32-bit results (pass an offset with the arrays if the magnitude is not needed)"
+            )));
+        }
+        if scale < f64::from(f32::MIN_POSITIVE) {
+            return Err(Error::invalid(format!(
+                "source.samples and target.samples have a root-mean-square deviation of {scale:e}; it must be at least {:e}, \
+                 the range of the 32-bit results (pass a larger scale with the arrays)",
+                f32::MIN_POSITIVE
+            )));
+        }
+        Ok(Self { shift, scale })
+    }
+
+    /// Number of components.
+    pub fn dimension(&self) -> usize {
+        self.shift.len()
+    }
+
+    /// An error unless the shift has `dimension` finite numbers and the scale is finite and above 0.
+    pub fn check(&self, dimension: usize) -> Result<()> {
+        if self.shift.len() != dimension {
+            return Err(Error::invalid(format!(
+                "the normalisation has {} components; the samples have {dimension}",
+                self.shift.len()
+            )));
+        }
+        if let Some(at) = self.shift.iter().position(|value| !value.is_finite()) {
+            return Err(Error::invalid(format!(
+                "the normalisation's shift is {} at component {at}; it must be finite",
+                self.shift[at]
+            )));
+        }
+        if !self.scale.is_finite() || self.scale <= 0.0 {
+            return Err(Error::invalid(format!(
+                "the normalisation's scale is {}; it must be finite and above 0",
+                self.scale
+            )));
+        }
+        Ok(())
+    }
+
+    /// Normalises rows x dimension values in data units. The difference is taken in 64 bits.
+    ///
+    /// # Panics
+    /// If the two slices differ in length or do not hold whole rows; so do the other methods below.
+    pub fn apply(&self, data: &[f32], normalised: &mut [f32]) {
+        self.map(data, normalised, |value, shift, scale| {
+            ((f64::from(value) - shift) / scale) as f32
+        });
+    }
+
+    /// As [`Normalisation::apply`], from 64-bit values.
+    pub fn apply_f64(&self, data: &[f64], normalised: &mut [f32]) {
+        self.map(data, normalised, |value, shift, scale| {
+            ((value - shift) / scale) as f32
+        });
+    }
+
+    /// As [`Normalisation::apply`], writing over its input.
+    pub fn apply_in_place(&self, rows: &mut [f32]) {
+        self.map_in_place(rows, |value, shift, scale| {
+            ((f64::from(value) - shift) / scale) as f32
+        });
+    }
+
+    /// Takes normalised rows back to data units.
+    pub fn undo(&self, normalised: &[f32], data: &mut [f32]) {
+        self.map(normalised, data, |value, shift, scale| {
+            (f64::from(value) * scale + shift) as f32
+        });
+    }
+
+    /// As [`Normalisation::undo`], writing over its input.
+    pub fn undo_in_place(&self, rows: &mut [f32]) {
+        self.map_in_place(rows, |value, shift, scale| {
+            (f64::from(value) * scale + shift) as f32
+        });
+    }
+
+    fn map<T: Copy>(&self, input: &[T], output: &mut [f32], map: impl Fn(T, f64, f64) -> f32) {
+        assert_eq!(input.len(), output.len(), "input and output differ in size");
+        assert!(
+            input.len().is_multiple_of(self.dimension()),
+            "the last row is not whole"
+        );
+        for (input, output) in input
+            .chunks_exact(self.dimension())
+            .zip(output.chunks_exact_mut(self.dimension()))
+        {
+            for ((&value, out), &shift) in input.iter().zip(output).zip(&self.shift) {
+                *out = map(value, shift, self.scale);
+            }
+        }
+    }
+
+    fn map_in_place(&self, rows: &mut [f32], map: impl Fn(f32, f64, f64) -> f32) {
+        assert!(
+            rows.len().is_multiple_of(self.dimension()),
+            "the last row is not whole"
+        );
+        for row in rows.chunks_exact_mut(self.dimension()) {
+            for (value, &shift) in row.iter_mut().zip(&self.shift) {
+                *value = map(*value, shift, self.scale);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use approx::assert_relative_eq;
+    use proptest::prelude::*;
+
+    fn moments(rows: &[f64], dimension: usize, block_rows: usize) -> Moments {
+        let mut moments = Moments::new(dimension);
+        for block in rows.chunks(block_rows * dimension) {
+            moments.add(block, None);
+        }
+        moments
+    }
+
+    fn measure(source: &[f64], target: &[f64], dimension: usize) -> Result<Normalisation> {
+        Normalisation::from_moments(
+            &moments(source, dimension, 5),
+            &moments(target, dimension, 7),
+        )
+    }
+
+    /// Rows around a large mean with a spread of about 1.
+    fn far_rows(count: usize, dimension: usize, mean: f64) -> Vec<f64> {
+        (0..count * dimension)
+            .map(|k| mean + (k as f64 * 0.7).sin() * 2f64.sqrt())
+            .collect()
+    }
+
+    fn rows() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec(-3.0f64..3.0, 8..40)
+            .prop_map(|mut values| {
+                values.truncate(values.len() / 2 * 2);
+                values
+            })
+            .prop_filter("must not be constant", |values| {
+                values.iter().any(|v| (v - values[0]).abs() > 1e-3)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn both_sides_together_have_mean_zero_and_unit_square(source in rows(), target in rows()) {
+            let normalisation = measure(&source, &target, 2).unwrap();
+            let mut square = 0.0;
+            let mut mean = [0.0f64; 2];
+            for side in [&source, &target] {
+                let mut out = vec![0.0f32; side.len()];
+                normalisation.apply_f64(side, &mut out);
+                let rows = side.len() as f64 / 2.0;
+                for row in out.chunks_exact(2) {
+                    for k in 0..2 {
+                        mean[k] += f64::from(row[k]) / rows;
+                        square += f64::from(row[k]).powi(2) / rows / 4.0;
+                    }
+                }
+            }
+            prop_assert!((square - 1.0).abs() < 1e-5, "{}", square);
+            prop_assert!(mean[0].abs() < 1e-5 && mean[1].abs() < 1e-5, "{:?}", mean);
+        }
+
+        #[test]
+        fn normalised_data_do_not_depend_on_the_units(
+            source in rows(), target in rows(), factor in 1e-3f64..1e3, first in -50.0f64..50.0, second in -50.0f64..50.0,
+        ) {
+            let units = |rows: &[f64]| -> Vec<f64> {
+                rows.chunks_exact(2).flat_map(|row| [row[0] * factor + first * factor, row[1] * factor + second * factor]).collect()
+            };
+            let plain = measure(&source, &target, 2).unwrap();
+            let other = measure(&units(&source), &units(&target), 2).unwrap();
+            prop_assert!((other.scale / plain.scale / factor - 1.0).abs() < 1e-9);
+            let (mut a, mut b) = (vec![0.0; source.len()], vec![0.0; source.len()]);
+            plain.apply_f64(&source, &mut a);
+            other.apply_f64(&units(&source), &mut b);
+            for (a, b) in a.iter().zip(&b) {
+                prop_assert!((a - b).abs() < 1e-5 * (1.0 + a.abs()), "{} {}", a, b);
+            }
+        }
+
+        #[test]
+        fn undo_takes_back_what_apply_did(
+            data in prop::collection::vec(-1e3f32..1e3, 6), shift in prop::collection::vec(-1e3f64..1e3, 3), scale in 1.0f64..1e3,
+        ) {
+            let normalisation = Normalisation { shift, scale };
+            let (mut normalised, mut back) = (vec![0.0; 6], vec![0.0; 6]);
+            normalisation.apply(&data, &mut normalised);
+            normalisation.undo(&normalised, &mut back);
+            for (a, b) in data.iter().zip(&back) {
+                prop_assert!((a - b).abs() < 1e-3, "{} {}", a, b);
+            }
+            let mut in_place = data.clone();
+            normalisation.apply_in_place(&mut in_place);
+            prop_assert_eq!(&in_place, &normalised);
+            normalisation.undo_in_place(&mut in_place);
+            prop_assert_eq!(&in_place, &back);
+        }
+    }
+
+    #[test]
+    fn a_unit_spread_around_a_million_is_measured_and_kept() {
+        let (near, far) = (far_rows(5000, 2, 0.0), far_rows(5000, 2, 1e6));
+        let expected = measure(&near, &near, 2).unwrap();
+        let found = measure(&far, &far, 2).unwrap();
+        assert_relative_eq!(found.scale, expected.scale, max_relative = 1e-9);
+        assert_relative_eq!(found.scale, 1.0, max_relative = 1e-2);
+        let (mut a, mut b) = (vec![0.0; near.len()], vec![0.0; far.len()]);
+        expected.apply_f64(&near, &mut a);
+        found.apply_f64(&far, &mut b);
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn weights_count_as_repetitions() {
+        // A weightless row takes no part, however far out and wherever in a block it lies.
+        let mut weighted = Moments::new(2);
+        weighted.add(&[1e200, 9.0], Some(&[0.0]));
+        weighted.add(&[1e60, -1e200, 1.0, -2.0], Some(&[0.0, 2.0]));
+        weighted.add(&[5.0, 0.5, 1e300, 0.0], Some(&[1.0, 0.0]));
+        let repeated = moments(&[1.0, -2.0, 1.0, -2.0, 5.0, 0.5], 2, 3);
+        for k in 0..2 {
+            assert_relative_eq!(weighted.mean()[k], repeated.mean()[k], max_relative = 1e-14);
+            assert_relative_eq!(
+                weighted.second_moment_about(k, 0.3),
+                repeated.second_moment_about(k, 0.3),
+                max_relative = 1e-14
+            );
+        }
+    }
+
+    #[test]
+    fn data_without_spread_are_refused_and_one_constant_side_is_not() {
+        for value in [0.0, 0.1, -3e7, 1e30] {
+            let error = measure(&[value; 40], &[value; 60], 2)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("constant"), "{error}");
+        }
+        let below_resolution: Vec<f64> = (0..40).map(|k| 1.0 + f64::from(k) * 1e-10).collect();
+        assert!(measure(&below_resolution, &below_resolution, 1).is_err());
+        assert_eq!(
+            measure(&[-1.0; 40], &[1.0; 60], 2).unwrap(),
+            Normalisation {
+                shift: vec![0.0, 0.0],
+                scale: 1.0
+            }
+        );
+        // A component that is constant must not hide the spread of another.
+        let one_constant: Vec<f64> = (0..40).flat_map(|k| [1e12, f64::from(k).sin()]).collect();
+        assert!(measure(&one_constant, &one_constant, 2).is_ok());
+    }
+
+    #[test]
+    fn data_outside_the_range_of_results_are_refused() {
+        for (low, high) in [
+            (-1e200, 1e200),
+            (0.0, 1.7e308),
+            (-1.7e308, 1.7e308),
+            (1e39, 2e39),
+            (-1e-42, 1e-42),
+        ] {
+            let error = measure(&[low, high], &[high, low], 1)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("32-bit results"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! From what the host handed over to what a trainer owns.
+
+use super::moments::Moments;
+use super::sampler::{self, Sampler};
+use super::source::{ArraySource, DataSource, SamplerSource};
+use super::tensor::{MAX_RANK, TensorView, reserved};
+use super::weights::read_weights;
+use super::{Data, Normalisation};
+use crate::{Error, Result};
+
+/// Samples that [`prepare`] draws from a sampler to measure the normalisation.
+pub const STATISTICS_ROWS: usize = 4096;
+
+/// Most numbers asked of a sampler in one call while the normalisation is measured.
+const STATISTICS_BATCH: usize = 1 << 20;
+
+/// Checks both sides, measures their common normalisation and takes what a trainer needs: arrays are copied, and
+/// samplers are moved in after [`STATISTICS_ROWS`] samples were drawn from each, the source first.
+///
+/// Returns the source, the target, the normalisation and the shape of one sample.
+///
+/// Errors name the side and the argument: sample shapes that differ, a value that is not finite, bad weights, data
+/// without spread or outside the 32-bit range, a sampler that fails.
+pub fn prepare(
+    source: Data<'_>,
+    target: Data<'_>,
+) -> Result<(DataSource, DataSource, Normalisation, Vec<usize>)> {
+    let (mut source, mut target) = check(source, target)?;
+    let normalisation = Normalisation::from_moments(&source.moments()?, &target.moments()?)?;
+    let shape = source.sample_shape.clone();
+    Ok((
+        source.finish(&normalisation)?,
+        target.finish(&normalisation)?,
+        normalisation,
+        shape,
+    ))
+}
+
+/// As [`prepare`] with a normalisation measured before, so that a resumed run sees its data as the first run did.
+/// Draws nothing from samplers. The normalisation must have as many components as a sample.
+pub fn prepare_with(
+    normalisation: &Normalisation,
+    source: Data<'_>,
+    target: Data<'_>,
+) -> Result<(DataSource, DataSource, Vec<usize>)> {
+    let (source, target) = check(source, target)?;
+    normalisation.check(source.dimension())?;
+    let shape = source.sample_shape.clone();
+    Ok((
+        source.finish(normalisation)?,
+        target.finish(normalisation)?,
+        shape,
+    ))
+}
+
+fn check<'a, 'b>(source: Data<'a>, target: Data<'b>) -> Result<(Side<'a>, Side<'b>)> {
+    let source = Side::check("source", source)?;
+    let target = Side::check("target", target)?;
+    if source.sample_shape != target.sample_shape {
+        return Err(Error::invalid(format!(
+            "one sample has shape {:?} on the source side and {:?} on the target side; both must be the same",
+            source.sample_shape, target.sample_shape
+        )));
+    }
+    Ok((source, target))
+}
+
+/// A side whose shape and weights are known to be sound.
+struct Side<'a> {
+    name: &'static str,
+    sample_shape: Vec<usize>,
+    input: Input<'a>,
+}
+
+enum Input<'a> {
+    Array {
+        samples: TensorView<'a>,
+        weights: Option<Vec<f64>>,
+    },
+    Sampler(Box<dyn Sampler>),
+}
+
+impl<'a> Side<'a> {
+    fn check(name: &'static str, data: Data<'a>) -> Result<Self> {
+        let (sample_shape, input) = match data {
+            Data::Array { samples, weights } => {
+                let count = samples.count();
+                if u32::try_from(count).is_err() {
+                    return Err(Error::invalid(format!(
+                        "{name}.samples holds {count} samples; at most {} are allowed",
+                        u32::MAX
+                    )));
+                }
+                let weights = weights
+                    .map(|weights| read_weights(&weights, count, &format!("{name}.weights")))
+                    .transpose()?;
+                (
+                    samples.sample_shape().to_vec(),
+                    Input::Array { samples, weights },
+                )
+            }
+            Data::Sampler {
+                sample_shape,
+                sampler,
+            } => {
+                check_sample_shape(name, &sample_shape)?;
+                (sample_shape, Input::Sampler(sampler))
+            }
+        };
+        Ok(Self {
+            name,
+            sample_shape,
+            input,
+        })
+    }
+
+    fn dimension(&self) -> usize {
+        self.sample_shape.iter().product()
+    }
+
+    fn moments(&mut self) -> Result<Moments> {
+        let dimension = self.dimension();
+        let mut moments = Moments::new(dimension);
+        match &mut self.input {
+            Input::Array { samples, weights } => {
+                samples.for_each_block(&format!("{}.samples", self.name), |first, block| {
+                    let rows = block.len() / dimension;
+                    moments.add(block, weights.as_ref().map(|all| &all[first..first + rows]));
+                    Ok(())
+                })?;
+            }
+            Input::Sampler(sampler) => {
+                let rows = (STATISTICS_BATCH / dimension).clamp(1, STATISTICS_ROWS);
+                let argument = format!("a batch of {}.sample_shape", self.name);
+                let mut batch: Vec<f32> = reserved(rows * dimension, &argument)?;
+                batch.resize(rows * dimension, 0.0);
+                let mut wide = reserved(rows * dimension, &argument)?;
+                for first in (0..STATISTICS_ROWS).step_by(rows) {
+                    let batch = &mut batch[..rows.min(STATISTICS_ROWS - first) * dimension];
+                    sampler::draw(&mut **sampler, batch, dimension, self.name)?;
+                    wide.clear();
+                    wide.extend(batch.iter().map(|&value| f64::from(value)));
+                    moments.add(&wide, None);
+                }
+            }
+        }
+        Ok(moments)
+    }
+
+    fn finish(self, normalisation: &Normalisation) -> Result<DataSource> {
+        let dimension = self.dimension();
+        let (samples, weights) = match self.input {
+            Input::Sampler(sampler) => {
+                return Ok(DataSource::Sampler(SamplerSource::new(
+                    sampler,
+                    normalisation.clone(),
+                )));
+            }
+            Input::Array { samples, weights } => (samples, weights),
+        };
+        let argument = format!("{}.samples", self.name);
+        let mut rows: Vec<f32> = reserved(samples.count() * dimension, &argument)?;
+        samples.for_each_block(&argument, |first, block| {
+            let start = rows.len();
+            rows.resize(start + block.len(), 0.0);
+            normalisation.apply_f64(block, &mut rows[start..]);
+            match rows[start..].iter().position(|value| !value.is_finite()) {
+                None => Ok(()),
+                Some(at) => Err(Error::invalid(format!(
+                    "{argument} holds {:e} at sample {}, component {}, which is beyond the 32-bit range once divided by the \
+                     common scale {:e}; leave such samples out",
+                    block[at],
+                    first + at / dimension,
+                    at % dimension,
+                    normalisation.scale
+                ))),
+            }
+        })?;
+        Ok(DataSource::Array(ArraySource::new(
+            rows,
+            dimension,
+            weights.as_deref(),
+        )))
+    }
+}
+
+fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
+    if shape.is_empty() || shape.len() >= MAX_RANK {
+        return Err(Error::invalid(format!(
+            "{side}.sample_shape has {} axes; it must have 1 to {}",
+            shape.len(),
+            MAX_RANK - 1
+        )));
+    }
+    if let Some(axis) = shape.iter().position(|&extent| extent == 0) {
+        return Err(Error::invalid(format!(
+            "{side}.sample_shape[{axis}] is 0; every extent must be at least 1"
+        )));
+    }
+    // One row of 64-bit numbers has to be addressable.
+    let bytes = shape.iter().try_fold(8usize, |all, &n| all.checked_mul(n));
+    if bytes
+        .and_then(|bytes| isize::try_from(bytes).ok())
+        .is_none()
+    {
+        return Err(Error::invalid(format!(
+            "{side}.sample_shape {shape:?} counts more elements than can be addressed; its product must fit into memory"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

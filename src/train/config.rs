@@ -1,0 +1,169 @@
+//! What a trainer is made from.
+
+use crate::device::Activation;
+use crate::error::{Error, Result};
+use crate::euot::divergence::Divergence;
+use crate::nn::layout::MAX_HIDDEN;
+use serde::{Deserialize, Serialize};
+
+/// Units in which sigma and tau are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum SigmaUnits {
+    /// sigma in the data's units, tau in their square (the units of the cost).
+    Data = 0,
+    /// sigma as a multiple of the data's common scale (the root mean square, over both sides and all components, of
+    /// the distance to the common centre), tau as a multiple of that scale's square.
+    Relative = 1,
+}
+
+/// Problem, networks and optimiser of a trainer. [`Default`] fills everything but sigma.
+///
+/// sigma is the amount of noise: the coupling minimises E\[1/2 |x1 - x0|^2\] minus sigma^2 times an entropy, so small
+/// values approach a deterministic map (and need more steps), large ones an independent coupling. tau is the price of
+/// deviating from the target's masses, in units of the cost: a target sample farther from every source than about
+/// sqrt(2 tau) is cheaper to leave out than to reach; large values approach balanced transport.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerConfig {
+    /// How the end marginal is tied to the target.
+    pub divergence: Divergence,
+    /// Noise of the dynamic problem, > 0.
+    pub sigma: f64,
+    /// Weight of the divergence, > 0; balanced transport ignores it.
+    pub tau: f64,
+    /// Units of sigma and tau.
+    pub sigma_units: SigmaUnits,
+    /// Of the hidden layers.
+    pub activation: Activation,
+    /// Units of each hidden layer, 1 to 4096.
+    pub hidden_width: usize,
+    /// Hidden layers, 1 to 16.
+    pub hidden_layers: usize,
+    /// Components of the generator's latent z, 1 to 4096.
+    pub latent_dimension: usize,
+    /// No standard-deviation head: the generator is a function of (x0, z).
+    pub deterministic: bool,
+    /// Source samples in a batch, 1 to 2^20.
+    pub batch_sources: usize,
+    /// K, latents for each source sample in a batch, 1 to 4096. Products with batch_sources of at most 2^24.
+    pub latents_per_source: usize,
+    /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one.
+    pub generator_learning_rate: f64,
+    /// Learning rate of the value function, > 0.
+    pub value_learning_rate: f64,
+    /// Adam's decay of the first moment, in [0, 1).
+    pub adam_beta1: f64,
+    /// Adam's decay of the second moment, in [0, 1).
+    pub adam_beta2: f64,
+    /// Decay of the weights' exponential moving average, in [0, 1); the average starts with shorter memory.
+    pub ema_decay: f64,
+    /// Largest norm of a gradient, longer ones are shortened to it; 0 leaves them as they are.
+    pub gradient_clip: f64,
+    /// Steps over which both rates fall along a half cosine; 0 keeps them constant.
+    pub decay_steps: u64,
+    /// Where they end, as a fraction of the start, in [0, 1].
+    pub decay_floor: f64,
+    /// Of all random numbers.
+    pub seed: u64,
+}
+
+impl Default for TrainerConfig {
+    fn default() -> Self {
+        Self {
+            divergence: Divergence::Kl,
+            sigma: 0.0,
+            tau: 1.0,
+            sigma_units: SigmaUnits::Data,
+            activation: Activation::Silu,
+            hidden_width: 128,
+            hidden_layers: 3,
+            latent_dimension: 8,
+            deterministic: false,
+            batch_sources: 64,
+            latents_per_source: 16,
+            generator_learning_rate: 1e-3,
+            value_learning_rate: 3e-4,
+            adam_beta1: 0.5,
+            adam_beta2: 0.99,
+            ema_decay: 0.998,
+            gradient_clip: 0.0,
+            decay_steps: 0,
+            decay_floor: 0.02,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainerConfig {
+    /// # Errors
+    /// The first field out of its range, with its value and the range.
+    pub fn validate(&self) -> Result<()> {
+        let positive = |name: &str, x: f64| {
+            if x.is_finite() && x > 0.0 {
+                return Ok(());
+            }
+            Err(Error::invalid(format!("{name} is {x}, but must be a finite number above 0")))
+        };
+        let count = |name: &str, n: usize, most: usize| {
+            if (1..=most).contains(&n) {
+                return Ok(());
+            }
+            Err(Error::invalid(format!("{name} is {n}, but must be from 1 to {most}")))
+        };
+        let fraction = |name: &str, x: f64, end: &str, closed: bool| {
+            if (0.0..1.0).contains(&x) || (closed && x == 1.0) {
+                return Ok(());
+            }
+            Err(Error::invalid(format!("{name} is {x}, but must be in [0, 1{end}")))
+        };
+        positive("sigma", self.sigma)?;
+        positive("tau", self.tau)?;
+        count("hidden_width", self.hidden_width, 4096)?;
+        count("hidden_layers", self.hidden_layers, MAX_HIDDEN)?;
+        count("latent_dimension", self.latent_dimension, 4096)?;
+        count("batch_sources", self.batch_sources, 1 << 20)?;
+        count("latents_per_source", self.latents_per_source, 4096)?;
+        if self.batch_rows() > 1 << 24 {
+            return Err(Error::invalid(format!(
+                "batch_sources times latents_per_source is {}, but must be at most {}",
+                self.batch_rows(),
+                1 << 24
+            )));
+        }
+        positive("generator_learning_rate", self.generator_learning_rate)?;
+        positive("value_learning_rate", self.value_learning_rate)?;
+        fraction("adam_beta1", self.adam_beta1, ")", false)?;
+        fraction("adam_beta2", self.adam_beta2, ")", false)?;
+        fraction("ema_decay", self.ema_decay, ")", false)?;
+        if !(self.gradient_clip.is_finite() && self.gradient_clip >= 0.0) {
+            return Err(Error::invalid(format!(
+                "gradient_clip is {}, but must be a finite number above 0, or 0 for none",
+                self.gradient_clip
+            )));
+        }
+        fraction("decay_floor", self.decay_floor, "]", true)
+    }
+
+    /// Rows of a batch.
+    pub fn batch_rows(&self) -> usize {
+        self.batch_sources * self.latents_per_source
+    }
+
+    /// Factor of both learning rates at `step`, counted from 0.
+    pub(crate) fn rate_factor(&self, step: u64) -> f64 {
+        if self.decay_steps == 0 {
+            return 1.0;
+        }
+        let progress = (step as f64 / self.decay_steps as f64).min(1.0);
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        self.decay_floor + (1.0 - self.decay_floor) * cosine
+    }
+
+    /// The moving average's decay at `step`, counted from 0: short memory at first, so that a short training is not
+    /// averaged with its start.
+    pub(crate) fn averaging(&self, step: u64) -> f64 {
+        let step = step as f64;
+        self.ema_decay.min((1.0 + step) / (10.0 + step))
+    }
+}

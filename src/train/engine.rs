@@ -1,0 +1,112 @@
+//! What a device does for a trainer: whole training steps on weights that live there.
+
+use crate::data::ArraySource;
+use crate::device::{Activation, Head, Sums};
+use crate::euot::divergence::Conjugate;
+use crate::nn::adam::Adam;
+use crate::nn::layout::Layout;
+use crate::nn::mlp::Mlp;
+
+/// The normalised problem and the networks, fixed for a training.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub dimension: usize,
+    pub latent: usize,
+    /// Source samples in a batch.
+    pub sources: usize,
+    /// K.
+    pub latents: usize,
+    pub head: Head,
+    pub conjugate: Conjugate,
+    pub value: Mlp,
+    pub generator: Mlp,
+    pub adam: Adam,
+    /// Largest gradient norm; 0 for none.
+    pub clip: f64,
+    pub seed: u64,
+}
+
+/// Shapes of the two networks.
+pub(crate) fn networks(
+    dimension: usize,
+    latent: usize,
+    width: usize,
+    hidden: usize,
+    deterministic: bool,
+    activation: Activation,
+) -> (Mlp, Mlp) {
+    let outputs = if deterministic { dimension } else { 2 * dimension };
+    let value = Mlp { layout: Layout::new(dimension + 1, width, hidden, 1), activation };
+    let generator = Mlp { layout: Layout::new(dimension + latent, width, hidden, outputs), activation };
+    (value, generator)
+}
+
+/// One side's samples for a step.
+#[derive(Clone, Copy)]
+pub(crate) enum Side<'a> {
+    /// Drawn by the engine.
+    Array(&'a ArraySource),
+    /// Drawn by the host: one normalised row a sample of the batch.
+    Batch(&'a [f32]),
+}
+
+/// Which of a step's two halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    Value,
+    Generator,
+}
+
+/// One half of a step.
+pub(crate) struct HalfStep<'a> {
+    pub half: Half,
+    /// Counted from 0.
+    pub step: u64,
+    pub rate: f64,
+    /// The moving average's decay.
+    pub averaging: f64,
+    pub source: Side<'a>,
+    pub target: Side<'a>,
+}
+
+/// What it gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    /// Over all rows of the batch.
+    pub sums: Sums,
+    /// Before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Everything of one network that a training carries along, in the order of the flat parameter vector.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NetworkState {
+    pub weights: Vec<f32>,
+    pub average: Vec<f32>,
+    pub first_moment: Vec<f32>,
+    pub second_moment: Vec<f32>,
+}
+
+impl NetworkState {
+    /// The start of a training.
+    pub fn new(weights: Vec<f32>) -> Self {
+        let zeros = vec![0f32; weights.len()];
+        Self { average: weights.clone(), first_moment: zeros.clone(), second_moment: zeros, weights }
+    }
+}
+
+/// A training on a device.
+pub(crate) trait Engine: Send {
+    /// Carries out one half of a step. When its loss or gradient is not finite nothing changes, and the outcome says so.
+    fn half_step(&mut self, step: &HalfStep<'_>) -> Outcome;
+    /// The value function's and the generator's state.
+    fn state(&self) -> [NetworkState; 2];
+}
+
+impl Outcome {
+    /// Whether the step could be taken.
+    pub fn is_finite(&self) -> bool {
+        let s = &self.sums;
+        (s.generated + s.conjugate + s.density_ratio + s.action + s.generator + self.gradient_norm).is_finite()
+    }
+}

@@ -1,0 +1,26 @@
+//! What a step tells the host.
+
+/// State of a training after its last step; costs in the data's units squared.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Metrics {
+    /// Steps done since the trainer was made.
+    pub step: u64,
+    /// L(V, theta) on the last batch; at the optimum, the value of the transport problem.
+    pub dual: f64,
+    /// What the value step minimises: minus `dual`.
+    pub value_loss: f64,
+    /// G(theta) on the last batch.
+    pub generator_loss: f64,
+    /// E\[V(1, x1)\] - E\[Psi*(V(1, y))\].
+    pub potential: f64,
+    /// E_t\[1/2 |grad V|^2 + <grad V, b>\].
+    pub action: f64,
+    /// Norm of the value function's gradient before clipping, in the units of the normalised problem.
+    pub value_gradient_norm: f64,
+    /// Norm of the generator's gradient before clipping, in the units of the normalised problem.
+    pub generator_gradient_norm: f64,
+    /// E\[Psi*'(V(1, y))\] over the target: 1 when the masses agree.
+    pub density_ratio_mean: f64,
+    /// Speed over the last call that trained.
+    pub steps_per_second: f64,
+}
