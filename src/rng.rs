@@ -146,7 +146,7 @@ fn philox_lanes<const N: usize>(word: &mut [[u32; N]; 4], mut key: [u32; 2]) {
 
 /// A word as a number in (0, 1].
 #[inline(always)]
-fn unit(word: u32) -> f32 {
+pub(crate) fn unit(word: u32) -> f32 {
     (word as f32).mul_add(1.0 / 4_294_967_296.0, 0.5 / 4_294_967_296.0)
 }
 

@@ -104,9 +104,23 @@ pub(crate) trait Engine: Send {
 }
 
 impl Outcome {
-    /// Whether the step could be taken.
-    pub fn is_finite(&self) -> bool {
+    /// The first quantity that is not finite.
+    pub fn fault(&self, half: Half) -> Option<(&'static str, f64)> {
         let s = &self.sums;
-        (s.generated + s.conjugate + s.density_ratio + s.action + s.generator + self.gradient_norm).is_finite()
+        let terms = match half {
+            Half::Value => [
+                ("the value function at generated samples, V(1, x1),", s.generated),
+                ("the conjugate Psi*(V(1, y)) at target samples", s.conjugate),
+                ("the action 1/2 |grad V|^2 + <grad V, b>", s.action),
+                ("the norm of the value function's gradient", self.gradient_norm),
+            ],
+            Half::Generator => [
+                ("the generator's loss", s.generator),
+                ("the norm of the generator's gradient", self.gradient_norm),
+                ("", 0.0),
+                ("", 0.0),
+            ],
+        };
+        terms.into_iter().find(|(_, value)| !value.is_finite())
     }
 }

@@ -1,7 +1,7 @@
 //! What a step tells the host.
 
 /// State of a training after its last step; costs in the data's units squared.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Metrics {
     /// Steps done since the trainer was made.
     pub step: u64,

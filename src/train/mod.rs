@@ -10,3 +10,6 @@ mod trainer;
 pub use config::{SigmaUnits, TrainerConfig};
 pub use metrics::Metrics;
 pub use trainer::{CancelToken, Control, Trainer};
+
+pub(crate) use engine::networks;
+pub(crate) use trainer::MAX_DIMENSION;

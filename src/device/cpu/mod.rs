@@ -5,6 +5,7 @@ mod activation;
 mod block;
 mod dense;
 mod device;
+pub(crate) mod disjoint;
 mod gemm;
 mod memory;
 mod method;

@@ -1,0 +1,207 @@
+//! A trained transport: both networks, frozen, with what undoes the normalisation.
+
+use crate::context::Context;
+use crate::data::Normalisation;
+use crate::device::cpu::net::CpuNet;
+use crate::device::cpu::simd::Isa;
+use crate::device::{Activation, Head};
+use crate::error::{Error, Result};
+use crate::euot::divergence::{Conjugate, Divergence};
+use crate::file::atomic;
+use crate::file::container::{Container, Kind};
+use crate::nn::layout::MAX_HIDDEN;
+use crate::nn::mlp::Mlp;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a model file says beside the weights. sigma and tau are those of the normalised problem.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Description {
+    pub divergence: Divergence,
+    pub tau: f64,
+    pub sigma: f64,
+    pub activation: Activation,
+    pub hidden_width: usize,
+    pub hidden_layers: usize,
+    pub latent_dimension: usize,
+    pub deterministic: bool,
+    pub sample_shape: Vec<usize>,
+    pub shift: Vec<f64>,
+    pub scale: f64,
+    pub steps: u64,
+}
+
+/// What a model is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// Shape of one sample.
+    pub sample_shape: Vec<usize>,
+    /// Numbers in a sample: the product of its shape.
+    pub dimension: usize,
+    /// Components of the generator's latent.
+    pub latent_dimension: usize,
+    /// How the end marginal is tied to the target.
+    pub divergence: Divergence,
+    /// Noise, in the data's units.
+    pub sigma: f64,
+    /// Weight of the divergence, in the data's units squared.
+    pub tau: f64,
+    /// The common scale that the data were divided by.
+    pub data_scale: f64,
+    /// Training steps behind it.
+    pub steps: u64,
+    /// Weights of both networks together.
+    pub parameters: u64,
+}
+
+pub(super) struct Inner {
+    pub isa: Isa,
+    pub info: ModelInfo,
+    pub normalisation: Normalisation,
+    pub head: Head,
+    pub conjugate: Conjugate,
+    pub value: Mlp,
+    pub generator: Mlp,
+    pub value_net: CpuNet<f32>,
+    pub generator_net: CpuNet<f32>,
+    description: Description,
+    value_weights: Vec<f32>,
+    generator_weights: Vec<f32>,
+}
+
+/// A trained transport map, immutable and shareable across threads. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Model(pub(super) Arc<Inner>);
+
+impl Model {
+    pub(crate) fn new(context: &Context, description: Description, value: Vec<f32>, generator: Vec<f32>) -> Self {
+        let d = description.shift.len();
+        let (value_mlp, generator_mlp) = description.networks();
+        let isa = context.isa();
+        let pack = |mlp: &Mlp, weights: &[f32], reverse| {
+            let mut net = CpuNet::new(isa, &mlp.layout, reverse);
+            net.pack(weights);
+            net
+        };
+        let scale = description.scale;
+        let info = ModelInfo {
+            sample_shape: description.sample_shape.clone(),
+            dimension: d,
+            latent_dimension: description.latent_dimension,
+            divergence: description.divergence,
+            sigma: description.sigma * scale,
+            tau: description.tau * scale * scale,
+            data_scale: scale,
+            steps: description.steps,
+            parameters: (value.len() + generator.len()) as u64,
+        };
+        Self(Arc::new(Inner {
+            isa,
+            info,
+            normalisation: Normalisation { shift: description.shift.clone(), scale },
+            head: Head { sigma: description.sigma, deterministic: description.deterministic },
+            conjugate: Conjugate { divergence: description.divergence, tau: description.tau },
+            value_net: pack(&value_mlp, &value, true),
+            generator_net: pack(&generator_mlp, &generator, false),
+            value: value_mlp,
+            generator: generator_mlp,
+            description,
+            value_weights: value,
+            generator_weights: generator,
+        }))
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &ModelInfo {
+        &self.0.info
+    }
+
+    /// Writes the model as safetensors: flat weights of both networks and a JSON description.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a file that was there before is then untouched.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut container = Container::new(Kind::Model, &self.0.description)?;
+        for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
+            container.push_f32(name, &[weights.len()], weights);
+        }
+        atomic::write_atomic(path, &container.to_bytes()?)
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Format`] for a file that is truncated, foreign or newer.
+    pub fn load(context: &Context, path: &Path) -> Result<Self> {
+        Self::parse(context, &atomic::read(path)?, &path.display().to_string())
+    }
+
+    /// Reads a model from the bytes of its file, which are not needed afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for bytes that are truncated, foreign or newer.
+    pub fn load_memory(context: &Context, bytes: &[u8]) -> Result<Self> {
+        Self::parse(context, bytes, "memory")
+    }
+
+    fn parse(context: &Context, bytes: &[u8], origin: &str) -> Result<Self> {
+        let mut container = Container::from_bytes(bytes, Kind::Model, origin)?;
+        let description: Description = container.description()?;
+        description.check().map_err(|what| Error::Format(format!("cannot load from '{origin}': {what}")))?;
+        let (value, generator) = description.networks();
+        let value = container.take_f32("value", &[value.layout.len()])?;
+        let generator = container.take_f32("generator", &[generator.layout.len()])?;
+        Ok(Self::new(context, description, value, generator))
+    }
+}
+
+impl Description {
+    fn networks(&self) -> (Mlp, Mlp) {
+        crate::train::networks(
+            self.shift.len(),
+            self.latent_dimension,
+            self.hidden_width,
+            self.hidden_layers,
+            self.deterministic,
+            self.activation,
+        )
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        const SIZES: usize = 4096;
+        for (name, n, most) in [
+            ("hidden_width", self.hidden_width, SIZES),
+            ("hidden_layers", self.hidden_layers, MAX_HIDDEN),
+            ("latent_dimension", self.latent_dimension, SIZES),
+        ] {
+            if !(1..=most).contains(&n) {
+                return Err(format!("{name} is {n}, but must be from 1 to {most}"));
+            }
+        }
+        for (name, x) in [("sigma", self.sigma), ("tau", self.tau)] {
+            if !(x.is_finite() && x > 0.0) {
+                return Err(format!("{name} is {x}, but must be a finite number above 0"));
+            }
+        }
+        checked_dimension(&self.sample_shape, &self.shift, self.scale, crate::train::MAX_DIMENSION).map(|_| ())
+    }
+}
+
+/// The dimension that a file's shape and normalisation agree on.
+pub(crate) fn checked_dimension(
+    shape: &[usize],
+    shift: &[f64],
+    scale: f64,
+    most: usize,
+) -> std::result::Result<usize, String> {
+    let product = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
+    match product {
+        Some(d) if d == shift.len() && (1..=most).contains(&d) => {}
+        _ => return Err(format!("sample_shape is {shape:?}, but shift has {} components", shift.len())),
+    }
+    if !(scale.is_finite() && scale > 0.0 && shift.iter().all(|x| x.is_finite())) {
+        return Err(format!("scale is {scale}, but must be a finite number above 0, and shift must be finite"));
+    }
+    Ok(shift.len())
+}

@@ -1,0 +1,8 @@
+//! Inference: the frozen model, sessions that call it, and its file.
+
+mod frozen;
+mod session;
+
+pub(crate) use frozen::{Description, checked_dimension};
+pub use frozen::{Model, ModelInfo};
+pub use session::Session;

@@ -1,0 +1,388 @@
+//! The trainer: a host drives it step by step, for a number of steps, or for a span of time.
+
+use super::checkpoint;
+use super::config::{SigmaUnits, TrainerConfig};
+use super::cpu_engine::CpuEngine;
+use super::engine::{self, Engine, Half, HalfStep, NetworkState, Outcome, Plan, Side};
+use super::metrics::Metrics;
+use crate::context::Context;
+use crate::data::{self, Data, DataSource, Normalisation};
+use crate::device::Head;
+use crate::error::{Error, Result};
+use crate::euot::divergence::Conjugate;
+use crate::model::Model;
+use crate::nn::adam::Adam;
+use crate::nn::init::kaiming;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a progress function wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// Stop; the run returns [`Error::Cancelled`].
+    Stop,
+}
+
+/// Stops a trainer's current call from any thread, within one step.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// The call in progress returns [`Error::Cancelled`]; when none is in progress nothing happens.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A training: problem, networks and data on a context's device.
+///
+/// ```
+/// use sfeuot::{Context, Data, TensorView, Trainer, TrainerConfig};
+/// # fn main() -> sfeuot::Result<()> {
+/// let source: Vec<f32> = (0..200).map(|i| (i as f32 * 0.37).sin()).collect();
+/// let target: Vec<f32> = (0..200).map(|i| 5.0 + (i as f32 * 0.11).cos()).collect();
+/// let context = Context::new(Default::default())?;
+/// let config = TrainerConfig { sigma: 0.5, hidden_width: 32, ..Default::default() };
+/// let mut trainer = Trainer::new(
+///     &context,
+///     config,
+///     Data::array(TensorView::from_f32(&source, &[100, 2])?),
+///     Data::array(TensorView::from_f32(&target, &[100, 2])?),
+/// )?;
+/// let metrics = trainer.step(3)?;
+/// assert_eq!(metrics.step, 3);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Trainer {
+    context: Context,
+    config: TrainerConfig,
+    sample_shape: Vec<usize>,
+    normalisation: Normalisation,
+    plan: Plan,
+    engine: Box<dyn Engine>,
+    source: SideBuffer,
+    target: SideBuffer,
+    metrics: Metrics,
+    cancel: CancelToken,
+}
+
+/// One side's data, with room for a batch where the host draws it.
+struct SideBuffer {
+    data: DataSource,
+    name: &'static str,
+    rows: usize,
+    batch: Vec<f32>,
+}
+
+impl SideBuffer {
+    fn new(data: DataSource, name: &'static str, rows: usize) -> Self {
+        let batch = match &data {
+            DataSource::Array(_) => Vec::new(),
+            DataSource::Sampler(_) => vec![0f32; rows * data.dimension()],
+        };
+        Self { data, name, rows, batch }
+    }
+
+    fn draw(&mut self) -> Result<Side<'_>> {
+        match &mut self.data {
+            DataSource::Array(array) => Ok(Side::Array(array)),
+            DataSource::Sampler(sampler) => {
+                sampler.fill(self.rows, &mut self.batch, self.name)?;
+                Ok(Side::Batch(&self.batch))
+            }
+        }
+    }
+}
+
+/// What a checkpoint holds beside what is derived from it.
+pub(super) struct State {
+    pub config: TrainerConfig,
+    pub sample_shape: Vec<usize>,
+    pub normalisation: Normalisation,
+    pub metrics: Metrics,
+    pub networks: [NetworkState; 2],
+}
+
+impl Trainer {
+    /// Copies the data, measures their common scale and makes the initial networks.
+    ///
+    /// # Errors
+    /// A configuration out of range; data that are not finite, constant, or of different shapes on the two sides; a
+    /// sampler's failure.
+    pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
+        config.validate()?;
+        let (source, target, normalisation, sample_shape) = data::prepare(source, target)?;
+        let d = normalisation.dimension();
+        let plan = plan(&config, d, &normalisation)?;
+        let networks = [
+            NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
+            NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
+        ];
+        let state = State { config, sample_shape, normalisation, metrics: Metrics::default(), networks };
+        Self::assemble(context, state, plan, source, target)
+    }
+
+    fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
+        let State { config, sample_shape, normalisation, metrics, networks: [value, generator] } = state;
+        let engine = Box::new(CpuEngine::new(context, plan.clone(), value, generator));
+        Ok(Self {
+            context: context.clone(),
+            source: SideBuffer::new(source, "source", config.batch_sources),
+            target: SideBuffer::new(target, "target", config.batch_rows()),
+            config,
+            sample_shape,
+            normalisation,
+            plan,
+            engine,
+            metrics,
+            cancel: CancelToken::default(),
+        })
+    }
+
+    /// Trains for `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] when a loss or gradient is not finite (the update is not made), [`Error::Callback`] when a
+    /// sampler fails, [`Error::Cancelled`]. Steps already made stay made.
+    pub fn step(&mut self, steps: u64) -> Result<Metrics> {
+        self.run(steps, 0, &mut |_| Control::Continue)
+    }
+
+    /// Trains for `steps` steps and calls `progress` after every `every` of them (0: never) and after the last.
+    ///
+    /// # Errors
+    /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
+    pub fn run(
+        &mut self,
+        steps: u64,
+        every: u64,
+        progress: &mut dyn FnMut(&Metrics) -> Control,
+    ) -> Result<Metrics> {
+        let mut clock = Clock::start(self);
+        for done in 1..=steps {
+            self.advance()?;
+            clock.read(self);
+            if every > 0 && (done % every == 0 || done == steps) && progress(&self.metrics) == Control::Stop {
+                return Err(Error::Cancelled { step: self.metrics.step });
+            }
+        }
+        Ok(self.metrics)
+    }
+
+    /// Trains until about `duration` has passed: at least one step, and none that is expected to end past it.
+    /// Returns the number of steps made.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn run_for(&mut self, duration: Duration) -> Result<(u64, Metrics)> {
+        let mut clock = Clock::start(self);
+        let first = self.metrics.step;
+        loop {
+            let before = clock.start.elapsed();
+            self.advance()?;
+            clock.read(self);
+            let after = clock.start.elapsed();
+            if after + (after - before) > duration {
+                return Ok((self.metrics.step - first, self.metrics));
+            }
+        }
+    }
+
+    /// One whole step: the value half, then the generator half.
+    fn advance(&mut self) -> Result<()> {
+        if self.cancel.0.swap(false, Ordering::Relaxed) {
+            return Err(Error::Cancelled { step: self.metrics.step });
+        }
+        let value = self.half(Half::Value)?;
+        let generator = self.half(Half::Generator)?;
+        let rows = self.config.batch_rows() as f64;
+        // V is a cost, and costs scale with the square of lengths.
+        let cost = self.normalisation.scale.powi(2) / rows;
+        let potential = (value.sums.generated - value.sums.conjugate) * cost;
+        let action = value.sums.action * cost;
+        let dual = potential - action;
+        self.metrics = Metrics {
+            step: self.metrics.step + 1,
+            dual,
+            value_loss: -dual,
+            generator_loss: generator.sums.generator * cost,
+            potential,
+            action,
+            value_gradient_norm: value.gradient_norm,
+            generator_gradient_norm: generator.gradient_norm,
+            density_ratio_mean: value.sums.density_ratio / rows,
+            steps_per_second: self.metrics.steps_per_second,
+        };
+        Ok(())
+    }
+
+    fn half(&mut self, half: Half) -> Result<Outcome> {
+        let step = self.metrics.step;
+        let config = &self.config;
+        let rate = match half {
+            Half::Value => config.value_learning_rate,
+            Half::Generator => config.generator_learning_rate,
+        };
+        let source = self.source.draw()?;
+        let target = match half {
+            Half::Value => self.target.draw()?,
+            // The generator step reads no target sample.
+            Half::Generator => Side::Batch(&[]),
+        };
+        let outcome = self.engine.half_step(&HalfStep {
+            half,
+            step,
+            rate: rate * config.rate_factor(step),
+            averaging: config.averaging(step),
+            source,
+            target,
+        });
+        match outcome.fault(half) {
+            Some((term, value)) => Err(Error::Diverged { step: step + 1, term, value }),
+            None => Ok(outcome),
+        }
+    }
+
+    /// A handle that cancels this trainer's calls.
+    pub fn cancel_token(&self) -> CancelToken {
+        self.cancel.clone()
+    }
+
+    /// After the last step.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// A frozen copy of the averaged networks, ready for inference and independent of the trainer.
+    pub fn model(&self) -> Model {
+        let [value, generator] = self.engine.state();
+        Model::new(
+            &self.context,
+            crate::model::Description {
+                divergence: self.config.divergence,
+                tau: self.plan.conjugate.tau,
+                sigma: self.plan.head.sigma,
+                activation: self.config.activation,
+                hidden_width: self.config.hidden_width,
+                hidden_layers: self.config.hidden_layers,
+                latent_dimension: self.config.latent_dimension,
+                deterministic: self.config.deterministic,
+                sample_shape: self.sample_shape.clone(),
+                shift: self.normalisation.shift.clone(),
+                scale: self.normalisation.scale,
+                steps: self.metrics.step,
+            },
+            value.average,
+            generator.average,
+        )
+    }
+
+    /// Writes a checkpoint: everything needed to go on bit for bit, but the data.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a file that was there before is then untouched.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let fingerprints = [self.source.data.fingerprint(), self.target.data.fingerprint()];
+        let state = State {
+            config: self.config.clone(),
+            sample_shape: self.sample_shape.clone(),
+            normalisation: self.normalisation.clone(),
+            metrics: self.metrics,
+            networks: self.engine.state(),
+        };
+        checkpoint::save(path, &state, fingerprints)
+    }
+
+    /// Takes a training up from a checkpoint, with the same data: arrays must hold the same numbers; samplers are the
+    /// host's to rewind.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`] for a file that is truncated, foreign or newer, [`Error::InvalidArgument`]
+    /// for other data than the training began with.
+    pub fn load(context: &Context, path: &Path, source: Data<'_>, target: Data<'_>) -> Result<Self> {
+        let (state, fingerprints) = checkpoint::load(path)?;
+        let (source, target, shape) = data::prepare_with(&state.normalisation, source, target)?;
+        if shape != state.sample_shape {
+            return Err(Error::invalid(format!(
+                "source.samples has samples of shape {shape:?}, but the checkpoint '{}' was trained on {:?}",
+                path.display(),
+                state.sample_shape
+            )));
+        }
+        for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
+            if data.fingerprint() != expected {
+                return Err(Error::invalid(format!(
+                    "{side} holds other samples or weights than the checkpoint '{}' was trained on; to train a model on new data, make a new trainer",
+                    path.display()
+                )));
+            }
+        }
+        let plan = plan(&state.config, state.normalisation.dimension(), &state.normalisation)?;
+        Self::assemble(context, state, plan, source, target)
+    }
+}
+
+/// Speed of one call.
+struct Clock {
+    start: Instant,
+    first: u64,
+}
+
+impl Clock {
+    fn start(trainer: &Trainer) -> Self {
+        // A cancellation is meant for the call in progress when it comes, not for the next one.
+        trainer.cancel.0.store(false, Ordering::Relaxed);
+        Self { start: Instant::now(), first: trainer.metrics.step }
+    }
+
+    fn read(&mut self, trainer: &mut Trainer) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
+    }
+}
+
+/// Samples of at most this many components: layers as wide as the sample must stay addressable.
+pub(crate) const MAX_DIMENSION: usize = 1 << 20;
+
+fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Normalisation) -> Result<Plan> {
+    if dimension > MAX_DIMENSION {
+        return Err(Error::invalid(format!(
+            "source.samples has samples of {dimension} components, but at most {MAX_DIMENSION} are allowed"
+        )));
+    }
+    let (length, cost) = match config.sigma_units {
+        SigmaUnits::Data => (normalisation.scale, normalisation.scale.powi(2)),
+        SigmaUnits::Relative => (1.0, 1.0),
+    };
+    let (value, generator) = engine::networks(
+        dimension,
+        config.latent_dimension,
+        config.hidden_width,
+        config.hidden_layers,
+        config.deterministic,
+        config.activation,
+    );
+    Ok(Plan {
+        dimension,
+        latent: config.latent_dimension,
+        sources: config.batch_sources,
+        latents: config.latents_per_source,
+        head: Head { sigma: config.sigma / length, deterministic: config.deterministic },
+        conjugate: Conjugate { divergence: config.divergence, tau: config.tau / cost },
+        value,
+        generator,
+        adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },
+        clip: config.gradient_clip,
+        seed: config.seed,
+    })
+}
