@@ -1,0 +1,34 @@
+/* Command lines of the form `program --name value ...`, described by a table. */
+#ifndef EXAMPLES_OPTIONS_H
+#define EXAMPLES_OPTIONS_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    OPTION_TEXT,  /* value points to const char * */
+    OPTION_COUNT, /* value points to uint64_t */
+    OPTION_REAL   /* value points to double, which must be finite and above 0 */
+} OptionKind;
+
+typedef struct {
+    const char *name; /* with its two dashes */
+    OptionKind kind;
+    void *value; /* holds the default on entry */
+    const char *help;
+    double least, most; /* bounds of a count; both 0 for none */
+} Option;
+
+typedef enum { OPTIONS_READ, OPTIONS_HELP_SHOWN, OPTIONS_REFUSED } OptionsResult;
+
+/* Fills the values from the command line. --help prints the table; anything unknown or out of range prints a sentence. */
+OptionsResult options_read(int argc, char **argv, const char *summary, const Option *options, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,191 @@
+#include "picture.h"
+
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <png.h>
+
+/*
+ * libpng reports errors by a long jump. Everything that must survive the jump lives in this struct, outside the
+ * function that calls setjmp, so that no local variable's value is in doubt after it.
+ */
+typedef struct {
+    const char *path;
+    FILE *file;
+    png_structp png;
+    png_infop info;
+    png_bytep *rows;
+    Picture picture;
+} Codec;
+
+static void on_error(png_structp png, png_const_charp message)
+{
+    const Codec *codec = (const Codec *)png_get_error_ptr(png);
+    fprintf(stderr, "%s: libpng reports: %s\n", codec->path, message);
+    png_longjmp(png, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message)
+{
+    (void)png;
+    (void)message;
+}
+
+bool picture_create(uint32_t width, uint32_t height, Picture *picture)
+{
+    uint8_t *rgb = width && height && width <= SIZE_MAX / 3 / height ? calloc((size_t)width * height, 3) : NULL;
+    if (!rgb) {
+        fprintf(stderr, "There is no memory for a picture of %u x %u pixels.\n", (unsigned)width, (unsigned)height);
+        return false;
+    }
+    *picture = (Picture){width, height, rgb};
+    return true;
+}
+
+void picture_free(Picture *picture)
+{
+    free(picture->rgb);
+    *picture = (Picture){0, 0, NULL};
+}
+
+static bool point_rows(Codec *codec)
+{
+    codec->rows = malloc(codec->picture.height * sizeof *codec->rows);
+    if (!codec->rows) {
+        fprintf(stderr, "%s: there is no memory for %u rows.\n", codec->path, (unsigned)codec->picture.height);
+        return false;
+    }
+    for (uint32_t y = 0; y < codec->picture.height; y++) {
+        codec->rows[y] = codec->picture.rgb + (size_t)3 * codec->picture.width * y;
+    }
+    return true;
+}
+
+static bool decode(Codec *codec)
+{
+    if (setjmp(png_jmpbuf(codec->png))) {
+        return false;
+    }
+    png_init_io(codec->png, codec->file);
+    png_read_info(codec->png, codec->info);
+    /* Whatever the file holds, ask for 8-bit RGB. */
+    png_set_expand(codec->png);
+    png_set_scale_16(codec->png);
+    png_set_strip_alpha(codec->png);
+    png_set_gray_to_rgb(codec->png);
+    png_set_interlace_handling(codec->png);
+    png_read_update_info(codec->png, codec->info);
+    if (!picture_create(png_get_image_width(codec->png, codec->info), png_get_image_height(codec->png, codec->info),
+                        &codec->picture) ||
+        !point_rows(codec)) {
+        return false;
+    }
+    png_read_image(codec->png, codec->rows);
+    png_read_end(codec->png, NULL);
+    return true;
+}
+
+bool picture_read_png(const char *path, Picture *picture)
+{
+    Codec codec = {.path = path};
+    unsigned char signature[8];
+    bool read = false;
+
+    codec.file = fopen(path, "rb");
+    if (!codec.file) {
+        fprintf(stderr, "%s cannot be opened: %s.\n", path, strerror(errno));
+        return false;
+    }
+    if (fread(signature, 1, sizeof signature, codec.file) != sizeof signature ||
+        png_sig_cmp(signature, 0, sizeof signature) != 0) {
+        fprintf(stderr, "%s is not a PNG file.\n", path);
+        fclose(codec.file);
+        return false;
+    }
+    rewind(codec.file);
+
+    codec.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &codec, on_error, on_warning);
+    codec.info = codec.png ? png_create_info_struct(codec.png) : NULL;
+    if (codec.info) {
+        read = decode(&codec);
+    } else {
+        fprintf(stderr, "%s: libpng cannot be started.\n", path);
+    }
+    png_destroy_read_struct(&codec.png, &codec.info, NULL);
+    free(codec.rows);
+    fclose(codec.file);
+    if (!read) {
+        picture_free(&codec.picture);
+        return false;
+    }
+    *picture = codec.picture;
+    return true;
+}
+
+static bool encode(Codec *codec)
+{
+    if (setjmp(png_jmpbuf(codec->png))) {
+        return false;
+    }
+    png_init_io(codec->png, codec->file);
+    png_set_IHDR(codec->png, codec->info, codec->picture.width, codec->picture.height, 8, PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_sRGB(codec->png, codec->info, PNG_sRGB_INTENT_PERCEPTUAL);
+    png_write_info(codec->png, codec->info);
+    png_write_image(codec->png, codec->rows);
+    png_write_end(codec->png, NULL);
+    return true;
+}
+
+bool picture_write_png(const char *path, const Picture *picture)
+{
+    Codec codec = {.path = path, .picture = *picture};
+    bool written = false;
+
+    codec.file = fopen(path, "wb");
+    if (!codec.file) {
+        fprintf(stderr, "%s cannot be written: %s.\n", path, strerror(errno));
+        return false;
+    }
+    codec.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &codec, on_error, on_warning);
+    codec.info = codec.png ? png_create_info_struct(codec.png) : NULL;
+    if (!codec.info) {
+        fprintf(stderr, "%s: libpng cannot be started.\n", path);
+    } else if (point_rows(&codec)) {
+        written = encode(&codec);
+    }
+    png_destroy_write_struct(&codec.png, &codec.info);
+    free(codec.rows);
+    /* A full disk may show only when the last bytes are flushed. */
+    if (fclose(codec.file) != 0 && written) {
+        fprintf(stderr, "%s cannot be written: %s.\n", path, strerror(errno));
+        written = false;
+    }
+    return written;
+}
+
+void picture_place(const Picture *from, Picture *to, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
+{
+    for (uint32_t v = 0; v < height && y + v < to->height; v++) {
+        double row = fmin(fmax((v + 0.5) * from->height / height - 0.5, 0.0), from->height - 1.0);
+        uint32_t top = (uint32_t)row;
+        uint32_t bottom = top + 1 < from->height ? top + 1 : top;
+        for (uint32_t u = 0; u < width && x + u < to->width; u++) {
+            double column = fmin(fmax((u + 0.5) * from->width / width - 0.5, 0.0), from->width - 1.0);
+            uint32_t left = (uint32_t)column;
+            uint32_t right = left + 1 < from->width ? left + 1 : left;
+            for (int c = 0; c < 3; c++) {
+                const uint8_t *upper = from->rgb + (size_t)3 * from->width * top + c;
+                const uint8_t *lower = from->rgb + (size_t)3 * from->width * bottom + c;
+                double above = upper[3 * left] + (column - left) * (upper[3 * right] - upper[3 * left]);
+                double below = lower[3 * left] + (column - left) * (lower[3 * right] - lower[3 * left]);
+                to->rgb[3 * ((size_t)to->width * (y + v) + x + u) + c] =
+                    (uint8_t)(above + (row - top) * (below - above) + 0.5);
+            }
+        }
+    }
+}
