@@ -33,6 +33,7 @@ def arguments(description, extra=None):
     p.add_argument("--steps", type=int, default=500, help="steps measured")
     p.add_argument("--seconds", type=float, default=0.0, help="measure for so long instead")
     p.add_argument("--warmup", type=int, default=50, help="steps before the measurement")
+    p.add_argument("--omp-wait", default="passive", choices=["passive", "active", "default"], help="how idle OpenMP threads wait")
     p.add_argument("--json", action="store_true", help="print one JSON line")
     p.add_argument("--serve", action="store_true", help="warm up, print 'ready', then measure once per line of stdin: its seconds")
     if extra:
@@ -40,7 +41,9 @@ def arguments(description, extra=None):
     a = p.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[:max(1, a.threads)])
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.pop("OMP_WAIT_POLICY", None)
+    if a.omp_wait != "default":
+        os.environ["OMP_WAIT_POLICY"] = a.omp_wait
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(a.threads)
     return a

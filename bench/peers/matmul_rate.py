@@ -56,8 +56,10 @@ def measure(threads, rows, seconds):
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     result = {}
     for library in LIBRARIES:
-        command = [sys.executable, __file__, "--library", library, "--threads", str(threads), "--rows", str(rows), "--seconds", str(seconds)]
-        for size, value in json.loads(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout).items():
+        command = [sys.executable, __file__, "--library", library, "--threads", str(threads), "--rows", str(rows),
+                   "--seconds", str(seconds)]
+        output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        for size, value in json.loads(output).items():
             result.setdefault(size, {})[library] = value
     return result
 
