@@ -3,9 +3,10 @@
     pip install -r bench/requirements.txt && cargo build --release
     python bench/speed.py --rounds 5 --seconds 3 --output speed.md
 
-Every program stays alive through the session and is measured in turn, A B C A B C, so that a slow spell of the machine
+Every program stays alive throughout and is measured in turn, A B C A B C, so that a slow spell of the machine
 meets all of them. PyTorch runs with passive OpenMP waiting, and once more as `-spin` with OpenMP's default, where threads
-spin for a moment before they sleep: usually faster on a quiet machine and ruinous on a busy one; the faster counts. The run is refused when the machine is busy, unless --force is given.
+spin for a moment before they sleep: usually faster on a quiet machine and ruinous on a busy one; the faster counts.
+The run is refused when the machine is busy, unless --force is given.
 """
 import argparse
 import importlib.metadata
