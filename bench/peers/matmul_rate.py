@@ -1,0 +1,89 @@
+"""The machine's rate of float32 matrix products: (rows x H) @ (H x H) and a large square one, for three libraries.
+
+    python matmul_rate.py --threads 2 --rows 1024 --json
+
+Each library runs in a process of its own, one at a time. The best of them at a size is the rate that counts there.
+The rate is in GFLOP/s, two floating-point operations per multiply-add; each number is a median.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+LIBRARIES = ("torch", "numpy", "jax")
+LARGE = 2048
+
+
+def product(library, threads, m, n):
+    """A function that does (m x n) @ (n x n) once and waits for it."""
+    import numpy as np
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(m, n)).astype(np.float32), rng.normal(size=(n, n)).astype(np.float32)
+    if library == "numpy":
+        out = np.empty((m, n), np.float32)
+        return lambda: np.matmul(a, b, out=out)
+    if library == "torch":
+        import torch
+        torch.set_num_threads(threads)
+        a, b, out = torch.from_numpy(a), torch.from_numpy(b), torch.empty(m, n)
+        return lambda: torch.mm(a, b, out=out)
+    import jax
+    import jax.numpy as jnp
+    a, b, f = jnp.asarray(a), jnp.asarray(b), jax.jit(jnp.matmul)
+    return lambda: f(a, b).block_until_ready()
+
+
+def rate(call, m, n, seconds):
+    """Median GFLOP/s of bursts of about 10 ms."""
+    call()
+    start = time.perf_counter()
+    call()
+    burst = max(1, round(0.01 / max(1e-7, time.perf_counter() - start)))
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 5 or time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(burst):
+            call()
+        times.append((time.perf_counter() - start) / burst)
+    return 2e-9 * m * n * n / statistics.median(times)
+
+
+def measure(threads, rows, seconds):
+    """{size: {library: GFLOP/s}, ...}, the sizes named as they print."""
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    result = {}
+    for library in LIBRARIES:
+        command = [sys.executable, __file__, "--library", library, "--threads", str(threads), "--rows", str(rows),
+                   "--seconds", str(seconds)]
+        output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        for size, value in json.loads(output).items():
+            result.setdefault(size, {})[library] = value
+    return result
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--rows", type=int, default=1024)
+    p.add_argument("--seconds", type=float, default=1.0, help="for each library and size")
+    p.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
+    p.add_argument("--json", action="store_true")
+    a = p.parse_args()
+    if a.library:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[:a.threads])
+        sizes = [(a.rows, 128), (a.rows, 256), (LARGE, LARGE)]
+        print(json.dumps({f"{m}x{n}x{n}": round(rate(product(a.library, a.threads, m, n), m, n, a.seconds), 1) for m, n in sizes}))
+        return
+    result = measure(a.threads, a.rows, a.seconds)
+    for size, rates in result.items():
+        rates["best"] = max(rates.values())
+    print(json.dumps({"threads": a.threads, "gflops": result}) if a.json else "\n".join(
+        f"{size}: " + ", ".join(f"{name} {value}" for name, value in rates.items()) for size, rates in result.items()))
+
+
+if __name__ == "__main__":
+    main()

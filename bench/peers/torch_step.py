@@ -1,0 +1,177 @@
+"""The training step in PyTorch on the CPU: value step, generator step, Adam for both, average of the generator.
+
+    python torch_step.py --dim 2 --hidden 128 --latent 8 --sources 64 --k 16 --threads 2 --steps 500 --warmup 50 --json [--compile]
+
+`--compile` runs both losses with their gradients through torch.compile (a C++ compiler is needed).
+"""
+import math
+
+import common
+
+if __name__ == "__main__":
+    ARGS = common.arguments(__doc__, lambda p: p.add_argument("--compile", action="store_true"))
+
+import torch
+from torch import nn
+
+
+class Mlp(nn.Sequential):
+    """Hidden layers with SiLU between linear ones."""
+
+    def __init__(self, sizes, last_scale=1.0):
+        layers = []
+        scales = [1.0] * (len(sizes) - 2) + [last_scale]
+        for scale, i, o in zip(scales, sizes[:-1], sizes[1:]):
+            linear = nn.Linear(i, o)
+            nn.init.normal_(linear.weight, std=scale / math.sqrt(i))
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.SiLU()]
+        super().__init__(*layers[:-1])
+
+
+def value_at(value, t, x):
+    return value(torch.cat([x, t], 1))[:, 0]
+
+
+def head(generator, x0, z, sigma):
+    """Mean and standard deviation of x1 given (x0, z)."""
+    shift, raw = generator(torch.cat([x0, z], 1)).chunk(2, 1)
+    return x0 + shift, (raw + math.log(0.5 * sigma)).clamp(common.LOG_STD_MIN, common.LOG_STD_MAX).exp()
+
+
+def value_bridge(generator, batch, sigma):
+    """The parts of the value step that have no gradient: x1, x_t, the bridge drift and t, one row per sample."""
+    x0, _, z, xi, raw_t, eta = batch
+    with torch.no_grad():
+        mean, std = head(generator, x0, z, sigma)
+        x1 = torch.addcmul(mean, std, xi)
+        t = common.VALUE_TIME_MAX * raw_t
+        x_t = torch.lerp(x0, x1, t) + sigma * (t * (1 - t)).sqrt() * eta
+        return x1, x_t, x1 - x0 - sigma * (t / (1 - t)).sqrt() * eta, t
+
+
+def value_loss(value, generator, batch, sigma, conjugate):
+    """Minus the dual objective."""
+    x1, x_t, drift, t = value_bridge(generator, batch, sigma)
+    y = batch[1]
+    x_t.requires_grad_()
+    ends = value_at(value, y.new_ones(len(x1) + len(y), 1), torch.cat([x1, y]))
+    potential = ends[:len(x1)].mean() - conjugate(ends[len(x1):]).mean()
+    gradient, = torch.autograd.grad(value_at(value, t, x_t).sum(), x_t, create_graph=True)
+    return (gradient * (0.5 * gradient + drift)).sum(1).mean() - potential
+
+
+def log_mixture(x_t, centre, variance):
+    """log of the mean over k of N(x_t; centre_k, variance_k); arguments (sources, k, d)."""
+    square = ((x_t[:, :, None] - centre[:, None]) ** 2 / variance[:, None]).sum(-1)
+    log_det = variance.log().sum(-1)[:, None]
+    return torch.logsumexp(-0.5 * (square + log_det), 2) - math.log(x_t.shape[1]) - 0.5 * x_t.shape[2] * math.log(2 * math.pi)
+
+
+def generator_loss(generator, value, batch, sigma, k):
+    x0, _, z, xi, raw_t, eta = batch
+    d, eps = x0.shape[1], sigma * sigma
+    mean, std = head(generator, x0, z, sigma)
+    t = common.GENERATOR_TIME_MIN + (1 - common.GENERATOR_TIME_MIN) * raw_t
+    noise_var = eps * t * (1 - t)
+    x_t = torch.lerp(x0, torch.addcmul(mean, std, xi), t) + noise_var.sqrt() * eta
+    centre, variance = torch.lerp(x0, mean, t), (t * std) ** 2 + noise_var
+    group = lambda a: a.view(-1, k, d)
+    log_p = log_mixture(group(x_t), group(centre), group(variance)).flatten()
+    log_w = -0.5 * (((x_t - x0) ** 2).sum(1) / (eps * t[:, 0]) + d * (2 * math.pi * eps * t[:, 0]).log())
+    return (value_at(value, t, x_t) + eps * (log_p - log_w)).mean()
+
+
+def draw(source, target, n, k, latent):
+    """One batch: x0, y, z, xi, raw t, eta; n * k rows each, a source's k rows next to each other."""
+    d, rows = source.shape[1], n * k
+    x0 = source[torch.randint(len(source), (n,))].repeat_interleave(k, 0)
+    y = target[torch.randint(len(target), (rows,))]
+    raw_t = torch.rand(n, 1).repeat_interleave(k, 0)
+    return x0, y, torch.randn(rows, latent), torch.randn(rows, d), raw_t, torch.randn(rows, d)
+
+
+def compiled_losses(value, generator, sigma, k):
+    """Both losses with their gradients, each traced into one graph."""
+    from torch.func import functional_call, grad_and_value
+
+    call = lambda module, params: lambda x: functional_call(module, params, (x,))
+
+    def value_part(value_params, generator_params, batch):
+        x1, x_t, drift, t = value_bridge(call(generator, generator_params), batch, sigma)
+
+        def loss(params):
+            net, y = call(value, params), batch[1]
+            ends = value_at(net, y.new_ones(len(x1) + len(y), 1), torch.cat([x1, y]))
+            gradient = torch.func.grad(lambda x: value_at(net, t, x).sum())(x_t)
+            return (gradient * (0.5 * gradient + drift)).sum(1).mean() - (ends[:len(x1)].mean() - ends[len(x1):].mean())
+
+        return grad_and_value(loss)(value_params)
+
+    def generator_part(generator_params, value_params, batch):
+        loss = lambda params: generator_loss(call(generator, params), call(value, value_params), batch, sigma, k)
+        return grad_and_value(loss)(generator_params)
+
+    return torch.compile(value_part), torch.compile(generator_part)
+
+
+def main(a):
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    source, target = (torch.from_numpy(p) for p in common.mixture_pools(a))
+    sigma = math.sqrt(a.epsilon)
+    value = Mlp([a.dim + 1, *[a.hidden] * a.layers, 1])
+    generator = Mlp([a.dim + a.latent, *[a.hidden] * a.layers, 2 * a.dim], 0.5)
+    value_params, generator_params = list(value.parameters()), list(generator.parameters())
+    average = [p.detach().clone() for p in generator_params]
+    value_adam = torch.optim.Adam(value_params, lr=a.lr_value, betas=(0.5, 0.99), fused=True)
+    generator_adam = torch.optim.Adam(generator_params, lr=a.lr_generator, betas=(0.5, 0.99), fused=True)
+    batch = lambda: draw(source, target, a.sources, a.k, a.latent)
+
+    if a.compile:
+        value_part, generator_part = compiled_losses(value, generator, sigma, a.k)
+        value_named, generator_named = dict(value.named_parameters()), dict(generator.named_parameters())
+
+        @torch.no_grad()
+        def value_gradients():
+            gradients, loss = value_part(value_named, generator_named, batch())
+            return loss, [gradients[name] for name in value_named]
+
+        @torch.no_grad()
+        def generator_gradients():
+            gradients, loss = generator_part(generator_named, value_named, batch())
+            return loss, [gradients[name] for name in generator_named]
+    else:
+        # Asking for the gradients by name leaves out those of the other network's parameters.
+        def value_gradients():
+            loss = value_loss(value, generator, batch(), sigma, lambda v: v)
+            return loss.detach(), torch.autograd.grad(loss, value_params)
+
+        def generator_gradients():
+            loss = generator_loss(generator, value, batch(), sigma, a.k)
+            return loss.detach(), torch.autograd.grad(loss, generator_params)
+
+    def update(optimizer, params, gradients):
+        for p, g in zip(params, gradients):
+            p.grad = g
+        optimizer.step()
+
+    def step():
+        value_loss_now, gradients = value_gradients()
+        update(value_adam, value_params, gradients)
+        generator_loss_now, gradients = generator_gradients()
+        update(generator_adam, generator_params, gradients)
+        with torch.no_grad():
+            torch._foreach_lerp_(average, generator_params, 1 - a.ema)
+        return -value_loss_now, generator_loss_now
+
+    def run(n):
+        for _ in range(n):
+            dual, loss = step()
+        return {"dual": dual.item(), "generator_loss": loss.item()}
+
+    common.measure(a, "torch-compile" if a.compile else "torch", run)
+
+
+if __name__ == "__main__":
+    main(ARGS)

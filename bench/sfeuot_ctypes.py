@@ -1,0 +1,383 @@
+"""ctypes binding of the C API, for the measurements here.
+
+The library is taken from SFEUOT_LIBRARY, or else from target/release/libsfeuot.so of the repository.
+
+    context = Context(threads=2)
+    trainer = Trainer(context, source, target, divergence="kl", sigma=0.5)     # arrays, or Sampler(fill, shape)
+    metrics = trainer.step(1000)
+    with trainer.model().session() as session:
+        y = session.generate(x, seed=1)
+"""
+import ctypes as c
+import os
+import pathlib
+
+import numpy as np
+
+ABI_VERSION = 0
+DEVICES = {"auto": 0, "cpu": 1, "cuda": 2}
+DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
+ACTIVATIONS = {"silu": 0, "tanh": 1, "softplus": 2}
+SIGMA_UNITS = {"data": 0, "relative": 1}
+LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}
+DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 4}
+ERROR_CANCELLED, ERROR_CALLBACK = 9, 10
+CONTINUE, STOP = 0, 1
+
+_u32, _i32, _u64, _i64, _f64, _ptr = c.c_uint32, c.c_int32, c.c_uint64, c.c_int64, c.c_double, c.c_void_p
+LogCallback = c.CFUNCTYPE(None, _ptr, _i32, c.c_char_p, c.c_size_t)
+SampleCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(c.c_float), _u64, _u64)
+
+
+class ContextConfig(c.Structure):
+    _fields_ = [("struct_size", _u32), ("device", _i32), ("threads", _u32), ("log_level", _i32),
+                ("log_callback", LogCallback), ("log_userdata", _ptr)]
+
+
+class Tensor(c.Structure):
+    _fields_ = [("struct_size", _u32), ("dtype", _i32), ("data", _ptr), ("rank", _u32), ("shape", c.POINTER(_i64)),
+                ("strides", c.POINTER(_i64)), ("scale", _f64), ("offset", _f64)]
+
+
+class Data(c.Structure):
+    _fields_ = [("struct_size", _u32), ("sample_rank", _u32), ("samples", c.POINTER(Tensor)), ("weights", c.POINTER(Tensor)),
+                ("sample_callback", SampleCallback), ("sample_userdata", _ptr), ("sample_shape", c.POINTER(_i64))]
+
+
+class TrainerConfig(c.Structure):
+    _fields_ = [("struct_size", _u32), ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("sigma_units", _i32),
+                ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("latent_dimension", _u32),
+                ("deterministic", _i32), ("batch_sources", _u32), ("latents_per_source", _u32),
+                ("generator_learning_rate", _f64), ("value_learning_rate", _f64), ("adam_beta1", _f64), ("adam_beta2", _f64),
+                ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64)]
+
+
+class Metrics(c.Structure):
+    _fields_ = [("struct_size", _u32), ("reserved", _u32), ("step", _u64), ("dual", _f64), ("value_loss", _f64),
+                ("generator_loss", _f64), ("potential", _f64), ("action", _f64), ("value_gradient_norm", _f64),
+                ("generator_gradient_norm", _f64), ("density_ratio_mean", _f64), ("steps_per_second", _f64)]
+
+
+class ModelInfo(c.Structure):
+    _fields_ = [("struct_size", _u32), ("sample_rank", _u32), ("dimension", _u64), ("latent_dimension", _u32),
+                ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("data_scale", _f64), ("steps", _u64), ("parameters", _u64)]
+
+
+ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))
+
+_floats = c.POINTER(c.c_float)
+_SIGNATURES = {
+    "context_config_init": [c.POINTER(ContextConfig)], "context_create": [c.POINTER(ContextConfig), c.POINTER(_ptr)],
+    "context_threads": [_ptr, c.POINTER(_u32)], "context_release": [_ptr],
+    "tensor_init": [c.POINTER(Tensor)], "data_init": [c.POINTER(Data)], "metrics_init": [c.POINTER(Metrics)],
+    "model_info_init": [c.POINTER(ModelInfo)], "trainer_config_init": [c.POINTER(TrainerConfig)],
+    "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
+    "trainer_step": [_ptr, _u64, c.POINTER(Metrics)],
+    "trainer_run": [_ptr, _u64, _u64, ProgressCallback, _ptr, c.POINTER(Metrics)],
+    "trainer_run_for": [_ptr, _f64, c.POINTER(_u64), c.POINTER(Metrics)],
+    "trainer_cancel": [_ptr], "trainer_metrics": [_ptr, c.POINTER(Metrics)], "trainer_model": [_ptr, c.POINTER(_ptr)],
+    "trainer_save": [_ptr, c.c_char_p], "trainer_release": [_ptr],
+    "trainer_load": [_ptr, c.c_char_p, c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
+    "model_save": [_ptr, c.c_char_p], "model_load": [_ptr, c.c_char_p, c.POINTER(_ptr)],
+    "model_load_memory": [_ptr, c.c_char_p, c.c_size_t, c.POINTER(_ptr)], "model_info": [_ptr, c.POINTER(ModelInfo)],
+    "model_sample_shape": [_ptr, _u32, c.POINTER(_i64)], "model_release": [_ptr],
+    "session_create": [_ptr, c.POINTER(_ptr)], "session_release": [_ptr],
+    "session_generate": [_ptr, _floats, _u64, _u64, _u64, _floats],
+    "session_conditional_mean": [_ptr, _floats, _u64, _u32, _u64, _u64, _floats],
+    "session_trajectory": [_ptr, _floats, _u64, c.POINTER(_f64), _u32, _u64, _u64, _floats],
+    "session_drift": [_ptr, _f64, _floats, _u64, _floats], "session_density_ratio": [_ptr, _floats, _u64, _floats],
+}
+
+
+class Error(RuntimeError):
+    def __init__(self, status, name, message):
+        super().__init__(f"{name}: {message}")
+        self.status = status
+
+
+def library_path():
+    default = pathlib.Path(__file__).resolve().parent.parent / "target" / "release" / "libsfeuot.so"
+    return pathlib.Path(os.environ.get("SFEUOT_LIBRARY", default))
+
+
+_library = None
+
+
+def library():
+    """The loaded library with its signatures set."""
+    global _library
+    if _library is None:
+        path = library_path()
+        if not path.exists():
+            raise SystemExit(f"no library at {path}: build it with `cargo build --release` or set SFEUOT_LIBRARY")
+        lib = c.CDLL(str(path))
+        for name in ("version", "abi_version"):
+            getattr(lib, f"sfeuot_{name}").restype = _u32
+        lib.sfeuot_last_error.restype = c.c_char_p
+        lib.sfeuot_status_name.restype, lib.sfeuot_status_name.argtypes = c.c_char_p, [_i32]
+        for name, types in _SIGNATURES.items():
+            function = getattr(lib, f"sfeuot_{name}")
+            function.restype, function.argtypes = _i32, types
+        if lib.sfeuot_abi_version() != ABI_VERSION:
+            raise SystemExit(f"{path} has ABI version {lib.sfeuot_abi_version()}, this binding is for {ABI_VERSION}")
+        _library = lib
+    return _library
+
+
+def call(name, *arguments):
+    lib = library()
+    status = getattr(lib, f"sfeuot_{name}")(*arguments)
+    if status != 0:
+        raise Error(status, lib.sfeuot_status_name(status).decode(), lib.sfeuot_last_error().decode())
+
+
+def filled(kind, init):
+    """A struct with the library's defaults."""
+    struct = kind()
+    call(init, c.byref(struct))
+    if struct.struct_size != c.sizeof(kind):
+        raise SystemExit(f"{kind.__name__} has {struct.struct_size} bytes in the library and {c.sizeof(kind)} in this binding")
+    return struct
+
+
+def as_dict(struct):
+    return {name: getattr(struct, name) for name, *_ in struct._fields_ if name not in ("struct_size", "reserved")}
+
+
+class Handle:
+    """Owns one reference; freed by close(), at the end of a `with`, or with the object."""
+
+    release = None
+
+    def __init__(self, pointer):
+        self.pointer = pointer
+
+    def close(self):
+        if self.pointer:
+            pointer, self.pointer = self.pointer, None
+            call(self.release, pointer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        if getattr(self, "pointer", None) and _library is not None:
+            getattr(_library, f"sfeuot_{self.release}")(self.pointer)
+
+
+def created(name, *arguments):
+    pointer = _ptr()
+    call(name, *arguments, c.byref(pointer))
+    return pointer.value
+
+
+class Context(Handle):
+    release = "context_release"
+
+    def __init__(self, device="cpu", threads=0, log=None, log_level="warn"):
+        config = filled(ContextConfig, "context_config_init")
+        config.device, config.threads = DEVICES[device], threads
+        if log:
+            self._log = LogCallback(lambda _, level, text, size: log(level, c.string_at(text, size).decode()))
+            config.log_callback, config.log_level = self._log, LOG_LEVELS[log_level]
+        super().__init__(created("context_create", c.byref(config)))
+
+    @property
+    def threads(self):
+        value = _u32()
+        call("context_threads", self.pointer, c.byref(value))
+        return value.value
+
+
+class Sampler:
+    """One side of a problem as a function: `fill(batch)` writes into a float32 array of rows x prod(shape)."""
+
+    def __init__(self, fill, shape):
+        self.shape, self.error = tuple(shape), None
+
+        def callback(_, batch, rows, dimension):
+            try:
+                fill(np.ctypeslib.as_array(batch, (rows, dimension)))
+                return 0
+            except Exception as error:      # ctypes would print it and let the library read an unfilled batch
+                self.error = error
+                return 1
+
+        self.callback = SampleCallback(callback)
+
+
+class _Side:
+    """A Data struct and whatever it points at."""
+
+    def __init__(self, given, weights=None):
+        self.struct = filled(Data, "data_init")
+        if isinstance(given, Sampler):
+            self.shape = (_i64 * len(given.shape))(*given.shape)
+            self.struct.sample_rank, self.struct.sample_shape = len(given.shape), self.shape
+            self.struct.sample_callback = given.callback
+            return
+        self.samples = self.tensor(given)
+        self.struct.samples = c.pointer(self.samples)
+        if weights is not None:
+            self.weights = self.tensor(weights)
+            self.struct.weights = c.pointer(self.weights)
+
+    @staticmethod
+    def tensor(given):
+        array = np.asarray(given)
+        tensor = filled(Tensor, "tensor_init")
+        if array.dtype.name not in DTYPES:
+            raise TypeError(f"array of {array.dtype}: allowed are {', '.join(DTYPES)}")
+        tensor.dtype, tensor.data, tensor.rank = DTYPES[array.dtype.name], array.ctypes.data, array.ndim
+        tensor.shape = (_i64 * array.ndim)(*array.shape)
+        tensor.strides = (_i64 * array.ndim)(*(s // array.itemsize for s in array.strides))
+        tensor.array = array
+        return tensor
+
+
+class Trainer(Handle):
+    """Trains a map from `source` to `target`: arrays (rows x ...) or Samplers. `config` takes the fields of TrainerConfig."""
+
+    release = "trainer_release"
+
+    def __init__(self, context, source, target, source_weights=None, target_weights=None, **config):
+        struct = trainer_config(**config)
+        self._samplers = [side for side in (source, target) if isinstance(side, Sampler)]
+        sides = _Side(source, source_weights), _Side(target, target_weights)
+        super().__init__(created("trainer_create", context.pointer, c.byref(struct), *(c.byref(s.struct) for s in sides)))
+
+    @classmethod
+    def load(cls, context, path, source, target, source_weights=None, target_weights=None):
+        self = cls.__new__(cls)
+        self._samplers = [side for side in (source, target) if isinstance(side, Sampler)]
+        sides = _Side(source, source_weights), _Side(target, target_weights)
+        Handle.__init__(self, created("trainer_load", context.pointer, os.fsencode(path), *(c.byref(s.struct) for s in sides)))
+        return self
+
+    def _train(self, name, *arguments):
+        metrics = filled(Metrics, "metrics_init")
+        try:
+            call(name, self.pointer, *arguments, c.byref(metrics))
+        except Error as error:
+            cause = next((s.error for s in self._samplers if s.error is not None), None)
+            if error.status == ERROR_CALLBACK and cause is not None:
+                raise cause
+            raise
+        return as_dict(metrics)
+
+    def step(self, steps=1):
+        return self._train("trainer_step", steps)
+
+    def run(self, steps, every, progress):
+        """`progress(metrics)` after every `every` steps; a true return value stops the run with ERROR_CANCELLED."""
+        callback = ProgressCallback(lambda _, metrics: STOP if progress(as_dict(metrics.contents)) else CONTINUE)
+        return self._train("trainer_run", steps, every, callback, None)
+
+    def run_for(self, milliseconds):
+        """(steps done, metrics)"""
+        done = _u64()
+        metrics = self._train("trainer_run_for", milliseconds, c.byref(done))
+        return done.value, metrics
+
+    def cancel(self):
+        call("trainer_cancel", self.pointer)
+
+    def metrics(self):
+        return self._train("trainer_metrics")
+
+    def model(self):
+        return Model(created("trainer_model", self.pointer))
+
+    def save(self, path):
+        call("trainer_save", self.pointer, os.fsencode(path))
+
+
+def trainer_config(**fields):
+    struct = filled(TrainerConfig, "trainer_config_init")
+    names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS}
+    for name, value in fields.items():
+        if name not in {field for field, *_ in TrainerConfig._fields_}:
+            raise TypeError(f"no trainer config field {name!r}")
+        setattr(struct, name, names[name][value] if name in names and isinstance(value, str) else value)
+    return struct
+
+
+class Model(Handle):
+    release = "model_release"
+
+    @classmethod
+    def load(cls, context, path):
+        return cls(created("model_load", context.pointer, os.fsencode(path)))
+
+    @classmethod
+    def load_memory(cls, context, data):
+        return cls(created("model_load_memory", context.pointer, data, len(data)))
+
+    def save(self, path):
+        call("model_save", self.pointer, os.fsencode(path))
+
+    def info(self):
+        info = filled(ModelInfo, "model_info_init")
+        call("model_info", self.pointer, c.byref(info))
+        return as_dict(info)
+
+    def sample_shape(self):
+        rank = self.info()["sample_rank"]
+        shape = (_i64 * rank)()
+        call("model_sample_shape", self.pointer, rank, shape)
+        return tuple(shape)
+
+    def session(self):
+        return Session(created("session_create", self.pointer), self.info()["dimension"])
+
+
+class Session(Handle):
+    """Rows are float32, rows x dimension; any other array is converted."""
+
+    release = "session_release"
+
+    def __init__(self, pointer, dimension):
+        super().__init__(pointer)
+        self.dimension = dimension
+
+    def _rows(self, given):
+        return np.ascontiguousarray(given, np.float32).reshape(-1, self.dimension)
+
+    @staticmethod
+    def _of(array):
+        return array.ctypes.data_as(_floats)
+
+    def generate(self, source, seed=0, first_row=0):
+        x = self._rows(source)
+        y = np.empty_like(x)
+        call("session_generate", self.pointer, self._of(x), len(x), seed, first_row, self._of(y))
+        return y
+
+    def conditional_mean(self, source, latents, seed=0, first_row=0):
+        x = self._rows(source)
+        mean = np.empty_like(x)
+        call("session_conditional_mean", self.pointer, self._of(x), len(x), latents, seed, first_row, self._of(mean))
+        return mean
+
+    def trajectory(self, source, times, seed=0, first_row=0):
+        """rows x times x dimension"""
+        x, t = self._rows(source), np.ascontiguousarray(times, np.float64)
+        path = np.empty((len(x), len(t), self.dimension), np.float32)
+        call("session_trajectory", self.pointer, self._of(x), len(x), t.ctypes.data_as(c.POINTER(_f64)), len(t), seed, first_row,
+             self._of(path))
+        return path
+
+    def drift(self, time, state):
+        x = self._rows(state)
+        drift = np.empty_like(x)
+        call("session_drift", self.pointer, time, self._of(x), len(x), self._of(drift))
+        return drift
+
+    def density_ratio(self, target):
+        y = self._rows(target)
+        ratio = np.empty(len(y), np.float32)
+        call("session_density_ratio", self.pointer, self._of(y), len(y), self._of(ratio))
+        return ratio
