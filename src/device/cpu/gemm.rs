@@ -149,38 +149,73 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
         for s in segments {
             let mut a = s.a.add(row * s.a_row);
             let mut b = s.b.add(panel * s.b_panel);
-            for _ in 0..s.k {
-                let mut right = [S::splat(S::T::zero()); VECTORS];
-                for (v, r) in right.iter_mut().enumerate() {
-                    *r = S::load(b.add(v * S::LANES));
+            // Unrolled: one step of the loop costs more bookkeeping than the compiler hides.
+            for _ in 0..s.k / UNROLL {
+                for _ in 0..UNROLL {
+                    multiply::<S, ROWS, VECTORS>(&mut acc, a, s.a_row, b);
+                    a = a.add(s.a_col);
+                    b = b.add(s.b_row);
                 }
-                for (i, line) in acc.iter_mut().enumerate() {
-                    let left = S::splat(*a.add(i * s.a_row));
-                    for (sum, r) in line.iter_mut().zip(&right) {
-                        *sum = S::fma(left, *r, *sum);
-                    }
-                }
+            }
+            for _ in 0..s.k % UNROLL {
+                multiply::<S, ROWS, VECTORS>(&mut acc, a, s.a_row, b);
                 a = a.add(s.a_col);
                 b = b.add(s.b_row);
             }
         }
-        let whole = output.col == 1 && col + VECTORS * S::LANES <= output.padded;
-        for (i, line) in acc.iter().enumerate() {
-            let c = output.c.add((row + i) * output.row + col * output.col);
-            for (v, &sum) in line.iter().enumerate() {
-                if whole {
-                    let c = c.add(v * S::LANES);
-                    S::store(c, if output.accumulate { S::add(S::load(c), sum) } else { sum });
-                } else {
-                    let mut lanes = [S::T::zero(); 16];
-                    S::store(lanes.as_mut_ptr(), sum);
-                    let valid = n.saturating_sub(col + v * S::LANES).min(S::LANES);
-                    for (lane, &x) in lanes[..valid].iter().enumerate() {
-                        let c = c.add((v * S::LANES + lane) * output.col);
-                        *c = if output.accumulate { *c + x } else { x };
-                    }
+        let c = output.c.add(row * output.row + col * output.col);
+        if output.col == 1 && col + VECTORS * S::LANES <= output.padded {
+            for i in 0..ROWS {
+                for v in 0..VECTORS {
+                    let c = c.add(i * output.row + v * S::LANES);
+                    S::store(c, if output.accumulate { S::add(S::load(c), acc[i][v]) } else { acc[i][v] });
                 }
             }
+        } else {
+            let mut lanes = [S::T::zero(); 8 * 2 * 16];
+            for i in 0..ROWS {
+                for v in 0..VECTORS {
+                    S::store(lanes.as_mut_ptr().add((i * VECTORS + v) * S::LANES), acc[i][v]);
+                }
+            }
+            scatter(&lanes, ROWS, VECTORS * S::LANES, (n - col).min(VECTORS * S::LANES), c, output);
+        }
+    }
+}
+
+const UNROLL: usize = 4;
+
+/// acc += a column of A times a row of B.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    acc: &mut [[S::V; VECTORS]; ROWS],
+    a: *const S::T,
+    a_row: usize,
+    b: *const S::T,
+) {
+    unsafe {
+        let mut right = [S::splat(S::T::zero()); VECTORS];
+        for v in 0..VECTORS {
+            right[v] = S::load(b.add(v * S::LANES));
+        }
+        for i in 0..ROWS {
+            let left = S::splat(*a.add(i * a_row));
+            for v in 0..VECTORS {
+                acc[i][v] = S::fma(left, right[v], acc[i][v]);
+            }
+        }
+    }
+}
+
+/// Writes the `valid` first columns of a tile element by element.
+#[cold]
+#[inline(never)]
+unsafe fn scatter<T: Real>(tile: &[T], rows: usize, width: usize, valid: usize, c: *mut T, output: &Output<T>) {
+    for i in 0..rows {
+        for (j, &x) in tile[i * width..][..valid].iter().enumerate() {
+            // SAFETY: rows and valid columns lie within C, by the product's contract.
+            let c = unsafe { &mut *c.add(i * output.row + j * output.col) };
+            *c = if output.accumulate { *c + x } else { x };
         }
     }
 }
