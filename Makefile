@@ -34,7 +34,7 @@ examples: library
 	$(CMAKE) --build $(EXAMPLES) --parallel 2
 
 header:
-	SFEUOT_BLESS=1 $(CARGO) test --test header
+	SFEUOT_WRITE_HEADER=1 $(CARGO) test --release --test header
 
 lint:
 	$(CARGO) fmt --check

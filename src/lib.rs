@@ -1,21 +1,55 @@
 //! Entropic unbalanced optimal transport, trained from samples and called as a one-step generator.
+//!
+//! Given samples of a source and a target, a [`Trainer`] finds the stochastic transport that minimises
+//! E\[1/2 |x1 - x0|^2\] - sigma^2 H + D_Psi(end marginal | target): the Schroedinger bridge between the two, with the
+//! target's masses free to deviate at a price. A [`Model`] is its frozen result; a [`Session`] draws x1 for an x0 in
+//! one forward pass. The method is that of Choi and Choi, "Scalable Simulation-free Entropic Unbalanced Optimal
+//! Transport" (arXiv 2410.02656), in first-order form.
+//!
+//! Arrows between the modules point one way: `abi` to `train` and `model`, these to `euot` and `nn` (the mathematics,
+//! over any device), these to `device` (blocks of rows and a closed set of operations), and that to `rng`.
+//!
+//! ```
+//! use sfeuot::{Context, Data, Session, TensorView, Trainer, TrainerConfig};
+//! # fn main() -> sfeuot::Result<()> {
+//! let source: Vec<f32> = (0..600).map(|i| (i as f32 * 0.37).sin()).collect();
+//! let target: Vec<f32> = source.iter().map(|x| 3.0 + 0.5 * x).collect();
+//!
+//! let context = Context::new(Default::default())?;
+//! let config = TrainerConfig { sigma: 0.3, hidden_width: 32, ..Default::default() };
+//! let mut trainer = Trainer::new(
+//!     &context,
+//!     config,
+//!     Data::array(TensorView::from_f32(&source, &[200, 3])?),
+//!     Data::array(TensorView::from_f32(&target, &[200, 3])?),
+//! )?;
+//! trainer.step(20)?;
+//!
+//! let mut session = Session::new(&trainer.model())?;
+//! let mut x1 = [0f32; 6];
+//! session.generate(&source[..6], 1, 0, &mut x1)?;
+//! assert!(x1.iter().all(|x| x.is_finite()));
+//! # Ok(())
+//! # }
+//! ```
 
-pub mod context;
+pub mod abi;
+mod context;
 pub mod data;
-pub mod device;
-pub mod error;
-pub mod euot;
+mod device;
+mod error;
+mod euot;
 mod file;
-pub mod model;
-pub mod nn;
-pub mod rng;
-pub mod train;
+mod model;
+mod nn;
+mod rng;
+mod train;
 
-pub use context::{Context, ContextConfig, DeviceKind, LogLevel, LogSink};
+pub use context::{Context, ContextConfig, DeviceKind, LogLevel, LogSink, MAX_THREADS};
 pub use data::{DType, Data, Sampler, TensorView};
-pub use half;
 pub use device::Activation;
 pub use error::{Error, Result};
 pub use euot::divergence::Divergence;
+pub use half;
 pub use model::{Model, ModelInfo, Session};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

@@ -53,6 +53,7 @@ impl Sequence {
     }
 
     /// Uniform numbers in (0, 1], elements `first..first + out.len()`.
+    #[cfg(test)]
     pub fn uniforms(&self, first: u64, out: &mut [f32]) {
         for (i, u) in out.iter_mut().enumerate() {
             *u = unit(self.word(first + i as u64));

@@ -1,6 +1,5 @@
 //! Element types of host arrays.
 
-use crate::{Error, Result};
 use half::{bf16, f16};
 
 /// Element type of a host array; the numbers are those of the C ABI.
@@ -42,25 +41,6 @@ impl DType {
     }
 }
 
-impl TryFrom<i32> for DType {
-    type Error = Error;
-
-    fn try_from(code: i32) -> Result<Self> {
-        Ok(match code {
-            0 => Self::F32,
-            1 => Self::F64,
-            2 => Self::F16,
-            3 => Self::BF16,
-            4 => Self::U8,
-            _ => {
-                return Err(Error::invalid(format!(
-                    "dtype is {code}; allowed are 0 (F32), 1 (F64), 2 (F16), 3 (BF16) and 4 (U8)"
-                )));
-            }
-        })
-    }
-}
-
 /// An element that a view can read.
 pub(super) trait Element: Copy {
     const DTYPE: DType;
@@ -83,26 +63,3 @@ element!(f64, F64);
 element!(f16, F16);
 element!(bf16, BF16);
 element!(u8, U8);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_code_is_a_type_or_a_sentence_that_lists_the_types(code in prop_oneof![-3i32..10, any::<i32>()]) {
-            match DType::try_from(code) {
-                Ok(dtype) => prop_assert_eq!(dtype as i32, code),
-                Err(error) => {
-                    let text = error.to_string();
-                    prop_assert!(!(0..=4).contains(&code));
-                    prop_assert!(text.contains(&code.to_string()), "{}", text);
-                    for name in ["F32", "F64", "F16", "BF16", "U8"] {
-                        prop_assert!(text.contains(name), "{}", text);
-                    }
-                }
-            }
-        }
-    }
-}

@@ -52,12 +52,8 @@ impl Layout {
     }
 
     /// Number of parameters.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.layers.last().map_or(0, Layer::end)
-    }
-
-    /// Never: a layout has layers.
-    pub fn is_empty(&self) -> bool {
-        self.layers.is_empty()
     }
 }

@@ -1,0 +1,715 @@
+// libsfeuot: entropic unbalanced optimal transport, trained from samples and called as a one-step
+// generator.
+//
+// Given samples of a source and of a target distribution in R^d (points, colours, small images,
+// cells), the library learns how to carry the one into the other, and then carries any source
+// sample there in one pass through a network. The plan it learns is that of the problem
+//
+//     minimise  E[1/2 |x0 - x1|^2] - sigma^2 E[H(pi(. | x0))] + D(pi1 | nu)
+//
+// over plans pi whose first marginal is the source; nu is the target, pi1 what is generated, H the
+// entropy, and D a divergence with weight tau. sigma and tau are the two numbers to choose; see
+// below.
+//
+//
+// A typical program
+//
+//     sfeuot_context_create         where work runs: CPU or GPU, threads, log
+//       sfeuot_trainer_create       a problem: source, target, sigma, tau
+//         sfeuot_trainer_step       ... until the metrics or your own eyes say it is good
+//         sfeuot_trainer_model      a frozen copy of what was learnt
+//           sfeuot_session_create   one for each thread that generates
+//             sfeuot_session_generate
+//
+//     SfeuotContext *context = NULL;
+//     SfeuotTrainer *trainer = NULL;
+//     SfeuotModel *model = NULL;
+//     SfeuotSession *session = NULL;
+//     SfeuotTrainerConfig config;
+//     SfeuotTensor points;
+//     SfeuotData source, target;
+//     int64_t shape[2] = { 1000, 3 };             // 1000 samples of 3 numbers
+//
+//     sfeuot_trainer_config_init(&config);
+//     config.sigma = 0.1;
+//     config.sigma_units = SFEUOT_SIGMA_RELATIVE;
+//     sfeuot_data_init(&source);
+//     sfeuot_tensor_init(&points);
+//     points.data = source_points;                // const float *, 1000 x 3
+//     points.rank = 2;
+//     points.shape = shape;
+//     source.samples = &points;
+//     ...                                         // the same for the target
+//
+//     if (sfeuot_context_create(NULL, &context) != SFEUOT_OK ||
+//         sfeuot_trainer_create(context, &config, &source, &target, &trainer) != SFEUOT_OK ||
+//         sfeuot_trainer_step(trainer, 2000, NULL) != SFEUOT_OK ||
+//         sfeuot_trainer_model(trainer, &model) != SFEUOT_OK ||
+//         sfeuot_session_create(model, &session) != SFEUOT_OK ||
+//         sfeuot_session_generate(session, source_points, 1000, 1, 0, generated) != SFEUOT_OK)
+//         fprintf(stderr, "%s\n", sfeuot_last_error());
+//
+//     sfeuot_session_release(session);            // in any order; NULL is allowed
+//     sfeuot_model_release(model);
+//     sfeuot_trainer_release(trainer);
+//     sfeuot_context_release(context);
+//
+//
+// Choosing sigma and tau
+//
+// sigma is the noise of the coupling: how widely the samples that one source point is sent to may
+// spread, in the units of the data. A small one approaches a deterministic map and is harder to
+// train; a large one blurs, and forgets where a sample came from. Leave the measuring to the
+// library with SFEUOT_SIGMA_RELATIVE and begin with 0.1; 0.05 to 0.5 is usual. Solvers that take a
+// weight epsilon of the entropy mean sigma^2.
+//
+// tau is the price of leaving mass of the target unmatched, in units of cost, which are data units
+// squared. Where matching a part of the target costs clearly more than tau, as with outliers, less
+// mass is sent there. A large one approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED
+// is exactly; a small one trusts the target less. With SFEUOT_SIGMA_RELATIVE, begin with 1.
+//
+//
+// Errors
+//
+// Every call that can fail returns a status, SFEUOT_OK (0) or one of SFEUOT_ERROR_*;
+// sfeuot_last_error then has a sentence. Outputs come last and are written on success only: after a
+// failure they hold what they held before, but for the arrays of the session calls after
+// SFEUOT_ERROR_INTERNAL. A call that failed changed nothing, unless its description says so. Errors
+// that any call may return are not repeated at each: SFEUOT_ERROR_INVALID_ARGUMENT,
+// SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY,
+// SFEUOT_ERROR_INTERNAL, and for trainers and sessions SFEUOT_ERROR_BUSY. The library writes to
+// stderr only when it has caught a bug of its own.
+//
+//
+// Ownership
+//
+// Contexts, trainers, models and sessions are opaque handles. Creating one gives the host one
+// reference, retain adds one, release takes one away, and the object ends with the last. What was
+// made from an object keeps alive what it needs, so handles may be released in any order. A handle
+// is a number, not an address: one that was released, is of another kind, or was never made is
+// refused with SFEUOT_ERROR_INVALID_HANDLE. Handles are never to be dereferenced, freed or saved to
+// a file. Memory belongs to whoever allocated it: the library frees nothing of the host's and hands
+// out nothing to free. Arrays and structs passed in are read during the call only; what a callback
+// needs (userdata) has to outlive the object that calls it.
+//
+//
+// Threads
+//
+// Any handle may be used from any thread. Contexts and models may be used by many threads at once.
+// A trainer or a session does one call at a time: a second thread inside it, or a callback that
+// calls back into it, gets SFEUOT_ERROR_BUSY at once; nothing waits and nothing deadlocks. Generate
+// on several threads with one session each on the same model. sfeuot_trainer_cancel and retain and
+// release are the exceptions and never busy. After a call returned, no callback that it started
+// runs any more. Callbacks must return: no C++ exception and no longjmp may leave one.
+//
+//
+// Structs and versions
+//
+// Structs are filled by their sfeuot_..._init before use; it sets struct_size, which tells the
+// library how much of the struct the host knows. Fields are only ever appended, so a program built
+// against an older header runs unchanged with a newer library: what its header lacks has the
+// default. A struct of a newer header is refused with SFEUOT_ERROR_UNSUPPORTED_VERSION. Enums
+// travel as int32_t, and every other number is refused.
+//
+//
+// Arrays
+//
+// Samples are rows: a block of "rows x dimension" floats holds one sample after the other without
+// gaps, dimension being the product of the sample's shape, its last axis innermost. rows is at
+// least 1. Outputs must not overlap inputs. Values are in data units: whatever units the samples
+// were given in. The library scales inside.
+
+
+#ifndef SFEUOT_H
+#define SFEUOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Versions.
+//
+// Version of this header: major number.
+#define SFEUOT_VERSION_MAJOR 0
+
+// Version of this header: minor number.
+#define SFEUOT_VERSION_MINOR 1
+
+// Version of this header: patch number.
+#define SFEUOT_VERSION_PATCH 0
+
+// Version of the binary interface, also the number at the end of the shared library's SONAME.
+// Programs built against a header run with every library of the same number that is at least as
+// new.
+#define SFEUOT_ABI_VERSION 0
+
+// Statuses, returned by every call that can fail.
+//
+// The call did what it says.
+#define SFEUOT_OK 0
+
+// An argument is NULL, zero, out of range, not finite, or does not fit another one; samples that
+// hold NaN are this too.
+#define SFEUOT_ERROR_INVALID_ARGUMENT 1
+
+// A handle was released, is of another kind, or was never made by this library.
+#define SFEUOT_ERROR_INVALID_HANDLE 2
+
+// A struct_size is larger than the library knows: the header is newer than the library.
+#define SFEUOT_ERROR_UNSUPPORTED_VERSION 3
+
+// The device asked for cannot be used here: no driver, no such GPU, or too old a one.
+#define SFEUOT_ERROR_UNSUPPORTED_DEVICE 4
+
+// Memory ran out, on the host or on the device.
+#define SFEUOT_ERROR_OUT_OF_MEMORY 5
+
+// The operating system refused to read or write a file.
+#define SFEUOT_ERROR_IO 6
+
+// A file is truncated, is not one of this library's, or was written by a newer version.
+#define SFEUOT_ERROR_FORMAT 7
+
+// A loss or gradient stopped being finite. The trainer keeps the weights of its last good step and
+// stays usable.
+#define SFEUOT_ERROR_DIVERGED 8
+
+// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
+// are kept.
+#define SFEUOT_ERROR_CANCELLED 9
+
+// A callback of the host reported failure; the text holds the number it returned.
+#define SFEUOT_ERROR_CALLBACK 10
+
+// Another call is inside this trainer or session, on another thread or further up this one (a
+// callback).
+#define SFEUOT_ERROR_BUSY 11
+
+// A bug in the library was caught before it could reach the host. A trainer or session that was in
+// use answers this from then on and has to be released; everything else stays usable.
+#define SFEUOT_ERROR_INTERNAL 12
+
+// Devices, for SfeuotContextConfig.device.
+//
+// CUDA when an NVIDIA GPU and driver are found while the program runs, the CPU otherwise.
+#define SFEUOT_DEVICE_AUTO 0
+
+// The CPU.
+#define SFEUOT_DEVICE_CPU 1
+
+// The NVIDIA GPU; SFEUOT_ERROR_UNSUPPORTED_DEVICE when there is none.
+#define SFEUOT_DEVICE_CUDA 2
+
+// Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
+//
+// Something failed; the call returns the same as a status.
+#define SFEUOT_LOG_ERROR 0
+
+// Something works less well than it could.
+#define SFEUOT_LOG_WARN 1
+
+// What the library chose: device, threads, sizes.
+#define SFEUOT_LOG_INFO 2
+
+// Details for whoever works on the library.
+#define SFEUOT_LOG_DEBUG 3
+
+// Answers of a SfeuotProgressCallback.
+//
+// Go on.
+#define SFEUOT_CONTINUE 0
+
+// End the run with SFEUOT_ERROR_CANCELLED.
+#define SFEUOT_STOP 1
+
+// Element types, for SfeuotTensor.dtype.
+//
+// 32-bit float.
+#define SFEUOT_DTYPE_F32 0
+
+// 64-bit float.
+#define SFEUOT_DTYPE_F64 1
+
+// 16-bit float, IEEE 754 binary16.
+#define SFEUOT_DTYPE_F16 2
+
+// 16-bit float, bfloat16.
+#define SFEUOT_DTYPE_BF16 3
+
+// Unsigned byte; scale and offset bring it where you want it, such as 1/127.5 and -1 for [-1, 1].
+#define SFEUOT_DTYPE_U8 4
+
+// The most axes a tensor can have, the first one included.
+#define SFEUOT_MAX_RANK 8
+
+// Divergences, for SfeuotTrainerConfig.divergence. v is the value function at time 1, and the
+// density ratio the derivative of the conjugate.
+//
+// No price on mass: both marginals are met, outliers included (the Schroedinger bridge). tau has
+// no meaning.
+#define SFEUOT_DIVERGENCE_BALANCED 0
+
+// Kullback-Leibler: conjugate tau (exp(v / tau) - 1), density ratio exp(v / tau), continued
+// linearly past v / tau = 8.
+#define SFEUOT_DIVERGENCE_KL 1
+
+// Chi squared: conjugate v + v^2 / (4 tau) above v = -2 tau, -tau below; the ratio can become
+// exactly 0.
+#define SFEUOT_DIVERGENCE_CHI2 2
+
+// Softplus: conjugate 2 tau (log(1 + exp(v / tau)) - log 2); the ratio stays below 2.
+#define SFEUOT_DIVERGENCE_SOFTPLUS 3
+
+// Activations, for SfeuotTrainerConfig.activation.
+//
+// x sigmoid(x).
+#define SFEUOT_ACTIVATION_SILU 0
+
+// tanh(x).
+#define SFEUOT_ACTIVATION_TANH 1
+
+// log(1 + exp(x)).
+#define SFEUOT_ACTIVATION_SOFTPLUS 2
+
+// Units, for SfeuotTrainerConfig.sigma_units.
+//
+// sigma is in data units, tau in data units squared.
+#define SFEUOT_SIGMA_DATA_UNITS 0
+
+// sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
+// square.
+#define SFEUOT_SIGMA_RELATIVE 1
+
+// Where work runs: a device, its threads, and where the log goes.
+typedef struct SfeuotContext SfeuotContext;
+
+// What a training learnt: a generator and a value network. It never changes and may be used by all
+// threads at once.
+typedef struct SfeuotModel SfeuotModel;
+
+// One thread's workspace on a model. Its calls take no lock and, once they have seen their largest
+// number of rows, allocate nothing.
+typedef struct SfeuotSession SfeuotSession;
+
+// A problem with its networks and data, which steps train.
+typedef struct SfeuotTrainer SfeuotTrainer;
+
+// Receives one line of the log: level is one of SFEUOT_LOG_*, utf8 holds len bytes without a
+// terminating zero and is valid during the callback only. It may be called from several threads at
+// once, and only while a call on the context or on something made from it runs.
+typedef void (*SfeuotLogCallback)(void *userdata, int32_t level, const char *utf8, size_t len);
+
+// How to make a context. Fill it with sfeuot_context_config_init, then change what you need.
+typedef struct SfeuotContextConfig {
+    // Set by sfeuot_context_config_init.
+    uint32_t struct_size;
+    // SFEUOT_DEVICE_*. Default SFEUOT_DEVICE_AUTO.
+    int32_t device;
+    // CPU threads to use, 0 for all cores. Results do not depend on it. Default 0.
+    uint32_t threads;
+    // SFEUOT_LOG_*: the least urgent level that is passed on. Default SFEUOT_LOG_WARN.
+    int32_t log_level;
+    // Receives the log, or NULL for none. The library never writes to stdout or stderr of its own
+    // accord. Default NULL.
+    SfeuotLogCallback log_callback;
+    // Passed to log_callback; has to live as long as the context and everything made from it.
+    void *log_userdata;
+} SfeuotContextConfig;
+
+// A strided array of the host's. The first axis counts samples, the others are the shape of one
+// sample: n points in three dimensions have shape {n, 3}, n colour pictures {n, 3, height, width}.
+// The value of an element is element * scale + offset; "data units" everywhere in this header are
+// the units of that value.
+typedef struct SfeuotTensor {
+    // Set by sfeuot_tensor_init.
+    uint32_t struct_size;
+    // SFEUOT_DTYPE_*. Default SFEUOT_DTYPE_F32.
+    int32_t dtype;
+    // Element (0, ..., 0), aligned for its type. Only read, and only during the call the tensor is
+    // passed to.
+    const void *data;
+    // How many axes: length of shape and of strides, 1 to SFEUOT_MAX_RANK.
+    uint32_t rank;
+    // Size of each axis, at least 1.
+    const int64_t *shape;
+    // Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
+    // NULL: row-major without gaps. Default NULL.
+    const int64_t *strides;
+    // Finite. Default 1.
+    double scale;
+    // Finite. Default 0.
+    double offset;
+} SfeuotTensor;
+
+// Fills batch with rows independent samples of dimension numbers each, row after row, in data
+// units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
+// that number in the text. It runs during calls on the trainer only, one at a time for each
+// trainer and side, not always on the thread that made the call.
+typedef int32_t (*SfeuotSampleCallback)(void *userdata,
+                                        float *batch,
+                                        uint64_t rows,
+                                        uint64_t dimension);
+
+// One side of the problem, the source or the target: either samples, or a callback that draws
+// fresh ones.
+typedef struct SfeuotData {
+    // Set by sfeuot_data_init.
+    uint32_t struct_size;
+    // With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Otherwise
+    // ignored.
+    uint32_t sample_rank;
+    // The samples; all values finite. They are copied before the call returns. NULL with
+    // sample_callback.
+    const struct SfeuotTensor *samples;
+    // How often each sample is drawn, relative to the others: rank 1, as long as samples has rows,
+    // finite, >= 0, not all zero. Copied as well. NULL: all alike. Only with samples.
+    const struct SfeuotTensor *weights;
+    // Draws samples whenever the trainer needs some. NULL with samples.
+    SfeuotSampleCallback sample_callback;
+    // Passed to sample_callback; has to live as long as the trainer.
+    void *sample_userdata;
+    // With sample_callback: the shape of one sample, sample_rank numbers, copied. Otherwise
+    // ignored.
+    const int64_t *sample_shape;
+} SfeuotData;
+
+// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
+// need.
+typedef struct SfeuotTrainerConfig {
+    // Set by sfeuot_trainer_config_init.
+    uint32_t struct_size;
+    // SFEUOT_DIVERGENCE_*: how the generated distribution may differ from the target. Default
+    // SFEUOT_DIVERGENCE_KL.
+    int32_t divergence;
+    // Noise of the coupling, in sigma_units, > 0. There is no default: see "Choosing sigma and
+    // tau" at the top.
+    double sigma;
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, > 0. Default 1.
+    double tau;
+    // SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_DATA_UNITS.
+    int32_t sigma_units;
+    // SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
+    int32_t activation;
+    // Units of each hidden layer. 128 does for two or three dimensions, 256 for more. Default 128.
+    uint32_t hidden_width;
+    // Hidden layers of each network. Default 3.
+    uint32_t hidden_layers;
+    // Numbers of noise the generator sees beside the sample; more allow more modes for one source
+    // point. Default 8.
+    uint32_t latent_dimension;
+    // 1 gives the generator no noise of its own beside the latents, as suits images; 0 lets it
+    // learn one. Default 0.
+    int32_t deterministic;
+    // Source samples of a step. Default 64.
+    uint32_t batch_sources;
+    // Latents drawn for each source sample of a step, K; time grows with K, memory too. Default
+    // 16.
+    uint32_t latents_per_source;
+    // Adam's rate for the generator, which has to learn faster than the value network. Default
+    // 1e-3.
+    double generator_learning_rate;
+    // Adam's rate for the value network. Default 3e-4; 1e-4 is slower and safer.
+    double value_learning_rate;
+    // Adam's decay of the mean, in [0, 1). Default 0.5.
+    double adam_beta1;
+    // Adam's decay of the square, in [0, 1). Default 0.99.
+    double adam_beta2;
+    // Decay of the moving average of the generator's weights, in [0, 1); models use the average.
+    // Default 0.998.
+    double ema_decay;
+    // Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off.
+    double gradient_clip;
+    // Steps over which both rates fall along a cosine to decay_floor, where they stay; 0 keeps
+    // them constant. Default 0.
+    uint64_t decay_steps;
+    // Final rate as a fraction of the first. Default 0.02.
+    double decay_floor;
+    // Seed of everything random. The same seed, data and settings give the same bits on the same
+    // device. Default 0.
+    uint64_t seed;
+} SfeuotTrainerConfig;
+
+// What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
+// rewrites it whole.
+typedef struct SfeuotMetrics {
+    // Set by sfeuot_metrics_init.
+    uint32_t struct_size;
+    // Zero.
+    uint32_t reserved;
+    // Steps done since the trainer was made, those before a checkpoint included.
+    uint64_t step;
+    // The dual objective potential - action, in units of cost (data units squared). It rises as
+    // the value network learns and settles at the transport cost when training is done; it is
+    // noisy, so average it.
+    double dual;
+    // -dual, which the value step minimises.
+    double value_loss;
+    // What the generator step minimises: sigma^2 times a Kullback-Leibler divergence, up to a
+    // constant.
+    double generator_loss;
+    // E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target.
+    double potential;
+    // E[1/2 |grad V|^2 + grad V . b] along the bridges.
+    double action;
+    // Norm of the value network's gradient, before clipping.
+    double value_gradient_norm;
+    // Norm of the generator's gradient, before clipping.
+    double generator_gradient_norm;
+    // Mean density ratio over the target: 1 when the masses agree, which they do at the end of a
+    // training.
+    double density_ratio_mean;
+    // Over the last call.
+    double steps_per_second;
+} SfeuotMetrics;
+
+// Told about a run, on the thread that called sfeuot_trainer_run. metrics is valid during the
+// callback only. Returns SFEUOT_CONTINUE or SFEUOT_STOP; any other number ends the run with
+// SFEUOT_ERROR_CALLBACK and that number in the text.
+typedef int32_t (*SfeuotProgressCallback)(void *userdata, const struct SfeuotMetrics *metrics);
+
+// What a model is. Fill it with sfeuot_model_info_init before sfeuot_model_info.
+typedef struct SfeuotModelInfo {
+    // Set by sfeuot_model_info_init.
+    uint32_t struct_size;
+    // How many axes one sample has; sfeuot_model_sample_shape tells their sizes.
+    uint32_t sample_rank;
+    // Numbers of one sample: the product of its shape.
+    uint64_t dimension;
+    // Numbers of noise the generator sees beside the sample.
+    uint32_t latent_dimension;
+    // SFEUOT_DIVERGENCE_* of the training.
+    int32_t divergence;
+    // Noise of the coupling in data units, whichever units it was given in.
+    double sigma;
+    // Price of unmatched mass in data units squared.
+    double tau;
+    // The common scale of the samples that the library measured, in data units.
+    double data_scale;
+    // Training steps behind the model.
+    uint64_t steps;
+    // Weights of both networks together.
+    uint64_t parameters;
+} SfeuotModelInfo;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The version of the library that is running: MAJOR << 16 | MINOR << 8 | PATCH.
+uint32_t sfeuot_version(void);
+
+// The SFEUOT_ABI_VERSION of the library that is running. A host that loads the library by hand
+// (dlopen, LoadLibrary) compares it with the macro before any other call.
+uint32_t sfeuot_abi_version(void);
+
+// Why the last failing call on this thread failed: one sentence in UTF-8 that starts with the
+// function and names the argument, its value and what is allowed. Never NULL; "" when no call has
+// failed on this thread. The text is the library's, belongs to the calling thread and stays until
+// the next call on it fails: calls that succeed leave it alone, so a host may release what it
+// holds before it prints.
+const char *sfeuot_last_error(void);
+
+// The name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". A constant of the
+// library, never NULL.
+const char *sfeuot_status_name(int32_t status);
+
+// Fills config with the defaults.
+int32_t sfeuot_context_config_init(struct SfeuotContextConfig *config);
+
+// Makes a context. config NULL means all defaults. Errors: SFEUOT_ERROR_INVALID_ARGUMENT,
+// SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_UNSUPPORTED_DEVICE.
+int32_t sfeuot_context_create(const struct SfeuotContextConfig *config,
+                              struct SfeuotContext **context);
+
+// Writes the number of CPU threads the context uses.
+int32_t sfeuot_context_threads(const struct SfeuotContext *context, uint32_t *threads);
+
+// Adds a reference, for a second owner; it is given back with sfeuot_context_release.
+int32_t sfeuot_context_retain(struct SfeuotContext *context);
+
+// Gives a reference back; with the last one the handle ends. Trainers, models and sessions made
+// from the context keep what they need of it. NULL is allowed and does nothing.
+int32_t sfeuot_context_release(struct SfeuotContext *context);
+
+// Fills tensor with the defaults: an empty array of 32-bit floats, scale 1, offset 0.
+int32_t sfeuot_tensor_init(struct SfeuotTensor *tensor);
+
+// Fills data with the defaults: neither samples nor a callback.
+int32_t sfeuot_data_init(struct SfeuotData *data);
+
+// Fills config with the defaults. sigma has none and has to be set before the config is used.
+int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
+
+// Fills metrics with zeros and its struct_size.
+int32_t sfeuot_metrics_init(struct SfeuotMetrics *metrics);
+
+// Makes a trainer with fresh networks. Samples of source and target must have the same shape;
+// arrays are copied, and sample callbacks stay in use until the trainer is released. Errors:
+// SFEUOT_ERROR_INVALID_ARGUMENT (which names the field), SFEUOT_ERROR_UNSUPPORTED_VERSION,
+// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_OUT_OF_MEMORY.
+int32_t sfeuot_trainer_create(struct SfeuotContext *context,
+                              const struct SfeuotTrainerConfig *config,
+                              const struct SfeuotData *source,
+                              const struct SfeuotData *target,
+                              struct SfeuotTrainer **trainer);
+
+// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL.
+// Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
+// one of these are kept; ask sfeuot_trainer_metrics for their number), SFEUOT_ERROR_BUSY.
+int32_t sfeuot_trainer_step(struct SfeuotTrainer *trainer,
+                            uint64_t steps,
+                            struct SfeuotMetrics *metrics);
+
+// As sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and after
+// the last. progress NULL: nobody is told, and every is ignored. It may not call back into this
+// trainer but for sfeuot_trainer_cancel (SFEUOT_ERROR_BUSY).
+int32_t sfeuot_trainer_run(struct SfeuotTrainer *trainer,
+                           uint64_t steps,
+                           uint64_t every,
+                           SfeuotProgressCallback progress,
+                           void *userdata,
+                           struct SfeuotMetrics *metrics);
+
+// Takes steps, at least one, until milliseconds (finite, > 0) have passed: for a host that trains
+// inside its frame. The step under way when the time is over is finished. Writes how many steps
+// this call did and what the last one saw; both outputs may be NULL. Errors as of
+// sfeuot_trainer_step.
+int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
+                               double milliseconds,
+                               uint64_t *steps_done,
+                               struct SfeuotMetrics *metrics);
+
+// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED
+// within one training step. From any thread, also from a callback; returns at once. Without such a
+// call it does nothing.
+int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
+
+// Writes what the last step saw, zeros before the first.
+int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetrics *metrics);
+
+// Makes a model from what has been learnt so far: a copy of the averaged generator and the value
+// network, which further training does not change.
+int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel **model);
+
+// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
+// samples. Errors: SFEUOT_ERROR_IO.
+int32_t sfeuot_trainer_save(struct SfeuotTrainer *trainer, const char *path);
+
+// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
+// for bit. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
+int32_t sfeuot_trainer_load(struct SfeuotContext *context,
+                            const char *path,
+                            const struct SfeuotData *source,
+                            const struct SfeuotData *target,
+                            struct SfeuotTrainer **trainer);
+
+// Adds a reference, for a second owner; it is given back with sfeuot_trainer_release.
+int32_t sfeuot_trainer_retain(struct SfeuotTrainer *trainer);
+
+// Gives a reference back; with the last one the handle ends, and the trainer with it or, when a
+// call is inside it, with that call. No callback runs for it any more then. NULL is allowed and
+// does nothing.
+int32_t sfeuot_trainer_release(struct SfeuotTrainer *trainer);
+
+// Fills info with zeros and its struct_size.
+int32_t sfeuot_model_info_init(struct SfeuotModelInfo *info);
+
+// Writes the model to a file. Errors: SFEUOT_ERROR_IO.
+int32_t sfeuot_model_save(struct SfeuotModel *model, const char *path);
+
+// Reads a model from a file. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT.
+int32_t sfeuot_model_load(struct SfeuotContext *context,
+                          const char *path,
+                          struct SfeuotModel **model);
+
+// Reads a model from size bytes (at least 1) in memory, the content of a file; they are copied.
+// Errors: SFEUOT_ERROR_FORMAT.
+int32_t sfeuot_model_load_memory(struct SfeuotContext *context,
+                                 const void *bytes,
+                                 size_t size,
+                                 struct SfeuotModel **model);
+
+// Writes what the model is.
+int32_t sfeuot_model_info(struct SfeuotModel *model, struct SfeuotModelInfo *info);
+
+// Writes the sample_rank sizes of one sample's axes. shape has room for capacity numbers;
+// SFEUOT_MAX_RANK always do, and too few are SFEUOT_ERROR_INVALID_ARGUMENT.
+int32_t sfeuot_model_sample_shape(struct SfeuotModel *model, uint32_t capacity, int64_t *shape);
+
+// Adds a reference, for a second owner; it is given back with sfeuot_model_release.
+int32_t sfeuot_model_retain(struct SfeuotModel *model);
+
+// Gives a reference back; with the last one the handle ends. Sessions made from the model keep
+// what they need of it. NULL is allowed and does nothing.
+int32_t sfeuot_model_release(struct SfeuotModel *model);
+
+// Makes a session. A model may have any number of them, one for each thread that generates.
+int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **session);
+
+// Draws one sample of the plan for each source row, in one pass through the generator.
+//   source     rows x dimension, data units
+//   generated  rows x dimension, data units
+// The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
+// drawn at once, and another seed draws other samples for the same sources.
+int32_t sfeuot_session_generate(struct SfeuotSession *session,
+                                const float *source,
+                                uint64_t rows,
+                                uint64_t seed,
+                                uint64_t first_row,
+                                float *generated);
+
+// Averages latents generated samples (at least 1) for each source row: the barycentric map.
+//   source  rows x dimension, data units
+//   mean    rows x dimension, data units
+int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,
+                                        const float *source,
+                                        uint64_t rows,
+                                        uint32_t latents,
+                                        uint64_t seed,
+                                        uint64_t first_row,
+                                        float *mean);
+
+// Draws the path of each source row to its generated sample, a Brownian bridge of variance sigma^2
+// t (1 - t), at given times. Time 0 is the source, time 1 what sfeuot_session_generate draws for
+// the same seed and row.
+//   source  rows x dimension, data units
+//   times   time_count numbers (at least 1), ascending, within [0, 1]
+//   path    rows x time_count x dimension, data units
+int32_t sfeuot_session_trajectory(struct SfeuotSession *session,
+                                  const float *source,
+                                  uint64_t rows,
+                                  const double *times,
+                                  uint32_t time_count,
+                                  uint64_t seed,
+                                  uint64_t first_row,
+                                  float *path);
+
+// Writes the optimal drift -grad V(time, state): the mean velocity at that time and place, in data
+// units per unit of time. time lies in [0, 1].
+//   state  rows x dimension, data units
+//   drift  rows x dimension
+int32_t sfeuot_session_drift(struct SfeuotSession *session,
+                             double time,
+                             const float *state,
+                             uint64_t rows,
+                             float *drift);
+
+// Writes the density of what is generated, relative to the target: about 1 where the target is
+// matched, near 0 at its outliers; exactly 1 for SFEUOT_DIVERGENCE_BALANCED.
+//   target  rows x dimension, data units
+//   ratio   rows
+int32_t sfeuot_session_density_ratio(struct SfeuotSession *session,
+                                     const float *target,
+                                     uint64_t rows,
+                                     float *ratio);
+
+// Adds a reference, for a second owner; it is given back with sfeuot_session_release.
+int32_t sfeuot_session_retain(struct SfeuotSession *session);
+
+// Gives a reference back; with the last one the handle ends. NULL is allowed and does nothing.
+int32_t sfeuot_session_release(struct SfeuotSession *session);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SFEUOT_H */

@@ -1,0 +1,147 @@
+//! What only C can get wrong: NULL, misaligned and overlapping pointers, sizes that overflow,
+//! strings.
+
+use std::ffi::{CStr, c_char};
+use std::path::PathBuf;
+
+use super::status::{Failure, Outcome};
+
+fn check_pointer<T>(pointer: *const T, argument: &str) -> Outcome<()> {
+    if pointer.is_null() {
+        return Err(Failure::null(argument));
+    }
+    if !pointer.is_aligned() {
+        let align = align_of::<T>();
+        return Err(Failure::argument(format!(
+            "{argument} ({pointer:p}) is misaligned; its address must be a multiple of {align}"
+        )));
+    }
+    Ok(())
+}
+
+/// Where a result goes, checked before the work begins.
+pub(super) struct Out<T>(*mut T);
+
+pub(super) fn out<T>(pointer: *mut T, argument: &str) -> Outcome<Out<T>> {
+    check_pointer(pointer, argument)?;
+    Ok(Out(pointer))
+}
+
+/// An output that the host may leave away.
+pub(super) fn optional_out<T>(pointer: *mut T, argument: &str) -> Outcome<Option<Out<T>>> {
+    if pointer.is_null() {
+        Ok(None)
+    } else {
+        out(pointer, argument).map(Some)
+    }
+}
+
+impl<T> Out<T> {
+    /// SAFETY: the pointer `out` was given is writable.
+    pub(super) unsafe fn write(self, value: T) {
+        // SAFETY: aligned and not NULL as checked, writable as promised.
+        unsafe { self.0.write(value) }
+    }
+}
+
+/// A host array of checked address and size, not yet a reference: overlaps come first.
+pub(super) struct Array<T> {
+    argument: &'static str,
+    pointer: *mut T,
+    count: usize,
+}
+
+/// An array of `rows` x `per_row` elements.
+pub(super) fn array<T>(
+    pointer: *const T,
+    argument: &'static str,
+    rows: u64,
+    per_row: usize,
+) -> Outcome<Array<T>> {
+    check_pointer(pointer, argument)?;
+    let count = usize::try_from(rows)
+        .ok()
+        .and_then(|rows| rows.checked_mul(per_row));
+    let bytes = count.and_then(|count| count.checked_mul(size_of::<T>()));
+    match (
+        count,
+        bytes.and_then(|bytes| pointer.addr().checked_add(bytes)),
+    ) {
+        (Some(count), Some(_)) if bytes <= Some(isize::MAX as usize) => Ok(Array {
+            argument,
+            pointer: pointer.cast_mut(),
+            count,
+        }),
+        _ => Err(Failure::argument(format!(
+            "{argument} of {rows} x {per_row} elements does not fit into the address space; lower \
+             the number of rows"
+        ))),
+    }
+}
+
+impl<T> Array<T> {
+    /// SAFETY: the array is readable, and nobody writes to it during `'a`.
+    pub(super) unsafe fn read<'a>(&self) -> &'a [T] {
+        // SAFETY: aligned, not NULL and of possible size as checked; readable as promised.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.count) }
+    }
+
+    /// SAFETY: the array is writable and nobody else touches it during `'a`. Host memory may be
+    /// uninitialised, so the elements must be plain numbers that are written before they are read.
+    pub(super) unsafe fn write<'a>(&self) -> &'a mut [T] {
+        // SAFETY: as for `read`, and exclusive as promised.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.count) }
+    }
+
+    /// Refuses arrays that share memory: the core reads its input while it writes its output.
+    pub(super) fn apart_from<U>(&self, other: &Array<U>) -> Outcome<()> {
+        let (a, b) = (self.bytes(), other.bytes());
+        if a.start < b.end && b.start < a.end {
+            return Err(Failure::argument(format!(
+                "{} overlaps {}; an output must not share memory with an input",
+                self.argument, other.argument
+            )));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> std::ops::Range<usize> {
+        let start = self.pointer.addr();
+        start..start + self.count * size_of::<T>()
+    }
+}
+
+/// A count that may not be zero.
+pub(super) fn at_least_one(argument: &str, value: u64) -> Outcome<()> {
+    if value == 0 {
+        Err(Failure::argument(format!(
+            "{argument} is 0; it must be at least 1"
+        )))
+    } else {
+        Ok(())
+    }
+}
+
+/// A file path: UTF-8 on Windows, bytes as the system takes them elsewhere.
+///
+/// SAFETY: `path` is NULL or a C string.
+pub(super) unsafe fn path(path: *const c_char, argument: &str) -> Outcome<PathBuf> {
+    check_pointer(path, argument)?;
+    // SAFETY: a C string, as promised.
+    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
+    if bytes.is_empty() {
+        return Err(Failure::argument(format!(
+            "{argument} is empty; it must name a file"
+        )));
+    }
+    #[cfg(unix)]
+    let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
+    #[cfg(not(unix))]
+    let path = PathBuf::from(std::str::from_utf8(bytes).map_err(|error| {
+        Failure::argument(format!(
+            "{argument} is not UTF-8 from byte {}; paths are UTF-8 here",
+            error.valid_up_to()
+        ))
+    })?);
+    Ok(path)
+}

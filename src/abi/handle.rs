@@ -1,0 +1,375 @@
+//! Opaque handles: made, pinned for a call, retained, released.
+//!
+//! A handle must be refused, not followed, once it was released, and a released one cannot be
+//! recognised by reading the memory it used to own. So a handle is not an address but a number,
+//! shaped like a pointer:
+//!
+//! ```text
+//! 64-bit:  generation 24 | kind 2 | slot 20 | 1
+//! 32-bit:  generation 17 | kind 2 | slot 12 | 1
+//! ```
+//!
+//! 47 of 64 bits, because some hosts keep pointers in doubles or tag the upper bits.
+//!
+//! The slot indexes a table that only grows, in chunks that are never moved or freed, so looking a
+//! handle up is two atomic loads and no lock. The low bit is set, which no pointer to an object
+//! has. A slot is used again under its next generation and retired after its last one, so **no
+//! handle value is ever given out twice** and a stale one is always told apart. Retiring costs 64
+//! bytes for each 16 million handles.
+//!
+//! One atomic word per slot holds the stamp (generation and kind), the host's references and the
+//! pins: calls that are using the object. Host references and pins are apart so that a host that
+//! releases once too often, from another thread or from a callback, cannot pull the object from
+//! under a call; the object goes when both are zero.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::panic::shield;
+use super::status::{Failure, Outcome, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_OUT_OF_MEMORY};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Context = 0,
+    Trainer = 1,
+    Model = 2,
+    Session = 3,
+}
+
+impl Kind {
+    fn noun(self) -> &'static str {
+        ["context", "trainer", "model", "session"][self as usize]
+    }
+
+    fn of(stamp: u64) -> Self {
+        [Kind::Context, Kind::Trainer, Kind::Model, Kind::Session][(stamp & 3) as usize]
+    }
+}
+
+/// What a handle can stand for. `Handle` is the opaque type the header shows.
+pub(super) trait Object: Send + Sync + 'static {
+    type Handle;
+    const KIND: Kind;
+}
+
+#[cfg(target_pointer_width = "64")]
+const SLOT_BITS: u32 = 20;
+#[cfg(target_pointer_width = "64")]
+const GENERATION_BITS: u32 = 24;
+#[cfg(target_pointer_width = "32")]
+const SLOT_BITS: u32 = 12;
+#[cfg(target_pointer_width = "32")]
+const GENERATION_BITS: u32 = 17;
+const KIND_BITS: u32 = 2;
+
+/// Slots of the first chunk; each next chunk doubles.
+const FIRST_CHUNK: usize = 64;
+const CHUNKS: usize = (SLOT_BITS - FIRST_CHUNK.ilog2()) as usize;
+const CAPACITY: usize = FIRST_CHUNK * ((1 << CHUNKS) - 1);
+
+// The state word: stamp | references | pins.
+const PIN: u64 = 1;
+const PINS: u64 = 0xFFFF;
+const REFERENCE: u64 = 1 << 16;
+const REFERENCES: u64 = 0x3F_FFFF << 16;
+const STAMP_SHIFT: u32 = 38;
+
+/// A cache line each, so that sessions on different threads do not slow one another down.
+#[repr(align(64))]
+struct Slot {
+    index: usize,
+    state: AtomicU64,
+    object: AtomicPtr<()>,
+}
+
+static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+
+/// Slots to use again, oldest first, each with its next generation; and how many slots were ever
+/// used.
+static FREE: Mutex<(VecDeque<(usize, u64)>, usize)> = Mutex::new((VecDeque::new(), 0));
+
+fn chunk_of(slot: usize) -> (usize, usize) {
+    let chunk = (slot / FIRST_CHUNK + 1).ilog2() as usize;
+    (chunk, slot - FIRST_CHUNK * ((1 << chunk) - 1))
+}
+
+fn find(slot: usize) -> Option<&'static Slot> {
+    let (chunk, at) = chunk_of(slot);
+    TABLE.get(chunk)?.get()?.get(at)
+}
+
+/// Puts `object` into a slot; the caller holds its one reference.
+pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
+    let (slot, generation) = {
+        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+        match free.0.pop_front() {
+            Some(reused) => reused,
+            None if free.1 == CAPACITY => {
+                return Err(Failure::new(
+                    SFEUOT_ERROR_OUT_OF_MEMORY,
+                    format!(
+                        "{CAPACITY} handles are alive, which is as many as there can be; release some"
+                    ),
+                ));
+            }
+            None => {
+                free.1 += 1;
+                (free.1 - 1, 1)
+            }
+        }
+    };
+    let (chunk, at) = chunk_of(slot);
+    let chunk = TABLE[chunk].get_or_init(|| {
+        let empty = |i| Slot {
+            index: slot - at + i,
+            state: AtomicU64::new(0),
+            object: AtomicPtr::default(),
+        };
+        (0..FIRST_CHUNK << chunk).map(empty).collect()
+    });
+    let stamp = generation << KIND_BITS | T::KIND as u64;
+    chunk[at]
+        .object
+        .store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
+    chunk[at]
+        .state
+        .store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
+    let value = (stamp as usize) << (SLOT_BITS + 1) | slot << 1 | 1;
+    Ok(std::ptr::without_provenance_mut(value))
+}
+
+/// The slot and stamp a handle of `T` names, if its value can be one.
+fn decode<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<(&'static Slot, u64)> {
+    let value = handle.addr();
+    if value == 0 {
+        return Err(Failure::null(argument));
+    }
+    let noun = T::KIND.noun();
+    let stamp = (value >> (SLOT_BITS + 1)) as u64;
+    match find(value >> 1 & ((1 << SLOT_BITS) - 1)) {
+        Some(slot) if value & 1 == 1 && stamp >> (GENERATION_BITS + KIND_BITS) == 0 => {
+            if Kind::of(stamp) == T::KIND {
+                Ok((slot, stamp))
+            } else {
+                Err(Failure::new(
+                    SFEUOT_ERROR_INVALID_HANDLE,
+                    format!(
+                        "{argument} is the handle of a {}; the handle of a {noun} is needed",
+                        Kind::of(stamp).noun()
+                    ),
+                ))
+            }
+        }
+        _ => Err(Failure::new(
+            SFEUOT_ERROR_INVALID_HANDLE,
+            format!(
+                "{argument} ({handle:p}) is no handle of this library; the handle of a {noun} is needed"
+            ),
+        )),
+    }
+}
+
+/// Changes the state of a live handle's slot; `next` says how, or why not. Returns the new state.
+fn update<T: Object>(
+    handle: *const T::Handle,
+    argument: &str,
+    next: impl Fn(u64) -> Result<u64, &'static str>,
+) -> Outcome<(&'static Slot, u64)> {
+    let (slot, stamp) = decode::<T>(handle, argument)?;
+    let mut state = slot.state.load(Ordering::Acquire);
+    loop {
+        let refused = if state >> STAMP_SHIFT != stamp || state & REFERENCES == 0 {
+            Err("was released")
+        } else {
+            next(state)
+        };
+        let changed = refused.map_err(|why| {
+            let noun = T::KIND.noun();
+            Failure::new(
+                SFEUOT_ERROR_INVALID_HANDLE,
+                format!("{argument} ({handle:p}) {why}; a live {noun} is needed"),
+            )
+        })?;
+        match slot
+            .state
+            .compare_exchange_weak(state, changed, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => return Ok((slot, changed)),
+            Err(now) => state = now,
+        }
+    }
+}
+
+/// An object that stays alive while this does: for the length of one call.
+pub(super) struct Pinned<T: Object> {
+    slot: &'static Slot,
+    object: *const T,
+}
+
+/// Looks a handle up for a call. Takes no lock and allocates nothing unless the handle is refused.
+pub(super) fn pin<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<Pinned<T>> {
+    let (slot, _) = update::<T>(handle, argument, |state| {
+        if state & PINS == PINS {
+            Err("is inside too many calls at once")
+        } else {
+            Ok(state + PIN)
+        }
+    })?;
+    Ok(Pinned {
+        slot,
+        object: slot.object.load(Ordering::Relaxed).cast_const().cast(),
+    })
+}
+
+impl<T: Object> Deref for Pinned<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the stamp matched, so the slot holds a `T`; while pinned it is not dropped.
+        unsafe { &*self.object }
+    }
+}
+
+impl<T: Object> Drop for Pinned<T> {
+    fn drop(&mut self) {
+        let state = self.slot.state.fetch_sub(PIN, Ordering::AcqRel) - PIN;
+        destroy_if_unused::<T>(self.slot, state);
+    }
+}
+
+/// Adds one reference of the host's.
+pub(super) fn retain<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<()> {
+    update::<T>(handle, argument, |state| {
+        if state & REFERENCES == REFERENCES {
+            Err("is retained too often")
+        } else {
+            Ok(state + REFERENCE)
+        }
+    })
+    .map(|_| ())
+}
+
+/// Takes one reference of the host's away; NULL is nothing to release.
+pub(super) fn release<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<()> {
+    if handle.is_null() {
+        return Ok(());
+    }
+    let (slot, state) = update::<T>(handle, argument, |state| Ok(state - REFERENCE))?;
+    destroy_if_unused::<T>(slot, state);
+    Ok(())
+}
+
+/// Drops the object after the change that left neither references nor pins. Only one change can:
+/// without references no pin and no reference is ever added.
+fn destroy_if_unused<T: Object>(slot: &'static Slot, state: u64) {
+    if state & (REFERENCES | PINS) != 0 {
+        return;
+    }
+    let object: *mut T = slot
+        .object
+        .swap(std::ptr::null_mut(), Ordering::Relaxed)
+        .cast();
+    // SAFETY: the pointer came from `create::<T>` (the stamp says so), and this is the one time it is taken back.
+    let object = unsafe { Box::from_raw(object) };
+    // Caught here rather than in `guard`: the object may go while another panic unwinds, and the slot is to be freed.
+    let _ = shield(|| drop(object));
+    let generation = (state >> STAMP_SHIFT >> KIND_BITS) + 1;
+    if generation >> GENERATION_BITS == 0 {
+        FREE.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .push_back((slot.index, generation));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    struct Counted(Arc<AtomicUsize>);
+    impl Object for Counted {
+        type Handle = u8;
+        const KIND: Kind = Kind::Model;
+    }
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_stale_handle_is_refused_for_ever_and_values_never_repeat() {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let mut seen = std::collections::HashSet::new();
+        let mut before = Vec::new();
+        for round in 0..500 {
+            let handle = create(Counted(dropped.clone())).expect("a handle");
+            assert!(
+                seen.insert(handle.addr())
+                    && handle.addr() & 1 == 1
+                    && (handle.addr() as u64) >> 47 == 0
+            );
+            // Those whose slot this one took, too.
+            for &stale in &before {
+                assert!(pin::<Counted>(stale, "model").is_err());
+            }
+            before.push(handle);
+            release::<Counted>(handle, "model").expect("the first release");
+            assert_eq!(dropped.load(Ordering::SeqCst), round + 1);
+            for stale in [
+                pin::<Counted>(handle, "model").map(|_| ()),
+                retain::<Counted>(handle, "model"),
+                release::<Counted>(handle, "model"),
+            ] {
+                assert_eq!(
+                    stale.expect_err("stale").status,
+                    SFEUOT_ERROR_INVALID_HANDLE
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_tile_the_slots() {
+        let mut expected = (0, 0);
+        for slot in 0..5000 {
+            assert_eq!(chunk_of(slot), expected, "slot {slot}");
+            expected.1 += 1;
+            if expected.1 == FIRST_CHUNK << expected.0 {
+                expected = (expected.0 + 1, 0);
+            }
+        }
+        assert_eq!(chunk_of(CAPACITY - 1).0, CHUNKS - 1);
+        assert_eq!(chunk_of(CAPACITY).0, CHUNKS);
+    }
+
+    #[test]
+    fn a_release_during_calls_waits_for_them_and_drops_once() {
+        for _ in 0..200 {
+            let dropped = Arc::new(AtomicUsize::new(0));
+            let handle = create(Counted(dropped.clone())).expect("a handle");
+            retain::<Counted>(handle, "model").expect("a second reference");
+            let address = handle.addr();
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        let handle: *mut u8 = std::ptr::without_provenance_mut(address);
+                        if let Ok(object) = pin::<Counted>(handle, "model") {
+                            assert_eq!(object.0.load(Ordering::SeqCst), 0);
+                            // One release too many each, while pinned: the object has to outlive the pin.
+                            let _ = release::<Counted>(handle, "model");
+                            let _ = release::<Counted>(handle, "model");
+                            assert_eq!(object.0.load(Ordering::SeqCst), 0);
+                        }
+                    });
+                }
+            });
+            assert_eq!(dropped.load(Ordering::SeqCst), 1);
+        }
+    }
+}

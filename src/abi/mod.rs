@@ -1,0 +1,45 @@
+//! The C ABI and nothing else: a thin skin over the crate's Rust API, one file per C noun.
+//!
+//! `include/sfeuot.h` is generated from these files and is the manual of the C side; what follows
+//! is for their reader.
+//!
+//! * Every exported function's body is one call of `panic::guard` (or `guard_value`), which is
+//!   the panic boundary, writes the thread's error text and turns the outcome into a status. A test
+//!   walks the sources for it.
+//! * Handles are not addresses (`handle.rs` says why), so a wild, released or foreign one is refused
+//!   without being read.
+//! * Outputs are checked before the work begins and written after it succeeded.
+//! * Nothing is validated twice: this module checks what only C can get wrong (pointers, sizes,
+//!   counts, handles, enum numbers, overlaps); the core checks what the numbers mean.
+//!
+//! The unsafe functions here share one contract: every non-NULL pointer is valid for what the
+//! header says of it.
+
+// The header is where the contract of each function is written out; see above.
+#![allow(clippy::missing_safety_doc)]
+
+mod arguments;
+pub mod callbacks;
+mod config;
+pub mod context;
+pub mod data;
+mod enums;
+mod exclusive;
+mod handle;
+pub mod model;
+mod panic;
+pub mod session;
+pub mod status;
+pub mod trainer;
+pub mod trainer_config;
+pub mod version;
+
+pub use callbacks::*;
+pub use context::*;
+pub use data::*;
+pub use model::*;
+pub use session::*;
+pub use status::*;
+pub use trainer::*;
+pub use trainer_config::*;
+pub use version::*;

@@ -1,0 +1,220 @@
+//! Session: one thread's workspace on a model.
+
+use super::arguments::{array, at_least_one, out};
+use super::exclusive::Exclusive;
+use super::handle::{self, Kind, Object};
+use super::model::SfeuotModel;
+use super::panic::guard;
+use super::status::{Failure, Outcome};
+use crate::{Model, Session};
+
+/// One thread's workspace on a model. Its calls take no lock and, once they have seen their largest
+/// number of rows, allocate nothing.
+pub struct SfeuotSession {
+    _opaque: [u8; 0],
+}
+
+struct Workspace {
+    session: Exclusive<Session>,
+    dimension: usize,
+}
+
+impl Object for Workspace {
+    type Handle = SfeuotSession;
+    const KIND: Kind = Kind::Session;
+}
+
+/// Rows must have numbers for their noise.
+fn check_rows(rows: u64, first_row: u64) -> Outcome<()> {
+    at_least_one("rows", rows)?;
+    match first_row.checked_add(rows) {
+        Some(_) => Ok(()),
+        None => Err(Failure::argument(format!(
+            "first_row is {first_row} and rows is {rows}; their sum must stay below 2^64"
+        ))),
+    }
+}
+
+/// Makes a session. A model may have any number of them, one for each thread that generates.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_create(
+    model: *mut SfeuotModel,
+    session: *mut *mut SfeuotSession,
+) -> i32 {
+    guard("sfeuot_session_create", || {
+        let session = out(session, "session")?;
+        let model = handle::pin::<Model>(model, "model")?;
+        let workspace = Workspace {
+            session: Exclusive::new("session", Session::new(&model)?),
+            dimension: model.info().dimension,
+        };
+        let created = handle::create(workspace)?;
+        // SAFETY: session is writable.
+        unsafe { session.write(created) };
+        Ok(())
+    })
+}
+
+/// Draws one sample of the plan for each source row, in one pass through the generator.
+///   source     rows x dimension, data units
+///   generated  rows x dimension, data units
+/// The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
+/// drawn at once, and another seed draws other samples for the same sources.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_generate(
+    session: *mut SfeuotSession,
+    source: *const f32,
+    rows: u64,
+    seed: u64,
+    first_row: u64,
+    generated: *mut f32,
+) -> i32 {
+    guard("sfeuot_session_generate", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        check_rows(rows, first_row)?;
+        let source = array(source, "source", rows, workspace.dimension)?;
+        let generated = array(
+            generated.cast_const(),
+            "generated",
+            rows,
+            workspace.dimension,
+        )?;
+        generated.apart_from(&source)?;
+        workspace.session.enter(|session| {
+            // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
+            let (source, generated) = unsafe { (source.read(), generated.write()) };
+            Ok(session.generate(source, seed, first_row, generated)?)
+        })
+    })
+}
+
+/// Averages latents generated samples (at least 1) for each source row: the barycentric map.
+///   source  rows x dimension, data units
+///   mean    rows x dimension, data units
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_conditional_mean(
+    session: *mut SfeuotSession,
+    source: *const f32,
+    rows: u64,
+    latents: u32,
+    seed: u64,
+    first_row: u64,
+    mean: *mut f32,
+) -> i32 {
+    guard("sfeuot_session_conditional_mean", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        check_rows(rows, first_row)?;
+        at_least_one("latents", latents.into())?;
+        let source = array(source, "source", rows, workspace.dimension)?;
+        let mean = array(mean.cast_const(), "mean", rows, workspace.dimension)?;
+        mean.apart_from(&source)?;
+        workspace.session.enter(|session| {
+            // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
+            let (source, mean) = unsafe { (source.read(), mean.write()) };
+            Ok(session.conditional_mean(source, latents as usize, seed, first_row, mean)?)
+        })
+    })
+}
+
+/// Draws the path of each source row to its generated sample, a Brownian bridge of variance sigma^2
+/// t (1 - t), at given times. Time 0 is the source, time 1 what sfeuot_session_generate draws for
+/// the same seed and row.
+///   source  rows x dimension, data units
+///   times   time_count numbers (at least 1), ascending, within [0, 1]
+///   path    rows x time_count x dimension, data units
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_trajectory(
+    session: *mut SfeuotSession,
+    source: *const f32,
+    rows: u64,
+    times: *const f64,
+    time_count: u32,
+    seed: u64,
+    first_row: u64,
+    path: *mut f32,
+) -> i32 {
+    guard("sfeuot_session_trajectory", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        check_rows(rows, first_row)?;
+        at_least_one("time_count", time_count.into())?;
+        let source = array(source, "source", rows, workspace.dimension)?;
+        let times = array(times, "times", time_count.into(), 1)?;
+        // A product beyond usize is refused by `array`, because no number of rows fits with it.
+        let per_row = workspace.dimension.saturating_mul(time_count as usize);
+        let path = array(path.cast_const(), "path", rows, per_row)?;
+        path.apart_from(&source)?;
+        path.apart_from(&times)?;
+        workspace.session.enter(|session| {
+            // SAFETY: the arrays are the host's for the length of the call, and the output overlaps no input.
+            let (source, times, path) = unsafe { (source.read(), times.read(), path.write()) };
+            Ok(session.trajectory(source, times, seed, first_row, path)?)
+        })
+    })
+}
+
+/// Writes the optimal drift -grad V(time, state): the mean velocity at that time and place, in data
+/// units per unit of time. time lies in [0, 1].
+///   state  rows x dimension, data units
+///   drift  rows x dimension
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_drift(
+    session: *mut SfeuotSession,
+    time: f64,
+    state: *const f32,
+    rows: u64,
+    drift: *mut f32,
+) -> i32 {
+    guard("sfeuot_session_drift", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        at_least_one("rows", rows)?;
+        let state = array(state, "state", rows, workspace.dimension)?;
+        let drift = array(drift.cast_const(), "drift", rows, workspace.dimension)?;
+        drift.apart_from(&state)?;
+        workspace.session.enter(|session| {
+            // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
+            let (state, drift) = unsafe { (state.read(), drift.write()) };
+            Ok(session.drift(time, state, drift)?)
+        })
+    })
+}
+
+/// Writes the density of what is generated, relative to the target: about 1 where the target is
+/// matched, near 0 at its outliers; exactly 1 for SFEUOT_DIVERGENCE_BALANCED.
+///   target  rows x dimension, data units
+///   ratio   rows
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_density_ratio(
+    session: *mut SfeuotSession,
+    target: *const f32,
+    rows: u64,
+    ratio: *mut f32,
+) -> i32 {
+    guard("sfeuot_session_density_ratio", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        at_least_one("rows", rows)?;
+        let target = array(target, "target", rows, workspace.dimension)?;
+        let ratio = array(ratio.cast_const(), "ratio", rows, 1)?;
+        ratio.apart_from(&target)?;
+        workspace.session.enter(|session| {
+            // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
+            let (target, ratio) = unsafe { (target.read(), ratio.write()) };
+            Ok(session.density_ratio(target, ratio)?)
+        })
+    })
+}
+
+/// Adds a reference, for a second owner; it is given back with sfeuot_session_release.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_retain(session: *mut SfeuotSession) -> i32 {
+    guard("sfeuot_session_retain", || {
+        handle::retain::<Workspace>(session, "session")
+    })
+}
+
+/// Gives a reference back; with the last one the handle ends. NULL is allowed and does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_release(session: *mut SfeuotSession) -> i32 {
+    guard("sfeuot_session_release", || {
+        handle::release::<Workspace>(session, "session")
+    })
+}

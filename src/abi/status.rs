@@ -1,0 +1,151 @@
+//! Status codes, their names, and the thread's last error text.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_char};
+
+use super::panic::guard_value;
+use crate::Error;
+
+/// Statuses, returned by every call that can fail.
+///
+/// The call did what it says.
+pub const SFEUOT_OK: i32 = 0;
+/// An argument is NULL, zero, out of range, not finite, or does not fit another one; samples that
+/// hold NaN are this too.
+pub const SFEUOT_ERROR_INVALID_ARGUMENT: i32 = 1;
+/// A handle was released, is of another kind, or was never made by this library.
+pub const SFEUOT_ERROR_INVALID_HANDLE: i32 = 2;
+/// A struct_size is larger than the library knows: the header is newer than the library.
+pub const SFEUOT_ERROR_UNSUPPORTED_VERSION: i32 = 3;
+/// The device asked for cannot be used here: no driver, no such GPU, or too old a one.
+pub const SFEUOT_ERROR_UNSUPPORTED_DEVICE: i32 = 4;
+/// Memory ran out, on the host or on the device.
+pub const SFEUOT_ERROR_OUT_OF_MEMORY: i32 = 5;
+/// The operating system refused to read or write a file.
+pub const SFEUOT_ERROR_IO: i32 = 6;
+/// A file is truncated, is not one of this library's, or was written by a newer version.
+pub const SFEUOT_ERROR_FORMAT: i32 = 7;
+/// A loss or gradient stopped being finite. The trainer keeps the weights of its last good step and
+/// stays usable.
+pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
+/// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
+/// are kept.
+pub const SFEUOT_ERROR_CANCELLED: i32 = 9;
+/// A callback of the host reported failure; the text holds the number it returned.
+pub const SFEUOT_ERROR_CALLBACK: i32 = 10;
+/// Another call is inside this trainer or session, on another thread or further up this one (a
+/// callback).
+pub const SFEUOT_ERROR_BUSY: i32 = 11;
+/// A bug in the library was caught before it could reach the host. A trainer or session that was in
+/// use answers this from then on and has to be released; everything else stays usable.
+pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
+
+/// Why a call failed: a status and the sentence that `sfeuot_last_error` will hold.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: i32,
+    pub(super) text: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: i32, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+
+    pub(super) fn argument(text: impl Into<String>) -> Self {
+        Self::new(SFEUOT_ERROR_INVALID_ARGUMENT, text)
+    }
+
+    pub(super) fn null(argument: &str) -> Self {
+        Self::argument(format!("{argument} is NULL"))
+    }
+}
+
+pub(super) type Outcome<T> = std::result::Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::InvalidArgument(_) => SFEUOT_ERROR_INVALID_ARGUMENT,
+            Error::UnsupportedDevice(_) => SFEUOT_ERROR_UNSUPPORTED_DEVICE,
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
+                SFEUOT_ERROR_OUT_OF_MEMORY
+            }
+            Error::Io { .. } => SFEUOT_ERROR_IO,
+            Error::Format(_) => SFEUOT_ERROR_FORMAT,
+            Error::Diverged { .. } => SFEUOT_ERROR_DIVERGED,
+            Error::Cancelled { .. } => SFEUOT_ERROR_CANCELLED,
+            Error::Callback(_) => SFEUOT_ERROR_CALLBACK,
+            Error::Busy(_) => SFEUOT_ERROR_BUSY,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// Room for one sentence and a long path, with the terminating zero.
+const TEXT_SIZE: usize = 2048;
+
+thread_local! {
+    // A plain array: no destructor, so the library can be unloaded and the text read while a thread ends; and no heap, so
+    // that reporting an error cannot fail.
+    static LAST_ERROR: UnsafeCell<[u8; TEXT_SIZE]> = const { UnsafeCell::new([0; TEXT_SIZE]) };
+}
+
+/// Replaces the thread's text. Longer ones are cut at a character; a zero byte inside would end the
+/// C string early and becomes a question mark.
+pub(super) fn set_last_error(function: &str, text: &str) {
+    LAST_ERROR.with(|cell| {
+        // SAFETY: the cell belongs to this thread, and nothing below calls out while the reference lives.
+        let buffer = unsafe { &mut *cell.get() };
+        let mut end = 0;
+        for character in function.chars().chain(": ".chars()).chain(text.chars()) {
+            let character = if character == '\0' { '?' } else { character };
+            if end + character.len_utf8() >= TEXT_SIZE {
+                break;
+            }
+            end += character.encode_utf8(&mut buffer[end..]).len();
+        }
+        buffer[end] = 0;
+    });
+}
+
+/// Why the last failing call on this thread failed: one sentence in UTF-8 that starts with the
+/// function and names the argument, its value and what is allowed. Never NULL; "" when no call has
+/// failed on this thread. The text is the library's, belongs to the calling thread and stays until
+/// the next call on it fails: calls that succeed leave it alone, so a host may release what it
+/// holds before it prints.
+#[unsafe(no_mangle)]
+pub extern "C" fn sfeuot_last_error() -> *const c_char {
+    guard_value(c"".as_ptr(), || {
+        LAST_ERROR.with(|cell| cell.get().cast_const().cast())
+    })
+}
+
+/// The name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". A constant of the
+/// library, never NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn sfeuot_status_name(status: i32) -> *const c_char {
+    guard_value(c"".as_ptr(), || status_name(status).as_ptr())
+}
+
+fn status_name(status: i32) -> &'static CStr {
+    match status {
+        SFEUOT_OK => c"SFEUOT_OK",
+        SFEUOT_ERROR_INVALID_ARGUMENT => c"SFEUOT_ERROR_INVALID_ARGUMENT",
+        SFEUOT_ERROR_INVALID_HANDLE => c"SFEUOT_ERROR_INVALID_HANDLE",
+        SFEUOT_ERROR_UNSUPPORTED_VERSION => c"SFEUOT_ERROR_UNSUPPORTED_VERSION",
+        SFEUOT_ERROR_UNSUPPORTED_DEVICE => c"SFEUOT_ERROR_UNSUPPORTED_DEVICE",
+        SFEUOT_ERROR_OUT_OF_MEMORY => c"SFEUOT_ERROR_OUT_OF_MEMORY",
+        SFEUOT_ERROR_IO => c"SFEUOT_ERROR_IO",
+        SFEUOT_ERROR_FORMAT => c"SFEUOT_ERROR_FORMAT",
+        SFEUOT_ERROR_DIVERGED => c"SFEUOT_ERROR_DIVERGED",
+        SFEUOT_ERROR_CANCELLED => c"SFEUOT_ERROR_CANCELLED",
+        SFEUOT_ERROR_CALLBACK => c"SFEUOT_ERROR_CALLBACK",
+        SFEUOT_ERROR_BUSY => c"SFEUOT_ERROR_BUSY",
+        SFEUOT_ERROR_INTERNAL => c"SFEUOT_ERROR_INTERNAL",
+        _ => c"unknown status",
+    }
+}

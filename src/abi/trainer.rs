@@ -1,0 +1,360 @@
+//! Trainer: a problem, its networks and its data.
+
+use std::ffi::{c_char, c_void};
+use std::time::Duration;
+
+use super::arguments::{at_least_one, optional_out, out, path as file};
+use super::callbacks::{Progress, SfeuotProgressCallback};
+use super::config::{self, StructOut, Versioned};
+use super::context::SfeuotContext;
+use super::data::{SfeuotData, read_side};
+use super::exclusive::Exclusive;
+use super::handle::{self, Kind, Object};
+use super::model::SfeuotModel;
+use super::panic::guard;
+use super::status::{Failure, Outcome};
+use super::trainer_config::SfeuotTrainerConfig;
+use crate::{CancelToken, Context, Metrics, Trainer};
+
+/// A problem with its networks and data, which steps train.
+pub struct SfeuotTrainer {
+    _opaque: [u8; 0],
+}
+
+/// What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
+/// rewrites it whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SfeuotMetrics {
+    /// Set by sfeuot_metrics_init.
+    pub struct_size: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Steps done since the trainer was made, those before a checkpoint included.
+    pub step: u64,
+    /// The dual objective potential - action, in units of cost (data units squared). It rises as
+    /// the value network learns and settles at the transport cost when training is done; it is
+    /// noisy, so average it.
+    pub dual: f64,
+    /// -dual, which the value step minimises.
+    pub value_loss: f64,
+    /// What the generator step minimises: sigma^2 times a Kullback-Leibler divergence, up to a
+    /// constant.
+    pub generator_loss: f64,
+    /// E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target.
+    pub potential: f64,
+    /// E[1/2 |grad V|^2 + grad V . b] along the bridges.
+    pub action: f64,
+    /// Norm of the value network's gradient, before clipping.
+    pub value_gradient_norm: f64,
+    /// Norm of the generator's gradient, before clipping.
+    pub generator_gradient_norm: f64,
+    /// Mean density ratio over the target: 1 when the masses agree, which they do at the end of a
+    /// training.
+    pub density_ratio_mean: f64,
+    /// Over the last call.
+    pub steps_per_second: f64,
+}
+
+// SAFETY: repr(C), struct_size first, plain numbers.
+unsafe impl Versioned for SfeuotMetrics {
+    const NAME: &'static str = "SfeuotMetrics";
+    const SIZES: &'static [usize] = &[size_of::<Self>()];
+
+    fn defaults() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            reserved: 0,
+            step: 0,
+            dual: 0.0,
+            value_loss: 0.0,
+            generator_loss: 0.0,
+            potential: 0.0,
+            action: 0.0,
+            value_gradient_norm: 0.0,
+            generator_gradient_norm: 0.0,
+            density_ratio_mean: 0.0,
+            steps_per_second: 0.0,
+        }
+    }
+}
+
+impl From<&Metrics> for SfeuotMetrics {
+    fn from(core: &Metrics) -> Self {
+        Self {
+            step: core.step,
+            dual: core.dual,
+            value_loss: core.value_loss,
+            generator_loss: core.generator_loss,
+            potential: core.potential,
+            action: core.action,
+            value_gradient_norm: core.value_gradient_norm,
+            generator_gradient_norm: core.generator_gradient_norm,
+            density_ratio_mean: core.density_ratio_mean,
+            steps_per_second: core.steps_per_second,
+            ..Self::defaults()
+        }
+    }
+}
+
+/// The trainer, and the way around its doorkeeper for whoever wants to cancel.
+struct Shared {
+    trainer: Exclusive<Trainer>,
+    cancel: CancelToken,
+}
+
+impl Object for Shared {
+    type Handle = SfeuotTrainer;
+    const KIND: Kind = Kind::Trainer;
+}
+
+fn create(trainer: Trainer) -> Outcome<*mut SfeuotTrainer> {
+    let cancel = trainer.cancel_token();
+    handle::create(Shared {
+        trainer: Exclusive::new("trainer", trainer),
+        cancel,
+    })
+}
+
+/// SAFETY: the promise of `config::optional_output` holds.
+unsafe fn write_metrics(out: Option<StructOut<SfeuotMetrics>>, metrics: &Metrics) {
+    if let Some(out) = out {
+        // SAFETY: as promised.
+        unsafe { out.write(&metrics.into()) };
+    }
+}
+
+/// Fills metrics with zeros and its struct_size.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_metrics_init(metrics: *mut SfeuotMetrics) -> i32 {
+    // SAFETY: metrics is NULL or writable.
+    guard("sfeuot_metrics_init", || unsafe {
+        config::init(metrics, "metrics", SfeuotMetrics::SIZES[0])
+    })
+}
+
+/// Makes a trainer with fresh networks. Samples of source and target must have the same shape;
+/// arrays are copied, and sample callbacks stay in use until the trainer is released. Errors:
+/// SFEUOT_ERROR_INVALID_ARGUMENT (which names the field), SFEUOT_ERROR_UNSUPPORTED_VERSION,
+/// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_OUT_OF_MEMORY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_create(
+    context: *mut SfeuotContext,
+    config: *const SfeuotTrainerConfig,
+    source: *const SfeuotData,
+    target: *const SfeuotData,
+    trainer: *mut *mut SfeuotTrainer,
+) -> i32 {
+    guard("sfeuot_trainer_create", || {
+        let trainer = out(trainer, "trainer")?;
+        let context = handle::pin::<Context>(context, "context")?;
+        // SAFETY: config is NULL or readable.
+        let config = unsafe { config::read(config, "config") }?.checked()?;
+        // SAFETY: source, target and what they point to are NULL or readable during the call.
+        let (source, target) =
+            unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
+        let created = create(Trainer::new(&context, config, source, target)?)?;
+        // SAFETY: trainer is writable.
+        unsafe { trainer.write(created) };
+        Ok(())
+    })
+}
+
+/// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL.
+/// Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
+/// one of these are kept; ask sfeuot_trainer_metrics for their number), SFEUOT_ERROR_BUSY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_step(
+    trainer: *mut SfeuotTrainer,
+    steps: u64,
+    metrics: *mut SfeuotMetrics,
+) -> i32 {
+    guard("sfeuot_trainer_step", || {
+        // SAFETY: metrics is NULL or writable.
+        let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        at_least_one("steps", steps)?;
+        let seen = shared.trainer.enter(|trainer| Ok(trainer.step(steps)?))?;
+        // SAFETY: metrics is writable.
+        unsafe { write_metrics(metrics, &seen) };
+        Ok(())
+    })
+}
+
+/// As sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and after
+/// the last. progress NULL: nobody is told, and every is ignored. It may not call back into this
+/// trainer but for sfeuot_trainer_cancel (SFEUOT_ERROR_BUSY).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_run(
+    trainer: *mut SfeuotTrainer,
+    steps: u64,
+    every: u64,
+    progress: SfeuotProgressCallback,
+    userdata: *mut c_void,
+    metrics: *mut SfeuotMetrics,
+) -> i32 {
+    guard("sfeuot_trainer_run", || {
+        // SAFETY: metrics is NULL or writable.
+        let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        at_least_one("steps", steps)?;
+        if progress.is_some() {
+            at_least_one("every", every)?;
+        }
+        let seen = shared.trainer.enter(|trainer| {
+            let mut progress = Progress::new(progress, userdata);
+            let outcome = trainer.run(steps, every.max(1), &mut |metrics| progress.tell(metrics));
+            match progress.failure() {
+                Some(failure) => Err(failure),
+                None => Ok(outcome?),
+            }
+        })?;
+        // SAFETY: metrics is writable.
+        unsafe { write_metrics(metrics, &seen) };
+        Ok(())
+    })
+}
+
+/// Takes steps, at least one, until milliseconds (finite, > 0) have passed: for a host that trains
+/// inside its frame. The step under way when the time is over is finished. Writes how many steps
+/// this call did and what the last one saw; both outputs may be NULL. Errors as of
+/// sfeuot_trainer_step.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_run_for(
+    trainer: *mut SfeuotTrainer,
+    milliseconds: f64,
+    steps_done: *mut u64,
+    metrics: *mut SfeuotMetrics,
+) -> i32 {
+    guard("sfeuot_trainer_run_for", || {
+        let steps_done = optional_out(steps_done, "steps_done")?;
+        // SAFETY: metrics is NULL or writable.
+        let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let budget = match Duration::try_from_secs_f64(milliseconds / 1e3) {
+            Ok(budget) if milliseconds > 0.0 => budget,
+            _ => {
+                return Err(Failure::argument(format!(
+                    "milliseconds is {milliseconds}; it must be finite and greater than 0"
+                )));
+            }
+        };
+        let (done, seen) = shared
+            .trainer
+            .enter(|trainer| Ok(trainer.run_for(budget)?))?;
+        // SAFETY: steps_done and metrics are writable.
+        unsafe {
+            if let Some(steps_done) = steps_done {
+                steps_done.write(done);
+            }
+            write_metrics(metrics, &seen);
+        }
+        Ok(())
+    })
+}
+
+/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED
+/// within one training step. From any thread, also from a callback; returns at once. Without such a
+/// call it does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
+    guard("sfeuot_trainer_cancel", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        if shared.trainer.is_busy() {
+            shared.cancel.cancel();
+        }
+        Ok(())
+    })
+}
+
+/// Writes what the last step saw, zeros before the first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_metrics(
+    trainer: *mut SfeuotTrainer,
+    metrics: *mut SfeuotMetrics,
+) -> i32 {
+    guard("sfeuot_trainer_metrics", || {
+        // SAFETY: metrics is NULL or writable.
+        let metrics = unsafe { config::output(metrics, "metrics") }?;
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let seen = shared.trainer.enter(|trainer| Ok(trainer.metrics()))?;
+        // SAFETY: metrics is writable.
+        unsafe { metrics.write(&(&seen).into()) };
+        Ok(())
+    })
+}
+
+/// Makes a model from what has been learnt so far: a copy of the averaged generator and the value
+/// network, which further training does not change.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_model(
+    trainer: *mut SfeuotTrainer,
+    model: *mut *mut SfeuotModel,
+) -> i32 {
+    guard("sfeuot_trainer_model", || {
+        let model = out(model, "model")?;
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()))?)?;
+        // SAFETY: model is writable.
+        unsafe { model.write(created) };
+        Ok(())
+    })
+}
+
+/// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
+/// samples. Errors: SFEUOT_ERROR_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_save(
+    trainer: *mut SfeuotTrainer,
+    path: *const c_char,
+) -> i32 {
+    guard("sfeuot_trainer_save", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        // SAFETY: path is NULL or a C string.
+        let path = unsafe { file(path, "path") }?;
+        shared.trainer.enter(|trainer| Ok(trainer.save(&path)?))
+    })
+}
+
+/// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
+/// for bit. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_load(
+    context: *mut SfeuotContext,
+    path: *const c_char,
+    source: *const SfeuotData,
+    target: *const SfeuotData,
+    trainer: *mut *mut SfeuotTrainer,
+) -> i32 {
+    guard("sfeuot_trainer_load", || {
+        let trainer = out(trainer, "trainer")?;
+        let context = handle::pin::<Context>(context, "context")?;
+        // SAFETY: path is NULL or a C string.
+        let path = unsafe { file(path, "path") }?;
+        // SAFETY: source, target and what they point to are NULL or readable during the call.
+        let (source, target) =
+            unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
+        let created = create(Trainer::load(&context, &path, source, target)?)?;
+        // SAFETY: trainer is writable.
+        unsafe { trainer.write(created) };
+        Ok(())
+    })
+}
+
+/// Adds a reference, for a second owner; it is given back with sfeuot_trainer_release.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_retain(trainer: *mut SfeuotTrainer) -> i32 {
+    guard("sfeuot_trainer_retain", || {
+        handle::retain::<Shared>(trainer, "trainer")
+    })
+}
+
+/// Gives a reference back; with the last one the handle ends, and the trainer with it or, when a
+/// call is inside it, with that call. No callback runs for it any more then. NULL is allowed and
+/// does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_release(trainer: *mut SfeuotTrainer) -> i32 {
+    guard("sfeuot_trainer_release", || {
+        handle::release::<Shared>(trainer, "trainer")
+    })
+}

@@ -1,0 +1,175 @@
+//! How to train: the problem's numbers, the networks, the optimiser.
+
+use super::config::{self, Versioned};
+use super::panic::guard;
+use super::status::{Failure, Outcome};
+use crate::TrainerConfig;
+
+/// Divergences, for SfeuotTrainerConfig.divergence. v is the value function at time 1, and the
+/// density ratio the derivative of the conjugate.
+///
+/// No price on mass: both marginals are met, outliers included (the Schroedinger bridge). tau has
+/// no meaning.
+pub const SFEUOT_DIVERGENCE_BALANCED: i32 = 0;
+/// Kullback-Leibler: conjugate tau (exp(v / tau) - 1), density ratio exp(v / tau), continued
+/// linearly past v / tau = 8.
+pub const SFEUOT_DIVERGENCE_KL: i32 = 1;
+/// Chi squared: conjugate v + v^2 / (4 tau) above v = -2 tau, -tau below; the ratio can become
+/// exactly 0.
+pub const SFEUOT_DIVERGENCE_CHI2: i32 = 2;
+/// Softplus: conjugate 2 tau (log(1 + exp(v / tau)) - log 2); the ratio stays below 2.
+pub const SFEUOT_DIVERGENCE_SOFTPLUS: i32 = 3;
+
+/// Activations, for SfeuotTrainerConfig.activation.
+///
+/// x sigmoid(x).
+pub const SFEUOT_ACTIVATION_SILU: i32 = 0;
+/// tanh(x).
+pub const SFEUOT_ACTIVATION_TANH: i32 = 1;
+/// log(1 + exp(x)).
+pub const SFEUOT_ACTIVATION_SOFTPLUS: i32 = 2;
+
+/// Units, for SfeuotTrainerConfig.sigma_units.
+///
+/// sigma is in data units, tau in data units squared.
+pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
+/// sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
+/// square.
+pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
+
+/// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
+/// need.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SfeuotTrainerConfig {
+    /// Set by sfeuot_trainer_config_init.
+    pub struct_size: u32,
+    /// SFEUOT_DIVERGENCE_*: how the generated distribution may differ from the target. Default
+    /// SFEUOT_DIVERGENCE_KL.
+    pub divergence: i32,
+    /// Noise of the coupling, in sigma_units, > 0. There is no default: see "Choosing sigma and
+    /// tau" at the top.
+    pub sigma: f64,
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units, > 0. Default 1.
+    pub tau: f64,
+    /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_DATA_UNITS.
+    pub sigma_units: i32,
+    /// SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
+    pub activation: i32,
+    /// Units of each hidden layer. 128 does for two or three dimensions, 256 for more. Default 128.
+    pub hidden_width: u32,
+    /// Hidden layers of each network. Default 3.
+    pub hidden_layers: u32,
+    /// Numbers of noise the generator sees beside the sample; more allow more modes for one source
+    /// point. Default 8.
+    pub latent_dimension: u32,
+    /// 1 gives the generator no noise of its own beside the latents, as suits images; 0 lets it
+    /// learn one. Default 0.
+    pub deterministic: i32,
+    /// Source samples of a step. Default 64.
+    pub batch_sources: u32,
+    /// Latents drawn for each source sample of a step, K; time grows with K, memory too. Default
+    /// 16.
+    pub latents_per_source: u32,
+    /// Adam's rate for the generator, which has to learn faster than the value network. Default
+    /// 1e-3.
+    pub generator_learning_rate: f64,
+    /// Adam's rate for the value network. Default 3e-4; 1e-4 is slower and safer.
+    pub value_learning_rate: f64,
+    /// Adam's decay of the mean, in [0, 1). Default 0.5.
+    pub adam_beta1: f64,
+    /// Adam's decay of the square, in [0, 1). Default 0.99.
+    pub adam_beta2: f64,
+    /// Decay of the moving average of the generator's weights, in [0, 1); models use the average.
+    /// Default 0.998.
+    pub ema_decay: f64,
+    /// Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off.
+    pub gradient_clip: f64,
+    /// Steps over which both rates fall along a cosine to decay_floor, where they stay; 0 keeps
+    /// them constant. Default 0.
+    pub decay_steps: u64,
+    /// Final rate as a fraction of the first. Default 0.02.
+    pub decay_floor: f64,
+    /// Seed of everything random. The same seed, data and settings give the same bits on the same
+    /// device. Default 0.
+    pub seed: u64,
+}
+
+// SAFETY: repr(C), struct_size first, plain numbers.
+unsafe impl Versioned for SfeuotTrainerConfig {
+    const NAME: &'static str = "SfeuotTrainerConfig";
+    const SIZES: &'static [usize] = &[size_of::<Self>()];
+
+    fn defaults() -> Self {
+        let core = TrainerConfig::default();
+        let count = |n: usize| u32::try_from(n).expect("a default that fits");
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            divergence: core.divergence.into(),
+            sigma: core.sigma,
+            tau: core.tau,
+            sigma_units: core.sigma_units.into(),
+            activation: core.activation.into(),
+            hidden_width: count(core.hidden_width),
+            hidden_layers: count(core.hidden_layers),
+            latent_dimension: count(core.latent_dimension),
+            deterministic: core.deterministic.into(),
+            batch_sources: count(core.batch_sources),
+            latents_per_source: count(core.latents_per_source),
+            generator_learning_rate: core.generator_learning_rate,
+            value_learning_rate: core.value_learning_rate,
+            adam_beta1: core.adam_beta1,
+            adam_beta2: core.adam_beta2,
+            ema_decay: core.ema_decay,
+            gradient_clip: core.gradient_clip,
+            decay_steps: core.decay_steps,
+            decay_floor: core.decay_floor,
+            seed: core.seed,
+        }
+    }
+}
+
+impl SfeuotTrainerConfig {
+    /// Enums and the boolean; what the numbers may be is the core's to say.
+    pub(super) fn checked(self) -> Outcome<TrainerConfig> {
+        Ok(TrainerConfig {
+            divergence: self.divergence.try_into()?,
+            sigma: self.sigma,
+            tau: self.tau,
+            sigma_units: self.sigma_units.try_into()?,
+            activation: self.activation.try_into()?,
+            hidden_width: self.hidden_width as usize,
+            hidden_layers: self.hidden_layers as usize,
+            latent_dimension: self.latent_dimension as usize,
+            deterministic: match self.deterministic {
+                0 => false,
+                1 => true,
+                other => {
+                    return Err(Failure::argument(format!(
+                        "config.deterministic is {other}; allowed are 0 and 1"
+                    )));
+                }
+            },
+            batch_sources: self.batch_sources as usize,
+            latents_per_source: self.latents_per_source as usize,
+            generator_learning_rate: self.generator_learning_rate,
+            value_learning_rate: self.value_learning_rate,
+            adam_beta1: self.adam_beta1,
+            adam_beta2: self.adam_beta2,
+            ema_decay: self.ema_decay,
+            gradient_clip: self.gradient_clip,
+            decay_steps: self.decay_steps,
+            decay_floor: self.decay_floor,
+            seed: self.seed,
+        })
+    }
+}
+
+/// Fills config with the defaults. sigma has none and has to be set before the config is used.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerConfig) -> i32 {
+    // SAFETY: config is NULL or writable.
+    guard("sfeuot_trainer_config_init", || unsafe {
+        config::init(config, "config", SfeuotTrainerConfig::SIZES[0])
+    })
+}

@@ -1,0 +1,170 @@
+//! Size and offset of every field of every struct, pinned: what a compiled program relies on. The C
+//! compiler is asked too.
+#![cfg(target_pointer_width = "64")]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::mem::offset_of;
+
+use sfeuot::abi::*;
+
+/// Checks the Rust struct and appends the same numbers as assertions in C.
+macro_rules! pin {
+    ($c:ident: $($type:ident, $size:literal { $($field:ident $offset:literal),+ })+) => {$(
+        // Without `..`: a field that is not pinned does not compile.
+        let _ = |value: $type| { let $type { $($field: _),+ } = value; };
+        assert_eq!(size_of::<$type>(), $size, "size of {}", stringify!($type));
+        assert_eq!(align_of::<$type>(), 8, "alignment of {}", stringify!($type));
+        writeln!($c, "CHECK(sizeof({}) == {});", stringify!($type), $size).expect("a string grows");
+        $(
+            assert_eq!(offset_of!($type, $field), $offset, "{}.{}", stringify!($type), stringify!($field));
+            writeln!($c, "CHECK(offsetof({}, {}) == {});", stringify!($type), stringify!($field), $offset)
+                .expect("a string grows");
+        )+
+    )+};
+}
+
+#[test]
+fn structs_have_the_layout_programs_were_compiled_against() {
+    let mut c = String::from("#include \"sfeuot.h\"\n#define CHECK(x) _Static_assert(x, #x)\n");
+    pin! { c:
+        SfeuotContextConfig, 32 {
+            struct_size 0, device 4, threads 8, log_level 12, log_callback 16, log_userdata 24
+        }
+        SfeuotTensor, 56 {
+            struct_size 0, dtype 4, data 8, rank 16, shape 24, strides 32, scale 40, offset 48
+        }
+        SfeuotData, 48 {
+            struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32, sample_shape 40
+        }
+        SfeuotTrainerConfig, 128 {
+            struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
+            hidden_layers 36, latent_dimension 40, deterministic 44, batch_sources 48, latents_per_source 52,
+            generator_learning_rate 56, value_learning_rate 64, adam_beta1 72, adam_beta2 80, ema_decay 88,
+            gradient_clip 96, decay_steps 104, decay_floor 112, seed 120
+        }
+        SfeuotMetrics, 88 {
+            struct_size 0, reserved 4, step 8, dual 16, value_loss 24, generator_loss 32, potential 40, action 48,
+            value_gradient_norm 56, generator_gradient_norm 64, density_ratio_mean 72, steps_per_second 80
+        }
+        SfeuotModelInfo, 64 {
+            struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, divergence 20, sigma 24, tau 32,
+            data_scale 40, steps 48, parameters 56
+        }
+    }
+
+    let header =
+        std::fs::read_to_string(common::root().join("include/sfeuot.h")).expect("the header");
+    let structs = header.matches("typedef struct ").count()
+        - header
+            .matches("typedef struct SfeuotContext SfeuotContext;")
+            .count()
+        - 3;
+    assert_eq!(
+        structs,
+        c.matches("sizeof").count(),
+        "a struct of the header is not pinned"
+    );
+
+    let file = common::scratch("abi_layout").join("layout.c");
+    std::fs::write(&file, c).expect("the scratch folder is writable");
+    let include = common::root().join("include");
+    let checked = std::process::Command::new("cc")
+        .args(["-std=c11", "-fsyntax-only", "-I"])
+        .args([&include, &file])
+        .output()
+        .expect("a C compiler");
+    assert!(
+        checked.status.success(),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+}
+
+#[test]
+fn init_functions_give_the_sizes_and_the_documented_defaults() {
+    let config = common::init(sfeuot_trainer_config_init);
+    assert_eq!(
+        config.struct_size as usize,
+        size_of::<SfeuotTrainerConfig>()
+    );
+    assert_eq!(
+        (
+            config.divergence,
+            config.sigma_units,
+            config.activation,
+            config.deterministic
+        ),
+        (
+            SFEUOT_DIVERGENCE_KL,
+            SFEUOT_SIGMA_DATA_UNITS,
+            SFEUOT_ACTIVATION_SILU,
+            0
+        )
+    );
+    assert_eq!(
+        (
+            config.hidden_width,
+            config.hidden_layers,
+            config.latent_dimension,
+            config.batch_sources
+        ),
+        (128, 3, 8, 64)
+    );
+    assert_eq!(
+        (config.latents_per_source, config.decay_steps, config.seed),
+        (16, 0, 0)
+    );
+    let rates = [
+        config.generator_learning_rate,
+        config.value_learning_rate,
+        config.decay_floor,
+    ];
+    assert_eq!(rates, [1e-3, 3e-4, 0.02]);
+    assert_eq!(
+        [
+            config.tau,
+            config.adam_beta1,
+            config.adam_beta2,
+            config.ema_decay
+        ],
+        [1.0, 0.5, 0.99, 0.998]
+    );
+    assert!(
+        config.sigma.is_nan() || config.sigma <= 0.0,
+        "sigma has no default, so an unset one must be refused"
+    );
+
+    let context = common::init(sfeuot_context_config_init);
+    assert_eq!(
+        (context.device, context.threads, context.log_level),
+        (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN)
+    );
+    assert!(context.log_callback.is_none() && context.log_userdata.is_null());
+    let tensor = common::init(sfeuot_tensor_init);
+    assert_eq!(
+        (tensor.dtype, tensor.rank, tensor.scale, tensor.offset),
+        (SFEUOT_DTYPE_F32, 0, 1.0, 0.0)
+    );
+    assert!(tensor.data.is_null() && tensor.shape.is_null() && tensor.strides.is_null());
+    let data = common::init(sfeuot_data_init);
+    assert!(data.samples.is_null() && data.weights.is_null() && data.sample_callback.is_none());
+    let sizes = [context.struct_size, tensor.struct_size, data.struct_size];
+    assert_eq!(
+        sizes.map(|size| size as usize),
+        [
+            size_of::<SfeuotContextConfig>(),
+            size_of::<SfeuotTensor>(),
+            size_of::<SfeuotData>()
+        ]
+    );
+    assert_eq!(
+        common::init(sfeuot_metrics_init).struct_size as usize,
+        size_of::<SfeuotMetrics>()
+    );
+    assert_eq!(
+        common::init(sfeuot_model_info_init).struct_size as usize,
+        size_of::<SfeuotModelInfo>()
+    );
+}

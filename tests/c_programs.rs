@@ -1,0 +1,134 @@
+//! Programs in C against the built library, as a host builds them: compile, link, run, and run once
+//! more under valgrind.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::{root, scratch, shared_library};
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{out}\n{err}",
+        output.status
+    );
+    output
+}
+
+const WARNINGS: [&str; 8] = [
+    "-Wall",
+    "-Wextra",
+    "-Wpedantic",
+    "-Werror",
+    "-Wshadow",
+    "-Wconversion",
+    "-Wstrict-aliasing",
+    "-Wundef",
+];
+
+#[test]
+fn the_header_compiles_under_every_standard() {
+    let folder = scratch("header_standards");
+    // Twice, for the guard; alone, so that it brings its own includes.
+    let text = "#include \"sfeuot.h\"\n#include \"sfeuot.h\"\nint main(void) { return (int)sfeuot_abi_version(); }\n";
+    let compilers = [
+        ("cc", "header.c", ["c99", "c11", "c17", "c2x"].as_slice()),
+        (
+            "c++",
+            "header.cpp",
+            ["c++98", "c++11", "c++14", "c++17", "c++20", "c++23"].as_slice(),
+        ),
+    ];
+    for (compiler, name, standards) in compilers {
+        let file = folder.join(name);
+        std::fs::write(&file, text).expect("the scratch folder is writable");
+        for standard in standards {
+            succeed(
+                Command::new(compiler)
+                    .arg(format!("-std={standard}"))
+                    .args(WARNINGS)
+                    .args(["-fsyntax-only", "-I"])
+                    .arg(root().join("include"))
+                    .arg(&file),
+            );
+        }
+    }
+}
+
+/// Builds tests/c/`name`.c against the library and returns the program and the folder where the
+/// loader finds the library.
+fn build(name: &str) -> (PathBuf, PathBuf) {
+    let folder = scratch(name);
+    let library = shared_library();
+    for link in [
+        "libsfeuot.so".to_owned(),
+        format!("libsfeuot.so.{}", sfeuot::abi::SFEUOT_ABI_VERSION),
+    ] {
+        std::os::unix::fs::symlink(&library, folder.join(link))
+            .expect("the scratch folder is writable");
+    }
+    let program = folder.join(name);
+    succeed(
+        Command::new("cc")
+            .args(["-std=c11", "-g", "-O1"])
+            .args(WARNINGS)
+            .arg("-I")
+            .arg(root().join("include"))
+            .arg(root().join("tests/c").join(format!("{name}.c")))
+            .arg("-L")
+            .arg(&folder)
+            .args(["-lsfeuot", "-lm", "-o"])
+            .arg(&program),
+    );
+    (program, folder)
+}
+
+fn run(program: &Path, folder: &Path, arguments: &[&Path]) {
+    let output = succeed(
+        Command::new(program)
+            .args(arguments)
+            .env("LD_LIBRARY_PATH", folder),
+    );
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.stdout.is_empty() && stderr.is_empty(),
+        "the library writes to the host's streams: {stderr}"
+    );
+
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!(
+            "valgrind is not installed: {} ran without it",
+            program.display()
+        );
+        return;
+    }
+    succeed(
+        Command::new("valgrind")
+            .args(["--quiet", "--leak-check=full", "--error-exitcode=1"])
+            .arg(program)
+            .args(arguments)
+            .env("LD_LIBRARY_PATH", folder),
+    );
+}
+
+#[test]
+fn a_program_lives_through_the_life_of_the_objects() {
+    let (program, folder) = build("abi_smoke");
+    run(&program, &folder, &[&folder]);
+}
+
+#[test]
+fn a_program_that_misuses_everything_stays_alive() {
+    let (program, folder) = build("abi_misuse");
+    run(&program, &folder, &[]);
+}
