@@ -42,3 +42,5 @@ pub(crate) fn generator_raw<D: Device>(mlp: &Mlp, device: &mut D, net: &D::Net, 
 
 #[cfg(test)]
 mod checks;
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,141 @@
+//! Agreement of both steps with an independent float64 implementation by automatic differentiation, on the problems
+//! in tests/fixtures: same weights, same noise.
+
+use super::checks::Case;
+use super::divergence::{Conjugate, Divergence};
+use crate::device::cpu::simd::Isa;
+use crate::device::{Activation, Head};
+use crate::nn::layout::Layout;
+use crate::nn::mlp::Mlp;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    w: Vec<f64>,
+    b: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Noise {
+    x0: Vec<f64>,
+    y: Vec<f64>,
+    z: Vec<f64>,
+    xi: Vec<f64>,
+    eta: Vec<f64>,
+    t: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct ValueResults {
+    dual: f64,
+    potential: f64,
+    action: f64,
+    density_ratio_mean: f64,
+    gradient: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+struct GeneratorResults {
+    loss: f64,
+    gradient: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+struct Fixture {
+    d: usize,
+    latent: usize,
+    hidden: usize,
+    layers: usize,
+    k: usize,
+    n: usize,
+    sigma: f64,
+    tau: f64,
+    divergence: Divergence,
+    activation: Activation,
+    deterministic: bool,
+    value: Vec<Layer>,
+    generator: Vec<Layer>,
+    noise: Noise,
+    value_step: ValueResults,
+    generator_step: GeneratorResults,
+}
+
+fn flat(layers: &[Layer]) -> Vec<f64> {
+    layers
+        .iter()
+        .flat_map(|l| {
+            assert_eq!(l.w.len(), l.inputs * l.outputs);
+            l.w.iter().chain(&l.b).copied()
+        })
+        .collect()
+}
+
+fn norm(x: impl Iterator<Item = f64>) -> f64 {
+    x.map(|x| x * x).sum::<f64>().sqrt()
+}
+
+fn check(json: &str) {
+    let f: Fixture = serde_json::from_str(json).unwrap();
+    let mlp = |inputs, outputs| Mlp {
+        layout: Layout::new(inputs, f.hidden, f.layers, outputs),
+        activation: f.activation,
+    };
+    let case = Case {
+        d: f.d,
+        latent: f.latent,
+        sources: f.n,
+        latents: f.k,
+        head: Head { sigma: f.sigma, deterministic: f.deterministic },
+        conjugate: Conjugate { divergence: f.divergence, tau: f.tau },
+        value: mlp(f.d + 1, 1),
+        generator: mlp(f.d + f.latent, if f.deterministic { f.d } else { 2 * f.d }),
+        value_weights: flat(&f.value),
+        generator_weights: flat(&f.generator),
+        x0: f.noise.x0,
+        y: f.noise.y,
+        z: f.noise.z,
+        xi: f.noise.xi,
+        eta: f.noise.eta,
+        time: f.noise.t,
+    };
+    let rows = (f.n * f.k) as f64;
+    let close = |what: &str, found: f64, expected: f64, scale: f64, tolerance: f64| {
+        assert!((found - expected).abs() <= tolerance * scale.abs(), "{what}: {found}, expected {expected}");
+    };
+    let gradient = |what: &str, found: &[f64], expected: &[Layer], tolerance: f64| {
+        let expected = flat(expected);
+        assert_eq!(found.len(), expected.len());
+        let error = norm(found.iter().zip(&expected).map(|(a, b)| a - b));
+        assert!(error <= tolerance * norm(expected.into_iter()), "{what}: error {error}");
+    };
+    for (what, tolerance, value, generator) in [
+        ("f64", 1e-12, case.value_step::<f64>(Isa::Portable), case.generator_step::<f64>(Isa::Portable)),
+        ("f32", 1e-5, case.value_step::<f32>(Isa::detect()), case.generator_step::<f32>(Isa::detect())),
+    ] {
+        let sums = value.0;
+        let expected = &f.value_step;
+        let potential = (sums.generated - sums.conjugate) / rows;
+        close(what, potential, expected.potential, expected.potential, tolerance);
+        close(what, sums.action / rows, expected.action, expected.action, tolerance);
+        // The dual is a difference: its error is measured against its terms.
+        let scale = expected.potential.abs().max(expected.action.abs());
+        close(what, potential - sums.action / rows, expected.dual, scale, tolerance);
+        close(what, sums.density_ratio / rows, expected.density_ratio_mean, expected.density_ratio_mean, tolerance);
+        gradient(what, &value.1, &expected.gradient, 3.0 * tolerance);
+        close(what, generator.0.generator / rows, f.generator_step.loss, f.generator_step.loss, tolerance);
+        gradient(what, &generator.1, &f.generator_step.gradient, 3.0 * tolerance);
+    }
+}
+
+macro_rules! fixtures {
+    ($($name:ident)+) => {$(
+        #[test]
+        fn $name() {
+            check(include_str!(concat!("../../tests/fixtures/", stringify!($name), ".json")));
+        }
+    )+};
+}
+
+fixtures!(balanced_d2 chi2_d2 deterministic_d3 kl_d3 kl_large_d1 softplus_d5);
