@@ -25,8 +25,11 @@ use std::sync::{Mutex, PoisonError};
 const BLOCK_ROWS: usize = 64;
 /// Blocks of a slot at least: a slot costs one gradient to clear and to reduce.
 const SLOT_BLOCKS: usize = 2;
-/// Slots at most: enough for any processor's cores, and a bound on the memory for gradients.
+/// Slots at most: enough for any processor's cores.
 const MAX_SLOTS: usize = 64;
+/// Parameters that the gradients of all slots of a network hold together at most, unless one slot holds more: half a
+/// gigabyte.
+const MAX_GRADIENTS: usize = 1 << 27;
 /// Parameters reduced by one job.
 const CHUNK: usize = 4096;
 
@@ -190,7 +193,9 @@ impl Cut {
     fn new(plan: &Plan) -> Self {
         let sources = (BLOCK_ROWS / plan.latents).clamp(1, plan.sources);
         let count = plan.sources.div_ceil(sources);
-        let blocks = count.div_ceil(MAX_SLOTS).max(SLOT_BLOCKS);
+        let parameters = plan.value.layout.len().max(plan.generator.layout.len());
+        let slots = (MAX_GRADIENTS / parameters).clamp(1, MAX_SLOTS);
+        let blocks = count.div_ceil(slots).max(SLOT_BLOCKS);
         Self { sources, blocks, slots: count.div_ceil(blocks) }
     }
 }

@@ -44,11 +44,9 @@ impl Isa {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx512f") {
-                return Self::Avx512;
-            }
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-                return Self::Avx2;
+            use std::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") {
+                return if has!("avx512f") { Self::Avx512 } else { Self::Avx2 };
             }
         }
         Self::Portable
@@ -136,8 +134,12 @@ impl<T: Real> Simd for Portable<T> {
     }
     #[inline(always)]
     unsafe fn fma(a: [T; 8], b: [T; 8], c: [T; 8]) -> [T; 8] {
-        // Two roundings: without hardware for one, a true fused operation would be a library call.
-        lanes!(|i| a[i] * b[i] + c[i])
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+            lanes!(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            // Two roundings: without hardware for one, a true fused operation would be a library call.
+            lanes!(|i| a[i] * b[i] + c[i])
+        }
     }
     #[inline(always)]
     unsafe fn exp(a: [T; 8]) -> [T; 8] {
