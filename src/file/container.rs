@@ -67,24 +67,11 @@ impl Container {
     ///
     /// # Errors
     /// `Error::Format` when the description has no JSON form that reads back as the same type.
-    pub(crate) fn new<T: Serialize + DeserializeOwned>(
-        kind: Kind,
-        description: &T,
-    ) -> Result<Self> {
-        let unfit = |error| {
-            cannot_save(
-                kind,
-                format_args!("its description does not survive as JSON: {error}"),
-            )
-        };
+    pub(crate) fn new<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<Self> {
+        let unfit = |error| cannot_save(kind, format_args!("its description does not survive as JSON: {error}"));
         let description = serde_json::to_value(description).map_err(unfit)?;
         T::deserialize(&description).map_err(unfit)?;
-        Ok(Self {
-            kind,
-            description,
-            tensors: Vec::new(),
-            origin: "memory".into(),
-        })
+        Ok(Self { kind, description, tensors: Vec::new(), origin: "memory".into() })
     }
 
     /// Adds a tensor of `f32`.
@@ -92,39 +79,21 @@ impl Container {
     /// # Panics
     /// When the name is taken or the shape does not fit the data: a mistake in this library, never of its user.
     pub(crate) fn push_f32(&mut self, name: impl Into<String>, shape: &[usize], values: &[f32]) {
-        self.push(
-            name.into(),
-            shape,
-            values.len(),
-            TensorData::F32(values.to_vec()),
-        );
+        self.push(name.into(), shape, values.len(), TensorData::F32(values.to_vec()));
     }
 
     /// Adds a tensor of `u64`; panics as [`Self::push_f32`] does.
     pub(crate) fn push_u64(&mut self, name: impl Into<String>, shape: &[usize], values: &[u64]) {
-        self.push(
-            name.into(),
-            shape,
-            values.len(),
-            TensorData::U64(values.to_vec()),
-        );
+        self.push(name.into(), shape, values.len(), TensorData::U64(values.to_vec()));
     }
 
     fn push(&mut self, name: String, shape: &[usize], length: usize, data: TensorData) {
-        assert_eq!(
-            shape.iter().product::<usize>(),
-            length,
-            "tensor '{name}' of shape {shape:?} has {length} values"
-        );
+        assert_eq!(shape.iter().product::<usize>(), length, "tensor '{name}' of shape {shape:?} has {length} values");
         assert!(
             name != "__metadata__" && self.tensors.iter().all(|tensor| tensor.name != name),
             "the tensor name '{name}' is taken"
         );
-        self.tensors.push(NamedTensor {
-            name,
-            shape: shape.to_vec(),
-            data,
-        });
+        self.tensors.push(NamedTensor { name, shape: shape.to_vec(), data });
     }
 
     /// The bytes of the file.
@@ -147,11 +116,8 @@ impl Container {
             .map(|tensor| {
                 let start = end;
                 end += tensor.data.byte_length();
-                let info = TensorInfo {
-                    dtype: tensor.data.dtype(),
-                    shape: tensor.shape.clone(),
-                    data_offsets: (start, end),
-                };
+                let info =
+                    TensorInfo { dtype: tensor.data.dtype(), shape: tensor.shape.clone(), data_offsets: (start, end) };
                 (tensor.name.as_str(), info)
             })
             .collect();
@@ -184,35 +150,22 @@ impl Container {
         let metadata = header::metadata(header).map_err(fail)?;
         check_kind(&metadata, expected).map_err(fail)?;
         check_version(&metadata).map_err(fail)?;
-        let description = metadata
-            .get("description")
-            .ok_or_else(|| fail("its metadata has no 'description'".into()))?;
-        let description = serde_json::from_str(description)
-            .map_err(|error| fail(format!("its description is not JSON: {error}")))?;
+        let description =
+            metadata.get("description").ok_or_else(|| fail("its metadata has no 'description'".into()))?;
+        let description =
+            serde_json::from_str(description).map_err(|error| fail(format!("its description is not JSON: {error}")))?;
 
         let mut tensors = Vec::new();
         for (name, info) in header::layout(header, data.len()).map_err(fail)? {
             let bytes = &data[info.data_offsets.0..info.data_offsets.1];
             let data = TensorData::from_le_bytes(info.dtype, bytes).ok_or_else(|| {
-                fail(format!(
-                    "its tensor '{name}' is of type {}, and only F32 and U64 are used",
-                    info.dtype
-                ))
+                fail(format!("its tensor '{name}' is of type {}, and only F32 and U64 are used", info.dtype))
             })?;
-            let tensor = NamedTensor {
-                name,
-                shape: info.shape,
-                data,
-            };
+            let tensor = NamedTensor { name, shape: info.shape, data };
             tensor.check_finite().map_err(fail)?;
             tensors.push(tensor);
         }
-        Ok(Self {
-            kind: expected,
-            description,
-            tensors,
-            origin: origin.into(),
-        })
+        Ok(Self { kind: expected, description, tensors, origin: origin.into() })
     }
 
     /// The description as a type of the caller's.
@@ -220,12 +173,8 @@ impl Container {
     /// # Errors
     /// `Error::Format` when a field is missing or of another type.
     pub(crate) fn description<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.description).map_err(|error| {
-            cannot_load(
-                &self.origin,
-                format_args!("its description does not fit: {error}"),
-            )
-        })
+        T::deserialize(&self.description)
+            .map_err(|error| cannot_load(&self.origin, format_args!("its description does not fit: {error}")))
     }
 
     /// Moves a tensor of `f32` out.
@@ -260,37 +209,23 @@ impl Container {
             )));
         }
         if tensor.shape != shape {
-            return Err(fail(format!(
-                "its tensor '{name}' has shape {:?} where {shape:?} is expected",
-                tensor.shape
-            )));
+            return Err(fail(format!("its tensor '{name}' has shape {:?} where {shape:?} is expected", tensor.shape)));
         }
         Ok(self.tensors.swap_remove(index).data)
     }
 }
 
-fn check_kind(
-    metadata: &BTreeMap<String, String>,
-    expected: Kind,
-) -> std::result::Result<(), String> {
+fn check_kind(metadata: &BTreeMap<String, String>, expected: Kind) -> std::result::Result<(), String> {
     let wanted = expected.noun();
     let Some(format) = metadata.get("format") else {
         return Err(format!(
             "it is a safetensors file whose metadata names no 'format', where a sfeuot {wanted} is expected"
         ));
     };
-    match [Kind::Model, Kind::Checkpoint]
-        .into_iter()
-        .find(|kind| kind.format() == format)
-    {
+    match [Kind::Model, Kind::Checkpoint].into_iter().find(|kind| kind.format() == format) {
         Some(kind) if kind == expected => Ok(()),
-        Some(kind) => Err(format!(
-            "it is a sfeuot {} where a {wanted} is expected",
-            kind.noun()
-        )),
-        None => Err(format!(
-            "it is a safetensors file of format '{format}', where a sfeuot {wanted} is expected"
-        )),
+        Some(kind) => Err(format!("it is a sfeuot {} where a {wanted} is expected", kind.noun())),
+        None => Err(format!("it is a safetensors file of format '{format}', where a sfeuot {wanted} is expected")),
     }
 }
 
@@ -302,25 +237,16 @@ fn check_version(metadata: &BTreeMap<String, String>) -> std::result::Result<(),
              is needed"
         )),
         Ok(1..) => Ok(()),
-        _ => Err(format!(
-            "its format_version is '{text}', which must be a whole number from 1 on"
-        )),
+        _ => Err(format!("its format_version is '{text}', which must be a whole number from 1 on")),
     }
 }
 
 fn cannot_load(origin: &str, what: impl std::fmt::Display) -> Error {
-    Error::Format(format!(
-        "cannot load from '{origin}': {}",
-        presentable(&what.to_string())
-    ))
+    Error::Format(format!("cannot load from '{origin}': {}", presentable(&what.to_string())))
 }
 
 fn cannot_save(kind: Kind, what: impl std::fmt::Display) -> Error {
-    Error::Format(format!(
-        "cannot save the {}: {}",
-        kind.noun(),
-        presentable(&what.to_string())
-    ))
+    Error::Format(format!("cannot save the {}: {}", kind.noun(), presentable(&what.to_string())))
 }
 
 /// Text that may quote a file, made fit for a log line and a C string: short, and without control characters.

@@ -27,22 +27,8 @@ impl TensorData {
     /// `None` for an element type that these files do not use.
     pub(super) fn from_le_bytes(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
         match dtype {
-            Dtype::F32 => Some(Self::F32(
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&b| f32::from_le_bytes(b))
-                    .collect(),
-            )),
-            Dtype::U64 => Some(Self::U64(
-                bytes
-                    .as_chunks()
-                    .0
-                    .iter()
-                    .map(|&b| u64::from_le_bytes(b))
-                    .collect(),
-            )),
+            Dtype::F32 => Some(Self::F32(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())),
+            Dtype::U64 => Some(Self::U64(bytes.as_chunks().0.iter().map(|&b| u64::from_le_bytes(b)).collect())),
             _ => None,
         }
     }

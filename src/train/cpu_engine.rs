@@ -268,12 +268,24 @@ fn carry(
     let Slot { gradient, sums } = slot;
     match half {
         Half::Value => {
-            ValueStep { value: &plan.value, generator: &plan.generator, head: plan.head, conjugate: plan.conjugate, scale }
-                .run(block, value, generator, batch, gradient, sums);
+            ValueStep {
+                value: &plan.value,
+                generator: &plan.generator,
+                head: plan.head,
+                conjugate: plan.conjugate,
+                scale,
+            }
+            .run(block, value, generator, batch, gradient, sums);
         }
         Half::Generator => {
-            GeneratorStep { value: &plan.value, generator: &plan.generator, head: plan.head, latents: plan.latents, scale }
-                .run(block, value, generator, batch, gradient, sums);
+            GeneratorStep {
+                value: &plan.value,
+                generator: &plan.generator,
+                head: plan.head,
+                latents: plan.latents,
+                scale,
+            }
+            .run(block, value, generator, batch, gradient, sums);
         }
     }
 }
@@ -305,7 +317,9 @@ impl<'a> Draw<'a> {
         let index = row / self.plan.latents;
         let (low, high, index) = match self.step.half {
             Half::Value => (0.0, value_step::TIME_MAX, row),
-            Half::Generator if self.plan.head.deterministic => (TIME_MIN, generator_step::TIME_MAX_DETERMINISTIC, index),
+            Half::Generator if self.plan.head.deterministic => {
+                (TIME_MIN, generator_step::TIME_MAX_DETERMINISTIC, index)
+            }
             Half::Generator => (TIME_MIN, 1.0, index),
         };
         let word = self.time_start.wrapping_add(GOLDEN.wrapping_mul(index as u32));

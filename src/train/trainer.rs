@@ -157,12 +157,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
-    pub fn run(
-        &mut self,
-        steps: u64,
-        every: u64,
-        progress: &mut dyn FnMut(&Metrics) -> Control,
-    ) -> Result<Metrics> {
+    pub fn run(&mut self, steps: u64, every: u64, progress: &mut dyn FnMut(&Metrics) -> Control) -> Result<Metrics> {
         let mut clock = Clock::start(self);
         for done in 1..=steps {
             self.advance()?;

@@ -20,12 +20,7 @@ struct Description {
 }
 
 fn description() -> Description {
-    Description {
-        sigma: 0.1,
-        rate: 3e-4,
-        step: u64::MAX,
-        name: "palette \"1\"\u{e9}\n".into(),
-    }
+    Description { sigma: 0.1, rate: 3e-4, step: u64::MAX, name: "palette \"1\"\u{e9}\n".into() }
 }
 
 /// Small enough to try every byte of, with both element types, a scalar and an empty tensor.
@@ -39,18 +34,12 @@ fn small(kind: Kind) -> Container {
 
 /// A file with this header text and data, whatever they say.
 fn file(header: &str, data: &[u8]) -> Vec<u8> {
-    [
-        &(header.len() as u64).to_le_bytes(),
-        header.as_bytes(),
-        data,
-    ]
-    .concat()
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
 fn model_with(tensors: serde_json::Value, data: &[u8]) -> Vec<u8> {
     let mut header = tensors;
-    header["__metadata__"] =
-        json!({"format": "sfeuot-model", "format_version": "1", "description": "{}"});
+    header["__metadata__"] = json!({"format": "sfeuot-model", "format_version": "1", "description": "{}"});
     file(&header.to_string(), data)
 }
 
@@ -65,10 +54,7 @@ fn f32_tensor(shape: &[u64], start: u64, end: u64) -> serde_json::Value {
 /// Every tensor by name, floats as bits so that -0 and 0 differ.
 fn content(container: &Container) -> BTreeMap<String, (Vec<usize>, &'static str, Vec<u64>)> {
     let bits = |data: &TensorData| match data {
-        TensorData::F32(values) => (
-            "f32",
-            values.iter().map(|v| u64::from(v.to_bits())).collect(),
-        ),
+        TensorData::F32(values) => ("f32", values.iter().map(|v| u64::from(v.to_bits())).collect()),
         TensorData::U64(values) => ("u64", values.clone()),
     };
     let tensors = container.tensors.iter().map(|tensor| {
@@ -89,33 +75,20 @@ fn assert_refused_or_valid(bytes: &[u8]) {
     match Container::from_bytes(bytes, Kind::Model, "some/file") {
         Err(error) => {
             let sentence = error.to_string();
-            assert!(
-                sentence.starts_with("cannot load from 'some/file': "),
-                "{sentence}"
-            );
-            assert!(
-                sentence.len() < 500 && !sentence.contains(char::is_control),
-                "{sentence:?}"
-            );
+            assert!(sentence.starts_with("cannot load from 'some/file': "), "{sentence}");
+            assert!(sentence.len() < 500 && !sentence.contains(char::is_control), "{sentence:?}");
         }
         Ok(container) => {
-            let again =
-                Container::from_bytes(&container.to_bytes().unwrap(), Kind::Model, "memory")
-                    .unwrap();
+            let again = Container::from_bytes(&container.to_bytes().unwrap(), Kind::Model, "memory").unwrap();
             assert_same(&container, &again);
-            assert_eq!(
-                SafeTensors::deserialize(bytes).unwrap().len(),
-                container.tensors.len()
-            );
+            assert_eq!(SafeTensors::deserialize(bytes).unwrap().len(), container.tensors.len());
         }
     }
 }
 
 #[track_caller]
 fn assert_says(bytes: &[u8], words: &[&str]) {
-    let sentence = Container::from_bytes(bytes, Kind::Model, "some/file")
-        .unwrap_err()
-        .to_string();
+    let sentence = Container::from_bytes(bytes, Kind::Model, "some/file").unwrap_err().to_string();
     for word in ["some/file"].iter().chain(words) {
         assert!(sentence.contains(word), "'{word}' is not in: {sentence}");
     }
