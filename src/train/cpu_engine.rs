@@ -46,6 +46,8 @@ struct Worker {
 struct Network {
     layers: Vec<Layer>,
     state: NetworkState,
+    /// Before the last update.
+    previous: NetworkState,
     net: CpuNet<f32>,
     slots: Vec<Slot>,
     gradient: Vec<f32>,
@@ -64,6 +66,7 @@ impl Network {
             slots: (0..slots).map(slot).collect(),
             gradient: vec![0f32; layout.len()],
             squares: vec![0f64; layout.len().div_ceil(CHUNK)],
+            previous: state.clone(),
             state,
         }
     }
@@ -90,32 +93,47 @@ impl Network {
     fn update(&mut self, context: &Context, update: Update, averaging: f32) {
         let layers = &self.layers;
         let gradient = &self.gradient;
-        let NetworkState { weights, average, first_moment, second_moment } = &mut self.state;
-        let weights = Disjoint::new(weights);
-        let average = Disjoint::new(average);
-        let first_moment = Disjoint::new(first_moment);
-        let second_moment = Disjoint::new(second_moment);
+        let (state, previous) = (Parts::new(&mut self.state), Parts::new(&mut self.previous));
         let packed = Disjoint::new(&mut self.net.layers);
         context.pool().run(layers.len(), |l, _| {
             let (from, to) = (layers[l].offset, layers[l].end());
             // SAFETY: layers do not overlap, and each is one job's.
-            unsafe {
-                let weights = weights.part(from, to);
-                f32::dispatch(
-                    context.isa(),
-                    Optimise {
-                        update,
-                        averaging,
-                        weights,
-                        average: average.part(from, to),
-                        gradient: &gradient[from..to],
-                        first_moment: first_moment.part(from, to),
-                        second_moment: second_moment.part(from, to),
-                    },
-                );
-                packed.one(l).pack(weights);
+            let (state, previous, packed) = unsafe { (state.part(from, to), previous.part(from, to), packed.one(l)) };
+            for (previous, now) in previous.into_iter().zip(&state) {
+                previous.copy_from_slice(now);
             }
+            let [weights, average, first_moment, second_moment] = state;
+            let gradient = &gradient[from..to];
+            let optimise =
+                Optimise { update, averaging, weights: &mut *weights, average, gradient, first_moment, second_moment };
+            f32::dispatch(context.isa(), optimise);
+            packed.pack(weights);
         });
+    }
+
+    fn revert(&mut self) {
+        self.state.clone_from(&self.previous);
+        self.net.pack(&self.state.weights);
+    }
+}
+
+/// A network's state, shared out to jobs by stretches of the parameter vector.
+struct Parts<'a>([Disjoint<'a, f32>; 4]);
+
+impl<'a> Parts<'a> {
+    fn new(state: &'a mut NetworkState) -> Self {
+        let NetworkState { weights, average, first_moment, second_moment } = state;
+        Self([weights, average, first_moment, second_moment].map(|values| Disjoint::new(values)))
+    }
+
+    /// Weights, average, first and second moment.
+    ///
+    /// # Safety
+    /// As [`Disjoint::part`]: stretches handed out at the same time must not overlap.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn part(&self, from: usize, to: usize) -> [&mut [f32]; 4] {
+        // SAFETY: the caller's.
+        self.0.each_ref().map(|values| unsafe { values.part(from, to) })
     }
 }
 
@@ -255,6 +273,13 @@ impl Engine for CpuEngine {
         outcome
     }
 
+    fn revert(&mut self, half: Half) {
+        match half {
+            Half::Value => self.value.revert(),
+            Half::Generator => self.generator.revert(),
+        }
+    }
+
     fn state(&self) -> [NetworkState; 2] {
         [self.value.state.clone(), self.generator.state.clone()]
     }
@@ -273,12 +298,24 @@ fn carry(
     let Slot { gradient, sums } = slot;
     match half {
         Half::Value => {
-            ValueStep { value: &plan.value, generator: &plan.generator, head: plan.head, conjugate: plan.conjugate, scale }
-                .run(block, value, generator, batch, gradient, sums);
+            ValueStep {
+                value: &plan.value,
+                generator: &plan.generator,
+                head: plan.head,
+                conjugate: plan.conjugate,
+                scale,
+            }
+            .run(block, value, generator, batch, gradient, sums);
         }
         Half::Generator => {
-            GeneratorStep { value: &plan.value, generator: &plan.generator, head: plan.head, latents: plan.latents, scale }
-                .run(block, value, generator, batch, gradient, sums);
+            GeneratorStep {
+                value: &plan.value,
+                generator: &plan.generator,
+                head: plan.head,
+                latents: plan.latents,
+                scale,
+            }
+            .run(block, value, generator, batch, gradient, sums);
         }
     }
 }
@@ -310,7 +347,9 @@ impl<'a> Draw<'a> {
         let index = row / self.plan.latents;
         let (low, high, index) = match self.step.half {
             Half::Value => (0.0, value_step::TIME_MAX, row),
-            Half::Generator if self.plan.head.deterministic => (TIME_MIN, generator_step::TIME_MAX_DETERMINISTIC, index),
+            Half::Generator if self.plan.head.deterministic => {
+                (TIME_MIN, generator_step::TIME_MAX_DETERMINISTIC, index)
+            }
             Half::Generator => (TIME_MIN, 1.0, index),
         };
         let word = self.time_start.wrapping_add(GOLDEN.wrapping_mul(index as u32));

@@ -88,9 +88,7 @@ pub trait Simd: Copy + 'static {
 pub struct Portable<T>(std::marker::PhantomData<T>);
 
 macro_rules! lanes {
-    (|$i:ident| $e:expr) => {{
-        std::array::from_fn(|$i| $e)
-    }};
+    (|$i:ident| $e:expr) => {{ std::array::from_fn(|$i| $e) }};
 }
 
 impl<T: Real> Simd for Portable<T> {
@@ -221,8 +219,7 @@ impl Real for f32 {
 pub(super) const EXP_MIN: f32 = -87.0;
 pub(super) const EXP_MAX: f32 = 88.0;
 /// ln 2 in two parts; n * LN2_HIGH is exact for the n that occur.
-pub(super) const LN2_HIGH: f32 = 0.693_359_375;
+pub(super) const LN2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Taylor series of e^r for |r| <= ln(2)/2, highest power first: its truncation is 1e-8 relative.
-pub(super) const EXP_SERIES: [f32; 8] =
-    [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+pub(super) const EXP_SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
