@@ -91,28 +91,28 @@ impl Network {
 
     /// One step of the optimiser and of the moving average, and the weights arranged anew for the products.
     fn update(&mut self, context: &Context, update: Update, averaging: f32) {
+        // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
+        std::mem::swap(&mut self.state, &mut self.previous);
         let layers = &self.layers;
-        let gradient = &self.gradient;
-        let (state, previous) = (Parts::new(&mut self.state), Parts::new(&mut self.previous));
+        let (old, gradient) = (&self.previous, &self.gradient);
+        let new = Parts::new(&mut self.state);
         let packed = Disjoint::new(&mut self.net.layers);
         context.pool().run(layers.len(), |l, _| {
             let (from, to) = (layers[l].offset, layers[l].end());
             // SAFETY: layers do not overlap, and each is one job's.
-            let (state, previous, packed) = unsafe { (state.part(from, to), previous.part(from, to), packed.one(l)) };
-            for (previous, now) in previous.into_iter().zip(&state) {
-                previous.copy_from_slice(now);
-            }
-            let [weights, average, first_moment, second_moment] = state;
+            let (mut new, packed) = unsafe { (new.part(from, to), packed.one(l)) };
+            let NetworkState { weights, average, first_moment, second_moment } = old;
+            let old = [weights, average, first_moment, second_moment].map(|values| &values[from..to]);
             let gradient = &gradient[from..to];
-            let optimise =
-                Optimise { update, averaging, weights: &mut *weights, average, gradient, first_moment, second_moment };
-            f32::dispatch(context.isa(), optimise);
-            packed.pack(weights);
+            let new_parts = new.each_mut().map(|values| &mut **values);
+            f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts });
+            packed.pack(new[0]);
         });
     }
 
+    /// Takes the last update back; there is one to take back once after each.
     fn revert(&mut self) {
-        self.state.clone_from(&self.previous);
+        std::mem::swap(&mut self.state, &mut self.previous);
         self.net.pack(&self.state.weights);
     }
 }
@@ -168,22 +168,16 @@ impl Kernel<f32> for Reduce<'_> {
 struct Optimise<'a> {
     update: Update,
     averaging: f32,
-    weights: &'a mut [f32],
-    average: &'a mut [f32],
+    old: [&'a [f32]; 4],
     gradient: &'a [f32],
-    first_moment: &'a mut [f32],
-    second_moment: &'a mut [f32],
+    new: [&'a mut [f32]; 4],
 }
 
 impl Kernel<f32> for Optimise<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = f32>>(self) {
-        self.update.apply(self.weights, self.gradient, self.first_moment, self.second_moment);
-        let keep = self.averaging;
-        for (a, &w) in self.average.iter_mut().zip(&*self.weights) {
-            *a = keep * *a + (1.0 - keep) * w;
-        }
+        self.update.apply(self.averaging, self.old, self.gradient, self.new);
     }
 }
 
