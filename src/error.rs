@@ -25,7 +25,7 @@ pub enum Error {
     /// A file is truncated, is not one of ours, or was written by a newer version.
     #[error("{0}")]
     Format(String),
-    /// A loss or gradient stopped being finite; the weights are those of the last good step.
+    /// A loss or gradient stopped being finite; the update it belonged to was not made.
     #[error(
         "training diverged in step {step}: {term} is {value}; the weights of step {} are kept (lower the learning rates, raise sigma, or set gradient_clip)",
         step.saturating_sub(1)
@@ -47,7 +47,8 @@ pub enum Error {
     /// A callback of the host reported failure.
     #[error("{0}")]
     Callback(String),
-    /// Another thread is inside the same trainer or session.
+    /// Another call is inside the same trainer or session. In Rust the borrow checker rules it out; it is a status of
+    /// the C ABI.
     #[error("{0}")]
     Busy(String),
 }
