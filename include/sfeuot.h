@@ -14,7 +14,7 @@
 //
 // A typical program
 //
-//     sfeuot_context_create         where work runs: CPU or GPU, threads, log
+//     sfeuot_context_create         where work runs: device, threads, log
 //       sfeuot_trainer_create       a problem: source, target, sigma, tau
 //         sfeuot_trainer_step       ... until the metrics or your own eyes say it is good
 //         sfeuot_trainer_model      a frozen copy of what was learnt
@@ -61,12 +61,15 @@
 // spread, in the units of the data. A small one approaches a deterministic map and is harder to
 // train; a large one blurs, and forgets where a sample came from. Leave the measuring to the
 // library with SFEUOT_SIGMA_RELATIVE and begin with 0.1; 0.05 to 0.5 is usual. Solvers that take a
-// weight epsilon of the entropy mean sigma^2.
+// weight epsilon of the entropy mean sigma^2 when their cost is 1/2 |x - y|^2, and 2 sigma^2 when
+// it is |x - y|^2.
 //
 // tau is the price of leaving mass of the target unmatched, in units of cost, which are data units
-// squared. Where matching a part of the target costs clearly more than tau, as with outliers, less
-// mass is sent there. A large one approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED
-// is exactly; a small one trusts the target less. With SFEUOT_SIGMA_RELATIVE, begin with 1.
+// squared. Every source sample is sent somewhere, so differences count: a part of the target that
+// costs more than the others by clearly more than tau, as outliers do, gets less mass (with
+// SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own). A large tau approaches the
+// balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly; a small one trusts the target
+// less. With SFEUOT_SIGMA_RELATIVE, begin with 1.
 //
 //
 // Errors
@@ -169,8 +172,8 @@
 // A file is truncated, is not one of this library's, or was written by a newer version.
 #define SFEUOT_ERROR_FORMAT 7
 
-// A loss or gradient stopped being finite. The trainer keeps the weights of its last good step and
-// stays usable.
+// A loss or gradient stopped being finite. The update it belonged to was not made: the trainer
+// keeps finite weights and stays usable.
 #define SFEUOT_ERROR_DIVERGED 8
 
 // The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
@@ -190,13 +193,13 @@
 
 // Devices, for SfeuotContextConfig.device.
 //
-// CUDA when an NVIDIA GPU and driver are found while the program runs, the CPU otherwise.
+// The best device that this library can use here. This version has the CPU only.
 #define SFEUOT_DEVICE_AUTO 0
 
 // The CPU.
 #define SFEUOT_DEVICE_CPU 1
 
-// The NVIDIA GPU; SFEUOT_ERROR_UNSUPPORTED_DEVICE when there is none.
+// An NVIDIA GPU. This version has no such device and returns SFEUOT_ERROR_UNSUPPORTED_DEVICE.
 #define SFEUOT_DEVICE_CUDA 2
 
 // Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
@@ -276,7 +279,8 @@
 #define SFEUOT_SIGMA_DATA_UNITS 0
 
 // sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
-// square.
+// square. The scale is the root mean square, over both sides and all components, of the deviation
+// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it.
 #define SFEUOT_SIGMA_RELATIVE 1
 
 // Where work runs: a device, its threads, and where the log goes.
@@ -304,7 +308,8 @@ typedef struct SfeuotContextConfig {
     uint32_t struct_size;
     // SFEUOT_DEVICE_*. Default SFEUOT_DEVICE_AUTO.
     int32_t device;
-    // CPU threads to use, 0 for all cores. Results do not depend on it. Default 0.
+    // CPU threads to train with, the calling one included: 0 for one a core, at most 1024. Results
+    // do not depend on it. Default 0.
     uint32_t threads;
     // SFEUOT_LOG_*: the least urgent level that is passed on. Default SFEUOT_LOG_WARN.
     int32_t log_level;
@@ -334,7 +339,7 @@ typedef struct SfeuotTensor {
     // Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
     // NULL: row-major without gaps. Default NULL.
     const int64_t *strides;
-    // Finite. Default 1.
+    // Finite, not 0. Default 1.
     double scale;
     // Finite. Default 0.
     double offset;
@@ -343,7 +348,9 @@ typedef struct SfeuotTensor {
 // Fills batch with rows independent samples of dimension numbers each, row after row, in data
 // units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
 // that number in the text. It runs during calls on the trainer only, one at a time for each
-// trainer and side, not always on the thread that made the call.
+// trainer and side, not always on the thread that made the call. sfeuot_trainer_create asks for
+// 4096 samples in all, to measure their scale; each step for batch_sources rows of the source,
+// twice, and for batch_sources x latents_per_source rows of the target.
 typedef int32_t (*SfeuotSampleCallback)(void *userdata,
                                         float *batch,
                                         uint64_t rows,
@@ -389,42 +396,44 @@ typedef struct SfeuotTrainerConfig {
     int32_t sigma_units;
     // SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
     int32_t activation;
-    // Units of each hidden layer. 128 does for two or three dimensions, 256 for more. Default 128.
+    // Units of each hidden layer, 1 to 4096. 128 does for two or three dimensions, 256 for more.
+    // Default 128.
     uint32_t hidden_width;
-    // Hidden layers of each network. Default 3.
+    // Hidden layers of each network, 1 to 16. Default 3.
     uint32_t hidden_layers;
-    // Numbers of noise the generator sees beside the sample; more allow more modes for one source
-    // point. Default 8.
+    // Numbers of noise the generator sees beside the sample, 1 to 4096; more allow more modes for
+    // one source point. Default 8.
     uint32_t latent_dimension;
     // 1 gives the generator no noise of its own beside the latents, as suits images; 0 lets it
     // learn one. Default 0.
     int32_t deterministic;
-    // Source samples of a step. Default 64.
+    // Source samples of a step, 1 to 2^20. Default 64.
     uint32_t batch_sources;
-    // Latents drawn for each source sample of a step, K; time grows with K, memory too. Default
-    // 16.
+    // Latents drawn for each source sample of a step, K, 1 to 4096, and times batch_sources at most
+    // 2^24; time grows with both. Default 16.
     uint32_t latents_per_source;
-    // Adam's rate for the generator, which has to learn faster than the value network. Default
+    // Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     // 1e-3.
     double generator_learning_rate;
-    // Adam's rate for the value network. Default 3e-4; 1e-4 is slower and safer.
+    // Adam's rate for the value network, > 0. Default 3e-4; 1e-4 is slower and safer.
     double value_learning_rate;
     // Adam's decay of the mean, in [0, 1). Default 0.5.
     double adam_beta1;
     // Adam's decay of the square, in [0, 1). Default 0.99.
     double adam_beta2;
-    // Decay of the moving average of the generator's weights, in [0, 1); models use the average.
-    // Default 0.998.
+    // Decay of the moving average of both networks' weights, in [0, 1); models use the average. It
+    // begins smaller, so that a short training forgets its start. Default 0.998.
     double ema_decay;
-    // Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off.
+    // Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off. In
+    // the units of SfeuotMetrics.value_gradient_norm. Default 0.
     double gradient_clip;
     // Steps over which both rates fall along a cosine to decay_floor, where they stay; 0 keeps
     // them constant. Default 0.
     uint64_t decay_steps;
-    // Final rate as a fraction of the first. Default 0.02.
+    // Final rate as a fraction of the first, in [0, 1]. Default 0.02.
     double decay_floor;
     // Seed of everything random. The same seed, data and settings give the same bits on the same
-    // device. Default 0.
+    // device (on CPUs of the same vector instructions), with any number of threads. Default 0.
     uint64_t seed;
 } SfeuotTrainerConfig;
 
@@ -437,27 +446,30 @@ typedef struct SfeuotMetrics {
     uint32_t reserved;
     // Steps done since the trainer was made, those before a checkpoint included.
     uint64_t step;
-    // The dual objective potential - action, in units of cost (data units squared). It rises as
-    // the value network learns and settles at the transport cost when training is done; it is
-    // noisy, so average it.
+    // The dual objective potential - action, in units of cost (data units squared), on the last
+    // batch. It settles at E of the integral of 1/2 |u|^2 over time, u the drift, plus D(pi1 | nu):
+    // the problem's value, not the mean of 1/2 |x0 - x1|^2. Noisy, so average it.
     double dual;
     // -dual, which the value step minimises.
     double value_loss;
     // What the generator step minimises: sigma^2 times a Kullback-Leibler divergence, up to a
-    // constant.
+    // constant, in units of cost.
     double generator_loss;
-    // E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target.
+    // E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target, in units of cost;
+    // settles at D(pi1 | nu), which is 0 when balanced.
     double potential;
-    // E[1/2 |grad V|^2 + grad V . b] along the bridges.
+    // E[1/2 |grad V|^2 + grad V . b] along the bridges, b their drift, in units of cost; settles at
+    // minus the kinetic energy E of the integral of 1/2 |u|^2.
     double action;
-    // Norm of the value network's gradient, before clipping.
+    // Norm of the value network's gradient, before clipping, for samples divided by their common
+    // scale.
     double value_gradient_norm;
-    // Norm of the generator's gradient, before clipping.
+    // Norm of the generator's gradient, before clipping, in the same units.
     double generator_gradient_norm;
     // Mean density ratio over the target: 1 when the masses agree, which they do at the end of a
     // training.
     double density_ratio_mean;
-    // Over the last call.
+    // Training steps per second of the last call that trained.
     double steps_per_second;
 } SfeuotMetrics;
 
@@ -569,10 +581,10 @@ int32_t sfeuot_trainer_run(struct SfeuotTrainer *trainer,
                            void *userdata,
                            struct SfeuotMetrics *metrics);
 
-// Takes steps, at least one, until milliseconds (finite, > 0) have passed: for a host that trains
-// inside its frame. The step under way when the time is over is finished. Writes how many steps
-// this call did and what the last one saw; both outputs may be NULL. Errors as of
-// sfeuot_trainer_step.
+// Takes steps for about milliseconds (finite, > 0): for a host that trains inside its frame. At
+// least one step, and none that is expected to end past the time, going by how long the one before
+// it took. Writes how many steps this call did and what the last one saw; both outputs may be NULL.
+// Errors as of sfeuot_trainer_step.
 int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
                                double milliseconds,
                                uint64_t *steps_done,
@@ -591,11 +603,14 @@ int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetri
 int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel **model);
 
 // Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
-// samples. Errors: SFEUOT_ERROR_IO.
+// samples. A file of that name is replaced whole or, on failure, left as it was. Errors:
+// SFEUOT_ERROR_IO.
 int32_t sfeuot_trainer_save(struct SfeuotTrainer *trainer, const char *path);
 
 // Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
-// for bit. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
+// for bit. Arrays that hold other samples or weights than before are refused with
+// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to.
+// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 int32_t sfeuot_trainer_load(struct SfeuotContext *context,
                             const char *path,
                             const struct SfeuotData *source,

@@ -9,12 +9,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum DeviceKind {
-    /// The best device that is there.
+    /// The best device that is there; the processor, in this version.
     #[default]
     Auto = 0,
     /// The processor.
     Cpu = 1,
-    /// An NVIDIA GPU.
+    /// An NVIDIA GPU; this version has no such device, and [`Context::new`] fails.
     Cuda = 2,
 }
 
@@ -41,8 +41,8 @@ pub type LogSink = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 pub struct ContextConfig {
     /// Device asked for.
     pub device: DeviceKind,
-    /// Threads that work on a training step, the calling one included; 0 means one a core. Results do not depend on
-    /// it, not even in the last bit.
+    /// Threads that work on a training step, the calling one included; 0 means one a core, and [`MAX_THREADS`] is the
+    /// most. Results do not depend on it, not even in the last bit.
     pub threads: usize,
     /// Where messages go; nowhere by default.
     pub log: Option<LogSink>,
@@ -68,7 +68,8 @@ impl Context {
     /// Starts the threads.
     ///
     /// # Errors
-    /// More than [`MAX_THREADS`] threads, a device that is not there, or threads the system refuses to start.
+    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads; [`Error::UnsupportedDevice`] for a device that is
+    /// not there, or threads the system refuses to start.
     pub fn new(config: ContextConfig) -> Result<Self> {
         if config.device == DeviceKind::Cuda {
             return Err(Error::UnsupportedDevice(

@@ -46,7 +46,8 @@ pub enum Error {
     /// A callback of the host reported failure.
     #[error("{0}")]
     Callback(String),
-    /// Another thread is inside the same trainer or session.
+    /// Another call is inside the same trainer or session. In Rust the borrow checker rules it out; it is a status of
+    /// the C ABI.
     #[error("{0}")]
     Busy(String),
 }

@@ -12,11 +12,11 @@ use crate::{Context, ContextConfig};
 
 /// Devices, for SfeuotContextConfig.device.
 ///
-/// CUDA when an NVIDIA GPU and driver are found while the program runs, the CPU otherwise.
+/// The best device that this library can use here. This version has the CPU only.
 pub const SFEUOT_DEVICE_AUTO: i32 = 0;
 /// The CPU.
 pub const SFEUOT_DEVICE_CPU: i32 = 1;
-/// The NVIDIA GPU; SFEUOT_ERROR_UNSUPPORTED_DEVICE when there is none.
+/// An NVIDIA GPU. This version has no such device and returns SFEUOT_ERROR_UNSUPPORTED_DEVICE.
 pub const SFEUOT_DEVICE_CUDA: i32 = 2;
 
 /// Where work runs: a device, its threads, and where the log goes.
@@ -32,7 +32,8 @@ pub struct SfeuotContextConfig {
     pub struct_size: u32,
     /// SFEUOT_DEVICE_*. Default SFEUOT_DEVICE_AUTO.
     pub device: i32,
-    /// CPU threads to use, 0 for all cores. Results do not depend on it. Default 0.
+    /// CPU threads to train with, the calling one included: 0 for one a core, at most 1024. Results
+    /// do not depend on it. Default 0.
     pub threads: u32,
     /// SFEUOT_LOG_*: the least urgent level that is passed on. Default SFEUOT_LOG_WARN.
     pub log_level: i32,

@@ -45,7 +45,7 @@ pub struct SfeuotTensor {
     /// Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
     /// NULL: row-major without gaps. Default NULL.
     pub strides: *const i64,
-    /// Finite. Default 1.
+    /// Finite, not 0. Default 1.
     pub scale: f64,
     /// Finite. Default 0.
     pub offset: f64,

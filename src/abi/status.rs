@@ -25,8 +25,8 @@ pub const SFEUOT_ERROR_OUT_OF_MEMORY: i32 = 5;
 pub const SFEUOT_ERROR_IO: i32 = 6;
 /// A file is truncated, is not one of this library's, or was written by a newer version.
 pub const SFEUOT_ERROR_FORMAT: i32 = 7;
-/// A loss or gradient stopped being finite. The trainer keeps the weights of its last good step and
-/// stays usable.
+/// A loss or gradient stopped being finite. The update it belonged to was not made: the trainer
+/// keeps finite weights and stays usable.
 pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
 /// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
 /// are kept.

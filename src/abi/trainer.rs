@@ -32,27 +32,30 @@ pub struct SfeuotMetrics {
     pub reserved: u32,
     /// Steps done since the trainer was made, those before a checkpoint included.
     pub step: u64,
-    /// The dual objective potential - action, in units of cost (data units squared). It rises as
-    /// the value network learns and settles at the transport cost when training is done; it is
-    /// noisy, so average it.
+    /// The dual objective potential - action, in units of cost (data units squared), on the last
+    /// batch. It settles at E of the integral of 1/2 |u|^2 over time, u the drift, plus D(pi1 | nu):
+    /// the problem's value, not the mean of 1/2 |x0 - x1|^2. Noisy, so average it.
     pub dual: f64,
     /// -dual, which the value step minimises.
     pub value_loss: f64,
     /// What the generator step minimises: sigma^2 times a Kullback-Leibler divergence, up to a
-    /// constant.
+    /// constant, in units of cost.
     pub generator_loss: f64,
-    /// E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target.
+    /// E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target, in units of cost;
+    /// settles at D(pi1 | nu), which is 0 when balanced.
     pub potential: f64,
-    /// E[1/2 |grad V|^2 + grad V . b] along the bridges.
+    /// E[1/2 |grad V|^2 + grad V . b] along the bridges, b their drift, in units of cost; settles at
+    /// minus the kinetic energy E of the integral of 1/2 |u|^2.
     pub action: f64,
-    /// Norm of the value network's gradient, before clipping.
+    /// Norm of the value network's gradient, before clipping, for samples divided by their common
+    /// scale.
     pub value_gradient_norm: f64,
-    /// Norm of the generator's gradient, before clipping.
+    /// Norm of the generator's gradient, before clipping, in the same units.
     pub generator_gradient_norm: f64,
     /// Mean density ratio over the target: 1 when the masses agree, which they do at the end of a
     /// training.
     pub density_ratio_mean: f64,
-    /// Over the last call.
+    /// Training steps per second of the last call that trained.
     pub steps_per_second: f64,
 }
 
@@ -209,10 +212,10 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
     })
 }
 
-/// Takes steps, at least one, until milliseconds (finite, > 0) have passed: for a host that trains
-/// inside its frame. The step under way when the time is over is finished. Writes how many steps
-/// this call did and what the last one saw; both outputs may be NULL. Errors as of
-/// sfeuot_trainer_step.
+/// Takes steps for about milliseconds (finite, > 0): for a host that trains inside its frame. At
+/// least one step, and none that is expected to end past the time, going by how long the one before
+/// it took. Writes how many steps this call did and what the last one saw; both outputs may be NULL.
+/// Errors as of sfeuot_trainer_step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run_for(
     trainer: *mut SfeuotTrainer,
@@ -288,7 +291,8 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
 }
 
 /// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
-/// samples. Errors: SFEUOT_ERROR_IO.
+/// samples. A file of that name is replaced whole or, on failure, left as it was. Errors:
+/// SFEUOT_ERROR_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: *const c_char) -> i32 {
     guard("sfeuot_trainer_save", || {
@@ -300,7 +304,9 @@ pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: 
 }
 
 /// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
-/// for bit. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
+/// for bit. Arrays that hold other samples or weights than before are refused with
+/// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to.
+/// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_load(
     context: *mut SfeuotContext,

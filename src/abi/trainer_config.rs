@@ -34,7 +34,8 @@ pub const SFEUOT_ACTIVATION_SOFTPLUS: i32 = 2;
 /// sigma is in data units, tau in data units squared.
 pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
 /// sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
-/// square.
+/// square. The scale is the root mean square, over both sides and all components, of the deviation
+/// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it.
 pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 
 /// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
@@ -56,42 +57,44 @@ pub struct SfeuotTrainerConfig {
     pub sigma_units: i32,
     /// SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
     pub activation: i32,
-    /// Units of each hidden layer. 128 does for two or three dimensions, 256 for more. Default 128.
+    /// Units of each hidden layer, 1 to 4096. 128 does for two or three dimensions, 256 for more.
+    /// Default 128.
     pub hidden_width: u32,
-    /// Hidden layers of each network. Default 3.
+    /// Hidden layers of each network, 1 to 16. Default 3.
     pub hidden_layers: u32,
-    /// Numbers of noise the generator sees beside the sample; more allow more modes for one source
-    /// point. Default 8.
+    /// Numbers of noise the generator sees beside the sample, 1 to 4096; more allow more modes for
+    /// one source point. Default 8.
     pub latent_dimension: u32,
     /// 1 gives the generator no noise of its own beside the latents, as suits images; 0 lets it
     /// learn one. Default 0.
     pub deterministic: i32,
-    /// Source samples of a step. Default 64.
+    /// Source samples of a step, 1 to 2^20. Default 64.
     pub batch_sources: u32,
-    /// Latents drawn for each source sample of a step, K; time grows with K, memory too. Default
-    /// 16.
+    /// Latents drawn for each source sample of a step, K, 1 to 4096, and times batch_sources at most
+    /// 2^24; time grows with both. Default 16.
     pub latents_per_source: u32,
-    /// Adam's rate for the generator, which has to learn faster than the value network. Default
+    /// Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     /// 1e-3.
     pub generator_learning_rate: f64,
-    /// Adam's rate for the value network. Default 3e-4; 1e-4 is slower and safer.
+    /// Adam's rate for the value network, > 0. Default 3e-4; 1e-4 is slower and safer.
     pub value_learning_rate: f64,
     /// Adam's decay of the mean, in [0, 1). Default 0.5.
     pub adam_beta1: f64,
     /// Adam's decay of the square, in [0, 1). Default 0.99.
     pub adam_beta2: f64,
-    /// Decay of the moving average of the generator's weights, in [0, 1); models use the average.
-    /// Default 0.998.
+    /// Decay of the moving average of both networks' weights, in [0, 1); models use the average. It
+    /// begins smaller, so that a short training forgets its start. Default 0.998.
     pub ema_decay: f64,
-    /// Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off.
+    /// Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off. In
+    /// the units of SfeuotMetrics.value_gradient_norm. Default 0.
     pub gradient_clip: f64,
     /// Steps over which both rates fall along a cosine to decay_floor, where they stay; 0 keeps
     /// them constant. Default 0.
     pub decay_steps: u64,
-    /// Final rate as a fraction of the first. Default 0.02.
+    /// Final rate as a fraction of the first, in [0, 1]. Default 0.02.
     pub decay_floor: f64,
     /// Seed of everything random. The same seed, data and settings give the same bits on the same
-    /// device. Default 0.
+    /// device (on CPUs of the same vector instructions), with any number of threads. Default 0.
     pub seed: u64,
 }
 

@@ -36,10 +36,12 @@ impl Session {
         Model(Arc::clone(&self.model))
     }
 
-    /// One-step generation: for each source sample x0, one sample x1 of the plan given x0 (ALGORITHM: T(x0, z, xi)).
+    /// One-step generation: for each source sample x0, one sample x1 = T(x0, z, xi) of the plan given x0.
+    /// `source` and `generated` are rows x dimension, in data units.
     ///
     /// # Errors
-    /// Lengths that are not a positive multiple of the dimension or differ; an input that is not finite.
+    /// [`Error::InvalidArgument`] for lengths that are not a positive multiple of the dimension or differ, and for an
+    /// input that is not finite; nothing is written then.
     pub fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
         let rows = check_rows("source", source, d)?;
@@ -53,10 +55,11 @@ impl Session {
         Ok(())
     }
 
-    /// Mean of x1 given each x0, over `latents` draws of z; the Gaussian part is averaged exactly.
+    /// Mean of x1 given each x0, over `latents` draws of z; the Gaussian part is averaged exactly. `source` and `mean` are
+    /// rows x dimension, in data units.
     ///
     /// # Errors
-    /// As [`Self::generate`]; `latents` of zero.
+    /// As [`Self::generate`]; `latents` of zero or above 2^24.
     pub fn conditional_mean(
         &mut self,
         source: &[f32],
@@ -102,7 +105,8 @@ impl Session {
     }
 
     /// A path for each x0: x1 as [`Self::generate`] draws it for the same seed and row, then the Brownian bridge
-    /// between them at the ascending `times`, one path through all of them. `path` is rows x times x dimension.
+    /// between them at the ascending `times`, one path through all of them. `source` is rows x dimension and `path` rows x
+    /// times x dimension, in data units.
     ///
     /// # Errors
     /// As [`Self::generate`]; times that are not in \[0, 1\] or not ascending.
@@ -169,7 +173,8 @@ impl Session {
         Ok(())
     }
 
-    /// The optimal drift -grad V(t, x) at states x, in data units per unit of time.
+    /// The optimal drift -grad V(t, x) at states x, in data units per unit of time. `state` and `drift` are rows x
+    /// dimension.
     ///
     /// # Errors
     /// A time outside \[0, 1\]; otherwise as [`Self::generate`].
@@ -201,7 +206,8 @@ impl Session {
     }
 
     /// Psi*'(V(1, y)): density of the transported end marginal with respect to the target at target samples y. Small
-    /// where the target holds outliers; 1 everywhere when balanced.
+    /// where the target holds outliers; 1 everywhere when balanced. `target` is rows x dimension in data units, `ratio`
+    /// has one number a row.
     ///
     /// # Errors
     /// As [`Self::generate`].

@@ -22,49 +22,53 @@ pub enum SigmaUnits {
 ///
 /// sigma is the amount of noise: the coupling minimises E\[1/2 |x1 - x0|^2\] minus sigma^2 times an entropy, so small
 /// values approach a deterministic map (and need more steps), large ones an independent coupling. tau is the price of
-/// deviating from the target's masses, in units of the cost: a target sample farther from every source than about
-/// sqrt(2 tau) is cheaper to leave out than to reach; large values approach balanced transport.
+/// deviating from the target's masses, in units of the cost. All source mass goes somewhere, so differences count: a
+/// part of the target that costs more than the others by clearly more than tau gets less mass (with KL about
+/// e^(-difference / tau) of its own); large values approach balanced transport.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerConfig {
-    /// How the end marginal is tied to the target.
+    /// How the end marginal is tied to the target. Default KL.
     pub divergence: Divergence,
-    /// Noise of the dynamic problem, > 0.
+    /// Noise of the dynamic problem, > 0; a length in `sigma_units`. The default of 0 has to be replaced.
     pub sigma: f64,
-    /// Weight of the divergence, > 0; balanced transport ignores it.
+    /// Weight of the divergence, > 0, in the square of `sigma_units`; balanced transport ignores it. Default 1.
     pub tau: f64,
-    /// Units of sigma and tau.
+    /// Units of sigma and tau. Default data units.
     pub sigma_units: SigmaUnits,
-    /// Of the hidden layers.
+    /// Of the hidden layers of both networks. Default SiLU.
     pub activation: Activation,
-    /// Units of each hidden layer, 1 to 4096.
+    /// Units of each hidden layer, 1 to 4096. Default 128.
     pub hidden_width: usize,
-    /// Hidden layers, 1 to 16.
+    /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// Components of the generator's latent z, 1 to 4096.
+    /// Components of the generator's latent z, 1 to 4096. Default 8.
     pub latent_dimension: usize,
-    /// No standard-deviation head: the generator is a function of (x0, z).
+    /// No standard-deviation head: the generator is a function of (x0, z). Default false.
     pub deterministic: bool,
-    /// Source samples in a batch, 1 to 2^20.
+    /// Source samples in a batch, 1 to 2^20. Default 64.
     pub batch_sources: usize,
     /// K, latents for each source sample in a batch, 1 to 4096. Products with batch_sources of at most 2^24.
+    /// Default 16.
     pub latents_per_source: usize,
-    /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one.
+    /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 1e-3.
     pub generator_learning_rate: f64,
-    /// Learning rate of the value function, > 0.
+    /// Learning rate of the value function, > 0. Default 3e-4.
     pub value_learning_rate: f64,
-    /// Adam's decay of the first moment, in [0, 1).
+    /// Adam's decay of the first moment, in [0, 1). Default 0.5.
     pub adam_beta1: f64,
-    /// Adam's decay of the second moment, in [0, 1).
+    /// Adam's decay of the second moment, in [0, 1). Default 0.99.
     pub adam_beta2: f64,
     /// Decay of the weights' exponential moving average, in [0, 1); the average starts with shorter memory.
+    /// Default 0.998.
     pub ema_decay: f64,
-    /// Largest norm of a gradient, longer ones are shortened to it; 0 leaves them as they are.
+    /// Largest norm of a network's gradient in the normalised problem, longer ones are shortened to it; 0, the default,
+    /// leaves them as they are.
     pub gradient_clip: f64,
-    /// Steps over which both rates fall along a half cosine; 0 keeps them constant.
+    /// Steps over which both rates fall along a half cosine; 0, the default, keeps them constant.
     pub decay_steps: u64,
-    /// Where they end, as a fraction of the start, in [0, 1].
+    /// Where they end, as a fraction of the start, in [0, 1]. Default 0.02.
     pub decay_floor: f64,
-    /// Of all random numbers.
+    /// Of all random numbers. Default 0.
     pub seed: u64,
 }
 

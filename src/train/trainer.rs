@@ -114,8 +114,8 @@ impl Trainer {
     /// Copies the data, measures their common scale and makes the initial networks.
     ///
     /// # Errors
-    /// A configuration out of range; data that are not finite, constant, or of different shapes on the two sides; a
-    /// sampler's failure.
+    /// [`Error::InvalidArgument`] for a configuration out of range, and for data that are not finite, constant, or of
+    /// different shapes on the two sides; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         config.validate()?;
         let (source, target, normalisation, sample_shape) = data::prepare(source, target)?;
