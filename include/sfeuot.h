@@ -347,8 +347,8 @@ typedef struct SfeuotTensor {
 
 // Fills batch with rows independent samples of dimension numbers each, row after row, in data
 // units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
-// that number in the text. It runs during calls on the trainer only, one at a time for each
-// trainer and side, not always on the thread that made the call. sfeuot_trainer_create asks for
+// that number in the text. It runs during calls on the trainer only, on the thread that made the
+// call. sfeuot_trainer_create asks for
 // 4096 samples in all, to measure their scale; each step for batch_sources rows of the source,
 // twice, and for batch_sources x latents_per_source rows of the target.
 typedef int32_t (*SfeuotSampleCallback)(void *userdata,

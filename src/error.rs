@@ -46,10 +46,9 @@ pub enum Error {
     /// A callback of the host reported failure.
     #[error("{0}")]
     Callback(String),
-    /// Another call is inside the same trainer or session. In Rust the borrow checker rules it out; it is a status of
-    /// the C ABI.
+    /// The system has no memory left for what was asked.
     #[error("{0}")]
-    Busy(String),
+    OutOfMemory(String),
 }
 
 /// The crate's result.

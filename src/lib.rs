@@ -35,7 +35,7 @@
 
 pub mod abi;
 mod context;
-pub mod data;
+mod data;
 mod device;
 mod error;
 mod euot;
@@ -46,7 +46,7 @@ mod rng;
 mod train;
 
 pub use context::{Context, ContextConfig, DeviceKind, LogLevel, LogSink, MAX_THREADS};
-pub use data::{DType, Data, Sampler, TensorView};
+pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView};
 pub use device::Activation;
 pub use error::{Error, Result};
 pub use euot::divergence::Divergence;

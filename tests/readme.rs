@@ -32,7 +32,7 @@ fn the_program_builds_without_warnings_and_carries_the_square() {
         .arg(root().join("tests/c/readme.c"))
         .arg("-L")
         .arg(&folder)
-        .args(["-lsfeuot", "-lm", "-o"])
+        .args(["-lsfeuot", "-o"])
         .arg(&program)
         .output()
         .expect("cc starts");
@@ -47,20 +47,12 @@ fn the_program_builds_without_warnings_and_carries_the_square() {
         String::from_utf8_lossy(&run.stderr)
     );
 
-    // Source point, draw, mean. The optimal map of the square onto the larger one is x -> 2 x + (5, 0).
-    let rows: Vec<[f64; 6]> = text
-        .lines()
-        .map(|line| {
-            let numbers: Vec<f64> = line
-                .split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
-                .filter_map(|word| word.parse().ok())
-                .collect();
-            numbers.try_into().unwrap_or_else(|numbers| panic!("{line}: {numbers:?}"))
-        })
+    // The optimal map of the square onto the larger one is x -> 2 x + (5, 0); a draw lies about sigma around it.
+    let numbers: Vec<f64> = text
+        .split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
+        .filter_map(|word| word.parse().ok())
         .collect();
-    assert_eq!(rows.len(), 3, "{text}");
-    for [a, b, .., mean_a, mean_b] in rows {
-        let error = (mean_a - (5.0 + 2.0 * a)).hypot(mean_b - 2.0 * b);
-        assert!(error < 0.3, "{error} in\n{text}");
-    }
+    let [a, b, x, y] = numbers[..] else { panic!("{text}") };
+    let error = (x - (5.0 + 2.0 * a)).hypot(y - 2.0 * b);
+    assert!(error < 0.5, "{error} in\n{text}");
 }

@@ -74,7 +74,7 @@ impl From<Error> for Failure {
             Error::Diverged { .. } => SFEUOT_ERROR_DIVERGED,
             Error::Cancelled { .. } => SFEUOT_ERROR_CANCELLED,
             Error::Callback(_) => SFEUOT_ERROR_CALLBACK,
-            Error::Busy(_) => SFEUOT_ERROR_BUSY,
+            Error::OutOfMemory(_) => SFEUOT_ERROR_OUT_OF_MEMORY,
         };
         Self::new(status, error.to_string())
     }

@@ -17,9 +17,8 @@ pub use dtype::DType;
 pub use normalisation::Normalisation;
 pub use prepare::{STATISTICS_ROWS, prepare, prepare_with};
 pub use sampler::Sampler;
-pub use source::{ArraySource, DataSource, SamplerSource};
+pub use source::{ArraySource, DataSource};
 pub use tensor::{MAX_RANK, TensorView};
-pub use weights::AliasTable;
 
 /// One side of the problem.
 pub enum Data<'a> {

@@ -109,11 +109,6 @@ impl Normalisation {
         self.map(normalised, data, |value, shift, scale| (f64::from(value) * scale + shift) as f32);
     }
 
-    /// As [`Normalisation::undo`], writing over its input.
-    pub fn undo_in_place(&self, rows: &mut [f32]) {
-        self.map_in_place(rows, |value, shift, scale| (f64::from(value) * scale + shift) as f32);
-    }
-
     fn map<T: Copy>(&self, input: &[T], output: &mut [f32], map: impl Fn(T, f64, f64) -> f32) {
         assert_eq!(input.len(), output.len(), "input and output differ in size");
         assert!(input.len().is_multiple_of(self.dimension()), "the last row is not whole");
@@ -219,8 +214,6 @@ mod tests {
             let mut in_place = data.clone();
             normalisation.apply_in_place(&mut in_place);
             prop_assert_eq!(&in_place, &normalised);
-            normalisation.undo_in_place(&mut in_place);
-            prop_assert_eq!(&in_place, &back);
         }
     }
 

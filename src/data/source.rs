@@ -22,7 +22,8 @@ impl DataSource {
         }
     }
 
-    /// [`ArraySource::fingerprint`]; `None` for a sampler, whose samples cannot be told apart.
+    /// A hash of the normalised samples, their order and their weights, the same on every machine: a checkpoint keeps
+    /// it to refuse other data on resuming. `None` for a sampler, whose samples cannot be told apart.
     pub fn fingerprint(&self) -> Option<u64> {
         match self {
             Self::Array(array) => Some(array.fingerprint),
@@ -54,16 +55,13 @@ impl ArraySource {
     }
 
     /// Number of samples.
+    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Numbers in one sample.
-    pub fn dimension(&self) -> usize {
-        self.dimension
-    }
-
     /// All samples, count x dimension, row-major, normalised.
+    #[cfg(test)]
     pub fn rows(&self) -> &[f32] {
         &self.rows
     }
@@ -71,14 +69,9 @@ impl ArraySource {
     /// One sample, normalised.
     ///
     /// # Panics
-    /// If `index` is not below [`ArraySource::count`].
+    /// If there is no such sample.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.rows[index * self.dimension..][..self.dimension]
-    }
-
-    /// The table behind [`ArraySource::draw`]; `None` when all samples weigh the same.
-    pub fn alias_table(&self) -> Option<&AliasTable> {
-        self.table.as_ref()
     }
 
     /// The sample that two independent, evenly distributed 32-bit numbers select, with probability proportional to
@@ -88,23 +81,6 @@ impl ArraySource {
             Some(table) => table.draw(column, accept),
             None => uniform_index(column, self.count),
         }
-    }
-
-    /// Copies the samples `indices` into `out`, indices x dimension.
-    ///
-    /// # Panics
-    /// If an index is not below [`ArraySource::count`] or `out` has another size.
-    pub fn gather(&self, indices: &[u32], out: &mut [f32]) {
-        assert_eq!(out.len(), indices.len() * self.dimension, "out has another size than the rows asked for");
-        for (&index, out) in indices.iter().zip(out.chunks_exact_mut(self.dimension)) {
-            out.copy_from_slice(self.row(index as usize));
-        }
-    }
-
-    /// A hash of the normalised samples, their order and their weights, the same on every machine: a checkpoint
-    /// keeps it to refuse other data on resuming.
-    pub fn fingerprint(&self) -> u64 {
-        self.fingerprint
     }
 }
 
@@ -165,24 +141,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gathered_rows_are_the_rows(dimension in 1usize..5, count in 1usize..20, picks in prop::collection::vec(any::<prop::sample::Index>(), 0..30)) {
-            let rows: Vec<f32> = (0..count * dimension).map(|k| k as f32).collect();
-            let source = ArraySource::new(rows, dimension, None);
-            let indices: Vec<u32> = picks.iter().map(|pick| pick.index(count) as u32).collect();
-            let mut out = vec![-1.0; indices.len() * dimension];
-            source.gather(&indices, &mut out);
-            for (&index, row) in indices.iter().zip(out.chunks_exact(dimension)) {
-                prop_assert_eq!(row[0], (index as usize * dimension) as f32);
-                prop_assert_eq!(row, source.row(index as usize));
-            }
-        }
-
-        #[test]
         fn a_fingerprint_notices_every_change(
             rows in prop::collection::vec(-2.0f32..2.0, 12), at in 0usize..12, other in -2.0f32..2.0, swap in 1usize..12,
         ) {
             let print = |rows: &[f32], dimension, weights: Option<&[f64]>| {
-                ArraySource::new(rows.to_vec(), dimension, weights).fingerprint()
+                ArraySource::new(rows.to_vec(), dimension, weights).fingerprint
             };
             let original = print(&rows, 3, None);
             prop_assert_eq!(original, print(&rows, 3, None));

@@ -266,7 +266,7 @@ impl<'a> TensorView<'a> {
 pub(super) fn reserved<T>(length: usize, argument: &str) -> Result<Vec<T>> {
     let mut values = Vec::new();
     values.try_reserve_exact(length).map_err(|_| {
-        Error::invalid(format!(
+        Error::OutOfMemory(format!(
             "{argument} holds {length} numbers, more than memory can be had for; pass fewer samples"
         ))
     })?;

@@ -71,16 +71,6 @@ impl AliasTable {
         let column = uniform_index(column, self.thresholds.len());
         if accept < self.thresholds[column as usize] { column } else { self.aliases[column as usize] }
     }
-
-    /// One threshold a column: the column is kept if the second random number is below it.
-    pub fn thresholds(&self) -> &[u32] {
-        &self.thresholds
-    }
-
-    /// One index a column: what is drawn when the column is not kept.
-    pub fn aliases(&self) -> &[u32] {
-        &self.aliases
-    }
 }
 
 /// Maps an evenly distributed 32-bit number to 0..count by its high bits; `count` is at most `u32::MAX`.

@@ -12,6 +12,7 @@ use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
 use crate::device::{Device, Mat, Sums};
+use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::generator_step::{self, GeneratorStep, TIME_MIN};
 use crate::euot::value_step::{self, ValueStep};
@@ -213,6 +214,20 @@ impl Cut {
 }
 
 impl CpuEngine {
+    /// Asks the system for as much memory as the networks will take, and gives it back: a configuration that is far
+    /// too large is refused here, where an allocation that fails later would end the process.
+    pub fn check_memory(plan: &Plan) -> Result<()> {
+        // Two states of four vectors, the packed weights both ways, the gradient, and one gradient a slot.
+        let vectors = 8 + 2 + 1 + Cut::new(plan).slots;
+        let parameters = plan.value.layout.len() + plan.generator.layout.len();
+        let bytes = 4 * vectors * parameters;
+        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
+            Error::OutOfMemory(format!(
+                "hidden_width and hidden_layers give networks of {parameters} weights, whose training takes {bytes} bytes, more than can be had; use smaller networks or batches"
+            ))
+        })
+    }
+
     /// Takes up a training at `value` and `generator`.
     pub fn new(context: &Context, plan: Plan, value: NetworkState, generator: NetworkState) -> Self {
         let cut = Cut::new(&plan);

@@ -385,7 +385,7 @@ fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Normalisation)
         config.deterministic,
         config.activation,
     );
-    Ok(Plan {
+    let plan = Plan {
         dimension,
         latent: config.latent_dimension,
         sources: config.batch_sources,
@@ -397,5 +397,7 @@ fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Normalisation)
         adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },
         clip: config.gradient_clip,
         seed: config.seed,
-    })
+    };
+    CpuEngine::check_memory(&plan)?;
+    Ok(plan)
 }
