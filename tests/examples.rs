@@ -129,11 +129,10 @@ fn color_transfer_writes_pictures_and_a_table() {
         );
     }
     let (width, height) =
-        png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/rocket.png"));
+        png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/coffee.png"));
     assert_eq!(png_size(&first.join("recoloured.png")), (width, height));
     let sheet = png_size(&first.join("contact_sheet.png"));
-    assert_eq!(sheet.1, height);
-    assert!(sheet.0 > 3 * width);
+    assert!(sheet.0 > 2 * width && sheet.1 > 2 * height);
 
     let entries = cube_entries(&first.join("palette.cube"), 5);
     assert!(
