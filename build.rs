@@ -10,9 +10,7 @@ fn main() {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libsfeuot.so.{ABI_VERSION}");
         }
         Ok("macos" | "ios") => {
-            println!(
-                "cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsfeuot.{ABI_VERSION}.dylib"
-            );
+            println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsfeuot.{ABI_VERSION}.dylib");
         }
         _ => {}
     }

@@ -88,8 +88,7 @@ impl Context {
         let pool = Pool::new(threads).map_err(|e| {
             Error::UnsupportedDevice(format!("threads is {threads}, but the system starts no more of them: {e}"))
         })?;
-        let context =
-            Self(Arc::new(Inner { isa: Isa::detect(), pool, log: config.log, log_level: config.log_level }));
+        let context = Self(Arc::new(Inner { isa: Isa::detect(), pool, log: config.log, log_level: config.log_level }));
         let isa = match context.isa() {
             Isa::Avx512 => "AVX-512",
             Isa::Avx2 => "AVX2",

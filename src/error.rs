@@ -25,10 +25,9 @@ pub enum Error {
     /// A file is truncated, is not one of ours, or was written by a newer version.
     #[error("{0}")]
     Format(String),
-    /// A loss or gradient stopped being finite; the weights are those of the last good step.
+    /// A loss or gradient stopped being finite; the trainer is back at the last weights that gave finite ones.
     #[error(
-        "training diverged in step {step}: {term} is {value}; the weights of step {} are kept (lower the learning rates, raise sigma, or set gradient_clip)",
-        step.saturating_sub(1)
+        "training diverged in step {step}: {term} is {value:e}; the last weights with finite losses are kept (lower the learning rates, raise sigma, or set gradient_clip)"
     )]
     Diverged {
         /// The step that was not taken, counted from 1.

@@ -64,13 +64,12 @@ impl Sequence {
     pub fn normals(&self, first: u64, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx512f") {
+            use std::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") {
                 // SAFETY: the features were found on this processor.
-                return unsafe { normals_avx512(self, first, out) };
-            }
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-                // SAFETY: as above.
-                return unsafe { normals_avx2(self, first, out) };
+                return unsafe {
+                    if has!("avx512f") { normals_avx512(self, first, out) } else { normals_avx2(self, first, out) }
+                };
             }
         }
         normals(self, first, out);

@@ -20,12 +20,7 @@ struct Sampler {
 
 const PANIC: i32 = i32::MIN;
 
-unsafe extern "C-unwind" fn sample(
-    userdata: *mut c_void,
-    batch: *mut f32,
-    rows: u64,
-    dimension: u64,
-) -> i32 {
+unsafe extern "C-unwind" fn sample(userdata: *mut c_void, batch: *mut f32, rows: u64, dimension: u64) -> i32 {
     // SAFETY: the tests pass a Sampler that outlives the trainer.
     let sampler = unsafe { &*userdata.cast::<Sampler>() };
     let call = sampler.calls.fetch_add(1, Ordering::SeqCst);
@@ -45,20 +40,14 @@ unsafe extern "C-unwind" fn sample(
 fn a_failing_sampler_ends_the_call_and_the_trainer_goes_on_after_it() {
     let sampler = Sampler::default();
     let mut problem = Problem::new();
-    problem
-        .target
-        .use_callback(Some(sample), (&raw const sampler).cast_mut().cast());
+    problem.target.use_callback(Some(sample), (&raw const sampler).cast_mut().cast());
     let handles = Handles::new(&problem);
     let mut metrics = init(sfeuot_metrics_init);
     // SAFETY: live handles and local outputs.
     unsafe {
         ok(sfeuot_trainer_step(handles.trainer, 2, &mut metrics));
         assert_eq!(metrics.step, 2);
-        for (answer, part) in [
-            (7, "returned 7"),
-            (-1, "returned -1"),
-            (PANIC, "a sampler's panic"),
-        ] {
+        for (answer, part) in [(7, "returned 7"), (-1, "returned -1"), (PANIC, "a sampler's panic")] {
             sampler.answer.store(answer, Ordering::SeqCst);
             let status = sfeuot_trainer_step(handles.trainer, 1000, &mut metrics);
             refused(status, SFEUOT_ERROR_CALLBACK, part);
@@ -69,11 +58,7 @@ fn a_failing_sampler_ends_the_call_and_the_trainer_goes_on_after_it() {
         ok(sfeuot_trainer_step(handles.trainer, 1, &mut metrics));
         let calls = sampler.calls.load(Ordering::SeqCst);
         std::thread::sleep(std::time::Duration::from_millis(20));
-        assert_eq!(
-            sampler.calls.load(Ordering::SeqCst),
-            calls,
-            "a callback ran after the call had returned"
-        );
+        assert_eq!(sampler.calls.load(Ordering::SeqCst), calls, "a callback ran after the call had returned");
     }
 }
 
@@ -83,23 +68,9 @@ unsafe extern "C-unwind" fn progress(userdata: *mut c_void, metrics: *const Sfeu
     unsafe { (*userdata.cast::<&mut dyn FnMut(&SfeuotMetrics) -> i32>())(&*metrics) }
 }
 
-fn run(
-    trainer: *mut SfeuotTrainer,
-    steps: u64,
-    every: u64,
-    mut told: &mut dyn FnMut(&SfeuotMetrics) -> i32,
-) -> i32 {
+fn run(trainer: *mut SfeuotTrainer, steps: u64, every: u64, mut told: &mut dyn FnMut(&SfeuotMetrics) -> i32) -> i32 {
     // SAFETY: the closure outlives the call.
-    unsafe {
-        sfeuot_trainer_run(
-            trainer,
-            steps,
-            every,
-            Some(progress),
-            (&raw mut told).cast(),
-            null_mut(),
-        )
-    }
+    unsafe { sfeuot_trainer_run(trainer, steps, every, Some(progress), (&raw mut told).cast(), null_mut()) }
 }
 
 #[test]
@@ -114,21 +85,9 @@ fn progress_is_told_every_so_many_steps_and_can_end_the_run() {
     ok(status);
     assert_eq!(steps, [3, 6, 7]);
 
-    refused(
-        run(handles.trainer, 100, 1, &mut |_| SFEUOT_STOP),
-        SFEUOT_ERROR_CANCELLED,
-        "cancelled",
-    );
-    refused(
-        run(handles.trainer, 100, 1, &mut |_| 42),
-        SFEUOT_ERROR_CALLBACK,
-        "returned 42",
-    );
-    refused(
-        run(handles.trainer, 100, 1, &mut |_| panic!("a host's panic")),
-        SFEUOT_ERROR_CALLBACK,
-        "a host's panic",
-    );
+    refused(run(handles.trainer, 100, 1, &mut |_| SFEUOT_STOP), SFEUOT_ERROR_CANCELLED, "cancelled");
+    refused(run(handles.trainer, 100, 1, &mut |_| 42), SFEUOT_ERROR_CALLBACK, "returned 42");
+    refused(run(handles.trainer, 100, 1, &mut |_| panic!("a host's panic")), SFEUOT_ERROR_CALLBACK, "a host's panic");
     let mut metrics = init(sfeuot_metrics_init);
     // SAFETY: a live handle and a local output.
     unsafe { ok(sfeuot_trainer_metrics(handles.trainer, &mut metrics)) };
@@ -147,36 +106,12 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
         calls += 1;
         let mut metrics = init(sfeuot_metrics_init);
         let mut model = null_mut();
-        refused(
-            sfeuot_trainer_step(trainer, 1, null_mut()),
-            SFEUOT_ERROR_BUSY,
-            "trainer",
-        );
-        refused(
-            sfeuot_trainer_run_for(trainer, 1.0, null_mut(), null_mut()),
-            SFEUOT_ERROR_BUSY,
-            "trainer",
-        );
-        refused(
-            run(trainer, 1, 1, &mut |_| SFEUOT_CONTINUE),
-            SFEUOT_ERROR_BUSY,
-            "trainer",
-        );
-        refused(
-            sfeuot_trainer_metrics(trainer, &mut metrics),
-            SFEUOT_ERROR_BUSY,
-            "trainer",
-        );
-        refused(
-            sfeuot_trainer_model(trainer, &mut model),
-            SFEUOT_ERROR_BUSY,
-            "trainer",
-        );
-        refused(
-            sfeuot_trainer_save(trainer, c_path.as_ptr()),
-            SFEUOT_ERROR_BUSY,
-            "trainer",
-        );
+        refused(sfeuot_trainer_step(trainer, 1, null_mut()), SFEUOT_ERROR_BUSY, "trainer");
+        refused(sfeuot_trainer_run_for(trainer, 1.0, null_mut(), null_mut()), SFEUOT_ERROR_BUSY, "trainer");
+        refused(run(trainer, 1, 1, &mut |_| SFEUOT_CONTINUE), SFEUOT_ERROR_BUSY, "trainer");
+        refused(sfeuot_trainer_metrics(trainer, &mut metrics), SFEUOT_ERROR_BUSY, "trainer");
+        refused(sfeuot_trainer_model(trainer, &mut model), SFEUOT_ERROR_BUSY, "trainer");
+        refused(sfeuot_trainer_save(trainer, c_path.as_ptr()), SFEUOT_ERROR_BUSY, "trainer");
         ok(sfeuot_trainer_cancel(trainer));
         SFEUOT_CONTINUE
     });
@@ -189,19 +124,11 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
         handles.trainer = null_mut();
         let status = run(trainer, 3, 3, &mut |_| {
             ok(sfeuot_trainer_release(trainer));
-            refused(
-                sfeuot_trainer_release(trainer),
-                SFEUOT_ERROR_INVALID_HANDLE,
-                "released",
-            );
+            refused(sfeuot_trainer_release(trainer), SFEUOT_ERROR_INVALID_HANDLE, "released");
             SFEUOT_CONTINUE
         });
         ok(status);
-        refused(
-            sfeuot_trainer_step(trainer, 1, null_mut()),
-            SFEUOT_ERROR_INVALID_HANDLE,
-            "released",
-        );
+        refused(sfeuot_trainer_step(trainer, 1, null_mut()), SFEUOT_ERROR_INVALID_HANDLE, "released");
     }
 }
 
@@ -227,11 +154,7 @@ fn a_second_thread_is_busy_and_can_cancel_the_first() {
         is_inside.recv().expect("the first thread comes inside");
         // SAFETY: a live handle.
         unsafe {
-            refused(
-                sfeuot_trainer_step(trainer(), 1, null_mut()),
-                SFEUOT_ERROR_BUSY,
-                "trainer",
-            );
+            refused(sfeuot_trainer_step(trainer(), 1, null_mut()), SFEUOT_ERROR_BUSY, "trainer");
             go_on.send(()).expect("the first thread waits");
             ok(sfeuot_trainer_cancel(trainer()));
         }
@@ -244,19 +167,9 @@ fn a_second_thread_is_busy_and_can_cancel_the_first() {
     }
 }
 
-unsafe extern "C-unwind" fn log(
-    userdata: *mut c_void,
-    level: i32,
-    utf8: *const std::ffi::c_char,
-    len: usize,
-) {
+unsafe extern "C-unwind" fn log(userdata: *mut c_void, level: i32, utf8: *const std::ffi::c_char, len: usize) {
     // SAFETY: the test passes a counter that outlives the context; the text has len bytes.
-    let (count, text) = unsafe {
-        (
-            &*userdata.cast::<AtomicU64>(),
-            std::slice::from_raw_parts(utf8.cast::<u8>(), len),
-        )
-    };
+    let (count, text) = unsafe { (&*userdata.cast::<AtomicU64>(), std::slice::from_raw_parts(utf8.cast::<u8>(), len)) };
     count.fetch_add(1, Ordering::SeqCst);
     assert!((SFEUOT_LOG_ERROR..=SFEUOT_LOG_DEBUG).contains(&level));
     assert!(!std::str::from_utf8(text).expect("UTF-8").is_empty());
@@ -276,19 +189,9 @@ fn a_panicking_log_sink_disturbs_nothing() {
     unsafe {
         ok(sfeuot_context_create(&config, &mut context));
         ok(Problem::new().create(context, &mut trainer));
-        ok(sfeuot_trainer_run(
-            trainer,
-            3,
-            0,
-            None,
-            null_mut(),
-            null_mut(),
-        ));
+        ok(sfeuot_trainer_run(trainer, 3, 0, None, null_mut(), null_mut()));
         ok(sfeuot_trainer_release(trainer));
         ok(sfeuot_context_release(context));
     }
-    assert!(
-        count.load(Ordering::SeqCst) > 0,
-        "nothing was logged at level debug"
-    );
+    assert!(count.load(Ordering::SeqCst) > 0, "nothing was logged at level debug");
 }

@@ -31,12 +31,7 @@ fn the_symbol_table_is_the_header() {
 fn the_soname_is_the_abi_version() {
     let library = std::fs::read(shared_library()).expect("the built library");
     let soname = format!("libsfeuot.so.{}\0", sfeuot::abi::SFEUOT_ABI_VERSION);
-    assert!(
-        library
-            .windows(soname.len())
-            .any(|bytes| bytes == soname.as_bytes()),
-        "no {soname:?} in the library"
-    );
+    assert!(library.windows(soname.len()).any(|bytes| bytes == soname.as_bytes()), "no {soname:?} in the library");
 }
 
 /// Each `extern "C" fn` with a body under `folder`, as (name, body without comments and white
@@ -49,29 +44,15 @@ fn exported_bodies(folder: &Path, found: &mut Vec<(String, String)>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).expect("a source file");
             let in_abi = path.starts_with(root().join("src/abi"));
-            assert!(
-                in_abi || !text.contains("no_mangle"),
-                "{} exports a symbol; only src/abi may",
-                path.display()
-            );
-            assert!(
-                !text.contains("export_name"),
-                "{} exports under another name",
-                path.display()
-            );
+            assert!(in_abi || !text.contains("no_mangle"), "{} exports a symbol; only src/abi may", path.display());
+            assert!(!text.contains("export_name"), "{} exports under another name", path.display());
             let definitions = text.split("#[unsafe(no_mangle)]").skip(1);
             for definition in definitions {
                 let (signature, rest) = definition.split_once("{\n").expect("a body");
-                let signature = signature
-                    .split_once("extern \"C\" fn ")
-                    .expect("an extern \"C\" function")
-                    .1;
+                let signature = signature.split_once("extern \"C\" fn ").expect("an extern \"C\" function").1;
                 let name = signature.split_once('(').expect("arguments").0;
                 let body = rest.split_once("\n}").expect("the end of the body").0;
-                let body: String = body
-                    .lines()
-                    .filter(|line| !line.trim_start().starts_with("//"))
-                    .collect();
+                let body: String = body.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
                 found.push((name.to_owned(), body.split_whitespace().collect()));
             }
         }
@@ -82,17 +63,10 @@ fn exported_bodies(folder: &Path, found: &mut Vec<(String, String)>) {
 fn every_export_is_one_call_of_the_panic_boundary() {
     let mut found = Vec::new();
     exported_bodies(&root().join("src"), &mut found);
-    assert_eq!(
-        sorted(found.iter().map(|(name, _)| name.clone())),
-        sorted(declared_functions())
-    );
+    assert_eq!(sorted(found.iter().map(|(name, _)| name.clone())), sorted(declared_functions()));
     for (name, body) in found {
-        let guarded =
-            body.starts_with(&format!("guard(\"{name}\",")) || body.starts_with("guard_value(");
-        assert!(
-            guarded,
-            "{name} does not begin with the guard under its own name: {body}"
-        );
+        let guarded = body.starts_with(&format!("guard(\"{name}\",")) || body.starts_with("guard_value(");
+        assert!(guarded, "{name} does not begin with the guard under its own name: {body}");
         // The parenthesis that opens the guard's arguments closes at the end of the body, so nothing runs outside of it.
         let mut depth = 0;
         let closes = body.char_indices().find_map(|(at, character)| {
@@ -103,10 +77,6 @@ fn every_export_is_one_call_of_the_panic_boundary() {
             };
             (depth == 0).then_some(at)
         });
-        assert_eq!(
-            closes,
-            Some(body.len() - 1),
-            "{name} does something outside of the guard: {body}"
-        );
+        assert_eq!(closes, Some(body.len() - 1), "{name} does something outside of the guard: {body}");
     }
 }

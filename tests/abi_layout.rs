@@ -54,18 +54,11 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         }
     }
 
-    let header =
-        std::fs::read_to_string(common::root().join("include/sfeuot.h")).expect("the header");
+    let header = std::fs::read_to_string(common::root().join("include/sfeuot.h")).expect("the header");
     let structs = header.matches("typedef struct ").count()
-        - header
-            .matches("typedef struct SfeuotContext SfeuotContext;")
-            .count()
+        - header.matches("typedef struct SfeuotContext SfeuotContext;").count()
         - 3;
-    assert_eq!(
-        structs,
-        c.matches("sizeof").count(),
-        "a struct of the header is not pinned"
-    );
+    assert_eq!(structs, c.matches("sizeof").count(), "a struct of the header is not pinned");
 
     let file = common::scratch("abi_layout").join("layout.c");
     std::fs::write(&file, c).expect("the scratch folder is writable");
@@ -75,96 +68,40 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         .args([&include, &file])
         .output()
         .expect("a C compiler");
-    assert!(
-        checked.status.success(),
-        "{}",
-        String::from_utf8_lossy(&checked.stderr)
-    );
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 #[test]
 fn init_functions_give_the_sizes_and_the_documented_defaults() {
     let config = common::init(sfeuot_trainer_config_init);
+    assert_eq!(config.struct_size as usize, size_of::<SfeuotTrainerConfig>());
     assert_eq!(
-        config.struct_size as usize,
-        size_of::<SfeuotTrainerConfig>()
+        (config.divergence, config.sigma_units, config.activation, config.deterministic),
+        (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_DATA_UNITS, SFEUOT_ACTIVATION_SILU, 0)
     );
     assert_eq!(
-        (
-            config.divergence,
-            config.sigma_units,
-            config.activation,
-            config.deterministic
-        ),
-        (
-            SFEUOT_DIVERGENCE_KL,
-            SFEUOT_SIGMA_DATA_UNITS,
-            SFEUOT_ACTIVATION_SILU,
-            0
-        )
-    );
-    assert_eq!(
-        (
-            config.hidden_width,
-            config.hidden_layers,
-            config.latent_dimension,
-            config.batch_sources
-        ),
+        (config.hidden_width, config.hidden_layers, config.latent_dimension, config.batch_sources),
         (128, 3, 8, 64)
     );
-    assert_eq!(
-        (config.latents_per_source, config.decay_steps, config.seed),
-        (16, 0, 0)
-    );
-    let rates = [
-        config.generator_learning_rate,
-        config.value_learning_rate,
-        config.decay_floor,
-    ];
+    assert_eq!((config.latents_per_source, config.decay_steps, config.seed), (16, 0, 0));
+    let rates = [config.generator_learning_rate, config.value_learning_rate, config.decay_floor];
     assert_eq!(rates, [1e-3, 3e-4, 0.02]);
-    assert_eq!(
-        [
-            config.tau,
-            config.adam_beta1,
-            config.adam_beta2,
-            config.ema_decay
-        ],
-        [1.0, 0.5, 0.99, 0.998]
-    );
-    assert!(
-        config.sigma.is_nan() || config.sigma <= 0.0,
-        "sigma has no default, so an unset one must be refused"
-    );
+    assert_eq!([config.tau, config.adam_beta1, config.adam_beta2, config.ema_decay], [1.0, 0.5, 0.99, 0.998]);
+    assert!(config.sigma.is_nan() || config.sigma <= 0.0, "sigma has no default, so an unset one must be refused");
 
     let context = common::init(sfeuot_context_config_init);
-    assert_eq!(
-        (context.device, context.threads, context.log_level),
-        (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN)
-    );
+    assert_eq!((context.device, context.threads, context.log_level), (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN));
     assert!(context.log_callback.is_none() && context.log_userdata.is_null());
     let tensor = common::init(sfeuot_tensor_init);
-    assert_eq!(
-        (tensor.dtype, tensor.rank, tensor.scale, tensor.offset),
-        (SFEUOT_DTYPE_F32, 0, 1.0, 0.0)
-    );
+    assert_eq!((tensor.dtype, tensor.rank, tensor.scale, tensor.offset), (SFEUOT_DTYPE_F32, 0, 1.0, 0.0));
     assert!(tensor.data.is_null() && tensor.shape.is_null() && tensor.strides.is_null());
     let data = common::init(sfeuot_data_init);
     assert!(data.samples.is_null() && data.weights.is_null() && data.sample_callback.is_none());
     let sizes = [context.struct_size, tensor.struct_size, data.struct_size];
     assert_eq!(
         sizes.map(|size| size as usize),
-        [
-            size_of::<SfeuotContextConfig>(),
-            size_of::<SfeuotTensor>(),
-            size_of::<SfeuotData>()
-        ]
+        [size_of::<SfeuotContextConfig>(), size_of::<SfeuotTensor>(), size_of::<SfeuotData>()]
     );
-    assert_eq!(
-        common::init(sfeuot_metrics_init).struct_size as usize,
-        size_of::<SfeuotMetrics>()
-    );
-    assert_eq!(
-        common::init(sfeuot_model_info_init).struct_size as usize,
-        size_of::<SfeuotModelInfo>()
-    );
+    assert_eq!(common::init(sfeuot_metrics_init).struct_size as usize, size_of::<SfeuotMetrics>());
+    assert_eq!(common::init(sfeuot_model_info_init).struct_size as usize, size_of::<SfeuotModelInfo>());
 }

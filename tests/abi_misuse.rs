@@ -29,12 +29,7 @@ enum Arg {
     /// A pointer that must not be NULL, with the alignment it needs.
     Input(usize, usize),
     /// A struct that begins with its size; optional or not, output or not.
-    Struct {
-        word: usize,
-        size: usize,
-        optional: bool,
-        output: bool,
-    },
+    Struct { word: usize, size: usize, optional: bool, output: bool },
     /// Memory for a result of so many bytes, alignment, optional or not.
     Output(usize, usize, bool),
     /// A number, and numbers that are refused.
@@ -76,21 +71,11 @@ macro_rules! case {
 }
 
 fn some<T>(value: &mut T) -> Arg {
-    Struct {
-        word: word(value),
-        size: size_of::<T>(),
-        optional: false,
-        output: false,
-    }
+    Struct { word: word(value), size: size_of::<T>(), optional: false, output: false }
 }
 
 fn result<T>(value: &mut T, optional: bool) -> Arg {
-    Struct {
-        word: word(value),
-        size: size_of::<T>(),
-        optional,
-        output: true,
-    }
+    Struct { word: word(value), size: size_of::<T>(), optional, output: true }
 }
 
 /// What the good arguments point to.
@@ -117,10 +102,7 @@ fn cases(w: &mut World) -> Vec<Case> {
     let first = Number(5, vec![u64::MAX, u64::MAX - ROWS as u64 + 1]);
     let out = |numbers: usize| Output(numbers * 4, 4, false);
     let block = ROWS * DIMENSION;
-    let (source, target) = (
-        some(&mut w.problem.source.data),
-        some(&mut w.problem.target.data),
-    );
+    let (source, target) = (some(&mut w.problem.source.data), some(&mut w.problem.target.data));
     vec![
         case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
@@ -210,12 +192,7 @@ unsafe extern "C-unwind" fn keep_going(_: *mut c_void, _: *const SfeuotMetrics) 
 }
 
 /// Functions that take no argument or any.
-const CANNOT_FAIL: [&str; 4] = [
-    "sfeuot_version",
-    "sfeuot_abi_version",
-    "sfeuot_last_error",
-    "sfeuot_status_name",
-];
+const CANNOT_FAIL: [&str; 4] = ["sfeuot_version", "sfeuot_abi_version", "sfeuot_last_error", "sfeuot_status_name"];
 
 struct Bench {
     live: Handles,
@@ -244,15 +221,7 @@ impl Bench {
                     wrong.push((0, argument));
                 }
                 let others = [Kind::Context, Kind::Trainer, Kind::Model, Kind::Session].into_iter();
-                let foreign = [
-                    &raw const good as usize,
-                    1,
-                    3,
-                    usize::MAX,
-                    good ^ 1,
-                    good ^ (1 << 30),
-                    good | 1 << 47,
-                ];
+                let foreign = [&raw const good as usize, 1, 3, usize::MAX, good ^ 1, good ^ (1 << 30), good | 1 << 47];
                 wrong.extend(
                     others
                         .filter(|other| other != kind)
@@ -280,10 +249,7 @@ impl Bench {
                     vec![(0, argument)]
                 }
             }
-            Number(_, bad) => bad
-                .iter()
-                .map(|&number| (number as usize, argument))
-                .collect(),
+            Number(_, bad) => bad.iter().map(|&number| (number as usize, argument)).collect(),
             Path(_) => vec![
                 (0, argument),
                 (word(c"".as_ptr()), argument),
@@ -322,22 +288,13 @@ fn run(bench: &Bench, case: &Case, broken: Option<(usize, usize, i32)>) -> Vec<u
         })
         .collect();
     if let Some((index, value, _)) = broken {
-        words[index] = if value == OUTPUTS + 1 {
-            words[index] + 1
-        } else {
-            value
-        };
+        words[index] = if value == OUTPUTS + 1 { words[index] + 1 } else { value };
     }
     let structs: Vec<(usize, Vec<u8>)> = case
         .args
         .iter()
         .filter_map(|(_, arg)| match arg {
-            Struct {
-                word,
-                size,
-                output: true,
-                ..
-            } => Some((*word, snapshot(*word, *size))),
+            Struct { word, size, output: true, .. } => Some((*word, snapshot(*word, *size))),
             _ => None,
         })
         .collect();
@@ -345,18 +302,8 @@ fn run(bench: &Bench, case: &Case, broken: Option<(usize, usize, i32)>) -> Vec<u
     let status = (case.call)(&words);
 
     let Some((index, value, expected)) = broken else {
-        assert_eq!(
-            status,
-            SFEUOT_OK,
-            "{} with good arguments: {}",
-            case.name,
-            last_error()
-        );
-        return outputs
-            .into_iter()
-            .flatten()
-            .map(|word| word as usize)
-            .collect();
+        assert_eq!(status, SFEUOT_OK, "{} with good arguments: {}", case.name, last_error());
+        return outputs.into_iter().flatten().map(|word| word as usize).collect();
     };
     let (text, name) = (last_error(), case.args[index].0);
     let what = format!("{} with {name} = {value:#x}: {text}", case.name);
@@ -365,18 +312,10 @@ fn run(bench: &Bench, case: &Case, broken: Option<(usize, usize, i32)>) -> Vec<u
     assert!(expected == SFEUOT_ERROR_IO || text.contains(name), "{what}");
     assert!(text.len() > case.name.len() + 10, "{what}");
     for output in outputs.iter().flatten() {
-        assert_eq!(
-            output.to_ne_bytes(),
-            [PATTERN; 8],
-            "an output was touched: {what}"
-        );
+        assert_eq!(output.to_ne_bytes(), [PATTERN; 8], "an output was touched: {what}");
     }
     for (word, before) in structs {
-        assert_eq!(
-            snapshot(word, before.len()),
-            before,
-            "an output was touched: {what}"
-        );
+        assert_eq!(snapshot(word, before.len()), before, "an output was touched: {what}");
     }
     vec![]
 }
@@ -389,17 +328,10 @@ fn snapshot(word: usize, size: usize) -> Vec<u8> {
 #[test]
 fn every_function_refuses_every_wrong_argument() {
     let folder = scratch("misuse");
-    let c_path = |name: &str| {
-        CString::new(folder.join(name).to_str().expect("UTF-8")).expect("no zero inside")
-    };
+    let c_path = |name: &str| CString::new(folder.join(name).to_str().expect("UTF-8")).expect("no zero inside");
     let problem = Problem::new();
     let gone = Handles::new(&problem);
-    let dead = [
-        word(gone.context),
-        word(gone.trainer),
-        word(gone.model),
-        word(gone.session),
-    ];
+    let dead = [word(gone.context), word(gone.trainer), word(gone.model), word(gone.session)];
     drop(gone);
     let mut world = World {
         context_config: init(sfeuot_context_config_init),
@@ -414,26 +346,16 @@ fn every_function_refuses_every_wrong_argument() {
         problem,
     };
     world.context_config.device = SFEUOT_DEVICE_CPU;
-    let bench = Bench {
-        live: Handles::new(&world.problem),
-        dead,
-    };
+    let bench = Bench { live: Handles::new(&world.problem), dead };
     // SAFETY: live handles and C strings.
     unsafe {
-        ok(sfeuot_trainer_save(
-            bench.live.trainer,
-            world.checkpoint.as_ptr(),
-        ));
+        ok(sfeuot_trainer_save(bench.live.trainer, world.checkpoint.as_ptr()));
         ok(sfeuot_model_save(bench.live.model, world.model.as_ptr()));
     }
     world.file = std::fs::read(folder.join("model")).expect("the model was written");
 
     let cases = cases(&mut world);
-    let mut covered: Vec<&str> = cases
-        .iter()
-        .map(|case| case.name)
-        .chain(CANNOT_FAIL)
-        .collect();
+    let mut covered: Vec<&str> = cases.iter().map(|case| case.name).chain(CANNOT_FAIL).collect();
     let mut declared = declared_functions();
     covered.sort_unstable();
     declared.sort_unstable();
@@ -445,9 +367,7 @@ fn every_function_refuses_every_wrong_argument() {
         let noun_made = match case.name {
             "sfeuot_context_create" => Some(Kind::Context),
             "sfeuot_trainer_create" | "sfeuot_trainer_load" => Some(Kind::Trainer),
-            "sfeuot_trainer_model" | "sfeuot_model_load" | "sfeuot_model_load_memory" => {
-                Some(Kind::Model)
-            }
+            "sfeuot_trainer_model" | "sfeuot_model_load" | "sfeuot_model_load_memory" => Some(Kind::Model),
             "sfeuot_session_create" => Some(Kind::Session),
             _ => None,
         };
@@ -471,19 +391,12 @@ fn every_function_refuses_every_wrong_argument() {
                 let size_field: *mut u32 = at(word);
                 let size = u32::try_from(size).expect("a small struct");
                 for wild in [0, 1, 4, size - 1, size + 1, size + 8, 0xA5A5_A5A5, u32::MAX] {
-                    let expected = if wild > size {
-                        SFEUOT_ERROR_UNSUPPORTED_VERSION
-                    } else {
-                        SFEUOT_ERROR_INVALID_ARGUMENT
-                    };
+                    let expected =
+                        if wild > size { SFEUOT_ERROR_UNSUPPORTED_VERSION } else { SFEUOT_ERROR_INVALID_ARGUMENT };
                     // SAFETY: the field belongs to the test's World.
                     unsafe { size_field.write(wild) };
                     run(&bench, case, Some((index, word, expected)));
-                    assert!(
-                        last_error().contains(&format!("struct_size is {wild}")),
-                        "{}",
-                        last_error()
-                    );
+                    assert!(last_error().contains(&format!("struct_size is {wild}")), "{}", last_error());
                 }
                 // SAFETY: as above.
                 unsafe { size_field.write(size) };
@@ -491,10 +404,7 @@ fn every_function_refuses_every_wrong_argument() {
         }
     }
     // Nothing that was refused has hurt a handle.
-    for case in cases
-        .iter()
-        .filter(|case| case.name.starts_with("sfeuot_session_g"))
-    {
+    for case in cases.iter().filter(|case| case.name.starts_with("sfeuot_session_g")) {
         run(&bench, case, None);
     }
     assert!(!folder.join("no").exists());
@@ -532,11 +442,7 @@ fn null_is_nothing_to_release_and_every_status_has_a_name() {
         ok(sfeuot_trainer_release(null_mut()));
         ok(sfeuot_model_release(null_mut()));
         ok(sfeuot_session_release(null_mut()));
-        let name = |status| {
-            std::ffi::CStr::from_ptr(sfeuot_status_name(status))
-                .to_str()
-                .expect("UTF-8")
-        };
+        let name = |status| std::ffi::CStr::from_ptr(sfeuot_status_name(status)).to_str().expect("UTF-8");
         let header = std::fs::read_to_string(root().join("include/sfeuot.h")).expect("the header");
         let statuses = header
             .lines()

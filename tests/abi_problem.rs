@@ -87,10 +87,7 @@ fn a_broken_field_is_refused_by_name_and_makes_nothing() {
         let mut trainer = untouched;
         let status = problem.create(handles.context, &mut trainer);
         let text = last_error();
-        assert_eq!(
-            status, SFEUOT_ERROR_INVALID_ARGUMENT,
-            "entry {i}, {field}: {text}"
-        );
+        assert_eq!(status, SFEUOT_ERROR_INVALID_ARGUMENT, "entry {i}, {field}: {text}");
         assert!(text.contains(field), "entry {i}, {field}: {text}");
         assert_eq!(trainer, untouched);
     }
@@ -105,18 +102,11 @@ fn enum_refusals_list_what_is_allowed() {
     for allowed in ["BALANCED (0)", "KL (1)", "CHI2 (2)", "SOFTPLUS (3)"] {
         assert!(last_error().contains(allowed), "{}", last_error());
     }
-    for break_it in [
-        |c: &mut SfeuotContextConfig| c.device = 3,
-        |c: &mut SfeuotContextConfig| c.log_level = -1,
-    ] {
+    for break_it in [|c: &mut SfeuotContextConfig| c.device = 3, |c: &mut SfeuotContextConfig| c.log_level = -1] {
         let mut config = init(sfeuot_context_config_init);
         break_it(&mut config);
         // SAFETY: local input and output.
-        refused(
-            unsafe { sfeuot_context_create(&config, &mut null_mut()) },
-            1,
-            "allowed are",
-        );
+        refused(unsafe { sfeuot_context_create(&config, &mut null_mut()) }, 1, "allowed are");
     }
 }
 
@@ -125,14 +115,8 @@ fn every_element_type_and_any_strides_make_a_trainer() {
     let handles = Handles::new(&Problem::new());
     let values = Problem::new().source.values;
     let f64s: Vec<f64> = values.iter().map(|&value| value.into()).collect();
-    let f16s: Vec<half::f16> = values
-        .iter()
-        .map(|&value| half::f16::from_f32(value))
-        .collect();
-    let bf16s: Vec<half::bf16> = values
-        .iter()
-        .map(|&value| half::bf16::from_f32(value))
-        .collect();
+    let f16s: Vec<half::f16> = values.iter().map(|&value| half::f16::from_f32(value)).collect();
+    let bf16s: Vec<half::bf16> = values.iter().map(|&value| half::bf16::from_f32(value)).collect();
     let bytes: Vec<u8> = values.iter().map(|value| (value * 255.0) as u8).collect();
     for (dtype, data, scale) in [
         (SFEUOT_DTYPE_F32, values.as_ptr().cast::<c_void>(), 1.0),
@@ -152,10 +136,7 @@ fn every_element_type_and_any_strides_make_a_trainer() {
     }
     // Columns first, and rows from the last to the first.
     let rows = ROWS as i64;
-    for (strides, start) in [
-        ([1, rows], 0),
-        ([-(DIMENSION as i64), 1], (ROWS - 1) * DIMENSION),
-    ] {
+    for (strides, start) in [([1, rows], 0), ([-(DIMENSION as i64), 1], (ROWS - 1) * DIMENSION)] {
         let mut problem = Problem::new();
         problem.source.samples.strides = strides.as_ptr();
         problem.source.samples.data = problem.source.values[start..].as_ptr().cast();
@@ -171,64 +152,36 @@ fn files_that_are_not_ours_are_told_from_files_that_cannot_be_read() {
     let folder = scratch("problem_files");
     let problem = Problem::new();
     let handles = Handles::new(&problem);
-    let c_path = |path: &std::path::Path| {
-        std::ffi::CString::new(path.to_str().expect("UTF-8")).expect("no zero inside")
-    };
+    let c_path =
+        |path: &std::path::Path| std::ffi::CString::new(path.to_str().expect("UTF-8")).expect("no zero inside");
     let (checkpoint, model) = (folder.join("checkpoint"), folder.join("model"));
     let (mut a_trainer, mut a_model) = (null_mut(), null_mut());
     // SAFETY: live handles, C strings, local outputs.
     unsafe {
-        ok(sfeuot_trainer_save(
-            handles.trainer,
-            c_path(&checkpoint).as_ptr(),
-        ));
+        ok(sfeuot_trainer_save(handles.trainer, c_path(&checkpoint).as_ptr()));
         ok(sfeuot_model_save(handles.model, c_path(&model).as_ptr()));
         for (path, is_model) in [(checkpoint, false), (model, true)] {
             let good = std::fs::read(&path).expect("the file was written");
-            for bad in [
-                vec![],
-                good[..good.len() / 2].to_vec(),
-                b"no model at all".to_vec(),
-                vec![0xFF; 4096],
-            ] {
+            for bad in [vec![], good[..good.len() / 2].to_vec(), b"no model at all".to_vec(), vec![0xFF; 4096]] {
                 std::fs::write(&path, &bad).expect("the scratch folder is writable");
                 let path = c_path(&path);
                 let status = if is_model {
                     if !bad.is_empty() {
                         let size = bad.len();
-                        let status = sfeuot_model_load_memory(
-                            handles.context,
-                            bad.as_ptr().cast(),
-                            size,
-                            &mut a_model,
-                        );
+                        let status = sfeuot_model_load_memory(handles.context, bad.as_ptr().cast(), size, &mut a_model);
                         refused(status, SFEUOT_ERROR_FORMAT, "");
                     }
                     sfeuot_model_load(handles.context, path.as_ptr(), &mut a_model)
                 } else {
                     let (source, target) = (&problem.source.data, &problem.target.data);
-                    sfeuot_trainer_load(
-                        handles.context,
-                        path.as_ptr(),
-                        source,
-                        target,
-                        &mut a_trainer,
-                    )
+                    sfeuot_trainer_load(handles.context, path.as_ptr(), source, target, &mut a_trainer)
                 };
                 refused(status, SFEUOT_ERROR_FORMAT, "");
             }
         }
         let folder = c_path(&folder);
-        refused(
-            sfeuot_model_load(handles.context, folder.as_ptr(), &mut a_model),
-            SFEUOT_ERROR_IO,
-            "",
-        );
-        refused(
-            sfeuot_model_save(handles.model, folder.as_ptr()),
-            SFEUOT_ERROR_IO,
-            "",
-        );
+        refused(sfeuot_model_load(handles.context, folder.as_ptr(), &mut a_model), SFEUOT_ERROR_IO, "");
+        refused(sfeuot_model_save(handles.model, folder.as_ptr()), SFEUOT_ERROR_IO, "");
     }
     assert!(a_trainer.is_null() && a_model.is_null());
 }
@@ -250,32 +203,14 @@ fn session_arrays_may_not_overlap_and_times_must_ascend() {
             let overlap = |status| refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "overlaps");
             overlap(sfeuot_session_generate(session, start, rows, 0, 0, out));
             overlap(sfeuot_session_generate(session, out, rows, 0, 0, start));
-            overlap(sfeuot_session_conditional_mean(
-                session, start, rows, 1, 0, 0, out,
-            ));
-            overlap(sfeuot_session_trajectory(
-                session,
-                start,
-                rows,
-                times.as_ptr(),
-                2,
-                0,
-                0,
-                out,
-            ));
+            overlap(sfeuot_session_conditional_mean(session, start, rows, 1, 0, 0, out));
+            overlap(sfeuot_session_trajectory(session, start, rows, times.as_ptr(), 2, 0, 0, out));
             overlap(sfeuot_session_drift(session, 0.5, start, rows, out));
             overlap(sfeuot_session_density_ratio(session, start, rows, out));
         }
         let out = start.add(block);
-        for bad in [
-            [0.5, 0.25],
-            [-0.1, 0.5],
-            [0.5, 1.5],
-            [f64::NAN, 0.5],
-            [0.5, f64::NAN],
-        ] {
-            let status =
-                sfeuot_session_trajectory(session, start, rows, bad.as_ptr(), 2, 0, 0, out);
+        for bad in [[0.5, 0.25], [-0.1, 0.5], [0.5, 1.5], [f64::NAN, 0.5], [0.5, f64::NAN]] {
+            let status = sfeuot_session_trajectory(session, start, rows, bad.as_ptr(), 2, 0, 0, out);
             refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "times");
         }
         assert_eq!(buffer, before);

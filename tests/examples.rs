@@ -13,10 +13,7 @@ fn programs() -> Option<&'static Path> {
 
 fn build() -> Option<PathBuf> {
     if Command::new("cmake").arg("--version").output().is_err() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "cmake is needed to test the examples; scripts/install-deps gets it"
-        );
+        assert!(std::env::var_os("CI").is_none(), "cmake is needed to test the examples; scripts/install-deps gets it");
         eprintln!("skipped: cmake is not installed (scripts/install-deps gets it)");
         return None;
     }
@@ -62,9 +59,7 @@ fn run(program: &Path, arguments: &[&str], out: Option<&Path>) -> Output {
     if let Some(out) = out {
         command.arg("--out").arg(out);
     }
-    command
-        .output()
-        .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()))
+    command.output().unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()))
 }
 
 /// What a failing program said: it must exit with a code of its own, not by a signal, and not write anything.
@@ -79,35 +74,22 @@ fn png_size(path: &Path) -> (u32, u32) {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n", "{}", path.display());
     assert_eq!(&bytes[12..16], b"IHDR");
-    assert_eq!(
-        &bytes[bytes.len() - 8..bytes.len() - 4],
-        b"IEND",
-        "{} is cut short",
-        path.display()
-    );
+    assert_eq!(&bytes[bytes.len() - 8..bytes.len() - 4], b"IEND", "{} is cut short", path.display());
     let word = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
     (word(16), word(20))
 }
 
 /// Checks the form of a `.cube` file and returns its entries.
 fn cube_entries(path: &Path, size: usize) -> Vec<[f32; 3]> {
-    let text =
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (head, body): (Vec<&str>, Vec<&str>) = text
-        .lines()
-        .partition(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (head, body): (Vec<&str>, Vec<&str>) =
+        text.lines().partition(|line| line.starts_with(|first: char| first.is_ascii_uppercase()));
     assert!(head[0].starts_with("TITLE \""));
     assert_eq!(head[1], format!("LUT_3D_SIZE {size}"));
-    assert_eq!(
-        head[2..],
-        ["DOMAIN_MIN 0.0 0.0 0.0", "DOMAIN_MAX 1.0 1.0 1.0"]
-    );
+    assert_eq!(head[2..], ["DOMAIN_MIN 0.0 0.0 0.0", "DOMAIN_MAX 1.0 1.0 1.0"]);
     assert_eq!(body.len(), size.pow(3));
     let entry = |line: &str| {
-        let numbers: Vec<f32> = line
-            .split(' ')
-            .map(|number| number.parse().expect("a number"))
-            .collect();
+        let numbers: Vec<f32> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
         <[f32; 3]>::try_from(numbers).expect("three numbers a line")
     };
     body.into_iter().map(entry).collect()
@@ -123,41 +105,26 @@ fn color_transfer_writes_pictures_and_a_table() {
     let first = folder.path().join("first");
     let stdout = succeeded("color_transfer", run(&program, &arguments, Some(&first)));
     for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
-        assert!(
-            stdout.contains(first.join(name).to_str().expect("UTF-8")),
-            "{name} is not named in\n{stdout}"
-        );
+        assert!(stdout.contains(first.join(name).to_str().expect("UTF-8")), "{name} is not named in\n{stdout}");
     }
-    let (width, height) =
-        png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/coffee.png"));
+    let (width, height) = png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/coffee.png"));
     assert_eq!(png_size(&first.join("recoloured.png")), (width, height));
     let sheet = png_size(&first.join("contact_sheet.png"));
     assert!(sheet.0 > 2 * width && sheet.1 > 2 * height);
 
     let entries = cube_entries(&first.join("palette.cube"), 5);
-    assert!(
-        entries
-            .iter()
-            .flatten()
-            .all(|value| (0.0..=1.0).contains(value))
-    );
+    assert!(entries.iter().flatten().all(|value| (0.0..=1.0).contains(value)));
     // After so few steps the map is near the identity, so each output answers most to its own input: a table with its
     // axes in the wrong order, or a colour space that is left through another door, does not.
     for input in 0..3 {
         let step = |i: usize| (i / 5usize.pow(input) % 5) as f32 - 2.0;
         let answer = |output: usize| -> f32 {
-            let terms = entries
-                .iter()
-                .enumerate()
-                .map(|(i, entry)| step(i) * entry[output]);
+            let terms = entries.iter().enumerate().map(|(i, entry)| step(i) * entry[output]);
             terms.sum()
         };
         let own = answer(input as usize);
         let others = (0..3).filter(|&output| output != input as usize);
-        assert!(
-            others.map(answer).all(|other| own > 2.0 * other.abs()),
-            "axis {input}"
-        );
+        assert!(others.map(answer).all(|other| own > 2.0 * other.abs()), "axis {input}");
     }
 
     // The same seed gives the same files, whatever ran in between.
@@ -165,10 +132,7 @@ fn color_transfer_writes_pictures_and_a_table() {
     succeeded("color_transfer", run(&program, &arguments, Some(&second)));
     for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
         let read = |folder: &Path| std::fs::read(folder.join(name)).expect("a file");
-        assert!(
-            read(&first) == read(&second),
-            "{name} differs between two runs"
-        );
+        assert!(read(&first) == read(&second), "{name} differs between two runs");
     }
 }
 
@@ -177,18 +141,8 @@ fn particle_morph_writes_a_strip_and_an_animation() {
     let Some(programs) = programs() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["--steps", "20", "--particles", "300", "--size", "64"];
-    succeeded(
-        "particle_morph",
-        run(
-            &programs.join("particle_morph"),
-            &arguments,
-            Some(folder.path()),
-        ),
-    );
-    assert_eq!(
-        png_size(&folder.path().join("morph_strip.png")),
-        (8 * 64, 64)
-    );
+    succeeded("particle_morph", run(&programs.join("particle_morph"), &arguments, Some(folder.path())));
+    assert_eq!(png_size(&folder.path().join("morph_strip.png")), (8 * 64, 64));
     assert_eq!(png_size(&folder.path().join("morph.png")), (64, 64));
 
     // As many frames as the animation's header says, and a frame of data for each.
@@ -206,33 +160,20 @@ fn particle_morph_writes_a_strip_and_an_animation() {
     }
     let count = |kind: &[u8]| kinds.iter().filter(|&&other| other == kind).count();
     assert!(announced > 6);
-    assert_eq!(
-        (count(b"fcTL"), count(b"IDAT"), count(b"fdAT")),
-        (announced, 1, announced - 1)
-    );
+    assert_eq!((count(b"fcTL"), count(b"IDAT"), count(b"fdAT")), (announced, 1, announced - 1));
 }
 
 #[test]
 fn outliers_prints_shares_that_sum_to_one() {
     let Some(programs) = programs() else { return };
-    let stdout = succeeded(
-        "outliers",
-        run(&programs.join("outliers"), &["--steps", "20"], None),
-    );
+    let stdout = succeeded("outliers", run(&programs.join("outliers"), &["--steps", "20"], None));
     let shares: Vec<f64> = stdout
         .lines()
         .filter(|line| line.contains("mass"))
-        .map(|line| {
-            line.split_whitespace()
-                .filter_map(|word| word.parse::<f64>().ok())
-                .sum()
-        })
+        .map(|line| line.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).sum())
         .collect();
     assert_eq!(shares.len(), 3, "{stdout}");
-    assert!(
-        shares.iter().all(|share| (share - 1.0).abs() < 2e-4),
-        "{stdout}"
-    );
+    assert!(shares.iter().all(|share| (share - 1.0).abs() < 2e-4), "{stdout}");
 }
 
 #[test]

@@ -29,11 +29,7 @@ pub(super) fn out<T>(pointer: *mut T, argument: &str) -> Outcome<Out<T>> {
 
 /// An output that the host may leave away.
 pub(super) fn optional_out<T>(pointer: *mut T, argument: &str) -> Outcome<Option<Out<T>>> {
-    if pointer.is_null() {
-        Ok(None)
-    } else {
-        out(pointer, argument).map(Some)
-    }
+    if pointer.is_null() { Ok(None) } else { out(pointer, argument).map(Some) }
 }
 
 impl<T> Out<T> {
@@ -52,26 +48,14 @@ pub(super) struct Array<T> {
 }
 
 /// An array of `rows` x `per_row` elements.
-pub(super) fn array<T>(
-    pointer: *const T,
-    argument: &'static str,
-    rows: u64,
-    per_row: usize,
-) -> Outcome<Array<T>> {
+pub(super) fn array<T>(pointer: *const T, argument: &'static str, rows: u64, per_row: usize) -> Outcome<Array<T>> {
     check_pointer(pointer, argument)?;
-    let count = usize::try_from(rows)
-        .ok()
-        .and_then(|rows| rows.checked_mul(per_row));
+    let count = usize::try_from(rows).ok().and_then(|rows| rows.checked_mul(per_row));
     let bytes = count.and_then(|count| count.checked_mul(size_of::<T>()));
-    match (
-        count,
-        bytes.and_then(|bytes| pointer.addr().checked_add(bytes)),
-    ) {
-        (Some(count), Some(_)) if bytes <= Some(isize::MAX as usize) => Ok(Array {
-            argument,
-            pointer: pointer.cast_mut(),
-            count,
-        }),
+    match (count, bytes.and_then(|bytes| pointer.addr().checked_add(bytes))) {
+        (Some(count), Some(_)) if bytes <= Some(isize::MAX as usize) => {
+            Ok(Array { argument, pointer: pointer.cast_mut(), count })
+        }
         _ => Err(Failure::argument(format!(
             "{argument} of {rows} x {per_row} elements does not fit into the address space; lower \
              the number of rows"
@@ -113,13 +97,7 @@ impl<T> Array<T> {
 
 /// A count that may not be zero.
 pub(super) fn at_least_one(argument: &str, value: u64) -> Outcome<()> {
-    if value == 0 {
-        Err(Failure::argument(format!(
-            "{argument} is 0; it must be at least 1"
-        )))
-    } else {
-        Ok(())
-    }
+    if value == 0 { Err(Failure::argument(format!("{argument} is 0; it must be at least 1"))) } else { Ok(()) }
 }
 
 /// A file path: UTF-8 on Windows, bytes as the system takes them elsewhere.
@@ -130,18 +108,13 @@ pub(super) unsafe fn path(path: *const c_char, argument: &str) -> Outcome<PathBu
     // SAFETY: a C string, as promised.
     let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
     if bytes.is_empty() {
-        return Err(Failure::argument(format!(
-            "{argument} is empty; it must name a file"
-        )));
+        return Err(Failure::argument(format!("{argument} is empty; it must name a file")));
     }
     #[cfg(unix)]
     let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
     #[cfg(not(unix))]
     let path = PathBuf::from(std::str::from_utf8(bytes).map_err(|error| {
-        Failure::argument(format!(
-            "{argument} is not UTF-8 from byte {}; paths are UTF-8 here",
-            error.valid_up_to()
-        ))
+        Failure::argument(format!("{argument} is not UTF-8 from byte {}; paths are UTF-8 here", error.valid_up_to()))
     })?);
     Ok(path)
 }

@@ -29,29 +29,21 @@ pub const SFEUOT_STOP: i32 = 1;
 /// Receives one line of the log: level is one of SFEUOT_LOG_*, utf8 holds len bytes without a
 /// terminating zero and is valid during the callback only. It may be called from several threads at
 /// once, and only while a call on the context or on something made from it runs.
-pub type SfeuotLogCallback = Option<
-    unsafe extern "C-unwind" fn(userdata: *mut c_void, level: i32, utf8: *const c_char, len: usize),
->;
+pub type SfeuotLogCallback =
+    Option<unsafe extern "C-unwind" fn(userdata: *mut c_void, level: i32, utf8: *const c_char, len: usize)>;
 
 /// Fills batch with rows independent samples of dimension numbers each, row after row, in data
 /// units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
 /// that number in the text. It runs during calls on the trainer only, one at a time for each
 /// trainer and side, not always on the thread that made the call.
-pub type SfeuotSampleCallback = Option<
-    unsafe extern "C-unwind" fn(
-        userdata: *mut c_void,
-        batch: *mut f32,
-        rows: u64,
-        dimension: u64,
-    ) -> i32,
->;
+pub type SfeuotSampleCallback =
+    Option<unsafe extern "C-unwind" fn(userdata: *mut c_void, batch: *mut f32, rows: u64, dimension: u64) -> i32>;
 
 /// Told about a run, on the thread that called sfeuot_trainer_run. metrics is valid during the
 /// callback only. Returns SFEUOT_CONTINUE or SFEUOT_STOP; any other number ends the run with
 /// SFEUOT_ERROR_CALLBACK and that number in the text.
-pub type SfeuotProgressCallback = Option<
-    unsafe extern "C-unwind" fn(userdata: *mut c_void, metrics: *const SfeuotMetrics) -> i32,
->;
+pub type SfeuotProgressCallback =
+    Option<unsafe extern "C-unwind" fn(userdata: *mut c_void, metrics: *const SfeuotMetrics) -> i32>;
 
 /// The host's pointer, handed back to the host untouched.
 #[derive(Clone, Copy)]
@@ -76,14 +68,7 @@ pub(super) fn log_sink(callback: SfeuotLogCallback, userdata: *mut c_void) -> Op
     let userdata = Userdata(userdata);
     Some(Box::new(move |level: LogLevel, text: &str| {
         // SAFETY: the host gave the callback for these arguments.
-        let _ = shield(|| unsafe {
-            callback(
-                userdata.get(),
-                level.into(),
-                text.as_ptr().cast(),
-                text.len(),
-            )
-        });
+        let _ = shield(|| unsafe { callback(userdata.get(), level.into(), text.as_ptr().cast(), text.len()) });
     }))
 }
 
@@ -99,11 +84,7 @@ pub(super) fn sampler(
     callback: SfeuotSampleCallback,
     userdata: *mut c_void,
 ) -> Option<Box<dyn Sampler>> {
-    Some(Box::new(HostSampler {
-        side,
-        callback: callback?,
-        userdata: Userdata(userdata),
-    }))
+    Some(Box::new(HostSampler { side, callback: callback?, userdata: Userdata(userdata) }))
 }
 
 impl Sampler for HostSampler {
@@ -113,21 +94,14 @@ impl Sampler for HostSampler {
         let side = self.side;
         // SAFETY: the host gave the callback for these arguments, and `batch` has room for them.
         let returned = shield(|| unsafe {
-            (self.callback)(
-                self.userdata.get(),
-                batch.as_mut_ptr(),
-                rows as u64,
-                dimension as u64,
-            )
+            (self.callback)(self.userdata.get(), batch.as_mut_ptr(), rows as u64, dimension as u64)
         });
         match returned {
             Ok(0) => Ok(()),
-            Ok(number) => Err(format!(
-                "the sample callback of the {side} returned {number}; 0 means that the batch is filled"
-            )),
-            Err(text) => Err(format!(
-                "the sample callback of the {side} panicked: {text}"
-            )),
+            Ok(number) => {
+                Err(format!("the sample callback of the {side} returned {number}; 0 means that the batch is filled"))
+            }
+            Err(text) => Err(format!("the sample callback of the {side} panicked: {text}")),
         }
     }
 }
@@ -141,11 +115,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(callback: SfeuotProgressCallback, userdata: *mut c_void) -> Self {
-        Self {
-            callback,
-            userdata,
-            failure: None,
-        }
+        Self { callback, userdata, failure: None }
     }
 
     pub(super) fn tell(&mut self, metrics: &Metrics) -> Control {

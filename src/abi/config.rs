@@ -71,20 +71,14 @@ pub(super) struct StructOut<T> {
 }
 
 /// SAFETY: `pointer` is NULL or writable for the `struct_size` it begins with.
-pub(super) unsafe fn output<T: Versioned>(
-    pointer: *mut T,
-    argument: &str,
-) -> Outcome<StructOut<T>> {
+pub(super) unsafe fn output<T: Versioned>(pointer: *mut T, argument: &str) -> Outcome<StructOut<T>> {
     // SAFETY: as promised.
     let size = unsafe { known_size(pointer.cast_const(), argument) }?;
     Ok(StructOut { pointer, size })
 }
 
 /// SAFETY: as for `output`.
-pub(super) unsafe fn optional_output<T: Versioned>(
-    pointer: *mut T,
-    argument: &str,
-) -> Outcome<Option<StructOut<T>>> {
+pub(super) unsafe fn optional_output<T: Versioned>(pointer: *mut T, argument: &str) -> Outcome<Option<StructOut<T>>> {
     if pointer.is_null() {
         return Ok(None);
     }
@@ -101,11 +95,7 @@ impl<T: Versioned> StructOut<T> {
         // SAFETY: `size` bytes are writable as promised, and `value` has at least as many.
         unsafe {
             let from = std::ptr::from_ref(value).cast::<u8>().add(head);
-            std::ptr::copy_nonoverlapping(
-                from,
-                self.pointer.cast::<u8>().add(head),
-                self.size - head,
-            );
+            std::ptr::copy_nonoverlapping(from, self.pointer.cast::<u8>().add(head), self.size - head);
         }
     }
 }
@@ -114,11 +104,7 @@ impl<T: Versioned> StructOut<T> {
 /// symbol was introduced.
 ///
 /// SAFETY: `pointer` is NULL or writable for `size` bytes.
-pub(super) unsafe fn init<T: Versioned>(
-    pointer: *mut T,
-    argument: &str,
-    size: usize,
-) -> Outcome<()> {
+pub(super) unsafe fn init<T: Versioned>(pointer: *mut T, argument: &str, size: usize) -> Outcome<()> {
     if pointer.is_null() {
         return Err(Failure::null(argument));
     }
@@ -149,85 +135,41 @@ mod tests {
         const NAME: &'static str = "Grown";
         const SIZES: &'static [usize] = &[8, 16, 24];
         fn defaults() -> Self {
-            Self {
-                struct_size: 24,
-                first: 1,
-                second: 2.0,
-                third: 3.0,
-            }
+            Self { struct_size: 24, first: 1, second: 2.0, third: 3.0 }
         }
     }
 
     #[test]
     fn older_structs_are_read_and_written_as_prefixes() {
         for size in [8, 16, 24] {
-            let host = Grown {
-                struct_size: size,
-                first: -1,
-                second: -2.0,
-                third: -3.0,
-            };
+            let host = Grown { struct_size: size, first: -1, second: -2.0, third: -3.0 };
             // SAFETY: a whole struct is there.
             let read = unsafe { read(&host, "g") }.expect("a known size");
-            let expected = [
-                -1.0,
-                if size >= 16 { -2.0 } else { 2.0 },
-                if size >= 24 { -3.0 } else { 3.0 },
-            ];
+            let expected = [-1.0, if size >= 16 { -2.0 } else { 2.0 }, if size >= 24 { -3.0 } else { 3.0 }];
             assert_eq!([f64::from(read.first), read.second, read.third], expected);
 
             let mut written = host;
             // SAFETY: a whole struct is there.
-            unsafe {
-                output(&mut written, "g")
-                    .expect("a known size")
-                    .write(&Grown::defaults())
-            };
+            unsafe { output(&mut written, "g").expect("a known size").write(&Grown::defaults()) };
             assert_eq!(written.struct_size, size);
-            let expected = [
-                1.0,
-                if size >= 16 { 2.0 } else { -2.0 },
-                if size >= 24 { 3.0 } else { -3.0 },
-            ];
-            assert_eq!(
-                [f64::from(written.first), written.second, written.third],
-                expected
-            );
+            let expected = [1.0, if size >= 16 { 2.0 } else { -2.0 }, if size >= 24 { 3.0 } else { -3.0 }];
+            assert_eq!([f64::from(written.first), written.second, written.third], expected);
 
             let mut started = host;
             // SAFETY: a whole struct is there.
             unsafe { init(&mut started, "g", size as usize) }.expect("not NULL");
-            assert_eq!(
-                started,
-                Grown {
-                    struct_size: size,
-                    ..written
-                }
-            );
+            assert_eq!(started, Grown { struct_size: size, ..written });
         }
     }
 
     #[test]
     fn every_other_size_is_refused_by_name_and_number() {
         for size in (0..64).filter(|size| ![8, 16, 24].contains(size)) {
-            let host = Grown {
-                struct_size: size,
-                ..Grown::defaults()
-            };
+            let host = Grown { struct_size: size, ..Grown::defaults() };
             // SAFETY: a whole struct is there.
             let refused = unsafe { read(&host, "g") }.expect_err("an unknown size");
-            assert_eq!(
-                refused.status,
-                if size > 24 {
-                    SFEUOT_ERROR_UNSUPPORTED_VERSION
-                } else {
-                    1
-                }
-            );
-            assert!(
-                refused.text.contains(&format!("g.struct_size is {size}"))
-                    && refused.text.contains("24")
-            );
+            assert_eq!(refused.status, if size > 24 { SFEUOT_ERROR_UNSUPPORTED_VERSION } else { 1 });
+            assert!(refused.text.contains(&format!("g.struct_size is {size}")) && refused.text.contains("24"));
         }
     }
 }

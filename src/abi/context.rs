@@ -80,9 +80,7 @@ impl Object for Context {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_config_init(config: *mut SfeuotContextConfig) -> i32 {
     // SAFETY: config is NULL or writable.
-    guard("sfeuot_context_config_init", || unsafe {
-        config::init(config, "config", SfeuotContextConfig::SIZES[0])
-    })
+    guard("sfeuot_context_config_init", || unsafe { config::init(config, "config", SfeuotContextConfig::SIZES[0]) })
 }
 
 /// Makes a context. config NULL means all defaults. Errors: SFEUOT_ERROR_INVALID_ARGUMENT,
@@ -109,10 +107,7 @@ pub unsafe extern "C" fn sfeuot_context_create(
 
 /// Writes the number of CPU threads the context uses.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_context_threads(
-    context: *const SfeuotContext,
-    threads: *mut u32,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_context_threads(context: *const SfeuotContext, threads: *mut u32) -> i32 {
     guard("sfeuot_context_threads", || {
         let threads = out(threads, "threads")?;
         let context = handle::pin::<Context>(context, "context")?;
@@ -125,16 +120,12 @@ pub unsafe extern "C" fn sfeuot_context_threads(
 /// Adds a reference, for a second owner; it is given back with sfeuot_context_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_retain(context: *mut SfeuotContext) -> i32 {
-    guard("sfeuot_context_retain", || {
-        handle::retain::<Context>(context, "context")
-    })
+    guard("sfeuot_context_retain", || handle::retain::<Context>(context, "context"))
 }
 
 /// Gives a reference back; with the last one the handle ends. Trainers, models and sessions made
 /// from the context keep what they need of it. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_release(context: *mut SfeuotContext) -> i32 {
-    guard("sfeuot_context_release", || {
-        handle::release::<Context>(context, "context")
-    })
+    guard("sfeuot_context_release", || handle::release::<Context>(context, "context"))
 }

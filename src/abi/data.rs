@@ -117,27 +117,20 @@ unsafe impl Versioned for SfeuotData {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_tensor_init(tensor: *mut SfeuotTensor) -> i32 {
     // SAFETY: tensor is NULL or writable.
-    guard("sfeuot_tensor_init", || unsafe {
-        config::init(tensor, "tensor", SfeuotTensor::SIZES[0])
-    })
+    guard("sfeuot_tensor_init", || unsafe { config::init(tensor, "tensor", SfeuotTensor::SIZES[0]) })
 }
 
 /// Fills data with the defaults: neither samples nor a callback.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_data_init(data: *mut SfeuotData) -> i32 {
     // SAFETY: data is NULL or writable.
-    guard("sfeuot_data_init", || unsafe {
-        config::init(data, "data", SfeuotData::SIZES[0])
-    })
+    guard("sfeuot_data_init", || unsafe { config::init(data, "data", SfeuotData::SIZES[0]) })
 }
 
 /// One side as the core takes it. `side` is the argument's name.
 ///
 /// SAFETY: `data` and what it points to are valid during `'a` as the header says.
-pub(super) unsafe fn read_side<'a>(
-    data: *const SfeuotData,
-    side: &'static str,
-) -> Outcome<Data<'a>> {
+pub(super) unsafe fn read_side<'a>(data: *const SfeuotData, side: &'static str) -> Outcome<Data<'a>> {
     // SAFETY: as promised.
     let data = unsafe { config::read(data, side) }?;
     let sampler = sampler(side, data.sample_callback, data.sample_userdata);
@@ -154,12 +147,8 @@ pub(super) unsafe fn read_side<'a>(
         (true, Some(sampler)) => {
             let (rank, most) = (data.sample_rank, SFEUOT_MAX_RANK - 1);
             // SAFETY: as promised.
-            let sample_shape =
-                unsafe { read_shape(data.sample_shape, rank, most, &format!("{side}.sample_")) }?;
-            Ok(Data::Sampler {
-                sample_shape,
-                sampler,
-            })
+            let sample_shape = unsafe { read_shape(data.sample_shape, rank, most, &format!("{side}.sample_")) }?;
+            Ok(Data::Sampler { sample_shape, sampler })
         }
         (false, None) => {
             // SAFETY: as promised.
@@ -178,8 +167,7 @@ pub(super) unsafe fn read_side<'a>(
 unsafe fn read_tensor<'a>(tensor: *const SfeuotTensor, name: &str) -> Outcome<TensorView<'a>> {
     // SAFETY: as promised to `read_side`.
     let tensor = unsafe { config::read(tensor, name) }?;
-    let of_tensor =
-        |failure: Failure| Failure::new(failure.status, format!("{name}.{}", failure.text));
+    let of_tensor = |failure: Failure| Failure::new(failure.status, format!("{name}.{}", failure.text));
     let dtype = DType::try_from(tensor.dtype).map_err(|error| of_tensor(error.into()))?;
     if tensor.data.is_null() {
         return Err(Failure::null(&format!("{name}.data")));
@@ -197,51 +185,26 @@ unsafe fn read_tensor<'a>(tensor: *const SfeuotTensor, name: &str) -> Outcome<Te
         )));
     }
     // SAFETY: as promised to `read_side`.
-    let shape = unsafe {
-        read_shape(
-            tensor.shape,
-            tensor.rank,
-            SFEUOT_MAX_RANK,
-            &format!("{name}."),
-        )
-    }?;
+    let shape = unsafe { read_shape(tensor.shape, tensor.rank, SFEUOT_MAX_RANK, &format!("{name}.")) }?;
     let strides = if tensor.strides.is_null() {
         None
     } else {
         // SAFETY: rank strides are there, as promised to `read_side`; the rank was checked with the shape.
         let strides = unsafe { read_numbers(tensor.strides, tensor.rank) };
-        let too_far = |stride: i64| {
-            Failure::argument(format!(
-                "{name}.strides holds {stride}, which no address reaches"
-            ))
-        };
-        Some(
-            strides
-                .map(|stride| isize::try_from(stride).map_err(|_| too_far(stride)))
-                .collect::<Outcome<Vec<_>>>()?,
-        )
+        let too_far =
+            |stride: i64| Failure::argument(format!("{name}.strides holds {stride}, which no address reaches"));
+        Some(strides.map(|stride| isize::try_from(stride).map_err(|_| too_far(stride))).collect::<Outcome<Vec<_>>>()?)
     };
     let data = tensor.data.cast();
     // SAFETY: every index within the shape is readable during the call, as promised to `read_side`.
-    unsafe {
-        TensorView::from_raw(
-            dtype,
-            data,
-            &shape,
-            strides.as_deref(),
-            tensor.scale,
-            tensor.offset,
-        )
-    }
-    .map_err(|error| of_tensor(error.into()))
+    unsafe { TensorView::from_raw(dtype, data, &shape, strides.as_deref(), tensor.scale, tensor.offset) }
+        .map_err(|error| of_tensor(error.into()))
 }
 
 /// A shape of `rank` numbers; `prefix` comes before "rank" and "shape" in the sentences.
 unsafe fn read_shape(shape: *const i64, rank: u32, most: u32, prefix: &str) -> Outcome<Vec<usize>> {
     if !(1..=most).contains(&rank) {
-        return Err(Failure::argument(format!(
-            "{prefix}rank is {rank}; it must lie in 1..={most}"
-        )));
+        return Err(Failure::argument(format!("{prefix}rank is {rank}; it must lie in 1..={most}")));
     }
     if shape.is_null() {
         return Err(Failure::null(&format!("{prefix}shape")));
@@ -250,23 +213,13 @@ unsafe fn read_shape(shape: *const i64, rank: u32, most: u32, prefix: &str) -> O
     // SAFETY: rank numbers are there, as promised to `read_side`.
     unsafe { read_numbers(shape, rank) }
         .map(|size| {
-            let axis = usize::try_from(size)
-                .ok()
-                .filter(|&size| size > 0)
-                .ok_or_else(|| {
-                    Failure::argument(format!(
-                        "{prefix}shape holds {size}; every axis must be at least 1"
-                    ))
-                })?;
+            let axis = usize::try_from(size).ok().filter(|&size| size > 0).ok_or_else(|| {
+                Failure::argument(format!("{prefix}shape holds {size}; every axis must be at least 1"))
+            })?;
             // The core turns elements into floats of 8 bytes at most.
-            elements = elements
-                .checked_mul(axis)
-                .filter(|&n| n <= isize::MAX as usize / 8)
-                .ok_or_else(|| {
-                    Failure::argument(format!(
-                        "{prefix}shape holds {size}, with which the array exceeds the address space"
-                    ))
-                })?;
+            elements = elements.checked_mul(axis).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| {
+                Failure::argument(format!("{prefix}shape holds {size}, with which the array exceeds the address space"))
+            })?;
             Ok(axis)
         })
         .collect()

@@ -23,11 +23,7 @@ unsafe impl<T: Send> Sync for Exclusive<T> {}
 
 impl<T> Exclusive<T> {
     pub(super) fn new(noun: &'static str, value: T) -> Self {
-        Self {
-            noun,
-            state: AtomicU8::new(FREE),
-            value: UnsafeCell::new(value),
-        }
+        Self { noun, state: AtomicU8::new(FREE), value: UnsafeCell::new(value) }
     }
 
     /// Whether a call is inside right now.
@@ -37,10 +33,7 @@ impl<T> Exclusive<T> {
 
     /// Runs `body` alone on the value, or refuses.
     pub(super) fn enter<R>(&self, body: impl FnOnce(&mut T) -> Outcome<R>) -> Outcome<R> {
-        match self
-            .state
-            .compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Acquire)
-        {
+        match self.state.compare_exchange(FREE, BUSY, Ordering::Acquire, Ordering::Acquire) {
             Ok(_) => {}
             Err(BUSY) => {
                 return Err(Failure::new(
@@ -55,17 +48,11 @@ impl<T> Exclusive<T> {
             Err(_) => {
                 return Err(Failure::new(
                     SFEUOT_ERROR_INTERNAL,
-                    format!(
-                        "the {} was left half changed by an earlier SFEUOT_ERROR_INTERNAL; release it",
-                        self.noun
-                    ),
+                    format!("the {} was left half changed by an earlier SFEUOT_ERROR_INTERNAL; release it", self.noun),
                 ));
             }
         }
-        let mut leave = Leave {
-            state: &self.state,
-            next: BROKEN,
-        };
+        let mut leave = Leave { state: &self.state, next: BROKEN };
         // SAFETY: the exchange above succeeded, so no other call is between here and `leave`'s drop.
         let outcome = body(unsafe { &mut *self.value.get() });
         leave.next = FREE;

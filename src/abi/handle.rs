@@ -109,9 +109,7 @@ pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
             None if free.1 == CAPACITY => {
                 return Err(Failure::new(
                     SFEUOT_ERROR_OUT_OF_MEMORY,
-                    format!(
-                        "{CAPACITY} handles are alive, which is as many as there can be; release some"
-                    ),
+                    format!("{CAPACITY} handles are alive, which is as many as there can be; release some"),
                 ));
             }
             None => {
@@ -122,20 +120,12 @@ pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
     };
     let (chunk, at) = chunk_of(slot);
     let chunk = TABLE[chunk].get_or_init(|| {
-        let empty = |i| Slot {
-            index: slot - at + i,
-            state: AtomicU64::new(0),
-            object: AtomicPtr::default(),
-        };
+        let empty = |i| Slot { index: slot - at + i, state: AtomicU64::new(0), object: AtomicPtr::default() };
         (0..FIRST_CHUNK << chunk).map(empty).collect()
     });
     let stamp = generation << KIND_BITS | T::KIND as u64;
-    chunk[at]
-        .object
-        .store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
-    chunk[at]
-        .state
-        .store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
+    chunk[at].object.store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
+    chunk[at].state.store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
     let value = (stamp as usize) << (SLOT_BITS + 1) | slot << 1 | 1;
     Ok(std::ptr::without_provenance_mut(value))
 }
@@ -164,9 +154,7 @@ fn decode<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<(&'sta
         }
         _ => Err(Failure::new(
             SFEUOT_ERROR_INVALID_HANDLE,
-            format!(
-                "{argument} ({handle:p}) is no handle of this library; the handle of a {noun} is needed"
-            ),
+            format!("{argument} ({handle:p}) is no handle of this library; the handle of a {noun} is needed"),
         )),
     }
 }
@@ -180,22 +168,13 @@ fn update<T: Object>(
     let (slot, stamp) = decode::<T>(handle, argument)?;
     let mut state = slot.state.load(Ordering::Acquire);
     loop {
-        let refused = if state >> STAMP_SHIFT != stamp || state & REFERENCES == 0 {
-            Err("was released")
-        } else {
-            next(state)
-        };
+        let refused =
+            if state >> STAMP_SHIFT != stamp || state & REFERENCES == 0 { Err("was released") } else { next(state) };
         let changed = refused.map_err(|why| {
             let noun = T::KIND.noun();
-            Failure::new(
-                SFEUOT_ERROR_INVALID_HANDLE,
-                format!("{argument} ({handle:p}) {why}; a live {noun} is needed"),
-            )
+            Failure::new(SFEUOT_ERROR_INVALID_HANDLE, format!("{argument} ({handle:p}) {why}; a live {noun} is needed"))
         })?;
-        match slot
-            .state
-            .compare_exchange_weak(state, changed, Ordering::AcqRel, Ordering::Acquire)
-        {
+        match slot.state.compare_exchange_weak(state, changed, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return Ok((slot, changed)),
             Err(now) => state = now,
         }
@@ -211,16 +190,9 @@ pub(super) struct Pinned<T: Object> {
 /// Looks a handle up for a call. Takes no lock and allocates nothing unless the handle is refused.
 pub(super) fn pin<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<Pinned<T>> {
     let (slot, _) = update::<T>(handle, argument, |state| {
-        if state & PINS == PINS {
-            Err("is inside too many calls at once")
-        } else {
-            Ok(state + PIN)
-        }
+        if state & PINS == PINS { Err("is inside too many calls at once") } else { Ok(state + PIN) }
     })?;
-    Ok(Pinned {
-        slot,
-        object: slot.object.load(Ordering::Relaxed).cast_const().cast(),
-    })
+    Ok(Pinned { slot, object: slot.object.load(Ordering::Relaxed).cast_const().cast() })
 }
 
 impl<T: Object> Deref for Pinned<T> {
@@ -242,11 +214,7 @@ impl<T: Object> Drop for Pinned<T> {
 /// Adds one reference of the host's.
 pub(super) fn retain<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<()> {
     update::<T>(handle, argument, |state| {
-        if state & REFERENCES == REFERENCES {
-            Err("is retained too often")
-        } else {
-            Ok(state + REFERENCE)
-        }
+        if state & REFERENCES == REFERENCES { Err("is retained too often") } else { Ok(state + REFERENCE) }
     })
     .map(|_| ())
 }
@@ -267,20 +235,14 @@ fn destroy_if_unused<T: Object>(slot: &'static Slot, state: u64) {
     if state & (REFERENCES | PINS) != 0 {
         return;
     }
-    let object: *mut T = slot
-        .object
-        .swap(std::ptr::null_mut(), Ordering::Relaxed)
-        .cast();
+    let object: *mut T = slot.object.swap(std::ptr::null_mut(), Ordering::Relaxed).cast();
     // SAFETY: the pointer came from `create::<T>` (the stamp says so), and this is the one time it is taken back.
     let object = unsafe { Box::from_raw(object) };
     // Caught here rather than in `guard`: the object may go while another panic unwinds, and the slot is to be freed.
     let _ = shield(|| drop(object));
     let generation = (state >> STAMP_SHIFT >> KIND_BITS) + 1;
     if generation >> GENERATION_BITS == 0 {
-        FREE.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .push_back((slot.index, generation));
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push_back((slot.index, generation));
     }
 }
 
@@ -309,11 +271,7 @@ mod tests {
         let mut before = Vec::new();
         for round in 0..500 {
             let handle = create(Counted(dropped.clone())).expect("a handle");
-            assert!(
-                seen.insert(handle.addr())
-                    && handle.addr() & 1 == 1
-                    && (handle.addr() as u64) >> 47 == 0
-            );
+            assert!(seen.insert(handle.addr()) && handle.addr() & 1 == 1 && (handle.addr() as u64) >> 47 == 0);
             // Those whose slot this one took, too.
             for &stale in &before {
                 assert!(pin::<Counted>(stale, "model").is_err());
@@ -326,10 +284,7 @@ mod tests {
                 retain::<Counted>(handle, "model"),
                 release::<Counted>(handle, "model"),
             ] {
-                assert_eq!(
-                    stale.expect_err("stale").status,
-                    SFEUOT_ERROR_INVALID_HANDLE
-                );
+                assert_eq!(stale.expect_err("stale").status, SFEUOT_ERROR_INVALID_HANDLE);
             }
         }
     }

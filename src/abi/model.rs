@@ -89,9 +89,7 @@ impl Object for Model {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_info_init(info: *mut SfeuotModelInfo) -> i32 {
     // SAFETY: info is NULL or writable.
-    guard("sfeuot_model_info_init", || unsafe {
-        config::init(info, "info", SfeuotModelInfo::SIZES[0])
-    })
+    guard("sfeuot_model_info_init", || unsafe { config::init(info, "info", SfeuotModelInfo::SIZES[0]) })
 }
 
 /// Writes the model to a file. Errors: SFEUOT_ERROR_IO.
@@ -148,10 +146,7 @@ pub unsafe extern "C" fn sfeuot_model_load_memory(
 
 /// Writes what the model is.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_model_info(
-    model: *mut SfeuotModel,
-    info: *mut SfeuotModelInfo,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_model_info(model: *mut SfeuotModel, info: *mut SfeuotModelInfo) -> i32 {
     guard("sfeuot_model_info", || {
         // SAFETY: info is NULL or writable.
         let info = unsafe { config::output(info, "info") }?;
@@ -165,11 +160,7 @@ pub unsafe extern "C" fn sfeuot_model_info(
 /// Writes the sample_rank sizes of one sample's axes. shape has room for capacity numbers;
 /// SFEUOT_MAX_RANK always do, and too few are SFEUOT_ERROR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_model_sample_shape(
-    model: *mut SfeuotModel,
-    capacity: u32,
-    shape: *mut i64,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_model_sample_shape(model: *mut SfeuotModel, capacity: u32, shape: *mut i64) -> i32 {
     guard("sfeuot_model_sample_shape", || {
         let model = handle::pin::<Model>(model, "model")?;
         let sizes = &model.info().sample_shape;
@@ -191,16 +182,12 @@ pub unsafe extern "C" fn sfeuot_model_sample_shape(
 /// Adds a reference, for a second owner; it is given back with sfeuot_model_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_retain(model: *mut SfeuotModel) -> i32 {
-    guard("sfeuot_model_retain", || {
-        handle::retain::<Model>(model, "model")
-    })
+    guard("sfeuot_model_retain", || handle::retain::<Model>(model, "model"))
 }
 
 /// Gives a reference back; with the last one the handle ends. Sessions made from the model keep
 /// what they need of it. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_release(model: *mut SfeuotModel) -> i32 {
-    guard("sfeuot_model_release", || {
-        handle::release::<Model>(model, "model")
-    })
+    guard("sfeuot_model_release", || handle::release::<Model>(model, "model"))
 }

@@ -11,19 +11,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INTERNAL, SFEUOT_OK, set_last_error};
 
 #[cfg(not(panic = "unwind"))]
-compile_error!(
-    "sfeuot's C ABI promises that no panic ends the host; build it with panic = \"unwind\""
-);
+compile_error!("sfeuot's C ABI promises that no panic ends the host; build it with panic = \"unwind\"");
 
 /// Runs the body of an exported function and turns its outcome into a status and, on failure, the
 /// thread's error text. What a panic leaves half done is not the boundary's concern:
 /// [`super::exclusive`] closes what was being changed.
 pub(super) fn guard(function: &'static str, body: impl FnOnce() -> Outcome<()>) -> i32 {
-    let outcome =
-        shield(|| body().map_err(|failure| report(function, &failure))).unwrap_or_else(|text| {
-            let text = format!("the library panicked: {text}; this is a bug in libsfeuot");
-            Err(report(function, &Failure::new(SFEUOT_ERROR_INTERNAL, text)))
-        });
+    let outcome = shield(|| body().map_err(|failure| report(function, &failure))).unwrap_or_else(|text| {
+        let text = format!("the library panicked: {text}; this is a bug in libsfeuot");
+        Err(report(function, &Failure::new(SFEUOT_ERROR_INTERNAL, text)))
+    });
     match outcome {
         Ok(()) => SFEUOT_OK,
         Err(status) => status,
@@ -69,10 +66,7 @@ mod tests {
 
     fn last_error() -> String {
         // SAFETY: the function returns a C string of this thread.
-        unsafe { std::ffi::CStr::from_ptr(sfeuot_last_error()) }
-            .to_str()
-            .expect("UTF-8")
-            .to_owned()
+        unsafe { std::ffi::CStr::from_ptr(sfeuot_last_error()) }.to_str().expect("UTF-8").to_owned()
     }
 
     #[test]
@@ -92,10 +86,7 @@ mod tests {
         for (body, part) in panics {
             assert_eq!(guard("sfeuot_f", body), SFEUOT_ERROR_INTERNAL);
             let text = last_error();
-            assert!(
-                text.starts_with("sfeuot_f: ") && text.contains(part),
-                "{text}"
-            );
+            assert!(text.starts_with("sfeuot_f: ") && text.contains(part), "{text}");
         }
         assert_eq!(guard_value(7, || panic!("no status to return")), 7);
     }

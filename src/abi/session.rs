@@ -37,17 +37,12 @@ fn check_rows(rows: u64, first_row: u64) -> Outcome<()> {
 
 /// Makes a session. A model may have any number of them, one for each thread that generates.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_session_create(
-    model: *mut SfeuotModel,
-    session: *mut *mut SfeuotSession,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_session_create(model: *mut SfeuotModel, session: *mut *mut SfeuotSession) -> i32 {
     guard("sfeuot_session_create", || {
         let session = out(session, "session")?;
         let model = handle::pin::<Model>(model, "model")?;
-        let workspace = Workspace {
-            session: Exclusive::new("session", Session::new(&model)?),
-            dimension: model.info().dimension,
-        };
+        let workspace =
+            Workspace { session: Exclusive::new("session", Session::new(&model)?), dimension: model.info().dimension };
         let created = handle::create(workspace)?;
         // SAFETY: session is writable.
         unsafe { session.write(created) };
@@ -73,12 +68,7 @@ pub unsafe extern "C" fn sfeuot_session_generate(
         let workspace = handle::pin::<Workspace>(session, "session")?;
         check_rows(rows, first_row)?;
         let source = array(source, "source", rows, workspace.dimension)?;
-        let generated = array(
-            generated.cast_const(),
-            "generated",
-            rows,
-            workspace.dimension,
-        )?;
+        let generated = array(generated.cast_const(), "generated", rows, workspace.dimension)?;
         generated.apart_from(&source)?;
         workspace.session.enter(|session| {
             // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
@@ -206,15 +196,11 @@ pub unsafe extern "C" fn sfeuot_session_density_ratio(
 /// Adds a reference, for a second owner; it is given back with sfeuot_session_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_retain(session: *mut SfeuotSession) -> i32 {
-    guard("sfeuot_session_retain", || {
-        handle::retain::<Workspace>(session, "session")
-    })
+    guard("sfeuot_session_retain", || handle::retain::<Workspace>(session, "session"))
 }
 
 /// Gives a reference back; with the last one the handle ends. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_release(session: *mut SfeuotSession) -> i32 {
-    guard("sfeuot_session_release", || {
-        handle::release::<Workspace>(session, "session")
-    })
+    guard("sfeuot_session_release", || handle::release::<Workspace>(session, "session"))
 }

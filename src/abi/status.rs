@@ -49,10 +49,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(status: i32, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            text: text.into(),
-        }
+        Self { status, text: text.into() }
     }
 
     pub(super) fn argument(text: impl Into<String>) -> Self {
@@ -71,9 +68,7 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::InvalidArgument(_) => SFEUOT_ERROR_INVALID_ARGUMENT,
             Error::UnsupportedDevice(_) => SFEUOT_ERROR_UNSUPPORTED_DEVICE,
-            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => {
-                SFEUOT_ERROR_OUT_OF_MEMORY
-            }
+            Error::Io { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => SFEUOT_ERROR_OUT_OF_MEMORY,
             Error::Io { .. } => SFEUOT_ERROR_IO,
             Error::Format(_) => SFEUOT_ERROR_FORMAT,
             Error::Diverged { .. } => SFEUOT_ERROR_DIVERGED,
@@ -119,9 +114,7 @@ pub(super) fn set_last_error(function: &str, text: &str) {
 /// holds before it prints.
 #[unsafe(no_mangle)]
 pub extern "C" fn sfeuot_last_error() -> *const c_char {
-    guard_value(c"".as_ptr(), || {
-        LAST_ERROR.with(|cell| cell.get().cast_const().cast())
-    })
+    guard_value(c"".as_ptr(), || LAST_ERROR.with(|cell| cell.get().cast_const().cast()))
 }
 
 /// The name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". A constant of the

@@ -110,10 +110,7 @@ impl Object for Shared {
 
 fn create(trainer: Trainer) -> Outcome<*mut SfeuotTrainer> {
     let cancel = trainer.cancel_token();
-    handle::create(Shared {
-        trainer: Exclusive::new("trainer", trainer),
-        cancel,
-    })
+    handle::create(Shared { trainer: Exclusive::new("trainer", trainer), cancel })
 }
 
 /// SAFETY: the promise of `config::optional_output` holds.
@@ -128,9 +125,7 @@ unsafe fn write_metrics(out: Option<StructOut<SfeuotMetrics>>, metrics: &Metrics
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_metrics_init(metrics: *mut SfeuotMetrics) -> i32 {
     // SAFETY: metrics is NULL or writable.
-    guard("sfeuot_metrics_init", || unsafe {
-        config::init(metrics, "metrics", SfeuotMetrics::SIZES[0])
-    })
+    guard("sfeuot_metrics_init", || unsafe { config::init(metrics, "metrics", SfeuotMetrics::SIZES[0]) })
 }
 
 /// Makes a trainer with fresh networks. Samples of source and target must have the same shape;
@@ -151,8 +146,7 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
         // SAFETY: config is NULL or readable.
         let config = unsafe { config::read(config, "config") }?.checked()?;
         // SAFETY: source, target and what they point to are NULL or readable during the call.
-        let (source, target) =
-            unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
+        let (source, target) = unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
         let created = create(Trainer::new(&context, config, source, target)?)?;
         // SAFETY: trainer is writable.
         unsafe { trainer.write(created) };
@@ -239,9 +233,7 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
                 )));
             }
         };
-        let (done, seen) = shared
-            .trainer
-            .enter(|trainer| Ok(trainer.run_for(budget)?))?;
+        let (done, seen) = shared.trainer.enter(|trainer| Ok(trainer.run_for(budget)?))?;
         // SAFETY: steps_done and metrics are writable.
         unsafe {
             if let Some(steps_done) = steps_done {
@@ -269,10 +261,7 @@ pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i
 
 /// Writes what the last step saw, zeros before the first.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_trainer_metrics(
-    trainer: *mut SfeuotTrainer,
-    metrics: *mut SfeuotMetrics,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, metrics: *mut SfeuotMetrics) -> i32 {
     guard("sfeuot_trainer_metrics", || {
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::output(metrics, "metrics") }?;
@@ -287,10 +276,7 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(
 /// Makes a model from what has been learnt so far: a copy of the averaged generator and the value
 /// network, which further training does not change.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_trainer_model(
-    trainer: *mut SfeuotTrainer,
-    model: *mut *mut SfeuotModel,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model: *mut *mut SfeuotModel) -> i32 {
     guard("sfeuot_trainer_model", || {
         let model = out(model, "model")?;
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
@@ -304,10 +290,7 @@ pub unsafe extern "C" fn sfeuot_trainer_model(
 /// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
 /// samples. Errors: SFEUOT_ERROR_IO.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_trainer_save(
-    trainer: *mut SfeuotTrainer,
-    path: *const c_char,
-) -> i32 {
+pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: *const c_char) -> i32 {
     guard("sfeuot_trainer_save", || {
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: path is NULL or a C string.
@@ -332,8 +315,7 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
         // SAFETY: path is NULL or a C string.
         let path = unsafe { file(path, "path") }?;
         // SAFETY: source, target and what they point to are NULL or readable during the call.
-        let (source, target) =
-            unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
+        let (source, target) = unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
         let created = create(Trainer::load(&context, &path, source, target)?)?;
         // SAFETY: trainer is writable.
         unsafe { trainer.write(created) };
@@ -344,9 +326,7 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
 /// Adds a reference, for a second owner; it is given back with sfeuot_trainer_release.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_retain(trainer: *mut SfeuotTrainer) -> i32 {
-    guard("sfeuot_trainer_retain", || {
-        handle::retain::<Shared>(trainer, "trainer")
-    })
+    guard("sfeuot_trainer_retain", || handle::retain::<Shared>(trainer, "trainer"))
 }
 
 /// Gives a reference back; with the last one the handle ends, and the trainer with it or, when a
@@ -354,7 +334,5 @@ pub unsafe extern "C" fn sfeuot_trainer_retain(trainer: *mut SfeuotTrainer) -> i
 /// does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_release(trainer: *mut SfeuotTrainer) -> i32 {
-    guard("sfeuot_trainer_release", || {
-        handle::release::<Shared>(trainer, "trainer")
-    })
+    guard("sfeuot_trainer_release", || handle::release::<Shared>(trainer, "trainer"))
 }

@@ -145,9 +145,7 @@ impl SfeuotTrainerConfig {
                 0 => false,
                 1 => true,
                 other => {
-                    return Err(Failure::argument(format!(
-                        "config.deterministic is {other}; allowed are 0 and 1"
-                    )));
+                    return Err(Failure::argument(format!("config.deterministic is {other}; allowed are 0 and 1")));
                 }
             },
             batch_sources: self.batch_sources as usize,
@@ -169,7 +167,5 @@ impl SfeuotTrainerConfig {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
-    guard("sfeuot_trainer_config_init", || unsafe {
-        config::init(config, "config", SfeuotTrainerConfig::SIZES[0])
-    })
+    guard("sfeuot_trainer_config_init", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[0]) })
 }

@@ -18,9 +18,7 @@ pub const SFEUOT_ABI_VERSION: u32 = 0;
 /// The version of the library that is running: MAJOR << 16 | MINOR << 8 | PATCH.
 #[unsafe(no_mangle)]
 pub extern "C" fn sfeuot_version() -> u32 {
-    guard_value(0, || {
-        SFEUOT_VERSION_MAJOR << 16 | SFEUOT_VERSION_MINOR << 8 | SFEUOT_VERSION_PATCH
-    })
+    guard_value(0, || SFEUOT_VERSION_MAJOR << 16 | SFEUOT_VERSION_MINOR << 8 | SFEUOT_VERSION_PATCH)
 }
 
 /// The SFEUOT_ABI_VERSION of the library that is running. A host that loads the library by hand

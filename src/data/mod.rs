@@ -43,18 +43,12 @@ pub enum Data<'a> {
 impl<'a> Data<'a> {
     /// Samples that all weigh the same.
     pub fn array(samples: TensorView<'a>) -> Self {
-        Self::Array {
-            samples,
-            weights: None,
-        }
+        Self::Array { samples, weights: None }
     }
 
     /// Samples with one weight each (`weights` has rank 1).
     pub fn weighted(samples: TensorView<'a>, weights: TensorView<'a>) -> Self {
-        Self::Array {
-            samples,
-            weights: Some(weights),
-        }
+        Self::Array { samples, weights: Some(weights) }
     }
 
     /// Samples of shape `sample_shape` drawn by `sampler`, which may be a closure.
@@ -70,9 +64,6 @@ impl<'a> Data<'a> {
     /// });
     /// ```
     pub fn sampler(sample_shape: &[usize], sampler: impl Sampler + 'static) -> Self {
-        Self::Sampler {
-            sample_shape: sample_shape.to_vec(),
-            sampler: Box::new(sampler),
-        }
+        Self::Sampler { sample_shape: sample_shape.to_vec(), sampler: Box::new(sampler) }
     }
 }

@@ -12,12 +12,7 @@ pub(super) struct Moments {
 
 impl Moments {
     pub fn new(dimension: usize) -> Self {
-        Self {
-            weight: 0.0,
-            mean: vec![0.0; dimension],
-            spread: vec![0.0; dimension],
-            block_mean: vec![0.0; dimension],
-        }
+        Self { weight: 0.0, mean: vec![0.0; dimension], spread: vec![0.0; dimension], block_mean: vec![0.0; dimension] }
     }
 
     /// Adds rows x dimension values; without `weights` each row weighs 1.
@@ -30,13 +25,8 @@ impl Moments {
         }
         // Sums run over differences from a row of the block, so that constant data has a spread of exactly 0; the
         // heaviest row, because a far-off row of little weight would cost the digits of all others.
-        let heaviest = (0..rows.len() / dimension).fold(0, |best, row| {
-            if weight_of(row) > weight_of(best) {
-                row
-            } else {
-                best
-            }
-        });
+        let heaviest =
+            (0..rows.len() / dimension).fold(0, |best, row| if weight_of(row) > weight_of(best) { row } else { best });
         let origin = &rows[heaviest * dimension..][..dimension];
         self.block_mean.fill(0.0);
         for (k, row) in rows.chunks_exact(dimension).enumerate() {
@@ -61,12 +51,7 @@ impl Moments {
             return;
         }
         let total = self.weight + block_weight;
-        for ((mean, spread), block_mean) in self
-            .mean
-            .iter_mut()
-            .zip(&mut self.spread)
-            .zip(&self.block_mean)
-        {
+        for ((mean, spread), block_mean) in self.mean.iter_mut().zip(&mut self.spread).zip(&self.block_mean) {
             let step = block_mean - *mean;
             *mean += step * (block_weight / total);
             *spread += step * step * (self.weight * (block_weight / total));

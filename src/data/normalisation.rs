@@ -20,24 +20,17 @@ pub struct Normalisation {
 
 impl Normalisation {
     pub(super) fn from_moments(source: &Moments, target: &Moments) -> Result<Self> {
-        let shift: Vec<f64> = source
-            .mean()
-            .iter()
-            .zip(target.mean())
-            .map(|(source, target)| 0.5 * source + 0.5 * target)
-            .collect();
+        let shift: Vec<f64> =
+            source.mean().iter().zip(target.mean()).map(|(source, target)| 0.5 * source + 0.5 * target).collect();
         let second: Vec<f64> = shift
             .iter()
             .enumerate()
             .map(|(k, &centre)| {
-                0.5 * source.second_moment_about(k, centre)
-                    + 0.5 * target.second_moment_about(k, centre)
+                0.5 * source.second_moment_about(k, centre) + 0.5 * target.second_moment_about(k, centre)
             })
             .collect();
         let scale = (second.iter().sum::<f64>() / second.len() as f64).sqrt();
-        let magnitude = shift
-            .iter()
-            .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let magnitude = shift.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
 
         let range = f64::from(f32::MAX);
         // Written so that NaN, from sums that overflow, is refused too.
@@ -48,11 +41,7 @@ impl Normalisation {
             )));
         }
         let resolution = f64::from(f32::EPSILON);
-        if !shift
-            .iter()
-            .zip(&second)
-            .any(|(centre, second)| second.sqrt() > resolution * centre.abs())
-        {
+        if !shift.iter().zip(&second).any(|(centre, second)| second.sqrt() > resolution * centre.abs()) {
             return Err(Error::invalid(format!(
                 "source.samples and target.samples are constant: they deviate by {scale:e} (root mean square) from values of \
                  magnitude {magnitude:e}; the deviation must exceed {resolution:.1e} of the magnitude, the resolution of the \
@@ -102,49 +91,33 @@ impl Normalisation {
     /// # Panics
     /// If the two slices differ in length or do not hold whole rows; so do the other methods below.
     pub fn apply(&self, data: &[f32], normalised: &mut [f32]) {
-        self.map(data, normalised, |value, shift, scale| {
-            ((f64::from(value) - shift) / scale) as f32
-        });
+        self.map(data, normalised, |value, shift, scale| ((f64::from(value) - shift) / scale) as f32);
     }
 
     /// As [`Normalisation::apply`], from 64-bit values.
     pub fn apply_f64(&self, data: &[f64], normalised: &mut [f32]) {
-        self.map(data, normalised, |value, shift, scale| {
-            ((value - shift) / scale) as f32
-        });
+        self.map(data, normalised, |value, shift, scale| ((value - shift) / scale) as f32);
     }
 
     /// As [`Normalisation::apply`], writing over its input.
     pub fn apply_in_place(&self, rows: &mut [f32]) {
-        self.map_in_place(rows, |value, shift, scale| {
-            ((f64::from(value) - shift) / scale) as f32
-        });
+        self.map_in_place(rows, |value, shift, scale| ((f64::from(value) - shift) / scale) as f32);
     }
 
     /// Takes normalised rows back to data units.
     pub fn undo(&self, normalised: &[f32], data: &mut [f32]) {
-        self.map(normalised, data, |value, shift, scale| {
-            (f64::from(value) * scale + shift) as f32
-        });
+        self.map(normalised, data, |value, shift, scale| (f64::from(value) * scale + shift) as f32);
     }
 
     /// As [`Normalisation::undo`], writing over its input.
     pub fn undo_in_place(&self, rows: &mut [f32]) {
-        self.map_in_place(rows, |value, shift, scale| {
-            (f64::from(value) * scale + shift) as f32
-        });
+        self.map_in_place(rows, |value, shift, scale| (f64::from(value) * scale + shift) as f32);
     }
 
     fn map<T: Copy>(&self, input: &[T], output: &mut [f32], map: impl Fn(T, f64, f64) -> f32) {
         assert_eq!(input.len(), output.len(), "input and output differ in size");
-        assert!(
-            input.len().is_multiple_of(self.dimension()),
-            "the last row is not whole"
-        );
-        for (input, output) in input
-            .chunks_exact(self.dimension())
-            .zip(output.chunks_exact_mut(self.dimension()))
-        {
+        assert!(input.len().is_multiple_of(self.dimension()), "the last row is not whole");
+        for (input, output) in input.chunks_exact(self.dimension()).zip(output.chunks_exact_mut(self.dimension())) {
             for ((&value, out), &shift) in input.iter().zip(output).zip(&self.shift) {
                 *out = map(value, shift, self.scale);
             }
@@ -152,10 +125,7 @@ impl Normalisation {
     }
 
     fn map_in_place(&self, rows: &mut [f32], map: impl Fn(f32, f64, f64) -> f32) {
-        assert!(
-            rows.len().is_multiple_of(self.dimension()),
-            "the last row is not whole"
-        );
+        assert!(rows.len().is_multiple_of(self.dimension()), "the last row is not whole");
         for row in rows.chunks_exact_mut(self.dimension()) {
             for (value, &shift) in row.iter_mut().zip(&self.shift) {
                 *value = map(*value, shift, self.scale);
@@ -179,17 +149,12 @@ mod tests {
     }
 
     fn measure(source: &[f64], target: &[f64], dimension: usize) -> Result<Normalisation> {
-        Normalisation::from_moments(
-            &moments(source, dimension, 5),
-            &moments(target, dimension, 7),
-        )
+        Normalisation::from_moments(&moments(source, dimension, 5), &moments(target, dimension, 7))
     }
 
     /// Rows around a large mean with a spread of about 1.
     fn far_rows(count: usize, dimension: usize, mean: f64) -> Vec<f64> {
-        (0..count * dimension)
-            .map(|k| mean + (k as f64 * 0.7).sin() * 2f64.sqrt())
-            .collect()
+        (0..count * dimension).map(|k| mean + (k as f64 * 0.7).sin() * 2f64.sqrt()).collect()
     }
 
     fn rows() -> impl Strategy<Value = Vec<f64>> {
@@ -198,9 +163,7 @@ mod tests {
                 values.truncate(values.len() / 2 * 2);
                 values
             })
-            .prop_filter("must not be constant", |values| {
-                values.iter().any(|v| (v - values[0]).abs() > 1e-3)
-            })
+            .prop_filter("must not be constant", |values| values.iter().any(|v| (v - values[0]).abs() > 1e-3))
     }
 
     proptest! {
@@ -297,20 +260,12 @@ mod tests {
     #[test]
     fn data_without_spread_are_refused_and_one_constant_side_is_not() {
         for value in [0.0, 0.1, -3e7, 1e30] {
-            let error = measure(&[value; 40], &[value; 60], 2)
-                .unwrap_err()
-                .to_string();
+            let error = measure(&[value; 40], &[value; 60], 2).unwrap_err().to_string();
             assert!(error.contains("constant"), "{error}");
         }
         let below_resolution: Vec<f64> = (0..40).map(|k| 1.0 + f64::from(k) * 1e-10).collect();
         assert!(measure(&below_resolution, &below_resolution, 1).is_err());
-        assert_eq!(
-            measure(&[-1.0; 40], &[1.0; 60], 2).unwrap(),
-            Normalisation {
-                shift: vec![0.0, 0.0],
-                scale: 1.0
-            }
-        );
+        assert_eq!(measure(&[-1.0; 40], &[1.0; 60], 2).unwrap(), Normalisation { shift: vec![0.0, 0.0], scale: 1.0 });
         // A component that is constant must not hide the spread of another.
         let one_constant: Vec<f64> = (0..40).flat_map(|k| [1e12, f64::from(k).sin()]).collect();
         assert!(measure(&one_constant, &one_constant, 2).is_ok());
@@ -318,16 +273,8 @@ mod tests {
 
     #[test]
     fn data_outside_the_range_of_results_are_refused() {
-        for (low, high) in [
-            (-1e200, 1e200),
-            (0.0, 1.7e308),
-            (-1.7e308, 1.7e308),
-            (1e39, 2e39),
-            (-1e-42, 1e-42),
-        ] {
-            let error = measure(&[low, high], &[high, low], 1)
-                .unwrap_err()
-                .to_string();
+        for (low, high) in [(-1e200, 1e200), (0.0, 1.7e308), (-1.7e308, 1.7e308), (1e39, 2e39), (-1e-42, 1e-42)] {
+            let error = measure(&[low, high], &[high, low], 1).unwrap_err().to_string();
             assert!(error.contains("32-bit results"), "{error}");
         }
     }

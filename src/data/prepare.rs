@@ -21,19 +21,11 @@ const STATISTICS_BATCH: usize = 1 << 20;
 ///
 /// Errors name the side and the argument: sample shapes that differ, a value that is not finite, bad weights, data
 /// without spread or outside the 32-bit range, a sampler that fails.
-pub fn prepare(
-    source: Data<'_>,
-    target: Data<'_>,
-) -> Result<(DataSource, DataSource, Normalisation, Vec<usize>)> {
+pub fn prepare(source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource, Normalisation, Vec<usize>)> {
     let (mut source, mut target) = check(source, target)?;
     let normalisation = Normalisation::from_moments(&source.moments()?, &target.moments()?)?;
     let shape = source.sample_shape.clone();
-    Ok((
-        source.finish(&normalisation)?,
-        target.finish(&normalisation)?,
-        normalisation,
-        shape,
-    ))
+    Ok((source.finish(&normalisation)?, target.finish(&normalisation)?, normalisation, shape))
 }
 
 /// As [`prepare`] with a normalisation measured before, so that a resumed run sees its data as the first run did.
@@ -46,11 +38,7 @@ pub fn prepare_with(
     let (source, target) = check(source, target)?;
     normalisation.check(source.dimension())?;
     let shape = source.sample_shape.clone();
-    Ok((
-        source.finish(normalisation)?,
-        target.finish(normalisation)?,
-        shape,
-    ))
+    Ok((source.finish(normalisation)?, target.finish(normalisation)?, shape))
 }
 
 fn check<'a, 'b>(source: Data<'a>, target: Data<'b>) -> Result<(Side<'a>, Side<'b>)> {
@@ -73,10 +61,7 @@ struct Side<'a> {
 }
 
 enum Input<'a> {
-    Array {
-        samples: TensorView<'a>,
-        weights: Option<Vec<f64>>,
-    },
+    Array { samples: TensorView<'a>, weights: Option<Vec<f64>> },
     Sampler(Box<dyn Sampler>),
 }
 
@@ -91,27 +76,16 @@ impl<'a> Side<'a> {
                         u32::MAX
                     )));
                 }
-                let weights = weights
-                    .map(|weights| read_weights(&weights, count, &format!("{name}.weights")))
-                    .transpose()?;
-                (
-                    samples.sample_shape().to_vec(),
-                    Input::Array { samples, weights },
-                )
+                let weights =
+                    weights.map(|weights| read_weights(&weights, count, &format!("{name}.weights"))).transpose()?;
+                (samples.sample_shape().to_vec(), Input::Array { samples, weights })
             }
-            Data::Sampler {
-                sample_shape,
-                sampler,
-            } => {
+            Data::Sampler { sample_shape, sampler } => {
                 check_sample_shape(name, &sample_shape)?;
                 (sample_shape, Input::Sampler(sampler))
             }
         };
-        Ok(Self {
-            name,
-            sample_shape,
-            input,
-        })
+        Ok(Self { name, sample_shape, input })
     }
 
     fn dimension(&self) -> usize {
@@ -151,10 +125,7 @@ impl<'a> Side<'a> {
         let dimension = self.dimension();
         let (samples, weights) = match self.input {
             Input::Sampler(sampler) => {
-                return Ok(DataSource::Sampler(SamplerSource::new(
-                    sampler,
-                    normalisation.clone(),
-                )));
+                return Ok(DataSource::Sampler(SamplerSource::new(sampler, normalisation.clone())));
             }
             Input::Array { samples, weights } => (samples, weights),
         };
@@ -176,11 +147,7 @@ impl<'a> Side<'a> {
                 ))),
             }
         })?;
-        Ok(DataSource::Array(ArraySource::new(
-            rows,
-            dimension,
-            weights.as_deref(),
-        )))
+        Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())))
     }
 }
 
@@ -193,16 +160,11 @@ fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
         )));
     }
     if let Some(axis) = shape.iter().position(|&extent| extent == 0) {
-        return Err(Error::invalid(format!(
-            "{side}.sample_shape[{axis}] is 0; every extent must be at least 1"
-        )));
+        return Err(Error::invalid(format!("{side}.sample_shape[{axis}] is 0; every extent must be at least 1")));
     }
     // One row of 64-bit numbers has to be addressable.
     let bytes = shape.iter().try_fold(8usize, |all, &n| all.checked_mul(n));
-    if bytes
-        .and_then(|bytes| isize::try_from(bytes).ok())
-        .is_none()
-    {
+    if bytes.and_then(|bytes| isize::try_from(bytes).ok()).is_none() {
         return Err(Error::invalid(format!(
             "{side}.sample_shape {shape:?} counts more elements than can be addressed; its product must fit into memory"
         )));

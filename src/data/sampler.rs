@@ -9,35 +9,20 @@ pub trait Sampler: Send {
     /// Fills `batch` (`rows` x `dimension`, row-major, data units) with independent samples, or says why it cannot.
     ///
     /// `batch` comes filled with NaN, so a value that is not written is found and reported.
-    fn fill(
-        &mut self,
-        batch: &mut [f32],
-        rows: usize,
-        dimension: usize,
-    ) -> std::result::Result<(), String>;
+    fn fill(&mut self, batch: &mut [f32], rows: usize, dimension: usize) -> std::result::Result<(), String>;
 }
 
 impl<F> Sampler for F
 where
     F: FnMut(&mut [f32], usize, usize) -> std::result::Result<(), String> + Send,
 {
-    fn fill(
-        &mut self,
-        batch: &mut [f32],
-        rows: usize,
-        dimension: usize,
-    ) -> std::result::Result<(), String> {
+    fn fill(&mut self, batch: &mut [f32], rows: usize, dimension: usize) -> std::result::Result<(), String> {
         self(batch, rows, dimension)
     }
 }
 
 /// Draws one batch in data units; failure and values that are not finite become errors that name `side`.
-pub(super) fn draw(
-    sampler: &mut dyn Sampler,
-    batch: &mut [f32],
-    dimension: usize,
-    side: &str,
-) -> Result<()> {
+pub(super) fn draw(sampler: &mut dyn Sampler, batch: &mut [f32], dimension: usize, side: &str) -> Result<()> {
     batch.fill(f32::NAN);
     sampler
         .fill(batch, batch.len() / dimension, dimension)

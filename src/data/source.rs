@@ -95,11 +95,7 @@ impl ArraySource {
     /// # Panics
     /// If an index is not below [`ArraySource::count`] or `out` has another size.
     pub fn gather(&self, indices: &[u32], out: &mut [f32]) {
-        assert_eq!(
-            out.len(),
-            indices.len() * self.dimension,
-            "out has another size than the rows asked for"
-        );
+        assert_eq!(out.len(), indices.len() * self.dimension, "out has another size than the rows asked for");
         for (&index, out) in indices.iter().zip(out.chunks_exact_mut(self.dimension)) {
             out.copy_from_slice(self.row(index as usize));
         }
@@ -120,10 +116,7 @@ pub struct SamplerSource {
 
 impl SamplerSource {
     pub(super) fn new(sampler: Box<dyn Sampler>, normalisation: Normalisation) -> Self {
-        Self {
-            sampler,
-            normalisation,
-        }
+        Self { sampler, normalisation }
     }
 
     /// Draws `rows` fresh samples into `out`, rows x dimension, normalised. `side` ("source" or "target") names the
@@ -134,11 +127,7 @@ impl SamplerSource {
     /// If `out` has another size.
     pub fn fill(&mut self, rows: usize, out: &mut [f32], side: &str) -> Result<()> {
         let dimension = self.normalisation.dimension();
-        assert_eq!(
-            out.len(),
-            rows * dimension,
-            "out has another size than the rows asked for"
-        );
+        assert_eq!(out.len(), rows * dimension, "out has another size than the rows asked for");
         sampler::draw(&mut *self.sampler, out, dimension, side)?;
         self.normalisation.apply_in_place(out);
         match out.iter().position(|value| !value.is_finite()) {
@@ -165,10 +154,7 @@ fn fingerprint(rows: &[f32], dimension: usize, weights: Option<&[f64]>) -> u64 {
     mix(rows.len() as u64);
     rows.iter().for_each(|row| mix(row.to_bits().into()));
     mix(weights.is_some().into());
-    weights
-        .unwrap_or_default()
-        .iter()
-        .for_each(|weight| mix(weight.to_bits()));
+    weights.unwrap_or_default().iter().for_each(|weight| mix(weight.to_bits()));
     hash
 }
 

@@ -95,9 +95,7 @@ impl<'a> TensorView<'a> {
         offset: f64,
     ) -> Result<Self> {
         if data.is_null() {
-            return Err(Error::invalid(
-                "data is NULL; it must point at the first element",
-            ));
+            return Err(Error::invalid("data is NULL; it must point at the first element"));
         }
         if !data.addr().is_multiple_of(dtype.align()) {
             return Err(Error::invalid(format!(
@@ -110,16 +108,8 @@ impl<'a> TensorView<'a> {
             Some(strides) => checked_strides(dtype, shape, strides)?,
             None => contiguous_strides(shape),
         };
-        Self {
-            dtype,
-            data,
-            shape: shape.to_vec(),
-            strides,
-            scale: 1.0,
-            offset: 0.0,
-            lifetime: PhantomData,
-        }
-        .scaled(scale, offset)
+        Self { dtype, data, shape: shape.to_vec(), strides, scale: 1.0, offset: 0.0, lifetime: PhantomData }
+            .scaled(scale, offset)
     }
 
     /// The same array with the value `element * scale + offset`, replacing an earlier scale and offset.
@@ -127,14 +117,10 @@ impl<'a> TensorView<'a> {
     /// Errors: a `scale` of 0; `scale` or `offset` not finite.
     pub fn scaled(mut self, scale: f64, offset: f64) -> Result<Self> {
         if !scale.is_finite() || scale == 0.0 {
-            return Err(Error::invalid(format!(
-                "scale is {scale}; it must be finite and not zero"
-            )));
+            return Err(Error::invalid(format!("scale is {scale}; it must be finite and not zero")));
         }
         if !offset.is_finite() {
-            return Err(Error::invalid(format!(
-                "offset is {offset}; it must be finite"
-            )));
+            return Err(Error::invalid(format!("offset is {offset}; it must be finite")));
         }
         self.scale = scale;
         self.offset = offset;
@@ -229,10 +215,7 @@ impl<'a> TensorView<'a> {
             }
         }
         if joined.is_empty() {
-            joined.push(Axis {
-                extent: 1,
-                stride: 1,
-            });
+            joined.push(Axis { extent: 1, stride: 1 });
         }
         joined
     }
@@ -247,8 +230,7 @@ impl<'a> TensorView<'a> {
 
         if outer.is_empty() && inner.stride == 1 && self.strides[0] == dimension as isize {
             // SAFETY: the rows from `first` on lie one after the other, and `from_raw`'s contract covers them.
-            let elements =
-                unsafe { std::slice::from_raw_parts(data.add(first * dimension), block.len()) };
+            let elements = unsafe { std::slice::from_raw_parts(data.add(first * dimension), block.len()) };
             for (out, &element) in block.iter_mut().zip(elements) {
                 *out = value(element);
             }
@@ -294,21 +276,14 @@ pub(super) fn reserved<T>(length: usize, argument: &str) -> Result<Vec<T>> {
 /// Number of elements of a shape; an error unless its rank is 1 to 8, no extent is 0 and all of it is addressable.
 fn element_count(shape: &[usize]) -> Result<usize> {
     if shape.is_empty() || shape.len() > MAX_RANK {
-        return Err(Error::invalid(format!(
-            "shape has {} axes; it must have 1 to {MAX_RANK}",
-            shape.len()
-        )));
+        return Err(Error::invalid(format!("shape has {} axes; it must have 1 to {MAX_RANK}", shape.len())));
     }
     if let Some(axis) = shape.iter().position(|&extent| extent == 0) {
-        return Err(Error::invalid(format!(
-            "shape[{axis}] is 0; every extent must be at least 1"
-        )));
+        return Err(Error::invalid(format!("shape[{axis}] is 0; every extent must be at least 1")));
     }
     // Eight bytes a number, whatever the type: values are widened while they are read.
-    let bytes = shape
-        .iter()
-        .try_fold(8usize, |bytes, &n| bytes.checked_mul(n))
-        .filter(|&bytes| isize::try_from(bytes).is_ok());
+    let bytes =
+        shape.iter().try_fold(8usize, |bytes, &n| bytes.checked_mul(n)).filter(|&bytes| isize::try_from(bytes).is_ok());
     match bytes {
         Some(_) => Ok(shape.iter().product()),
         None => Err(Error::invalid(format!(
@@ -337,15 +312,9 @@ fn checked_strides(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<V
     let reach = shape
         .iter()
         .zip(strides)
-        .try_fold(1usize, |reach, (&n, s)| {
-            reach.checked_add(s.unsigned_abs().checked_mul(n - 1)?)
-        });
+        .try_fold(1usize, |reach, (&n, s)| reach.checked_add(s.unsigned_abs().checked_mul(n - 1)?));
     match reach.and_then(|reach| isize::try_from(reach.checked_mul(dtype.size())?).ok()) {
-        Some(_) => Ok(shape
-            .iter()
-            .zip(strides)
-            .map(|(&n, &s)| if n == 1 { 0 } else { s })
-            .collect()),
+        Some(_) => Ok(shape.iter().zip(strides).map(|(&n, &s)| if n == 1 { 0 } else { s }).collect()),
         None => Err(Error::invalid(format!(
             "strides {strides:?} reach further than memory can be addressed over shape {shape:?}; they count elements"
         ))),

@@ -6,11 +6,7 @@ use crate::{Error, Result};
 /// Reads the weights of `count` samples, divided by the largest so that their sum cannot overflow.
 ///
 /// Errors name `argument`: rank not 1, another count than the samples', a weight below 0 or not finite, all zero.
-pub(super) fn read_weights(
-    view: &TensorView<'_>,
-    count: usize,
-    argument: &str,
-) -> Result<Vec<f64>> {
+pub(super) fn read_weights(view: &TensorView<'_>, count: usize, argument: &str) -> Result<Vec<f64>> {
     if view.shape() != [count] {
         return Err(Error::invalid(format!(
             "{argument} has shape {:?}; it must have shape [{count}], one weight a sample",
@@ -26,9 +22,7 @@ pub(super) fn read_weights(
     }
     let largest = weights.iter().copied().fold(0.0, f64::max);
     if largest == 0.0 {
-        return Err(Error::invalid(format!(
-            "{argument} holds {count} zeros; at least one weight must be above 0"
-        )));
+        return Err(Error::invalid(format!("{argument} holds {count} zeros; at least one weight must be above 0")));
     }
     for weight in &mut weights {
         *weight /= largest;
@@ -53,15 +47,11 @@ impl AliasTable {
     pub(super) fn new(weights: &[f64]) -> Self {
         let count = weights.len();
         let sum: f64 = weights.iter().sum();
-        let mut share: Vec<f64> = weights
-            .iter()
-            .map(|weight| weight / sum * count as f64)
-            .collect();
+        let mut share: Vec<f64> = weights.iter().map(|weight| weight / sum * count as f64).collect();
         // A column that keeps its whole share is its own alias, whatever its threshold.
         let mut aliases: Vec<u32> = (0..count as u32).collect();
         let mut thresholds = vec![u32::MAX; count];
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) =
-            (0..count).rev().partition(|&k| share[k] < 1.0);
+        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..count).rev().partition(|&k| share[k] < 1.0);
         while let (Some(&poor), Some(&rich)) = (small.last(), large.last()) {
             small.pop();
             thresholds[poor] = (share[poor] * 4_294_967_296.0).round() as u32;
@@ -73,20 +63,13 @@ impl AliasTable {
             }
         }
         // Columns left over have a share of 1 up to rounding and stay their own aliases.
-        Self {
-            thresholds,
-            aliases,
-        }
+        Self { thresholds, aliases }
     }
 
     /// The index that two independent, evenly distributed 32-bit numbers select.
     pub fn draw(&self, column: u32, accept: u32) -> u32 {
         let column = uniform_index(column, self.thresholds.len());
-        if accept < self.thresholds[column as usize] {
-            column
-        } else {
-            self.aliases[column as usize]
-        }
+        if accept < self.thresholds[column as usize] { column } else { self.aliases[column as usize] }
     }
 
     /// One threshold a column: the column is kept if the second random number is below it.
@@ -114,9 +97,7 @@ mod tests {
     fn probabilities(table: &AliasTable) -> Vec<f64> {
         let count = table.thresholds.len();
         let mut sums = vec![0.0; count];
-        for (column, (&threshold, &alias)) in
-            table.thresholds.iter().zip(&table.aliases).enumerate()
-        {
+        for (column, (&threshold, &alias)) in table.thresholds.iter().zip(&table.aliases).enumerate() {
             let kept = f64::from(threshold) / 4_294_967_296.0;
             sums[column] += kept / count as f64;
             sums[alias as usize] += (1.0 - kept) / count as f64;
@@ -162,10 +143,7 @@ mod tests {
         }
         for (count, weight) in counts.iter().zip(weights) {
             let share = f64::from(*count) / draws as f64;
-            assert!(
-                (share - weight / 10.0).abs() < 1e-3,
-                "{counts:?} against {weights:?}"
-            );
+            assert!((share - weight / 10.0).abs() < 1e-3, "{counts:?} against {weights:?}");
         }
         assert_eq!(counts[0] + counts[3], 0);
     }
@@ -174,9 +152,7 @@ mod tests {
     fn bad_weights_are_refused_with_a_sentence() {
         let check = |values: &[f64], shape: &[usize]| {
             let view = TensorView::from_f64(values, shape).unwrap();
-            read_weights(&view, 3, "source.weights")
-                .unwrap_err()
-                .to_string()
+            read_weights(&view, 3, "source.weights").unwrap_err().to_string()
         };
         let cases = [
             (check(&[1.0; 2], &[2]), "must have shape [3]"),
@@ -186,19 +162,13 @@ mod tests {
             (check(&[0.0; 3], &[3]), "above 0"),
         ];
         for (text, part) in &cases {
-            assert!(
-                text.starts_with("source.weights") && text.contains(part),
-                "{text:?} lacks {part:?}"
-            );
+            assert!(text.starts_with("source.weights") && text.contains(part), "{text:?} lacks {part:?}");
         }
     }
 
     #[test]
     fn weights_near_the_end_of_the_range_keep_their_ratios() {
         let view = TensorView::from_f64(&[1.6e308, 0.8e308, 0.0], &[3]).unwrap();
-        assert_eq!(
-            read_weights(&view, 3, "source.weights").unwrap(),
-            [1.0, 0.5, 0.0]
-        );
+        assert_eq!(read_weights(&view, 3, "source.weights").unwrap(), [1.0, 0.5, 0.0]);
     }
 }

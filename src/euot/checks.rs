@@ -1,10 +1,10 @@
 //! Checks of the two steps: gradients against central differences in f64 over random problems, and agreement of every
 //! instruction set. The same code runs in f32 in production.
 
+use super::Batch;
 use super::divergence::{Conjugate, Divergence};
 use super::generator_step::{GeneratorStep, TIME_MIN};
 use super::value_step::{TIME_MAX, ValueStep};
-use super::Batch;
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
@@ -127,45 +127,52 @@ fn normals(seed: u64, stream: Stream, n: usize) -> Vec<f64> {
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1usize..6, 1usize..5, 1usize..4, 1usize..19, 1usize..4, 1usize..40);
     let problem = (0.05f64..2.0, 0.3f64..3.0, 0usize..4, 0usize..3, any::<bool>(), any::<u64>());
-    (sizes, problem).prop_map(|((d, latent, sources, latents, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
-        let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
-        let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
-        let mlp = |inputs, outputs| Mlp { layout: Layout::new(inputs, width, hidden, outputs), activation };
-        let value = mlp(d + 1, 1);
-        let generator = mlp(d + latent, if deterministic { d } else { 2 * d });
-        let weights = |mlp: &Mlp, stream| {
-            let mut w = normals(seed, stream, mlp.layout.len());
-            for layer in &mlp.layout.layers {
-                w[layer.offset..layer.bias()].iter_mut().for_each(|x| *x /= (layer.inputs as f64).sqrt());
+    (sizes, problem).prop_map(
+        |((d, latent, sources, latents, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
+            let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
+            let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
+            let mlp = |inputs, outputs| Mlp { layout: Layout::new(inputs, width, hidden, outputs), activation };
+            let value = mlp(d + 1, 1);
+            let generator = mlp(d + latent, if deterministic { d } else { 2 * d });
+            let weights = |mlp: &Mlp, stream| {
+                let mut w = normals(seed, stream, mlp.layout.len());
+                for layer in &mlp.layout.layers {
+                    w[layer.offset..layer.bias()].iter_mut().for_each(|x| *x /= (layer.inputs as f64).sqrt());
+                }
+                w
+            };
+            let rows = sources * latents;
+            let mut time = vec![0f32; sources];
+            Sequence::new(seed, 0, Stream::Time).uniforms(0, &mut time);
+            Case {
+                d,
+                latent,
+                sources,
+                latents,
+                head: Head { sigma, deterministic },
+                conjugate: Conjugate { divergence, tau },
+                value_weights: weights(&value, Stream::Init),
+                generator_weights: weights(&generator, Stream::SourceIndex),
+                value,
+                generator,
+                x0: normals(seed ^ 1, Stream::Init, sources * d),
+                y: normals(seed ^ 2, Stream::Init, rows * d),
+                z: normals(seed, Stream::Latent, rows * latent),
+                xi: normals(seed, Stream::Endpoint, rows * d),
+                eta: normals(seed, Stream::Bridge, rows * d),
+                time: time.into_iter().map(|t| f64::from(t) * 0.98).collect(),
             }
-            w
-        };
-        let rows = sources * latents;
-        let mut time = vec![0f32; sources];
-        Sequence::new(seed, 0, Stream::Time).uniforms(0, &mut time);
-        Case {
-            d,
-            latent,
-            sources,
-            latents,
-            head: Head { sigma, deterministic },
-            conjugate: Conjugate { divergence, tau },
-            value_weights: weights(&value, Stream::Init),
-            generator_weights: weights(&generator, Stream::SourceIndex),
-            value,
-            generator,
-            x0: normals(seed ^ 1, Stream::Init, sources * d),
-            y: normals(seed ^ 2, Stream::Init, rows * d),
-            z: normals(seed, Stream::Latent, rows * latent),
-            xi: normals(seed, Stream::Endpoint, rows * d),
-            eta: normals(seed, Stream::Bridge, rows * d),
-            time: time.into_iter().map(|t| f64::from(t) * 0.98).collect(),
-        }
-    })
+        },
+    )
 }
 
 /// Relative error of a gradient against central differences along each of a few random directions and coordinates.
-fn check_gradient(case: &Case, gradient: &[f64], weights: fn(&mut Case) -> &mut Vec<f64>, loss: fn(&Case) -> f64) -> Result<(), TestCaseError> {
+fn check_gradient(
+    case: &Case,
+    gradient: &[f64],
+    weights: fn(&mut Case) -> &mut Vec<f64>,
+    loss: fn(&Case) -> f64,
+) -> Result<(), TestCaseError> {
     let n = gradient.len();
     let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
     for probe in 0..4u64 {
@@ -188,7 +195,10 @@ fn check_gradient(case: &Case, gradient: &[f64], weights: fn(&mut Case) -> &mut 
         let h = 1e-4;
         let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
         let scale = exact.abs().max(norm / (n as f64).sqrt()).max(1e-3);
-        prop_assert!((difference - exact).abs() < 1e-6 * scale, "probe {probe}: {difference} against {exact}, norm {norm}");
+        prop_assert!(
+            (difference - exact).abs() < 1e-6 * scale,
+            "probe {probe}: {difference} against {exact}, norm {norm}"
+        );
     }
     Ok(())
 }

@@ -78,10 +78,8 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 
 fn check(json: &str) {
     let f: Fixture = serde_json::from_str(json).unwrap();
-    let mlp = |inputs, outputs| Mlp {
-        layout: Layout::new(inputs, f.hidden, f.layers, outputs),
-        activation: f.activation,
-    };
+    let mlp =
+        |inputs, outputs| Mlp { layout: Layout::new(inputs, f.hidden, f.layers, outputs), activation: f.activation };
     let case = Case {
         d: f.d,
         latent: f.latent,

@@ -11,11 +11,7 @@ use crate::{Error, Result};
 /// # Errors
 /// `Error::Io` with the path and the system's reason.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Io {
-        action: "cannot read",
-        path: path.into(),
-        source,
-    })
+    fs::read(path).map_err(|source| Error::Io { action: "cannot read", path: path.into(), source })
 }
 
 /// Creates or replaces a file as one indivisible act.
@@ -28,11 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 /// `Error::Io` with the path and the system's reason, also when `path` is a folder, a device or a pipe. What was there
 /// is then untouched and no temporary file stays.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes).map_err(|source| Error::Io {
-        action: "cannot write",
-        path: path.into(),
-        source,
-    })
+    replace(path, bytes).map_err(|source| Error::Io { action: "cannot write", path: path.into(), source })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -42,10 +34,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(file) if file.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         // Renaming onto a device or a pipe would put a plain file in its place.
         Some(file) if !file.is_file() => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is not a regular file",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
         _ => {}
     }
@@ -57,18 +46,13 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = create_beside(folder, replaced.as_ref())?;
     temporary.write_all(bytes)?;
     temporary.as_file().sync_all()?;
-    temporary
-        .persist(&target)
-        .map_err(|refused| refused.error)?;
+    temporary.persist(&target).map_err(|refused| refused.error)?;
     flush_folder(folder);
     Ok(())
 }
 
 /// A temporary file that deletes itself unless persisted, with the permissions of `replaced` or of plain creation.
-fn create_beside(
-    folder: &Path,
-    replaced: Option<&fs::Metadata>,
-) -> io::Result<tempfile::NamedTempFile> {
+fn create_beside(folder: &Path, replaced: Option<&fs::Metadata>) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".sfeuot-").suffix(".tmp");
     #[cfg(unix)]
@@ -80,9 +64,7 @@ fn create_beside(
         builder.permissions(fs::Permissions::from_mode(mode.unwrap_or(0o666)));
         let temporary = builder.tempfile_in(folder)?;
         if let Some(mode) = mode {
-            temporary
-                .as_file()
-                .set_permissions(fs::Permissions::from_mode(mode))?;
+            temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
         }
         Ok(temporary)
     }
@@ -108,26 +90,14 @@ mod tests {
 
     /// Names and content of everything in a folder; `None` for what is not a plain file.
     fn listing(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
-        let entries = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
-        entries
-            .map(|path| {
-                (
-                    path.clone(),
-                    path.is_file().then(|| fs::read(&path).unwrap()),
-                )
-            })
-            .collect()
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), path.is_file().then(|| fs::read(&path).unwrap()))).collect()
     }
 
     fn assert_fails_without_trace(folder: &Path, path: &Path) {
         let before = listing(folder);
         let error = write_atomic(path, b"new").unwrap_err();
-        assert!(
-            matches!(&error, Error::Io { path: named, .. } if named == path),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::Io { path: named, .. } if named == path), "{error}");
         assert!(error.to_string().starts_with("cannot write '"), "{error}");
         assert_eq!(listing(folder), before);
     }
@@ -162,9 +132,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("absent.sfeuot");
         let error = read(&path).unwrap_err();
-        assert!(
-            matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-        );
+        assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound));
         assert!(error.to_string().contains("absent.sfeuot"), "{error}");
     }
 
@@ -182,11 +150,7 @@ mod tests {
             });
             while !writer.is_finished() {
                 let seen = fs::read(&path).unwrap();
-                assert!(
-                    seen == short || seen == long,
-                    "a torn file of {} bytes",
-                    seen.len()
-                );
+                assert!(seen == short || seen == long, "a torn file of {} bytes", seen.len());
             }
         });
     }

@@ -8,7 +8,7 @@
 //! | `format_version` | a whole number as text, now `1` |
 //! | `description` | one JSON document |
 //!
-//! Tensors are row-major and little-endian, element type F32 or U64. Equal content gives equal bytes.
+//! Tensors are row-major and little-endian, element type F32. Equal content gives equal bytes.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,8 @@ use safetensors::{Dtype, tensor::TensorInfo};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::header;
-pub(crate) use super::tensor::{NamedTensor, TensorData};
+pub(crate) use super::tensor::NamedTensor;
+use super::tensor::read_f32;
 use crate::{Error, Result};
 
 /// The version written, and the newest one read. Raise it when an older reader would misunderstand the file.
@@ -67,24 +68,11 @@ impl Container {
     ///
     /// # Errors
     /// `Error::Format` when the description has no JSON form that reads back as the same type.
-    pub(crate) fn new<T: Serialize + DeserializeOwned>(
-        kind: Kind,
-        description: &T,
-    ) -> Result<Self> {
-        let unfit = |error| {
-            cannot_save(
-                kind,
-                format_args!("its description does not survive as JSON: {error}"),
-            )
-        };
+    pub(crate) fn new<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<Self> {
+        let unfit = |error| cannot_save(kind, format_args!("its description does not survive as JSON: {error}"));
         let description = serde_json::to_value(description).map_err(unfit)?;
         T::deserialize(&description).map_err(unfit)?;
-        Ok(Self {
-            kind,
-            description,
-            tensors: Vec::new(),
-            origin: "memory".into(),
-        })
+        Ok(Self { kind, description, tensors: Vec::new(), origin: "memory".into() })
     }
 
     /// Adds a tensor of `f32`.
@@ -92,39 +80,13 @@ impl Container {
     /// # Panics
     /// When the name is taken or the shape does not fit the data: a mistake in this library, never of its user.
     pub(crate) fn push_f32(&mut self, name: impl Into<String>, shape: &[usize], values: &[f32]) {
-        self.push(
-            name.into(),
-            shape,
-            values.len(),
-            TensorData::F32(values.to_vec()),
-        );
-    }
-
-    /// Adds a tensor of `u64`; panics as [`Self::push_f32`] does.
-    pub(crate) fn push_u64(&mut self, name: impl Into<String>, shape: &[usize], values: &[u64]) {
-        self.push(
-            name.into(),
-            shape,
-            values.len(),
-            TensorData::U64(values.to_vec()),
-        );
-    }
-
-    fn push(&mut self, name: String, shape: &[usize], length: usize, data: TensorData) {
-        assert_eq!(
-            shape.iter().product::<usize>(),
-            length,
-            "tensor '{name}' of shape {shape:?} has {length} values"
-        );
+        let (name, length) = (name.into(), values.len());
+        assert_eq!(shape.iter().product::<usize>(), length, "tensor '{name}' of shape {shape:?} has {length} values");
         assert!(
             name != "__metadata__" && self.tensors.iter().all(|tensor| tensor.name != name),
             "the tensor name '{name}' is taken"
         );
-        self.tensors.push(NamedTensor {
-            name,
-            shape: shape.to_vec(),
-            data,
-        });
+        self.tensors.push(NamedTensor { name, shape: shape.to_vec(), values: values.to_vec() });
     }
 
     /// The bytes of the file.
@@ -137,21 +99,14 @@ impl Container {
         for tensor in &self.tensors {
             tensor.check_finite().map_err(fail)?;
         }
-        // Wider elements first: every tensor then starts at a multiple of its element's size, ready to be mapped.
-        let mut ordered: Vec<_> = self.tensors.iter().collect();
-        ordered.sort_by_key(|tensor| std::cmp::Reverse(tensor.data.dtype()));
-
         let mut end = 0;
-        let infos: Vec<_> = ordered
+        let infos: Vec<_> = self
+            .tensors
             .iter()
             .map(|tensor| {
                 let start = end;
-                end += tensor.data.byte_length();
-                let info = TensorInfo {
-                    dtype: tensor.data.dtype(),
-                    shape: tensor.shape.clone(),
-                    data_offsets: (start, end),
-                };
+                end += size_of_val(&tensor.values[..]);
+                let info = TensorInfo { dtype: Dtype::F32, shape: tensor.shape.clone(), data_offsets: (start, end) };
                 (tensor.name.as_str(), info)
             })
             .collect();
@@ -164,8 +119,8 @@ impl Container {
         ]);
         let mut bytes = header::encode(&metadata, &infos).map_err(fail)?;
         bytes.reserve_exact(end);
-        for tensor in ordered {
-            tensor.data.extend_le_bytes(&mut bytes);
+        for tensor in &self.tensors {
+            tensor.extend_le_bytes(&mut bytes);
         }
         Ok(bytes)
     }
@@ -184,35 +139,22 @@ impl Container {
         let metadata = header::metadata(header).map_err(fail)?;
         check_kind(&metadata, expected).map_err(fail)?;
         check_version(&metadata).map_err(fail)?;
-        let description = metadata
-            .get("description")
-            .ok_or_else(|| fail("its metadata has no 'description'".into()))?;
-        let description = serde_json::from_str(description)
-            .map_err(|error| fail(format!("its description is not JSON: {error}")))?;
+        let description =
+            metadata.get("description").ok_or_else(|| fail("its metadata has no 'description'".into()))?;
+        let description =
+            serde_json::from_str(description).map_err(|error| fail(format!("its description is not JSON: {error}")))?;
 
         let mut tensors = Vec::new();
         for (name, info) in header::layout(header, data.len()).map_err(fail)? {
             let bytes = &data[info.data_offsets.0..info.data_offsets.1];
-            let data = TensorData::from_le_bytes(info.dtype, bytes).ok_or_else(|| {
-                fail(format!(
-                    "its tensor '{name}' is of type {}, and only F32 and U64 are used",
-                    info.dtype
-                ))
-            })?;
-            let tensor = NamedTensor {
-                name,
-                shape: info.shape,
-                data,
-            };
+            if info.dtype != Dtype::F32 {
+                return Err(fail(format!("its tensor '{name}' is of type {}, and only F32 is used", info.dtype)));
+            }
+            let tensor = NamedTensor { name, shape: info.shape, values: read_f32(bytes) };
             tensor.check_finite().map_err(fail)?;
             tensors.push(tensor);
         }
-        Ok(Self {
-            kind: expected,
-            description,
-            tensors,
-            origin: origin.into(),
-        })
+        Ok(Self { kind: expected, description, tensors, origin: origin.into() })
     }
 
     /// The description as a type of the caller's.
@@ -220,77 +162,38 @@ impl Container {
     /// # Errors
     /// `Error::Format` when a field is missing or of another type.
     pub(crate) fn description<T: DeserializeOwned>(&self) -> Result<T> {
-        T::deserialize(&self.description).map_err(|error| {
-            cannot_load(
-                &self.origin,
-                format_args!("its description does not fit: {error}"),
-            )
-        })
+        T::deserialize(&self.description)
+            .map_err(|error| cannot_load(&self.origin, format_args!("its description does not fit: {error}")))
     }
 
     /// Moves a tensor of `f32` out.
     ///
     /// # Errors
-    /// `Error::Format` when there is none of this name, or it has another shape or element type; it then stays.
+    /// `Error::Format` when there is none of this name, or it has another shape; it then stays.
     pub(crate) fn take_f32(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        match self.take(name, shape, Dtype::F32)? {
-            TensorData::F32(values) => Ok(values),
-            TensorData::U64(_) => unreachable!("take has compared the element type"),
-        }
-    }
-
-    /// Moves a tensor of `u64` out; fails as [`Self::take_f32`] does.
-    pub(crate) fn take_u64(&mut self, name: &str, shape: &[usize]) -> Result<Vec<u64>> {
-        match self.take(name, shape, Dtype::U64)? {
-            TensorData::U64(values) => Ok(values),
-            TensorData::F32(_) => unreachable!("take has compared the element type"),
-        }
-    }
-
-    fn take(&mut self, name: &str, shape: &[usize], dtype: Dtype) -> Result<TensorData> {
         let fail = |what: String| cannot_load(&self.origin, what);
         let Some(index) = self.tensors.iter().position(|tensor| tensor.name == name) else {
             return Err(fail(format!("it has no tensor '{name}'")));
         };
         let tensor = &self.tensors[index];
-        if tensor.data.dtype() != dtype {
-            return Err(fail(format!(
-                "its tensor '{name}' is of type {} where {dtype} is expected",
-                tensor.data.dtype()
-            )));
-        }
         if tensor.shape != shape {
-            return Err(fail(format!(
-                "its tensor '{name}' has shape {:?} where {shape:?} is expected",
-                tensor.shape
-            )));
+            return Err(fail(format!("its tensor '{name}' has shape {:?} where {shape:?} is expected", tensor.shape)));
         }
-        Ok(self.tensors.swap_remove(index).data)
+        Ok(self.tensors.swap_remove(index).values)
     }
 }
 
-fn check_kind(
-    metadata: &BTreeMap<String, String>,
-    expected: Kind,
-) -> std::result::Result<(), String> {
+fn check_kind(metadata: &BTreeMap<String, String>, expected: Kind) -> std::result::Result<(), String> {
     let wanted = expected.noun();
     let Some(format) = metadata.get("format") else {
         return Err(format!(
             "it is a safetensors file whose metadata names no 'format', where a sfeuot {wanted} is expected"
         ));
     };
-    match [Kind::Model, Kind::Checkpoint]
-        .into_iter()
-        .find(|kind| kind.format() == format)
-    {
+    match [Kind::Model, Kind::Checkpoint].into_iter().find(|kind| kind.format() == format) {
         Some(kind) if kind == expected => Ok(()),
-        Some(kind) => Err(format!(
-            "it is a sfeuot {} where a {wanted} is expected",
-            kind.noun()
-        )),
-        None => Err(format!(
-            "it is a safetensors file of format '{format}', where a sfeuot {wanted} is expected"
-        )),
+        Some(kind) => Err(format!("it is a sfeuot {} where a {wanted} is expected", kind.noun())),
+        None => Err(format!("it is a safetensors file of format '{format}', where a sfeuot {wanted} is expected")),
     }
 }
 
@@ -302,25 +205,16 @@ fn check_version(metadata: &BTreeMap<String, String>) -> std::result::Result<(),
              is needed"
         )),
         Ok(1..) => Ok(()),
-        _ => Err(format!(
-            "its format_version is '{text}', which must be a whole number from 1 on"
-        )),
+        _ => Err(format!("its format_version is '{text}', which must be a whole number from 1 on")),
     }
 }
 
 fn cannot_load(origin: &str, what: impl std::fmt::Display) -> Error {
-    Error::Format(format!(
-        "cannot load from '{origin}': {}",
-        presentable(&what.to_string())
-    ))
+    Error::Format(format!("cannot load from '{origin}': {}", presentable(&what.to_string())))
 }
 
 fn cannot_save(kind: Kind, what: impl std::fmt::Display) -> Error {
-    Error::Format(format!(
-        "cannot save the {}: {}",
-        kind.noun(),
-        presentable(&what.to_string())
-    ))
+    Error::Format(format!("cannot save the {}: {}", kind.noun(), presentable(&what.to_string())))
 }
 
 /// Text that may quote a file, made fit for a log line and a C string: short, and without control characters.

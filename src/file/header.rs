@@ -21,16 +21,10 @@ const METADATA: &str = "__metadata__";
 /// Splits a file into its header text and its data.
 pub(super) fn split(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
-        return Err(format!(
-            "it is {} bytes long, too short to be a safetensors file",
-            bytes.len()
-        ));
+        return Err(format!("it is {} bytes long, too short to be a safetensors file", bytes.len()));
     };
     let announced = u64::from_le_bytes(*prefix);
-    let Some(length) = usize::try_from(announced)
-        .ok()
-        .filter(|&length| length <= rest.len())
-    else {
+    let Some(length) = usize::try_from(announced).ok().filter(|&length| length <= rest.len()) else {
         return Err(format!(
             "it is cut short or not a safetensors file: its first 8 bytes announce a header of {announced} bytes, \
              and {} follow",
@@ -38,14 +32,11 @@ pub(super) fn split(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
         ));
     };
     if length > MAX_HEADER {
-        return Err(format!(
-            "its header is {length} bytes long, and at most {MAX_HEADER} are allowed"
-        ));
+        return Err(format!("its header is {length} bytes long, and at most {MAX_HEADER} are allowed"));
     }
     let (header, data) = rest.split_at(length);
-    let header = std::str::from_utf8(header).map_err(|error| {
-        format!("it is not a safetensors file: its header is not UTF-8 text ({error})")
-    })?;
+    let header = std::str::from_utf8(header)
+        .map_err(|error| format!("it is not a safetensors file: its header is not UTF-8 text ({error})"))?;
     Ok((header, data))
 }
 
@@ -65,10 +56,7 @@ pub(super) fn metadata(header: &str) -> Result<BTreeMap<String, String>, String>
 
 /// The tensors in the order of their bytes, which are known to cover `data_length` bytes exactly: no gap, no overlap,
 /// every range as long as shape and element type ask.
-pub(super) fn layout(
-    header: &str,
-    data_length: usize,
-) -> Result<Vec<(String, TensorInfo)>, String> {
+pub(super) fn layout(header: &str, data_length: usize) -> Result<Vec<(String, TensorInfo)>, String> {
     let mut parser = serde_json::Deserializer::from_str(header);
     let mut tensors = parser.deserialize_map(Tensors).map_err(not_a_header)?;
     parser.end().map_err(not_a_header)?;
@@ -100,10 +88,7 @@ pub(super) fn layout(
         covered = end;
     }
     if covered != data_length {
-        return Err(format!(
-            "{} bytes follow its last tensor",
-            data_length - covered
-        ));
+        return Err(format!("{} bytes follow its last tensor", data_length - covered));
     }
     Ok(tensors)
 }
@@ -111,29 +96,22 @@ pub(super) fn layout(
 /// Length prefix and header, padded so that the data starts at a multiple of 8 bytes.
 ///
 /// The keys keep the order given, so equal content is equal bytes.
-pub(super) fn encode(
-    metadata: &BTreeMap<&str, &str>,
-    tensors: &[(&str, TensorInfo)],
-) -> Result<Vec<u8>, String> {
+pub(super) fn encode(metadata: &BTreeMap<&str, &str>, tensors: &[(&str, TensorInfo)]) -> Result<Vec<u8>, String> {
     let mut bytes = vec![0; PREFIX];
     let mut json = serde_json::Serializer::new(&mut bytes);
-    let written = json
-        .serialize_map(Some(1 + tensors.len()))
-        .and_then(|mut map| {
-            map.serialize_entry(METADATA, metadata)?;
-            for (name, info) in tensors {
-                map.serialize_entry(name, info)?;
-            }
-            map.end()
-        });
+    let written = json.serialize_map(Some(1 + tensors.len())).and_then(|mut map| {
+        map.serialize_entry(METADATA, metadata)?;
+        for (name, info) in tensors {
+            map.serialize_entry(name, info)?;
+        }
+        map.end()
+    });
     written.map_err(|error| format!("its header cannot be written as JSON: {error}"))?;
     bytes.resize(bytes.len().next_multiple_of(PREFIX), b' ');
 
     let length = bytes.len() - PREFIX;
     if length > MAX_HEADER {
-        return Err(format!(
-            "its header would be {length} bytes long, and at most {MAX_HEADER} are allowed"
-        ));
+        return Err(format!("its header would be {length} bytes long, and at most {MAX_HEADER} are allowed"));
     }
     bytes[..PREFIX].copy_from_slice(&(length as u64).to_le_bytes());
     Ok(bytes)
@@ -141,12 +119,7 @@ pub(super) fn encode(
 
 /// Bytes that the shape asks for; `None` for more than can be counted or a fraction of a byte.
 fn byte_length(info: &TensorInfo) -> Option<usize> {
-    let bits = info
-        .shape
-        .iter()
-        .try_fold(info.dtype.bitsize(), |bits, &extent| {
-            bits.checked_mul(extent)
-        })?;
+    let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &extent| bits.checked_mul(extent))?;
     bits.is_multiple_of(8).then_some(bits / 8)
 }
 
@@ -174,9 +147,7 @@ impl<'de> Visitor<'de> for Tensors {
             }
             let info = map.next_value::<TensorInfo>()?;
             if !names.insert(name.clone()) {
-                return Err(A::Error::custom(format_args!(
-                    "the tensor '{name}' comes twice"
-                )));
+                return Err(A::Error::custom(format_args!("the tensor '{name}' comes twice")));
             }
             tensors.push((name, info));
         }

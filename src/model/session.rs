@@ -28,12 +28,7 @@ impl Session {
     /// # Errors
     /// None at present.
     pub fn new(model: &Model) -> Result<Self> {
-        Ok(Self {
-            block: CpuBlock::new(model.0.isa),
-            model: Arc::clone(&model.0),
-            noise: Vec::new(),
-            path: Vec::new(),
-        })
+        Ok(Self { block: CpuBlock::new(model.0.isa), model: Arc::clone(&model.0), noise: Vec::new(), path: Vec::new() })
     }
 
     /// The session's model.
@@ -133,11 +128,10 @@ impl Session {
             }
             last = t;
         }
-        let line = times
-            .len()
-            .checked_mul(d)
-            .filter(|line| line.checked_mul(rows).is_some())
-            .ok_or_else(|| Error::invalid(format!("times has {} entries, too many for {rows} rows", times.len())))?;
+        let line =
+            times.len().checked_mul(d).filter(|line| line.checked_mul(rows).is_some()).ok_or_else(|| {
+                Error::invalid(format!("times has {} entries, too many for {rows} rows", times.len()))
+            })?;
         check_length("path", path.len(), rows * line)?;
         let model = Arc::clone(&self.model);
         let sigma = model.head.sigma;

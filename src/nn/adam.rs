@@ -34,15 +34,23 @@ impl Adam {
 }
 
 impl Update {
-    /// Applies it to equally long stretches of parameters, gradient and both moments.
+    /// Applies it to a stretch of parameters: weights, moving average (with decay `averaging`), first and second
+    /// moment, from `old` to `new`.
     #[inline(always)]
-    pub fn apply(&self, weights: &mut [f32], gradient: &[f32], first: &mut [f32], second: &mut [f32]) {
+    pub fn apply(&self, averaging: f32, old: [&[f32]; 4], gradient: &[f32], new: [&mut [f32]; 4]) {
         let Adam { beta1, beta2, epsilon } = self.adam;
-        for (((w, g), m), v) in weights.iter_mut().zip(gradient).zip(first).zip(second) {
-            let g = g * self.clip;
-            *m = beta1 * *m + (1.0 - beta1) * g;
-            *v = beta2 * *v + (1.0 - beta2) * (g * g);
-            *w -= self.rate * *m / ((*v * self.second_correction).sqrt() + epsilon);
+        let n = gradient.len();
+        let [w0, a0, m0, v0] = old.map(|x| &x[..n]);
+        let [w1, a1, m1, v1] = new.map(|x| &mut x[..n]);
+        for i in 0..n {
+            let g = gradient[i] * self.clip;
+            let m = beta1 * m0[i] + (1.0 - beta1) * g;
+            let v = beta2 * v0[i] + (1.0 - beta2) * (g * g);
+            let w = w0[i] - self.rate * m / ((v * self.second_correction).sqrt() + epsilon);
+            w1[i] = w;
+            a1[i] = averaging * a0[i] + (1.0 - averaging) * w;
+            m1[i] = m;
+            v1[i] = v;
         }
     }
 }

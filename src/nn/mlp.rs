@@ -58,7 +58,13 @@ impl Mlp {
 
     /// Forward, keeping first derivatives of the activations and with `curvature` the second ones.
     pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
-        let mut tape = Tape { input: x, h: [NONE; MAX_HIDDEN], slope: [NONE; MAX_HIDDEN], curve: [NONE; MAX_HIDDEN], output: NONE };
+        let mut tape = Tape {
+            input: x,
+            h: [NONE; MAX_HIDDEN],
+            slope: [NONE; MAX_HIDDEN],
+            curve: [NONE; MAX_HIDDEN],
+            output: NONE,
+        };
         let mut h = x;
         for l in 0..self.hidden() {
             tape.h[l] = device.scratch(x.rows, self.width());

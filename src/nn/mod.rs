@@ -4,3 +4,6 @@ pub mod adam;
 pub mod init;
 pub mod layout;
 pub mod mlp;
+
+#[cfg(test)]
+mod checks;

@@ -25,8 +25,11 @@ use std::sync::{Mutex, PoisonError};
 const BLOCK_ROWS: usize = 64;
 /// Blocks of a slot at least: a slot costs one gradient to clear and to reduce.
 const SLOT_BLOCKS: usize = 2;
-/// Slots at most: enough for any processor's cores, and a bound on the memory for gradients.
+/// Slots at most: enough for any processor's cores.
 const MAX_SLOTS: usize = 64;
+/// Parameters that the gradients of all slots of a network hold together at most, unless one slot holds more: half a
+/// gigabyte.
+const MAX_GRADIENTS: usize = 1 << 27;
 /// Parameters reduced by one job.
 const CHUNK: usize = 4096;
 
@@ -43,6 +46,8 @@ struct Worker {
 struct Network {
     layers: Vec<Layer>,
     state: NetworkState,
+    /// Before the last update.
+    previous: NetworkState,
     net: CpuNet<f32>,
     slots: Vec<Slot>,
     gradient: Vec<f32>,
@@ -61,6 +66,7 @@ impl Network {
             slots: (0..slots).map(slot).collect(),
             gradient: vec![0f32; layout.len()],
             squares: vec![0f64; layout.len().div_ceil(CHUNK)],
+            previous: state.clone(),
             state,
         }
     }
@@ -85,34 +91,49 @@ impl Network {
 
     /// One step of the optimiser and of the moving average, and the weights arranged anew for the products.
     fn update(&mut self, context: &Context, update: Update, averaging: f32) {
+        // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
+        std::mem::swap(&mut self.state, &mut self.previous);
         let layers = &self.layers;
-        let gradient = &self.gradient;
-        let NetworkState { weights, average, first_moment, second_moment } = &mut self.state;
-        let weights = Disjoint::new(weights);
-        let average = Disjoint::new(average);
-        let first_moment = Disjoint::new(first_moment);
-        let second_moment = Disjoint::new(second_moment);
+        let (old, gradient) = (&self.previous, &self.gradient);
+        let new = Parts::new(&mut self.state);
         let packed = Disjoint::new(&mut self.net.layers);
         context.pool().run(layers.len(), |l, _| {
             let (from, to) = (layers[l].offset, layers[l].end());
             // SAFETY: layers do not overlap, and each is one job's.
-            unsafe {
-                let weights = weights.part(from, to);
-                f32::dispatch(
-                    context.isa(),
-                    Optimise {
-                        update,
-                        averaging,
-                        weights,
-                        average: average.part(from, to),
-                        gradient: &gradient[from..to],
-                        first_moment: first_moment.part(from, to),
-                        second_moment: second_moment.part(from, to),
-                    },
-                );
-                packed.one(l).pack(weights);
-            }
+            let (mut new, packed) = unsafe { (new.part(from, to), packed.one(l)) };
+            let NetworkState { weights, average, first_moment, second_moment } = old;
+            let old = [weights, average, first_moment, second_moment].map(|values| &values[from..to]);
+            let gradient = &gradient[from..to];
+            let new_parts = new.each_mut().map(|values| &mut **values);
+            f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts });
+            packed.pack(new[0]);
         });
+    }
+
+    /// Takes the last update back; there is one to take back once after each.
+    fn revert(&mut self) {
+        std::mem::swap(&mut self.state, &mut self.previous);
+        self.net.pack(&self.state.weights);
+    }
+}
+
+/// A network's state, shared out to jobs by stretches of the parameter vector.
+struct Parts<'a>([Disjoint<'a, f32>; 4]);
+
+impl<'a> Parts<'a> {
+    fn new(state: &'a mut NetworkState) -> Self {
+        let NetworkState { weights, average, first_moment, second_moment } = state;
+        Self([weights, average, first_moment, second_moment].map(|values| Disjoint::new(values)))
+    }
+
+    /// Weights, average, first and second moment.
+    ///
+    /// # Safety
+    /// As [`Disjoint::part`]: stretches handed out at the same time must not overlap.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn part(&self, from: usize, to: usize) -> [&mut [f32]; 4] {
+        // SAFETY: the caller's.
+        self.0.each_ref().map(|values| unsafe { values.part(from, to) })
     }
 }
 
@@ -147,22 +168,16 @@ impl Kernel<f32> for Reduce<'_> {
 struct Optimise<'a> {
     update: Update,
     averaging: f32,
-    weights: &'a mut [f32],
-    average: &'a mut [f32],
+    old: [&'a [f32]; 4],
     gradient: &'a [f32],
-    first_moment: &'a mut [f32],
-    second_moment: &'a mut [f32],
+    new: [&'a mut [f32]; 4],
 }
 
 impl Kernel<f32> for Optimise<'_> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = f32>>(self) {
-        self.update.apply(self.weights, self.gradient, self.first_moment, self.second_moment);
-        let keep = self.averaging;
-        for (a, &w) in self.average.iter_mut().zip(&*self.weights) {
-            *a = keep * *a + (1.0 - keep) * w;
-        }
+        self.update.apply(self.averaging, self.old, self.gradient, self.new);
     }
 }
 
@@ -190,7 +205,9 @@ impl Cut {
     fn new(plan: &Plan) -> Self {
         let sources = (BLOCK_ROWS / plan.latents).clamp(1, plan.sources);
         let count = plan.sources.div_ceil(sources);
-        let blocks = count.div_ceil(MAX_SLOTS).max(SLOT_BLOCKS);
+        let parameters = plan.value.layout.len().max(plan.generator.layout.len());
+        let slots = (MAX_GRADIENTS / parameters).clamp(1, MAX_SLOTS);
+        let blocks = count.div_ceil(slots).max(SLOT_BLOCKS);
         Self { sources, blocks, slots: count.div_ceil(blocks) }
     }
 }
@@ -250,6 +267,13 @@ impl Engine for CpuEngine {
         outcome
     }
 
+    fn revert(&mut self, half: Half) {
+        match half {
+            Half::Value => self.value.revert(),
+            Half::Generator => self.generator.revert(),
+        }
+    }
+
     fn state(&self) -> [NetworkState; 2] {
         [self.value.state.clone(), self.generator.state.clone()]
     }
@@ -268,12 +292,24 @@ fn carry(
     let Slot { gradient, sums } = slot;
     match half {
         Half::Value => {
-            ValueStep { value: &plan.value, generator: &plan.generator, head: plan.head, conjugate: plan.conjugate, scale }
-                .run(block, value, generator, batch, gradient, sums);
+            ValueStep {
+                value: &plan.value,
+                generator: &plan.generator,
+                head: plan.head,
+                conjugate: plan.conjugate,
+                scale,
+            }
+            .run(block, value, generator, batch, gradient, sums);
         }
         Half::Generator => {
-            GeneratorStep { value: &plan.value, generator: &plan.generator, head: plan.head, latents: plan.latents, scale }
-                .run(block, value, generator, batch, gradient, sums);
+            GeneratorStep {
+                value: &plan.value,
+                generator: &plan.generator,
+                head: plan.head,
+                latents: plan.latents,
+                scale,
+            }
+            .run(block, value, generator, batch, gradient, sums);
         }
     }
 }
@@ -305,7 +341,9 @@ impl<'a> Draw<'a> {
         let index = row / self.plan.latents;
         let (low, high, index) = match self.step.half {
             Half::Value => (0.0, value_step::TIME_MAX, row),
-            Half::Generator if self.plan.head.deterministic => (TIME_MIN, generator_step::TIME_MAX_DETERMINISTIC, index),
+            Half::Generator if self.plan.head.deterministic => {
+                (TIME_MIN, generator_step::TIME_MAX_DETERMINISTIC, index)
+            }
             Half::Generator => (TIME_MIN, 1.0, index),
         };
         let word = self.time_start.wrapping_add(GOLDEN.wrapping_mul(index as u32));

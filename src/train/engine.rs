@@ -95,32 +95,39 @@ impl NetworkState {
     }
 }
 
+/// Norms beyond it are refused: the optimiser squares gradients in 32 bits.
+const MAX_NORM: f64 = 1e18;
+
 /// A training on a device.
 pub(crate) trait Engine: Send {
     /// Carries out one half of a step. When its loss or gradient is not finite nothing changes, and the outcome says so.
     fn half_step(&mut self, step: &HalfStep<'_>) -> Outcome;
+    /// Puts the network of this half back to where it was before its last update; one update can be taken back.
+    fn revert(&mut self, half: Half);
     /// The value function's and the generator's state.
     fn state(&self) -> [NetworkState; 2];
 }
 
 impl Outcome {
-    /// The first quantity that is not finite.
+    /// The first quantity that is not finite, or too large to be squared.
     pub fn fault(&self, half: Half) -> Option<(&'static str, f64)> {
         let s = &self.sums;
+        let sum = f64::MAX;
         let terms = match half {
             Half::Value => [
-                ("the value function at generated samples, V(1, x1),", s.generated),
-                ("the conjugate Psi*(V(1, y)) at target samples", s.conjugate),
-                ("the action 1/2 |grad V|^2 + <grad V, b>", s.action),
-                ("the norm of the value function's gradient", self.gradient_norm),
+                ("the value function at generated samples, V(1, x1),", s.generated, sum),
+                ("the conjugate Psi*(V(1, y)) at target samples", s.conjugate, sum),
+                ("the action 1/2 |grad V|^2 + <grad V, b>", s.action, sum),
+                ("the norm of the value function's gradient", self.gradient_norm, MAX_NORM),
             ],
             Half::Generator => [
-                ("the generator's loss", s.generator),
-                ("the norm of the generator's gradient", self.gradient_norm),
-                ("", 0.0),
-                ("", 0.0),
+                ("the generator's loss", s.generator, sum),
+                ("the norm of the generator's gradient", self.gradient_norm, MAX_NORM),
+                ("", 0.0, 0.0),
+                ("", 0.0, 0.0),
             ],
         };
-        terms.into_iter().find(|(_, value)| !value.is_finite())
+        let fault = terms.into_iter().find(|&(_, value, most)| value.is_nan() || value.abs() > most);
+        fault.map(|(term, value, _)| (term, value))
     }
 }

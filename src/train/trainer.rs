@@ -68,6 +68,8 @@ pub struct Trainer {
     source: SideBuffer,
     target: SideBuffer,
     metrics: Metrics,
+    /// Of the step before, while the engine can take the last one back.
+    previous: Option<Metrics>,
     cancel: CancelToken,
 }
 
@@ -140,6 +142,7 @@ impl Trainer {
             plan,
             engine,
             metrics,
+            previous: None,
             cancel: CancelToken::default(),
         })
     }
@@ -147,8 +150,9 @@ impl Trainer {
     /// Trains for `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss or gradient is not finite (the update is not made), [`Error::Callback`] when a
-    /// sampler fails, [`Error::Cancelled`]. Steps already made stay made.
+    /// [`Error::Diverged`] when a loss or gradient is not finite, [`Error::Callback`] when a sampler fails,
+    /// [`Error::Cancelled`]. Steps already made stay made, and none is ever half made; only a divergence takes back
+    /// the step whose weights first gave a loss that is not finite.
     pub fn step(&mut self, steps: u64) -> Result<Metrics> {
         self.run(steps, 0, &mut |_| Control::Continue)
     }
@@ -157,12 +161,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
-    pub fn run(
-        &mut self,
-        steps: u64,
-        every: u64,
-        progress: &mut dyn FnMut(&Metrics) -> Control,
-    ) -> Result<Metrics> {
+    pub fn run(&mut self, steps: u64, every: u64, progress: &mut dyn FnMut(&Metrics) -> Control) -> Result<Metrics> {
         let mut clock = Clock::start(self);
         for done in 1..=steps {
             self.advance()?;
@@ -193,13 +192,27 @@ impl Trainer {
         }
     }
 
-    /// One whole step: the value half, then the generator half.
+    /// One whole step, or none: the value half, then the generator half.
     fn advance(&mut self) -> Result<()> {
         if self.cancel.0.swap(false, Ordering::Relaxed) {
             return Err(Error::Cancelled { step: self.metrics.step });
         }
-        let value = self.half(Half::Value)?;
-        let generator = self.half(Half::Generator)?;
+        let value = self.half(Half::Value).inspect_err(|error| {
+            // These weights came out of a step with finite losses, but give none themselves.
+            if matches!(error, Error::Diverged { .. })
+                && let Some(previous) = self.previous.take()
+            {
+                self.engine.revert(Half::Value);
+                self.engine.revert(Half::Generator);
+                self.metrics = previous;
+            }
+        });
+        let value = value?;
+        let generator = self.half(Half::Generator).inspect_err(|_| {
+            self.engine.revert(Half::Value);
+            self.previous = None;
+        })?;
+        self.previous = Some(self.metrics);
         let rows = self.config.batch_rows() as f64;
         // V is a cost, and costs scale with the square of lengths.
         let cost = self.normalisation.scale.powi(2) / rows;

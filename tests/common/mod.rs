@@ -15,17 +15,11 @@ pub fn root() -> &'static Path {
 /// The functions include/sfeuot.h declares, in its order.
 pub fn declared_functions() -> Vec<String> {
     let header = std::fs::read_to_string(root().join("include/sfeuot.h")).expect("the header");
-    let code = header
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let code = header.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
     let names: Vec<String> = code
         .split('(')
         .filter_map(|before| {
-            let name = before
-                .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                .next()?;
+            let name = before.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next()?;
             name.starts_with("sfeuot_").then(|| name.to_owned())
         })
         .collect();
@@ -35,27 +29,15 @@ pub fn declared_functions() -> Vec<String> {
 
 /// The shared library cargo built for this test run: beside the test, or one folder up.
 pub fn shared_library() -> PathBuf {
-    let name = format!(
-        "{}sfeuot{}",
-        std::env::consts::DLL_PREFIX,
-        std::env::consts::DLL_SUFFIX
-    );
+    let name = format!("{}sfeuot{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let test = std::env::current_exe().expect("the test's own path");
-    let library = test
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(&name))
-        .find(|path| path.exists());
+    let library = test.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.exists());
     library.unwrap_or_else(|| panic!("{name} is not beside {}", test.display()))
 }
 
 pub fn last_error() -> String {
     // SAFETY: the function returns a C string of this thread.
-    unsafe { CStr::from_ptr(sfeuot_last_error()) }
-        .to_str()
-        .expect("UTF-8")
-        .to_owned()
+    unsafe { CStr::from_ptr(sfeuot_last_error()) }.to_str().expect("UTF-8").to_owned()
 }
 
 #[track_caller]
@@ -97,24 +79,12 @@ impl Problem {
         config.latent_dimension = 2;
         config.batch_sources = 4;
         config.latents_per_source = 2;
-        Self {
-            config,
-            source: Side::new(0.0),
-            target: Side::new(1.0),
-        }
+        Self { config, source: Side::new(0.0), target: Side::new(1.0) }
     }
 
     pub fn create(&self, context: *mut SfeuotContext, trainer: *mut *mut SfeuotTrainer) -> i32 {
         // SAFETY: everything the structs point to lives in `self`, or is what the test broke on purpose.
-        unsafe {
-            sfeuot_trainer_create(
-                context,
-                &self.config,
-                &self.source.data,
-                &self.target.data,
-                trainer,
-            )
-        }
+        unsafe { sfeuot_trainer_create(context, &self.config, &self.source.data, &self.target.data, trainer) }
     }
 }
 
@@ -128,12 +98,7 @@ pub struct Handles {
 
 impl Handles {
     pub fn new(problem: &Problem) -> Self {
-        let mut handles = Self {
-            context: null_mut(),
-            trainer: null_mut(),
-            model: null_mut(),
-            session: null_mut(),
-        };
+        let mut handles = Self { context: null_mut(), trainer: null_mut(), model: null_mut(), session: null_mut() };
         let mut config = init(sfeuot_context_config_init);
         config.device = SFEUOT_DEVICE_CPU;
         config.threads = 1;
@@ -184,9 +149,7 @@ pub const DIMENSION: usize = 2;
 
 impl Side {
     fn new(shift: f32) -> Box<Self> {
-        let values = (0..ROWS * DIMENSION)
-            .map(|i| shift + (i * 37 % 64) as f32 / 64.0)
-            .collect();
+        let values = (0..ROWS * DIMENSION).map(|i| shift + (i * 37 % 64) as f32 / 64.0).collect();
         let mut side = Box::new(Self {
             data: init(sfeuot_data_init),
             samples: init(sfeuot_tensor_init),
@@ -209,11 +172,7 @@ impl Side {
         side
     }
 
-    pub fn use_callback(
-        &mut self,
-        callback: SfeuotSampleCallback,
-        userdata: *mut std::ffi::c_void,
-    ) {
+    pub fn use_callback(&mut self, callback: SfeuotSampleCallback, userdata: *mut std::ffi::c_void) {
         self.data.samples = null();
         self.data.weights = null();
         self.data.sample_callback = callback;

@@ -23,9 +23,7 @@ fn sampler(source: DataSource) -> SamplerSource {
 }
 
 fn wave(count: usize, phase: f64) -> Vec<f64> {
-    (0..count)
-        .map(|k| (k as f64 * 0.37 + phase).sin() * 3.0 + phase)
-        .collect()
+    (0..count).map(|k| (k as f64 * 0.37 + phase).sin() * 3.0 + phase).collect()
 }
 
 /// A sampler of a wave that counts the rows asked of it.
@@ -48,21 +46,15 @@ fn rows_are_the_samples_in_normalised_units() {
     let (source, target) = (wave(60, 0.0), wave(36, 40.0));
     let shape = [3, 2, 2];
     let view = TensorView::from_f64(&source, &[5, 3, 2, 2]).unwrap();
-    let (prepared, _, normalisation, sample_shape) = prepare(
-        Data::array(view),
-        Data::array(TensorView::from_f64(&target, &[3, 3, 2, 2]).unwrap()),
-    )
-    .unwrap();
+    let (prepared, _, normalisation, sample_shape) =
+        prepare(Data::array(view), Data::array(TensorView::from_f64(&target, &[3, 3, 2, 2]).unwrap())).unwrap();
     assert_eq!(sample_shape, shape);
     assert_eq!(prepared.dimension(), 12);
     let rows = array(&prepared);
     assert_eq!(rows.count(), 5);
     for (k, (&row, &value)) in rows.rows().iter().zip(&source).enumerate() {
         let expected = (value - normalisation.shift[k % 12]) / normalisation.scale;
-        assert!(
-            (f64::from(row) - expected).abs() < 1e-6,
-            "{row} against {expected}"
-        );
+        assert!((f64::from(row) - expected).abs() < 1e-6, "{row} against {expected}");
     }
 }
 
@@ -75,30 +67,17 @@ fn every_element_type_and_layout_of_the_same_values_prepares_the_same() {
     let target = wave(9, 1.0);
     let print = |view: TensorView| {
         let target = TensorView::from_f64(&target, &[3, 3]).unwrap();
-        let (source, _, normalisation, _) =
-            prepare(Data::array(view), Data::array(target)).unwrap();
+        let (source, _, normalisation, _) = prepare(Data::array(view), Data::array(target)).unwrap();
         (source.fingerprint().unwrap(), normalisation)
     };
     let expected = print(TensorView::from_f64(&doubles, &[8, 3]).unwrap());
-    assert_eq!(
-        print(TensorView::from_f32(&floats, &[8, 3]).unwrap()),
-        expected
-    );
-    let scaled = TensorView::from_u8(&bytes, &[8, 3])
-        .and_then(|view| view.scaled(0.5, -3.0))
-        .unwrap();
+    assert_eq!(print(TensorView::from_f32(&floats, &[8, 3]).unwrap()), expected);
+    let scaled = TensorView::from_u8(&bytes, &[8, 3]).and_then(|view| view.scaled(0.5, -3.0)).unwrap();
     assert_eq!(print(scaled), expected);
     // SAFETY: an 8 x 3 view into a 3 x 8 array.
     let view = unsafe {
         let data = transposed.as_ptr().cast();
-        TensorView::from_raw(
-            super::super::DType::F32,
-            data,
-            &[8, 3],
-            Some(&[1, 8]),
-            1.0,
-            0.0,
-        )
+        TensorView::from_raw(super::super::DType::F32, data, &[8, 3], Some(&[1, 8]), 1.0, 0.0)
     };
     assert_eq!(print(view.unwrap()), expected);
 }
@@ -106,22 +85,16 @@ fn every_element_type_and_layout_of_the_same_values_prepares_the_same() {
 #[test]
 fn a_weight_of_zero_leaves_a_sample_out_of_statistics_and_draws() {
     // Enough samples that they are read in several blocks.
-    let weights: Vec<u8> = (0..6000)
-        .map(|k| if k % 3 == 2 || k > 5000 { 0 } else { 7 })
-        .collect();
+    let weights: Vec<u8> = (0..6000).map(|k| if k % 3 == 2 || k > 5000 { 0 } else { 7 }).collect();
     let kept: Vec<f64> = wave(4000, 0.5);
     let mut next = kept.iter();
-    let all: Vec<f64> = weights
-        .iter()
-        .map(|&w| if w == 0 { 1e6 } else { *next.next().unwrap() })
-        .collect();
+    let all: Vec<f64> = weights.iter().map(|&w| if w == 0 { 1e6 } else { *next.next().unwrap() }).collect();
     let kept = &kept[..kept.len() - next.len()];
     let target = || Data::array(TensorView::from_f32(&[0.0, 1.0], &[2, 1]).unwrap());
 
     let samples = TensorView::from_f64(&all, &[all.len()]).unwrap();
     let view = TensorView::from_u8(&weights, &[weights.len()]).unwrap();
-    let (source, _, with_weights, shape) =
-        prepare(Data::weighted(samples, view), target()).unwrap();
+    let (source, _, with_weights, shape) = prepare(Data::weighted(samples, view), target()).unwrap();
     let samples = TensorView::from_f64(kept, &[kept.len()]).unwrap();
     let (_, _, without, _) = prepare(Data::array(samples), target()).unwrap();
     assert_eq!(shape, [1], "an array of rank 1 holds samples of shape [1]");
@@ -134,11 +107,7 @@ fn a_weight_of_zero_leaves_a_sample_out_of_statistics_and_draws() {
         seen[array(&source).draw((random >> 32) as u32, random as u32) as usize] += 1;
     }
     for (index, (&seen, &weight)) in seen.iter().zip(&weights).enumerate() {
-        assert_eq!(
-            seen > 0,
-            weight > 0,
-            "sample {index} of weight {weight} was drawn {seen} times"
-        );
+        assert_eq!(seen > 0, weight > 0, "sample {index} of weight {weight} was drawn {seen} times");
     }
 }
 
@@ -147,17 +116,11 @@ fn samplers_are_measured_normalised_and_not_touched_when_resuming() {
     let drawn = Arc::new(AtomicUsize::new(0));
     let target = wave(40, 0.0);
     let target = || Data::array(TensorView::from_f64(&target, &[10, 4]).unwrap());
-    let (source, _, normalisation, shape) =
-        prepare(Data::sampler(&[4], counted(&drawn)), target()).unwrap();
+    let (source, _, normalisation, shape) = prepare(Data::sampler(&[4], counted(&drawn)), target()).unwrap();
     assert_eq!(drawn.load(Ordering::Relaxed), STATISTICS_ROWS);
     assert_eq!((shape, source.fingerprint()), (vec![4], None));
 
-    let (resumed, other, _) = prepare_with(
-        &normalisation,
-        Data::sampler(&[4], counted(&drawn)),
-        target(),
-    )
-    .unwrap();
+    let (resumed, other, _) = prepare_with(&normalisation, Data::sampler(&[4], counted(&drawn)), target()).unwrap();
     assert_eq!(drawn.load(Ordering::Relaxed), STATISTICS_ROWS);
     assert!(other.fingerprint().is_some());
     let mut out = vec![0.0f32; 50 * 4];
@@ -174,10 +137,7 @@ fn a_wide_sample_is_measured_in_several_batches() {
     let drawn = Arc::new(AtomicUsize::new(0));
     let dimension = STATISTICS_BATCH / 1000;
     let shape = [dimension];
-    let result = prepare(
-        Data::sampler(&shape, counted(&drawn)),
-        Data::sampler(&shape, counted(&drawn)),
-    );
+    let result = prepare(Data::sampler(&shape, counted(&drawn)), Data::sampler(&shape, counted(&drawn)));
     let (_, _, normalisation, _) = result.unwrap();
     assert_eq!(drawn.load(Ordering::Relaxed), 2 * STATISTICS_ROWS);
     assert!((normalisation.scale - 2f64.sqrt()).abs() < 0.05);
@@ -200,15 +160,9 @@ fn resuming_on_the_same_data_keeps_the_fingerprint() {
     assert_ne!(a.fingerprint(), b.fingerprint());
 
     let (first, second) = sides();
-    let other = Normalisation {
-        shift: vec![0.0; 2],
-        scale: 1.0,
-    };
+    let other = Normalisation { shift: vec![0.0; 2], scale: 1.0 };
     let text = message(prepare_with(&other, first, second));
-    assert!(
-        text.contains("2 components") && text.contains('3'),
-        "{text}"
-    );
+    assert!(text.contains("2 components") && text.contains('3'), "{text}");
 }
 
 #[test]
@@ -222,10 +176,7 @@ fn shapes_that_differ_are_named_before_anything_is_drawn() {
     assert!(text.contains("[2, 2]") && text.contains("[4]"), "{text}");
     assert_eq!(drawn.load(Ordering::Relaxed), 0);
     for shape in [&[][..], &[0], &[1; 8], &[1 << 40, 1 << 40]] {
-        let text = message(prepare(
-            Data::sampler(&[2], counted(&drawn)),
-            Data::sampler(shape, counted(&drawn)),
-        ));
+        let text = message(prepare(Data::sampler(&[2], counted(&drawn)), Data::sampler(shape, counted(&drawn))));
         assert!(text.starts_with("target.sample_shape"), "{text}");
     }
 }
@@ -247,15 +198,10 @@ fn bad_values_are_named_by_side_sample_and_component() {
     // Finite, weightless, and still impossible to normalise.
     bad[7] = 1e60;
     let weights = [1u8, 1, 0, 1];
-    let side = Data::weighted(
-        TensorView::from_f64(&bad, &[4, 3]).unwrap(),
-        TensorView::from_u8(&weights, &[4]).unwrap(),
-    );
+    let side =
+        Data::weighted(TensorView::from_f64(&bad, &[4, 3]).unwrap(), TensorView::from_u8(&weights, &[4]).unwrap());
     let text = message(prepare(view(&good), side));
-    assert!(
-        text.starts_with("target.samples holds 1e60 at sample 2, component 1"),
-        "{text}"
-    );
+    assert!(text.starts_with("target.samples holds 1e60 at sample 2, component 1"), "{text}");
 }
 
 #[test]
@@ -264,17 +210,11 @@ fn a_failing_sampler_is_named_with_its_reason() {
     let target = || Data::array(TensorView::from_f64(&target, &[3, 2]).unwrap());
     let broken = |_: &mut [f32], _: usize, _: usize| Err("the camera is unplugged".to_owned());
     match prepare(Data::sampler(&[2], broken), target()) {
-        Err(Error::Callback(text)) => assert_eq!(
-            text,
-            "the source sampler reported failure: the camera is unplugged"
-        ),
+        Err(Error::Callback(text)) => assert_eq!(text, "the source sampler reported failure: the camera is unplugged"),
         other => panic!("not a callback error: {:?}", other.err()),
     }
 
-    let normalisation = Normalisation {
-        shift: vec![0.0; 2],
-        scale: 1e-3,
-    };
+    let normalisation = Normalisation { shift: vec![0.0; 2], scale: 1e-3 };
     let fill = |write: fn(&mut [f32])| {
         let side = Data::sampler(&[2], move |batch: &mut [f32], _: usize, _: usize| {
             write(batch);
@@ -284,16 +224,10 @@ fn a_failing_sampler_is_named_with_its_reason() {
         message(sampler(side).fill(4, &mut [0.0; 8], "target"))
     };
     let forgotten = fill(|batch| batch[..5].fill(1.0));
-    assert!(
-        forgotten.starts_with("the target sampler gave NaN at row 2, component 1"),
-        "{forgotten}"
-    );
+    assert!(forgotten.starts_with("the target sampler gave NaN at row 2, component 1"), "{forgotten}");
     let far = fill(|batch| {
         batch.fill(1.0);
         batch[6] = 1e38;
     });
-    assert!(
-        far.contains("target sampler") && far.contains("row 3, component 0"),
-        "{far}"
-    );
+    assert!(far.contains("target sampler") && far.contains("row 3, component 0"), "{far}");
 }

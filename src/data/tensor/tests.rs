@@ -10,11 +10,7 @@ fn message<T>(result: Result<T>) -> String {
 /// A shape with one stride each, its reach kept inside one buffer, and the index of the origin element.
 fn layouts() -> impl Strategy<Value = (Vec<(usize, isize)>, usize, usize)> {
     prop::collection::vec((1usize..5, -4isize..5), 1..6).prop_map(|axes| {
-        let span = |sign: isize| -> usize {
-            axes.iter()
-                .map(|&(n, s)| (s * sign).max(0) as usize * (n - 1))
-                .sum()
-        };
+        let span = |sign: isize| -> usize { axes.iter().map(|&(n, s)| (s * sign).max(0) as usize * (n - 1)).sum() };
         let (before, after) = (span(-1), span(1));
         (axes, before, before + after + 1)
     })
@@ -99,25 +95,12 @@ proptest! {
 fn broadcast_axes_repeat_and_huge_samples_are_read_whole() {
     let row: Vec<f32> = (0..3 * BLOCK_ELEMENTS + 7).map(|k| k as f32).collect();
     // SAFETY: a sample stride of 0 reads the one row again and again.
-    let view = unsafe {
-        TensorView::from_raw(
-            DType::F32,
-            row.as_ptr().cast(),
-            &[3, row.len()],
-            Some(&[0, 1]),
-            1.0,
-            0.0,
-        )
-    }
-    .unwrap();
+    let view =
+        unsafe { TensorView::from_raw(DType::F32, row.as_ptr().cast(), &[3, row.len()], Some(&[0, 1]), 1.0, 0.0) }
+            .unwrap();
     let values = view.to_f64("x").unwrap();
     assert_eq!(values.len(), 3 * row.len());
-    assert!(
-        values
-            .iter()
-            .zip(row.iter().cycle())
-            .all(|(a, &b)| *a == f64::from(b))
-    );
+    assert!(values.iter().zip(row.iter().cycle()).all(|(a, &b)| *a == f64::from(b)));
 }
 
 #[test]
@@ -129,55 +112,19 @@ fn bad_descriptions_are_refused_with_a_sentence() {
         message(unsafe { TensorView::from_raw(DType::F64, pointer, shape, strides, scale, offset) })
     };
     let cases = [
-        (
-            raw(std::ptr::null(), &[4], None, 1.0, 0.0),
-            ["data is NULL", "must point"],
-        ),
-        (
-            raw(pointer.wrapping_add(1), &[1], None, 1.0, 0.0),
-            ["multiple of 8", "F64"],
-        ),
-        (
-            raw(pointer, &[], None, 1.0, 0.0),
-            ["shape has 0 axes", "1 to 8"],
-        ),
-        (
-            raw(pointer, &[1; 9], None, 1.0, 0.0),
-            ["shape has 9 axes", "1 to 8"],
-        ),
-        (
-            raw(pointer, &[2, 0], None, 1.0, 0.0),
-            ["shape[1] is 0", "at least 1"],
-        ),
-        (
-            raw(pointer, &[1 << 40, 1 << 40], None, 1.0, 0.0),
-            ["shape", "addressed"],
-        ),
-        (
-            raw(pointer, &[1 << 61], Some(&[0]), 1.0, 0.0),
-            ["shape", "addressed"],
-        ),
-        (
-            raw(pointer, &[2, 2], Some(&[1]), 1.0, 0.0),
-            ["strides has 1", "one per axis"],
-        ),
-        (
-            raw(pointer, &[4], Some(&[isize::MIN]), 1.0, 0.0),
-            ["strides", "elements"],
-        ),
+        (raw(std::ptr::null(), &[4], None, 1.0, 0.0), ["data is NULL", "must point"]),
+        (raw(pointer.wrapping_add(1), &[1], None, 1.0, 0.0), ["multiple of 8", "F64"]),
+        (raw(pointer, &[], None, 1.0, 0.0), ["shape has 0 axes", "1 to 8"]),
+        (raw(pointer, &[1; 9], None, 1.0, 0.0), ["shape has 9 axes", "1 to 8"]),
+        (raw(pointer, &[2, 0], None, 1.0, 0.0), ["shape[1] is 0", "at least 1"]),
+        (raw(pointer, &[1 << 40, 1 << 40], None, 1.0, 0.0), ["shape", "addressed"]),
+        (raw(pointer, &[1 << 61], Some(&[0]), 1.0, 0.0), ["shape", "addressed"]),
+        (raw(pointer, &[2, 2], Some(&[1]), 1.0, 0.0), ["strides has 1", "one per axis"]),
+        (raw(pointer, &[4], Some(&[isize::MIN]), 1.0, 0.0), ["strides", "elements"]),
         (raw(pointer, &[4], None, 0.0, 0.0), ["scale is 0", "finite"]),
-        (
-            raw(pointer, &[4], None, f64::NAN, 0.0),
-            ["scale is NaN", "finite"],
-        ),
-        (
-            raw(pointer, &[4], None, 1.0, f64::INFINITY),
-            ["offset is inf", "finite"],
-        ),
-        (
-            message(TensorView::from_f64(&data, &[3])),
-            ["3 elements", "has 4"],
-        ),
+        (raw(pointer, &[4], None, f64::NAN, 0.0), ["scale is NaN", "finite"]),
+        (raw(pointer, &[4], None, 1.0, f64::INFINITY), ["offset is inf", "finite"]),
+        (message(TensorView::from_f64(&data, &[3])), ["3 elements", "has 4"]),
     ];
     for (text, parts) in &cases {
         for part in parts {
@@ -191,14 +138,7 @@ fn an_axis_of_one_element_may_have_any_stride() {
     let data = [1.0f32, 2.0];
     // SAFETY: only the second axis is stepped along.
     let view = unsafe {
-        TensorView::from_raw(
-            DType::F32,
-            data.as_ptr().cast(),
-            &[1, 2, 1],
-            Some(&[isize::MAX, 1, isize::MIN]),
-            1.0,
-            0.0,
-        )
+        TensorView::from_raw(DType::F32, data.as_ptr().cast(), &[1, 2, 1], Some(&[isize::MAX, 1, isize::MIN]), 1.0, 0.0)
     };
     assert_eq!(view.unwrap().to_f64("x").unwrap(), [1.0, 2.0]);
 }

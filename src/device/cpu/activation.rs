@@ -1,8 +1,8 @@
 //! Activations with their first and second derivatives, on vectors.
 
 use super::simd::{Real, Simd};
-use num_traits::{Float, One, Zero};
 use crate::device::Activation;
+use num_traits::{Float, One, Zero};
 
 /// f(a), f'(a), f''(a); what a caller does not use is not computed.
 #[inline(always)]

@@ -34,7 +34,13 @@ impl<T: Real> Spread<T> {
         }
         let log = raw[d + j] + self.offset;
         // Written so that a NaN stays one.
-        let clamped = if log < self.low { self.low } else if log > self.high { self.high } else { log };
+        let clamped = if log < self.low {
+            self.low
+        } else if log > self.high {
+            self.high
+        } else {
+            log
+        };
         (clamped.exp_lane(), log > self.low && log < self.high)
     }
 }

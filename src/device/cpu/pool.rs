@@ -1,10 +1,13 @@
 //! Fork-join over a fixed set of threads: jobs are numbered, any thread takes the next one, the caller works too.
 //!
+//! A step is a few rounds with almost nothing between them, so a thread that runs out of work looks out for the next
+//! round for some microseconds before it sleeps.
+//!
 //! What a job computes may depend on its number alone, never on the thread or the order: that is what makes results
 //! bitwise equal for any thread count. A call allocates nothing.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -27,6 +30,9 @@ unsafe impl Send for SendJob {}
 
 struct Shared {
     round: Mutex<Round>,
+    /// Copies of the round's number and running count, to be watched without the lock.
+    number: AtomicU64,
+    running: AtomicUsize,
     started: Condvar,
     finished: Condvar,
     next: AtomicUsize,
@@ -49,6 +55,8 @@ impl Pool {
     pub fn new(threads: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             round: Mutex::new(Round { job: None, jobs: 0, number: 0, running: 0, stop: false }),
+            number: AtomicU64::new(0),
+            running: AtomicUsize::new(0),
             started: Condvar::new(),
             finished: Condvar::new(),
             next: AtomicUsize::new(0),
@@ -88,9 +96,12 @@ impl Pool {
             round.jobs = jobs;
             round.number += 1;
             round.running = self.workers.len();
+            self.shared.running.store(round.running, Ordering::Relaxed);
+            self.shared.number.store(round.number, Ordering::Relaxed);
         }
         self.shared.started.notify_all();
         let mine = catch_unwind(AssertUnwindSafe(|| drain(&self.shared, jobs, 0, &job)));
+        watch(|| self.shared.running.load(Ordering::Relaxed) == 0);
         let mut round = lock(&self.shared.round);
         while round.running > 0 {
             round = self.shared.finished.wait(round).unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +126,16 @@ impl Drop for Pool {
     }
 }
 
+/// Looks at `ready` for some tens of microseconds. Only a hint: the lock decides.
+fn watch(ready: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if ready() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+}
+
 fn drain<F: Fn(usize, usize) + Sync + ?Sized>(shared: &Shared, jobs: usize, worker: usize, job: &F) {
     loop {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -128,6 +149,7 @@ fn drain<F: Fn(usize, usize) + Sync + ?Sized>(shared: &Shared, jobs: usize, work
 fn work(shared: &Shared, worker: usize) {
     let mut seen = 0;
     loop {
+        watch(|| shared.number.load(Ordering::Relaxed) != seen);
         let (job, jobs) = {
             let mut round = lock(&shared.round);
             while round.number == seen && !round.stop {
@@ -146,6 +168,7 @@ fn work(shared: &Shared, worker: usize) {
         }
         let mut round = lock(&shared.round);
         round.running -= 1;
+        shared.running.store(round.running, Ordering::Relaxed);
         if round.running == 0 {
             drop(round);
             shared.finished.notify_one();

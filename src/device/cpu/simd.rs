@@ -44,11 +44,9 @@ impl Isa {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if std::is_x86_feature_detected!("avx512f") {
-                return Self::Avx512;
-            }
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
-                return Self::Avx2;
+            use std::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") {
+                return if has!("avx512f") { Self::Avx512 } else { Self::Avx2 };
             }
         }
         Self::Portable
@@ -90,9 +88,7 @@ pub trait Simd: Copy + 'static {
 pub struct Portable<T>(std::marker::PhantomData<T>);
 
 macro_rules! lanes {
-    (|$i:ident| $e:expr) => {{
-        std::array::from_fn(|$i| $e)
-    }};
+    (|$i:ident| $e:expr) => {{ std::array::from_fn(|$i| $e) }};
 }
 
 impl<T: Real> Simd for Portable<T> {
@@ -136,8 +132,12 @@ impl<T: Real> Simd for Portable<T> {
     }
     #[inline(always)]
     unsafe fn fma(a: [T; 8], b: [T; 8], c: [T; 8]) -> [T; 8] {
-        // Two roundings: without hardware for one, a true fused operation would be a library call.
-        lanes!(|i| a[i] * b[i] + c[i])
+        if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+            lanes!(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            // Two roundings: without hardware for one, a true fused operation would be a library call.
+            lanes!(|i| a[i] * b[i] + c[i])
+        }
     }
     #[inline(always)]
     unsafe fn exp(a: [T; 8]) -> [T; 8] {
@@ -219,8 +219,7 @@ impl Real for f32 {
 pub(super) const EXP_MIN: f32 = -87.0;
 pub(super) const EXP_MAX: f32 = 88.0;
 /// ln 2 in two parts; n * LN2_HIGH is exact for the n that occur.
-pub(super) const LN2_HIGH: f32 = 0.693_359_375;
+pub(super) const LN2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Taylor series of e^r for |r| <= ln(2)/2, highest power first: its truncation is 1e-8 relative.
-pub(super) const EXP_SERIES: [f32; 8] =
-    [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+pub(super) const EXP_SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];

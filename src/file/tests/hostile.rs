@@ -3,9 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{
-    assert_refused_or_valid, assert_says, f32_tensor, file, model_with, small, with_metadata,
-};
+use super::{assert_refused_or_valid, assert_says, f32_tensor, file, model_with, small, with_metadata};
 use crate::file::container::{Container, FORMAT_VERSION, Kind};
 use crate::file::header::MAX_HEADER;
 
@@ -30,7 +28,7 @@ proptest! {
             header.splice(to..to, piece.iter().copied());
         }
         // Keep the length prefix true, so that the damage reaches the JSON parser and the layout checks.
-        let data = 8 + 24;
+        let data = 24 + 4;
         let length = (header.len() - data) as u64;
         assert_refused_or_valid(&[&length.to_le_bytes(), &header[..]].concat());
     }
@@ -60,10 +58,7 @@ fn extent() -> impl Strategy<Value = u64> {
 fn every_prefix_is_refused() {
     let bytes = small(Kind::Model).to_bytes().unwrap();
     for length in 0..bytes.len() {
-        assert!(
-            Container::from_bytes(&bytes[..length], Kind::Model, "memory").is_err(),
-            "{length} bytes"
-        );
+        assert!(Container::from_bytes(&bytes[..length], Kind::Model, "memory").is_err(), "{length} bytes");
         assert_refused_or_valid(&bytes[..length]);
     }
 }
@@ -85,31 +80,16 @@ fn every_changed_byte_is_refused_or_valid() {
 #[test]
 fn files_of_another_kind_or_version_say_what_they_are() {
     let model = small(Kind::Model).to_bytes().unwrap();
-    let error = Container::from_bytes(&model, Kind::Checkpoint, "a.sfeuot")
-        .unwrap_err()
-        .to_string();
-    assert_eq!(
-        error,
-        "cannot load from 'a.sfeuot': it is a sfeuot model where a training checkpoint is expected"
-    );
+    let error = Container::from_bytes(&model, Kind::Checkpoint, "a.sfeuot").unwrap_err().to_string();
+    assert_eq!(error, "cannot load from 'a.sfeuot': it is a sfeuot model where a training checkpoint is expected");
     let checkpoint = small(Kind::Checkpoint).to_bytes().unwrap();
-    assert_says(
-        &checkpoint,
-        &["is a sfeuot training checkpoint", "a model is expected"],
-    );
+    assert_says(&checkpoint, &["is a sfeuot training checkpoint", "a model is expected"]);
 
-    assert_says(
-        &with_metadata(json!({"format": "pt"})),
-        &["safetensors file of format 'pt'", "sfeuot model"],
-    );
+    assert_says(&with_metadata(json!({"format": "pt"})), &["safetensors file of format 'pt'", "sfeuot model"]);
     assert_says(&with_metadata(json!({"format": "a\u{0}b"})), &["a\\u{0}b"]);
     assert_says(&file("{}", &[]), &["no 'format'", "sfeuot model"]);
     let foreign = safetensors::serialize(
-        [(
-            "w",
-            safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![2], &[0; 4])
-                .unwrap(),
-        )],
+        [("w", safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![2], &[0; 4]).unwrap())],
         None,
     );
     assert_says(&foreign.unwrap(), &["no 'format'"]);
@@ -119,17 +99,10 @@ fn files_of_another_kind_or_version_say_what_they_are() {
         "__metadata__": {"format": "sfeuot-model", "format_version": (FORMAT_VERSION + 6).to_string()},
         "weight": {"dtype": "F2048", "packed": true},
     });
-    assert_says(
-        &file(&newer.to_string(), &[]),
-        &["format version 7", &format!("up to {FORMAT_VERSION}")],
-    );
+    assert_says(&file(&newer.to_string(), &[]), &["format version 7", &format!("up to {FORMAT_VERSION}")]);
     for version in ["", "0", "-1", "1.0", "one"] {
-        let metadata =
-            json!({"format": "sfeuot-model", "format_version": version, "description": "{}"});
-        assert_says(
-            &with_metadata(metadata),
-            &["format_version", &format!("'{version}'")],
-        );
+        let metadata = json!({"format": "sfeuot-model", "format_version": version, "description": "{}"});
+        assert_says(&with_metadata(metadata), &["format_version", &format!("'{version}'")]);
     }
 }
 
@@ -137,76 +110,37 @@ fn files_of_another_kind_or_version_say_what_they_are() {
 fn damaged_frames_say_what_is_wrong() {
     assert_says(&[1, 2, 3], &["3 bytes", "too short"]);
     assert_says(&[0xff; 20], &["18446744073709551615 bytes", "12 follow"]);
-    assert_says(
-        b"\x89PNG\r\n\x1a\n and then an image",
-        &["not a safetensors file"],
-    );
+    assert_says(b"\x89PNG\r\n\x1a\n and then an image", &["not a safetensors file"]);
     assert_says(&file("[1, 2]", &[]), &["not a safetensors file"]);
-    assert_says(
-        &file(&"[".repeat(100_000), &[]),
-        &["not a safetensors file"],
-    );
+    assert_says(&file(&"[".repeat(100_000), &[]), &["not a safetensors file"]);
     assert_says(&file("{} {}", &[]), &["not a safetensors file"]);
+    assert_says(&[&3u64.to_le_bytes()[..], b"\xff\xff\xff"].concat(), &["not UTF-8"]);
+    assert_says(&file(&" ".repeat(MAX_HEADER + 1), &[]), &[&MAX_HEADER.to_string()]);
+    assert_says(&model_with(json!({"w": {"dtype": "F32"}}), &[]), &["missing field `shape`"]);
     assert_says(
-        &[&3u64.to_le_bytes()[..], b"\xff\xff\xff"].concat(),
-        &["not UTF-8"],
-    );
-    assert_says(
-        &file(&" ".repeat(MAX_HEADER + 1), &[]),
-        &[&MAX_HEADER.to_string()],
-    );
-    assert_says(
-        &model_with(json!({"w": {"dtype": "F32"}}), &[]),
-        &["missing field `shape`"],
-    );
-    assert_says(
-        &model_with(
-            json!({"w": {"dtype": "x".repeat(100_000), "shape": [], "data_offsets": [0, 0]}}),
-            &[],
-        ),
+        &model_with(json!({"w": {"dtype": "x".repeat(100_000), "shape": [], "data_offsets": [0, 0]}}), &[]),
         &["not a safetensors file", "..."],
     );
     for bad in ["", "{", "1 2", &"[".repeat(100_000)] {
         let metadata = json!({"format": "sfeuot-model", "format_version": "1", "description": bad});
         assert_says(&with_metadata(metadata), &["description is not JSON"]);
     }
-    assert_says(
-        &with_metadata(json!({"format": "sfeuot-model", "format_version": "1"})),
-        &["no 'description'"],
-    );
+    assert_says(&with_metadata(json!({"format": "sfeuot-model", "format_version": "1"})), &["no 'description'"]);
 }
 
 #[test]
 fn damaged_layouts_name_the_tensor() {
     let tensors = |tensors| model_with(tensors, &[0; 16]);
-    assert_says(
-        &tensors(json!({"w": f32_tensor(&[3], 0, 12)})),
-        &["4 bytes follow"],
-    );
-    assert_says(
-        &tensors(json!({"w": f32_tensor(&[5], 0, 20)})),
-        &["'w'", "byte 20", "16 bytes"],
-    );
-    assert_says(
-        &tensors(json!({"v": f32_tensor(&[2], 0, 8), "w": f32_tensor(&[3], 4, 16)})),
-        &["'w'", "overlap"],
-    );
-    assert_says(
-        &tensors(json!({"v": f32_tensor(&[1], 0, 4), "w": f32_tensor(&[2], 8, 16)})),
-        &["'w'", "gaps"],
-    );
+    assert_says(&tensors(json!({"w": f32_tensor(&[3], 0, 12)})), &["4 bytes follow"]);
+    assert_says(&tensors(json!({"w": f32_tensor(&[5], 0, 20)})), &["'w'", "byte 20", "16 bytes"]);
+    assert_says(&tensors(json!({"v": f32_tensor(&[2], 0, 8), "w": f32_tensor(&[3], 4, 16)})), &["'w'", "overlap"]);
+    assert_says(&tensors(json!({"v": f32_tensor(&[1], 0, 4), "w": f32_tensor(&[2], 8, 16)})), &["'w'", "gaps"]);
     assert_says(&tensors(json!({"w": f32_tensor(&[4], 16, 0)})), &["'w'"]);
-    assert_says(
-        &tensors(json!({"w": f32_tensor(&[2, 3], 0, 16)})),
-        &["'w'", "16 bytes", "[2, 3]", "F32"],
-    );
-    assert_says(
-        &tensors(json!({"w": f32_tensor(&[1 << 40, 1 << 40], 0, 16)})),
-        &["'w'", "shape"],
-    );
+    assert_says(&tensors(json!({"w": f32_tensor(&[2, 3], 0, 16)})), &["'w'", "16 bytes", "[2, 3]", "F32"]);
+    assert_says(&tensors(json!({"w": f32_tensor(&[1 << 40, 1 << 40], 0, 16)})), &["'w'", "shape"]);
     assert_says(
         &tensors(json!({"w": {"dtype": "F16", "shape": [8], "data_offsets": [0, 16]}})),
-        &["'w'", "F16", "F32 and U64"],
+        &["'w'", "F16", "only F32"],
     );
     let twice = file(
         r#"{"__metadata__":{"format":"sfeuot-model","format_version":"1","description":"{}"},
@@ -217,16 +151,8 @@ fn damaged_layouts_name_the_tensor() {
 
     // Consecutive ranges, each as long as its shape asks, that end just below 2^64.
     let step = (1u64 << 61) - 4;
-    let huge = (0..8).map(|i| {
-        (
-            format!("w{i}"),
-            f32_tensor(&[step / 4], i * step, (i + 1) * step),
-        )
-    });
+    let huge = (0..8).map(|i| (format!("w{i}"), f32_tensor(&[step / 4], i * step, (i + 1) * step)));
     let mut huge: serde_json::Map<_, _> = huge.collect();
     huge.insert("last".into(), f32_tensor(&[7], 8 * step, 8 * step + 28));
-    assert_says(
-        &tensors(serde_json::Value::Object(huge)),
-        &["'w0'", "16 bytes long"],
-    );
+    assert_says(&tensors(serde_json::Value::Object(huge)), &["'w0'", "16 bytes long"]);
 }

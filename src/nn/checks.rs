@@ -1,0 +1,164 @@
+//! Every pass of a network, and with it every layer rule, against central differences in f64: random shapes, each
+//! activation, any number of outputs.
+
+use super::layout::Layout;
+use super::mlp::Mlp;
+use crate::device::cpu::CpuBlock;
+use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::simd::Isa;
+use crate::device::{Activation, Device, Mat};
+use crate::rng::{Sequence, Stream};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Problem {
+    mlp: Mlp,
+    rows: usize,
+    weights: Vec<f64>,
+    x: Vec<f64>,
+    /// Weight of each output in the scalar that is differentiated.
+    cotangent: Vec<f64>,
+    /// Direction of the input in which a tangent is pushed.
+    direction: Vec<f64>,
+}
+
+fn normals(seed: u64, n: usize) -> Vec<f64> {
+    let mut x = vec![0f32; n];
+    Sequence::new(seed, 0, Stream::Init).normals(0, &mut x);
+    x.into_iter().map(f64::from).collect()
+}
+
+fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
+    (1usize..9, 1usize..40, 1usize..4, outputs, 1usize..12, 0usize..3, any::<u64>()).prop_map(
+        |(inputs, width, hidden, outputs, rows, activation, seed)| {
+            let layout = Layout::new(inputs, width, hidden, outputs);
+            let mut weights = normals(seed, layout.len());
+            for layer in &layout.layers {
+                weights[layer.offset..layer.bias()].iter_mut().for_each(|w| *w /= (layer.inputs as f64).sqrt());
+            }
+            let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][activation];
+            Problem {
+                mlp: Mlp { layout, activation },
+                rows,
+                weights,
+                x: normals(seed ^ 1, rows * inputs),
+                cotangent: normals(seed ^ 2, rows * outputs),
+                direction: normals(seed ^ 3, rows * inputs),
+            }
+        },
+    )
+}
+
+impl Problem {
+    fn net(&self) -> CpuNet<f64> {
+        let mut net = CpuNet::new(Isa::Portable, &self.mlp.layout, true);
+        net.pack(&self.weights);
+        net
+    }
+
+    fn matrix(&self, block: &mut CpuBlock<f64>, values: &[f64]) -> Mat {
+        let cols = values.len() / self.rows;
+        let mat = block.scratch(self.rows, cols);
+        for (r, line) in values.chunks_exact(cols).enumerate() {
+            block.row_mut(mat, r).copy_from_slice(line);
+        }
+        mat
+    }
+
+    fn values(&self, block: &CpuBlock<f64>, mat: Mat) -> Vec<f64> {
+        (0..self.rows).flat_map(|r| block.row(mat, r).to_vec()).collect()
+    }
+
+    /// <cotangent, f(x)>.
+    fn scalar(&self) -> f64 {
+        let mut block = CpuBlock::new(Isa::Portable);
+        let x = self.matrix(&mut block, &self.x);
+        let y = self.mlp.forward(&mut block, &self.net(), x);
+        self.values(&block, y).iter().zip(&self.cotangent).map(|(a, b)| a * b).sum()
+    }
+
+    /// Gradient of [`Self::scalar`] by the weights and by the input.
+    fn gradients(&self) -> (Vec<f64>, Vec<f64>) {
+        let mut block = CpuBlock::new(Isa::Portable);
+        let net = self.net();
+        let x = self.matrix(&mut block, &self.x);
+        let delta = self.matrix(&mut block, &self.cotangent);
+        let tape = self.mlp.record(&mut block, &net, x, false);
+        let mut gradient = CpuGradient::new(&self.mlp.layout);
+        self.mlp.backward_parameters(&mut block, &net, &tape, delta, &mut gradient);
+        let input = self.mlp.backward_input(&mut block, &net, &tape, delta);
+        (gradient.values.to_vec(), self.values(&block, input))
+    }
+
+    /// sum over rows of <grad_x V, direction>, and its gradient by the weights.
+    fn directional(&self) -> (f64, Vec<f64>) {
+        let mut block = CpuBlock::new(Isa::Portable);
+        let net = self.net();
+        let x = self.matrix(&mut block, &self.x);
+        let w = self.matrix(&mut block, &self.direction);
+        let tape = self.mlp.record(&mut block, &net, x, true);
+        let g = self.mlp.input_gradient(&mut block, &net, &tape);
+        let value = self.values(&block, g.value).iter().zip(&self.direction).map(|(a, b)| a * b).sum();
+        let mut gradient = CpuGradient::new(&self.mlp.layout);
+        self.mlp.backward_directional(&mut block, &net, &tape, &g, w, &mut gradient);
+        (value, gradient.values.to_vec())
+    }
+}
+
+/// Each of a few coordinates and a random direction, against a fourth-order central difference.
+fn check(
+    problem: &Problem,
+    gradient: &[f64],
+    part: fn(&mut Problem) -> &mut Vec<f64>,
+    scalar: impl Fn(&Problem) -> f64,
+) -> Result<(), TestCaseError> {
+    let n = gradient.len();
+    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+    for probe in 0..5 {
+        let mut direction = vec![0.0; n];
+        if probe == 0 {
+            direction = normals(9, n);
+            let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
+            direction.iter_mut().for_each(|x| *x /= length);
+        } else {
+            direction[(probe * 7919 + n / 2) % n] = 1.0;
+        }
+        let at = |h: f64| {
+            let mut moved = problem.clone();
+            part(&mut moved).iter_mut().zip(&direction).for_each(|(w, e)| *w += h * e);
+            scalar(&moved)
+        };
+        let h = 1e-3;
+        let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+        let exact: f64 = gradient.iter().zip(&direction).map(|(g, e)| g * e).sum();
+        let scale = exact.abs().max(norm / (n as f64).sqrt()).max(1e-3);
+        prop_assert!((difference - exact).abs() < 1e-6 * scale, "probe {probe}: {difference} against {exact}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn reverse_passes(problem in problems(1usize..12)) {
+        let (weights, input) = problem.gradients();
+        check(&problem, &weights, |p| &mut p.weights, Problem::scalar)?;
+        check(&problem, &input, |p| &mut p.x, Problem::scalar)?;
+    }
+
+    #[test]
+    fn reverse_over_a_directional_derivative(problem in problems(Just(1usize))) {
+        let (value, gradient) = problem.directional();
+        // The directional derivative itself, along the input.
+        let along = |h: f64| {
+            let mut moved = Problem { cotangent: vec![1.0; problem.rows], ..problem.clone() };
+            moved.x.iter_mut().zip(&problem.direction).for_each(|(x, e)| *x += h * e);
+            moved.scalar()
+        };
+        let h = 1e-3;
+        let difference = (8.0 * (along(h) - along(-h)) - (along(2.0 * h) - along(-2.0 * h))) / (12.0 * h);
+        prop_assert!((difference - value).abs() < 1e-6 * value.abs().max(1e-2), "{difference} against {value}");
+        check(&problem, &gradient, |p| &mut p.weights, |p| p.directional().0)?;
+    }
+}

@@ -1,0 +1,142 @@
+//! A step of a training and a call of a session allocate nothing once they have run: a host can make them inside a
+//! frame or an audio callback. Counted on all threads, so this file holds one test.
+
+mod common;
+mod problems;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use problems::{Clouds, context, floats, small};
+use sfeuot::abi::*;
+use sfeuot::*;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[track_caller]
+fn allocates_nothing(what: &str, call: impl FnOnce()) {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    call();
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations in {what}");
+}
+
+#[test]
+fn steady_state_allocates_nothing() {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    drop(std::hint::black_box(vec![0u8; 100]));
+    assert!(ALLOCATIONS.load(Ordering::Relaxed) > before, "the allocator does not count");
+
+    training_steps();
+    session_calls();
+    calls_from_c();
+}
+
+fn training_steps() {
+    let clouds = Clouds::new(3);
+    for threads in [1, 2] {
+        for deterministic in [false, true] {
+            // Enough blocks that every thread has had its share after the warm-up.
+            let config = TrainerConfig { batch_sources: 300, deterministic, decay_steps: 50, ..small() };
+            let mut trainer = clouds.trainer(&context(threads), config);
+            trainer.step(50).expect("a sound problem");
+            allocates_nothing("Trainer::step", || {
+                for _ in 0..20 {
+                    trainer.step(1).expect("a sound problem");
+                }
+            });
+        }
+    }
+}
+
+const ROWS: usize = 150;
+const TIMES: [f64; 3] = [0.0, 0.4, 1.0];
+
+type SessionCall<'a> = dyn Fn(&mut Session, usize, &mut [f32]) -> Result<()> + 'a;
+
+fn session_calls() {
+    let clouds = Clouds::new(2);
+    let x = floats(&problems::normals(2 * ROWS, 5));
+    let mut out = vec![0f32; 6 * ROWS];
+    for deterministic in [false, true] {
+        let model = clouds.model(TrainerConfig { deterministic, ..small() }, 2);
+        let mut session = Session::new(&model).expect("a workspace");
+        let calls: [(&str, &SessionCall); 5] = [
+            ("generate", &|session, rows, out| session.generate(&x[..2 * rows], 1, 0, &mut out[..2 * rows])),
+            ("conditional_mean", &|session, rows, out| {
+                session.conditional_mean(&x[..2 * rows], 9, 1, 0, &mut out[..2 * rows])
+            }),
+            ("trajectory", &|session, rows, out| {
+                session.trajectory(&x[..2 * rows], &TIMES, 1, 0, &mut out[..6 * rows])
+            }),
+            ("drift", &|session, rows, out| session.drift(0.5, &x[..2 * rows], &mut out[..2 * rows])),
+            ("density_ratio", &|session, rows, out| session.density_ratio(&x[..2 * rows], &mut out[..rows])),
+        ];
+        // One block of rows is all a session ever holds: after it, more rows need no more memory.
+        for (name, call) in &calls {
+            call(&mut session, 64, &mut out).expect(name);
+        }
+        for (name, call) in &calls {
+            for rows in [1, 64, ROWS] {
+                allocates_nothing(name, || call(&mut session, rows, &mut out).expect("finite rows"));
+            }
+        }
+    }
+}
+
+fn calls_from_c() {
+    let handles = common::Handles::new(&common::Problem::new());
+    let (trainer, session) = (handles.trainer, handles.session);
+    let x = floats(&problems::normals(2 * ROWS, 5));
+    let mut out = vec![0f32; 6 * ROWS];
+    let mut metrics = common::init(sfeuot_metrics_init);
+    let (x, y, times, rows) = (x.as_ptr(), out.as_mut_ptr(), TIMES.as_ptr(), ROWS as u64);
+    let mut calls: [(&str, &mut dyn FnMut() -> i32); 8] = [
+        // SAFETY: here and below live handles, and arrays of the sizes the calls name.
+        ("step", &mut || unsafe { sfeuot_trainer_step(trainer, 1, &mut metrics) }),
+        ("run", &mut || unsafe { sfeuot_trainer_run(trainer, 2, 1, None, null_mut(), null_mut()) }),
+        ("run_for", &mut || unsafe { sfeuot_trainer_run_for(trainer, 0.1, null_mut(), null_mut()) }),
+        ("generate", &mut || unsafe { sfeuot_session_generate(session, x, rows, 1, 0, y) }),
+        ("conditional_mean", &mut || unsafe { sfeuot_session_conditional_mean(session, x, rows, 9, 1, 0, y) }),
+        ("trajectory", &mut || unsafe { sfeuot_session_trajectory(session, x, rows, times, 3, 1, 0, y) }),
+        ("drift", &mut || unsafe { sfeuot_session_drift(session, 0.5, x, rows, y) }),
+        ("density_ratio", &mut || unsafe { sfeuot_session_density_ratio(session, x, rows, y) }),
+    ];
+    for (_, call) in &mut calls {
+        common::ok(call());
+    }
+    for (name, call) in &mut calls {
+        allocates_nothing(name, || assert_eq!(call(), SFEUOT_OK));
+    }
+}

@@ -1,0 +1,103 @@
+//! What the tests of the Rust API share: reproducible data, contexts, and problems small enough to train at once.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::path::{Path, PathBuf};
+
+use sfeuot::{Context, ContextConfig, Data, DeviceKind, Model, TensorView, Trainer, TrainerConfig};
+
+pub fn context(threads: usize) -> Context {
+    let config = ContextConfig { device: DeviceKind::Cpu, threads, ..Default::default() };
+    Context::new(config).expect("the processor is always there")
+}
+
+/// A problem with networks of a few units and a batch whose sizes are multiples of nothing.
+pub fn small() -> TrainerConfig {
+    TrainerConfig {
+        sigma: 0.5,
+        hidden_width: 20,
+        hidden_layers: 2,
+        latent_dimension: 3,
+        batch_sources: 7,
+        latents_per_source: 5,
+        seed: 11,
+        ..Default::default()
+    }
+}
+
+/// Independent standard normal numbers: splitmix64 and Box-Muller.
+pub fn normals(count: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut uniform = || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    };
+    (0..count).map(|_| (-2.0 * (1.0 - uniform()).ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()).collect()
+}
+
+/// Two clouds of 100 samples, row-major.
+pub struct Clouds {
+    pub dimension: usize,
+    pub source: Vec<f64>,
+    pub target: Vec<f64>,
+}
+
+pub const SAMPLES: usize = 100;
+
+impl Clouds {
+    pub fn new(dimension: usize) -> Self {
+        let count = SAMPLES * dimension;
+        let target = normals(count, 2).iter().map(|x| 1.5 + 0.6 * x).collect();
+        Self { dimension, source: normals(count, 1), target }
+    }
+
+    pub fn trainer(&self, context: &Context, config: TrainerConfig) -> Trainer {
+        Trainer::new(context, config, array(&self.source, self.dimension), array(&self.target, self.dimension))
+            .expect("a sound problem")
+    }
+
+    /// The model of a training of so many steps.
+    pub fn model(&self, config: TrainerConfig, steps: u64) -> Model {
+        let mut trainer = self.trainer(&context(1), config);
+        trainer.step(steps).expect("a sound problem");
+        trainer.model()
+    }
+}
+
+pub fn array(values: &[f64], dimension: usize) -> Data<'_> {
+    Data::array(view(values, dimension))
+}
+
+pub fn view(values: &[f64], dimension: usize) -> TensorView<'_> {
+    TensorView::from_f64(values, &[values.len() / dimension, dimension]).expect("whole rows")
+}
+
+pub fn floats(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&x| x as f32).collect()
+}
+
+/// Mean and variance.
+pub fn moments(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
+    let values: Vec<f64> = values.into_iter().collect();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / values.len() as f64;
+    (mean, variance)
+}
+
+/// A path of the test's own in the target folder, with nothing there.
+pub fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rust_api");
+    std::fs::create_dir_all(&folder).expect("the target folder is writable");
+    let path = folder.join(name);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+/// The bytes of a model's file: weights and description.
+pub fn bytes(model: &Model, test: &str) -> Vec<u8> {
+    let path = scratch(&format!("{test}.model"));
+    model.save(&path).expect("the target folder is writable");
+    std::fs::read(path).expect("the file was written")
+}

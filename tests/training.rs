@@ -1,0 +1,417 @@
+//! What a training promises: the same bits for any number of threads and across a checkpoint, independence of the
+//! data's units, whole steps or none, and that it finds the transport.
+
+mod problems;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use problems::*;
+use sfeuot::*;
+
+/// Everything but the speed.
+fn timeless(metrics: Metrics) -> Metrics {
+    Metrics { steps_per_second: 0.0, ..metrics }
+}
+
+fn assert_finite(metrics: &Metrics) {
+    let m = metrics;
+    for value in [m.dual, m.generator_loss, m.potential, m.action, m.density_ratio_mean] {
+        assert!(value.is_finite(), "{m:?}");
+    }
+    assert!(m.value_gradient_norm > 0.0 && m.generator_gradient_norm > 0.0, "{m:?}");
+    assert_eq!(m.dual, -m.value_loss);
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits_for_any_batch() {
+    let clouds = Clouds::new(3);
+    for (sources, latents) in [(1, 1), (7, 5), (70, 1), (3, 100), (129, 7), (300, 16)] {
+        for deterministic in [false, true] {
+            let train = |threads| {
+                let config =
+                    TrainerConfig { batch_sources: sources, latents_per_source: latents, deterministic, ..small() };
+                let mut trainer = clouds.trainer(&context(threads), config);
+                let metrics = trainer.step(4).expect("a sound problem");
+                assert_finite(&metrics);
+                (timeless(metrics), bytes(&trainer.model(), "threads"))
+            };
+            let alone = train(1);
+            for threads in 2..=4 {
+                assert!(train(threads) == alone, "{sources} x {latents}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_training_goes_on_bit_for_bit_from_its_checkpoint_and_in_single_steps() {
+    let clouds = Clouds::new(2);
+    let weights: Vec<f64> = (0..SAMPLES).map(|i| (i % 5) as f64).collect();
+    let weights = || TensorView::from_f64(&weights, &[SAMPLES]).expect("one weight a sample");
+    let decay = TrainerConfig { decay_steps: 15, gradient_clip: 0.1, ..small() };
+    for (config, weighted) in [(small(), false), (decay.clone(), false), (decay, true)] {
+        let data = || {
+            let (source, target) = (view(&clouds.source, 2), view(&clouds.target, 2));
+            if weighted {
+                (Data::weighted(source, weights()), Data::weighted(target, weights()))
+            } else {
+                (Data::array(source), Data::array(target))
+            }
+        };
+        let start = || {
+            let (source, target) = data();
+            Trainer::new(&context(1), config.clone(), source, target).expect("a sound problem")
+        };
+        let mut whole = start();
+        let expected = timeless(whole.step(20).expect("a sound problem"));
+        let model = bytes(&whole.model(), "whole");
+
+        let mut single = start();
+        for _ in 0..20 {
+            single.step(1).expect("a sound problem");
+        }
+        assert_eq!(timeless(single.metrics()), expected);
+        assert!(bytes(&single.model(), "single") == model, "{config:?}");
+
+        let path = scratch("half.checkpoint");
+        let mut half = start();
+        half.step(10).expect("a sound problem");
+        half.save(&path).expect("the target folder is writable");
+        let (source, target) = data();
+        let mut half = Trainer::load(&context(2), &path, source, target).expect("a good checkpoint");
+        assert_eq!(half.metrics().step, 10);
+        assert_eq!(*half.config(), config);
+        assert_eq!(timeless(half.step(10).expect("a sound problem")), expected);
+        assert!(bytes(&half.model(), "half") == model, "{config:?}");
+
+        let (_, target) = data();
+        let other: Vec<f64> = clouds.source.iter().map(|x| x + 1e-3).collect();
+        let refused = Trainer::load(&context(1), &path, array(&other, 2), target).err().expect("other data");
+        assert!(matches!(refused, Error::InvalidArgument(_)) && refused.to_string().contains("source"), "{refused}");
+    }
+}
+
+#[test]
+fn the_map_does_not_depend_on_the_units_of_the_data() {
+    let clouds = Clouds::new(2);
+    let (factor, shift) = (1000.0, 1e4);
+    let far = |values: &[f64]| values.iter().map(|x| x * factor + shift).collect::<Vec<_>>();
+    let far = Clouds { dimension: 2, source: far(&clouds.source), target: far(&clouds.target) };
+    let draw = |clouds: &Clouds, config| {
+        let model = clouds.model(config, 30);
+        let mut out = vec![0f32; clouds.source.len()];
+        let mut session = Session::new(&model).expect("a workspace");
+        session.generate(&floats(&clouds.source), 5, 0, &mut out).expect("finite rows");
+        (out, model.info().clone())
+    };
+    let (near, info) = draw(&clouds, small());
+    let absolute = TrainerConfig { sigma: 0.5 * factor, tau: factor * factor, ..small() };
+    let scale = info.data_scale;
+    let relative =
+        TrainerConfig { sigma: 0.5 / scale, tau: 1.0 / scale.powi(2), sigma_units: SigmaUnits::Relative, ..small() };
+    for config in [absolute, relative] {
+        let (out, far_info) = draw(&far, config);
+        for (expected, found) in [
+            (info.sigma * factor, far_info.sigma),
+            (info.tau * factor * factor, far_info.tau),
+            (info.data_scale * factor, far_info.data_scale),
+        ] {
+            assert!((found / expected - 1.0).abs() < 1e-9, "{expected} {found}");
+        }
+        for (near, found) in near.iter().zip(&out) {
+            let expected = f64::from(*near) * factor + shift;
+            assert!((f64::from(*found) - expected).abs() < 1e-3 * factor, "{expected} {found}");
+        }
+    }
+}
+
+#[test]
+fn bytes_are_the_numbers_they_stand_for() {
+    let pixels = |seed| -> Vec<u8> { normals(300, seed).iter().map(|x| (128.0 + 40.0 * x) as u8).collect() };
+    let (source, target) = (pixels(1), pixels(2));
+    fn data(values: &[u8]) -> Data<'_> {
+        let view = TensorView::from_u8(values, &[100, 3]).and_then(|view| view.scaled(1.0 / 255.0, 0.0));
+        Data::array(view.expect("whole rows"))
+    }
+    let config = || TrainerConfig { sigma: 0.1, ..small() };
+    let mut of_bytes = Trainer::new(&context(1), config(), data(&source), data(&target)).expect("a sound problem");
+    let real = |values: &[u8]| values.iter().map(|&x| f64::from(x) * (1.0 / 255.0)).collect::<Vec<_>>();
+    let mut of_reals =
+        Clouds { dimension: 3, source: real(&source), target: real(&target) }.trainer(&context(1), config());
+    of_bytes.step(5).expect("a sound problem");
+    of_reals.step(5).expect("a sound problem");
+    assert!(bytes(&of_bytes.model(), "u8") == bytes(&of_reals.model(), "f64"));
+}
+
+#[test]
+fn a_weight_counts_as_that_many_samples() {
+    const ONES: [f64; 2] = [1.0, 1.0];
+    let (source, target) = ([-2.0, 0.0, 2.0, 1.0], [3.0, -1.0, -1.0, 2.0]);
+    let (source_weights, target_weights) = ([3.0, 1.0], [1.0, 7.0]);
+    let repeated = |rows: &[f64; 4], weights: &[f64; 2]| -> Vec<f64> {
+        rows.chunks(2).zip(weights).flat_map(|(row, &weight)| row.repeat(weight as usize)).collect()
+    };
+    // Networks that stay as they are turn a batch's mean into that of a fixed function of the samples.
+    let still = TrainerConfig {
+        divergence: Divergence::Balanced,
+        generator_learning_rate: 1e-30,
+        value_learning_rate: 1e-30,
+        batch_sources: 64,
+        ..small()
+    };
+    let potential = |source: Data<'_>, target: Data<'_>| {
+        let mut trainer = Trainer::new(&context(1), still.clone(), source, target).expect("a sound problem");
+        moments((0..200).map(|_| trainer.step(1).expect("a sound problem").potential))
+    };
+    let weighted = |ws: &[f64; 2], wt: &[f64; 2]| {
+        let weights = |w| TensorView::from_f64(w, &[2]).expect("one weight a sample");
+        potential(Data::weighted(view(&source, 2), weights(ws)), Data::weighted(view(&target, 2), weights(wt)))
+    };
+    let (expected, _) =
+        potential(array(&repeated(&source, &source_weights), 2), array(&repeated(&target, &target_weights), 2));
+    let (found, variance) = weighted(&source_weights, &target_weights);
+    let error = (2.0 * variance / 200.0).sqrt();
+    assert!((found - expected).abs() < 4.0 * error, "{found} {expected} {error}");
+    for (ws, wt) in [(ONES, target_weights), (source_weights, ONES)] {
+        let (other, _) = weighted(&ws, &wt);
+        assert!((other - expected).abs() > 8.0 * error, "the weights made no difference: {other} {expected} {error}");
+    }
+}
+
+#[test]
+fn a_divergence_is_named_and_leaves_the_last_good_weights() {
+    let clouds = Clouds::new(2);
+    for (generator, value) in [(1e30, 3e-4), (1e-3, 1e30), (1e30, 1e30), (1e-3, 1e12), (1e4, 3e-4)] {
+        let config = TrainerConfig { generator_learning_rate: generator, value_learning_rate: value, ..small() };
+        let mut trainer = clouds.trainer(&context(2), config.clone());
+        let error = trainer.step(100).expect_err("no training survives such rates");
+        let Error::Diverged { step, term, value } = &error else { panic!("{error}") };
+        let text = error.to_string();
+        assert!(text.contains(&format!("step {step}")) && text.contains(term), "{text}");
+        assert!(!value.is_finite() || value.abs() > 1e15, "{text}");
+        let kept = trainer.metrics().step;
+        assert!(kept < *step, "{kept}: {text}");
+
+        // Exactly the weights of a training of so many steps, and good ones.
+        let model = trainer.model();
+        assert_eq!(bytes(&model, "diverged"), bytes(&clouds.model(config, kept), "good"), "{text}");
+        let mut session = Session::new(&model).expect("a workspace");
+        let rows = floats(&clouds.target);
+        let (mut out, mut ratio) = (vec![f32::NAN; rows.len()], vec![f32::NAN; SAMPLES]);
+        session.generate(&rows, 0, 0, &mut out).expect("finite rows");
+        assert!(out.iter().all(|x| x.is_finite()), "{text}");
+        session.drift(0.5, &rows, &mut out).expect("finite rows");
+        assert!(out.iter().all(|x| x.is_finite()), "{text}");
+        session.density_ratio(&rows, &mut ratio).expect("finite rows");
+        assert!(ratio.iter().all(|x| x.is_finite()), "{text}");
+        trainer.save(&scratch("diverged.checkpoint")).expect("finite weights");
+        let again = trainer.step(100).expect_err("nothing has changed");
+        assert_eq!(again.to_string(), text);
+    }
+}
+
+#[test]
+fn a_failing_sampler_leaves_whole_steps_and_the_training_goes_on() {
+    // Every batch of a side is the same one, so that a step can be drawn again.
+    let train = |failing: [u64; 2]| {
+        let side = |shift: f64, fails_at: u64| {
+            let rows = floats(&normals(2 * 4096, 3));
+            let mut call = 0;
+            Data::sampler(&[2], move |batch: &mut [f32], _: usize, _: usize| {
+                call += 1;
+                if call == fails_at {
+                    return Err("the disk is full".to_owned());
+                }
+                for (out, x) in batch.iter_mut().zip(&rows) {
+                    *out = x + shift as f32;
+                }
+                Ok(())
+            })
+        };
+        let (source, target) = (side(0.0, failing[0]), side(2.0, failing[1]));
+        let mut trainer = Trainer::new(&context(1), small(), source, target).expect("a sound problem");
+        let mut failures = 0;
+        while trainer.metrics().step < 6 {
+            if let Err(error) = trainer.step(1) {
+                let text = error.to_string();
+                assert!(matches!(error, Error::Callback(_)) && text.contains("the disk is full"), "{text}");
+                assert!(text.contains("source") || text.contains("target"), "{text}");
+                failures += 1;
+            }
+        }
+        (failures, bytes(&trainer.model(), "sampler"))
+    };
+    let (failures, expected) = train([0, 0]);
+    assert_eq!(failures, 0);
+    // The first call measures the scale; each half of a step then draws sources, the first one targets too.
+    for failing in [[4, 0], [5, 0], [0, 4], [7, 5]] {
+        let (failures, model) = train(failing);
+        assert_eq!(failures, failing.iter().filter(|&&call| call > 0).count());
+        assert!(model == expected, "calls {failing:?} failed");
+    }
+}
+
+#[test]
+fn a_run_is_cancelled_from_another_thread_and_keeps_its_steps() {
+    let mut trainer = Clouds::new(2).trainer(&context(2), small());
+    let token = trainer.cancel_token();
+    token.cancel();
+    trainer.step(1).expect("a cancellation without a call is forgotten");
+    let mut last = 0;
+    let (started, has_started) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let token = &token;
+        scope.spawn(move || {
+            has_started.recv().expect("the run makes steps");
+            token.cancel();
+        });
+        let error = trainer.run(u64::MAX, 1, &mut |metrics| {
+            last = metrics.step;
+            // Nobody listens any more once the run is to end.
+            let _ = started.send(());
+            Control::Continue
+        });
+        assert!(matches!(error, Err(Error::Cancelled { step }) if step == last), "{error:?}");
+    });
+    assert_eq!(trainer.metrics().step, last);
+    let stopped = trainer.run(100, 3, &mut |_| Control::Stop);
+    assert!(matches!(stopped, Err(Error::Cancelled { step }) if step == last + 3), "{stopped:?}");
+
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // A cancellation counts from the moment the call has begun, so it is repeated until the call ends.
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                token.cancel();
+                std::thread::yield_now();
+            }
+        });
+        let hour = trainer.run_for(Duration::from_secs(3600));
+        ended.store(true, Ordering::Relaxed);
+        assert!(matches!(hour, Err(Error::Cancelled { .. })), "{hour:?}");
+    });
+    trainer.step(1).expect("a cancelled training can go on");
+}
+
+#[test]
+fn a_time_budget_makes_at_least_one_step() {
+    let mut trainer = Clouds::new(2).trainer(&context(1), small());
+    let (steps, metrics) = trainer.run_for(Duration::ZERO).expect("a sound problem");
+    assert!(steps >= 1 && metrics.step == steps && metrics.steps_per_second > 0.0);
+    let (more, metrics) = trainer.run_for(Duration::from_millis(20)).expect("a sound problem");
+    assert!(more >= 1 && metrics.step == steps + more);
+    assert_eq!(trainer.metrics(), metrics);
+}
+
+#[test]
+fn progress_is_told_every_so_many_steps_and_after_the_last() {
+    let mut trainer = Clouds::new(1).trainer(&context(1), small());
+    let mut told = Vec::new();
+    let last = trainer.run(8, 3, &mut |metrics| {
+        told.push(*metrics);
+        Control::Continue
+    });
+    assert_eq!(told.iter().map(|metrics| metrics.step).collect::<Vec<_>>(), [3, 6, 8]);
+    assert_eq!(last.expect("a sound problem"), told[2]);
+}
+
+#[test]
+fn every_activation_and_divergence_trains() {
+    let clouds = Clouds::new(2);
+    for activation in [Activation::Silu, Activation::Tanh, Activation::Softplus] {
+        for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+            let config = TrainerConfig { activation, divergence, batch_sources: 32, ..small() };
+            let mut trainer = clouds.trainer(&context(1), config);
+            let first = trainer.step(1).expect("a sound problem");
+            let last = trainer.step(150).expect("a sound problem");
+            assert_finite(&last);
+            // The untrained value function is nearly flat, and the clouds lie apart.
+            assert!(last.dual > first.dual + 0.1, "{activation:?} {divergence:?}: {} {}", first.dual, last.dual);
+            let ratio = last.density_ratio_mean;
+            assert!(divergence != Divergence::Balanced || ratio == 1.0, "{ratio}");
+        }
+    }
+}
+
+#[test]
+fn a_deterministic_generator_has_no_noise_but_its_latent() {
+    let clouds = Clouds::new(2);
+    let rows = floats(&clouds.source);
+    for deterministic in [true, false] {
+        let model = clouds.model(TrainerConfig { deterministic, ..small() }, 20);
+        let mut session = Session::new(&model).expect("a workspace");
+        let (mut x1, mut mean, mut other) = (vec![0f32; rows.len()], vec![0f32; rows.len()], vec![0f32; rows.len()]);
+        session.generate(&rows, 3, 0, &mut x1).expect("finite rows");
+        session.generate(&rows, 4, 0, &mut other).expect("finite rows");
+        // Over a single latent the mean keeps the latent and leaves the Gaussian out.
+        session.conditional_mean(&rows, 1, 3, 0, &mut mean).expect("finite rows");
+        let distance = x1.iter().zip(&mean).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+        assert_eq!(distance < 1e-5, deterministic, "{distance}");
+        assert_ne!(x1, other, "the latent has no influence");
+    }
+}
+
+#[test]
+fn a_shifted_gaussian_is_learnt() {
+    let source = normals(4000, 1);
+    let target: Vec<f64> = normals(4000, 2).iter().map(|x| 2.0 + 0.6 * x).collect();
+    let config = TrainerConfig {
+        divergence: Divergence::Balanced,
+        sigma: 0.5,
+        hidden_width: 32,
+        hidden_layers: 2,
+        latent_dimension: 2,
+        batch_sources: 64,
+        latents_per_source: 8,
+        generator_learning_rate: 2e-3,
+        value_learning_rate: 2e-3,
+        ema_decay: 0.99,
+        decay_steps: 600,
+        ..Default::default()
+    };
+    let clouds = Clouds { dimension: 1, source, target };
+    let model = clouds.model(config, 600);
+    let mut session = Session::new(&model).expect("a workspace");
+    let mut x1 = vec![0f32; clouds.source.len()];
+    session.generate(&floats(&clouds.source), 1, 0, &mut x1).expect("finite rows");
+    let (mean, variance) = moments(x1.iter().map(|&x| x.into()));
+    let (target_mean, target_variance) = moments(clouds.target.iter().copied());
+    assert!((mean - target_mean).abs() < 0.04, "{mean} {target_mean}");
+    assert!((variance / target_variance - 1.0).abs() < 0.12, "{variance} {target_variance}");
+    // Of N(0, 1) and N(2, 0.36) with sigma 0.5 the Schroedinger bridge has this covariance in closed form.
+    let (s, t, e) = (1.0f64, 0.36f64, 0.25f64);
+    let expected = 0.5 * ((4.0 * s * t + e * e).sqrt() - e);
+    let (source_mean, _) = moments(clouds.source.iter().copied());
+    let (covariance, _) =
+        moments(clouds.source.iter().zip(&x1).map(|(x0, &x1)| (x0 - source_mean) * (f64::from(x1) - mean)));
+    assert!((covariance / expected - 1.0).abs() < 0.08, "{covariance} {expected}");
+}
+
+#[test]
+fn outliers_of_the_target_get_a_small_density_ratio() {
+    let source = normals(1000, 1);
+    let target: Vec<f64> =
+        normals(1000, 2).iter().enumerate().map(|(i, x)| 0.3 * x + if i % 10 == 0 { 8.0 } else { 1.0 }).collect();
+    let config = TrainerConfig {
+        sigma: 0.5,
+        tau: 1.0,
+        hidden_width: 32,
+        batch_sources: 32,
+        latents_per_source: 8,
+        generator_learning_rate: 3e-3,
+        value_learning_rate: 1e-3,
+        ..Default::default()
+    };
+    let clouds = Clouds { dimension: 1, source, target };
+    let mut session = Session::new(&clouds.model(config, 400)).expect("a workspace");
+    let mut ratio = vec![0f32; 1000];
+    session.density_ratio(&floats(&clouds.target), &mut ratio).expect("finite rows");
+    let mean = |outlier: bool| {
+        let part = ratio.iter().enumerate().filter(|(i, _)| (i % 10 == 0) == outlier);
+        moments(part.map(|(_, &r)| r.into())).0
+    };
+    let (inliers, outliers) = (mean(false), mean(true));
+    assert!((0.7..1.4).contains(&inliers) && outliers < 0.1 * inliers, "{inliers} {outliers}");
+}
