@@ -10,6 +10,7 @@
  *   a plain function of the colour it fits a look-up table.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -196,25 +197,30 @@ done:
     return NULL;
 }
 
-/* source | target | one-step generation | conditional mean, all as high as the source. */
+/*
+ *   source               palette
+ *   one-step generation  conditional mean
+ * all as high as the source.
+ */
 static bool draw_sheet(const Picture *source, const Picture *target, const Picture *sampled, const Picture *averaged,
                        Picture *sheet)
 {
-    const Picture *panels[] = {source, target, sampled, averaged};
-    uint32_t height = source->height;
+    uint32_t width = source->width, height = source->height;
     double scaled = (double)target->width * height / target->height;
-    if (scaled < 1 || scaled + 3.0 * source->width + 3 * PANEL_GAP > 100000) {
+    if (scaled < 1 || fmax(scaled, width) + width + PANEL_GAP > 100000) {
         fprintf(stderr, "A contact sheet of these two pictures would be too wide.\n");
         return false;
     }
-    uint32_t widths[] = {source->width, (uint32_t)scaled, source->width, source->width};
-    if (!picture_create(widths[0] + widths[1] + widths[2] + widths[3] + 3 * PANEL_GAP, height, sheet)) {
+    uint32_t palette_width = (uint32_t)(scaled + 0.5);
+    uint32_t right = width + PANEL_GAP, below = height + PANEL_GAP;
+    if (!picture_create(right + (palette_width > width ? palette_width : width), below + height, sheet)) {
         return false;
     }
     memset(sheet->rgb, 255, 3 * picture_pixels(sheet));
-    for (uint32_t i = 0, x = 0; i < 4; x += widths[i++] + PANEL_GAP) {
-        picture_place(panels[i], sheet, x, 0, widths[i], height);
-    }
+    picture_place(source, sheet, 0, 0, width, height);
+    picture_place(target, sheet, right, 0, palette_width, height);
+    picture_place(sampled, sheet, 0, below, width, height);
+    picture_place(averaged, sheet, right, below, width, height);
     return true;
 }
 
@@ -248,7 +254,7 @@ static bool write_results(const Settings *settings, const Cube *cube, const Pict
     }
     printf("%s  one-step generation, %u x %u\n", picture_path, (unsigned)recoloured->width,
            (unsigned)recoloured->height);
-    printf("%s  source | palette | one-step generation | conditional mean\n", sheet_path);
+    printf("%s  source, palette; one-step generation, conditional mean\n", sheet_path);
     printf("%s  conditional mean as a table, %u^3\n", cube_path, (unsigned)cube->size);
     return true;
 }
@@ -290,13 +296,13 @@ static bool transfer(const Settings *settings)
 
 int main(int argc, char **argv)
 {
-    Settings settings = {.source = EXAMPLES_IMAGES "/rocket.png",
-                         .target = EXAMPLES_IMAGES "/coffee.png",
+    Settings settings = {.source = EXAMPLES_IMAGES "/coffee.png",
+                         .target = EXAMPLES_IMAGES "/rocket.png",
                          .out = "out",
                          .space = "oklab",
-                         .steps = 2000,
+                         .steps = 4000,
                          .lut_size = 33,
-                         .sigma = 0.2,
+                         .sigma = 0.08,
                          .tau = 2};
     const Option options[] = {
         {"--source", OPTION_TEXT, &settings.source, "PNG picture to recolour", 0, 0},

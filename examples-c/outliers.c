@@ -153,6 +153,9 @@ static bool solve(const Problem *problem, SfeuotContext *context, uint64_t steps
     config.divergence = problem->divergence;
     config.sigma = sqrt(0.3);
     config.tau = 1;
+    config.hidden_width = 64; /* one dimension needs no more, and bears twice the usual rates and more */
+    config.generator_learning_rate = 2e-3;
+    config.value_learning_rate = 1e-3;
     config.decay_steps = steps;
     config.seed = seed;
 

@@ -107,11 +107,10 @@ fn color_transfer_writes_pictures_and_a_table() {
     for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
         assert!(stdout.contains(first.join(name).to_str().expect("UTF-8")), "{name} is not named in\n{stdout}");
     }
-    let (width, height) = png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/rocket.png"));
+    let (width, height) = png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/coffee.png"));
     assert_eq!(png_size(&first.join("recoloured.png")), (width, height));
     let sheet = png_size(&first.join("contact_sheet.png"));
-    assert_eq!(sheet.1, height);
-    assert!(sheet.0 > 3 * width);
+    assert!(sheet.0 > 2 * width && sheet.1 > 2 * height);
 
     let entries = cube_entries(&first.join("palette.cube"), 5);
     assert!(entries.iter().flatten().all(|value| (0.0..=1.0).contains(value)));
