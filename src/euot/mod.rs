@@ -3,6 +3,7 @@
 
 pub mod divergence;
 pub mod generator_step;
+pub mod networks;
 pub mod value_step;
 
 use crate::device::{Device, Mat};

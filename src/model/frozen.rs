@@ -7,6 +7,7 @@ use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
+use crate::euot::networks::{MAX_DIMENSION, networks};
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
 use crate::nn::layout::MAX_HIDDEN;
@@ -158,7 +159,7 @@ impl Model {
 
 impl Description {
     fn networks(&self) -> (Mlp, Mlp) {
-        crate::train::networks(
+        networks(
             self.shift.len(),
             self.latent_dimension,
             self.hidden_width,
@@ -184,7 +185,7 @@ impl Description {
                 return Err(format!("{name} is {x}, but must be a finite number above 0"));
             }
         }
-        checked_dimension(&self.sample_shape, &self.shift, self.scale, crate::train::MAX_DIMENSION).map(|_| ())
+        checked_dimension(&self.sample_shape, &self.shift, self.scale, MAX_DIMENSION).map(|_| ())
     }
 }
 

@@ -267,14 +267,7 @@ impl Session {
     }
 
     fn normals(&mut self, rows: usize, cols: usize, seed: u64, stream: Stream, first: u64) -> Mat {
-        let mat = self.block.scratch(rows, cols);
-        self.noise.resize((rows * cols).max(self.noise.len()), 0.0);
-        let noise = &mut self.noise[..rows * cols];
-        Sequence::new(seed, 0, stream).normals(first.wrapping_mul(cols as u64), noise);
-        for (r, line) in noise.chunks_exact(cols).enumerate() {
-            self.block.row_mut(mat, r).copy_from_slice(line);
-        }
-        mat
+        self.block.normals(&Sequence::new(seed, 0, stream), first.wrapping_mul(cols as u64), rows, cols)
     }
 
     fn export(&self, x: Mat, out: &mut [f32]) {

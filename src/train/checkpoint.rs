@@ -1,11 +1,12 @@
 //! Checkpoints: configuration, normalisation, and both networks with their optimiser's state, in one file.
 
 use super::config::TrainerConfig;
-use super::engine::{NetworkState, networks};
+use super::engine::NetworkState;
 use super::metrics::Metrics;
-use super::trainer::{MAX_DIMENSION, State};
+use super::trainer::State;
 use crate::data::Normalisation;
 use crate::error::{Error, Result};
+use crate::euot::networks::{MAX_DIMENSION, networks};
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
 use serde::{Deserialize, Serialize};

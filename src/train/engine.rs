@@ -1,45 +1,7 @@
 //! What a device does for a trainer: whole training steps on weights that live there.
 
 use crate::data::ArraySource;
-use crate::device::{Activation, Head, Sums};
-use crate::euot::divergence::Conjugate;
-use crate::nn::adam::Adam;
-use crate::nn::layout::Layout;
-use crate::nn::mlp::Mlp;
-
-/// The normalised problem and the networks, fixed for a training.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub dimension: usize,
-    pub latent: usize,
-    /// Source samples in a batch.
-    pub sources: usize,
-    /// K.
-    pub latents: usize,
-    pub head: Head,
-    pub conjugate: Conjugate,
-    pub value: Mlp,
-    pub generator: Mlp,
-    pub adam: Adam,
-    /// Largest gradient norm; 0 for none.
-    pub clip: f64,
-    pub seed: u64,
-}
-
-/// Shapes of the two networks.
-pub(crate) fn networks(
-    dimension: usize,
-    latent: usize,
-    width: usize,
-    hidden: usize,
-    deterministic: bool,
-    activation: Activation,
-) -> (Mlp, Mlp) {
-    let outputs = if deterministic { dimension } else { 2 * dimension };
-    let value = Mlp { layout: Layout::new(dimension + 1, width, hidden, 1), activation };
-    let generator = Mlp { layout: Layout::new(dimension + latent, width, hidden, outputs), activation };
-    (value, generator)
-}
+use crate::device::Sums;
 
 /// One side's samples for a step.
 #[derive(Clone, Copy)]

@@ -3,13 +3,14 @@
 mod checkpoint;
 mod config;
 mod cpu_engine;
+mod cpu_network;
+mod draw;
 mod engine;
 mod metrics;
+mod plan;
+mod side;
 mod trainer;
 
 pub use config::{SigmaUnits, TrainerConfig};
 pub use metrics::Metrics;
 pub use trainer::{CancelToken, Control, Trainer};
-
-pub(crate) use engine::networks;
-pub(crate) use trainer::MAX_DIMENSION;

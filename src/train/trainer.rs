@@ -1,17 +1,16 @@
 //! The trainer: a host drives it step by step, for a number of steps, or for a span of time.
 
 use super::checkpoint;
-use super::config::{SigmaUnits, TrainerConfig};
+use super::config::TrainerConfig;
 use super::cpu_engine::CpuEngine;
-use super::engine::{self, Engine, Half, HalfStep, NetworkState, Outcome, Plan, Side};
+use super::engine::{Engine, Half, HalfStep, NetworkState, Outcome, Side};
 use super::metrics::Metrics;
+use super::plan::{Plan, plan};
+use super::side::SideBuffer;
 use crate::context::Context;
 use crate::data::{self, Data, DataSource, Normalisation};
-use crate::device::Head;
 use crate::error::{Error, Result};
-use crate::euot::divergence::Conjugate;
 use crate::model::Model;
-use crate::nn::adam::Adam;
 use crate::nn::init::kaiming;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,34 +72,6 @@ pub struct Trainer {
     cancel: CancelToken,
 }
 
-/// One side's data, with room for a batch where the host draws it.
-struct SideBuffer {
-    data: DataSource,
-    name: &'static str,
-    rows: usize,
-    batch: Vec<f32>,
-}
-
-impl SideBuffer {
-    fn new(data: DataSource, name: &'static str, rows: usize) -> Self {
-        let batch = match &data {
-            DataSource::Array(_) => Vec::new(),
-            DataSource::Sampler(_) => vec![0f32; rows * data.dimension()],
-        };
-        Self { data, name, rows, batch }
-    }
-
-    fn draw(&mut self) -> Result<Side<'_>> {
-        match &mut self.data {
-            DataSource::Array(array) => Ok(Side::Array(array)),
-            DataSource::Sampler(sampler) => {
-                sampler.fill(self.rows, &mut self.batch, self.name)?;
-                Ok(Side::Batch(&self.batch))
-            }
-        }
-    }
-}
-
 /// What a checkpoint holds beside what is derived from it.
 pub(super) struct State {
     pub config: TrainerConfig,
@@ -121,6 +92,7 @@ impl Trainer {
         let (source, target, normalisation, sample_shape) = data::prepare(source, target)?;
         let d = normalisation.dimension();
         let plan = plan(&config, d, &normalisation)?;
+        CpuEngine::check_memory(&plan)?;
         let networks = [
             NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
             NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
@@ -341,6 +313,7 @@ impl Trainer {
             }
         }
         let plan = plan(&state.config, state.normalisation.dimension(), &state.normalisation)?;
+        CpuEngine::check_memory(&plan)?;
         Self::assemble(context, state, plan, source, target)
     }
 }
@@ -362,42 +335,4 @@ impl Clock {
         let seconds = self.start.elapsed().as_secs_f64();
         trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
     }
-}
-
-/// Samples of at most this many components: layers as wide as the sample must stay addressable.
-pub(crate) const MAX_DIMENSION: usize = 1 << 20;
-
-fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Normalisation) -> Result<Plan> {
-    if dimension > MAX_DIMENSION {
-        return Err(Error::invalid(format!(
-            "source.samples has samples of {dimension} components, but at most {MAX_DIMENSION} are allowed"
-        )));
-    }
-    let (length, cost) = match config.sigma_units {
-        SigmaUnits::Data => (normalisation.scale, normalisation.scale.powi(2)),
-        SigmaUnits::Relative => (1.0, 1.0),
-    };
-    let (value, generator) = engine::networks(
-        dimension,
-        config.latent_dimension,
-        config.hidden_width,
-        config.hidden_layers,
-        config.deterministic,
-        config.activation,
-    );
-    let plan = Plan {
-        dimension,
-        latent: config.latent_dimension,
-        sources: config.batch_sources,
-        latents: config.latents_per_source,
-        head: Head { sigma: config.sigma / length, deterministic: config.deterministic },
-        conjugate: Conjugate { divergence: config.divergence, tau: config.tau / cost },
-        value,
-        generator,
-        adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },
-        clip: config.gradient_clip,
-        seed: config.seed,
-    };
-    CpuEngine::check_memory(&plan)?;
-    Ok(plan)
 }

@@ -4,18 +4,21 @@
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
 use crate::device::Mat;
+use crate::rng::Sequence;
 
 /// Workspace and instruction set of one worker.
 pub struct CpuBlock<T> {
     pub(super) isa: Isa,
     arena: Aligned<T>,
     used: usize,
+    /// Noise on its way into a matrix.
+    noise: Vec<f32>,
 }
 
 impl<T: Real> CpuBlock<T> {
     /// An empty workspace.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, arena: Aligned::new(0), used: 0 }
+        Self { isa, arena: Aligned::new(0), used: 0, noise: Vec::new() }
     }
 
     /// Gives all matrices back.
@@ -53,5 +56,20 @@ impl<T: Real> CpuBlock<T> {
         assert!(row < mat.rows);
         let from = mat.offset + row * mat.stride;
         &mut self.arena[from..from + mat.cols]
+    }
+}
+
+impl CpuBlock<f32> {
+    /// A matrix of standard normals, the elements of `sequence` from `first` on.
+    pub fn normals(&mut self, sequence: &Sequence, first: u64, rows: usize, cols: usize) -> Mat {
+        let mat = self.allocate(rows, cols);
+        let mut noise = std::mem::take(&mut self.noise);
+        noise.resize((rows * cols).max(noise.len()), 0.0);
+        sequence.normals(first, &mut noise[..rows * cols]);
+        for (r, line) in noise[..rows * cols].chunks_exact(cols).enumerate() {
+            self.row_mut(mat, r).copy_from_slice(line);
+        }
+        self.noise = noise;
+        mat
     }
 }

@@ -1,0 +1,159 @@
+//! One network in training on the processor: its state before and after the last update, the weights arranged for
+//! products, and the gradients of the slots, reduced in slot order.
+
+use super::engine::{NetworkState, Outcome};
+use crate::context::Context;
+use crate::device::Sums;
+use crate::device::cpu::disjoint::Disjoint;
+use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
+use crate::nn::adam::Update;
+use crate::nn::layout::{Layer, Layout};
+
+/// Parameters reduced by one job.
+const CHUNK: usize = 4096;
+
+/// What one job of a half step adds up.
+pub(super) struct Slot {
+    pub gradient: CpuGradient<f32>,
+    pub sums: Sums,
+}
+
+/// See the module.
+pub(super) struct Network {
+    layers: Vec<Layer>,
+    pub state: NetworkState,
+    /// Before the last update.
+    previous: NetworkState,
+    pub net: CpuNet<f32>,
+    pub slots: Vec<Slot>,
+    gradient: Vec<f32>,
+    /// Sums of squares of the gradient, by chunk.
+    squares: Vec<f64>,
+}
+
+impl Network {
+    pub fn new(isa: Isa, layout: &Layout, state: NetworkState, slots: usize) -> Self {
+        let mut net = CpuNet::new(isa, layout, true);
+        net.pack(&state.weights);
+        let slot = |_| Slot { gradient: CpuGradient::new(layout), sums: Sums::default() };
+        Self {
+            layers: layout.layers.clone(),
+            net,
+            slots: (0..slots).map(slot).collect(),
+            gradient: vec![0f32; layout.len()],
+            squares: vec![0f64; layout.len().div_ceil(CHUNK)],
+            previous: state.clone(),
+            state,
+        }
+    }
+
+    /// Sums the slots' gradients and losses.
+    pub fn reduce(&mut self, context: &Context) -> Outcome {
+        let slots = &self.slots;
+        let len = self.gradient.len();
+        let (gradient, squares) = (Disjoint::new(&mut self.gradient), Disjoint::new(&mut self.squares));
+        context.pool().run(len.div_ceil(CHUNK), |chunk, _| {
+            let (from, to) = (chunk * CHUNK, len.min((chunk + 1) * CHUNK));
+            // SAFETY: chunks do not overlap, and each is one job's.
+            let (total, squares) = unsafe { (gradient.part(from, to), squares.one(chunk)) };
+            *squares = f32::dispatch(context.isa(), Reduce { total, slots, from });
+        });
+        let mut outcome = Outcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..Outcome::default() };
+        for slot in &self.slots {
+            outcome.sums.add(&slot.sums);
+        }
+        outcome
+    }
+
+    /// One step of the optimiser and of the moving average, and the weights arranged anew for the products.
+    pub fn update(&mut self, context: &Context, update: Update, averaging: f32) {
+        // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
+        std::mem::swap(&mut self.state, &mut self.previous);
+        let layers = &self.layers;
+        let (old, gradient) = (&self.previous, &self.gradient);
+        let new = Parts::new(&mut self.state);
+        let packed = Disjoint::new(&mut self.net.layers);
+        context.pool().run(layers.len(), |l, _| {
+            let (from, to) = (layers[l].offset, layers[l].end());
+            // SAFETY: layers do not overlap, and each is one job's.
+            let (mut new, packed) = unsafe { (new.part(from, to), packed.one(l)) };
+            let NetworkState { weights, average, first_moment, second_moment } = old;
+            let old = [weights, average, first_moment, second_moment].map(|values| &values[from..to]);
+            let gradient = &gradient[from..to];
+            let new_parts = new.each_mut().map(|values| &mut **values);
+            f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts });
+            packed.pack(new[0]);
+        });
+    }
+
+    /// Takes the last update back; there is one to take back once after each.
+    pub fn revert(&mut self) {
+        std::mem::swap(&mut self.state, &mut self.previous);
+        self.net.pack(&self.state.weights);
+    }
+}
+
+/// A network's state, shared out to jobs by stretches of the parameter vector.
+struct Parts<'a>([Disjoint<'a, f32>; 4]);
+
+impl<'a> Parts<'a> {
+    fn new(state: &'a mut NetworkState) -> Self {
+        let NetworkState { weights, average, first_moment, second_moment } = state;
+        Self([weights, average, first_moment, second_moment].map(|values| Disjoint::new(values)))
+    }
+
+    /// Weights, average, first and second moment.
+    ///
+    /// # Safety
+    /// As [`Disjoint::part`]: stretches handed out at the same time must not overlap.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn part(&self, from: usize, to: usize) -> [&mut [f32]; 4] {
+        // SAFETY: the caller's.
+        self.0.each_ref().map(|values| unsafe { values.part(from, to) })
+    }
+}
+
+struct Reduce<'a> {
+    total: &'a mut [f32],
+    slots: &'a [Slot],
+    from: usize,
+}
+
+impl Kernel<f32> for Reduce<'_> {
+    type Output = f64;
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = f32>>(self) -> f64 {
+        let (from, to) = (self.from, self.from + self.total.len());
+        self.total.copy_from_slice(&self.slots[0].gradient.values[from..to]);
+        for slot in &self.slots[1..] {
+            for (sum, g) in self.total.iter_mut().zip(&slot.gradient.values[from..to]) {
+                *sum += g;
+            }
+        }
+        // Independent chains, so that the sum has vectors to run in.
+        let mut squares = [0f64; 16];
+        for part in self.total.chunks(16) {
+            for (s, &g) in squares.iter_mut().zip(part) {
+                *s += f64::from(g) * f64::from(g);
+            }
+        }
+        squares.iter().sum()
+    }
+}
+
+struct Optimise<'a> {
+    update: Update,
+    averaging: f32,
+    old: [&'a [f32]; 4],
+    gradient: &'a [f32],
+    new: [&'a mut [f32]; 4],
+}
+
+impl Kernel<f32> for Optimise<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = f32>>(self) {
+        self.update.apply(self.averaging, self.old, self.gradient, self.new);
+    }
+}

@@ -1,0 +1,94 @@
+//! The rows of a half step: samples, noise and bridge times, each a function of seed, step and place in the batch.
+
+use super::engine::{Half, HalfStep, Side};
+use super::plan::Plan;
+use crate::device::Device;
+use crate::device::cpu::CpuBlock;
+use crate::euot::Batch;
+use crate::euot::generator_step::{TIME_MAX_DETERMINISTIC, TIME_MIN};
+use crate::euot::value_step::TIME_MAX;
+use crate::rng::{Sequence, Stream, unit};
+
+/// Draws the rows of a half step.
+pub(super) struct Draw<'a> {
+    plan: &'a Plan,
+    step: &'a HalfStep<'a>,
+    number: u64,
+    /// Bridge times are an equidistributed sequence with a random start: each is uniform, together they cover the
+    /// interval more evenly than independent ones, which lowers the gradient's variance.
+    time_start: u32,
+}
+
+/// 2^32 divided by the golden ratio: multiples of it modulo 2^32 are equidistributed (Weyl).
+const GOLDEN: u32 = 0x9E37_79B9;
+
+impl<'a> Draw<'a> {
+    pub fn new(plan: &'a Plan, step: &'a HalfStep<'a>) -> Self {
+        let number = 2 * step.step + u64::from(step.half == Half::Generator);
+        Self { plan, step, number, time_start: Sequence::new(plan.seed, number, Stream::Time).word(0) }
+    }
+
+    fn sequence(&self, stream: Stream) -> Sequence {
+        Sequence::new(self.plan.seed, self.number, stream)
+    }
+
+    fn time(&self, row: usize) -> f32 {
+        let index = row / self.plan.latents;
+        let (low, high, index) = match self.step.half {
+            Half::Value => (0.0, TIME_MAX, row),
+            Half::Generator if self.plan.head.deterministic => (TIME_MIN, TIME_MAX_DETERMINISTIC, index),
+            Half::Generator => (TIME_MIN, 1.0, index),
+        };
+        let word = self.time_start.wrapping_add(GOLDEN.wrapping_mul(index as u32));
+        let u = unit(word);
+        low as f32 + (high - low) as f32 * u
+    }
+
+    /// Rows of source samples `from..to` of the batch.
+    pub fn batch(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Batch {
+        let Plan { dimension, latent, latents, .. } = *self.plan;
+        let first = from * latents;
+        let rows = (to - from) * latents;
+
+        let x0 = block.scratch(rows, dimension);
+        let index = self.sequence(Stream::SourceIndex);
+        for i in from..to {
+            let sample = sample(self.step.source, &index, i, dimension);
+            for r in (i - from) * latents..(i - from + 1) * latents {
+                block.row_mut(x0, r).copy_from_slice(sample);
+            }
+        }
+        let y = if self.step.half == Half::Value {
+            let y = block.scratch(rows, dimension);
+            let index = self.sequence(Stream::TargetIndex);
+            for r in 0..rows {
+                block.row_mut(y, r).copy_from_slice(sample(self.step.target, &index, first + r, dimension));
+            }
+            y
+        } else {
+            x0
+        };
+        let time = block.scratch(rows, 1);
+        for r in 0..rows {
+            block.row_mut(time, r)[0] = self.time(first + r);
+        }
+        let mut normals =
+            |stream, cols: usize| block.normals(&self.sequence(stream), (first * cols) as u64, rows, cols);
+        let z = normals(Stream::Latent, latent);
+        let xi = normals(Stream::Endpoint, dimension);
+        let eta = normals(Stream::Bridge, dimension);
+        Batch { x0, y, z, xi, eta, time }
+    }
+}
+
+fn sample<'a>(side: Side<'a>, index: &Sequence, number: usize, dimension: usize) -> &'a [f32] {
+    match side {
+        Side::Array(array) => {
+            let number = 2 * number as u64;
+            let word = index.block(number / 4);
+            let place = (number % 4) as usize;
+            array.row(array.draw(word[place], word[place + 1]) as usize)
+        }
+        Side::Batch(rows) => &rows[number * dimension..(number + 1) * dimension],
+    }
+}

@@ -1,0 +1,34 @@
+//! One side's data as the trainer keeps it.
+
+use super::engine::Side;
+use crate::data::DataSource;
+use crate::error::Result;
+
+/// One side's data, with room for a batch where the host draws it.
+pub(super) struct SideBuffer {
+    pub data: DataSource,
+    name: &'static str,
+    rows: usize,
+    batch: Vec<f32>,
+}
+
+impl SideBuffer {
+    pub fn new(data: DataSource, name: &'static str, rows: usize) -> Self {
+        let batch = match &data {
+            DataSource::Array(_) => Vec::new(),
+            DataSource::Sampler(_) => vec![0f32; rows * data.dimension()],
+        };
+        Self { data, name, rows, batch }
+    }
+
+    /// Samples for one half step; a sampler is called.
+    pub fn draw(&mut self) -> Result<Side<'_>> {
+        match &mut self.data {
+            DataSource::Array(array) => Ok(Side::Array(array)),
+            DataSource::Sampler(sampler) => {
+                sampler.fill(self.rows, &mut self.batch, self.name)?;
+                Ok(Side::Batch(&self.batch))
+            }
+        }
+    }
+}
