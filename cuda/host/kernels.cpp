@@ -1,0 +1,35 @@
+// Every kernel as C++, and the table through which the tests launch them by name.
+#include "../philox.cu"
+
+#define KERNEL(name)                                                                                             \
+    {#name, [](const unsigned* geometry, uint64_t seed, void** arguments, const size_t* sizes, size_t count) {   \
+         return launch_kernel(#name, name, geometry, seed, arguments, sizes, count);                             \
+     }}
+
+template <class... P>
+static const char* launch_kernel(const char* text, void (*kernel)(P...), const unsigned* geometry, uint64_t seed,
+                                 void** arguments, const size_t* sizes, size_t count) {
+    return host::launch(text, kernel, geometry, seed, arguments, sizes, count, std::index_sequence_for<P...>());
+}
+
+using Launch = const char* (*)(const unsigned*, uint64_t, void**, const size_t*, size_t);
+
+static const struct {
+    const char* name;
+    Launch launch;
+} TABLE[] = {
+    KERNEL(philox_uniforms),
+    KERNEL(philox_normals),
+};
+
+// Launches a kernel: geometry holds three extents of the grid and three of the block, seed orders the threads,
+// arguments points at each argument of the given size. Null, or what is wrong (valid until the next launch).
+extern "C" const char* sfeuot_host_launch(const char* name, const unsigned* geometry, uint64_t seed, void** arguments,
+                                          const size_t* sizes, size_t count) {
+    for (const auto& row : TABLE) {
+        if (std::strcmp(row.name, name) == 0) {
+            return row.launch(geometry, seed, arguments, sizes, count);
+        }
+    }
+    return "no kernel of this name is in the table of cuda/host/kernels.cpp";
+}
