@@ -355,6 +355,11 @@ inline float __fsqrt_rn(float a) { return std::sqrt(a); }
 inline float __uint2float_rn(unsigned a) { return static_cast<float>(a); }
 inline float __int2float_rn(int a) { return static_cast<float>(a); }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t(a) * b) >> 32); }
+namespace host {
+inline double cos_half_turns(double x) { return std::cos(3.14159265358979323846264338328 * x); }
+}  // namespace host
+// A macro, because newer C libraries have a function of this name.
+#define cospi host::cos_half_turns
 inline unsigned __float_as_uint(float a) {
     unsigned bits;
     std::memcpy(&bits, &a, sizeof bits);

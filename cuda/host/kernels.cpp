@@ -1,5 +1,13 @@
 // Every kernel as C++, and the table through which the tests launch them by name.
+#include "../action.cu"
+#include "../activation.cu"
+#include "../batch.cu"
+#include "../bridge.cu"
+#include "../dual.cu"
+#include "../mixture.cu"
+#include "../optimiser.cu"
 #include "../philox.cu"
+#include "faults.cpp"
 
 #define KERNEL(name)                                                                                             \
     {#name, [](const unsigned* geometry, uint64_t seed, void** arguments, const size_t* sizes, size_t count) {   \
@@ -20,6 +28,32 @@ static const struct {
 } TABLE[] = {
     KERNEL(philox_uniforms),
     KERNEL(philox_normals),
+    KERNEL(batch_times),
+    KERNEL(batch_indices),
+    KERNEL(batch_gather),
+    KERNEL(bridge_sample),
+    KERNEL(bridge_trajectory),
+    KERNEL(dual_terms),
+    KERNEL(action_terms),
+    KERNEL(mixture_16),
+    KERNEL(mixture_32),
+    KERNEL(mixture_64),
+    KERNEL(mixture_density),
+    KERNEL(mixture_gradient),
+    KERNEL(activation_silu),
+    KERNEL(activation_tanh),
+    KERNEL(activation_softplus),
+    KERNEL(bias_add),
+    KERNEL(activation_scale),
+    KERNEL(activation_adjoint),
+    KERNEL(column_sums),
+    KERNEL(column_sums_finish),
+    KERNEL(gradient_squares),
+    KERNEL(optimiser_prepare),
+    KERNEL(optimiser_update),
+    KERNEL(fault_race),
+    KERNEL(fault_barrier),
+    KERNEL(fault_shared),
 };
 
 // Launches a kernel: geometry holds three extents of the grid and three of the block, seed orders the threads,

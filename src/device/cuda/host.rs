@@ -92,6 +92,7 @@ pub fn available() -> bool {
 }
 
 /// One argument of a kernel, as bytes.
+#[derive(Clone)]
 pub struct Argument(Vec<u8>);
 
 macro_rules! arguments {
@@ -196,4 +197,25 @@ fn every_kernel_is_in_the_table() {
         }
     }
     assert!(found > 0);
+}
+
+#[test]
+fn the_machine_finds_faults() {
+    if !available() {
+        return;
+    }
+    let out = Buffer::<f32>::new(64);
+    let run = |name: &str, order: u64| {
+        let ran = try_launch(name, [1; 3], [64, 1, 1], order, arguments_of![&out]);
+        ran.map(|()| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+    };
+    assert_ne!(run("fault_race", 1), run("fault_race", 2));
+    let fault = run("fault_barrier", 1).unwrap_err();
+    assert!(fault.contains("barrier"), "{fault}");
+    let fault = run("fault_shared", 1).unwrap_err();
+    assert!(fault.contains("outside the shared array x"), "{fault}");
+    let fault = run("no_such_kernel", 1).unwrap_err();
+    assert!(fault.contains("no kernel"), "{fault}");
+    let fault = try_launch("fault_race", [1; 3], [64, 1, 1], 1, arguments_of![1u32]).unwrap_err();
+    assert!(fault.contains("arguments"), "{fault}");
 }
