@@ -4,8 +4,8 @@
 //
 // gradient_squares    partials[block] = sum of squares, in double, over the block's part of gradient [n].
 //                     Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter.
-// optimiser_prepare   one block of up to 256 threads. Sums up to four loss terms, terms[k capacity ..][.. count_k], and the squares, each in
-//                     a fixed order; writes outcome [6] (the four sums, unused ones 0, the gradient's norm, the factor
+// optimiser_prepare   one block of up to 256 threads. Sums up to four loss terms, terms[k capacity ..][.. count_k], and
+//                     the squares, each in a fixed order; writes outcome [6] (the four sums, unused ones 0, the gradient's norm, the factor
 //                     it is clipped by), and the decision for the update.
 //                     If one of the first `checked` terms or the norm is not finite, or a fault stands already, the
 //                     decision is to do nothing, and the first such fault is kept: which half, which term (4 for the

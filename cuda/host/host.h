@@ -1,10 +1,10 @@
 // Compiles the kernels as C++ and runs them on the host, for tests where there is no GPU.
 //
 // The blocks of a grid run one after another. The threads of a block are fibres: each runs until it meets a barrier, a
-// warp's exchange or its end, then the next one goes on, in an order that a seed shuffles anew at every turn. A kernel
-// that lacks a barrier therefore gives different results for different seeds. Shared memory is filled with NaN before
-// every block, lies between canaries, and is counted. Barriers that not all threads of a block (or a warp) reach are
-// found, as nothing can go on. One launch at a time: the caller holds a lock.
+// warp's exchange or its end, then the next one goes on, in an order that a seed shuffles anew at every turn; some warps
+// fall behind the others for a while. A kernel that lacks a barrier therefore gives different results for different
+// seeds. Shared memory is filled with NaN before every block, lies between canaries, and is counted. Barriers that not
+// all threads of a block (or a warp) reach are found, as nothing can go on. One launch at a time: the caller holds a lock.
 #pragma once
 
 #include <sys/mman.h>
@@ -59,6 +59,7 @@ struct Warp {
     Barrier barrier;
     // Two sets, in turn: nobody writes a set before all have read it.
     uint64_t slots[2][32];
+    bool asleep = false;
 };
 
 struct Fibre {
@@ -166,6 +167,22 @@ struct Machine {
         makecontext(&fibre.context, &Machine::start, 0);
     }
 
+    // Runs every fibre that can go on, in the shuffled order; those of sleeping warps only where `all`.
+    bool turn(unsigned& left, bool all) {
+        bool moved = false;
+        for (unsigned i : order) {
+            Fibre& fibre = fibres[i];
+            bool waits = fibre.waits_for && fibre.waits_for->generation == fibre.generation;
+            if (fibre.done || waits || (warps[i / 32].asleep && !all)) {
+                continue;
+            }
+            enter(fibre);
+            moved = true;
+            left -= fibre.done ? 1 : 0;
+        }
+        return moved;
+    }
+
     bool run_block() {
         ++block_number;
         shared = 0;
@@ -185,16 +202,13 @@ struct Machine {
             for (unsigned i = threads; i > 1; --i) {
                 std::swap(order[i - 1], order[below(i)]);
             }
-            bool moved = false;
-            for (unsigned i : order) {
-                Fibre& fibre = fibres[i];
-                if (fibre.done || (fibre.waits_for && fibre.waits_for->generation == fibre.generation)) {
-                    continue;
+            // Some warps hang back for a while, so that others run far ahead of them.
+            if (below(8) == 0) {
+                for (Warp& warp : warps) {
+                    warp.asleep = below(2) == 0;
                 }
-                enter(fibre);
-                moved = true;
-                left -= fibre.done ? 1 : 0;
             }
+            bool moved = turn(left, false) || turn(left, true);
             if (!moved) {
                 return fail("a barrier or a warp's exchange is not reached by all threads");
             }

@@ -102,7 +102,7 @@ impl Problem {
         let time = Buffer::of(&time);
         let (offset, low, high, deterministic) = head_arguments(&head);
         let run = |kernel: &str, grid: [u32; 3], order: u64, delta: &Matrix, rest: &[u64]| {
-            let mut arguments = arguments_of![
+            let mut arguments = Vec::from(arguments_of![
                 &x0.data,
                 x0.stride as u32,
                 &raw.data,
@@ -130,8 +130,7 @@ impl Problem {
                 scale as f32,
                 &delta.data,
                 delta.stride as u32,
-            ]
-            .to_vec();
+            ]);
             arguments.extend(rest.iter().map(|&address| address.into()));
             launch(kernel, grid, [256, 1, 1], order, &mut arguments);
         };
