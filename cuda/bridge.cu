@@ -1,0 +1,215 @@
+// Samples of the reciprocal bridge, with their noise drawn in the kernel.
+//
+// bridge_sample: for every row r of a batch and coordinate j, with m = raw[r][j], s = std(raw[r][d + j]) (s = 0 and no
+// second half of raw where deterministic), xi and eta standard normals (element (first_row + r) d + j of the streams
+// ENDPOINT and BRIDGE):
+//   x1    = x0 + m + s xi
+//   x_t   = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
+//   drift = x1 - x0 - sigma sqrt(t / (1 - t)) eta          b_t, the bridge's drift at x_t
+// Each of x1, xt, drift and xi may be null and is then not computed; time [rows] is read for xt and drift only. Where
+// append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t].
+//
+// Launch: one-dimensional, any number of blocks; a thread takes four consecutive elements of the rows x d matrix (one
+// Philox block a stream) after another. Reads x0, raw (4 + 8 bytes an element), writes 4 bytes an element and output;
+// about 90 operations an element with both streams. Where d and all strides are multiples of four and all matrices lie
+// on 16 bytes, every access is of 16 bytes.
+//
+// bridge_trajectory: paths from x0 [rows][d] to x1 [rows][d], normalised, through ascending times, in one launch:
+//   x_i = x_(i-1) + along[i] (x1 - x_(i-1)) + spread[i] eta_i,     path[r][i][j] = scale x_i + shift[j],
+//   along[i] = (t_i - t_(i-1)) / (1 - t_(i-1)), spread[i] = sigma sqrt((t_i - t_(i-1)) (1 - t_i) / (1 - t_(i-1))),
+// t_(-1) = 0, and along = 1, spread = 0 where t_i = 1: then x_i is x1 exactly. eta_i is element
+// ((first_row + r) times + i) d + j of the stream BRIDGE.
+//
+// Launch: one-dimensional, any number of blocks; a thread carries four coordinates of a row through all times (one where
+// d is not a multiple of four or path does not lie on 16 bytes). Writes 4 bytes an element and time; x0 and x1 are read
+// once.
+#include "philox.cuh"
+
+struct BridgeTimes {
+    float keep, along, noise, back;
+};
+
+__device__ inline BridgeTimes bridge_times(float t, float sigma) {
+    float rest = 1.0f - t;
+    return {rest, t, sigma * sqrtf(t * rest), sigma * sqrtf(t / rest)};
+}
+
+struct BridgePoint {
+    float x1, xt, drift;
+};
+
+// Nothing contracted: up to the exponential function of s, the CPU's bits.
+__device__ inline BridgePoint bridge_point(const BridgeTimes& at, float x0, float mean, float std, float xi,
+                                           float eta) {
+    const float x1 = __fadd_rn(__fadd_rn(x0, mean), __fmul_rn(std, xi));
+    const float middle = __fadd_rn(__fmul_rn(at.keep, x0), __fmul_rn(at.along, x1));
+    return {x1, __fadd_rn(middle, __fmul_rn(at.noise, eta)),
+            __fadd_rn(__fadd_rn(x1, -x0), -__fmul_rn(at.back, eta))};
+}
+
+// Room for four blocks: by itself ptxas holds to 40 registers and spills one.
+extern "C" __global__ void __launch_bounds__(256, 4)
+bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, const float* time, u32 rows, u32 d,
+              float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, u64 seed,
+              const u64* counter, u64 number, u64 first_row, float* x1, u32 x1_stride, float* xt, u32 xt_stride,
+              float* drift, u32 drift_stride, float* xi, u32 xi_stride, u32 append) {
+    u64 total = (u64)rows * d;
+    if (total == 0) {
+        return;
+    }
+    const Head head = {log_std_offset, log_std_low, log_std_high, deterministic};
+    const Sequence endpoint = sequence_of(seed, counter, number, STREAM_ENDPOINT);
+    const Sequence bridge = sequence_of(seed, counter, number, STREAM_BRIDGE);
+    const bool timed = xt != nullptr || drift != nullptr;
+    const bool whole = d % 4 == 0 && vectorised(x0, x0_stride) && vectorised(raw, raw_stride) &&
+                       vectorised(x1, x1_stride) && vectorised(xt, xt_stride) && vectorised(drift, drift_stride) &&
+                       vectorised(xi, xi_stride);
+    const u64 first = first_row * d;
+    const u64 begin = first / 4, count = (first % 4 + total - 1) / 4 + 1;
+    const u64 step = (u64)gridDim.x * blockDim.x;
+    for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < count; index += step) {
+        const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        const u64 block = begin + index;
+        const float4 ends = deterministic != 0 ? none : normals4(endpoint, block);
+        const float4 noise = timed ? normals4(bridge, block) : none;
+        const float xi4[4] = {ends.x, ends.y, ends.z, ends.w}, eta4[4] = {noise.x, noise.y, noise.z, noise.w};
+        u32 from = index == 0 ? (u32)(first % 4) : 0;
+        u32 col;
+        u32 row = (u32)divide(4 * index + from - first % 4, d, col);
+        BridgeTimes at = {0.0f, 0.0f, 0.0f, 0.0f};
+        if (whole) {
+            if (timed) {
+                at = bridge_times(time[row], sigma);
+            }
+            const float4 a = load4(row_of(x0, x0_stride, row) + col), m = load4(row_of(raw, raw_stride, row) + col);
+            const float4 l = deterministic != 0 ? none : load4(row_of(raw, raw_stride, row) + d + col);
+            const float a4[4] = {a.x, a.y, a.z, a.w}, m4[4] = {m.x, m.y, m.z, m.w}, l4[4] = {l.x, l.y, l.z, l.w};
+            BridgePoint p[4];
+#pragma unroll
+            for (u32 i = 0; i < 4; ++i) {
+                bool inside;
+                float std = deterministic != 0 ? 0.0f : head_std(head, l4[i], inside);
+                p[i] = bridge_point(at, a4[i], m4[i], std, xi4[i], eta4[i]);
+            }
+            if (x1 != nullptr) {
+                store4(row_of(x1, x1_stride, row) + col, make_float4(p[0].x1, p[1].x1, p[2].x1, p[3].x1));
+            }
+            if (xt != nullptr) {
+                store4(row_of(xt, xt_stride, row) + col, make_float4(p[0].xt, p[1].xt, p[2].xt, p[3].xt));
+            }
+            if (drift != nullptr) {
+                store4(row_of(drift, drift_stride, row) + col,
+                       make_float4(p[0].drift, p[1].drift, p[2].drift, p[3].drift));
+            }
+            if (xi != nullptr) {
+                store4(row_of(xi, xi_stride, row) + col, ends);
+            }
+            if (append != 0 && col + 4 == d) {
+                if (x1 != nullptr) {
+                    row_of(x1, x1_stride, row)[d] = 1.0f;
+                }
+                if (xt != nullptr) {
+                    row_of(xt, xt_stride, row)[d] = at.along;
+                }
+            }
+            continue;
+        }
+        bool fresh = true;
+#pragma unroll
+        for (u32 i = 0; i < 4; ++i) {
+            if (i < from || row >= rows) {
+                continue;
+            }
+            if (fresh && timed) {
+                at = bridge_times(time[row], sigma);
+            }
+            fresh = false;
+            const float* line = row_of(raw, raw_stride, row);
+            bool inside;
+            float std = deterministic != 0 ? 0.0f : head_std(head, line[d + col], inside);
+            BridgePoint p = bridge_point(at, row_of(x0, x0_stride, row)[col], line[col], std, xi4[i], eta4[i]);
+            bool last = col + 1 == d;
+            if (x1 != nullptr) {
+                row_of(x1, x1_stride, row)[col] = p.x1;
+                if (last && append != 0) {
+                    row_of(x1, x1_stride, row)[d] = 1.0f;
+                }
+            }
+            if (xt != nullptr) {
+                row_of(xt, xt_stride, row)[col] = p.xt;
+                if (last && append != 0) {
+                    row_of(xt, xt_stride, row)[d] = at.along;
+                }
+            }
+            if (drift != nullptr) {
+                row_of(drift, drift_stride, row)[col] = p.drift;
+            }
+            if (xi != nullptr) {
+                row_of(xi, xi_stride, row)[col] = xi4[i];
+            }
+            ++col;
+            if (last) {
+                col = 0;
+                ++row;
+                fresh = true;
+            }
+        }
+    }
+}
+
+// `count` coordinates of one row through all times; lanes of the four normals of a Philox block beyond them are unused.
+template <u32 count>
+__device__ inline void trajectory_of(const float* start, const float* end, const float* along, const float* spread,
+                                     u32 times, u32 d, u64 element, const Sequence& bridge, double scale,
+                                     const double* shift, float* path) {
+    float x[count], goal[count];
+    double moved[count];
+#pragma unroll
+    for (u32 i = 0; i < count; ++i) {
+        x[i] = start[i];
+        goal[i] = end[i];
+        moved[i] = shift[i];
+    }
+    for (u32 k = 0; k < times; ++k, element += d, path += d) {
+        float part = along[k], width = spread[k];
+        float4 normal = normals4(bridge, element / 4);
+        float eta[4] = {normal.x, normal.y, normal.z, normal.w};
+        if (count == 1) {
+            u32 lane = (u32)(element % 4);
+            eta[0] = lane == 0 ? normal.x : lane == 1 ? normal.y : lane == 2 ? normal.z : normal.w;
+        }
+        float out[4];
+#pragma unroll
+        for (u32 i = 0; i < count; ++i) {
+            x[i] = part >= 1.0f ? goal[i] : x[i] + (part * (goal[i] - x[i]) + width * eta[i]);
+            out[i] = (float)((double)x[i] * scale + moved[i]);
+        }
+        if (count == 4) {
+            store4(path, make_float4(out[0], out[1], out[2], out[3]));
+        } else {
+            path[0] = out[0];
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+bridge_trajectory(const float* x0, u32 x0_stride, const float* x1, u32 x1_stride, u32 rows, u32 d, const float* along,
+                  const float* spread, u32 times, float* path, u64 seed, u64 number, u64 first_row, double scale,
+                  const double* shift) {
+    const Sequence bridge = sequence_of(seed, nullptr, number, STREAM_BRIDGE);
+    const u32 width = d % 4 == 0 && vectorised(path, 0) ? 4 : 1;
+    const u64 total = (u64)rows * (d / width), step = (u64)gridDim.x * blockDim.x, line = (u64)times * d;
+    for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
+        u32 place;
+        const u32 row = (u32)divide(index, d / width, place);
+        const u32 col = place * width;
+        const float *start = row_of(x0, x0_stride, row) + col, *end = row_of(x1, x1_stride, row) + col;
+        const u64 element = (first_row + row) * line + col;
+        float* to = path + row * line + col;
+        if (width == 4) {
+            trajectory_of<4>(start, end, along, spread, times, d, element, bridge, scale, shift + col, to);
+        } else {
+            trajectory_of<1>(start, end, along, spread, times, d, element, bridge, scale, shift + col, to);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+// What every kernel shares: integer names, vector access, and reductions in a fixed order.
+//
+// The sources compile under nvcc, under NVRTC (no header of the system is included), and as C++ on the host
+// (host/host.h), where the tests run them. Conventions of all kernels:
+//   * matrices are row-major with an explicit stride, in elements, between rows; columns [cols, stride) are not touched;
+//   * blocks have a multiple of 32 threads; no kernel depends on how many blocks run at once;
+//   * every sum has an order that the launch geometry alone fixes, so equal launches give equal bits;
+//   * a kernel that takes 16 bytes at a time decides so from strides and addresses, and otherwise takes single elements.
+#pragma once
+
+#ifdef SFEUOT_HOST
+#include "host/host.h"
+#else
+// Shared memory of a block; a pointer where the host emulates it, so sizeof(name) has no meaning.
+#define SHARED(type, name, count) __shared__ type name[count]
+#endif
+
+using u32 = unsigned int;
+using u64 = unsigned long long;
+
+constexpr u32 WARP = 32;
+constexpr u32 ALL_LANES = 0xffffffffu;
+
+// NVRTC has no macro for it.
+__device__ inline float infinity() { return __uint_as_float(0x7f800000u); }
+
+// Whether rows at these strides can be read as float4: a null pointer always can.
+__device__ inline bool vectorised(const void* pointer, u32 stride) {
+    return pointer == nullptr || (((u64)pointer & 15u) == 0 && (stride & 3u) == 0);
+}
+
+__device__ inline float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+
+__device__ inline void store4(float* to, float4 x) { *reinterpret_cast<float4*>(to) = x; }
+
+// Start of a row.
+__device__ inline const float* row_of(const float* matrix, u32 stride, u32 row) { return matrix + (u64)row * stride; }
+__device__ inline float* row_of(float* matrix, u32 stride, u32 row) { return matrix + (u64)row * stride; }
+
+// n / d and the remainder; 64-bit division is many times slower, and rarely needed.
+__device__ inline u64 divide(u64 n, u32 d, u32& rest) {
+    if ((n >> 32) == 0) {
+        u32 q = (u32)n / d;
+        rest = (u32)n - q * d;
+        return q;
+    }
+    u64 q = n / d;
+    rest = (u32)(n - q * d);
+    return q;
+}
+
+// The larger; a NaN on either side comes through.
+__device__ inline float larger(float a, float b) { return (a > b || a != a) ? a : b; }
+
+// Sum over a group of `lanes` neighbouring lanes (a power of two up to 32), in every one of them the same bits: a
+// butterfly adds the same two numbers on both sides.
+template <u32 lanes, class T>
+__device__ inline T lanes_sum(T x) {
+#pragma unroll
+    for (u32 hop = lanes / 2; hop > 0; hop /= 2) {
+        x += __shfl_xor_sync(ALL_LANES, x, hop);
+    }
+    return x;
+}
+
+template <u32 lanes>
+__device__ inline float lanes_max(float x) {
+#pragma unroll
+    for (u32 hop = lanes / 2; hop > 0; hop /= 2) {
+        x = larger(x, __shfl_xor_sync(ALL_LANES, x, hop));
+    }
+    return x;
+}
+
+// Sum over the block, valid in thread 0; one-dimensional blocks of up to 1024 threads, all of which must call it.
+__device__ inline double block_sum(double x) {
+    SHARED(double, by_warp, WARP);
+    x = lanes_sum<WARP>(x);
+    // Whoever read the last call's numbers is done with them.
+    __syncthreads();
+    if (threadIdx.x % WARP == 0) {
+        by_warp[threadIdx.x / WARP] = x;
+    }
+    __syncthreads();
+    double sum = 0.0;
+    if (threadIdx.x < WARP) {
+        sum = threadIdx.x < blockDim.x / WARP ? by_warp[threadIdx.x] : 0.0;
+        sum = lanes_sum<WARP>(sum);
+    }
+    return sum;
+}
+
+// log s of the generator's head: raw + offset, held in [low, high]. `inside` tells whether the gradient passes.
+// Written so that a NaN stays one.
+struct Head {
+    float offset, low, high;
+    u32 deterministic;
+};
+
+__device__ inline float head_std(const Head& head, float raw, bool& inside) {
+    float log_std = raw + head.offset;
+    inside = log_std > head.low && log_std < head.high;
+    return expf(log_std < head.low ? head.low : log_std > head.high ? head.high : log_std);
+}

@@ -1,0 +1,214 @@
+// The generator's loss and its gradient: log-density of x_t under the mixture of the K Gaussian bridge marginals of its
+// x0, forward and backward, streamed like the rows of an attention. Rows of a group (K consecutive ones) share x0 and t.
+//
+// With m_k = x0 + t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t), and for samples i of the group
+//   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / (sigma^2 t)) ],     log p_i = logsumexp_k l_ik - log K
+//   loss  = sum_i V_i + sigma^2 (log p_i - log w_i),       log w_i = -1/2 sum_j (x_ij - x0_j)^2 / (sigma^2 t)
+// and with shares a_ik = exp(l_ik) / sum_k exp(l_ik) the gradient by the raw outputs, through samples and components:
+//   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i - sigma^2 pull_i + (x_i - x0) / t
+//   mean_k   = sum_i a_ik (x_i - m_k) / c_k,      widen_k = 1/2 sum_i a_ik ((x_i - m_k)^2 / c_k^2 - 1 / c_k)
+//   delta[r][j]     = scale t (gx + sigma^2 mean)
+//   delta[r][d + j] = scale s (t xi gx + 2 sigma^2 t^2 s widen), 0 where log s is held at an end of its range
+// all as in src/device/cpu/mixture.rs. xi [rows][d] is read only where there is a standard deviation.
+//
+// Nothing of size K x K leaves the chip. A block is 16 x 16 threads, stages x, m and 1/c of 32 coordinates at a time in
+// shared memory (coordinates along the rows there, an odd number of floats each, so that both the staging, coalesced
+// along j, and the products are free of bank conflicts), holds l_ik in registers, Q x Q of them a thread, and the shares
+// in shared memory.
+//
+// mixture_16, _32, _64   K up to that number, the group's shares at once. Grid: groups. Writes delta and
+//                        losses[group] (double). Shared memory 9, 17 and 41 KiB.
+// mixture_density        any K: max_k l_ik and 1 / sum_k exp(l_ik - max) of each row to density [rows], and
+//                        losses[group tiles + tile].
+// mixture_gradient       any K: delta, given density. Grid of both: (tiles, groups), tiles = K / 64 rounded up. l_ik is
+//                        computed three times instead of once; delta takes the tiles' contributions one by one.
+//
+// A group costs K^2 d times 11 operations (3 forward, 8 backward), K^2 exponentials, and 3 K d exponentials and
+// logarithms of the components. Memory gives 24 bytes a row and coordinate (x_t, x0, raw, g, xi) and takes 8 (delta);
+// another 24, or 40 where d is above 32, are read again from the caches.
+#include "mixture.cuh"
+
+// A whole group of up to 16 Q rows.
+template <u32 Q>
+__device__ inline void whole_group(const Group& group, double* losses) {
+    const Tables<Q> at = tables<Q>();
+    const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
+    float l[Q][Q];
+    log_densities<Q>(group, at, 0, 0, l);
+    const float log_latents = logf((float)group.latents);
+    double loss = 0.0;
+#pragma unroll
+    for (u32 a = 0; a < Q; ++a) {
+        const u32 row = ty + SIDE * a;
+        float top = l[a][0];
+#pragma unroll
+        for (u32 b = 1; b < Q; ++b) {
+            top = larger(top, l[a][b]);
+        }
+        top = lanes_max<SIDE>(top);
+        float total = 0.0f;
+#pragma unroll
+        for (u32 b = 0; b < Q; ++b) {
+            l[a][b] = expf(l[a][b] - top);
+            total += l[a][b];
+        }
+        total = lanes_sum<SIDE>(total);
+        const float inverse = 1.0f / total, log_w = log_reference(group, row);
+#pragma unroll
+        for (u32 b = 0; b < Q; ++b) {
+            at.share[(tx + SIDE * b) * PITCH<Q> + row] = row < group.latents ? l[a][b] * inverse : 0.0f;
+        }
+        if (tx == 0 && row < group.latents) {
+            loss += row_loss(group, row, top + logf(total) - log_latents, log_w);
+        }
+    }
+    // Its barriers also stand between the shares and their readers.
+    loss = block_sum(loss);
+    if (threadIdx.x == 0) {
+        losses[blockIdx.x] = loss;
+    }
+    for (u32 first = 0; first < group.d; first += COLUMNS) {
+        if (group.d > COLUMNS) {
+            __syncthreads();
+            stage<Q>(group, at, first, 0, 0);
+            __syncthreads();
+        }
+        backward<Q, true, true>(group, at, first, 0, group.latents, true);
+    }
+}
+
+#define MIXTURE_PARAMETERS                                                                                           \
+    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *xi, u32 xi_stride,                \
+        const float *time, const float *xt, u32 xt_stride, const float *v, u32 v_stride, const float *g,             \
+        u32 g_stride, u32 latents, u32 d, float sigma, float log_std_offset, float log_std_low, float log_std_high,  \
+        u32 deterministic, float scale, float *delta, u32 delta_stride
+
+// Group `index` of the parameters above.
+#define MIXTURE_GROUP(index)                                                                                         \
+    group_of(index, x0, x0_stride, raw, raw_stride, xi, xi_stride, time, xt, xt_stride, v, v_stride, g, g_stride,    \
+             latents, d, sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, delta, delta_stride)
+
+__device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
+    const u64 row = (u64)index * latents;
+    const float t = time[row], sigma2 = sigma * sigma;
+    Group group;
+    group.x0 = x0 + row * x0_stride;
+    group.raw = raw + row * raw_stride;
+    group.xi = xi == nullptr ? nullptr : xi + row * xi_stride;
+    group.xt = xt + row * xt_stride;
+    group.v = v + row * v_stride;
+    group.g = g + row * g_stride;
+    group.delta = delta + row * delta_stride;
+    group.x0_stride = x0_stride;
+    group.raw_stride = raw_stride;
+    group.xi_stride = xi_stride;
+    group.xt_stride = xt_stride;
+    group.v_stride = v_stride;
+    group.g_stride = g_stride;
+    group.delta_stride = delta_stride;
+    group.d = d;
+    group.latents = latents;
+    group.t = t;
+    group.sigma2 = sigma2;
+    group.brown = sigma2 * t * (1.0f - t);
+    group.reference = sigma2 * t;
+    group.scale = scale;
+    group.head = {log_std_offset, log_std_low, log_std_high, deterministic};
+    return group;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) mixture_16(MIXTURE_PARAMETERS, double* losses) {
+    whole_group<1>(MIXTURE_GROUP(blockIdx.x), losses);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) mixture_32(MIXTURE_PARAMETERS, double* losses) {
+    whole_group<2>(MIXTURE_GROUP(blockIdx.x), losses);
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) mixture_64(MIXTURE_PARAMETERS, double* losses) {
+    whole_group<4>(MIXTURE_GROUP(blockIdx.x), losses);
+}
+
+constexpr u32 TILE = 4 * SIDE;
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+mixture_density(MIXTURE_PARAMETERS, float2* density, double* losses) {
+    const Group group = MIXTURE_GROUP(blockIdx.y);
+    const Tables<4> at = tables<4>();
+    const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE, rows = blockIdx.x * TILE;
+    float top[4], total[4];
+#pragma unroll
+    for (u32 a = 0; a < 4; ++a) {
+        top[a] = -infinity();
+        total[a] = 0.0f;
+    }
+    for (u32 components = 0; components < latents; components += TILE) {
+        float l[4][4];
+        log_densities<4>(group, at, rows, components, l);
+#pragma unroll
+        for (u32 a = 0; a < 4; ++a) {
+            float high = larger(larger(l[a][0], l[a][1]), larger(l[a][2], l[a][3]));
+            high = larger(top[a], lanes_max<SIDE>(high));
+            float sum = (expf(l[a][0] - high) + expf(l[a][1] - high)) + (expf(l[a][2] - high) + expf(l[a][3] - high));
+            total[a] = total[a] * expf(top[a] - high) + lanes_sum<SIDE>(sum);
+            top[a] = high;
+        }
+    }
+    const float log_latents = logf((float)latents);
+    double loss = 0.0;
+#pragma unroll
+    for (u32 a = 0; a < 4; ++a) {
+        const u32 row = rows + ty + SIDE * a;
+        const float log_w = log_reference(group, row);
+        if (tx == 0 && row < latents) {
+            density[(u64)blockIdx.y * latents + row] = make_float2(top[a], 1.0f / total[a]);
+            loss += row_loss(group, row, top[a] + logf(total[a]) - log_latents, log_w);
+        }
+    }
+    loss = block_sum(loss);
+    if (threadIdx.x == 0) {
+        losses[(u64)blockIdx.y * gridDim.x + blockIdx.x] = loss;
+    }
+}
+
+// Shares of samples and components of two tiles, from l and the samples' sums.
+__device__ inline void share_tile(const Group& group, const Tables<4>& at, const float2* density, u32 samples,
+                                  u32 components) {
+    const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
+    float l[4][4];
+    log_densities<4>(group, at, samples, components, l);
+#pragma unroll
+    for (u32 a = 0; a < 4; ++a) {
+        const u32 sample = ty + SIDE * a;
+        const bool there = samples + sample < group.latents;
+        const float2 sum = there ? density[samples + sample] : make_float2(0.0f, 0.0f);
+#pragma unroll
+        for (u32 b = 0; b < 4; ++b) {
+            at.share[(tx + SIDE * b) * PITCH<4> + sample] = there ? expf(l[a][b] - sum.x) * sum.y : 0.0f;
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS) mixture_gradient(MIXTURE_PARAMETERS, const float2* density) {
+    const Group group = MIXTURE_GROUP(blockIdx.y);
+    const Tables<4> at = tables<4>();
+    density += (u64)blockIdx.y * latents;
+    const u32 rows = blockIdx.x * TILE;
+    for (u32 others = 0; others < latents; others += TILE) {
+        const u32 count = latents - others < TILE ? latents - others : TILE;
+        share_tile(group, at, density, rows, others);
+        for (u32 first = 0; first < d; first += COLUMNS) {
+            __syncthreads();
+            stage<4>(group, at, first, rows, others);
+            __syncthreads();
+            backward<4, true, false>(group, at, first, rows, count, others == 0);
+        }
+        share_tile(group, at, density, others, rows);
+        for (u32 first = 0; first < d; first += COLUMNS) {
+            __syncthreads();
+            stage<4>(group, at, first, others, rows);
+            __syncthreads();
+            backward<4, false, true>(group, at, first, rows, count, false);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+// The parts of the mixture's kernels: staging, log-densities and the reverse pass on tiles of up to 64 samples and as
+// many components of one group. What they compute, and how a block is laid out, is said in mixture.cu.
+#pragma once
+
+#include "device.cuh"
+
+constexpr u32 SIDE = 16, THREADS = SIDE * SIDE, COLUMNS = 32, EACH = COLUMNS / SIDE;
+
+// One group's matrices, from its first row.
+struct Group {
+    const float *x0, *raw, *xi, *xt, *v, *g;
+    float* delta;
+    u32 x0_stride, raw_stride, xi_stride, xt_stride, v_stride, g_stride, delta_stride;
+    u32 d, latents;
+    float t, sigma2, brown, reference, scale;
+    Head head;
+};
+
+// Floats between the table rows of neighbouring coordinates.
+template <u32 Q>
+constexpr u32 PITCH = SIDE * Q + 1;
+
+template <u32 Q>
+struct Tables {
+    float *x, *mean, *inverse, *share, *line;
+};
+
+template <u32 Q>
+__device__ inline Tables<Q> tables() {
+    constexpr u32 size = COLUMNS * PITCH<Q>;
+    SHARED(float, staged, 3 * size);
+    // Shares, and before there are any the logarithms of the variances.
+    SHARED(float, share, (SIDE * Q > COLUMNS ? SIDE * Q : COLUMNS) * PITCH<Q>);
+    SHARED(float, line, SIDE * Q);
+    return {staged, staged + size, staged + 2 * size, share, line};
+}
+
+__device__ inline float std_of(const Group& group, u32 row, u32 col, bool& inside) {
+    inside = false;
+    if (group.head.deterministic != 0) {
+        return 0.0f;
+    }
+    return head_std(group.head, row_of(group.raw, group.raw_stride, row)[group.d + col], inside);
+}
+
+// t^2 s^2 + sigma^2 t (1 - t). Two roundings, here and for the mean, as on the CPU: samples lie so close to their own
+// component that what is rounded differently shows.
+__device__ inline float variance_of(const Group& group, u32 component, u32 col) {
+    bool inside;
+    const float ts = group.t * std_of(group, component, col, inside);
+    return __fadd_rn(__fmul_rn(ts, ts), group.brown);
+}
+
+// Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates; the shares'
+// place is in use until the last barrier.
+template <u32 Q>
+__device__ inline void log_variances(const Group& group, const Tables<Q>& at, u32 components) {
+    float sum = 0.0f;
+    for (u32 first = 0; first < group.d; first += COLUMNS) {
+        __syncthreads();
+        for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
+            const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, k = components + r;
+            const bool there = col < group.d && k < group.latents;
+            at.share[j * PITCH<Q> + r] = there ? logf(variance_of(group, k, col) / group.reference) : 0.0f;
+        }
+        __syncthreads();
+        if (threadIdx.x < SIDE * Q) {
+            const u32 cols = group.d - first < COLUMNS ? group.d - first : COLUMNS;
+            for (u32 j = 0; j < cols; ++j) {
+                sum += at.share[j * PITCH<Q> + threadIdx.x];
+            }
+        }
+    }
+    if (threadIdx.x < SIDE * Q) {
+        at.line[threadIdx.x] = sum;
+    }
+    __syncthreads();
+}
+
+// Stages coordinates first.. of SIDE Q samples and as many components; zeros beyond either's end.
+template <u32 Q>
+__device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first, u32 samples, u32 components) {
+    for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
+        const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, place = j * PITCH<Q> + r, k = components + r;
+        float x = 0.0f, mean = 0.0f, inverse = 0.0f;
+        if (col < group.d && samples + r < group.latents) {
+            x = row_of(group.xt, group.xt_stride, samples + r)[col];
+        }
+        if (col < group.d && k < group.latents) {
+            mean = __fadd_rn(row_of(group.x0, group.x0_stride, k)[col],
+                             __fmul_rn(group.t, row_of(group.raw, group.raw_stride, k)[col]));
+            inverse = 1.0f / variance_of(group, k, col);
+        }
+        at.x[place] = x;
+        at.mean[place] = mean;
+        at.inverse[place] = inverse;
+    }
+}
+
+// l of samples (samples + ty + 16 a) and components (components + tx + 16 b); minus infinity for components beyond the
+// last. Leaves the last coordinates staged, and the shares' place free. Terms are added as the CPU adds them: l is a
+// difference of sums over d terms, whose rounding would show in high dimension.
+template <u32 Q>
+__device__ inline void log_densities(const Group& group, const Tables<Q>& at, u32 samples, u32 components,
+                                     float (&l)[Q][Q]) {
+    const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
+    log_variances<Q>(group, at, components);
+#pragma unroll
+    for (u32 b = 0; b < Q; ++b) {
+#pragma unroll
+        for (u32 a = 0; a < Q; ++a) {
+            l[a][b] = at.line[tx + SIDE * b];
+        }
+    }
+    for (u32 first = 0; first < group.d; first += COLUMNS) {
+        __syncthreads();
+        stage<Q>(group, at, first, samples, components);
+        __syncthreads();
+        const u32 cols = group.d - first < COLUMNS ? group.d - first : COLUMNS;
+#pragma unroll 2
+        for (u32 j = 0; j < cols; ++j) {
+            float x[Q];
+#pragma unroll
+            for (u32 a = 0; a < Q; ++a) {
+                x[a] = at.x[j * PITCH<Q> + ty + SIDE * a];
+            }
+#pragma unroll
+            for (u32 b = 0; b < Q; ++b) {
+                const u32 place = j * PITCH<Q> + tx + SIDE * b;
+                const float mean = at.mean[place], inverse = at.inverse[place];
+#pragma unroll
+                for (u32 a = 0; a < Q; ++a) {
+                    const float diff = x[a] - mean;
+                    l[a][b] = __fmaf_rn(__fmul_rn(diff, diff), inverse, l[a][b]);
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (u32 b = 0; b < Q; ++b) {
+        const bool there = components + tx + SIDE * b < group.latents;
+#pragma unroll
+        for (u32 a = 0; a < Q; ++a) {
+            l[a][b] = there ? -0.5f * l[a][b] : -infinity();
+        }
+    }
+}
+
+// log w of a row, the same in the sixteen lanes that share it.
+__device__ inline float log_reference(const Group& group, u32 row) {
+    float sum = 0.0f;
+    if (row < group.latents) {
+        const float *x = row_of(group.xt, group.xt_stride, row), *x0 = row_of(group.x0, group.x0_stride, row);
+        for (u32 j = threadIdx.x % SIDE; j < group.d; j += SIDE) {
+            const float away = x[j] - x0[j];
+            sum += away * away;
+        }
+    }
+    return -0.5f * lanes_sum<SIDE>(sum) / group.reference;
+}
+
+__device__ inline float row_loss(const Group& group, u32 row, float log_p, float log_w) {
+    return group.v[(u64)row * group.v_stride] + group.sigma2 * (log_p - log_w);
+}
+
+// Backward through the staged coordinates from `first` on, by the shares a(sample, component), which lie at
+// share[component PITCH + sample]. Row r of the tile from `rows` on takes part as a sample (its x staged, `count`
+// components) or as a component (its mean and variance staged, `count` samples), or as both (count rows of one tile).
+// `start` writes delta, otherwise it is added to.
+template <u32 Q, bool SAMPLE, bool COMPONENT>
+__device__ inline void backward(const Group& group, const Tables<Q>& at, u32 first, u32 rows, u32 count, bool start) {
+    const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
+    float x[EACH][Q], mean[EACH][Q], inverse[EACH][Q], pull[EACH][Q], push[EACH][Q], widen[EACH][Q], weight[Q];
+#pragma unroll
+    for (u32 a = 0; a < Q; ++a) {
+        weight[a] = 0.0f;
+#pragma unroll
+        for (u32 e = 0; e < EACH; ++e) {
+            const u32 place = (ty + SIDE * e) * PITCH<Q> + tx + SIDE * a;
+            x[e][a] = at.x[place];
+            mean[e][a] = at.mean[place];
+            inverse[e][a] = at.inverse[place];
+            pull[e][a] = push[e][a] = widen[e][a] = 0.0f;
+        }
+    }
+    for (u32 c = 0; c < count; ++c) {
+        float as_sample[Q], as_component[Q];
+#pragma unroll
+        for (u32 a = 0; a < Q; ++a) {
+            const u32 r = tx + SIDE * a;
+            as_sample[a] = SAMPLE ? at.share[c * PITCH<Q> + r] : 0.0f;
+            as_component[a] = COMPONENT ? at.share[r * PITCH<Q> + c] : 0.0f;
+            weight[a] += as_component[a];
+        }
+#pragma unroll
+        for (u32 e = 0; e < EACH; ++e) {
+            const u32 place = (ty + SIDE * e) * PITCH<Q> + c;
+            const float xc = at.x[place], mean_c = at.mean[place], inverse_c = at.inverse[place];
+#pragma unroll
+            for (u32 a = 0; a < Q; ++a) {
+                if (SAMPLE) {
+                    pull[e][a] += as_sample[a] * ((x[e][a] - mean_c) * inverse_c);
+                }
+                if (COMPONENT) {
+                    const float scaled = (xc - mean[e][a]) * inverse[e][a], force = as_component[a] * scaled;
+                    push[e][a] += force;
+                    widen[e][a] += force * scaled;
+                }
+            }
+        }
+    }
+    // Through the tables, so that the rows are written along their coordinates.
+    __syncthreads();
+#pragma unroll
+    for (u32 a = 0; a < Q; ++a) {
+#pragma unroll
+        for (u32 e = 0; e < EACH; ++e) {
+            const u32 place = (ty + SIDE * e) * PITCH<Q> + tx + SIDE * a;
+            at.x[place] = pull[e][a];
+            at.mean[place] = push[e][a];
+            at.inverse[place] = 0.5f * (widen[e][a] - inverse[e][a] * weight[a]);
+        }
+    }
+    __syncthreads();
+    const float t = group.t, sigma2 = group.sigma2, scale = group.scale;
+    for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
+        const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, row = rows + r, place = j * PITCH<Q> + r;
+        if (col >= group.d || row >= group.latents) {
+            continue;
+        }
+        float gx = 0.0f;
+        if (SAMPLE) {
+            gx = -sigma2 * at.x[place];
+            if (start) {
+                const float away =
+                    row_of(group.xt, group.xt_stride, row)[col] - row_of(group.x0, group.x0_stride, row)[col];
+                gx += row_of(group.g, group.g_stride, row)[col] + away / t;
+            }
+        }
+        float* delta = row_of(group.delta, group.delta_stride, row);
+        float by_mean = scale * t * (COMPONENT ? gx + sigma2 * at.mean[place] : gx);
+        delta[col] = start ? by_mean : delta[col] + by_mean;
+        if (group.head.deterministic == 0) {
+            bool inside;
+            const float s = std_of(group, row, col, inside);
+            float gs = 0.0f;
+            if (SAMPLE) {
+                gs += t * row_of(group.xi, group.xi_stride, row)[col] * gx;
+            }
+            if (COMPONENT) {
+                gs += sigma2 * at.inverse[place] * 2.0f * t * t * s;
+            }
+            const float by_std = inside ? scale * gs * s : 0.0f;
+            delta[group.d + col] = start ? by_std : delta[group.d + col] + by_std;
+        }
+    }
+}

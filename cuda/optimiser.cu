@@ -1,0 +1,152 @@
+// The end of a half step: the loss from its partial sums, the gradient's norm, whether all is finite, and then the
+// clipped Adam update with the weights' moving average. Nothing here waits for the host: what the update needs, and
+// whether it may happen at all, is decided on the device. Three launches after one another:
+//
+// gradient_squares    partials[block] = sum of squares, in double, over the block's part of gradient [n].
+//                     Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter.
+// optimiser_prepare   one block of up to 256 threads. Sums up to four loss terms, terms[k capacity ..][.. count_k], and
+//                     the squares, each in a fixed order; writes outcome [6] (the four sums, unused ones 0, the gradient's norm, the factor
+//                     it is clipped by), and the decision for the update.
+//                     If one of the first `checked` terms or the norm is not finite, or a fault stands already, the
+//                     decision is to do nothing, and the first such fault is kept: which half, which term (4 for the
+//                     norm), at which step, with which value. Otherwise, where advance is not 0, the counter goes up by
+//                     one. Rates follow src/train/config.rs (half cosine to decay_floor over decay_steps, 0 for none)
+//                     and src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf for 0).
+// optimiser_update    weights, moments and average [n] by the decision; reads 20 and writes 16 bytes a parameter, 16 at a
+//                     time where all lie on 16 bytes; 15 operations. Launch: one-dimensional, any number of blocks.
+#include "device.cuh"
+
+// What optimiser_prepare decides.
+struct Decision {
+    float rate, clip, second_correction, averaging;
+    u32 apply;
+};
+
+// half is 0 while there is none; otherwise the number that the caller gave to the half step.
+struct Fault {
+    u32 half, term;
+    u64 step;
+    double value;
+};
+
+extern "C" __global__ void __launch_bounds__(256) gradient_squares(const float* gradient, u64 n, double* partials) {
+    const bool whole = vectorised(gradient, 0);
+    const u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x, step = (u64)gridDim.x * blockDim.x;
+    const u64 quads = whole ? n / 4 : 0;
+    double sum = 0.0;
+    for (u64 i = first; i < quads; i += step) {
+        float4 x = load4(gradient + 4 * i);
+        sum += ((double)x.x * x.x + (double)x.y * x.y) + ((double)x.z * x.z + (double)x.w * x.w);
+    }
+    for (u64 i = 4 * quads + first; i < n; i += step) {
+        sum += (double)gradient[i] * gradient[i];
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) {
+        partials[blockIdx.x] = sum;
+    }
+}
+
+__device__ inline double total_of(const double* partials, u32 count) {
+    double sum = 0.0;
+    for (u32 i = threadIdx.x; i < count; i += blockDim.x) {
+        sum += partials[i];
+    }
+    return block_sum(sum);
+}
+
+__device__ inline bool is_finite(double x) { return x - x == 0.0; }
+
+extern "C" __global__ void __launch_bounds__(256)
+optimiser_prepare(const double* terms, u32 capacity, u32 count0, u32 count1, u32 count2, u32 count3, u32 checked,
+                  const double* squares, u32 square_count, u32 half, u64* counter, u32 advance, double rate, double clip,
+                  double log_beta1, double log_beta2, double ema_decay, u64 decay_steps, double decay_floor,
+                  double* outcome, Decision* decision, Fault* fault) {
+    const u32 counts[4] = {count0, count1, count2, count3};
+    double value[5];
+#pragma unroll
+    for (u32 k = 0; k < 4; ++k) {
+        value[k] = total_of(terms + (u64)k * capacity, counts[k]);
+    }
+    value[4] = sqrt(total_of(squares, square_count));
+    if (threadIdx.x != 0) {
+        return;
+    }
+    const u64 step = *counter;
+    const double norm = value[4];
+    const double factor = clip > 0.0 && norm > clip ? clip / norm : 1.0;
+#pragma unroll
+    for (u32 k = 0; k < 5; ++k) {
+        outcome[k] = value[k];
+    }
+    outcome[5] = factor;
+    bool healthy = fault->half == 0;
+    if (healthy) {
+#pragma unroll
+        for (u32 k = 0; k < 5; ++k) {
+            if (healthy && (k < checked || k == 4) && !is_finite(value[k])) {
+                healthy = false;
+                *fault = {half, k, step, value[k]};
+            }
+        }
+    }
+    double decay = 1.0;
+    if (decay_steps != 0) {
+        double progress = (double)step / (double)decay_steps;
+        double cosine = progress < 1.0 ? 0.5 * (1.0 + cospi(progress)) : 0.0;
+        decay = decay_floor + (1.0 - decay_floor) * cosine;
+    }
+    const double early = (1.0 + (double)step) / (10.0 + (double)step);
+    Decision made;
+    made.rate = (float)(rate * decay / -expm1((double)(step + 1) * log_beta1));
+    made.clip = (float)factor;
+    made.second_correction = (float)(1.0 / -expm1((double)(step + 1) * log_beta2));
+    made.averaging = (float)(early < ema_decay ? early : ema_decay);
+    made.apply = healthy ? 1 : 0;
+    *decision = made;
+    if (healthy && advance != 0) {
+        *counter = step + 1;
+    }
+}
+
+struct Adam {
+    float beta1, beta2, epsilon;
+};
+
+__device__ inline void adam(const Adam& adam, const Decision& by, float gradient, float& weight, float& first,
+                            float& second, float& average) {
+    float g = gradient * by.clip;
+    first = adam.beta1 * first + (1.0f - adam.beta1) * g;
+    second = adam.beta2 * second + (1.0f - adam.beta2) * (g * g);
+    weight -= by.rate * first / (sqrtf(second * by.second_correction) + adam.epsilon);
+    average = by.averaging * average + (1.0f - by.averaging) * weight;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+optimiser_update(float* weights, const float* gradient, float* first, float* second, float* average, u64 n, float beta1,
+                 float beta2, float epsilon, const Decision* decision) {
+    const Decision by = *decision;
+    if (by.apply == 0) {
+        return;
+    }
+    const Adam constants = {beta1, beta2, epsilon};
+    const bool whole = vectorised(weights, 0) && vectorised(gradient, 0) && vectorised(first, 0) &&
+                       vectorised(second, 0) && vectorised(average, 0);
+    const u64 start = (u64)blockIdx.x * blockDim.x + threadIdx.x, step = (u64)gridDim.x * blockDim.x;
+    const u64 quads = whole ? n / 4 : 0;
+    for (u64 i = start; i < quads; i += step) {
+        float4 w = load4(weights + 4 * i), g = load4(gradient + 4 * i), a = load4(average + 4 * i);
+        float4 m = load4(first + 4 * i), v = load4(second + 4 * i);
+        adam(constants, by, g.x, w.x, m.x, v.x, a.x);
+        adam(constants, by, g.y, w.y, m.y, v.y, a.y);
+        adam(constants, by, g.z, w.z, m.z, v.z, a.z);
+        adam(constants, by, g.w, w.w, m.w, v.w, a.w);
+        store4(weights + 4 * i, w);
+        store4(first + 4 * i, m);
+        store4(second + 4 * i, v);
+        store4(average + 4 * i, a);
+    }
+    for (u64 i = 4 * quads + start; i < n; i += step) {
+        adam(constants, by, gradient[i], weights[i], first[i], second[i], average[i]);
+    }
+}

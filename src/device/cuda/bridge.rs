@@ -1,0 +1,147 @@
+//! Bridge samples and trajectories.
+
+use super::guarded::{Buffer, Matrix};
+use super::host::{arguments_of, available, launch};
+use super::support::{
+    close, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
+};
+use crate::device::{Bridge, Device, Head};
+use crate::rng::{Sequence, Stream};
+use proptest::prelude::*;
+
+fn drawn(seed: u64, number: u64, stream: Stream, first: u64, n: usize) -> Vec<f32> {
+    let mut x = vec![0f32; n];
+    Sequence::new(seed, number, stream).normals(first, &mut x);
+    x
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn samples(
+        rows in 1usize..70, d in 1usize..=300, gap in 0usize..4, aligned in any::<bool>(), seed in any::<u64>(),
+        first_row in 0u64..1 << 30, sigma in 0.05f64..2.0, deterministic in any::<bool>(), append in any::<bool>(),
+        wanted in 1u32..16, blocks in 1u32..5,
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let (d, gap) = if aligned { (d.next_multiple_of(4), 4 * (1 + gap)) } else { (d, 1 + gap) };
+        let head = Head { sigma, deterministic };
+        let outputs = if deterministic { d } else { 2 * d };
+        let (number, n) = (77, rows * d);
+        let x0 = normals(seed, n);
+        let raw = normals(seed ^ 1, rows * outputs);
+        let time = uniforms(seed ^ 2, rows, 0.0, 0.995);
+        let xi = drawn(seed, number, Stream::Endpoint, first_row * d as u64, n);
+        let eta = drawn(seed, number, Stream::Bridge, first_row * d as u64, n);
+
+        let mut block = cpu();
+        let bridge = Bridge {
+            x0: upload(&mut block, &x0, d),
+            raw: upload(&mut block, &raw, outputs),
+            xi: upload(&mut block, &xi, d),
+            eta: upload(&mut block, &eta, d),
+            time: upload(&mut block, &time, 1),
+        };
+        let mats = [block.scratch(rows, d), block.scratch(rows, d), block.scratch(rows, d)];
+        block.endpoint(&head, &bridge, mats[0]);
+        block.bridge(&head, &bridge, mats[1], Some(mats[2]));
+        let expected = mats.map(|mat| download(&block, mat));
+
+        let extra = usize::from(append);
+        let x0_matrix = Matrix::of(&x0, d, d + gap);
+        let raw_matrix = Matrix::of(&raw, outputs, outputs + gap);
+        let time_buffer = Buffer::of(&time);
+        let (offset, low, high, deterministic) = head_arguments(&head);
+        let want = |bit: u32| wanted >> bit & 1 == 1;
+        let found = in_two_orders(seed, |order| {
+            let [x1, xt] = [0, 1].map(|_| Matrix::new(rows, d + extra, d + gap));
+            let [drift, xi] = [0, 1].map(|_| Matrix::new(rows, d, d + gap));
+            launch("bridge_sample", [blocks, 1, 1], [64, 1, 1], order, arguments_of![
+                &x0_matrix.data, x0_matrix.stride as u32, &raw_matrix.data, raw_matrix.stride as u32, &time_buffer,
+                rows as u32, d as u32, sigma as f32, offset, low, high, deterministic, seed, 0u64, number, first_row,
+                want(0).then_some(&x1.data), x1.stride as u32, want(1).then_some(&xt.data), xt.stride as u32,
+                want(2).then_some(&drift.data), drift.stride as u32, want(3).then_some(&xi.data), xi.stride as u32,
+                u32::from(append),
+            ]);
+            [x1.into(), xt.into(), drift.into(), xi.into()]
+        });
+        for (i, what) in ["x1", "xt", "drift"].into_iter().enumerate() {
+            let values = found[i].values();
+            if !want(i as u32) {
+                prop_assert!(values.iter().all(|x| x.is_nan()), "{} is written", what);
+                continue;
+            }
+            let cols = if i < 2 { d + extra } else { d };
+            let inner: Vec<f32> = values.chunks_exact(cols).flat_map(|row| row[..d].to_vec()).collect();
+            close(what, &inner, &expected[i], d);
+            if cols > d {
+                for (r, row) in values.chunks_exact(cols).enumerate() {
+                    prop_assert_eq!(row[d], if i == 0 { 1.0 } else { time[r] });
+                }
+            }
+        }
+        if want(3) {
+            // Without a standard deviation there is no endpoint noise.
+            let zeros = vec![0f32; n];
+            prop_assert_eq!(found[3].values(), if head.deterministic { zeros } else { xi });
+        }
+    }
+
+    #[test]
+    fn trajectories(
+        rows in 1usize..20, d in 1usize..40, aligned in any::<bool>(), gap in 0usize..3, seed in any::<u64>(),
+        first_row in 0u64..1 << 30, sigma in 0.05f64..2.0, mut times in prop::collection::vec(0.0f64..1.0, 1..9),
+        to_end in any::<bool>(), scale in 0.1f64..20.0,
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let d = if aligned { d * 4 } else { d };
+        times.sort_by(f64::total_cmp);
+        times.insert(0, 0.0);
+        let middle = times[times.len() / 2];
+        times.insert(times.len() / 2, middle);
+        if to_end {
+            times.extend([1.0, 1.0]);
+        }
+        let [x0, x1] = [seed, seed ^ 1].map(|s| normals(s, rows * d));
+        let shift: Vec<f64> = normals(seed ^ 2, d).into_iter().map(f64::from).collect();
+
+        // As a session draws it.
+        let (line, mut now) = (times.len() * d, 0.0);
+        let (mut along, mut spread) = (Vec::new(), Vec::new());
+        let mut expected = vec![0f32; rows * line];
+        for &t in &times {
+            along.push(if t >= 1.0 { 1.0 } else { ((t - now) / (1.0 - now)) as f32 });
+            let width = sigma * ((t - now) * (1.0 - t) / (1.0 - now)).sqrt();
+            spread.push(if t >= 1.0 { 0.0 } else { width as f32 });
+            now = t;
+        }
+        for r in 0..rows {
+            let first = (first_row + r as u64) * line as u64;
+            let noise = drawn(seed, 0, Stream::Bridge, first, line);
+            let mut x = x0[r * d..(r + 1) * d].to_vec();
+            for i in 0..times.len() {
+                for j in 0..d {
+                    let end = x1[r * d + j];
+                    x[j] = if times[i] >= 1.0 { end } else { x[j] + along[i] * (end - x[j]) + spread[i] * noise[i * d + j] };
+                    expected[r * line + i * d + j] = (f64::from(x[j]) * scale + shift[j]) as f32;
+                }
+            }
+        }
+        let [x0, x1] = [x0, x1].map(|x| Matrix::of(&x, d, d + gap));
+        let (along, spread, shift) = (Buffer::of(&along), Buffer::of(&spread), Buffer::of(&shift));
+        let [path] = in_two_orders(seed, |order| {
+            let path = Matrix::new(rows, line, line);
+            launch("bridge_trajectory", [3, 1, 1], [64, 1, 1], order, arguments_of![
+                &x0.data, x0.stride as u32, &x1.data, x1.stride as u32, rows as u32, d as u32, &along, &spread,
+                times.len() as u32, &path.data, seed, 0u64, first_row, scale, &shift,
+            ]);
+            [path.into()]
+        });
+        close("path", &path.values(), &expected, d);
+    }
+}

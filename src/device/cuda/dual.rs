@@ -1,0 +1,64 @@
+//! The potential gap.
+
+use super::guarded::{Buffer, Matrix};
+use super::host::{arguments_of, available, launch};
+use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
+use crate::device::{Device, Sums};
+use crate::euot::divergence::{Conjugate, Divergence};
+use proptest::prelude::*;
+
+const ALL: [Divergence; 4] = [
+    Divergence::Balanced,
+    Divergence::Kl,
+    Divergence::Chi2,
+    Divergence::Softplus,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn terms_of_every_divergence(
+        rows in 1usize..700, seed in any::<u64>(), spread in 0.1f32..30.0, tau in 0.1f64..10.0, blocks in 1u32..5,
+        stride in 1usize..4, nan in any::<bool>(),
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let mut values: Vec<f32> = normals(seed, 2 * rows).iter().map(|x| x * spread).collect();
+        if nan {
+            values[rows + rows / 2] = f32::NAN;
+        }
+        let scale = 1.0 / rows as f64;
+        for divergence in ALL {
+            let mut block = cpu();
+            let v = upload(&mut block, &values, 1);
+            let delta = block.scratch(2 * rows, 1);
+            let mut sums = Sums::default();
+            block.dual(&Conjugate { divergence, tau }, v, delta, scale, &mut sums);
+            let expected = download(&block, delta);
+
+            let v = Matrix::of(&values, 1, stride);
+            let found = in_two_orders(seed, |order| {
+                let delta = Matrix::new(2 * rows, 1, stride);
+                let parts = [0; 3].map(|_| Buffer::<f64>::new(blocks as usize));
+                launch("dual_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
+                    &v.data, stride as u32, rows as u32, divergence as u32, tau, scale, &delta.data, stride as u32,
+                    &parts[0], &parts[1], &parts[2],
+                ]);
+                let [a, b, c] = parts;
+                [delta.into(), a.into(), b.into(), c.into()]
+            });
+            let scale = rows as f64 * f64::from(spread);
+            close_sum("generated", found[1].sum(), sums.generated, scale);
+            if nan {
+                prop_assert!(found[2].sum().is_nan());
+                prop_assert!(found[3].sum().is_nan() || divergence == Divergence::Balanced);
+            } else {
+                close_sum("conjugate", found[2].sum(), sums.conjugate, scale);
+                close_sum("density ratio", found[3].sum(), sums.density_ratio, scale);
+                close("delta", &found[0].values(), &expected, 1);
+            }
+        }
+    }
+}

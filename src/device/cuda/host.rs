@@ -1,0 +1,221 @@
+//! Compiles cuda/host once into a shared object and launches kernels from it.
+
+use super::guarded::Buffer;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
+
+type LaunchFn = unsafe extern "C" fn(
+    *const c_char,
+    *const u32,
+    u64,
+    *mut *mut c_void,
+    *const usize,
+    usize,
+) -> *const c_char;
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda")
+}
+
+/// Files of cuda/ and cuda/host/.
+pub fn source_files() -> Vec<PathBuf> {
+    let list = |folder: PathBuf| std::fs::read_dir(folder).expect("cuda/ is in the repository");
+    let files = list(sources()).chain(list(sources().join("host")));
+    files
+        .map(|entry| entry.expect("a folder entry").path())
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// The kernels as a shared object beside the test's program; made anew when a source is younger.
+fn build() -> Result<PathBuf, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = program.parent().expect("a program lies in a folder");
+    let object = folder.join("libsfeuot_cuda_host.so");
+    let time = |path: &Path| path.metadata().and_then(|m| m.modified());
+    let newest = source_files()
+        .iter()
+        .filter_map(|path| time(path).ok())
+        .max();
+    if time(&object).unwrap_or(SystemTime::UNIX_EPOCH) > newest.expect("sources have times") {
+        return Ok(object);
+    }
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let fresh = folder.join(format!("libsfeuot_cuda_host.{}.so", std::process::id()));
+    let output = Command::new(&compiler)
+        .args(["-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
+        // nvcc's pragmas; and products with sums stay two roundings where the kernels say so.
+        .args(["-Wno-unknown-pragmas", "-ffp-contract=off", "-DSFEUOT_HOST"])
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&fresh)
+        .arg(sources().join("host/kernels.cpp"))
+        .output()
+        .map_err(|error| format!("{compiler}: {error}"))?;
+    // A compiler that is there must succeed.
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::rename(&fresh, &object).map_err(|error| error.to_string())?;
+    Ok(object)
+}
+
+fn launcher() -> Option<LaunchFn> {
+    static LAUNCHER: OnceLock<Option<LaunchFn>> = OnceLock::new();
+    *LAUNCHER.get_or_init(|| {
+        let object = match build() {
+            Ok(object) => CString::new(object.to_str().expect("a path in UTF-8")).expect("no NUL"),
+            Err(why) => {
+                assert!(std::env::var_os("CI").is_none(), "no C++ compiler: {why}");
+                eprintln!("Skipped: the kernels' tests need a C++ compiler ({why}).");
+                return None;
+            }
+        };
+        // SAFETY: strings end with NUL; the symbol has the type that cuda/host/kernels.cpp gives it.
+        unsafe {
+            let library = libc::dlopen(object.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+            assert!(!library.is_null(), "{:?}", CStr::from_ptr(libc::dlerror()));
+            let symbol = libc::dlsym(library, c"sfeuot_host_launch".as_ptr());
+            assert!(!symbol.is_null());
+            Some(std::mem::transmute::<*mut c_void, LaunchFn>(symbol))
+        }
+    })
+}
+
+/// Whether kernels can be run; prints why not.
+pub fn available() -> bool {
+    launcher().is_some()
+}
+
+/// One argument of a kernel, as bytes.
+#[derive(Clone)]
+pub struct Argument(Vec<u8>);
+
+macro_rules! arguments {
+    ($($t:ty)+) => {$(
+        impl From<$t> for Argument {
+            fn from(x: $t) -> Self {
+                Self(x.to_ne_bytes().to_vec())
+            }
+        }
+    )+};
+}
+
+arguments!(u32 u64 f32 f64);
+
+impl<T> From<&Buffer<T>> for Argument {
+    fn from(buffer: &Buffer<T>) -> Self {
+        Self::from(buffer.address() as u64)
+    }
+}
+
+impl<T> From<Option<&Buffer<T>>> for Argument {
+    fn from(buffer: Option<&Buffer<T>>) -> Self {
+        buffer.map_or(Self::from(0u64), Self::from)
+    }
+}
+
+/// Makes a list of arguments of what can be one.
+macro_rules! arguments_of {
+    ($($x:expr),* $(,)?) => { &mut [$($crate::device::cuda::host::Argument::from($x)),*] };
+}
+pub(super) use arguments_of;
+
+/// Runs a kernel on a grid of blocks, threads ordered by `seed`.
+pub fn launch(name: &str, grid: [u32; 3], block: [u32; 3], seed: u64, arguments: &mut [Argument]) {
+    if let Err(fault) = try_launch(name, grid, block, seed, arguments) {
+        panic!("{fault}");
+    }
+}
+
+/// As [`launch`], with what is wrong as a sentence.
+pub fn try_launch(
+    name: &str,
+    grid: [u32; 3],
+    block: [u32; 3],
+    seed: u64,
+    arguments: &mut [Argument],
+) -> Result<(), String> {
+    // The host's machine is one.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let launcher = launcher().expect("tests ask `available` first");
+    let name = CString::new(name).expect("no NUL");
+    let geometry = [grid, block].concat();
+    let sizes: Vec<usize> = arguments.iter().map(|a| a.0.len()).collect();
+    let mut pointers: Vec<*mut c_void> = arguments
+        .iter_mut()
+        .map(|a| a.0.as_mut_ptr().cast())
+        .collect();
+    // SAFETY: one pointer and size an argument; the buffers that arguments point at outlive the call, and an access
+    // beyond them meets a guard page.
+    unsafe {
+        let fault = launcher(
+            name.as_ptr(),
+            geometry.as_ptr(),
+            seed,
+            pointers.as_mut_ptr(),
+            sizes.as_ptr(),
+            pointers.len(),
+        );
+        if fault.is_null() {
+            Ok(())
+        } else {
+            Err(CStr::from_ptr(fault).to_string_lossy().into_owned())
+        }
+    }
+}
+
+#[test]
+fn every_kernel_is_in_the_table() {
+    let table = std::fs::read_to_string(sources().join("host/kernels.cpp")).unwrap();
+    let mut found = 0;
+    for path in source_files() {
+        if path.extension().is_none_or(|e| e != "cu") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for part in text.split("extern \"C\" __global__").skip(1) {
+            let head = part.split_once('(').and_then(|(_, rest)| {
+                // Past __launch_bounds__(n): the name stands before the next parenthesis.
+                rest.split_once(')')?.1.split_once('(')
+            });
+            let name = head
+                .expect("a kernel with launch bounds and a name")
+                .0
+                .trim();
+            assert!(
+                table.contains(&format!("KERNEL({name})")),
+                "{name} of {} is missing",
+                path.display()
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn the_machine_finds_faults() {
+    if !available() {
+        return;
+    }
+    let out = Buffer::<f32>::new(64);
+    let run = |name: &str, order: u64| {
+        let ran = try_launch(name, [1; 3], [64, 1, 1], order, arguments_of![&out]);
+        ran.map(|()| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>())
+    };
+    assert_ne!(run("fault_race", 1), run("fault_race", 2));
+    let fault = run("fault_barrier", 1).unwrap_err();
+    assert!(fault.contains("barrier"), "{fault}");
+    let fault = run("fault_shared", 1).unwrap_err();
+    assert!(fault.contains("outside the shared array x"), "{fault}");
+    let fault = run("no_such_kernel", 1).unwrap_err();
+    assert!(fault.contains("no kernel"), "{fault}");
+    let fault = try_launch("fault_race", [1; 3], [64, 1, 1], 1, arguments_of![1u32]).unwrap_err();
+    assert!(fault.contains("arguments"), "{fault}");
+}

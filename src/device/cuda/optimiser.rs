@@ -1,0 +1,199 @@
+//! The end of a half step: norm, clipping, update, average, and what happens when something is not finite.
+
+use super::guarded::Buffer;
+use super::host::{arguments_of, available, launch};
+use super::support::{close, normals};
+use crate::TrainerConfig;
+use crate::nn::adam::Adam;
+use proptest::prelude::*;
+
+const BLOCKS: u32 = 3;
+const CAPACITY: usize = 8;
+const EPSILON: f32 = 1e-8;
+
+/// A network's state and everything the three kernels keep, as on a device.
+struct Optimiser {
+    config: TrainerConfig,
+    state: [Buffer<f32>; 4],
+    gradient: Buffer<f32>,
+    terms: Buffer<f64>,
+    squares: Buffer<f64>,
+    outcome: Buffer<f64>,
+    decision: Buffer<f32>,
+    counter: Buffer<u64>,
+    fault: Buffer<u64>,
+}
+
+impl Optimiser {
+    fn new(n: usize, seed: u64, config: TrainerConfig) -> Self {
+        let weights = normals(seed, n);
+        let zeros = vec![0f32; n];
+        Self {
+            config,
+            state: [&weights, &zeros, &zeros, &weights].map(|x| Buffer::of(x)),
+            gradient: Buffer::new(n),
+            terms: Buffer::of(&[0.25; 4 * CAPACITY]),
+            squares: Buffer::new(BLOCKS as usize),
+            outcome: Buffer::new(6),
+            decision: Buffer::new(5),
+            counter: Buffer::of(&[0]),
+            fault: Buffer::of(&[0; 3]),
+        }
+    }
+
+    fn step(&mut self, gradient: &[f32], half: u32, checked: u32, rate: f64, order: u64) {
+        self.gradient.copy_from_slice(gradient);
+        let n = gradient.len() as u64;
+        let c = &self.config;
+        launch(
+            "gradient_squares",
+            [BLOCKS, 1, 1],
+            [64, 1, 1],
+            order,
+            arguments_of![&self.gradient, n, &self.squares],
+        );
+        launch(
+            "optimiser_prepare",
+            [1; 3],
+            [96, 1, 1],
+            order,
+            arguments_of![
+                &self.terms,
+                CAPACITY as u32,
+                1u32,
+                2u32,
+                3u32,
+                CAPACITY as u32,
+                checked,
+                &self.squares,
+                BLOCKS,
+                half,
+                &self.counter,
+                1u32,
+                rate,
+                c.gradient_clip,
+                f64::from(c.adam_beta1 as f32).ln(),
+                f64::from(c.adam_beta2 as f32).ln(),
+                c.ema_decay,
+                c.decay_steps,
+                c.decay_floor,
+                &self.outcome,
+                &self.decision,
+                &self.fault,
+            ],
+        );
+        let [weights, first, second, average] = &self.state;
+        launch(
+            "optimiser_update",
+            [BLOCKS, 1, 1],
+            [64, 1, 1],
+            order,
+            arguments_of![
+                weights,
+                &self.gradient,
+                first,
+                second,
+                average,
+                n,
+                c.adam_beta1 as f32,
+                c.adam_beta2 as f32,
+                EPSILON,
+                &self.decision,
+            ],
+        );
+    }
+
+    fn bits(&self) -> Vec<Vec<u32>> {
+        self.state
+            .iter()
+            .map(|x| x.iter().map(|x| x.to_bits()).collect())
+            .collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn steps_are_the_engines(
+        n in 1usize..2000, seed in any::<u64>(), clip in prop_oneof![Just(0.0), 0.1f64..50.0],
+        decay_steps in 0u64..5, beta1 in prop_oneof![Just(0.0), 0.1f64..0.95], size in 1e-3f32..10.0,
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let config = TrainerConfig {
+            gradient_clip: clip, decay_steps, adam_beta1: beta1, ema_decay: 0.3, ..TrainerConfig::default()
+        };
+        let adam = Adam { beta1: beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: EPSILON };
+        let mut device = Optimiser::new(n, seed, config.clone());
+        let mut other = Optimiser::new(n, seed, config.clone());
+        let mut weights = normals(seed, n);
+        let (mut first, mut second, mut average) = (vec![0f32; n], vec![0f32; n], weights.clone());
+        for step in 0..6u64 {
+            let gradient: Vec<f32> = normals(seed ^ (step + 1), n).iter().map(|x| x * size).collect();
+            let norm = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt();
+            let factor = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+            let rate = 1e-2;
+            let update = adam.update(step + 1, rate * config.rate_factor(step), factor);
+            update.apply(&mut weights, &gradient, &mut first, &mut second);
+            let keep = config.averaging(step) as f32;
+            for (a, w) in average.iter_mut().zip(&weights) {
+                *a = keep * *a + (1.0 - keep) * w;
+            }
+            device.step(&gradient, 1, 3, rate, seed);
+            other.step(&gradient, 1, 3, rate, !seed);
+            prop_assert!((device.outcome[4] - norm).abs() <= 1e-12 * norm);
+            prop_assert!((device.outcome[5] - factor).abs() <= 1e-12 * factor);
+            let sums: [f64; 4] = std::array::from_fn(|i| device.outcome[i]);
+            prop_assert_eq!(sums, [0.25, 0.5, 0.75, 2.0]);
+            prop_assert_eq!(device.counter[0], step + 1);
+        }
+        prop_assert_eq!(device.bits(), other.bits());
+        prop_assert_eq!(device.fault[0] as u32, 0);
+        for (i, (what, expected)) in
+            [("weights", &weights), ("first", &first), ("second", &second), ("average", &average)].into_iter().enumerate()
+        {
+            close(what, &device.state[i], expected, n);
+        }
+    }
+
+    /// The first thing that is not finite stops everything from there on and is kept.
+    #[test]
+    fn a_fault_stops_all_updates(
+        n in 1usize..300, seed in any::<u64>(), place in any::<prop::sample::Index>(), term in 0usize..5,
+        bad in prop_oneof![Just(f32::NAN), Just(f32::INFINITY), Just(f32::NEG_INFINITY)],
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let mut device = Optimiser::new(n, seed, TrainerConfig::default());
+        let good = normals(seed ^ 1, n);
+        device.step(&good, 1, 3, 1e-2, seed);
+        device.step(&good, 2, 1, 1e-2, seed);
+        let before = device.bits();
+        let mut gradient = good.clone();
+        if term == 4 {
+            gradient[place.index(n)] = bad;
+        } else {
+            device.terms[term * CAPACITY] = f64::from(bad);
+        }
+        // A term that is reported but not checked does no harm.
+        let harmful = term != 3;
+        device.step(&gradient, 1, 3, 1e-2, seed);
+        prop_assert_eq!(device.bits() == before, harmful);
+        prop_assert_eq!(device.counter[0], if harmful { 2 } else { 3 });
+        device.terms.fill(0.25);
+        device.step(&good, 2, 1, 1e-2, seed);
+        if harmful {
+            prop_assert_eq!(device.bits(), before);
+            let parts = [device.fault[0] as u32, (device.fault[0] >> 32) as u32];
+            prop_assert_eq!(parts, [1, term as u32]);
+            prop_assert_eq!(device.fault[1], 2);
+            let value = f64::from_bits(device.fault[2]);
+            prop_assert!(!value.is_finite());
+        } else {
+            prop_assert_eq!(device.fault[0] as u32, 0);
+        }
+    }
+}

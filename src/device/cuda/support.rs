@@ -1,0 +1,139 @@
+//! What the kernels' tests share: inputs, the CPU device's side, and the comparison.
+
+use super::guarded::{Buffer, Matrix};
+use crate::device::cpu::CpuBlock;
+use crate::device::cpu::simd::Isa;
+use crate::device::{Device, Head, Mat};
+use crate::rng::{Sequence, Stream};
+
+/// Bound on the difference to the CPU device, relative to the largest number of the row.
+pub const TOLERANCE: f32 = 1e-5;
+
+pub fn normals(seed: u64, n: usize) -> Vec<f32> {
+    let mut x = vec![0f32; n];
+    Sequence::new(seed, 0, Stream::Init).normals(0, &mut x);
+    x
+}
+
+/// Numbers in (low, high].
+pub fn uniforms(seed: u64, n: usize, low: f32, high: f32) -> Vec<f32> {
+    let mut x = vec![0f32; n];
+    Sequence::new(seed, 1, Stream::Init).uniforms(0, &mut x);
+    x.into_iter().map(|u| low + (high - low) * u).collect()
+}
+
+pub fn cpu() -> CpuBlock<f32> {
+    CpuBlock::new(Isa::detect())
+}
+
+pub fn upload(block: &mut CpuBlock<f32>, values: &[f32], cols: usize) -> Mat {
+    let mat = block.scratch(values.len() / cols, cols);
+    for (r, line) in values.chunks_exact(cols).enumerate() {
+        block.row_mut(mat, r).copy_from_slice(line);
+    }
+    mat
+}
+
+pub fn download(block: &CpuBlock<f32>, mat: Mat) -> Vec<f32> {
+    (0..mat.rows)
+        .flat_map(|r| block.row(mat, r).to_vec())
+        .collect()
+}
+
+pub fn close(what: &str, found: &[f32], expected: &[f32], cols: usize) {
+    close_from(what, found, expected, cols, 1e-30);
+}
+
+/// As [`close`], where numbers below `floor` are differences of ones that large.
+pub fn close_from(what: &str, found: &[f32], expected: &[f32], cols: usize, floor: f32) {
+    assert_eq!(found.len(), expected.len());
+    for (r, (found, expected)) in found
+        .chunks_exact(cols)
+        .zip(expected.chunks_exact(cols))
+        .enumerate()
+    {
+        let scale = expected.iter().fold(floor, |a, b| a.max(b.abs()));
+        for (c, (a, b)) in found.iter().zip(expected).enumerate() {
+            assert!(
+                (a - b).abs() <= TOLERANCE * scale,
+                "{what} row {r}, column {c}: {a}, expected {b}"
+            );
+        }
+    }
+}
+
+/// Two sums, one of float terms in some order, whose absolute values add up to about `scale`.
+pub fn close_sum(what: &str, found: f64, expected: f64, scale: f64) {
+    let tolerance = f64::from(TOLERANCE) * scale.abs().max(expected.abs());
+    assert!(
+        (found - expected).abs() <= tolerance,
+        "{what}: {found}, expected {expected}"
+    );
+}
+
+/// The arguments of the generator's head: offset, ends of the range, whether deterministic.
+pub fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
+    let (low, high) = head.log_std_range();
+    (
+        head.log_std_offset() as f32,
+        low as f32,
+        high as f32,
+        u32::from(head.deterministic),
+    )
+}
+
+/// What a kernel wrote.
+pub enum Output {
+    Matrix(Matrix),
+    Doubles(Buffer<f64>),
+}
+
+impl Output {
+    pub fn values(&self) -> Vec<f32> {
+        match self {
+            Self::Matrix(matrix) => matrix.values(),
+            Self::Doubles(_) => panic!("doubles"),
+        }
+    }
+
+    pub fn sum(&self) -> f64 {
+        match self {
+            Self::Matrix(_) => panic!("a matrix"),
+            Self::Doubles(doubles) => doubles.iter().sum(),
+        }
+    }
+
+    fn bits(&self) -> Vec<u64> {
+        match self {
+            Self::Matrix(matrix) => {
+                matrix.check_gaps();
+                matrix.values().iter().map(|x| x.to_bits().into()).collect()
+            }
+            Self::Doubles(doubles) => doubles.iter().map(|x| x.to_bits()).collect(),
+        }
+    }
+}
+
+impl From<Matrix> for Output {
+    fn from(matrix: Matrix) -> Self {
+        Self::Matrix(matrix)
+    }
+}
+
+impl From<Buffer<f64>> for Output {
+    fn from(doubles: Buffer<f64>) -> Self {
+        Self::Doubles(doubles)
+    }
+}
+
+/// Runs with two orders of the threads; the outputs must agree in every bit, and gaps between rows be left alone.
+pub fn in_two_orders<const N: usize>(seed: u64, run: impl Fn(u64) -> [Output; N]) -> [Output; N] {
+    let (first, second) = (run(seed), run(!seed));
+    for (i, (a, b)) in first.iter().zip(&second).enumerate() {
+        assert!(
+            a.bits() == b.bits(),
+            "output {i} depends on the order of threads"
+        );
+    }
+    first
+}
