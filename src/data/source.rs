@@ -74,6 +74,12 @@ impl ArraySource {
         &self.rows[index * self.dimension..][..self.dimension]
     }
 
+    /// The table behind [`ArraySource::draw`]; `None` when all samples weigh the same.
+    #[cfg(test)]
+    pub fn alias_table(&self) -> Option<&AliasTable> {
+        self.table.as_ref()
+    }
+
     /// The sample that two independent, evenly distributed 32-bit numbers select, with probability proportional to
     /// its weight. Without weights only the first number matters.
     pub fn draw(&self, column: u32, accept: u32) -> u32 {

@@ -71,6 +71,18 @@ impl AliasTable {
         let column = uniform_index(column, self.thresholds.len());
         if accept < self.thresholds[column as usize] { column } else { self.aliases[column as usize] }
     }
+
+    /// Below which number a column keeps the sample of its own.
+    #[cfg(test)]
+    pub fn thresholds(&self) -> &[u32] {
+        &self.thresholds
+    }
+
+    /// Which sample the rest of a column belongs to.
+    #[cfg(test)]
+    pub fn aliases(&self) -> &[u32] {
+        &self.aliases
+    }
 }
 
 /// Maps an evenly distributed 32-bit number to 0..count by its high bits; `count` is at most `u32::MAX`.

@@ -21,33 +21,13 @@ struct Shape {
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
-    (
-        1usize..90,
-        1usize..=300,
-        any::<bool>(),
-        0usize..4,
-        1usize..40,
-        0u32..6,
-        1u32..4,
-        any::<u64>(),
-    )
-        .prop_map(|(rows, cols, aligned, gap, chunk, lanes, columns, seed)| {
-            let (cols, gap) = if aligned {
-                (cols.next_multiple_of(4), 4 * gap)
-            } else {
-                (cols, gap)
-            };
+    (1usize..90, 1usize..=300, any::<bool>(), 0usize..4, 1usize..40, 0u32..6, 1u32..4, any::<u64>()).prop_map(
+        |(rows, cols, aligned, gap, chunk, lanes, columns, seed)| {
+            let (cols, gap) = if aligned { (cols.next_multiple_of(4), 4 * gap) } else { (cols, gap) };
             let x = 8 << lanes;
-            Shape {
-                rows,
-                cols,
-                stride: cols + gap,
-                chunk,
-                block: [x, 256 / x, 1],
-                columns,
-                seed,
-            }
-        })
+            Shape { rows, cols, stride: cols + gap, chunk, block: [x, 256 / x, 1], columns, seed }
+        },
+    )
 }
 
 impl Shape {
@@ -89,13 +69,7 @@ impl Shape {
                     [self.cols.div_ceil(32) as u32, 1, 1],
                     [32, 1 + (self.seed % 32) as u32, 1],
                     order,
-                    arguments_of![
-                        &sums.data,
-                        sums.rows as u32,
-                        self.cols as u32,
-                        &out.data,
-                        u32::from(accumulate)
-                    ],
+                    arguments_of![&sums.data, sums.rows as u32, self.cols as u32, &out.data, u32::from(accumulate)],
                 );
                 [out.into()]
             });
@@ -103,11 +77,7 @@ impl Shape {
                 .map(|c| {
                     let column = expected.iter().skip(c).step_by(self.cols);
                     let sum: f64 = column.map(|&x| f64::from(x)).sum();
-                    (sum + if accumulate {
-                        f64::from(before[c])
-                    } else {
-                        0.0
-                    }) as f32
+                    (sum + if accumulate { f64::from(before[c]) } else { 0.0 }) as f32
                 })
                 .collect();
             close(what, &out.values(), &total, self.cols);

@@ -2,9 +2,7 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{
-    close, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
-};
+use super::support::{close, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload};
 use crate::device::{Bridge, Device, Head};
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;

@@ -7,12 +7,7 @@ use crate::device::{Device, Sums};
 use crate::euot::divergence::{Conjugate, Divergence};
 use proptest::prelude::*;
 
-const ALL: [Divergence; 4] = [
-    Divergence::Balanced,
-    Divergence::Kl,
-    Divergence::Chi2,
-    Divergence::Softplus,
-];
+const ALL: [Divergence; 4] = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]

@@ -37,18 +37,9 @@ impl<T: Copy> Buffer<T> {
             let pages = pages.cast::<u8>();
             pages.add(PAGE).write_bytes(0xFF, inner);
             assert_eq!(libc::mprotect(pages.cast(), PAGE, libc::PROT_NONE), 0);
-            assert_eq!(
-                libc::mprotect(pages.add(PAGE + inner).cast(), PAGE, libc::PROT_NONE),
-                0
-            );
+            assert_eq!(libc::mprotect(pages.add(PAGE + inner).cast(), PAGE, libc::PROT_NONE), 0);
             let start = pages.add(PAGE + inner - bytes).cast();
-            Self {
-                pages,
-                mapped,
-                start,
-                len,
-                element: PhantomData,
-            }
+            Self { pages, mapped, start, len, element: PhantomData }
         }
     }
 
@@ -87,15 +78,9 @@ impl<T> Drop for Buffer<T> {
             let inner = std::slice::from_raw_parts(self.pages.add(PAGE), self.mapped - 2 * PAGE);
             let before = self.start as usize - self.pages as usize - PAGE;
             let after = before + self.len * size_of::<T>();
-            let intact = inner[..before]
-                .iter()
-                .chain(&inner[after..])
-                .all(|&b| b == 0xFF);
+            let intact = inner[..before].iter().chain(&inner[after..]).all(|&b| b == 0xFF);
             libc::munmap(self.pages.cast(), self.mapped);
-            assert!(
-                intact || std::thread::panicking(),
-                "a kernel wrote outside a buffer"
-            );
+            assert!(intact || std::thread::panicking(), "a kernel wrote outside a buffer");
         }
     }
 }
@@ -111,12 +96,7 @@ pub struct Matrix {
 impl Matrix {
     pub fn new(rows: usize, cols: usize, stride: usize) -> Self {
         assert!(stride >= cols);
-        Self {
-            data: Buffer::new(rows * stride),
-            rows,
-            cols,
-            stride,
-        }
+        Self { data: Buffer::new(rows * stride), rows, cols, stride }
     }
 
     /// Takes values by rows.
@@ -141,10 +121,7 @@ impl Matrix {
     pub fn check_gaps(&self) {
         for r in 0..self.rows {
             let gap = &self.data[r * self.stride + self.cols..(r + 1) * self.stride];
-            assert!(
-                gap.iter().all(|x| x.to_bits() == u32::MAX),
-                "a kernel wrote between rows"
-            );
+            assert!(gap.iter().all(|x| x.to_bits() == u32::MAX), "a kernel wrote between rows");
         }
     }
 }

@@ -7,14 +7,8 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-type LaunchFn = unsafe extern "C" fn(
-    *const c_char,
-    *const u32,
-    u64,
-    *mut *mut c_void,
-    *const usize,
-    usize,
-) -> *const c_char;
+type LaunchFn =
+    unsafe extern "C" fn(*const c_char, *const u32, u64, *mut *mut c_void, *const usize, usize) -> *const c_char;
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda")
@@ -24,10 +18,7 @@ fn sources() -> PathBuf {
 pub fn source_files() -> Vec<PathBuf> {
     let list = |folder: PathBuf| std::fs::read_dir(folder).expect("cuda/ is in the repository");
     let files = list(sources()).chain(list(sources().join("host")));
-    files
-        .map(|entry| entry.expect("a folder entry").path())
-        .filter(|path| path.is_file())
-        .collect()
+    files.map(|entry| entry.expect("a folder entry").path()).filter(|path| path.is_file()).collect()
 }
 
 /// The kernels as a shared object beside the test's program; made anew when a source is younger.
@@ -36,10 +27,7 @@ fn build() -> Result<PathBuf, String> {
     let folder = program.parent().expect("a program lies in a folder");
     let object = folder.join("libsfeuot_cuda_host.so");
     let time = |path: &Path| path.metadata().and_then(|m| m.modified());
-    let newest = source_files()
-        .iter()
-        .filter_map(|path| time(path).ok())
-        .max();
+    let newest = source_files().iter().filter_map(|path| time(path).ok()).max();
     if time(&object).unwrap_or(SystemTime::UNIX_EPOCH) > newest.expect("sources have times") {
         return Ok(object);
     }
@@ -55,11 +43,7 @@ fn build() -> Result<PathBuf, String> {
         .output()
         .map_err(|error| format!("{compiler}: {error}"))?;
     // A compiler that is there must succeed.
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     std::fs::rename(&fresh, &object).map_err(|error| error.to_string())?;
     Ok(object)
 }
@@ -147,26 +131,13 @@ pub fn try_launch(
     let name = CString::new(name).expect("no NUL");
     let geometry = [grid, block].concat();
     let sizes: Vec<usize> = arguments.iter().map(|a| a.0.len()).collect();
-    let mut pointers: Vec<*mut c_void> = arguments
-        .iter_mut()
-        .map(|a| a.0.as_mut_ptr().cast())
-        .collect();
+    let mut pointers: Vec<*mut c_void> = arguments.iter_mut().map(|a| a.0.as_mut_ptr().cast()).collect();
     // SAFETY: one pointer and size an argument; the buffers that arguments point at outlive the call, and an access
     // beyond them meets a guard page.
     unsafe {
-        let fault = launcher(
-            name.as_ptr(),
-            geometry.as_ptr(),
-            seed,
-            pointers.as_mut_ptr(),
-            sizes.as_ptr(),
-            pointers.len(),
-        );
-        if fault.is_null() {
-            Ok(())
-        } else {
-            Err(CStr::from_ptr(fault).to_string_lossy().into_owned())
-        }
+        let fault =
+            launcher(name.as_ptr(), geometry.as_ptr(), seed, pointers.as_mut_ptr(), sizes.as_ptr(), pointers.len());
+        if fault.is_null() { Ok(()) } else { Err(CStr::from_ptr(fault).to_string_lossy().into_owned()) }
     }
 }
 
@@ -184,15 +155,8 @@ fn every_kernel_is_in_the_table() {
                 // Past __launch_bounds__(n): the name stands before the next parenthesis.
                 rest.split_once(')')?.1.split_once('(')
             });
-            let name = head
-                .expect("a kernel with launch bounds and a name")
-                .0
-                .trim();
-            assert!(
-                table.contains(&format!("KERNEL({name})")),
-                "{name} of {} is missing",
-                path.display()
-            );
+            let name = head.expect("a kernel with launch bounds and a name").0.trim();
+            assert!(table.contains(&format!("KERNEL({name})")), "{name} of {} is missing", path.display());
             found += 1;
         }
     }

@@ -3,8 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{
-    Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms,
-    upload,
+    Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
 };
 use crate::device::{Bridge, Device, Head, Sums};
 use proptest::prelude::*;
@@ -19,53 +18,23 @@ struct Problem {
     seed: u64,
 }
 
-fn problems(
-    latents: impl Strategy<Value = usize>,
-    d: impl Strategy<Value = usize>,
-) -> impl Strategy<Value = Problem> {
-    (
-        1usize..4,
-        latents,
-        d,
-        1usize..4,
-        0.05f64..2.0,
-        any::<bool>(),
-        any::<u64>(),
+fn problems(latents: impl Strategy<Value = usize>, d: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
+    (1usize..4, latents, d, 1usize..4, 0.05f64..2.0, any::<bool>(), any::<u64>()).prop_map(
+        |(groups, latents, d, gap, sigma, deterministic, seed)| {
+            let head = Head { sigma, deterministic };
+            Problem { groups, latents, d, gap, head, seed }
+        },
     )
-        .prop_map(|(groups, latents, d, gap, sigma, deterministic, seed)| {
-            let head = Head {
-                sigma,
-                deterministic,
-            };
-            Problem {
-                groups,
-                latents,
-                d,
-                gap,
-                head,
-                seed,
-            }
-        })
 }
 
 impl Problem {
     /// Compares the kernels for this K with the CPU device; with `spoilt` x_t holds a NaN.
     fn check(&self, spoilt: bool) {
-        let &Self {
-            groups,
-            latents,
-            d,
-            gap,
-            head,
-            seed,
-        } = self;
+        let &Self { groups, latents, d, gap, head, seed } = self;
         let rows = groups * latents;
         let outputs = if head.deterministic { d } else { 2 * d };
         let of_group = |values: Vec<f32>, cols: usize| -> Vec<f32> {
-            values
-                .chunks_exact(cols)
-                .flat_map(|line| line.repeat(latents))
-                .collect()
+            values.chunks_exact(cols).flat_map(|line| line.repeat(latents)).collect()
         };
         let x0 = of_group(normals(seed, groups * d), d);
         let last = if head.deterministic { 0.995 } else { 1.0 };
@@ -95,10 +64,7 @@ impl Problem {
         let expected = download(&block, delta);
 
         let [x0, xi, xt, g] = [x0, xi, download(&block, xt), g].map(|x| Matrix::of(&x, d, d + gap));
-        let (raw, v) = (
-            Matrix::of(&raw, outputs, outputs + gap),
-            Matrix::of(&v, 1, gap),
-        );
+        let (raw, v) = (Matrix::of(&raw, outputs, outputs + gap), Matrix::of(&v, 1, gap));
         let time = Buffer::of(&time);
         let (offset, low, high, deterministic) = head_arguments(&head);
         let run = |kernel: &str, grid: [u32; 3], order: u64, delta: &Matrix, rest: &[u64]| {
@@ -107,11 +73,7 @@ impl Problem {
                 x0.stride as u32,
                 &raw.data,
                 raw.stride as u32,
-                if head.deterministic {
-                    None
-                } else {
-                    Some(&xi.data)
-                },
+                if head.deterministic { None } else { Some(&xi.data) },
                 xi.stride as u32,
                 &time,
                 &xt.data,
@@ -145,11 +107,7 @@ impl Problem {
             let [delta, losses]: [Output; 2] = in_two_orders(seed, |order| {
                 let delta = Matrix::new(rows, outputs, outputs + gap);
                 let tiles = latents.div_ceil(64);
-                let losses = Buffer::<f64>::new(if kernel == "tiles" {
-                    groups * tiles
-                } else {
-                    groups
-                });
+                let losses = Buffer::<f64>::new(if kernel == "tiles" { groups * tiles } else { groups });
                 let to = losses.address() as u64;
                 if kernel == "tiles" {
                     let density = Buffer::<[f32; 2]>::new(rows);
@@ -168,13 +126,7 @@ impl Problem {
                 let size = rows as f64 * (1.0 + head.sigma * head.sigma * d as f64);
                 close_sum(kernel, losses.sum(), sums.generator, size);
                 // What g adds to an element; the rest may cancel it.
-                close_from(
-                    kernel,
-                    &delta.values(),
-                    &expected,
-                    outputs,
-                    0.2 * scale as f32,
-                );
+                close_from(kernel, &delta.values(), &expected, outputs, 0.2 * scale as f32);
             }
         }
     }

@@ -45,13 +45,7 @@ impl Optimiser {
         self.gradient.copy_from_slice(gradient);
         let n = gradient.len() as u64;
         let c = &self.config;
-        launch(
-            "gradient_squares",
-            [BLOCKS, 1, 1],
-            [64, 1, 1],
-            order,
-            arguments_of![&self.gradient, n, &self.squares],
-        );
+        launch("gradient_squares", [BLOCKS, 1, 1], [64, 1, 1], order, arguments_of![&self.gradient, n, &self.squares]);
         launch(
             "optimiser_prepare",
             [1; 3],
@@ -104,10 +98,7 @@ impl Optimiser {
     }
 
     fn bits(&self) -> Vec<Vec<u32>> {
-        self.state
-            .iter()
-            .map(|x| x.iter().map(|x| x.to_bits()).collect())
-            .collect()
+        self.state.iter().map(|x| x.iter().map(|x| x.to_bits()).collect()).collect()
     }
 }
 
@@ -136,11 +127,10 @@ proptest! {
             let factor = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
             let rate = 1e-2;
             let update = adam.update(step + 1, rate * config.rate_factor(step), factor);
-            update.apply(&mut weights, &gradient, &mut first, &mut second);
-            let keep = config.averaging(step) as f32;
-            for (a, w) in average.iter_mut().zip(&weights) {
-                *a = keep * *a + (1.0 - keep) * w;
-            }
+            let old = [weights.clone(), average.clone(), first.clone(), second.clone()];
+            let old = [&old[0][..], &old[1], &old[2], &old[3]];
+            let new = [&mut weights[..], &mut average, &mut first, &mut second];
+            update.apply(config.averaging(step) as f32, old, &gradient, new);
             device.step(&gradient, 1, 3, rate, seed);
             other.step(&gradient, 1, 3, rate, !seed);
             prop_assert!((device.outcome[4] - norm).abs() <= 1e-12 * norm);

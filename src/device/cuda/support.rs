@@ -35,9 +35,7 @@ pub fn upload(block: &mut CpuBlock<f32>, values: &[f32], cols: usize) -> Mat {
 }
 
 pub fn download(block: &CpuBlock<f32>, mat: Mat) -> Vec<f32> {
-    (0..mat.rows)
-        .flat_map(|r| block.row(mat, r).to_vec())
-        .collect()
+    (0..mat.rows).flat_map(|r| block.row(mat, r).to_vec()).collect()
 }
 
 pub fn close(what: &str, found: &[f32], expected: &[f32], cols: usize) {
@@ -47,17 +45,10 @@ pub fn close(what: &str, found: &[f32], expected: &[f32], cols: usize) {
 /// As [`close`], where numbers below `floor` are differences of ones that large.
 pub fn close_from(what: &str, found: &[f32], expected: &[f32], cols: usize, floor: f32) {
     assert_eq!(found.len(), expected.len());
-    for (r, (found, expected)) in found
-        .chunks_exact(cols)
-        .zip(expected.chunks_exact(cols))
-        .enumerate()
-    {
+    for (r, (found, expected)) in found.chunks_exact(cols).zip(expected.chunks_exact(cols)).enumerate() {
         let scale = expected.iter().fold(floor, |a, b| a.max(b.abs()));
         for (c, (a, b)) in found.iter().zip(expected).enumerate() {
-            assert!(
-                (a - b).abs() <= TOLERANCE * scale,
-                "{what} row {r}, column {c}: {a}, expected {b}"
-            );
+            assert!((a - b).abs() <= TOLERANCE * scale, "{what} row {r}, column {c}: {a}, expected {b}");
         }
     }
 }
@@ -65,21 +56,13 @@ pub fn close_from(what: &str, found: &[f32], expected: &[f32], cols: usize, floo
 /// Two sums, one of float terms in some order, whose absolute values add up to about `scale`.
 pub fn close_sum(what: &str, found: f64, expected: f64, scale: f64) {
     let tolerance = f64::from(TOLERANCE) * scale.abs().max(expected.abs());
-    assert!(
-        (found - expected).abs() <= tolerance,
-        "{what}: {found}, expected {expected}"
-    );
+    assert!((found - expected).abs() <= tolerance, "{what}: {found}, expected {expected}");
 }
 
 /// The arguments of the generator's head: offset, ends of the range, whether deterministic.
 pub fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
     let (low, high) = head.log_std_range();
-    (
-        head.log_std_offset() as f32,
-        low as f32,
-        high as f32,
-        u32::from(head.deterministic),
-    )
+    (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
 }
 
 /// What a kernel wrote.
@@ -130,10 +113,7 @@ impl From<Buffer<f64>> for Output {
 pub fn in_two_orders<const N: usize>(seed: u64, run: impl Fn(u64) -> [Output; N]) -> [Output; N] {
     let (first, second) = (run(seed), run(!seed));
     for (i, (a, b)) in first.iter().zip(&second).enumerate() {
-        assert!(
-            a.bits() == b.bits(),
-            "output {i} depends on the order of threads"
-        );
+        assert!(a.bits() == b.bits(), "output {i} depends on the order of threads");
     }
     first
 }
