@@ -67,7 +67,7 @@ class Sides:
 def train_and_report(problem, sides, settings, steps, seed, context):
     """The problem's measures after `steps` steps, and the seconds that training took."""
     source, target = sides.get(seed)
-    with sfeuot.Trainer(context, source, target, sigma=problem.epsilon**0.5, seed=seed,
+    with sfeuot.Trainer(context, source, target, sigma=problem.epsilon**0.5, sigma_units="data", seed=seed,
                         divergence=getattr(problem, "divergence", "balanced"), tau=getattr(problem, "tau", 1.0), **settings) as trainer:
         start = time.perf_counter()
         trainer.step(steps)

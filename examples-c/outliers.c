@@ -151,6 +151,7 @@ static bool solve(const Problem *problem, SfeuotContext *context, uint64_t steps
 
     TRY(sfeuot_trainer_config_init, &config);
     config.divergence = problem->divergence;
+    config.sigma_units = SFEUOT_SIGMA_DATA_UNITS;
     config.sigma = sqrt(0.3);
     config.tau = 1;
     config.hidden_width = 64; /* one dimension needs no more, and bears twice the usual rates and more */

@@ -117,6 +117,7 @@ Session learn(const std::vector<float> &source, const std::vector<float> &target
     SfeuotTrainerConfig config;
     check(sfeuot_trainer_config_init(&config), "sfeuot_trainer_config_init");
     config.divergence = SFEUOT_DIVERGENCE_BALANCED;
+    config.sigma_units = SFEUOT_SIGMA_DATA_UNITS;
     config.sigma = sigma;
     // Sharp edges want a value function that turns quickly: faster rates than the defaults, brought down to a crawl at
     // the end. With a noise this small a particle has few choices, so half the usual latents cover them.

@@ -392,7 +392,8 @@ typedef struct SfeuotTrainerConfig {
     double sigma;
     // Price of leaving mass of the target unmatched, in the square of sigma_units, > 0. Default 1.
     double tau;
-    // SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_DATA_UNITS.
+    // SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0 to 255
+    // and metres.
     int32_t sigma_units;
     // SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
     int32_t activation;

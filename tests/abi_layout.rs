@@ -77,7 +77,7 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     assert_eq!(config.struct_size as usize, size_of::<SfeuotTrainerConfig>());
     assert_eq!(
         (config.divergence, config.sigma_units, config.activation, config.deterministic),
-        (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_DATA_UNITS, SFEUOT_ACTIVATION_SILU, 0)
+        (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_RELATIVE, SFEUOT_ACTIVATION_SILU, 0)
     );
     assert_eq!(
         (config.hidden_width, config.hidden_layers, config.latent_dimension, config.batch_sources),

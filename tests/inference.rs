@@ -246,3 +246,24 @@ fn a_refused_call_writes_nothing_and_names_the_argument() {
     }
     assert_eq!((out, one), ([7.0; 4], [7.0]));
 }
+
+#[test]
+fn rows_beyond_computing_are_refused_and_nothing_is_written() {
+    let mut session = Session::new(&MODEL).expect("a workspace");
+    for far in [f32::NAN, f32::INFINITY, 3e38, -3e38] {
+        let x = [0.5, 0.5, 0.5, far];
+        let mut out = [7f32; 4];
+        let errors = [
+            session.generate(&x, 1, 0, &mut out),
+            session.conditional_mean(&x, 3, 1, 0, &mut out),
+            session.trajectory(&x, &[0.5], 1, 0, &mut out),
+            session.drift(0.5, &x, &mut out),
+            session.density_ratio(&x, &mut out[..2]),
+        ];
+        for error in errors {
+            let text = error.expect_err("out of range").to_string();
+            assert!(text.contains("row 1, component 1"), "{text}");
+        }
+        assert_eq!(out, [7f32; 4]);
+    }
+}

@@ -360,6 +360,7 @@ fn a_shifted_gaussian_is_learnt() {
     let config = TrainerConfig {
         divergence: Divergence::Balanced,
         sigma: 0.5,
+        sigma_units: SigmaUnits::Data,
         hidden_width: 32,
         hidden_layers: 2,
         latent_dimension: 2,
@@ -396,6 +397,7 @@ fn outliers_of_the_target_get_a_small_density_ratio() {
         normals(1000, 2).iter().enumerate().map(|(i, x)| 0.3 * x + if i % 10 == 0 { 8.0 } else { 1.0 }).collect();
     let config = TrainerConfig {
         sigma: 0.5,
+        sigma_units: SigmaUnits::Data,
         tau: 1.0,
         hidden_width: 32,
         batch_sources: 32,
@@ -414,4 +416,35 @@ fn outliers_of_the_target_get_a_small_density_ratio() {
     };
     let (inliers, outliers) = (mean(false), mean(true));
     assert!((0.7..1.4).contains(&inliers) && outliers < 0.1 * inliers, "{inliers} {outliers}");
+}
+
+/// Pixel values and metres: the defaults are relative to the data.
+#[test]
+fn default_settings_suit_data_of_any_scale() {
+    let clouds = Clouds::new(2);
+    let ratios = [1.0, 255.0, 1e-3].map(|factor| {
+        let scaled = |values: &[f64]| values.iter().map(|x| x * factor).collect::<Vec<f64>>();
+        let (source, target) = (scaled(&clouds.source), scaled(&clouds.target));
+        let view = |values| TensorView::from_f64(values, &[source.len() / 2, 2]).expect("two columns");
+        let config = TrainerConfig { sigma: 0.2, hidden_width: 16, ..TrainerConfig::default() };
+        let mut trainer = Trainer::new(&context(2), config, Data::array(view(&source)), Data::array(view(&target)))
+            .expect("a sound problem");
+        trainer.step(20).expect("a sound problem");
+        let metrics = trainer.metrics();
+        (metrics.dual / (factor * factor), metrics.density_ratio_mean)
+    });
+    for (dual, ratio) in ratios {
+        assert!((dual - ratios[0].0).abs() < 1e-3 * ratios[0].0.abs(), "{ratios:?}");
+        assert!((ratio - ratios[0].1).abs() < 1e-3, "{ratios:?}");
+    }
+}
+
+/// More than the address space holds: an error, not an abort.
+#[test]
+fn what_does_not_fit_in_memory_is_refused() {
+    let samples: Vec<f32> = (0..2 << 20).map(|i| (i % 7) as f32).collect();
+    let data = || Data::array(TensorView::from_f32(&samples, &[2, 1 << 20]).expect("two rows"));
+    let config = TrainerConfig { batch_sources: 1, latents_per_source: 4096, sigma: 0.2, ..TrainerConfig::default() };
+    let error = Trainer::new(&context(1), config, data(), data()).err();
+    assert!(matches!(error, Some(Error::OutOfMemory(_))), "{error:?}");
 }

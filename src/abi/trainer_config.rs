@@ -53,7 +53,8 @@ pub struct SfeuotTrainerConfig {
     pub sigma: f64,
     /// Price of leaving mass of the target unmatched, in the square of sigma_units, > 0. Default 1.
     pub tau: f64,
-    /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_DATA_UNITS.
+    /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0 to 255
+    /// and metres.
     pub sigma_units: i32,
     /// SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
     pub activation: i32,

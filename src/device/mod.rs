@@ -29,6 +29,8 @@ pub enum Activation {
 pub struct Mat {
     pub(crate) offset: usize,
     pub(crate) stride: usize,
+    /// Some columns of a wider matrix: no operation may write whole vectors to it.
+    pub(crate) view: bool,
     /// Rows of the block.
     pub rows: usize,
     /// Columns.
@@ -38,14 +40,14 @@ pub struct Mat {
 impl Mat {
     /// Rows `from..to` of it.
     pub fn rows(self, from: usize, to: usize) -> Self {
-        debug_assert!(from <= to && to <= self.rows);
+        assert!(from <= to && to <= self.rows);
         Self { offset: self.offset + from * self.stride, rows: to - from, ..self }
     }
 
     /// Columns `from..to` of it.
     pub fn columns(self, from: usize, to: usize) -> Self {
-        debug_assert!(from <= to && to <= self.cols);
-        Self { offset: self.offset + from, cols: to - from, ..self }
+        assert!(from <= to && to <= self.cols);
+        Self { offset: self.offset + from, cols: to - from, view: true, ..self }
     }
 }
 
@@ -90,9 +92,9 @@ impl Head {
         (0.5 * self.sigma).ln()
     }
 
-    /// Range of log s. The lower end leaves room below an untrained network's value however small sigma is.
+    /// Range of log s. Both ends leave room around an untrained network's value however small or large sigma is.
     pub fn log_std_range(&self) -> (f64, f64) {
-        ((self.log_std_offset() - 4.0).min(-6.0), 3.0)
+        ((self.log_std_offset() - 4.0).min(-6.0), (self.log_std_offset() + 1.0).max(3.0))
     }
 }
 
@@ -121,7 +123,7 @@ pub trait Device {
     /// Gradient accumulators of one network.
     type Gradient;
 
-    /// A scratch matrix with unspecified finite contents.
+    /// A scratch matrix with unspecified contents.
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
     /// Copies `from` into the columns of `to`, which may be a view; exact width.
     fn copy(&mut self, from: Mat, to: Mat);

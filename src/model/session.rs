@@ -8,6 +8,10 @@ use crate::euot::{Batch, generator_raw};
 use crate::rng::{Sequence, Stream};
 use std::sync::Arc;
 
+/// How far from the data a row may lie, in units of their scale: far beyond any use, and far below what would overflow
+/// inside a network.
+const FARTHEST: f64 = 1e9;
+
 /// Rows carried at a time: their activations stay in a core's cache.
 const BLOCK_ROWS: usize = 64;
 
@@ -44,7 +48,7 @@ impl Session {
     /// input that is not finite; nothing is written then.
     pub fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = check_rows("source", source, d)?;
+        let rows = self.check_rows("source", source)?;
         check_length("generated", generated.len(), rows * d)?;
         for from in (0..rows).step_by(BLOCK_ROWS) {
             let to = rows.min(from + BLOCK_ROWS);
@@ -69,7 +73,7 @@ impl Session {
         mean: &mut [f32],
     ) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = check_rows("source", source, d)?;
+        let rows = self.check_rows("source", source)?;
         check_length("mean", mean.len(), rows * d)?;
         if latents == 0 || latents > 1 << 24 {
             return Err(Error::invalid(format!("latents is {latents}, but must be from 1 to {}", 1 << 24)));
@@ -119,7 +123,7 @@ impl Session {
         path: &mut [f32],
     ) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = check_rows("source", source, d)?;
+        let rows = self.check_rows("source", source)?;
         if times.is_empty() {
             return Err(Error::invalid("times is empty, but must hold at least one time"));
         }
@@ -183,7 +187,7 @@ impl Session {
         if !(0.0..=1.0).contains(&time) {
             return Err(Error::invalid(format!("time is {time}, but must lie in [0, 1]")));
         }
-        let rows = check_rows("state", state, d)?;
+        let rows = self.check_rows("state", state)?;
         check_length("drift", drift.len(), rows * d)?;
         let model = Arc::clone(&self.model);
         // V is a cost, so its gradient scales like a length.
@@ -213,7 +217,7 @@ impl Session {
     /// As [`Self::generate`].
     pub fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = check_rows("target", target, d)?;
+        let rows = self.check_rows("target", target)?;
         check_length("ratio", ratio.len(), rows)?;
         let model = Arc::clone(&self.model);
         for from in (0..rows).step_by(BLOCK_ROWS) {
@@ -225,6 +229,31 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Number of rows; every value must be finite and near enough to the data to be computed with.
+    fn check_rows(&self, name: &str, x: &[f32]) -> Result<usize> {
+        let d = self.model.info.dimension;
+        if x.is_empty() || !x.len().is_multiple_of(d) {
+            return Err(Error::invalid(format!(
+                "{name} has {} numbers, but must hold at least one row and whole rows of {d}",
+                x.len()
+            )));
+        }
+        let normalisation = &self.model.normalisation;
+        for (r, row) in x.chunks_exact(d).enumerate() {
+            for (j, (&x, shift)) in row.iter().zip(&normalisation.shift).enumerate() {
+                // A NaN is not below the limit either.
+                let near = ((f64::from(x) - shift) / normalisation.scale).abs() <= FARTHEST;
+                if !near {
+                    return Err(Error::invalid(format!(
+                        "{name} row {r}, component {j} is {x:e}, but must be finite and within {FARTHEST:e} times the data's common scale {:e} of their centre",
+                        normalisation.scale
+                    )));
+                }
+            }
+        }
+        Ok(x.len() / d)
     }
 
     /// [x, t] for the value function, normalised.
@@ -275,24 +304,6 @@ impl Session {
             self.model.normalisation.undo(self.block.row(x, r), out);
         }
     }
-}
-
-fn check_rows(name: &str, x: &[f32], d: usize) -> Result<usize> {
-    if x.is_empty() || !x.len().is_multiple_of(d) {
-        return Err(Error::invalid(format!(
-            "{name} has {} numbers, but must hold at least one row and whole rows of {d}",
-            x.len()
-        )));
-    }
-    if let Some(i) = x.iter().position(|x| !x.is_finite()) {
-        return Err(Error::invalid(format!(
-            "{name} row {}, component {} is {}, but must be finite",
-            i / d,
-            i % d,
-            x[i]
-        )));
-    }
-    Ok(x.len() / d)
 }
 
 fn check_length(name: &str, len: usize, expected: usize) -> Result<()> {

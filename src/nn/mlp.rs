@@ -31,7 +31,7 @@ pub struct Tape {
     pub output: Mat,
 }
 
-const NONE: Mat = Mat { offset: 0, stride: 0, rows: 0, cols: 0 };
+const NONE: Mat = Mat { offset: 0, stride: 0, view: false, rows: 0, cols: 0 };
 
 impl Mlp {
     fn hidden(&self) -> usize {

@@ -78,7 +78,7 @@ impl Default for TrainerConfig {
             divergence: Divergence::Kl,
             sigma: 0.0,
             tau: 1.0,
-            sigma_units: SigmaUnits::Data,
+            sigma_units: SigmaUnits::Relative,
             activation: Activation::Silu,
             hidden_width: 128,
             hidden_layers: 3,
@@ -116,7 +116,8 @@ impl TrainerConfig {
             Err(Error::invalid(format!("{name} is {n}, but must be from 1 to {most}")))
         };
         let fraction = |name: &str, x: f64, end: &str, closed: bool| {
-            if (0.0..1.0).contains(&x) || (closed && x == 1.0) {
+            // Rounded to 32 bits, in which the optimiser computes, the open end must not be reached.
+            if (x >= 0.0 && (x as f32) < 1.0) || (closed && x == 1.0) {
                 return Ok(());
             }
             Err(Error::invalid(format!("{name} is {x}, but must be in [0, 1{end}")))

@@ -10,10 +10,11 @@ use super::draw::Draw;
 use super::engine::{Engine, Half, HalfStep, NetworkState, Outcome};
 use super::plan::Plan;
 use crate::context::Context;
+use crate::data::DataSource;
 use crate::device::Sums;
-use crate::device::cpu::CpuBlock;
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::CpuNet;
+use crate::device::cpu::{CpuBlock, Sizes};
 use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::generator_step::GeneratorStep;
@@ -63,16 +64,29 @@ impl Cut {
 }
 
 impl CpuEngine {
-    /// Asks the system for as much memory as the networks will take, and gives it back: a configuration that is far
-    /// too large is refused here, where an allocation that fails later would end the process.
-    pub fn check_memory(plan: &Plan) -> Result<()> {
-        // Two states of four vectors, the packed weights both ways, the gradient, and one gradient a slot.
-        let vectors = 8 + 2 + 1 + Cut::new(plan).slots;
+    /// Asks the system for as much memory as a training will take, and gives it back: a configuration that is far too
+    /// large is refused here, where an allocation that fails later would end the process.
+    pub fn check_memory(context: &Context, plan: &Plan, sides: &[&DataSource; 2]) -> Result<()> {
+        let cut = Cut::new(plan);
+        // Two states of four vectors, the packed weights both ways, the gradient, one gradient a slot, and a model.
+        let vectors = 8 + 2 + 1 + cut.slots + 6;
         let parameters = plan.value.layout.len() + plan.generator.layout.len();
-        let bytes = 4 * vectors * parameters;
+        // Of a block: five matrices a hidden layer, and some thirty as wide as the sample or the latent.
+        let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
+        let narrow = (plan.dimension + plan.latent).next_multiple_of(32) + 16;
+        let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * narrow);
+        let block = (2 * cut.sources * plan.latents).saturating_mul(row).saturating_mul(context.threads());
+        let batches =
+            [plan.sources, plan.sources * plan.latents].into_iter().zip(sides).map(|(rows, side)| match side {
+                DataSource::Array(_) => 0,
+                DataSource::Sampler(_) => rows.saturating_mul(plan.dimension),
+            });
+        let numbers = vectors.saturating_mul(parameters).saturating_add(block).saturating_add(batches.sum());
+        let bytes = numbers.saturating_mul(size_of::<f32>());
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
             Error::OutOfMemory(format!(
-                "hidden_width and hidden_layers give networks of {parameters} weights, whose training takes {bytes} bytes, more than can be had; use smaller networks or batches"
+                "hidden_width, hidden_layers, batch_sources, latents_per_source and samples of {} numbers give a training of {bytes} bytes, more than can be had; make them smaller",
+                plan.dimension
             ))
         })
     }
@@ -118,6 +132,7 @@ impl Engine for CpuEngine {
                 }
             }
         });
+        share_sizes(workspaces);
         let network = match step.half {
             Half::Value => value,
             Half::Generator => generator,
@@ -140,6 +155,17 @@ impl Engine for CpuEngine {
 
     fn state(&self) -> [NetworkState; 2] {
         [self.value.state.clone(), self.generator.state.clone()]
+    }
+}
+
+/// Makes all workspaces as large as the largest: a thread that got no block yet must not allocate when it gets one.
+fn share_sizes(workspaces: &mut [Mutex<CpuBlock<f32>>]) {
+    let mut most = Sizes::default();
+    for w in workspaces.iter_mut() {
+        most = most.max(w.get_mut().unwrap_or_else(PoisonError::into_inner).sizes());
+    }
+    for w in workspaces {
+        w.get_mut().unwrap_or_else(PoisonError::into_inner).reserve(most);
     }
 }
 

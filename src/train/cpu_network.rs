@@ -57,7 +57,8 @@ impl Network {
             let (from, to) = (chunk * CHUNK, len.min((chunk + 1) * CHUNK));
             // SAFETY: chunks do not overlap, and each is one job's.
             let (total, squares) = unsafe { (gradient.part(from, to), squares.one(chunk)) };
-            *squares = f32::dispatch(context.isa(), Reduce { total, slots, from });
+            // SAFETY: slices only.
+            *squares = unsafe { f32::dispatch(context.isa(), Reduce { total, slots, from }) };
         });
         let mut outcome = Outcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..Outcome::default() };
         for slot in &self.slots {
@@ -82,7 +83,8 @@ impl Network {
             let old = [weights, average, first_moment, second_moment].map(|values| &values[from..to]);
             let gradient = &gradient[from..to];
             let new_parts = new.each_mut().map(|values| &mut **values);
-            f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts });
+            // SAFETY: slices only.
+            unsafe { f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts }) };
             packed.pack(new[0]);
         });
     }

@@ -28,10 +28,13 @@ pub(crate) struct Plan {
     pub seed: u64,
 }
 
+/// sigma in normalised units: its square and the square's inverse stay far inside the 32-bit range.
+const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
+
 /// The plan that a configuration and the data's scale give.
 ///
 /// # Errors
-/// Samples with too many components.
+/// Samples with too many components; sigma or tau out of range once the data's scale is known.
 pub(super) fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Normalisation) -> Result<Plan> {
     if dimension > MAX_DIMENSION {
         return Err(Error::invalid(format!(
@@ -42,6 +45,23 @@ pub(super) fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Nor
         SigmaUnits::Data => (normalisation.scale, normalisation.scale.powi(2)),
         SigmaUnits::Relative => (1.0, 1.0),
     };
+    let sigma = config.sigma / length;
+    if !SIGMA_RANGE.contains(&sigma) {
+        return Err(Error::invalid(format!(
+            "sigma is {} times the data's common scale {:e}, but must be from {:e} to {:e} times it",
+            sigma,
+            normalisation.scale,
+            SIGMA_RANGE.start(),
+            SIGMA_RANGE.end()
+        )));
+    }
+    let tau = config.tau / cost;
+    if !(tau.is_finite() && tau > 0.0) {
+        return Err(Error::invalid(format!(
+            "tau is {tau} times the square of the data's common scale {:e}, but must be a finite number above 0 there too",
+            normalisation.scale
+        )));
+    }
     let (value, generator) = networks(
         dimension,
         config.latent_dimension,
@@ -55,8 +75,8 @@ pub(super) fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Nor
         latent: config.latent_dimension,
         sources: config.batch_sources,
         latents: config.latents_per_source,
-        head: Head { sigma: config.sigma / length, deterministic: config.deterministic },
-        conjugate: Conjugate { divergence: config.divergence, tau: config.tau / cost },
+        head: Head { sigma, deterministic: config.deterministic },
+        conjugate: Conjugate { divergence: config.divergence, tau },
         value,
         generator,
         adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },

@@ -7,14 +7,15 @@ use super::engine::{Engine, Half, HalfStep, NetworkState, Outcome, Side};
 use super::metrics::Metrics;
 use super::plan::{Plan, plan};
 use super::side::SideBuffer;
-use crate::context::Context;
+use crate::context::{Context, LogLevel};
 use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
+use crate::euot::divergence::Divergence;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a progress function wants next.
@@ -28,12 +29,18 @@ pub enum Control {
 
 /// Stops a trainer's current call from any thread, within one step.
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<AtomicU8>);
+
+/// States of a token. A cancellation only ever turns a running call into a cancelled one, so none is lost and none
+/// waits for the next call.
+const IDLE: u8 = 0;
+const RUNNING: u8 = 1;
+const CANCELLED: u8 = 2;
 
 impl CancelToken {
     /// The call in progress returns [`Error::Cancelled`]; when none is in progress nothing happens.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        let _ = self.0.compare_exchange(RUNNING, CANCELLED, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
@@ -92,7 +99,7 @@ impl Trainer {
         let (source, target, normalisation, sample_shape) = data::prepare(source, target)?;
         let d = normalisation.dimension();
         let plan = plan(&config, d, &normalisation)?;
-        CpuEngine::check_memory(&plan)?;
+        CpuEngine::check_memory(context, &plan, &[&source, &target])?;
         let networks = [
             NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
             NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
@@ -103,6 +110,7 @@ impl Trainer {
 
     fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
         let State { config, sample_shape, normalisation, metrics, networks: [value, generator] } = state;
+        report(context, &plan, &normalisation);
         let engine = Box::new(CpuEngine::new(context, plan.clone(), value, generator));
         Ok(Self {
             context: context.clone(),
@@ -134,15 +142,16 @@ impl Trainer {
     /// # Errors
     /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
     pub fn run(&mut self, steps: u64, every: u64, progress: &mut dyn FnMut(&Metrics) -> Control) -> Result<Metrics> {
-        let mut clock = Clock::start(self);
-        for done in 1..=steps {
-            self.advance()?;
-            clock.read(self);
-            if every > 0 && (done % every == 0 || done == steps) && progress(&self.metrics) == Control::Stop {
-                return Err(Error::Cancelled { step: self.metrics.step });
+        self.call(|trainer, clock| {
+            for done in 1..=steps {
+                trainer.advance()?;
+                clock.read(trainer);
+                if every > 0 && (done % every == 0 || done == steps) && progress(&trainer.metrics) == Control::Stop {
+                    return Err(Error::Cancelled { step: trainer.metrics.step });
+                }
             }
-        }
-        Ok(self.metrics)
+            Ok(trainer.metrics)
+        })
     }
 
     /// Trains until about `duration` has passed: at least one step, and none that is expected to end past it.
@@ -151,22 +160,31 @@ impl Trainer {
     /// # Errors
     /// As [`Self::step`].
     pub fn run_for(&mut self, duration: Duration) -> Result<(u64, Metrics)> {
-        let mut clock = Clock::start(self);
-        let first = self.metrics.step;
-        loop {
-            let before = clock.start.elapsed();
-            self.advance()?;
-            clock.read(self);
-            let after = clock.start.elapsed();
-            if after + (after - before) > duration {
-                return Ok((self.metrics.step - first, self.metrics));
+        self.call(|trainer, clock| {
+            loop {
+                let before = clock.start.elapsed();
+                trainer.advance()?;
+                clock.read(trainer);
+                let after = clock.start.elapsed();
+                if after + (after - before) > duration {
+                    return Ok((trainer.metrics.step - clock.first, trainer.metrics));
+                }
             }
-        }
+        })
+    }
+
+    /// What every training call is wrapped in: it can be cancelled from its beginning to its end.
+    fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Clock) -> Result<R>) -> Result<R> {
+        self.cancel.0.store(RUNNING, Ordering::Relaxed);
+        let clock = Clock { start: Instant::now(), first: self.metrics.step };
+        let result = work(self, &clock);
+        let cancelled = self.cancel.0.swap(IDLE, Ordering::Relaxed) == CANCELLED;
+        if cancelled && result.is_ok() { Err(Error::Cancelled { step: self.metrics.step }) } else { result }
     }
 
     /// One whole step, or none: the value half, then the generator half.
     fn advance(&mut self) -> Result<()> {
-        if self.cancel.0.swap(false, Ordering::Relaxed) {
+        if self.cancel.0.load(Ordering::Relaxed) == CANCELLED {
             return Err(Error::Cancelled { step: self.metrics.step });
         }
         let value = self.half(Half::Value).inspect_err(|error| {
@@ -313,7 +331,7 @@ impl Trainer {
             }
         }
         let plan = plan(&state.config, state.normalisation.dimension(), &state.normalisation)?;
-        CpuEngine::check_memory(&plan)?;
+        CpuEngine::check_memory(context, &plan, &[&source, &target])?;
         Self::assemble(context, state, plan, source, target)
     }
 }
@@ -325,14 +343,34 @@ struct Clock {
 }
 
 impl Clock {
-    fn start(trainer: &Trainer) -> Self {
-        // A cancellation is meant for the call in progress when it comes, not for the next one.
-        trainer.cancel.0.store(false, Ordering::Relaxed);
-        Self { start: Instant::now(), first: trainer.metrics.step }
-    }
-
-    fn read(&mut self, trainer: &mut Trainer) {
+    fn read(&self, trainer: &mut Trainer) {
         let seconds = self.start.elapsed().as_secs_f64();
         trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
+    }
+}
+
+/// Tells what was measured, and warns of numbers that are likely not meant.
+fn report(context: &Context, plan: &Plan, normalisation: &Normalisation) {
+    let (sigma, tau) = (plan.head.sigma, plan.conjugate.tau);
+    context.log(
+        LogLevel::Info,
+        &format!(
+            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
+            plan.dimension, normalisation.scale
+        ),
+    );
+    if !(1e-3..=3.0).contains(&sigma) {
+        context.log(
+            LogLevel::Warn,
+            &format!(
+                "sigma is {sigma:e} times the data's common scale; outside 0.001 to 3 training needs many more steps"
+            ),
+        );
+    }
+    if plan.conjugate.divergence != Divergence::Balanced && tau < 1e-2 {
+        context.log(
+            LogLevel::Warn,
+            &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
+        );
     }
 }

@@ -21,7 +21,7 @@ int main(void)
     }
     SfeuotTrainerConfig config;
     CHECK(sfeuot_trainer_config_init(&config));
-    config.sigma = 0.1; /* in the units of the samples */
+    config.sigma = 0.05; /* times the common scale of the samples */
     config.divergence = SFEUOT_DIVERGENCE_BALANCED;
 
     SfeuotContext *context; SfeuotTrainer *trainer; SfeuotModel *model; SfeuotSession *session;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sfeuot::{Context, ContextConfig, Data, DeviceKind, Model, TensorView, Trainer, TrainerConfig};
+use sfeuot::{Context, ContextConfig, Data, DeviceKind, Model, SigmaUnits, TensorView, Trainer, TrainerConfig};
 
 pub fn context(threads: usize) -> Context {
     let config = ContextConfig { device: DeviceKind::Cpu, threads, ..Default::default() };
@@ -14,6 +14,7 @@ pub fn context(threads: usize) -> Context {
 pub fn small() -> TrainerConfig {
     TrainerConfig {
         sigma: 0.5,
+        sigma_units: SigmaUnits::Data,
         hidden_width: 20,
         hidden_layers: 2,
         latent_dimension: 3,

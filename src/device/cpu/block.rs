@@ -6,6 +6,20 @@ use super::simd::{Isa, Real};
 use crate::device::Mat;
 use crate::rng::Sequence;
 
+/// Numbers that a workspace has room for.
+#[derive(Clone, Copy, Default)]
+pub struct Sizes {
+    arena: usize,
+    noise: usize,
+}
+
+impl Sizes {
+    /// Room for what either has room for.
+    pub fn max(self, other: Self) -> Self {
+        Self { arena: self.arena.max(other.arena), noise: self.noise.max(other.noise) }
+    }
+}
+
 /// Workspace and instruction set of one worker.
 pub struct CpuBlock<T> {
     pub(super) isa: Isa,
@@ -21,6 +35,17 @@ impl<T: Real> CpuBlock<T> {
         Self { isa, arena: Aligned::new(0), used: 0, noise: Vec::new() }
     }
 
+    /// What it has room for.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { arena: self.arena.len(), noise: self.noise.len() }
+    }
+
+    /// Makes room.
+    pub fn reserve(&mut self, sizes: Sizes) {
+        self.arena.grow(sizes.arena);
+        self.noise.resize(sizes.noise.max(self.noise.len()), 0.0);
+    }
+
     /// Gives all matrices back.
     pub fn reset(&mut self) {
         self.used = 0;
@@ -34,12 +59,12 @@ impl<T: Real> CpuBlock<T> {
         let offset = self.used;
         self.used += rows * stride;
         self.arena.grow(self.used);
-        Mat { offset, stride, rows, cols }
+        Mat { offset, stride, view: false, rows, cols }
     }
 
     /// Start of a matrix; valid until the next allocation.
     pub(super) fn ptr(&mut self, mat: Mat) -> *mut T {
-        debug_assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols <= self.arena.len());
+        assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols <= self.arena.len());
         // SAFETY: the matrix was allocated from this arena, which never shrinks.
         unsafe { self.arena.as_mut_ptr().add(mat.offset) }
     }

@@ -155,13 +155,19 @@ impl<T: Real> CpuBlock<T> {
         Rows { start: self.ptr(mat), stride: mat.stride }
     }
 
-    fn view_or_null(&mut self, mat: Option<Mat>) -> Rows<T> {
-        mat.map_or(Rows { start: ptr::null_mut(), stride: 0 }, |m| self.view(m))
+    /// An operand of an epilogue on `out`: whole vectors of it are read or written wherever those of `out` are.
+    fn beside(&mut self, out: Mat, mat: Mat) -> Rows<T> {
+        assert!(mat.rows == out.rows && mat.cols == out.cols && !mat.view);
+        self.view(mat)
+    }
+
+    fn beside_or_null(&mut self, out: Mat, mat: Option<Mat>) -> Rows<T> {
+        mat.map_or(Rows { start: ptr::null_mut(), stride: 0 }, |m| self.beside(out, m))
     }
 
     /// out = bias + x B with an epilogue; B packed.
     fn product<E: Epilogue<T>>(&mut self, x: Mat, b: &Packed<T>, bias: *const T, out: Mat, epilogue: E) {
-        assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows);
+        assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows && !out.view);
         let isa = self.isa;
         match b.form {
             Form::Panels { width } => {
@@ -194,7 +200,8 @@ impl<T: Real> CpuBlock<T> {
                     y_row: out.stride,
                     bias,
                 };
-                T::dispatch(isa, dot);
+                // SAFETY: extents were checked, and B's rows are k elements or longer.
+                unsafe { T::dispatch(isa, dot) }
             }
         }
     }
@@ -212,8 +219,12 @@ impl<T: Real> CpuBlock<T> {
         slope: Option<Mat>,
         curve: Option<Mat>,
     ) {
-        let epilogue =
-            Activate { kind, h: self.view(h), slope: self.view_or_null(slope), curve: self.view_or_null(curve) };
+        let epilogue = Activate {
+            kind,
+            h: self.view(h),
+            slope: self.beside_or_null(h, slope),
+            curve: self.beside_or_null(h, curve),
+        };
         self.product(x, &layer.forward, layer.bias.as_ptr(), h, epilogue);
     }
 
@@ -229,12 +240,13 @@ impl<T: Real> CpuBlock<T> {
         out: Mat,
         curve: Option<Mat>,
     ) {
-        let epilogue = Scale { out: self.view(out), slope: self.view(slope), curve: self.view_or_null(curve) };
+        let epilogue =
+            Scale { out: self.view(out), slope: self.beside(out, slope), curve: self.beside_or_null(out, curve) };
         self.product(delta, reverse(layer), ptr::null(), out, epilogue);
     }
 
     pub(super) fn layer_tangent(&mut self, layer: &PackedLayer<T>, xdot: Mat, slope: Mat, out: Mat, curve: Mat) {
-        let epilogue = Scale { out: self.view(out), slope: self.view(slope), curve: self.view(curve) };
+        let epilogue = Scale { out: self.view(out), slope: self.beside(out, slope), curve: self.beside(out, curve) };
         self.product(xdot, &layer.forward, ptr::null(), out, epilogue);
     }
 
@@ -246,7 +258,8 @@ impl<T: Real> CpuBlock<T> {
         curve: Mat,
         out: Mat,
     ) {
-        let epilogue = Adjoin(Scale { out: self.view(out), slope: self.view(slope), curve: self.view(curve) });
+        let epilogue =
+            Adjoin(Scale { out: self.view(out), slope: self.beside(out, slope), curve: self.beside(out, curve) });
         self.product(delta, reverse(layer), ptr::null(), out, epilogue);
     }
 
@@ -287,7 +300,10 @@ impl<T: Real> CpuBlock<T> {
         unsafe { Gemm { m, n, segments, output, epilogue: Plain }.execute(isa) };
         if let Some(delta) = bias {
             let sum = gradient.values[layer.bias()..layer.end()].as_mut_ptr();
-            T::dispatch(isa, ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum });
+            assert_eq!(delta.cols, layer.outputs);
+            let sums = ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum };
+            // SAFETY: the gradient has as many elements there as delta has columns.
+            unsafe { T::dispatch(isa, sums) }
         }
     }
 }

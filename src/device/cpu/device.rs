@@ -98,6 +98,7 @@ impl<T: Real> Device for CpuBlock<T> {
     ) {
         let isa = self.isa;
         let kernel = Mixture { block: self, head, bridge, xt, v, g, latents, delta, scale, sums };
-        T::dispatch(isa, kernel);
+        // SAFETY: rows are indexed with checks; vectors stay within the kernel's own tables.
+        unsafe { T::dispatch(isa, kernel) }
     }
 }

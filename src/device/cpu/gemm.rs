@@ -33,7 +33,7 @@ pub(super) struct Output<T> {
     pub row: usize,
     /// 1 for rows of contiguous elements; otherwise C is written transposed, element by element.
     pub col: usize,
-    /// Columns that may be written by whole vectors; at least n. Columns from n on receive unspecified finite values.
+    /// Columns that may be written by whole vectors; at least n. Columns from n on receive unspecified values.
     pub padded: usize,
     /// Start from what C holds.
     pub accumulate: bool,
@@ -71,7 +71,8 @@ impl<T: Real, E: Epilogue<T>> Gemm<'_, T, E> {
     /// All pointers cover what the extents and strides say, B with rows padded to whole panels and C with `padded`
     /// columns; C overlaps neither A nor B.
     pub unsafe fn execute(self, isa: Isa) {
-        T::dispatch(isa, self);
+        // SAFETY: the caller's promise.
+        unsafe { T::dispatch(isa, self) }
     }
 }
 
@@ -221,7 +222,7 @@ unsafe fn scatter<T: Real>(tile: &[T], rows: usize, width: usize, valid: usize, 
 }
 
 /// Y (m x n) = bias + X Wt^T for few outputs n: a dot product along the contiguous rows of X and of Wt (n rows of k
-/// elements, each padded with zeros to a whole number of vectors; X's padding is finite).
+/// elements). Nothing beyond the k elements is read.
 pub(super) struct DotProducts<T> {
     pub m: usize,
     pub n: usize,

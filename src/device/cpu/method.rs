@@ -91,12 +91,16 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
 impl<T: Real> CpuBlock<T> {
     pub(super) fn method_endpoint(&mut self, head: &Head, bridge: &Bridge, x1: Mat) {
         let isa = self.isa;
-        T::dispatch(isa, BridgeKernel { block: self, head, bridge, out: x1, drift: None, timed: false });
+        let kernel = BridgeKernel { block: self, head, bridge, out: x1, drift: None, timed: false };
+        // SAFETY: the kernel indexes rows with checks.
+        unsafe { T::dispatch(isa, kernel) }
     }
 
     pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge, xt: Mat, drift: Option<Mat>) {
         let isa = self.isa;
-        T::dispatch(isa, BridgeKernel { block: self, head, bridge, out: xt, drift, timed: true });
+        let kernel = BridgeKernel { block: self, head, bridge, out: xt, drift, timed: true };
+        // SAFETY: as above.
+        unsafe { T::dispatch(isa, kernel) }
     }
 
     pub(super) fn method_dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums) {

@@ -12,8 +12,11 @@ pub trait Real: Float + std::fmt::Debug + Default + Send + Sync + std::iter::Sum
     fn wide(self) -> f64;
     /// Elements in a vector of `isa`.
     fn lanes(isa: Isa) -> usize;
-    /// Runs a kernel with the best vectors of `isa`.
-    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
+    /// Runs a kernel with the vectors of `isa`.
+    ///
+    /// # Safety
+    /// What the kernel demands of its pointers.
+    unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
     /// e^x, accurate to about two units in the last place, branch-free in f32.
     fn exp_lane(self) -> Self;
 }
@@ -163,7 +166,7 @@ impl Real for f64 {
     fn lanes(_: Isa) -> usize {
         Portable::<f64>::LANES
     }
-    fn dispatch<K: Kernel<Self>>(_: Isa, kernel: K) -> K::Output {
+    unsafe fn dispatch<K: Kernel<Self>>(_: Isa, kernel: K) -> K::Output {
         // SAFETY: arrays need no feature; the pointers are the kernel's contract.
         unsafe { kernel.run::<Portable<f64>>() }
     }
@@ -188,7 +191,7 @@ impl Real for f32 {
             Isa::Avx2 | Isa::Portable => 8,
         }
     }
-    fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
+    unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
         // SAFETY: an `Isa` other than Portable is made by detection alone; the pointers are the kernel's contract.
         unsafe {
             match isa {
