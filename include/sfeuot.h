@@ -58,18 +58,18 @@
 // Choosing sigma and tau
 //
 // sigma is the noise of the coupling: how widely the samples that one source point is sent to may
-// spread, in the units of the data. A small one approaches a deterministic map and is harder to
-// train; a large one blurs, and forgets where a sample came from. Leave the measuring to the
-// library with SFEUOT_SIGMA_RELATIVE and begin with 0.1; 0.05 to 0.5 is usual. Solvers that take a
+// spread, as a multiple of the data's common scale (or, with SFEUOT_SIGMA_DATA_UNITS, in the units
+// of the data). A small one approaches a deterministic map and is harder to train; a large one
+// blurs, and forgets where a sample came from. Begin with 0.1; 0.05 to 0.5 is usual. Solvers that take a
 // weight epsilon of the entropy mean sigma^2 when their cost is 1/2 |x - y|^2, and 2 sigma^2 when
 // it is |x - y|^2.
 //
-// tau is the price of leaving mass of the target unmatched, in units of cost, which are data units
-// squared. Every source sample is sent somewhere, so differences count: a part of the target that
+// tau is the price of leaving mass of the target unmatched, in units of cost, which are those of
+// sigma squared. Every source sample is sent somewhere, so differences count: a part of the target that
 // costs more than the others by clearly more than tau, as outliers do, gets less mass (with
 // SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own). A large tau approaches the
 // balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly; a small one trusts the target
-// less. With SFEUOT_SIGMA_RELATIVE, begin with 1.
+// less. Begin with 1.
 //
 //
 // Errors
