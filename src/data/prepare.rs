@@ -8,7 +8,7 @@ use super::weights::read_weights;
 use super::{Data, Normalisation};
 use crate::{Error, Result};
 
-/// Samples that [`prepare`] draws from a sampler to measure the normalisation.
+/// Samples that a new trainer draws from a sampler to measure the normalisation.
 pub const STATISTICS_ROWS: usize = 4096;
 
 /// Most numbers asked of a sampler in one call while the normalisation is measured.
