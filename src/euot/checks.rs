@@ -9,6 +9,7 @@ use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::{Activation, Device, Head, Mat, Sums};
+use crate::nn::checks::check_gradient;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 use crate::rng::{Sequence, Stream};
@@ -164,43 +165,6 @@ fn cases() -> impl Strategy<Value = Case> {
             }
         },
     )
-}
-
-/// Relative error of a gradient against central differences along each of a few random directions and coordinates.
-fn check_gradient(
-    case: &Case,
-    gradient: &[f64],
-    weights: fn(&mut Case) -> &mut Vec<f64>,
-    loss: fn(&Case) -> f64,
-) -> Result<(), TestCaseError> {
-    let n = gradient.len();
-    let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
-    for probe in 0..4u64 {
-        let mut direction = if probe < 2 {
-            normals(probe, Stream::Init, n)
-        } else {
-            let mut e = vec![0.0; n];
-            e[(probe as usize * 7919 + n / 3) % n] = 1.0;
-            e
-        };
-        let length = direction.iter().map(|x| x * x).sum::<f64>().sqrt();
-        direction.iter_mut().for_each(|x| *x /= length);
-        let exact: f64 = gradient.iter().zip(&direction).map(|(g, e)| g * e).sum();
-        // Fourth-order central difference: its truncation lies below 1e-8 at a step that rounding still allows.
-        let at = |h: f64| {
-            let mut moved = case.clone();
-            weights(&mut moved).iter_mut().zip(&direction).for_each(|(w, e)| *w += h * e);
-            loss(&moved)
-        };
-        let h = 1e-4;
-        let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
-        let scale = exact.abs().max(norm / (n as f64).sqrt()).max(1e-3);
-        prop_assert!(
-            (difference - exact).abs() < 1e-6 * scale,
-            "probe {probe}: {difference} against {exact}, norm {norm}"
-        );
-    }
-    Ok(())
 }
 
 proptest! {

@@ -6,4 +6,4 @@ pub mod layout;
 pub mod mlp;
 
 #[cfg(test)]
-mod checks;
+pub(crate) mod checks;
