@@ -98,19 +98,28 @@ impl Head {
     }
 }
 
-/// The inputs that the bridge operations share, one row a sample.
+/// The inputs that the bridge operations share, one row a sample. `N` is how the device keeps the noise.
 #[derive(Clone, Copy, Debug)]
-pub struct Bridge {
+pub struct Bridge<N> {
     /// Source samples (rows x d).
     pub x0: Mat,
     /// Raw generator outputs (rows x 2 d; rows x d when deterministic): mean as a residual on x0, log-std.
     pub raw: Mat,
-    /// Endpoint noise (rows x d).
-    pub xi: Mat,
-    /// Bridge noise (rows x d).
-    pub eta: Mat,
+    /// Standard normals: xi of the endpoint and eta of the bridge (rows x d each).
+    pub noise: N,
     /// Bridge times (rows x 1).
     pub time: Mat,
+}
+
+/// Points of the bridges, each computed where it is wanted. The first two are the value function's inputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Points {
+    /// \[x1, 1\] (rows x (d + 1)), x1 = m + s xi.
+    pub end: Option<Mat>,
+    /// \[x_t, t\] (rows x (d + 1)), x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta.
+    pub state: Option<Mat>,
+    /// The bridge's drift b_t = x1 - x0 - sigma sqrt(t / (1 - t)) eta (rows x d).
+    pub drift: Option<Mat>,
 }
 
 /// The closed set of operations. `net` and `layer` name weights W (inputs x outputs) and bias b; h, slope and curve
@@ -122,12 +131,14 @@ pub trait Device {
     type Net;
     /// Gradient accumulators of one network.
     type Gradient;
+    /// Noise of a block: matrices, or what draws it where it is used.
+    type Noise: Copy;
+    /// Sums of the loss terms over the rows, or where they are kept.
+    type Sums;
 
     /// A scratch matrix with unspecified contents.
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
-    /// Copies `from` into the columns of `to`, which may be a view; exact width.
-    fn copy(&mut self, from: Mat, to: Mat);
-    /// Sets every element of `to`, which may be a view; exact width.
+    /// Sets every element of `to`.
     fn fill(&mut self, to: Mat, value: f64);
 
     /// out = x W + b.
@@ -155,16 +166,13 @@ pub trait Device {
     /// Adds sum over pairs of x^T delta to the gradient of W, and the column sums of `bias` to that of b.
     fn gradient(&mut self, gradient: &mut Self::Gradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>);
 
-    /// x1 = m + s xi into `x1`, which may be a view.
-    fn endpoint(&mut self, head: &Head, bridge: &Bridge, x1: Mat);
-    /// x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta into `xt`, which may be a view; where asked the drift of
-    /// the bridge b_t = x1 - x0 - sigma sqrt(t / (1 - t)) eta.
-    fn bridge(&mut self, head: &Head, bridge: &Bridge, xt: Mat, drift: Option<Mat>);
+    /// Points of the bridges, in one pass.
+    fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
     /// For v = [V(1, x1); V(1, y)] (2 rows x 1): sums, and in `delta` the derivative of minus the potential gap,
     /// -scale for x1 rows and scale Psi*'(v) for y rows.
-    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums);
-    /// Action sums of g and b; w = scale (g + b) into `w`, which may be a view.
-    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums);
+    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Self::Sums);
+    /// Action sums of g and b (rows x d); `w` (rows x (d + 1)) = \[scale (g + b), 0\], a direction in (x, t).
+    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), and
     /// into `delta` (shape of `raw`) scale times its gradient with respect to the raw outputs, given v = V(t, x_t)
     /// and g = grad V(t, x_t).
@@ -172,13 +180,13 @@ pub trait Device {
     fn mixture(
         &mut self,
         head: &Head,
-        bridge: &Bridge,
+        bridge: &Bridge<Self::Noise>,
         xt: Mat,
         v: Mat,
         g: Mat,
         latents: usize,
         delta: Mat,
         scale: f64,
-        sums: &mut Sums,
+        sums: &mut Self::Sums,
     );
 }

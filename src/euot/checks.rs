@@ -5,7 +5,7 @@ use super::Batch;
 use super::divergence::{Conjugate, Divergence};
 use super::generator_step::{GeneratorStep, TIME_MIN};
 use super::value_step::{TIME_MAX, ValueStep};
-use crate::device::cpu::CpuBlock;
+use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::{Activation, Device, Head, Mat, Sums};
@@ -43,26 +43,30 @@ impl Case {
         self.sources * self.latents
     }
 
-    fn batch<T: Real>(&self, block: &mut CpuBlock<T>, time: impl Fn(f64) -> f64) -> Batch {
+    fn batch<T: Real>(&self, block: &mut CpuBlock<T>, time: impl Fn(f64) -> f64) -> Batch<CpuNoise> {
         let rows = self.rows();
-        let mut fill = |values: &[f64], cols: usize, every: usize| {
-            let mat: Mat = block.scratch(rows, cols);
+        let (d, width) = (self.d, self.d + self.latent);
+        let input = block.scratch(rows, width);
+        let ends = block.scratch(2 * rows, d + 1);
+        let [xi, eta] = [0; 2].map(|_| block.scratch(rows, d));
+        let times = block.scratch(rows, 1);
+        // `every` consecutive rows share a line of the values.
+        let mut fill = |to: Mat, values: &[f64], every: usize| {
             for r in 0..rows {
-                for c in 0..cols {
-                    block.row_mut(mat, r)[c] = T::of(values[r / every * cols + c]);
+                for c in 0..to.cols {
+                    block.row_mut(to, r)[c] = T::of(values[r / every * to.cols + c]);
                 }
             }
-            mat
         };
-        let time: Vec<f64> = self.time.iter().map(|&t| time(t)).collect();
-        Batch {
-            x0: fill(&self.x0, self.d, self.latents),
-            y: fill(&self.y, self.d, 1),
-            z: fill(&self.z, self.latent, 1),
-            xi: fill(&self.xi, self.d, 1),
-            eta: fill(&self.eta, self.d, 1),
-            time: fill(&time, 1, self.latents),
-        }
+        fill(input.columns(0, d), &self.x0, self.latents);
+        fill(input.columns(d, width), &self.z, 1);
+        let targets = ends.rows(rows, 2 * rows);
+        fill(targets.columns(0, d), &self.y, 1);
+        fill(targets.columns(d, d + 1), &[1.0], rows);
+        fill(xi, &self.xi, 1);
+        fill(eta, &self.eta, 1);
+        fill(times, &self.time.iter().map(|&t| time(t)).collect::<Vec<_>>(), self.latents);
+        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta }, time: times }
     }
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {

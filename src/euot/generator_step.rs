@@ -6,7 +6,7 @@
 //! It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant and the bound of finite K.
 
 use super::Batch;
-use crate::device::{Bridge, Device, Head, Sums};
+use crate::device::{Device, Head, Points};
 use crate::nn::mlp::Mlp;
 
 /// Bridge times of the generator step are uniform from here to 1.
@@ -36,19 +36,17 @@ impl GeneratorStep<'_> {
         device: &mut D,
         value: &D::Net,
         generator: &D::Net,
-        batch: &Batch,
+        batch: &Batch<D::Noise>,
         gradient: &mut D::Gradient,
-        sums: &mut Sums,
+        sums: &mut D::Sums,
     ) {
-        let d = batch.x0.cols;
-        let rows = batch.x0.rows;
-        let input = super::generator_input(device, batch);
-        let tape = self.generator.record(device, generator, input, false);
-        let bridge = Bridge { x0: batch.x0, raw: tape.output, xi: batch.xi, eta: batch.eta, time: batch.time };
+        let rows = batch.input.rows;
+        let d = self.value.layout.layers[0].inputs - 1;
+        let tape = self.generator.record(device, generator, batch.input, false);
+        let bridge = batch.bridge(d, tape.output);
 
         let state = device.scratch(rows, d + 1);
-        device.bridge(&self.head, &bridge, state.columns(0, d), None);
-        device.copy(batch.time, state.columns(d, d + 1));
+        device.bridge(&self.head, &bridge, &Points { state: Some(state), ..Points::default() });
         let value_tape = self.value.record(device, value, state, false);
         let one = device.scratch(rows, 1);
         device.fill(one, 1.0);

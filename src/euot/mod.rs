@@ -6,39 +6,26 @@ pub mod generator_step;
 pub mod networks;
 pub mod value_step;
 
-use crate::device::{Device, Mat};
-use crate::nn::mlp::Mlp;
+use crate::device::{Bridge, Mat};
 
 /// One block of rows of a batch, normalised. Rows of the same source sample follow each other.
 #[derive(Clone, Copy, Debug)]
-pub struct Batch {
-    /// Source samples, each repeated for its latents (rows x d).
-    pub x0: Mat,
-    /// Target samples (rows x d); the generator step does not read it.
-    pub y: Mat,
-    /// Latents (rows x latent dimension).
-    pub z: Mat,
-    /// Endpoint noise xi (rows x d).
-    pub xi: Mat,
-    /// Bridge noise eta (rows x d).
-    pub eta: Mat,
+pub struct Batch<N> {
+    /// \[x0, z\], the generator's inputs: source samples, each repeated for its latents, and latents.
+    pub input: Mat,
+    /// For the value step: room for \[x1, 1\] (rows x (d + 1)), and after it target samples as \[y, 1\] (as many).
+    pub ends: Option<Mat>,
+    /// Endpoint and bridge noise.
+    pub noise: N,
     /// Bridge times (rows x 1).
     pub time: Mat,
 }
 
-/// \[x0, z\].
-pub(crate) fn generator_input<D: Device>(device: &mut D, batch: &Batch) -> Mat {
-    let (d, latent) = (batch.x0.cols, batch.z.cols);
-    let input = device.scratch(batch.x0.rows, d + latent);
-    device.copy(batch.x0, input.columns(0, d));
-    device.copy(batch.z, input.columns(d, d + latent));
-    input
-}
-
-/// The generator's raw outputs for a batch, nothing kept.
-pub(crate) fn generator_raw<D: Device>(mlp: &Mlp, device: &mut D, net: &D::Net, batch: &Batch) -> Mat {
-    let input = generator_input(device, batch);
-    mlp.forward(device, net, input)
+impl<N: Copy> Batch<N> {
+    /// The bridges from these source samples, of `dimension` components, to what the generator gave for them.
+    fn bridge(&self, dimension: usize, raw: Mat) -> Bridge<N> {
+        Bridge { x0: self.input.columns(0, dimension), raw, noise: self.noise, time: self.time }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use super::Batch;
 use super::divergence::Conjugate;
-use crate::device::{Bridge, Device, Head, Sums};
+use crate::device::{Device, Head, Points};
 use crate::nn::mlp::Mlp;
 
 /// Bridge times of the value step are uniform below this: b_t has infinite variance at t = 1.
@@ -34,33 +34,27 @@ impl ValueStep<'_> {
         device: &mut D,
         value: &D::Net,
         generator: &D::Net,
-        batch: &Batch,
+        batch: &Batch<D::Noise>,
         gradient: &mut D::Gradient,
-        sums: &mut Sums,
+        sums: &mut D::Sums,
     ) {
-        let d = batch.x0.cols;
-        let rows = batch.x0.rows;
-        let raw = super::generator_raw(self.generator, device, generator, batch);
-        let bridge = Bridge { x0: batch.x0, raw, xi: batch.xi, eta: batch.eta, time: batch.time };
+        let rows = batch.input.rows;
+        let d = self.value.layout.layers[0].inputs - 1;
+        let ends = batch.ends.expect("a value step's batch has target samples");
+        let raw = self.generator.forward(device, generator, batch.input);
+        let (state, drift) = (device.scratch(rows, d + 1), device.scratch(rows, d));
+        let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
+        device.bridge(&self.head, &batch.bridge(d, raw), &points);
 
-        let ends = device.scratch(2 * rows, d + 1);
-        device.endpoint(&self.head, &bridge, ends.rows(0, rows).columns(0, d));
-        device.copy(batch.y, ends.rows(rows, 2 * rows).columns(0, d));
-        device.fill(ends.columns(d, d + 1), 1.0);
         let tape = self.value.record(device, value, ends, false);
         let delta = device.scratch(2 * rows, 1);
         device.dual(&self.conjugate, tape.output, delta, self.scale, sums);
         self.value.backward_parameters(device, value, &tape, delta, gradient);
 
-        let state = device.scratch(rows, d + 1);
-        let drift = device.scratch(rows, d);
-        device.bridge(&self.head, &bridge, state.columns(0, d), Some(drift));
-        device.copy(batch.time, state.columns(d, d + 1));
         let tape = self.value.record(device, value, state, true);
         let g = self.value.input_gradient(device, value, &tape);
         let w = device.scratch(rows, d + 1);
-        device.action(g.value.columns(0, d), drift, w.columns(0, d), self.scale, sums);
-        device.fill(w.columns(d, d + 1), 0.0);
+        device.action(g.value.columns(0, d), drift, w, self.scale, sums);
         self.value.backward_directional(device, value, &tape, &g, w, gradient);
     }
 }

@@ -1,10 +1,9 @@
 //! Sessions: one thread's workspace on a model. Calls take no lock and, after the first, allocate nothing.
 
 use super::frozen::{Inner, Model};
-use crate::device::cpu::CpuBlock;
-use crate::device::{Bridge, Device, Mat};
+use crate::device::cpu::{CpuBlock, CpuNoise};
+use crate::device::{Bridge, Device, Mat, Points};
 use crate::error::{Error, Result};
-use crate::euot::{Batch, generator_raw};
 use crate::rng::{Sequence, Stream};
 use std::sync::Arc;
 
@@ -84,12 +83,8 @@ impl Session {
             out.fill(0.0);
             for from in (0..latents).step_by(BLOCK_ROWS) {
                 let rows = BLOCK_ROWS.min(latents - from);
-                self.block.reset();
-                let x = self.block.scratch(rows, d);
-                for i in 0..rows {
-                    model.normalisation.apply(x0, self.block.row_mut(x, i));
-                }
-                let (raw, _) = self.raw(x, seed, first.wrapping_add(from as u64));
+                let input = self.input((0..rows).map(|_| x0), rows, seed, first.wrapping_add(from as u64));
+                let raw = model.generator.forward(&mut self.block, &model.generator_net, input);
                 for i in 0..rows {
                     for (sum, residual) in out.iter_mut().zip(&self.block.row(raw, i)[..d]) {
                         *sum += residual;
@@ -270,33 +265,33 @@ impl Session {
         input
     }
 
-    /// Normalised endpoints for a block of source rows.
+    /// Normalised endpoints for a block of source rows (rows x d).
     fn endpoints(&mut self, source: &[f32], seed: u64, first: u64) -> Mat {
         let d = self.model.info.dimension;
         let rows = source.len() / d;
+        let input = self.input(source.chunks_exact(d), rows, seed, first);
+        let model = &self.model;
+        let raw = model.generator.forward(&mut self.block, &model.generator_net, input);
+        let endpoint = Sequence::new(seed, 0, Stream::Endpoint);
+        let xi = self.block.normals(&endpoint, first.wrapping_mul(d as u64), rows, d);
+        // Neither bridge noise nor times are read for endpoints.
+        let bridge = Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi }, time: xi };
+        let end = self.block.scratch(rows, d + 1);
+        self.block.bridge(&model.head, &bridge, &Points { end: Some(end), ..Points::default() });
+        end.columns(0, d)
+    }
+
+    /// [x0, z] for source rows, normalised; `first` is the number of the first one.
+    fn input<'a>(&mut self, source: impl Iterator<Item = &'a [f32]>, rows: usize, seed: u64, first: u64) -> Mat {
+        let (d, latent) = (self.model.info.dimension, self.model.info.latent_dimension);
         self.block.reset();
-        let x0 = self.block.scratch(rows, d);
-        for (r, x) in source.chunks_exact(d).enumerate() {
-            self.model.normalisation.apply(x, self.block.row_mut(x0, r));
+        let input = self.block.scratch(rows, d + latent);
+        for (r, x) in source.enumerate() {
+            self.model.normalisation.apply(x, &mut self.block.row_mut(input, r)[..d]);
         }
-        let (raw, batch) = self.raw(x0, seed, first);
-        let xi = self.normals(rows, d, seed, Stream::Endpoint, first);
-        let x1 = self.block.scratch(rows, d);
-        let bridge = Bridge { x0, raw, xi, eta: xi, time: batch.time };
-        self.block.endpoint(&self.model.head, &bridge, x1);
-        x1
-    }
-
-    /// The generator's raw outputs for normalised source rows.
-    fn raw(&mut self, x0: Mat, seed: u64, first: u64) -> (Mat, Batch) {
-        let z = self.normals(x0.rows, self.model.info.latent_dimension, seed, Stream::Latent, first);
-        let batch = Batch { x0, y: x0, z, xi: x0, eta: x0, time: x0 };
-        let raw = generator_raw(&self.model.generator, &mut self.block, &self.model.generator_net, &batch);
-        (raw, batch)
-    }
-
-    fn normals(&mut self, rows: usize, cols: usize, seed: u64, stream: Stream, first: u64) -> Mat {
-        self.block.normals(&Sequence::new(seed, 0, stream), first.wrapping_mul(cols as u64), rows, cols)
+        let z = input.columns(d, d + latent);
+        self.block.draw_normals(&Sequence::new(seed, 0, Stream::Latent), first.wrapping_mul(latent as u64), z);
+        input
     }
 
     fn export(&self, x: Mat, out: &mut [f32]) {

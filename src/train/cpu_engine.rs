@@ -14,7 +14,7 @@ use crate::data::DataSource;
 use crate::device::Sums;
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::CpuNet;
-use crate::device::cpu::{CpuBlock, Sizes};
+use crate::device::cpu::{CpuBlock, CpuNoise, Sizes};
 use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::generator_step::GeneratorStep;
@@ -175,7 +175,7 @@ fn carry(
     half: Half,
     block: &mut CpuBlock<f32>,
     [value, generator]: [&CpuNet<f32>; 2],
-    batch: &Batch,
+    batch: &Batch<CpuNoise>,
     slot: &mut Slot,
 ) {
     let scale = 1.0 / (plan.sources * plan.latents) as f64;

@@ -3,7 +3,7 @@
 use super::engine::{Half, HalfStep, Side};
 use super::plan::Plan;
 use crate::device::Device;
-use crate::device::cpu::CpuBlock;
+use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::euot::Batch;
 use crate::euot::generator_step::{TIME_MAX_DETERMINISTIC, TIME_MIN};
 use crate::euot::value_step::TIME_MAX;
@@ -45,39 +45,39 @@ impl<'a> Draw<'a> {
     }
 
     /// Rows of source samples `from..to` of the batch.
-    pub fn batch(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Batch {
+    pub fn batch(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Batch<CpuNoise> {
         let Plan { dimension, latent, latents, .. } = *self.plan;
         let first = from * latents;
         let rows = (to - from) * latents;
 
-        let x0 = block.scratch(rows, dimension);
+        let input = block.scratch(rows, dimension + latent);
         let index = self.sequence(Stream::SourceIndex);
         for i in from..to {
             let sample = sample(self.step.source, &index, i, dimension);
             for r in (i - from) * latents..(i - from + 1) * latents {
-                block.row_mut(x0, r).copy_from_slice(sample);
+                block.row_mut(input, r)[..dimension].copy_from_slice(sample);
             }
         }
-        let y = if self.step.half == Half::Value {
-            let y = block.scratch(rows, dimension);
+        let z = input.columns(dimension, dimension + latent);
+        block.draw_normals(&self.sequence(Stream::Latent), (first * latent) as u64, z);
+        let ends = (self.step.half == Half::Value).then(|| {
+            let ends = block.scratch(2 * rows, dimension + 1);
             let index = self.sequence(Stream::TargetIndex);
             for r in 0..rows {
-                block.row_mut(y, r).copy_from_slice(sample(self.step.target, &index, first + r, dimension));
+                let row = block.row_mut(ends, rows + r);
+                row[..dimension].copy_from_slice(sample(self.step.target, &index, first + r, dimension));
+                row[dimension] = 1.0;
             }
-            y
-        } else {
-            x0
-        };
+            ends
+        });
         let time = block.scratch(rows, 1);
         for r in 0..rows {
             block.row_mut(time, r)[0] = self.time(first + r);
         }
         let mut normals =
-            |stream, cols: usize| block.normals(&self.sequence(stream), (first * cols) as u64, rows, cols);
-        let z = normals(Stream::Latent, latent);
-        let xi = normals(Stream::Endpoint, dimension);
-        let eta = normals(Stream::Bridge, dimension);
-        Batch { x0, y, z, xi, eta, time }
+            |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
+        let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge) };
+        Batch { input, ends, noise, time }
     }
 }
 

@@ -20,6 +20,15 @@ impl Sizes {
     }
 }
 
+/// Standard normals of a block of rows, drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuNoise {
+    /// Endpoint noise (rows x d).
+    pub xi: Mat,
+    /// Bridge noise (rows x d); not read for endpoints alone.
+    pub eta: Mat,
+}
+
 /// Workspace and instruction set of one worker.
 pub struct CpuBlock<T> {
     pub(super) isa: Isa,
@@ -88,13 +97,19 @@ impl CpuBlock<f32> {
     /// A matrix of standard normals, the elements of `sequence` from `first` on.
     pub fn normals(&mut self, sequence: &Sequence, first: u64, rows: usize, cols: usize) -> Mat {
         let mat = self.allocate(rows, cols);
+        self.draw_normals(sequence, first, mat);
+        mat
+    }
+
+    /// Fills `to`, which may be a view, with standard normals, the elements of `sequence` from `first` on.
+    pub fn draw_normals(&mut self, sequence: &Sequence, first: u64, to: Mat) {
         let mut noise = std::mem::take(&mut self.noise);
-        noise.resize((rows * cols).max(noise.len()), 0.0);
-        sequence.normals(first, &mut noise[..rows * cols]);
-        for (r, line) in noise[..rows * cols].chunks_exact(cols).enumerate() {
-            self.row_mut(mat, r).copy_from_slice(line);
+        let len = to.rows * to.cols;
+        noise.resize(len.max(noise.len()), 0.0);
+        sequence.normals(first, &mut noise[..len]);
+        for (r, line) in noise[..len].chunks_exact(to.cols).enumerate() {
+            self.row_mut(to, r).copy_from_slice(line);
         }
         self.noise = noise;
-        mat
     }
 }

@@ -1,28 +1,21 @@
 //! The device trait on a worker's workspace.
 
-use super::block::CpuBlock;
+use super::block::{CpuBlock, CpuNoise};
 use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
-use crate::device::{Activation, Bridge, Device, Head, Mat, Sums};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Sums};
 use crate::euot::divergence::Conjugate;
 
 impl<T: Real> Device for CpuBlock<T> {
     type Real = T;
     type Net = CpuNet<T>;
     type Gradient = CpuGradient<T>;
+    type Noise = CpuNoise;
+    type Sums = Sums;
 
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
         self.allocate(rows, cols)
-    }
-
-    fn copy(&mut self, from: Mat, to: Mat) {
-        assert!(from.rows == to.rows && from.cols == to.cols);
-        for r in 0..from.rows {
-            for c in 0..from.cols {
-                self.row_mut(to, r)[c] = self.row(from, r)[c];
-            }
-        }
     }
 
     fn fill(&mut self, to: Mat, value: f64) {
@@ -68,12 +61,8 @@ impl<T: Real> Device for CpuBlock<T> {
         self.layer_gradient(gradient, layer, pairs, bias);
     }
 
-    fn endpoint(&mut self, head: &Head, bridge: &Bridge, x1: Mat) {
-        self.method_endpoint(head, bridge, x1);
-    }
-
-    fn bridge(&mut self, head: &Head, bridge: &Bridge, xt: Mat, drift: Option<Mat>) {
-        self.method_bridge(head, bridge, xt, drift);
+    fn bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
+        self.method_bridge(head, bridge, points);
     }
 
     fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums) {
@@ -87,7 +76,7 @@ impl<T: Real> Device for CpuBlock<T> {
     fn mixture(
         &mut self,
         head: &Head,
-        bridge: &Bridge,
+        bridge: &Bridge<CpuNoise>,
         xt: Mat,
         v: Mat,
         g: Mat,

@@ -1,9 +1,9 @@
 //! Endpoint, bridge, dual and action terms on a block of rows. A few numbers a row: plain loops over the d columns,
 //! compiled with the processor's vectors.
 
-use super::block::CpuBlock;
+use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Head, Mat, Sums};
+use crate::device::{Bridge, Head, Mat, Points, Sums};
 use crate::euot::divergence::Conjugate;
 
 /// The generator's head for one element: standard deviation, and whether its logarithm was inside the range.
@@ -48,58 +48,56 @@ impl<T: Real> Spread<T> {
 struct BridgeKernel<'a, T> {
     block: &'a mut CpuBlock<T>,
     head: &'a Head,
-    bridge: &'a Bridge,
-    /// x1 when no time is given, else x_t.
-    out: Mat,
-    drift: Option<Mat>,
-    timed: bool,
+    bridge: &'a Bridge<CpuNoise>,
+    points: &'a Points,
 }
 
 impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { block, head, bridge, out, drift, timed } = self;
+        let Self { block, head, bridge, points } = self;
         let d = bridge.x0.cols;
         let spread = Spread::new(head);
         let sigma = T::of(head.sigma);
+        let timed = points.state.is_some() || points.drift.is_some();
         for r in 0..bridge.x0.rows {
-            let (mut keep, mut along, mut noise, mut back) = (T::zero(), T::one(), T::zero(), T::zero());
-            if timed {
-                let t = block.row(bridge.time, r)[0];
-                let rest = T::one() - t;
-                keep = rest;
-                along = t;
-                noise = sigma * (t * rest).sqrt();
-                back = sigma * (t / rest).sqrt();
-            }
+            let t = if timed { block.row(bridge.time, r)[0] } else { T::one() };
+            let rest = T::one() - t;
+            let (noise, back) = (sigma * (t * rest).sqrt(), sigma * (t / rest).sqrt());
             for j in 0..d {
                 let raw = block.row(bridge.raw, r);
                 let (s, _) = spread.std(raw, d, j);
                 let x0 = block.row(bridge.x0, r)[j];
-                let x1 = x0 + raw[j] + s * block.row(bridge.xi, r)[j];
-                let eta = block.row(bridge.eta, r)[j];
-                if let Some(drift) = drift {
-                    block.row_mut(drift, r)[j] = x1 - x0 - back * eta;
+                let x1 = x0 + raw[j] + s * block.row(bridge.noise.xi, r)[j];
+                if let Some(end) = points.end {
+                    block.row_mut(end, r)[j] = x1;
                 }
-                block.row_mut(out, r)[j] = keep * x0 + along * x1 + noise * eta;
+                if timed {
+                    let eta = block.row(bridge.noise.eta, r)[j];
+                    if let Some(drift) = points.drift {
+                        block.row_mut(drift, r)[j] = x1 - x0 - back * eta;
+                    }
+                    if let Some(state) = points.state {
+                        block.row_mut(state, r)[j] = rest * x0 + t * x1 + noise * eta;
+                    }
+                }
+            }
+            if let Some(end) = points.end {
+                block.row_mut(end, r)[d] = T::one();
+            }
+            if let Some(state) = points.state {
+                block.row_mut(state, r)[d] = t;
             }
         }
     }
 }
 
 impl<T: Real> CpuBlock<T> {
-    pub(super) fn method_endpoint(&mut self, head: &Head, bridge: &Bridge, x1: Mat) {
+    pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
         let isa = self.isa;
-        let kernel = BridgeKernel { block: self, head, bridge, out: x1, drift: None, timed: false };
+        let kernel = BridgeKernel { block: self, head, bridge, points };
         // SAFETY: the kernel indexes rows with checks.
-        unsafe { T::dispatch(isa, kernel) }
-    }
-
-    pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge, xt: Mat, drift: Option<Mat>) {
-        let isa = self.isa;
-        let kernel = BridgeKernel { block: self, head, bridge, out: xt, drift, timed: true };
-        // SAFETY: as above.
         unsafe { T::dispatch(isa, kernel) }
     }
 
@@ -124,6 +122,7 @@ impl<T: Real> CpuBlock<T> {
                 row = row + g * (half * g + b);
                 self.row_mut(w, r)[j] = scale * (g + b);
             }
+            self.row_mut(w, r)[g.cols] = T::zero();
             sums.action += row.wide();
         }
     }

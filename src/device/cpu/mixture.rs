@@ -2,7 +2,7 @@
 //! gradient. K x K pairs of d components for each x0, streamed like the rows of an attention: components lie along
 //! the vectors, and nothing of size K x K x d is kept.
 
-use super::block::CpuBlock;
+use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
 use crate::device::{Bridge, Head, Mat, Sums};
@@ -10,7 +10,7 @@ use crate::device::{Bridge, Head, Mat, Sums};
 pub(super) struct Mixture<'a, T> {
     pub block: &'a mut CpuBlock<T>,
     pub head: &'a Head,
-    pub bridge: &'a Bridge,
+    pub bridge: &'a Bridge<CpuNoise>,
     pub xt: Mat,
     pub v: Mat,
     pub g: Mat,
@@ -141,7 +141,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     if !head.deterministic {
                         let widen = block.row(tables, 3 * d + j)[k];
                         let (s, inside) = spread.std(block.row(bridge.raw, row), d, j);
-                        let xi = block.row(bridge.xi, row)[j];
+                        let xi = block.row(bridge.noise.xi, row)[j];
                         let gs = t * xi * gx + sigma2 * widen * T::of(2.0) * t * t * s;
                         block.row_mut(delta, row)[d + j] = if inside { scale * gs * s } else { T::zero() };
                     }

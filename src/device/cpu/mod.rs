@@ -16,4 +16,4 @@ pub mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 
-pub use block::{CpuBlock, Sizes};
+pub use block::{CpuBlock, CpuNoise, Sizes};

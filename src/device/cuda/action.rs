@@ -20,10 +20,10 @@ proptest! {
         let (d, gap) = if aligned { (d.next_multiple_of(4), 4 * gap) } else { (d, gap) };
         let [g, b] = [seed, seed ^ 1].map(|s| normals(s, rows * d));
         let mut block = cpu();
-        let (gm, bm, w) = (upload(&mut block, &g, d), upload(&mut block, &b, d), block.scratch(rows, d));
+        let (gm, bm, w) = (upload(&mut block, &g, d), upload(&mut block, &b, d), block.scratch(rows, d + 1));
         let mut sums = Sums::default();
         block.action(gm, bm, w, f64::from(scale), &mut sums);
-        let expected = download(&block, w);
+        let expected = download(&block, w.columns(0, d));
 
         let extra = usize::from(append);
         let [g, b] = [g, b].map(|x| Matrix::of(&x, d, d + gap));

@@ -3,7 +3,8 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload};
-use crate::device::{Bridge, Device, Head};
+use crate::device::cpu::CpuNoise;
+use crate::device::{Bridge, Device, Head, Points};
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
@@ -39,14 +40,13 @@ proptest! {
         let bridge = Bridge {
             x0: upload(&mut block, &x0, d),
             raw: upload(&mut block, &raw, outputs),
-            xi: upload(&mut block, &xi, d),
-            eta: upload(&mut block, &eta, d),
+            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d) },
             time: upload(&mut block, &time, 1),
         };
-        let mats = [block.scratch(rows, d), block.scratch(rows, d), block.scratch(rows, d)];
-        block.endpoint(&head, &bridge, mats[0]);
-        block.bridge(&head, &bridge, mats[1], Some(mats[2]));
-        let expected = mats.map(|mat| download(&block, mat));
+        let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));
+        let drift = block.scratch(rows, d);
+        block.bridge(&head, &bridge, &Points { end: Some(end), state: Some(state), drift: Some(drift) });
+        let expected = [end.columns(0, d), state.columns(0, d), drift].map(|mat| download(&block, mat));
 
         let extra = usize::from(append);
         let x0_matrix = Matrix::of(&x0, d, d + gap);

@@ -5,7 +5,8 @@ use super::host::{arguments_of, available, launch};
 use super::support::{
     Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
 };
-use crate::device::{Bridge, Device, Head, Sums};
+use crate::device::cpu::CpuNoise;
+use crate::device::{Bridge, Device, Head, Points, Sums};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -48,12 +49,12 @@ impl Problem {
         let bridge = Bridge {
             x0: upload(&mut block, &x0, d),
             raw: upload(&mut block, &raw, outputs),
-            xi: upload(&mut block, &xi, d),
-            eta: upload(&mut block, &eta, d),
+            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d) },
             time: upload(&mut block, &time, 1),
         };
-        let xt = block.scratch(rows, d);
-        block.bridge(&head, &bridge, xt, None);
+        let state = block.scratch(rows, d + 1);
+        block.bridge(&head, &bridge, &Points { state: Some(state), ..Points::default() });
+        let xt = state.columns(0, d);
         if spoilt {
             block.row_mut(xt, rows / 2)[d / 2] = f32::NAN;
         }
