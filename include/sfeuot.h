@@ -191,6 +191,11 @@
 // use answers this from then on and has to be released; everything else stays usable.
 #define SFEUOT_ERROR_INTERNAL 12
 
+// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of another program's
+// in the same CUDA context; the text has the driver's reason. What lived on it is lost: release it, and make a new
+// context.
+#define SFEUOT_ERROR_DEVICE 13
+
 // Devices, for SfeuotContextConfig.device.
 //
 // The best device that this library can use here. This version has the CPU only.

@@ -46,6 +46,9 @@ pub enum Error {
     /// A callback of the host reported failure.
     #[error("{0}")]
     Callback(String),
+    /// A device failed in the middle of its work.
+    #[error("{0}")]
+    Device(String),
     /// The system has no memory left for what was asked.
     #[error("{0}")]
     OutOfMemory(String),

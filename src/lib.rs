@@ -25,7 +25,7 @@
 //! )?;
 //! trainer.step(20)?;
 //!
-//! let mut session = Session::new(&trainer.model())?;
+//! let mut session = Session::new(&trainer.model()?)?;
 //! let mut x1 = [0f32; 6];
 //! session.generate(&source[..6], 1, 0, &mut x1)?;
 //! assert!(x1.iter().all(|x| x.is_finite()));

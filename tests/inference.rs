@@ -201,7 +201,7 @@ fn a_sample_keeps_its_shape() {
     let mut trainer =
         Trainer::new(&context(1), small(), Data::array(view()), Data::array(view())).expect("a sound problem");
     trainer.step(3).expect("a sound problem");
-    let model = trainer.model();
+    let model = trainer.model().unwrap();
     let info = model.info();
     assert_eq!((&info.sample_shape[..], info.dimension, info.steps), (&[2, 3, 2][..], 12, 3));
     // Both networks: (12 + 1, 20, 20, 1) and (12 + 3, 20, 20, 24), weights and biases.

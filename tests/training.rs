@@ -35,7 +35,7 @@ fn any_number_of_threads_gives_the_same_bits_for_any_batch() {
                 let mut trainer = clouds.trainer(&context(threads), config);
                 let metrics = trainer.step(4).expect("a sound problem");
                 assert_finite(&metrics);
-                (timeless(metrics), bytes(&trainer.model(), "threads"))
+                (timeless(metrics), bytes(&trainer.model().unwrap(), "threads"))
             };
             let alone = train(1);
             for threads in 2..=4 {
@@ -66,14 +66,14 @@ fn a_training_goes_on_bit_for_bit_from_its_checkpoint_and_in_single_steps() {
         };
         let mut whole = start();
         let expected = timeless(whole.step(20).expect("a sound problem"));
-        let model = bytes(&whole.model(), "whole");
+        let model = bytes(&whole.model().unwrap(), "whole");
 
         let mut single = start();
         for _ in 0..20 {
             single.step(1).expect("a sound problem");
         }
         assert_eq!(timeless(single.metrics()), expected);
-        assert!(bytes(&single.model(), "single") == model, "{config:?}");
+        assert!(bytes(&single.model().unwrap(), "single") == model, "{config:?}");
 
         let path = scratch("half.checkpoint");
         let mut half = start();
@@ -84,7 +84,7 @@ fn a_training_goes_on_bit_for_bit_from_its_checkpoint_and_in_single_steps() {
         assert_eq!(half.metrics().step, 10);
         assert_eq!(*half.config(), config);
         assert_eq!(timeless(half.step(10).expect("a sound problem")), expected);
-        assert!(bytes(&half.model(), "half") == model, "{config:?}");
+        assert!(bytes(&half.model().unwrap(), "half") == model, "{config:?}");
 
         let (_, target) = data();
         let other: Vec<f64> = clouds.source.iter().map(|x| x + 1e-3).collect();
@@ -142,7 +142,7 @@ fn bytes_are_the_numbers_they_stand_for() {
         Clouds { dimension: 3, source: real(&source), target: real(&target) }.trainer(&context(1), config());
     of_bytes.step(5).expect("a sound problem");
     of_reals.step(5).expect("a sound problem");
-    assert!(bytes(&of_bytes.model(), "u8") == bytes(&of_reals.model(), "f64"));
+    assert!(bytes(&of_bytes.model().unwrap(), "u8") == bytes(&of_reals.model().unwrap(), "f64"));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_divergence_is_named_and_leaves_the_last_good_weights() {
         assert!(kept < *step, "{kept}: {text}");
 
         // Exactly the weights of a training of so many steps, and good ones.
-        let model = trainer.model();
+        let model = trainer.model().unwrap();
         assert_eq!(bytes(&model, "diverged"), bytes(&clouds.model(config, kept), "good"), "{text}");
         let mut session = Session::new(&model).expect("a workspace");
         let rows = floats(&clouds.target);
@@ -241,7 +241,7 @@ fn a_failing_sampler_leaves_whole_steps_and_the_training_goes_on() {
                 failures += 1;
             }
         }
-        (failures, bytes(&trainer.model(), "sampler"))
+        (failures, bytes(&trainer.model().unwrap(), "sampler"))
     };
     let (failures, expected) = train([0, 0]);
     assert_eq!(failures, 0);

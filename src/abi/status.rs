@@ -40,6 +40,11 @@ pub const SFEUOT_ERROR_BUSY: i32 = 11;
 /// use answers this from then on and has to be released; everything else stays usable.
 pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
 
+/// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of another program's
+/// in the same CUDA context; the text has the driver's reason. What lived on it is lost: release it, and make a new
+/// context.
+pub const SFEUOT_ERROR_DEVICE: i32 = 13;
+
 /// Why a call failed: a status and the sentence that `sfeuot_last_error` will hold.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -68,6 +73,7 @@ impl From<Error> for Failure {
         let status = match &error {
             Error::InvalidArgument(_) => SFEUOT_ERROR_INVALID_ARGUMENT,
             Error::UnsupportedDevice(_) => SFEUOT_ERROR_UNSUPPORTED_DEVICE,
+            Error::Device(_) => SFEUOT_ERROR_DEVICE,
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => SFEUOT_ERROR_OUT_OF_MEMORY,
             Error::Io { .. } => SFEUOT_ERROR_IO,
             Error::Format(_) => SFEUOT_ERROR_FORMAT,
@@ -139,6 +145,7 @@ fn status_name(status: i32) -> &'static CStr {
         SFEUOT_ERROR_CALLBACK => c"SFEUOT_ERROR_CALLBACK",
         SFEUOT_ERROR_BUSY => c"SFEUOT_ERROR_BUSY",
         SFEUOT_ERROR_INTERNAL => c"SFEUOT_ERROR_INTERNAL",
+        SFEUOT_ERROR_DEVICE => c"SFEUOT_ERROR_DEVICE",
         _ => c"unknown status",
     }
 }

@@ -283,7 +283,7 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
     guard("sfeuot_trainer_model", || {
         let model = out(model, "model")?;
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
-        let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()))?)?;
+        let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()?))?)?;
         // SAFETY: model is writable.
         unsafe { model.write(created) };
         Ok(())

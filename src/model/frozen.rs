@@ -76,7 +76,7 @@ pub(super) struct Inner {
 pub struct Model(pub(super) Arc<Inner>);
 
 impl Model {
-    pub(crate) fn new(context: &Context, description: Description, value: Vec<f32>, generator: Vec<f32>) -> Self {
+    pub(crate) fn new(context: &Context, description: Description, value: Vec<f32>, generator: Vec<f32>) -> Result<Self> {
         let d = description.shift.len();
         let (value_mlp, generator_mlp) = description.networks();
         let isa = context.isa();
@@ -97,7 +97,7 @@ impl Model {
             steps: description.steps,
             parameters: (value.len() + generator.len()) as u64,
         };
-        Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             isa,
             info,
             normalisation: Normalisation { shift: description.shift.clone(), scale },
@@ -110,7 +110,7 @@ impl Model {
             description,
             value_weights: value,
             generator_weights: generator,
-        }))
+        })))
     }
 
     /// What it is.
@@ -153,7 +153,7 @@ impl Model {
         let (value, generator) = description.networks();
         let value = container.take_f32("value", &[value.layout.len()])?;
         let generator = container.take_f32("generator", &[generator.layout.len()])?;
-        Ok(Self::new(context, description, value, generator))
+        Self::new(context, description, value, generator)
     }
 }
 

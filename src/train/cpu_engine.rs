@@ -7,8 +7,9 @@
 
 use super::cpu_network::{Network, Slot};
 use super::draw::Draw;
-use super::engine::{Engine, Half, HalfStep, NetworkState, Outcome};
+use super::engine::{Advance, Engine, Half, NetworkState, Outcome, StepOutcome};
 use super::plan::Plan;
+use super::side::{Side, Sides};
 use crate::context::Context;
 use crate::data::DataSource;
 use crate::device::Sums;
@@ -40,6 +41,8 @@ pub(crate) struct CpuEngine {
     /// One workspace a thread.
     workspaces: Vec<Mutex<CpuBlock<f32>>>,
     cut: Cut,
+    /// The last step went well, and both networks have what came before it.
+    can_take_back: bool,
 }
 
 /// How a batch is cut.
@@ -102,13 +105,24 @@ impl CpuEngine {
             workspaces: (0..context.threads()).map(workspace).collect(),
             plan,
             cut,
+            can_take_back: false,
         }
     }
 }
 
-impl Engine for CpuEngine {
-    fn half_step(&mut self, step: &HalfStep<'_>) -> Outcome {
-        let Self { context, plan, value, generator, workspaces, cut } = self;
+/// One half of a step and its samples.
+pub(super) struct HalfStep<'a> {
+    pub half: Half,
+    /// Counted from 0.
+    pub step: u64,
+    pub source: Side<'a>,
+    pub target: Side<'a>,
+}
+
+impl CpuEngine {
+    /// One half of a step; when its loss or gradient is not finite nothing changes.
+    fn half_step(&mut self, step: &HalfStep<'_>) -> Result<Outcome> {
+        let Self { context, plan, value, generator, workspaces, cut, .. } = self;
         let (network, nets) = match step.half {
             Half::Value => (&mut value.slots, [&value.net, &generator.net]),
             Half::Generator => (&mut generator.slots, [&value.net, &generator.net]),
@@ -138,23 +152,60 @@ impl Engine for CpuEngine {
             Half::Generator => generator,
         };
         let outcome = network.reduce(context);
-        if outcome.fault(step.half).is_none() {
-            let norm = outcome.gradient_norm;
-            let clip = if plan.clip > 0.0 && norm > plan.clip { plan.clip / norm } else { 1.0 };
-            network.update(context, plan.adam.update(step.step + 1, step.rate, clip), step.averaging as f32);
-        }
-        outcome
+        outcome.check(step.half, step.step)?;
+        let config = &plan.config;
+        let (norm, most) = (outcome.gradient_norm, config.gradient_clip);
+        let clip = if most > 0.0 && norm > most { most / norm } else { 1.0 };
+        let rate = match step.half {
+            Half::Value => config.value_learning_rate,
+            Half::Generator => config.generator_learning_rate,
+        };
+        let update = plan.adam.update(step.step + 1, rate * config.rate_factor(step.step), clip);
+        network.update(context, update, config.averaging(step.step) as f32);
+        Ok(outcome)
     }
 
-    fn revert(&mut self, half: Half) {
-        match half {
-            Half::Value => self.value.revert(),
-            Half::Generator => self.generator.revert(),
+    /// Both halves, or neither.
+    fn step(&mut self, step: u64, Sides { source, target }: &mut Sides, advance: &mut Advance) -> Result<()> {
+        let half = HalfStep { half: Half::Value, step, source: source.draw()?, target: target.draw()? };
+        let value = self.half_step(&half).inspect_err(|_| {
+            // These weights came out of a step with finite losses, but give none themselves.
+            if std::mem::take(&mut self.can_take_back) {
+                self.value.revert();
+                self.generator.revert();
+                advance.taken_back = true;
+            }
+        })?;
+        // From here on a failure costs the value half; the generator step reads no target sample.
+        let generator = source.draw().and_then(|source| {
+            self.half_step(&HalfStep { half: Half::Generator, step, source, target: Side::Batch(&[]) })
+        });
+        self.can_take_back = generator.is_ok();
+        let generator = generator.inspect_err(|_| self.value.revert())?;
+        advance.count(StepOutcome { value, generator });
+        Ok(())
+    }
+}
+
+impl Engine for CpuEngine {
+    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: &dyn Fn() -> bool) -> Advance {
+        let mut advance = Advance::new();
+        for step in first..first + steps {
+            let made = if cancelled() { Err(Error::Cancelled { step }) } else { self.step(step, sides, &mut advance) };
+            if made.is_err() {
+                advance.end = made;
+                break;
+            }
         }
+        advance
     }
 
-    fn state(&self) -> [NetworkState; 2] {
-        [self.value.state.clone(), self.generator.state.clone()]
+    fn most_steps(&self) -> u64 {
+        1
+    }
+
+    fn state(&mut self) -> Result<[NetworkState; 2]> {
+        Ok([self.value.state.clone(), self.generator.state.clone()])
     }
 }
 

@@ -1,7 +1,9 @@
 //! The rows of a half step: samples, noise and bridge times, each a function of seed, step and place in the batch.
 
-use super::engine::{Half, HalfStep, Side};
+use super::cpu_engine::HalfStep;
+use super::engine::Half;
 use super::plan::Plan;
+use super::side::Side;
 use crate::device::Device;
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::euot::Batch;
@@ -25,11 +27,11 @@ const GOLDEN: u32 = 0x9E37_79B9;
 impl<'a> Draw<'a> {
     pub fn new(plan: &'a Plan, step: &'a HalfStep<'a>) -> Self {
         let number = 2 * step.step + u64::from(step.half == Half::Generator);
-        Self { plan, step, number, time_start: Sequence::new(plan.seed, number, Stream::Time).word(0) }
+        Self { plan, step, number, time_start: Sequence::new(plan.config.seed, number, Stream::Time).word(0) }
     }
 
     fn sequence(&self, stream: Stream) -> Sequence {
-        Sequence::new(self.plan.seed, self.number, stream)
+        Sequence::new(self.plan.config.seed, self.number, stream)
     }
 
     fn time(&self, row: usize) -> f32 {

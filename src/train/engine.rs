@@ -1,16 +1,8 @@
 //! What a device does for a trainer: whole training steps on weights that live there.
 
-use crate::data::ArraySource;
+use super::side::Sides;
 use crate::device::Sums;
-
-/// One side's samples for a step.
-#[derive(Clone, Copy)]
-pub(crate) enum Side<'a> {
-    /// Drawn by the engine.
-    Array(&'a ArraySource),
-    /// Drawn by the host: one normalised row a sample of the batch.
-    Batch(&'a [f32]),
-}
+use crate::error::{Error, Result};
 
 /// Which of a step's two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,19 +11,7 @@ pub(crate) enum Half {
     Generator,
 }
 
-/// One half of a step.
-pub(crate) struct HalfStep<'a> {
-    pub half: Half,
-    /// Counted from 0.
-    pub step: u64,
-    pub rate: f64,
-    /// The moving average's decay.
-    pub averaging: f64,
-    pub source: Side<'a>,
-    pub target: Side<'a>,
-}
-
-/// What it gave.
+/// What one half of a step gave.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outcome {
     /// Over all rows of the batch.
@@ -60,19 +40,64 @@ impl NetworkState {
 /// Norms beyond it are refused: the optimiser squares gradients in 32 bits.
 const MAX_NORM: f64 = 1e18;
 
-/// A training on a device.
+/// What both halves of a step gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StepOutcome {
+    pub value: Outcome,
+    pub generator: Outcome,
+}
+
+/// How far a call of [`Engine::advance`] came.
+#[derive(Debug)]
+pub(crate) struct Advance {
+    /// Steps made.
+    pub made: u64,
+    /// Of the last step made and the one before it, as far as this call made them.
+    pub outcomes: [Option<StepOutcome>; 2],
+    /// The last step, of this call or an earlier one, was taken back after `made` was counted: its weights were the
+    /// first to give a loss that is not finite.
+    pub taken_back: bool,
+    /// Why it stopped early.
+    pub end: Result<()>,
+}
+
+impl Advance {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { made: 0, outcomes: [None; 2], taken_back: false, end: Ok(()) }
+    }
+
+    /// Counts a step.
+    pub fn count(&mut self, outcome: StepOutcome) {
+        self.made += 1;
+        self.outcomes = [Some(outcome), self.outcomes[0]];
+    }
+}
+
+/// A training on a device. A step is made whole or not at all.
 pub(crate) trait Engine: Send {
-    /// Carries out one half of a step. When its loss or gradient is not finite nothing changes, and the outcome says so.
-    fn half_step(&mut self, step: &HalfStep<'_>) -> Outcome;
-    /// Puts the network of this half back to where it was before its last update; one update can be taken back.
-    fn revert(&mut self, half: Half);
+    /// Makes `steps` steps, the first of which has number `first` (from 0), or as many as can be made: until a sampler
+    /// fails, a loss or gradient is not finite, or `cancelled` says so between two steps.
+    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: &dyn Fn() -> bool) -> Advance;
+    /// Steps to ask for at once at most: a host that wants to look in waits for as many.
+    fn most_steps(&self) -> u64;
     /// The value function's and the generator's state.
-    fn state(&self) -> [NetworkState; 2];
+    ///
+    /// # Errors
+    /// The device does not answer.
+    fn state(&mut self) -> Result<[NetworkState; 2]>;
 }
 
 impl Outcome {
-    /// The first quantity that is not finite, or too large to be squared.
-    pub fn fault(&self, half: Half) -> Option<(&'static str, f64)> {
+    /// The first quantity that is not finite, or too large to be squared, as the error of step `step` (from 0).
+    pub fn check(&self, half: Half, step: u64) -> Result<()> {
+        match self.fault(half) {
+            Some((term, value)) => Err(Error::Diverged { step: step + 1, term, value }),
+            None => Ok(()),
+        }
+    }
+
+    fn fault(&self, half: Half) -> Option<(&'static str, f64)> {
         let s = &self.sums;
         let sum = f64::MAX;
         let terms = match half {

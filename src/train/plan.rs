@@ -23,9 +23,8 @@ pub(crate) struct Plan {
     pub value: Mlp,
     pub generator: Mlp,
     pub adam: Adam,
-    /// Largest gradient norm; 0 for none.
-    pub clip: f64,
-    pub seed: u64,
+    /// Rates, decays, clipping and seed.
+    pub config: TrainerConfig,
 }
 
 /// sigma in normalised units: its square and the square's inverse stay far inside the 32-bit range.
@@ -80,7 +79,6 @@ pub(super) fn plan(config: &TrainerConfig, dimension: usize, normalisation: &Nor
         value,
         generator,
         adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },
-        clip: config.gradient_clip,
-        seed: config.seed,
+        config: config.clone(),
     })
 }

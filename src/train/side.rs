@@ -1,11 +1,19 @@
 //! One side's data as the trainer keeps it.
 
-use super::engine::Side;
-use crate::data::DataSource;
+use crate::data::{ArraySource, DataSource};
 use crate::error::Result;
 
+/// One side's samples for a step.
+#[derive(Clone, Copy)]
+pub(crate) enum Side<'a> {
+    /// Drawn by the engine.
+    Array(&'a ArraySource),
+    /// Drawn by the host: one normalised row a sample of the batch.
+    Batch(&'a [f32]),
+}
+
 /// One side's data, with room for a batch where the host draws it.
-pub(super) struct SideBuffer {
+pub(crate) struct SideBuffer {
     pub data: DataSource,
     name: &'static str,
     rows: usize,
@@ -31,4 +39,10 @@ impl SideBuffer {
             }
         }
     }
+}
+
+/// Both sides of a problem.
+pub(crate) struct Sides {
+    pub source: SideBuffer,
+    pub target: SideBuffer,
 }

@@ -3,10 +3,10 @@
 use super::checkpoint;
 use super::config::TrainerConfig;
 use super::cpu_engine::CpuEngine;
-use super::engine::{Engine, Half, HalfStep, NetworkState, Outcome, Side};
+use super::engine::{Engine, NetworkState, StepOutcome};
 use super::metrics::Metrics;
 use super::plan::{Plan, plan};
-use super::side::SideBuffer;
+use super::side::{SideBuffer, Sides};
 use crate::context::{Context, LogLevel};
 use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
@@ -71,8 +71,7 @@ pub struct Trainer {
     normalisation: Normalisation,
     plan: Plan,
     engine: Box<dyn Engine>,
-    source: SideBuffer,
-    target: SideBuffer,
+    sides: Sides,
     metrics: Metrics,
     /// Of the step before, while the engine can take the last one back.
     previous: Option<Metrics>,
@@ -114,8 +113,10 @@ impl Trainer {
         let engine = Box::new(CpuEngine::new(context, plan.clone(), value, generator));
         Ok(Self {
             context: context.clone(),
-            source: SideBuffer::new(source, "source", config.batch_sources),
-            target: SideBuffer::new(target, "target", config.batch_rows()),
+            sides: Sides {
+                source: SideBuffer::new(source, "source", config.batch_sources),
+                target: SideBuffer::new(target, "target", config.batch_rows()),
+            },
             config,
             sample_shape,
             normalisation,
@@ -143,8 +144,10 @@ impl Trainer {
     /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
     pub fn run(&mut self, steps: u64, every: u64, progress: &mut dyn FnMut(&Metrics) -> Control) -> Result<Metrics> {
         self.call(|trainer, clock| {
-            for done in 1..=steps {
-                trainer.advance()?;
+            let mut done = 0;
+            while done < steps {
+                let until_told = if every > 0 { every - done % every } else { u64::MAX };
+                done += trainer.advance((steps - done).min(until_told))?;
                 clock.read(trainer);
                 if every > 0 && (done % every == 0 || done == steps) && progress(&trainer.metrics) == Control::Stop {
                     return Err(Error::Cancelled { step: trainer.metrics.step });
@@ -161,12 +164,15 @@ impl Trainer {
     /// As [`Self::step`].
     pub fn run_for(&mut self, duration: Duration) -> Result<(u64, Metrics)> {
         self.call(|trainer, clock| {
+            let mut most = 1;
             loop {
                 let before = clock.start.elapsed();
-                trainer.advance()?;
+                let made = trainer.advance(most)?;
                 clock.read(trainer);
                 let after = clock.start.elapsed();
-                if after + (after - before) > duration {
+                let one = (after - before).as_secs_f64() / made as f64;
+                most = (duration.saturating_sub(after).as_secs_f64() / one.max(1e-9)) as u64;
+                if most == 0 {
                     return Ok((trainer.metrics.step - clock.first, trainer.metrics));
                 }
             }
@@ -182,35 +188,40 @@ impl Trainer {
         if cancelled && result.is_ok() { Err(Error::Cancelled { step: self.metrics.step }) } else { result }
     }
 
-    /// One whole step, or none: the value half, then the generator half.
-    fn advance(&mut self) -> Result<()> {
-        if self.cancel.0.load(Ordering::Relaxed) == CANCELLED {
-            return Err(Error::Cancelled { step: self.metrics.step });
+    /// As many of `steps` steps (at least 1) as the engine makes at once; returns how many those were.
+    fn advance(&mut self, steps: u64) -> Result<u64> {
+        let steps = steps.min(self.engine.most_steps());
+        let token = &self.cancel.0;
+        let cancelled = || token.load(Ordering::Relaxed) == CANCELLED;
+        let advance = self.engine.advance(self.metrics.step, steps, &mut self.sides, &cancelled);
+        let first = self.metrics.step;
+        let [last, before] = advance.outcomes;
+        if let Some(last) = last {
+            self.previous = Some(match before {
+                Some(before) => self.observed(first + advance.made - 1, &before),
+                None => self.metrics,
+            });
+            self.metrics = self.observed(first + advance.made, &last);
         }
-        let value = self.half(Half::Value).inspect_err(|error| {
-            // These weights came out of a step with finite losses, but give none themselves.
-            if matches!(error, Error::Diverged { .. })
-                && let Some(previous) = self.previous.take()
-            {
-                self.engine.revert(Half::Value);
-                self.engine.revert(Half::Generator);
-                self.metrics = previous;
-            }
-        });
-        let value = value?;
-        let generator = self.half(Half::Generator).inspect_err(|_| {
-            self.engine.revert(Half::Value);
-            self.previous = None;
-        })?;
-        self.previous = Some(self.metrics);
+        if advance.taken_back
+            && let Some(previous) = self.previous
+        {
+            self.metrics = previous;
+        }
+        advance.end?;
+        Ok(advance.made)
+    }
+
+    /// Metrics after `step` steps.
+    fn observed(&self, step: u64, StepOutcome { value, generator }: &StepOutcome) -> Metrics {
         let rows = self.config.batch_rows() as f64;
         // V is a cost, and costs scale with the square of lengths.
         let cost = self.normalisation.scale.powi(2) / rows;
         let potential = (value.sums.generated - value.sums.conjugate) * cost;
         let action = value.sums.action * cost;
         let dual = potential - action;
-        self.metrics = Metrics {
-            step: self.metrics.step + 1,
+        Metrics {
+            step,
             dual,
             value_loss: -dual,
             generator_loss: generator.sums.generator * cost,
@@ -220,34 +231,6 @@ impl Trainer {
             generator_gradient_norm: generator.gradient_norm,
             density_ratio_mean: value.sums.density_ratio / rows,
             steps_per_second: self.metrics.steps_per_second,
-        };
-        Ok(())
-    }
-
-    fn half(&mut self, half: Half) -> Result<Outcome> {
-        let step = self.metrics.step;
-        let config = &self.config;
-        let rate = match half {
-            Half::Value => config.value_learning_rate,
-            Half::Generator => config.generator_learning_rate,
-        };
-        let source = self.source.draw()?;
-        let target = match half {
-            Half::Value => self.target.draw()?,
-            // The generator step reads no target sample.
-            Half::Generator => Side::Batch(&[]),
-        };
-        let outcome = self.engine.half_step(&HalfStep {
-            half,
-            step,
-            rate: rate * config.rate_factor(step),
-            averaging: config.averaging(step),
-            source,
-            target,
-        });
-        match outcome.fault(half) {
-            Some((term, value)) => Err(Error::Diverged { step: step + 1, term, value }),
-            None => Ok(outcome),
         }
     }
 
@@ -267,8 +250,11 @@ impl Trainer {
     }
 
     /// A frozen copy of the averaged networks, ready for inference and independent of the trainer.
-    pub fn model(&self) -> Model {
-        let [value, generator] = self.engine.state();
+    ///
+    /// # Errors
+    /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
+    pub fn model(&mut self) -> Result<Model> {
+        let [value, generator] = self.engine.state()?;
         Model::new(
             &self.context,
             crate::model::Description {
@@ -294,14 +280,14 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::Io`]; a file that was there before is then untouched.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let fingerprints = [self.source.data.fingerprint(), self.target.data.fingerprint()];
+    pub fn save(&mut self, path: &Path) -> Result<()> {
+        let fingerprints = [self.sides.source.data.fingerprint(), self.sides.target.data.fingerprint()];
         let state = State {
             config: self.config.clone(),
             sample_shape: self.sample_shape.clone(),
             normalisation: self.normalisation.clone(),
             metrics: self.metrics,
-            networks: self.engine.state(),
+            networks: self.engine.state()?,
         };
         checkpoint::save(path, &state, fingerprints)
     }

@@ -63,7 +63,7 @@ impl Clouds {
     pub fn model(&self, config: TrainerConfig, steps: u64) -> Model {
         let mut trainer = self.trainer(&context(1), config);
         trainer.step(steps).expect("a sound problem");
-        trainer.model()
+        trainer.model().unwrap()
     }
 }
 
