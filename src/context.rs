@@ -2,6 +2,8 @@
 
 use crate::device::cpu::pool::Pool;
 use crate::device::cpu::simd::Isa;
+use crate::device::cuda::driver::DeviceInfo;
+use crate::device::cuda::gpu::{CudaConfig, Gpu, HostHandle};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -9,12 +11,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum DeviceKind {
-    /// The best device that is there; the processor, in this version.
+    /// An NVIDIA GPU where one can be used, otherwise the processor; the log says which and why.
     #[default]
     Auto = 0,
     /// The processor.
     Cpu = 1,
-    /// An NVIDIA GPU; this version has no such device, and [`Context::new`] fails.
+    /// An NVIDIA GPU.
     Cuda = 2,
 }
 
@@ -41,8 +43,10 @@ pub type LogSink = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 pub struct ContextConfig {
     /// Device asked for.
     pub device: DeviceKind,
+    /// Which GPU, with whose context and stream; for devices other than the processor.
+    pub cuda: CudaConfig,
     /// Threads that work on a training step, the calling one included; 0 means one a core, and [`MAX_THREADS`] is the
-    /// most. Results do not depend on it, not even in the last bit.
+    /// most. Results do not depend on it, not even in the last bit. A GPU needs none of them.
     pub threads: usize,
     /// Where messages go; nowhere by default.
     pub log: Option<LogSink>,
@@ -54,10 +58,25 @@ pub struct ContextConfig {
 pub const MAX_THREADS: usize = 1024;
 
 struct Inner {
+    gpu: Option<Arc<Gpu>>,
     isa: Isa,
     pool: Pool,
-    log: Option<LogSink>,
-    log_level: LogLevel,
+    log: Log,
+}
+
+struct Log {
+    sink: Option<LogSink>,
+    level: LogLevel,
+}
+
+impl Log {
+    fn write(&self, level: LogLevel, message: &str) {
+        if let Some(sink) = &self.sink
+            && level <= self.level
+        {
+            sink(level, message);
+        }
+    }
 }
 
 /// A device with its threads. Cloning gives another handle to the same one.
@@ -65,38 +84,101 @@ struct Inner {
 pub struct Context(Arc<Inner>);
 
 impl Context {
-    /// Starts the threads.
+    /// Opens the device, or starts the threads.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads; [`Error::UnsupportedDevice`] for a device that is
-    /// not there, or threads the system refuses to start.
+    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads, or a stream that does not fit its CUDA context;
+    /// [`Error::UnsupportedDevice`] for a device that is not there or cannot be used, or threads the system refuses to
+    /// start.
     pub fn new(config: ContextConfig) -> Result<Self> {
-        if config.device == DeviceKind::Cuda {
-            return Err(Error::UnsupportedDevice(
-                "device is CUDA, but this build of the library has no CUDA backend; use AUTO or CPU".into(),
-            ));
-        }
         if config.threads > MAX_THREADS {
             return Err(Error::invalid(format!(
                 "threads is {}, but must be at most {MAX_THREADS}, or 0 for one a core",
                 config.threads
             )));
         }
+        let log = Log { sink: config.log, level: config.log_level };
+        let gpu = match config.device {
+            DeviceKind::Cpu => None,
+            DeviceKind::Cuda => Some(Gpu::open(&config.cuda, &mut |level, text| log.write(level, text))?),
+            DeviceKind::Auto => match Gpu::open(&config.cuda, &mut |level, text| log.write(level, text)) {
+                Ok(gpu) => Some(gpu),
+                // Arguments are wrong on every device.
+                Err(error @ Error::InvalidArgument(_)) => return Err(error),
+                Err(error) => {
+                    log.write(LogLevel::Info, &format!("device AUTO is the CPU: {error}"));
+                    None
+                }
+            },
+        };
         let threads = match config.threads {
+            // The calling one alone: a GPU's host has nothing to share out.
+            0 if gpu.is_some() => 1,
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             n => n,
         };
         let pool = Pool::new(threads).map_err(|e| {
             Error::UnsupportedDevice(format!("threads is {threads}, but the system starts no more of them: {e}"))
         })?;
-        let context = Self(Arc::new(Inner { isa: Isa::detect(), pool, log: config.log, log_level: config.log_level }));
-        let isa = match context.isa() {
-            Isa::Avx512 => "AVX-512",
-            Isa::Avx2 => "AVX2",
-            Isa::Portable => "portable vectors",
-        };
-        context.log(LogLevel::Info, &format!("device CPU, {isa}, {threads} threads"));
+        let on_cpu = gpu.is_none();
+        let context = Self(Arc::new(Inner { gpu, isa: Isa::detect(), pool, log }));
+        if on_cpu {
+            let isa = match context.isa() {
+                Isa::Avx512 => "AVX-512",
+                Isa::Avx2 => "AVX2",
+                Isa::Portable => "portable vectors",
+            };
+            context.log(LogLevel::Info, &format!("device CPU, {isa}, {threads} threads"));
+        }
         Ok(context)
+    }
+
+    /// The GPU that work runs on; `None` for the processor.
+    pub fn gpu_info(&self) -> Option<&DeviceInfo> {
+        self.0.gpu.as_ref().map(|gpu| gpu.info())
+    }
+
+    /// Bytes of device memory that the library has taken through this context: what it counts against
+    /// [`CudaConfig::memory_limit`]. 0 on the processor.
+    pub fn device_memory(&self) -> u64 {
+        self.0.gpu.as_ref().map_or(0, |gpu| gpu.account().used())
+    }
+
+    /// The `CUstream` that all of this context's work on the GPU is queued on, in the order of the calls; null on the
+    /// processor.
+    pub fn cuda_stream(&self) -> HostHandle {
+        HostHandle(self.0.gpu.as_ref().map_or(std::ptr::null_mut(), |gpu| gpu.stream().cast()))
+    }
+
+    /// Waits until everything that was queued on the GPU is done; nothing to wait for on the processor.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when some of it failed.
+    pub fn synchronise(&self) -> Result<()> {
+        let Some(gpu) = &self.0.gpu else {
+            return Ok(());
+        };
+        let _entered = gpu.enter()?;
+        gpu.synchronise()
+    }
+
+    /// Copies `bytes` bytes of this GPU's memory, after all work queued so far. `name` is the argument's.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less.
+    pub(crate) fn read_device(&self, name: &str, address: u64, bytes: usize) -> Result<Vec<u8>> {
+        let Some(gpu) = &self.0.gpu else {
+            return Err(Error::invalid(format!(
+                "{name} (0x{address:x}) is device memory, but the context is on the CPU; use a context with a GPU, or pass host memory"
+            )));
+        };
+        let _entered = gpu.enter()?;
+        gpu.check_pointer(name, address, bytes as u64)?;
+        gpu.read(address, bytes)
+    }
+
+    pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {
+        self.0.gpu.as_ref()
     }
 
     /// Threads that work on a training step.
@@ -106,11 +188,7 @@ impl Context {
 
     /// Sends a message to the sink when its level is wanted.
     pub fn log(&self, level: LogLevel, message: &str) {
-        if let Some(sink) = &self.0.log
-            && level <= self.0.log_level
-        {
-            sink(level, message);
-        }
+        self.0.log.write(level, message);
     }
 
     pub(crate) fn isa(&self) -> Isa {
@@ -124,6 +202,10 @@ impl Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("isa", &self.isa()).field("threads", &self.threads()).finish()
+        f.debug_struct("Context")
+            .field("isa", &self.isa())
+            .field("threads", &self.threads())
+            .field("gpu", &self.0.gpu)
+            .finish()
     }
 }

@@ -65,6 +65,7 @@ impl SfeuotContextConfig {
     fn checked(self) -> Outcome<ContextConfig> {
         Ok(ContextConfig {
             device: self.device.try_into()?,
+            cuda: crate::CudaConfig::default(),
             threads: self.threads as usize,
             log: log_sink(self.log_callback, self.log_userdata),
             log_level: self.log_level.try_into()?,

@@ -55,13 +55,11 @@ impl ArraySource {
     }
 
     /// Number of samples.
-    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.count
     }
 
     /// All samples, count x dimension, row-major, normalised.
-    #[cfg(test)]
     pub fn rows(&self) -> &[f32] {
         &self.rows
     }
@@ -75,7 +73,6 @@ impl ArraySource {
     }
 
     /// The table behind [`ArraySource::draw`]; `None` when all samples weigh the same.
-    #[cfg(test)]
     pub fn alias_table(&self) -> Option<&AliasTable> {
         self.table.as_ref()
     }

@@ -73,13 +73,11 @@ impl AliasTable {
     }
 
     /// Below which number a column keeps the sample of its own.
-    #[cfg(test)]
     pub fn thresholds(&self) -> &[u32] {
         &self.thresholds
     }
 
     /// Which sample the rest of a column belongs to.
-    #[cfg(test)]
     pub fn aliases(&self) -> &[u32] {
         &self.aliases
     }

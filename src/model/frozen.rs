@@ -1,5 +1,6 @@
 //! A trained transport: both networks, frozen, with what undoes the normalisation.
 
+use super::cuda_session::CudaNets;
 use crate::context::Context;
 use crate::data::Normalisation;
 use crate::device::cpu::net::CpuNet;
@@ -57,18 +58,22 @@ pub struct ModelInfo {
 }
 
 pub(super) struct Inner {
-    pub isa: Isa,
     pub info: ModelInfo,
     pub normalisation: Normalisation,
     pub head: Head,
     pub conjugate: Conjugate,
     pub value: Mlp,
     pub generator: Mlp,
-    pub value_net: CpuNet<f32>,
-    pub generator_net: CpuNet<f32>,
+    pub nets: Nets,
     description: Description,
     value_weights: Vec<f32>,
     generator_weights: Vec<f32>,
+}
+
+/// The weights of both networks where they are computed with.
+pub(super) enum Nets {
+    Cpu { isa: Isa, value: CpuNet<f32>, generator: CpuNet<f32> },
+    Cuda(CudaNets),
 }
 
 /// A trained transport map, immutable and shareable across threads. Cloning gives another handle to the same one.
@@ -76,14 +81,31 @@ pub(super) struct Inner {
 pub struct Model(pub(super) Arc<Inner>);
 
 impl Model {
-    pub(crate) fn new(context: &Context, description: Description, value: Vec<f32>, generator: Vec<f32>) -> Result<Self> {
+    pub(crate) fn new(
+        context: &Context,
+        description: Description,
+        value: Vec<f32>,
+        generator: Vec<f32>,
+    ) -> Result<Self> {
         let d = description.shift.len();
         let (value_mlp, generator_mlp) = description.networks();
-        let isa = context.isa();
-        let pack = |mlp: &Mlp, weights: &[f32], reverse| {
-            let mut net = CpuNet::new(isa, &mlp.layout, reverse);
-            net.pack(weights);
-            net
+        let nets = match context.gpu() {
+            Some(gpu) => {
+                Nets::Cuda(CudaNets::new(gpu, [&value_mlp, &generator_mlp], [&value, &generator], &description)?)
+            }
+            None => {
+                let isa = context.isa();
+                let pack = |mlp: &Mlp, weights: &[f32], reverse| {
+                    let mut net = CpuNet::new(isa, &mlp.layout, reverse);
+                    net.pack(weights);
+                    net
+                };
+                Nets::Cpu {
+                    isa,
+                    value: pack(&value_mlp, &value, true),
+                    generator: pack(&generator_mlp, &generator, false),
+                }
+            }
         };
         let scale = description.scale;
         let info = ModelInfo {
@@ -98,13 +120,11 @@ impl Model {
             parameters: (value.len() + generator.len()) as u64,
         };
         Ok(Self(Arc::new(Inner {
-            isa,
             info,
             normalisation: Normalisation { shift: description.shift.clone(), scale },
             head: Head { sigma: description.sigma, deterministic: description.deterministic },
             conjugate: Conjugate { divergence: description.divergence, tau: description.tau },
-            value_net: pack(&value_mlp, &value, true),
-            generator_net: pack(&generator_mlp, &generator, false),
+            nets,
             value: value_mlp,
             generator: generator_mlp,
             description,

@@ -1,8 +1,10 @@
 //! Inference: the frozen model, sessions that call it, and its file.
 
+mod cpu_session;
+mod cuda_session;
 mod frozen;
 mod session;
 
 pub(crate) use frozen::{Description, checked_dimension};
 pub use frozen::{Model, ModelInfo};
-pub use session::Session;
+pub use session::{DeviceRows, Session};

@@ -69,7 +69,7 @@ impl Cut {
 impl CpuEngine {
     /// Asks the system for as much memory as a training will take, and gives it back: a configuration that is far too
     /// large is refused here, where an allocation that fails later would end the process.
-    pub fn check_memory(context: &Context, plan: &Plan, sides: &[&DataSource; 2]) -> Result<()> {
+    fn check_memory(context: &Context, plan: &Plan, sides: &[&DataSource; 2]) -> Result<()> {
         let cut = Cut::new(plan);
         // Two states of four vectors, the packed weights both ways, the gradient, one gradient a slot, and a model.
         let vectors = 8 + 2 + 1 + cut.slots + 6;
@@ -94,11 +94,16 @@ impl CpuEngine {
         })
     }
 
-    /// Takes up a training at `value` and `generator`.
-    pub fn new(context: &Context, plan: Plan, value: NetworkState, generator: NetworkState) -> Self {
+    /// Takes up a training at `networks`, the value function's and the generator's state.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for one that the system has no memory for.
+    pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2], sides: &[&DataSource; 2]) -> Result<Self> {
+        Self::check_memory(context, &plan, sides)?;
+        let [value, generator] = networks;
         let cut = Cut::new(&plan);
         let workspace = |_| Mutex::new(CpuBlock::new(context.isa()));
-        Self {
+        Ok(Self {
             context: context.clone(),
             value: Network::new(context.isa(), &plan.value.layout, value, cut.slots),
             generator: Network::new(context.isa(), &plan.generator.layout, generator, cut.slots),
@@ -106,7 +111,7 @@ impl CpuEngine {
             plan,
             cut,
             can_take_back: false,
-        }
+        })
     }
 }
 

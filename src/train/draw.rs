@@ -76,8 +76,7 @@ impl<'a> Draw<'a> {
         for r in 0..rows {
             block.row_mut(time, r)[0] = self.time(first + r);
         }
-        let mut normals =
-            |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
+        let mut normals = |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
         let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge) };
         Batch { input, ends, noise, time }
     }

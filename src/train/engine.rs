@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 /// Which of a step's two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Half {
-    Value,
-    Generator,
+    Value = 0,
+    Generator = 1,
 }
 
 /// What one half of a step gave.

@@ -3,6 +3,7 @@
 use super::checkpoint;
 use super::config::TrainerConfig;
 use super::cpu_engine::CpuEngine;
+use super::cuda_engine::CudaEngine;
 use super::engine::{Engine, NetworkState, StepOutcome};
 use super::metrics::Metrics;
 use super::plan::{Plan, plan};
@@ -98,7 +99,6 @@ impl Trainer {
         let (source, target, normalisation, sample_shape) = data::prepare(source, target)?;
         let d = normalisation.dimension();
         let plan = plan(&config, d, &normalisation)?;
-        CpuEngine::check_memory(context, &plan, &[&source, &target])?;
         let networks = [
             NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
             NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
@@ -108,9 +108,13 @@ impl Trainer {
     }
 
     fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
-        let State { config, sample_shape, normalisation, metrics, networks: [value, generator] } = state;
+        let State { config, sample_shape, normalisation, metrics, networks } = state;
         report(context, &plan, &normalisation);
-        let engine = Box::new(CpuEngine::new(context, plan.clone(), value, generator));
+        let data = [&source, &target];
+        let engine: Box<dyn Engine> = match context.gpu() {
+            Some(gpu) => Box::new(CudaEngine::new(gpu, plan.clone(), &networks, &data, metrics.step)?),
+            None => Box::new(CpuEngine::new(context, plan.clone(), networks, &data)?),
+        };
         Ok(Self {
             context: context.clone(),
             sides: Sides {
@@ -317,7 +321,6 @@ impl Trainer {
             }
         }
         let plan = plan(&state.config, state.normalisation.dimension(), &state.normalisation)?;
-        CpuEngine::check_memory(context, &plan, &[&source, &target])?;
         Self::assemble(context, state, plan, source, target)
     }
 }

@@ -1,0 +1,159 @@
+//! The CUDA driver: whether it is there, its devices, and its failures as errors of the crate.
+//!
+//! cudarc loads each function when it is first called and panics where the library or the function is missing, so
+//! everything begins with [`require`].
+
+use crate::error::{Error, Result};
+use cudarc::driver::result::DriverError;
+use cudarc::driver::sys::{self, CUdevice, CUdevice_attribute, CUresult};
+use std::ffi::{CStr, c_char};
+use std::sync::Mutex;
+
+/// CUDA version of the oldest driver with every function that is called here, as `cuDriverGetVersion` counts.
+const OLDEST_DRIVER: i32 = 11040;
+
+/// A GPU of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its number among the devices that the driver shows, from 0; `CUDA_VISIBLE_DEVICES` changes it.
+    pub index: u32,
+    /// As the driver calls it.
+    pub name: String,
+    /// The same in every process and under every numbering.
+    pub uuid: [u8; 16],
+    /// Compute capability, major and minor.
+    pub capability: (u32, u32),
+    /// Bytes of its memory.
+    pub memory: u64,
+    /// The newest CUDA version that its driver supports: 1000 times the major one plus 10 times the minor one.
+    pub driver_version: u32,
+}
+
+/// Turns a status into a result; `doing` completes "cannot ...".
+pub(super) fn check(status: CUresult, doing: impl FnOnce() -> String) -> Result<()> {
+    match status {
+        CUresult::CUDA_SUCCESS => Ok(()),
+        CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
+            Err(Error::OutOfMemory(format!("cannot {}: the GPU has no memory left", doing())))
+        }
+        other => Err(Error::Device(format!("cannot {}: the CUDA driver reports {}", doing(), describe(other)))),
+    }
+}
+
+/// Name and description of a status.
+pub(super) fn describe(status: CUresult) -> String {
+    let error = DriverError(status);
+    let text = |text: std::result::Result<&CStr, DriverError>| text.ok().map(|t| t.to_string_lossy().into_owned());
+    match (text(error.error_name()), text(error.error_string())) {
+        (Some(name), Some(text)) => format!("{name} ({text})"),
+        _ => format!("error {}", status as u32),
+    }
+}
+
+/// Loads and starts the driver.
+///
+/// # Errors
+/// [`Error::UnsupportedDevice`]: none is installed, it is too old, or it sees no GPU.
+pub(super) fn require() -> Result<()> {
+    static READY: Mutex<bool> = Mutex::new(false);
+    let mut ready = READY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if *ready {
+        return Ok(());
+    }
+    // SAFETY: loads a library by its well-known names.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(Error::UnsupportedDevice(
+            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); install one, or use device AUTO or CPU".into(),
+        ));
+    }
+    let mut version = 0;
+    // SAFETY: the library is there; neither call needs anything before it.
+    let started = unsafe {
+        sys::cuDriverGetVersion(&mut version);
+        if version >= OLDEST_DRIVER { sys::cuInit(0) } else { CUresult::CUDA_SUCCESS }
+    };
+    if version < OLDEST_DRIVER {
+        return Err(Error::UnsupportedDevice(format!(
+            "the NVIDIA driver supports CUDA {}, but CUDA {} is needed at least; update the driver, or use device AUTO or CPU",
+            dotted(version),
+            dotted(OLDEST_DRIVER)
+        )));
+    }
+    if started != CUresult::CUDA_SUCCESS {
+        return Err(Error::UnsupportedDevice(format!(
+            "the NVIDIA driver (CUDA {}) cannot be used: it reports {}",
+            dotted(version),
+            describe(started)
+        )));
+    }
+    *ready = true;
+    Ok(())
+}
+
+/// "12.4" for 12040.
+pub(super) fn dotted(version: i32) -> String {
+    format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+/// The GPUs that the driver shows, in its order; none where there is no driver, or it sees none.
+///
+/// # Errors
+/// [`Error::Device`] when a device does not answer.
+pub fn devices() -> Result<Vec<DeviceInfo>> {
+    if require().is_err() {
+        return Ok(Vec::new());
+    }
+    let mut count = 0;
+    // SAFETY: the driver is ready.
+    check(unsafe { sys::cuDeviceGetCount(&mut count) }, || "count the GPUs".into())?;
+    (0..count).map(|index| info(device(index)?, index)).collect()
+}
+
+/// The device of that number.
+pub(super) fn device(index: i32) -> Result<CUdevice> {
+    let mut device = 0;
+    // SAFETY: the driver is ready.
+    check(unsafe { sys::cuDeviceGet(&mut device, index) }, || format!("open GPU {index}"))?;
+    Ok(device)
+}
+
+/// What a device is.
+pub(super) fn info(device: CUdevice, index: i32) -> Result<DeviceInfo> {
+    let mut name = [0 as c_char; 256];
+    let mut uuid = sys::CUuuid { bytes: [0; 16] };
+    let (mut memory, mut version) = (0, 0);
+    // SAFETY: the driver is ready, and the outputs have the room that is said.
+    unsafe {
+        check(sys::cuDeviceGetName(name.as_mut_ptr(), name.len() as i32, device), || "read a GPU's name".into())?;
+        check(sys::cuDeviceGetUuid_v2(&mut uuid, device), || "read a GPU's UUID".into())?;
+        check(sys::cuDeviceTotalMem_v2(&mut memory, device), || "read a GPU's memory size".into())?;
+        sys::cuDriverGetVersion(&mut version);
+    }
+    let capability = (
+        attribute(device, CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        attribute(device, CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    );
+    // SAFETY: the driver ends the name with a zero inside the array.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
+    Ok(DeviceInfo {
+        index: index as u32,
+        name,
+        uuid: uuid.bytes.map(|b| b as u8),
+        capability,
+        memory: memory as u64,
+        driver_version: version as u32,
+    })
+}
+
+fn attribute(device: CUdevice, which: CUdevice_attribute) -> Result<u32> {
+    let mut value = 0;
+    // SAFETY: the driver is ready.
+    check(unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) }, || "read an attribute of a GPU".into())?;
+    Ok(value as u32)
+}
+
+/// "GPU-01234567-89ab-...", as nvidia-smi prints it.
+pub fn uuid_text(uuid: &[u8; 16]) -> String {
+    let hex: String = uuid.iter().map(|b| format!("{b:02x}")).collect();
+    format!("GPU-{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}

@@ -1,0 +1,470 @@
+//! A GPU in use: a CUDA context with the library's kernels in it, the stream that all work runs on, and an account of
+//! the memory taken.
+
+use super::driver::{self, DeviceInfo, check, describe, dotted};
+use super::image;
+use super::kernels::{Kernel, Launch};
+use super::memory::Account;
+use super::product::Library;
+use crate::context::LogLevel;
+use crate::error::{Error, Result};
+use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ptr;
+use std::sync::Arc;
+
+/// Which GPU, and whose context and stream.
+#[derive(Clone, Debug, Default)]
+pub struct CudaConfig {
+    /// The device. Ignored, but for a check that it is the same, where `context` or `stream` is given.
+    pub device: CudaDevice,
+    /// A `CUcontext` of the host's to work in, which must outlive everything made from the context; null: the
+    /// device's primary context.
+    pub context: HostHandle,
+    /// A `CUstream` of the host's for all work, which must outlive everything made from the context; null: a stream of
+    /// the library's own.
+    pub stream: HostHandle,
+    /// Bytes of device memory to take at most; 0 for no limit but the device's. What the driver needs for the CUDA
+    /// context and its code is not counted.
+    pub memory_limit: u64,
+    /// Who multiplies matrices.
+    pub products: Products,
+}
+
+/// Who multiplies matrices on a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Products {
+    /// The library's fused kernels for layers of up to 256 units, cublasLt for larger ones where it is installed.
+    #[default]
+    Auto = 0,
+    /// The library's fused kernels for all.
+    Fused = 1,
+    /// cublasLt for all; it has to be installed.
+    CublasLt = 2,
+}
+
+/// A device by its number or its UUID.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CudaDevice {
+    /// The first one.
+    #[default]
+    First,
+    /// By number, from 0, in the driver's order.
+    Index(u32),
+    /// By UUID.
+    Uuid([u8; 16]),
+}
+
+/// A pointer of the host's driver API; null for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostHandle(pub *mut c_void);
+
+impl Default for HostHandle {
+    fn default() -> Self {
+        Self(ptr::null_mut())
+    }
+}
+
+// SAFETY: driver handles may be used from any thread; that they stay alive is the host's promise.
+unsafe impl Send for HostHandle {}
+// SAFETY: as above.
+unsafe impl Sync for HostHandle {}
+
+/// See the module.
+pub(crate) struct Gpu {
+    context: CUcontext,
+    /// Retained by us.
+    primary: Option<CUdevice>,
+    stream: CUstream,
+    owns_stream: bool,
+    module: CUmodule,
+    functions: Vec<CUfunction>,
+    pub(super) info: DeviceInfo,
+    pub(super) account: Account,
+    pub(super) library: Library,
+    products: Products,
+}
+
+// SAFETY: driver handles may be used from any thread once their context is current, which `enter` sees to; what is not
+// safe to share (the product library's cache) has a lock of its own.
+unsafe impl Send for Gpu {}
+// SAFETY: as above.
+unsafe impl Sync for Gpu {}
+
+/// The GPU's context is current on this thread; the one before it comes back when this is dropped.
+pub(crate) struct Entered<'a> {
+    gpu: PhantomData<&'a Gpu>,
+    /// Contexts are current for a thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let mut context = ptr::null_mut();
+        // SAFETY: pushed by `enter`. A failure of earlier work may be reported here; the next call reports it again.
+        unsafe { sys::cuCtxPopCurrent_v2(&mut context) };
+    }
+}
+
+fn push(context: CUcontext) -> Result<Entered<'static>> {
+    // SAFETY: a live context: ours, or the host's by its promise.
+    check(unsafe { sys::cuCtxPushCurrent_v2(context) }, || "make the CUDA context current".into())?;
+    Ok(Entered { gpu: PhantomData, thread: PhantomData })
+}
+
+impl Gpu {
+    /// Opens a device.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedDevice`] without a driver or such a device, and where no kernel image runs on it;
+    /// [`Error::InvalidArgument`] for a stream that is not of the context.
+    pub fn open(config: &CudaConfig, log: &mut dyn FnMut(LogLevel, &str)) -> Result<Arc<Self>> {
+        driver::require()?;
+        let place = Place::find(config)?;
+        let info = driver::info(place.device, place.index)?;
+        let account = Account::new(config.memory_limit, &info.name);
+        // From here on a failure gives back what was taken.
+        let mut gpu = Self {
+            context: place.context,
+            primary: place.primary,
+            stream: ptr::null_mut(),
+            owns_stream: false,
+            module: ptr::null_mut(),
+            functions: Vec::new(),
+            info,
+            account,
+            library: Library::none(),
+            products: config.products,
+        };
+        let entered = push(gpu.context)?;
+        gpu.set_stream(config.stream.0.cast())?;
+        gpu.load(log)?;
+        if config.products != Products::Fused {
+            gpu.library = Library::find(log)?;
+        }
+        if config.products == Products::CublasLt && !gpu.library.is_there() {
+            return Err(Error::UnsupportedDevice(
+                "cuda_products asks for cublasLt, but the system has no usable library libcublasLt; install it, or use AUTO or FUSED".into(),
+            ));
+        }
+        drop(entered);
+        let DeviceInfo { index, name, capability: (major, minor), .. } = &gpu.info;
+        log(
+            LogLevel::Info,
+            &format!("device CUDA {index}, {name}, compute capability {major}.{minor}, {}", gpu.library),
+        );
+        Ok(Arc::new(gpu))
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    /// Of the memory taken.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Makes its context current until the guard is dropped.
+    pub fn enter(&self) -> Result<Entered<'_>> {
+        push(self.context)
+    }
+
+    /// The stream of all work.
+    pub fn stream(&self) -> CUstream {
+        self.stream
+    }
+
+    /// Whether a layer is multiplied by cublasLt; `large` is what AUTO goes by.
+    pub(super) fn uses_library(&self, large: bool) -> bool {
+        match self.products {
+            Products::Auto => large && self.library.is_there(),
+            Products::Fused => false,
+            Products::CublasLt => true,
+        }
+    }
+
+    /// Waits until the stream has run out of work. The context is current.
+    pub fn synchronise(&self) -> Result<()> {
+        // SAFETY: a live stream.
+        check(unsafe { sys::cuStreamSynchronize(self.stream) }, || "finish the work on the GPU".into())
+    }
+
+    /// Queues a kernel on a stream. The context is current.
+    pub(super) fn launch(&self, stream: CUstream, launch: &Launch<'_>) -> Result<()> {
+        launch.queue(self.functions[launch.kernel as usize], stream)
+    }
+
+    /// Copies checked memory to the host, after all work queued so far. The context is current.
+    pub fn read(&self, address: u64, bytes: usize) -> Result<Vec<u8>> {
+        let mut values = vec![0u8; bytes];
+        // SAFETY: the address was checked; the values outlive the wait.
+        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), address, bytes, self.stream) };
+        let queued = check(status, || "copy from the GPU".into());
+        self.synchronise().and(queued)?;
+        Ok(values)
+    }
+
+    /// Refuses an address of `bytes` bytes that is not memory of this GPU in this context.
+    pub fn check_pointer(&self, name: &str, address: u64, bytes: u64) -> Result<()> {
+        use sys::CUpointer_attribute::{
+            CU_POINTER_ATTRIBUTE_CONTEXT, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+            CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+        };
+        let refuse = |what: String| {
+            Err(Error::invalid(format!(
+                "{name} (0x{address:x}) {what}; it must be memory of GPU {} ({}), or be passed as host memory",
+                self.info.index, self.info.name
+            )))
+        };
+        let (mut kind, mut ordinal) = (0u32, -1i32);
+        let (mut start, mut size, mut context) = (0u64, 0usize, ptr::null_mut::<c_void>());
+        // SAFETY: each output has the type of its attribute.
+        let known = unsafe {
+            sys::cuPointerGetAttribute((&raw mut kind).cast(), CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)
+                == CUresult::CUDA_SUCCESS
+                && sys::cuPointerGetAttribute((&raw mut ordinal).cast(), CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
+                    == CUresult::CUDA_SUCCESS
+        };
+        if !known || kind != sys::CUmemorytype::CU_MEMORYTYPE_DEVICE as u32 {
+            return refuse("is not device memory".into());
+        }
+        if ordinal != self.info.index as i32 {
+            return refuse(format!("is memory of GPU {ordinal}"));
+        }
+        // SAFETY: as above. Memory of a pool has no context, and an older driver may not know ranges of imported memory.
+        unsafe {
+            let owned = sys::cuPointerGetAttribute((&raw mut context).cast(), CU_POINTER_ATTRIBUTE_CONTEXT, address);
+            if owned == CUresult::CUDA_SUCCESS && !context.is_null() && context != self.context.cast() {
+                return refuse("is memory of another CUDA context".into());
+            }
+            let ranged =
+                sys::cuPointerGetAttribute((&raw mut start).cast(), CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, address)
+                    == CUresult::CUDA_SUCCESS
+                    && sys::cuPointerGetAttribute((&raw mut size).cast(), CU_POINTER_ATTRIBUTE_RANGE_SIZE, address)
+                        == CUresult::CUDA_SUCCESS;
+            let room = start.saturating_add(size as u64).saturating_sub(address);
+            if ranged && room < bytes {
+                return refuse(format!("has {room} bytes up to the end of its allocation, but {bytes} are needed"));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_stream(&mut self, stream: CUstream) -> Result<()> {
+        if stream.is_null() {
+            self.stream = new_stream()?;
+            self.owns_stream = true;
+            return Ok(());
+        }
+        let mut owner = ptr::null_mut();
+        // SAFETY: the host promises a live stream.
+        let status = unsafe { sys::cuStreamGetCtx(stream, &mut owner) };
+        if status != CUresult::CUDA_SUCCESS {
+            return Err(Error::invalid(format!(
+                "cuda_stream ({stream:p}) is not a stream of the CUDA context: the driver reports {}",
+                describe(status)
+            )));
+        }
+        if owner != self.context {
+            return Err(Error::invalid(format!(
+                "cuda_stream ({stream:p}) belongs to the CUDA context {owner:p}, but must belong to the one in use, {:p}, on GPU {} ({})",
+                self.context, self.info.index, self.info.name
+            )));
+        }
+        self.stream = stream;
+        Ok(())
+    }
+
+    /// Loads the kernels: the embedded image where the driver takes it, else one compiled here.
+    fn load(&mut self, log: &mut dyn FnMut(LogLevel, &str)) -> Result<()> {
+        let mut refusal = "this build of the library has no kernel image embedded".to_owned();
+        if let Some(embedded) = image::embedded() {
+            match load_module(embedded) {
+                Ok(module) => self.module = module,
+                Err(status) => {
+                    refusal = format!("the driver refuses the embedded kernel image with {}", describe(status));
+                }
+            }
+        }
+        if self.module.is_null() {
+            log(LogLevel::Info, &format!("{refusal}; compiling the kernels"));
+            let (major, minor) = self.info.capability;
+            let unusable = |why: String| {
+                Error::UnsupportedDevice(format!(
+                    "GPU {} ({}, compute capability {major}.{minor}, driver for CUDA {}) cannot be used: {refusal}, and {why}",
+                    self.info.index,
+                    self.info.name,
+                    dotted(self.info.driver_version as i32)
+                ))
+            };
+            let compiled = image::compiled((major, minor), None, log).map_err(|e| unusable(e.to_string()))?;
+            self.module = load_module(&compiled)
+                .map_err(|status| unusable(format!("the one compiled here with {}", describe(status))))?;
+        }
+        for name in Kernel::NAMES {
+            let mut function = ptr::null_mut();
+            // SAFETY: a live module; names end with a zero.
+            let status = unsafe { sys::cuModuleGetFunction(&mut function, self.module, name.as_ptr()) };
+            check(status, || format!("find the kernel {}", name.to_string_lossy()))?;
+            self.functions.push(function);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        let Ok(entered) = push(self.context) else {
+            return;
+        };
+        self.library.release(&self.account);
+        // SAFETY: each was made by us, once, and nothing uses it any more.
+        unsafe {
+            if !self.module.is_null() {
+                sys::cuModuleUnload(self.module);
+            }
+            if self.owns_stream {
+                sys::cuStreamDestroy_v2(self.stream);
+            }
+            drop(entered);
+            if let Some(device) = self.primary {
+                sys::cuDevicePrimaryCtxRelease_v2(device);
+            }
+        }
+    }
+}
+
+/// A stream that waits for no other. A context is current.
+pub(super) fn new_stream() -> Result<CUstream> {
+    let mut stream = ptr::null_mut();
+    let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+    // SAFETY: a context is current.
+    check(unsafe { sys::cuStreamCreate(&mut stream, flags) }, || "make a stream".into())?;
+    Ok(stream)
+}
+
+fn load_module(image: &[u8]) -> std::result::Result<CUmodule, CUresult> {
+    let mut module = ptr::null_mut();
+    // SAFETY: a whole image, which says its own length.
+    match unsafe { sys::cuModuleLoadData(&mut module, image.as_ptr().cast()) } {
+        CUresult::CUDA_SUCCESS => Ok(module),
+        status => Err(status),
+    }
+}
+
+/// The device and context that a configuration names.
+struct Place {
+    device: CUdevice,
+    index: i32,
+    context: CUcontext,
+    primary: Option<CUdevice>,
+}
+
+impl Place {
+    fn find(config: &CudaConfig) -> Result<Self> {
+        let asked = match config.device {
+            CudaDevice::First => None,
+            CudaDevice::Index(index) => Some(index as usize),
+            CudaDevice::Uuid(uuid) => {
+                let devices = driver::devices()?;
+                let place = devices.iter().position(|d| d.uuid == uuid);
+                Some(place.ok_or_else(|| {
+                    Error::UnsupportedDevice(format!(
+                        "cuda_uuid is {}, but {}",
+                        driver::uuid_text(&uuid),
+                        present(&devices)
+                    ))
+                })?)
+            }
+        };
+        if let Some(context) = Self::context_of_host(config)? {
+            let place = Self::of_context(context)?;
+            if let Some(asked) = asked
+                && asked != place.index as usize
+            {
+                return Err(Error::invalid(format!(
+                    "the CUDA context or stream that was given is on GPU {}, but GPU {asked} was asked for",
+                    place.index
+                )));
+            }
+            return Ok(place);
+        }
+        let index = asked.unwrap_or(0);
+        let devices = driver::devices()?;
+        if index >= devices.len() {
+            return Err(Error::UnsupportedDevice(format!("cuda_device is {index}, but {}", present(&devices))));
+        }
+        let device = driver::device(index as i32)?;
+        let mut context = ptr::null_mut();
+        // SAFETY: a device of the driver's.
+        let status = unsafe { sys::cuDevicePrimaryCtxRetain(&mut context, device) };
+        check(status, || format!("take the primary CUDA context of GPU {index}"))?;
+        Ok(Self { device, index: index as i32, context, primary: Some(device) })
+    }
+
+    /// The host's context, or the one of its stream.
+    fn context_of_host(config: &CudaConfig) -> Result<Option<CUcontext>> {
+        if !config.context.0.is_null() {
+            return Ok(Some(config.context.0.cast()));
+        }
+        let stream = config.stream.0;
+        if stream.is_null() {
+            return Ok(None);
+        }
+        if stream.addr() <= 2 {
+            return Err(Error::invalid(
+                "cuda_stream is one of CUDA's default streams, which have no context of their own; it must be a stream made by cuStreamCreate or cudaStreamCreate, or NULL, or come with cuda_context",
+            ));
+        }
+        let mut context = ptr::null_mut();
+        // SAFETY: the host promises a live stream.
+        let status = unsafe { sys::cuStreamGetCtx(stream.cast(), &mut context) };
+        match status {
+            CUresult::CUDA_SUCCESS => Ok(Some(context)),
+            status => Err(Error::invalid(format!(
+                "cuda_stream ({stream:p}) is not a stream: the driver reports {}",
+                describe(status)
+            ))),
+        }
+    }
+
+    fn of_context(context: CUcontext) -> Result<Self> {
+        // SAFETY: the host promises a live context.
+        let status = unsafe { sys::cuCtxPushCurrent_v2(context) };
+        if status != CUresult::CUDA_SUCCESS {
+            return Err(Error::invalid(format!(
+                "cuda_context ({context:p}) is not a CUDA context: the driver reports {}",
+                describe(status)
+            )));
+        }
+        let _entered = Entered { gpu: PhantomData, thread: PhantomData };
+        let mut device = 0;
+        // SAFETY: a context is current.
+        check(unsafe { sys::cuCtxGetDevice(&mut device) }, || "ask a CUDA context for its device".into())?;
+        let mut count = 0;
+        // SAFETY: the driver is ready.
+        check(unsafe { sys::cuDeviceGetCount(&mut count) }, || "count the GPUs".into())?;
+        let index = (0..count).find(|&index| driver::device(index).is_ok_and(|d| d == device)).unwrap_or(0);
+        Ok(Self { device, index, context, primary: None })
+    }
+}
+
+/// "the driver shows 2 GPUs: 0 (name, GPU-...), 1 (...)".
+fn present(devices: &[DeviceInfo]) -> String {
+    let list: Vec<String> =
+        devices.iter().map(|d| format!("{} ({}, {})", d.index, d.name, driver::uuid_text(&d.uuid))).collect();
+    match devices.len() {
+        0 => "the driver shows no GPU".into(),
+        n => format!("the driver shows {n}: {}", list.join(", ")),
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("info", &self.info).finish_non_exhaustive()
+    }
+}

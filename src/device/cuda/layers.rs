@@ -1,0 +1,389 @@
+//! Layers on a GPU. Small ones are one kernel each, product and all that surrounds it: there launches are what a step
+//! spends its time on. Large ones are cublasLt's product with a kernel around it. Where the system has no cublasLt,
+//! every layer is one kernel.
+
+use super::block::{CudaBlock, CudaGradient, CudaNet, THREADS};
+use super::kernels::{Kernel, arguments_of};
+use super::product::{Operand, Product};
+use crate::device::{Activation, Mat};
+use crate::nn::layout::Layer;
+
+/// Layers with both sides up to this many units are one kernel.
+const MOST_FUSED: usize = 256;
+/// Rows of a tile of the kernels around a product, unless that makes too many tiles.
+const CHUNK: usize = 32;
+/// Tiles along the rows at most: a grid's second axis ends at 65535, and column sums keep one line a tile.
+const MOST_TILES: usize = 1024;
+
+/// Tile of the product kernels (cuda/product.cuh), and their threads.
+const TILE_ROWS: usize = 32;
+const TILE_COLS: usize = 32;
+const TILE_THREADS: u32 = 64;
+/// Rows that a block of the gradient kernel sums, unless that makes too many blocks.
+const GRADIENT_CHUNK: usize = 128;
+const MOST_SPLITS: usize = 64;
+
+/// What follows a product with transposed weights, p = delta W^T.
+pub(super) enum ProductKind {
+    /// out = p.
+    Plain,
+    /// out = slope p; where given, curve *= p.
+    Backward { slope: Mat, curve: Option<Mat> },
+    /// out = slope p + curve.
+    Adjoint { slope: Mat, curve: Mat },
+}
+
+/// Threads and grid of a kernel around a product: neighbouring columns along x, rows of a tile along y.
+struct Around {
+    grid: [u32; 3],
+    block: [u32; 3],
+    chunk: usize,
+}
+
+impl Around {
+    fn new(rows: usize, cols: usize) -> Self {
+        let chunk = CHUNK.max(rows.div_ceil(MOST_TILES));
+        // Four columns a thread where whole vectors can be taken, and one otherwise.
+        let threads = if cols.is_multiple_of(4) { cols / 4 } else { cols };
+        let x = (threads.next_power_of_two() as u32).clamp(8, 32);
+        let columns = threads.div_ceil(x as usize) as u32;
+        Self { grid: [columns, Self::tiles(rows, chunk), 1], block: [x, THREADS / x, 1], chunk }
+    }
+
+    fn tiles(rows: usize, chunk: usize) -> u32 {
+        rows.div_ceil(chunk) as u32
+    }
+}
+
+/// Grid of a product kernel with m x n results.
+fn tiles(m: usize, n: usize) -> [u32; 3] {
+    [m.div_ceil(TILE_ROWS) as u32, n.div_ceil(TILE_COLS) as u32, 1]
+}
+
+impl CudaBlock {
+    fn fused(&self, layer: &Layer) -> bool {
+        !self.gpu.uses_library(layer.inputs.max(layer.outputs) > MOST_FUSED)
+    }
+
+    /// x W, or delta W^T, into `out` by cublasLt.
+    fn multiply_weights(&mut self, net: &CudaNet, layer: &Layer, x: Mat, out: Mat, transposed: bool) {
+        let (address, stride) = (self.address(x), x.stride);
+        let product = Product {
+            m: x.rows,
+            n: out.cols,
+            k: x.cols,
+            a: Operand { address, stride, transposed: false },
+            b: Operand { address: weights(net, layer), stride: layer.outputs, transposed },
+            c: Operand { address: self.address(out), stride: out.stride, transposed: false },
+            accumulate: false,
+        };
+        self.multiply(&product);
+    }
+
+    pub(super) fn layer_affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {
+        let layer = &net.layers[layer];
+        let (bias, (out_at, out_stride)) = (bias(net, layer), self.place(out));
+        let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
+        if self.fused(layer) {
+            let (x_at, x_stride) = self.place(x);
+            let arguments = arguments_of![x_at, x_stride, weights(net, layer), bias, out_at, out_stride, m, n, k];
+            self.launch(Kernel::ProductAffine, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            return;
+        }
+        self.multiply_weights(net, layer, x, out, false);
+        let around = Around::new(x.rows, layer.outputs);
+        let arguments = arguments_of![out_at, out_stride, bias, m, n, around.chunk as u32];
+        self.launch(Kernel::BiasAdd, around.grid, around.block, arguments);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn layer_activated(
+        &mut self,
+        net: &CudaNet,
+        layer: usize,
+        activation: Activation,
+        x: Mat,
+        h: Mat,
+        slope: Option<Mat>,
+        curve: Option<Mat>,
+    ) {
+        let layer = &net.layers[layer];
+        let (bias, (h_at, h_stride)) = (bias(net, layer), self.place(h));
+        let ((slope, slope_stride), (curve, curve_stride)) = (self.optional(slope), self.optional(curve));
+        let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
+        if self.fused(layer) {
+            let kernel = match activation {
+                Activation::Silu => Kernel::ProductSilu,
+                Activation::Tanh => Kernel::ProductTanh,
+                Activation::Softplus => Kernel::ProductSoftplus,
+            };
+            let (x_at, x_stride) = self.place(x);
+            let arguments = arguments_of![
+                x_at,
+                x_stride,
+                weights(net, layer),
+                bias,
+                h_at,
+                h_stride,
+                slope,
+                slope_stride,
+                curve,
+                curve_stride,
+                m,
+                n,
+                k,
+            ];
+            self.launch(kernel, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            return;
+        }
+        self.multiply_weights(net, layer, x, h, false);
+        let kernel = match activation {
+            Activation::Silu => Kernel::ActivationSilu,
+            Activation::Tanh => Kernel::ActivationTanh,
+            Activation::Softplus => Kernel::ActivationSoftplus,
+        };
+        let around = Around::new(x.rows, layer.outputs);
+        let arguments =
+            arguments_of![h_at, h_stride, bias, slope, slope_stride, curve, curve_stride, m, n, around.chunk as u32];
+        self.launch(kernel, around.grid, around.block, arguments);
+    }
+
+    pub(super) fn layer_tangent(&mut self, net: &CudaNet, layer: usize, x: Mat, slope: Mat, out: Mat, curve: Mat) {
+        let layer = &net.layers[layer];
+        let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.place(curve));
+        let (out_at, out_stride) = self.place(out);
+        let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
+        if self.fused(layer) {
+            let (x_at, x_stride) = self.place(x);
+            let arguments = arguments_of![
+                x_at,
+                x_stride,
+                weights(net, layer),
+                slope,
+                slope_stride,
+                out_at,
+                out_stride,
+                curve,
+                curve_stride,
+                m,
+                n,
+                k,
+            ];
+            self.launch(Kernel::ProductTangent, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            return;
+        }
+        self.multiply_weights(net, layer, x, out, false);
+        self.scale(out, (slope, slope_stride), (curve, curve_stride));
+    }
+
+    pub(super) fn layer_reverse(&mut self, net: &CudaNet, layer: usize, delta: Mat, out: Mat, kind: ProductKind) {
+        let layer = &net.layers[layer];
+        let w = weights(net, layer);
+        let ((at, stride), (out_at, out_stride)) = (self.place(delta), self.place(out));
+        let (m, n, k) = (delta.rows as u32, layer.inputs as u32, layer.outputs as u32);
+        let fused = self.fused(layer);
+        if !fused {
+            self.multiply_weights(net, layer, delta, out, true);
+        }
+        let (grid, block) = (tiles(delta.rows, layer.inputs), [TILE_THREADS, 1, 1]);
+        match kind {
+            ProductKind::Plain if fused => {
+                let arguments = arguments_of![at, stride, w, out_at, out_stride, m, n, k];
+                self.launch(Kernel::ProductTransposed, grid, block, arguments);
+            }
+            ProductKind::Plain => {}
+            ProductKind::Backward { slope, curve } => {
+                let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.optional(curve));
+                if fused {
+                    let arguments = arguments_of![
+                        at,
+                        stride,
+                        w,
+                        slope,
+                        slope_stride,
+                        out_at,
+                        out_stride,
+                        curve,
+                        curve_stride,
+                        m,
+                        n,
+                        k,
+                    ];
+                    self.launch(Kernel::ProductBackward, grid, block, arguments);
+                } else {
+                    self.scale(out, (slope, slope_stride), (curve, curve_stride));
+                }
+            }
+            ProductKind::Adjoint { slope, curve } => {
+                let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.place(curve));
+                if fused {
+                    let arguments = arguments_of![
+                        at,
+                        stride,
+                        w,
+                        slope,
+                        slope_stride,
+                        curve,
+                        curve_stride,
+                        out_at,
+                        out_stride,
+                        m,
+                        n,
+                        k,
+                    ];
+                    self.launch(Kernel::ProductAdjoint, grid, block, arguments);
+                } else {
+                    let around = Around::new(out.rows, out.cols);
+                    let arguments = arguments_of![
+                        out_at,
+                        out_stride,
+                        slope,
+                        slope_stride,
+                        curve,
+                        curve_stride,
+                        m,
+                        n,
+                        around.chunk as u32,
+                        0u64,
+                    ];
+                    self.launch(Kernel::ActivationAdjoint, around.grid, around.block, arguments);
+                }
+            }
+        }
+    }
+
+    /// Around a product in `p`: curve *= p (where there is one), then p *= slope.
+    fn scale(&mut self, p: Mat, (slope, slope_stride): (u64, u32), (curve, curve_stride): (u64, u32)) {
+        let (at, stride) = self.place(p);
+        let around = Around::new(p.rows, p.cols);
+        let arguments = arguments_of![
+            at,
+            stride,
+            slope,
+            slope_stride,
+            curve,
+            curve_stride,
+            p.rows as u32,
+            p.cols as u32,
+            around.chunk as u32,
+            0u64,
+            0u32,
+        ];
+        self.launch(Kernel::ActivationScale, around.grid, around.block, arguments);
+    }
+
+    pub(super) fn layer_gradient(
+        &mut self,
+        gradient: &mut CudaGradient,
+        layer: usize,
+        pairs: &[(Mat, Mat)],
+        bias: Option<Mat>,
+    ) {
+        let started = std::mem::replace(&mut gradient.written[layer], true);
+        let layer = gradient.layers[layer];
+        let values = gradient.values + (layer.offset * size_of::<f32>()) as u64;
+        if self.fused(&layer) {
+            self.gradient_fused(&layer, values, started, pairs, bias);
+        } else {
+            self.gradient_by_library(&layer, values, started, pairs, bias);
+        }
+    }
+
+    /// Weights and biases lie behind each other, so one product with a column of ones gives both.
+    fn gradient_fused(&mut self, layer: &Layer, values: u64, started: bool, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        let rows = pairs[0].0.rows;
+        let with_bias = bias.is_some_and(|bias| bias.offset == pairs[0].1.offset);
+        assert!(with_bias || bias.is_none(), "the bias' gradient sums what the first pair multiplies");
+        let lines = layer.inputs + usize::from(with_bias);
+        let count = lines * layer.outputs;
+        let chunk = GRADIENT_CHUNK.max(rows.div_ceil(MOST_SPLITS));
+        let splits = rows.div_ceil(chunk);
+        let partials = self.scratch_address(splits * count);
+        let ((x, x_stride), (delta, delta_stride)) = (self.place(pairs[0].0), self.place(pairs[0].1));
+        let second = pairs.get(1);
+        let (x2, x2_stride) = self.optional(second.map(|pair| pair.0));
+        let (delta2, delta2_stride) = self.optional(second.map(|pair| pair.1));
+        let arguments = arguments_of![
+            x,
+            x_stride,
+            delta,
+            delta_stride,
+            x2,
+            x2_stride,
+            delta2,
+            delta2_stride,
+            rows as u32,
+            layer.inputs as u32,
+            layer.outputs as u32,
+            u32::from(with_bias),
+            chunk as u32,
+            partials,
+        ];
+        let [across, along, _] = tiles(lines, layer.outputs);
+        self.launch(Kernel::ProductGradient, [across, along, splits as u32], [TILE_THREADS, 1, 1], arguments);
+        let accumulate = u32::from(started);
+        let arguments = arguments_of![partials, splits as u32, count as u64, values, accumulate];
+        self.launch_over(Kernel::ProductGradientFinish, count as u64, arguments);
+        // A gradient that came before may have had biases where this one has none; nobody asks for the reverse.
+        if !with_bias && !started {
+            let biases = values + (count * size_of::<f32>()) as u64;
+            self.clear(biases, layer.outputs);
+        }
+    }
+
+    fn gradient_by_library(
+        &mut self,
+        layer: &Layer,
+        values: u64,
+        started: bool,
+        pairs: &[(Mat, Mat)],
+        bias: Option<Mat>,
+    ) {
+        let mut accumulate = started;
+        for &(x, delta) in pairs {
+            let product = Product {
+                m: layer.inputs,
+                n: layer.outputs,
+                k: x.rows,
+                a: Operand { address: self.address(x), stride: x.stride, transposed: true },
+                b: Operand { address: self.address(delta), stride: delta.stride, transposed: false },
+                c: Operand { address: values, stride: layer.outputs, transposed: false },
+                accumulate,
+            };
+            self.multiply(&product);
+            accumulate = true;
+        }
+        let biases = values + (layer.inputs * layer.outputs * size_of::<f32>()) as u64;
+        let Some(delta) = bias else {
+            if !started {
+                self.clear(biases, layer.outputs);
+            }
+            return;
+        };
+        let around = Around::new(delta.rows, delta.cols);
+        let lines = around.grid[1];
+        let (sums, (at, stride)) = (self.scratch_address(lines as usize * delta.cols), self.place(delta));
+        let (rows, cols) = (delta.rows as u32, delta.cols as u32);
+        let arguments = arguments_of![at, stride, rows, cols, around.chunk as u32, sums];
+        self.launch(Kernel::ColumnSums, around.grid, around.block, arguments);
+        let arguments = arguments_of![sums, lines, cols, biases, u32::from(started)];
+        self.launch(Kernel::ColumnSumsFinish, [cols.div_ceil(32), 1, 1], [32, 8, 1], arguments);
+    }
+
+    /// Zeros at an address.
+    fn clear(&mut self, address: u64, floats: usize) {
+        self.attempt(|block| {
+            // SAFETY: memory of the caller's.
+            let status = unsafe { cudarc::driver::sys::cuMemsetD32Async(address, 0, floats, block.stream) };
+            super::driver::check(status, || "clear a gradient".into())
+        });
+    }
+}
+
+fn weights(net: &CudaNet, layer: &Layer) -> u64 {
+    net.weights + (layer.offset * size_of::<f32>()) as u64
+}
+
+fn bias(net: &CudaNet, layer: &Layer) -> u64 {
+    net.weights + (layer.bias() * size_of::<f32>()) as u64
+}

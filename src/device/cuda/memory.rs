@@ -1,0 +1,143 @@
+//! Device memory, and the account of how much of it is taken.
+
+use super::driver::check;
+use super::gpu::Gpu;
+use crate::error::{Error, Result};
+use cudarc::driver::sys;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes taken on one GPU by one context of the library, against its limit.
+pub(crate) struct Account {
+    limit: u64,
+    device: String,
+    used: AtomicU64,
+}
+
+impl Account {
+    pub(super) fn new(limit: u64, device: &str) -> Self {
+        Self { limit, device: device.to_owned(), used: AtomicU64::new(0) }
+    }
+
+    pub(super) fn take(&self, bytes: u64, what: &str) -> Result<()> {
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            let after = used.checked_add(bytes)?;
+            (self.limit == 0 || after <= self.limit).then_some(after)
+        });
+        taken.map(|_| ()).map_err(|used| {
+            Error::OutOfMemory(format!(
+                "{what} takes {bytes} bytes of the memory of {}; with {used} taken before that is more than memory_limit, {}",
+                self.device, self.limit
+            ))
+        })
+    }
+
+    pub(super) fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes taken now.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that may still be taken, as far as the limit goes.
+    pub fn left(&self) -> u64 {
+        if self.limit == 0 { u64::MAX } else { self.limit.saturating_sub(self.used()) }
+    }
+}
+
+/// `len` elements of device memory, unspecified until written. Every call needs the GPU's context to be current, but for
+/// the drop, which sees to it.
+pub(crate) struct DeviceBuffer<T> {
+    gpu: Arc<Gpu>,
+    address: u64,
+    len: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Copy> DeviceBuffer<T> {
+    /// `what` names it in errors, such as "the samples of the source".
+    pub fn new(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
+        let bytes = Self::bytes_of(len);
+        gpu.account.take(bytes as u64, what)?;
+        let mut address = 0;
+        // SAFETY: a context is current.
+        let status = unsafe { sys::cuMemAlloc_v2(&mut address, bytes) };
+        check(status, || {
+            format!("take {bytes} bytes of the memory of GPU {} ({}) for {what}", gpu.info.index, gpu.info.name)
+        })
+        .inspect_err(|_| gpu.account.give(bytes as u64))?;
+        Ok(Self { gpu: Arc::clone(gpu), address, len, element: PhantomData })
+    }
+
+    /// With these values, copied before the call returns.
+    pub fn of(gpu: &Arc<Gpu>, values: &[T], what: &str) -> Result<Self> {
+        let mut buffer = Self::new(gpu, values.len(), what)?;
+        buffer.upload(0, values)?;
+        Ok(buffer)
+    }
+
+    /// All bits zero, in the order of the stream.
+    pub fn zeroed(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
+        let buffer = Self::new(gpu, len, what)?;
+        // SAFETY: the buffer's own memory.
+        let status = unsafe { sys::cuMemsetD8Async(buffer.address, 0, len * size_of::<T>(), gpu.stream()) };
+        check(status, || format!("clear {what}"))?;
+        Ok(buffer)
+    }
+
+    fn bytes_of(len: usize) -> usize {
+        // The driver refuses to allocate nothing.
+        (len * size_of::<T>()).max(1)
+    }
+
+    /// Address of the first element.
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Address of element `index`, which may be the one past the end.
+    pub fn at(&self, index: usize) -> u64 {
+        assert!(index <= self.len);
+        self.address + (index * size_of::<T>()) as u64
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Writes elements from `first` on, in the order of the stream; `values` may change afterwards.
+    pub fn upload(&mut self, first: usize, values: &[T]) -> Result<()> {
+        assert!(first + values.len() <= self.len);
+        // SAFETY: inside the buffer. From pageable memory the driver copies before it returns.
+        let status = unsafe {
+            sys::cuMemcpyHtoDAsync_v2(self.at(first), values.as_ptr().cast(), size_of_val(values), self.gpu.stream())
+        };
+        check(status, || "copy to the GPU".into())
+    }
+
+    /// Reads elements from `first` on, after all work before it: waits for the stream.
+    pub fn download(&self, first: usize, values: &mut [T]) -> Result<()> {
+        assert!(first + values.len() <= self.len);
+        let bytes = size_of_val(values);
+        // SAFETY: inside the buffer; the values stay borrowed until the stream is done.
+        let status =
+            unsafe { sys::cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), self.at(first), bytes, self.gpu.stream()) };
+        let queued = check(status, || "copy from the GPU".into());
+        self.gpu.synchronise().and(queued)
+    }
+}
+
+impl<T> Drop for DeviceBuffer<T> {
+    fn drop(&mut self) {
+        let bytes = (self.len * size_of::<T>()).max(1) as u64;
+        if let Ok(_entered) = self.gpu.enter() {
+            // SAFETY: allocated by us; work that was queued on it ends before the driver frees it.
+            unsafe { sys::cuMemFree_v2(self.address) };
+        }
+        self.gpu.account.give(bytes);
+    }
+}

@@ -1,0 +1,218 @@
+//! Inference on the processor: one thread's workspace. After the first call of a size nothing is allocated.
+
+use super::frozen::{Inner, Nets};
+use super::session::Inference;
+use crate::device::cpu::net::CpuNet;
+use crate::device::cpu::simd::Isa;
+use crate::device::cpu::{CpuBlock, CpuNoise};
+use crate::device::{Bridge, Device, Mat, Points};
+use crate::error::Result;
+use crate::rng::{Sequence, Stream};
+use std::sync::Arc;
+
+/// Rows carried at a time: their activations stay in a core's cache.
+const BLOCK_ROWS: usize = 64;
+
+/// See the module.
+pub(super) struct CpuSession {
+    model: Arc<Inner>,
+    block: CpuBlock<f32>,
+    noise: Vec<f32>,
+    path: Vec<f32>,
+}
+
+impl CpuSession {
+    /// A workspace for a model whose networks are on the processor.
+    pub fn new(model: &Arc<Inner>, isa: Isa) -> Self {
+        Self { block: CpuBlock::new(isa), model: Arc::clone(model), noise: Vec::new(), path: Vec::new() }
+    }
+
+    /// [x, t] for the value function, normalised.
+    fn states(&mut self, x: &[f32], time: f64) -> Mat {
+        let d = self.model.info.dimension;
+        let rows = x.len() / d;
+        self.block.reset();
+        let input = self.block.scratch(rows, d + 1);
+        for (r, x) in x.chunks_exact(d).enumerate() {
+            let row = self.block.row_mut(input, r);
+            self.model.normalisation.apply(x, &mut row[..d]);
+            row[d] = time as f32;
+        }
+        input
+    }
+
+    /// Normalised endpoints for a block of source rows (rows x d).
+    fn endpoints(&mut self, source: &[f32], seed: u64, first: u64) -> Mat {
+        let d = self.model.info.dimension;
+        let rows = source.len() / d;
+        let input = self.input(source.chunks_exact(d), rows, seed, first);
+        let model = Arc::clone(&self.model);
+        let raw = model.generator.forward(&mut self.block, generator_net(&model), input);
+        let endpoint = Sequence::new(seed, 0, Stream::Endpoint);
+        let xi = self.block.normals(&endpoint, first.wrapping_mul(d as u64), rows, d);
+        // Neither bridge noise nor times are read for endpoints.
+        let bridge = Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi }, time: xi };
+        let end = self.block.scratch(rows, d + 1);
+        self.block.bridge(&model.head, &bridge, &Points { end: Some(end), ..Points::default() });
+        end.columns(0, d)
+    }
+
+    /// [x0, z] for source rows, normalised; `first` is the number of the first one.
+    fn input<'a>(&mut self, source: impl Iterator<Item = &'a [f32]>, rows: usize, seed: u64, first: u64) -> Mat {
+        let (d, latent) = (self.model.info.dimension, self.model.info.latent_dimension);
+        self.block.reset();
+        let input = self.block.scratch(rows, d + latent);
+        for (r, x) in source.enumerate() {
+            self.model.normalisation.apply(x, &mut self.block.row_mut(input, r)[..d]);
+        }
+        let z = input.columns(d, d + latent);
+        self.block.draw_normals(&Sequence::new(seed, 0, Stream::Latent), first.wrapping_mul(latent as u64), z);
+        input
+    }
+
+    fn export(&self, x: Mat, out: &mut [f32]) {
+        for (r, out) in out.chunks_exact_mut(x.cols).enumerate() {
+            self.model.normalisation.undo(self.block.row(x, r), out);
+        }
+    }
+}
+
+fn value_net(model: &Inner) -> &CpuNet<f32> {
+    match &model.nets {
+        Nets::Cpu { value, .. } => value,
+        Nets::Cuda(_) => unreachable!("a session of the processor has a model there"),
+    }
+}
+
+fn generator_net(model: &Inner) -> &CpuNet<f32> {
+    match &model.nets {
+        Nets::Cpu { generator, .. } => generator,
+        Nets::Cuda(_) => unreachable!("a session of the processor has a model there"),
+    }
+}
+
+impl Inference for CpuSession {
+    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        let rows = source.len() / d;
+        for from in (0..rows).step_by(BLOCK_ROWS) {
+            let to = rows.min(from + BLOCK_ROWS);
+            let range = from * d..to * d;
+            let x1 = self.endpoints(&source[range.clone()], seed, first_row.wrapping_add(from as u64));
+            self.export(x1, &mut generated[range]);
+        }
+        Ok(())
+    }
+
+    fn conditional_mean(
+        &mut self,
+        source: &[f32],
+        latents: usize,
+        seed: u64,
+        first_row: u64,
+        mean: &mut [f32],
+    ) -> Result<()> {
+        let d = self.model.info.dimension;
+        let model = Arc::clone(&self.model);
+        for (r, (x0, out)) in source.chunks_exact(d).zip(mean.chunks_exact_mut(d)).enumerate() {
+            let first = first_row.wrapping_add(r as u64).wrapping_mul(latents as u64);
+            out.fill(0.0);
+            for from in (0..latents).step_by(BLOCK_ROWS) {
+                let rows = BLOCK_ROWS.min(latents - from);
+                let input = self.input((0..rows).map(|_| x0), rows, seed, first.wrapping_add(from as u64));
+                let raw = model.generator.forward(&mut self.block, generator_net(&model), input);
+                for i in 0..rows {
+                    for (sum, residual) in out.iter_mut().zip(&self.block.row(raw, i)[..d]) {
+                        *sum += residual;
+                    }
+                }
+            }
+            self.block.reset();
+            let x = self.block.scratch(1, d);
+            let row = self.block.row_mut(x, 0);
+            model.normalisation.apply(x0, row);
+            for (x, sum) in row.iter_mut().zip(&*out) {
+                *x += sum / latents as f32;
+            }
+            model.normalisation.undo(self.block.row(x, 0), out);
+        }
+        Ok(())
+    }
+
+    fn trajectory(&mut self, source: &[f32], times: &[f64], seed: u64, first_row: u64, path: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        let (rows, line) = (source.len() / d, times.len() * d);
+        let model = Arc::clone(&self.model);
+        let sigma = model.head.sigma;
+        let sequence = Sequence::new(seed, 0, Stream::Bridge);
+        for from in (0..rows).step_by(BLOCK_ROWS) {
+            let to = rows.min(from + BLOCK_ROWS);
+            let first = first_row.wrapping_add(from as u64);
+            let x1 = self.endpoints(&source[from * d..to * d], seed, first);
+            for r in 0..to - from {
+                self.noise.resize(line.max(self.noise.len()), 0.0);
+                let noise = &mut self.noise[..line];
+                sequence.normals(first.wrapping_add(r as u64).wrapping_mul(line as u64), noise);
+                self.path.resize(d.max(self.path.len()), 0.0);
+                let x = &mut self.path[..d];
+                model.normalisation.apply(&source[(from + r) * d..][..d], x);
+                let mut now = 0.0;
+                let steps = path[(from + r) * line..][..line].chunks_exact_mut(d).zip(noise.chunks_exact(d));
+                for (&t, (out, noise)) in times.iter().zip(steps) {
+                    let end = self.block.row(x1, r);
+                    if t >= 1.0 {
+                        x.copy_from_slice(end);
+                    } else if t > now {
+                        // Given x at `now` and x1 at 1, the bridge at t is Gaussian.
+                        let along = ((t - now) / (1.0 - now)) as f32;
+                        let spread = (sigma * ((t - now) * (1.0 - t) / (1.0 - now)).sqrt()) as f32;
+                        for ((x, end), noise) in x.iter_mut().zip(end).zip(noise) {
+                            *x += along * (end - *x) + spread * noise;
+                        }
+                    }
+                    now = t;
+                    model.normalisation.undo(x, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        let rows = state.len() / d;
+        let model = Arc::clone(&self.model);
+        // V is a cost, so its gradient scales like a length.
+        let scale = -model.normalisation.scale as f32;
+        for from in (0..rows).step_by(BLOCK_ROWS) {
+            let to = rows.min(from + BLOCK_ROWS);
+            let input = self.states(&state[from * d..to * d], time);
+            let block = &mut self.block;
+            let tape = model.value.record(block, value_net(&model), input, false);
+            let one = block.scratch(to - from, 1);
+            block.fill(one, 1.0);
+            let g = model.value.backward_input(block, value_net(&model), &tape, one);
+            for (r, out) in drift[from * d..to * d].chunks_exact_mut(d).enumerate() {
+                for (out, g) in out.iter_mut().zip(block.row(g, r)) {
+                    *out = scale * g;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        let rows = ratio.len();
+        let model = Arc::clone(&self.model);
+        for from in (0..rows).step_by(BLOCK_ROWS) {
+            let to = rows.min(from + BLOCK_ROWS);
+            let input = self.states(&target[from * d..to * d], 1.0);
+            let v = model.value.forward(&mut self.block, value_net(&model), input);
+            for (r, out) in ratio[from..to].iter_mut().enumerate() {
+                *out = model.conjugate.evaluate(f64::from(self.block.row(v, r)[0])).1 as f32;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,410 @@
+//! Inference on a GPU. Host rows are copied there and back in pieces that fit; the call waits for them. Device rows are
+//! worked on where they lie, in the order of the context's stream.
+
+use super::frozen::{Description, Inner, Nets};
+use super::session::{DeviceRows, Inference};
+use crate::device::cuda::block::{CudaBlock, CudaNet, CudaNoise};
+use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::kernels::{Kernel, arguments_of};
+use crate::device::cuda::memory::DeviceBuffer;
+use crate::device::{Bridge, Device, Mat, Points};
+use crate::error::Result;
+use crate::nn::mlp::Mlp;
+use crate::rng::Stream;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows carried at a time at most: enough to fill any GPU.
+const MOST_ROWS: usize = 1 << 16;
+/// Floats of workspace that a piece may take, unless a single row takes more: 256 megabytes.
+const MOST_FLOATS: usize = 1 << 26;
+
+/// Both networks of a model on a GPU.
+pub(super) struct CudaNets {
+    gpu: Arc<Gpu>,
+    nets: [CudaNet; 2],
+    /// What `nets` points at.
+    _weights: [DeviceBuffer<f32>; 2],
+    /// Of the normalisation, d numbers.
+    shift: DeviceBuffer<f64>,
+}
+
+impl CudaNets {
+    /// Copies the value function's and the generator's weights to the GPU.
+    pub fn new(gpu: &Arc<Gpu>, mlps: [&Mlp; 2], weights: [&[f32]; 2], description: &Description) -> Result<Self> {
+        let _entered = gpu.enter()?;
+        let weights = [
+            DeviceBuffer::of(gpu, weights[0], "the weights of the value function")?,
+            DeviceBuffer::of(gpu, weights[1], "the weights of the generator")?,
+        ];
+        let shift = DeviceBuffer::of(gpu, &description.shift, "the shift of the samples")?;
+        let net =
+            |index: usize| CudaNet { weights: weights[index].address(), layers: mlps[index].layout.layers.clone() };
+        let nets = [net(0), net(1)];
+        Ok(Self { gpu: Arc::clone(gpu), nets, _weights: weights, shift })
+    }
+
+    fn value(&self) -> &CudaNet {
+        &self.nets[0]
+    }
+
+    fn generator(&self) -> &CudaNet {
+        &self.nets[1]
+    }
+}
+
+/// A workspace on a GPU for one thread.
+pub(super) struct CudaSession {
+    model: Arc<Inner>,
+    workspace: Option<DeviceBuffer<f32>>,
+}
+
+impl CudaSession {
+    /// Takes memory with the first call.
+    pub fn new(model: &Arc<Inner>) -> Self {
+        Self { model: Arc::clone(model), workspace: None }
+    }
+
+    /// Runs `work` on pieces of `rows` rows and copies what each gives, dense rows of `per_row` numbers, to `out`.
+    fn each(
+        &mut self,
+        rows: usize,
+        most_rows: usize,
+        out: &mut [f32],
+        per_row: usize,
+        work: impl Fn(&Kit<'_>, &mut CudaBlock, Range<usize>) -> Mat,
+    ) -> Result<()> {
+        let model = Arc::clone(&self.model);
+        let kit = Kit::of(&model);
+        let _entered = kit.nets.gpu.enter()?;
+        let piece = self.fit(&kit, rows.min(most_rows), |block, piece| {
+            work(&kit, block, 0..piece);
+        })?;
+        for from in (0..rows).step_by(piece) {
+            let to = rows.min(from + piece);
+            let mut block = self.block(&kit);
+            let result = work(&kit, &mut block, from..to);
+            block.finish()?;
+            let workspace = self.workspace.as_ref().expect("made by `fit`");
+            workspace.download(result.offset, &mut out[from * per_row..to * per_row])?;
+        }
+        Ok(())
+    }
+
+    /// The most rows up to `rows` whose workspace fits, with that workspace made.
+    fn fit(&mut self, kit: &Kit<'_>, mut rows: usize, work: impl Fn(&mut CudaBlock, usize)) -> Result<usize> {
+        let gpu = &kit.nets.gpu;
+        loop {
+            let mut block = CudaBlock::measuring(gpu);
+            work(&mut block, rows);
+            block.finish()?;
+            let (room, present) = (block.most(), self.workspace.as_ref().map_or(0, DeviceBuffer::len));
+            let left = (gpu.account().left() / size_of::<f32>() as u64) as usize;
+            if room > MOST_FLOATS.min(left.saturating_add(present)) && rows > 1 {
+                rows = rows.div_ceil(2);
+                continue;
+            }
+            if room > present {
+                self.workspace = None;
+                self.workspace = Some(DeviceBuffer::new(gpu, room, "the workspace of a session")?);
+            }
+            return Ok(rows);
+        }
+    }
+
+    fn block(&self, kit: &Kit<'_>) -> CudaBlock {
+        let gpu = &kit.nets.gpu;
+        let workspace = self.workspace.as_ref().expect("made by `fit`");
+        CudaBlock::new(gpu, gpu.stream(), workspace.address(), workspace.len())
+    }
+}
+
+/// A model and its networks on the device.
+struct Kit<'a> {
+    model: &'a Inner,
+    nets: &'a CudaNets,
+}
+
+impl<'a> Kit<'a> {
+    fn of(model: &'a Inner) -> Self {
+        match &model.nets {
+            Nets::Cuda(nets) => Self { model, nets },
+            Nets::Cpu { .. } => unreachable!("a session of a GPU has a model there"),
+        }
+    }
+
+    /// Normalised rows into the first columns of `to`, each `repeat` times, from an address of rows in data units; with
+    /// `value` the column behind them is set to it.
+    fn import(
+        &self,
+        block: &mut CudaBlock,
+        from: (u64, usize),
+        rows: usize,
+        repeat: usize,
+        to: Mat,
+        value: Option<f32>,
+    ) {
+        let d = self.model.info.dimension;
+        let (out, stride) = block.place(to);
+        let arguments = arguments_of![
+            from.0,
+            from.1 as u32,
+            rows as u32,
+            repeat as u32,
+            d as u32,
+            self.nets.shift.address(),
+            self.model.normalisation.scale,
+            out,
+            stride,
+            u32::from(value.is_some()),
+            value.unwrap_or(0.0),
+        ];
+        block.launch_over(Kernel::RowsImport, (rows * repeat * d) as u64, arguments);
+    }
+
+    /// Rows back to data units, to an address.
+    fn export(&self, block: &mut CudaBlock, from: Mat, to: (u64, usize)) {
+        let (x, stride) = block.place(from);
+        let arguments = arguments_of![
+            x,
+            stride,
+            from.rows as u32,
+            self.model.info.dimension as u32,
+            self.nets.shift.address(),
+            self.model.normalisation.scale,
+            to.0,
+            to.1 as u32,
+        ];
+        block.launch_over(Kernel::RowsExport, (from.rows * from.cols) as u64, arguments);
+    }
+
+    /// A piece's rows, copied to the device: address and stride.
+    fn rows(&self, block: &mut CudaBlock, rows: &[f32]) -> (u64, usize) {
+        (block.upload(rows), self.model.info.dimension)
+    }
+
+    fn noise(seed: u64, first_row: u64) -> CudaNoise {
+        CudaNoise { seed, counter: 0, number: 0, first_row, xi: None }
+    }
+
+    /// [x0, z]; `first` is the number of the first row of it.
+    fn input(
+        &self,
+        block: &mut CudaBlock,
+        from: (u64, usize),
+        rows: usize,
+        repeat: usize,
+        seed: u64,
+        first: u64,
+    ) -> Mat {
+        let (d, latent) = (self.model.info.dimension, self.model.info.latent_dimension);
+        let input = block.scratch(rows * repeat, d + latent);
+        self.import(block, from, rows, repeat, input.columns(0, d), None);
+        let z = input.columns(d, d + latent);
+        block.normals(&Self::noise(seed, first), Stream::Latent, first.wrapping_mul(latent as u64), z);
+        input
+    }
+
+    /// Normalised x0 and x1 (rows x d each).
+    fn endpoints(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize, seed: u64, first: u64) -> [Mat; 2] {
+        let d = self.model.info.dimension;
+        let input = self.input(block, from, rows, 1, seed, first);
+        let raw = self.model.generator.forward(block, self.nets.generator(), input);
+        let x0 = input.columns(0, d);
+        // Times are not read for endpoints.
+        let bridge = Bridge { x0, raw, noise: Self::noise(seed, first), time: x0 };
+        let end = block.scratch(rows, d + 1);
+        block.bridge(&self.model.head, &bridge, &Points { end: Some(end), ..Points::default() });
+        [x0, end.columns(0, d)]
+    }
+
+    /// [x, t], normalised.
+    fn states(&self, block: &mut CudaBlock, rows: &[f32], time: f64) -> Mat {
+        let d = self.model.info.dimension;
+        let from = self.rows(block, rows);
+        let states = block.scratch(rows.len() / d, d + 1);
+        self.import(block, from, states.rows, 1, states, Some(time as f32));
+        states
+    }
+}
+
+/// Dense rows of results.
+fn dense(block: &mut CudaBlock, numbers: usize) -> Mat {
+    block.scratch(numbers, 1)
+}
+
+impl Inference for CudaSession {
+    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        self.each(source.len() / d, MOST_ROWS, generated, d, |kit, block, range| {
+            let from = kit.rows(block, &source[range.start * d..range.end * d]);
+            let [_, end] = kit.endpoints(block, from, range.len(), seed, first_row.wrapping_add(range.start as u64));
+            let out = dense(block, range.len() * d);
+            kit.export(block, end, (block.address(out), d));
+            out
+        })
+    }
+
+    fn conditional_mean(
+        &mut self,
+        source: &[f32],
+        latents: usize,
+        seed: u64,
+        first_row: u64,
+        mean: &mut [f32],
+    ) -> Result<()> {
+        let d = self.model.info.dimension;
+        // Many rows with all their latents, or one row with some of its latents after others.
+        let (most_rows, piece) = ((MOST_ROWS / latents).max(1), latents.min(MOST_ROWS));
+        self.each(source.len() / d, most_rows, mean, d, |kit, block, range| {
+            let rows = range.len();
+            let from = kit.rows(block, &source[range.start * d..range.end * d]);
+            let x0 = block.scratch(rows, d);
+            kit.import(block, from, rows, 1, x0, None);
+            let (sum, out) = (block.scratch(rows, d), dense(block, rows * d));
+            let mark = block.mark();
+            let first = first_row.wrapping_add(range.start as u64).wrapping_mul(latents as u64);
+            for done in (0..latents).step_by(piece) {
+                block.reset(mark);
+                let count = piece.min(latents - done);
+                let input = kit.input(block, from, rows, count, seed, first.wrapping_add(done as u64));
+                let raw = kit.model.generator.forward(block, kit.nets.generator(), input);
+                let ((raw, raw_stride), (sum, sum_stride)) = (block.place(raw), block.place(sum));
+                let start = u32::from(done == 0);
+                let arguments =
+                    arguments_of![raw, raw_stride, rows as u32, count as u32, d as u32, sum, sum_stride, start];
+                block.launch_over(Kernel::MeanAccumulate, (rows * d) as u64, arguments);
+            }
+            let ((x, x_stride), (sum, sum_stride)) = (block.place(x0), block.place(sum));
+            let arguments = arguments_of![
+                x,
+                x_stride,
+                sum,
+                sum_stride,
+                rows as u32,
+                d as u32,
+                latents as f32,
+                kit.nets.shift.address(),
+                kit.model.normalisation.scale,
+                block.address(out),
+                d as u32,
+            ];
+            block.launch_over(Kernel::MeanExport, (rows * d) as u64, arguments);
+            out
+        })
+    }
+
+    fn trajectory(&mut self, source: &[f32], times: &[f64], seed: u64, first_row: u64, path: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        let line = times.len() * d;
+        let (along, spread) = bridge_steps(times, self.model.head.sigma);
+        self.each(source.len() / d, MOST_ROWS, path, line, |kit, block, range| {
+            let (rows, first) = (range.len(), first_row.wrapping_add(range.start as u64));
+            let from = kit.rows(block, &source[range.start * d..range.end * d]);
+            let (along, spread) = (block.upload(&along), block.upload(&spread));
+            let [x0, x1] = kit.endpoints(block, from, rows, seed, first);
+            let out = dense(block, rows * line);
+            let ((x0, x0_stride), (x1, x1_stride)) = (block.place(x0), block.place(x1));
+            let arguments = arguments_of![
+                x0,
+                x0_stride,
+                x1,
+                x1_stride,
+                rows as u32,
+                d as u32,
+                along,
+                spread,
+                times.len() as u32,
+                block.address(out),
+                seed,
+                0u64,
+                first,
+                kit.model.normalisation.scale,
+                kit.nets.shift.address(),
+            ];
+            block.launch_over(Kernel::BridgeTrajectory, (rows * d) as u64, arguments);
+            out
+        })
+    }
+
+    fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        // V is a cost, so its gradient scales like a length.
+        let factor = -self.model.normalisation.scale as f32;
+        self.each(state.len() / d, MOST_ROWS, drift, d, |kit, block, range| {
+            let rows = range.len();
+            let states = kit.states(block, &state[range.start * d..range.end * d], time);
+            let tape = kit.model.value.record(block, kit.nets.value(), states, false);
+            let one = block.scratch(rows, 1);
+            block.fill(one, 1.0);
+            let g = kit.model.value.backward_input(block, kit.nets.value(), &tape, one);
+            let out = dense(block, rows * d);
+            let (g, stride) = block.place(g);
+            let arguments = arguments_of![g, stride, rows as u32, d as u32, factor, block.address(out), d as u32];
+            block.launch_over(Kernel::DriftExport, (rows * d) as u64, arguments);
+            out
+        })
+    }
+
+    fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        self.each(target.len() / d, MOST_ROWS, ratio, 1, |kit, block, range| {
+            let rows = range.len();
+            let states = kit.states(block, &target[range.start * d..range.end * d], 1.0);
+            let v = kit.model.value.forward(block, kit.nets.value(), states);
+            let out = dense(block, rows);
+            let (v, stride) = block.place(v);
+            let conjugate = &kit.model.conjugate;
+            let arguments =
+                arguments_of![v, stride, rows as u32, conjugate.divergence as u32, conjugate.tau, block.address(out),];
+            block.launch_over(Kernel::RatioExport, rows as u64, arguments);
+            out
+        })
+    }
+
+    fn generate_on_device(
+        &mut self,
+        source: DeviceRows,
+        seed: u64,
+        first_row: u64,
+        generated: DeviceRows,
+    ) -> Result<()> {
+        let model = Arc::clone(&self.model);
+        let kit = Kit::of(&model);
+        let _entered = kit.nets.gpu.enter()?;
+        let d = model.info.dimension;
+        for (name, rows) in [("source", source), ("generated", generated)] {
+            let numbers = (rows.rows - 1) * rows.stride + d;
+            kit.nets.gpu.check_pointer(name, rows.address, (numbers * size_of::<f32>()) as u64)?;
+        }
+        let piece = self.fit(&kit, source.rows.min(MOST_ROWS), |block, piece| {
+            kit.endpoints(block, (0, source.stride), piece, seed, first_row);
+        })?;
+        let at = |rows: DeviceRows, from: usize| {
+            (rows.address + (from * rows.stride * size_of::<f32>()) as u64, rows.stride)
+        };
+        for from in (0..source.rows).step_by(piece) {
+            let rows = piece.min(source.rows - from);
+            let mut block = self.block(&kit);
+            let first = first_row.wrapping_add(from as u64);
+            let [_, end] = kit.endpoints(&mut block, at(source, from), rows, seed, first);
+            kit.export(&mut block, end, at(generated, from));
+            block.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// For each of the ascending times, how far the bridge goes from where it is towards its end, and its noise there.
+fn bridge_steps(times: &[f64], sigma: f64) -> (Vec<f32>, Vec<f32>) {
+    let mut now = 0.0;
+    let mut step = |&t: &f64| {
+        let before = std::mem::replace(&mut now, t);
+        let (passed, rest) = (t - before, 1.0 - before);
+        if t >= 1.0 {
+            return (1.0, 0.0);
+        }
+        ((passed / rest) as f32, (sigma * (passed * (1.0 - t) / rest).sqrt()) as f32)
+    };
+    times.iter().map(&mut step).unzip()
+}

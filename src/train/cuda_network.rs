@@ -1,0 +1,112 @@
+//! One network in training on a GPU: its state, what came before the last update, and the gradient.
+
+use super::engine::NetworkState;
+use crate::device::cuda::block::{CudaBlock, CudaGradient, CudaNet};
+use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::kernels::{Kernel, arguments_of};
+use crate::device::cuda::memory::DeviceBuffer;
+use crate::error::Result;
+use crate::nn::adam::Adam;
+use crate::nn::layout::Layout;
+use std::sync::Arc;
+
+/// Weights, average, first and second moment, in the order that the kernels have them.
+const PARTS: usize = 4;
+/// Each part begins on a multiple of as many floats.
+const ALIGN: usize = 64;
+
+/// See the module.
+pub(super) struct CudaNetwork {
+    len: usize,
+    /// Floats between the parts.
+    pitch: usize,
+    state: DeviceBuffer<f32>,
+    previous: DeviceBuffer<f32>,
+    gradient: DeviceBuffer<f32>,
+    layout: Layout,
+}
+
+impl CudaNetwork {
+    /// Takes up a training. The context is current; so it is for every method.
+    pub fn new(gpu: &Arc<Gpu>, layout: &Layout, state: &NetworkState, name: &str) -> Result<Self> {
+        let len = layout.len();
+        let pitch = len.next_multiple_of(ALIGN);
+        let parts = [&state.weights, &state.average, &state.first_moment, &state.second_moment];
+        let mut all = vec![0f32; PARTS * pitch];
+        for (to, part) in all.chunks_exact_mut(pitch).zip(parts) {
+            to[..len].copy_from_slice(part);
+        }
+        let what = |part: &str| format!("the {part} of the {name}");
+        Ok(Self {
+            state: DeviceBuffer::of(gpu, &all, &what("state"))?,
+            previous: DeviceBuffer::of(gpu, &all, &what("state before a step"))?,
+            gradient: DeviceBuffer::zeroed(gpu, pitch, &what("gradient"))?,
+            layout: layout.clone(),
+            len,
+            pitch,
+        })
+    }
+
+    /// The weights, as the passes read them.
+    pub fn net(&self) -> CudaNet {
+        CudaNet { weights: self.part(0), layers: self.layout.layers.clone() }
+    }
+
+    /// The gradient, nothing in it yet.
+    pub fn gradient(&self) -> CudaGradient {
+        let layers = self.layout.layers.clone();
+        CudaGradient { values: self.gradient.address(), written: vec![false; layers.len()], layers }
+    }
+
+    /// Parameters.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Queues the update that `decision` describes; what was there before is kept.
+    pub fn update(&self, block: &mut CudaBlock, adam: &Adam, decision: u64) {
+        let [weights, average, first, second] = [0, 1, 2, 3].map(|part| self.part(part));
+        let arguments = arguments_of![
+            weights,
+            self.gradient.address(),
+            first,
+            second,
+            average,
+            self.len as u64,
+            adam.beta1,
+            adam.beta2,
+            adam.epsilon,
+            self.previous.address(),
+            self.pitch as u64,
+            decision,
+        ];
+        block.launch_over(Kernel::OptimiserUpdate, self.len.div_ceil(4) as u64, arguments);
+    }
+
+    /// Queues the last update's undoing; there is one to undo once after each.
+    pub fn take_back(&self, block: &mut CudaBlock) {
+        let [weights, average, first, second] = [0, 1, 2, 3].map(|part| self.part(part));
+        let arguments = arguments_of![
+            weights,
+            average,
+            first,
+            second,
+            self.len as u64,
+            self.previous.address(),
+            self.pitch as u64,
+        ];
+        block.launch_over(Kernel::OptimiserTakeBack, self.len.div_ceil(4) as u64, arguments);
+    }
+
+    /// The state after all work that is queued.
+    pub fn state(&self) -> Result<NetworkState> {
+        let mut all = vec![0f32; PARTS * self.pitch];
+        self.state.download(0, &mut all)?;
+        let part = |index: usize| all[index * self.pitch..][..self.len].to_vec();
+        Ok(NetworkState { weights: part(0), average: part(1), first_moment: part(2), second_moment: part(3) })
+    }
+
+    fn part(&self, index: usize) -> u64 {
+        self.state.at(index * self.pitch)
+    }
+}
