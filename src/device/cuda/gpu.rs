@@ -123,8 +123,7 @@ impl Gpu {
     pub fn open(config: &CudaConfig, log: &mut dyn FnMut(LogLevel, &str)) -> Result<Arc<Self>> {
         driver::require()?;
         let place = Place::find(config)?;
-        let info = driver::info(place.device, place.index)?;
-        let account = Account::new(config.memory_limit, &info.name);
+        let account = Account::new(config.memory_limit, &place.info.name);
         // From here on a failure gives back what was taken.
         let mut gpu = Self {
             context: place.context,
@@ -133,7 +132,7 @@ impl Gpu {
             owns_stream: false,
             module: ptr::null_mut(),
             functions: Vec::new(),
-            info,
+            info: place.info,
             account,
             library: Library::none(),
             products: config.products,
@@ -358,8 +357,7 @@ fn load_module(image: &[u8]) -> std::result::Result<CUmodule, CUresult> {
 
 /// The device and context that a configuration names.
 struct Place {
-    device: CUdevice,
-    index: i32,
+    info: DeviceInfo,
     context: CUcontext,
     primary: Option<CUdevice>,
 }
@@ -384,11 +382,11 @@ impl Place {
         if let Some(context) = Self::context_of_host(config)? {
             let place = Self::of_context(context)?;
             if let Some(asked) = asked
-                && asked != place.index as usize
+                && asked != place.info.index as usize
             {
                 return Err(Error::invalid(format!(
                     "the CUDA context or stream that was given is on GPU {}, but GPU {asked} was asked for",
-                    place.index
+                    place.info.index
                 )));
             }
             return Ok(place);
@@ -399,11 +397,12 @@ impl Place {
             return Err(Error::UnsupportedDevice(format!("cuda_device is {index}, but {}", present(&devices))));
         }
         let device = driver::device(index as i32)?;
+        let info = devices[index].clone();
         let mut context = ptr::null_mut();
         // SAFETY: a device of the driver's.
         let status = unsafe { sys::cuDevicePrimaryCtxRetain(&mut context, device) };
         check(status, || format!("take the primary CUDA context of GPU {index}"))?;
-        Ok(Self { device, index: index as i32, context, primary: Some(device) })
+        Ok(Self { info, context, primary: Some(device) })
     }
 
     /// The host's context, or the one of its stream.
@@ -449,7 +448,7 @@ impl Place {
         // SAFETY: the driver is ready.
         check(unsafe { sys::cuDeviceGetCount(&mut count) }, || "count the GPUs".into())?;
         let index = (0..count).find(|&index| driver::device(index).is_ok_and(|d| d == device)).unwrap_or(0);
-        Ok(Self { device, index, context, primary: None })
+        Ok(Self { info: driver::info(device, index)?, context, primary: None })
     }
 }
 

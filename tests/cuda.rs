@@ -1,0 +1,419 @@
+//! What the CUDA device promises: the CPU's training and inference up to rounding, its own bits again and again, no wait
+//! inside a step, an account of its memory, and sentences where a GPU cannot be used. Runs on the simulated driver, or
+//! with SFEUOT_TEST_REAL_GPU on a real one.
+#![cfg(target_os = "linux")]
+
+mod problems;
+#[path = "common/simulator.rs"]
+mod simulator;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use problems::*;
+use sfeuot::*;
+
+fn cuda(cuda: CudaConfig) -> Context {
+    Context::new(ContextConfig { device: DeviceKind::Cuda, cuda, ..Default::default() }).expect("a GPU")
+}
+
+const BOTH: [Products; 2] = [Products::Fused, Products::CublasLt];
+
+fn with(products: Products) -> Context {
+    cuda(CudaConfig { products, ..Default::default() })
+}
+
+/// Every tensor of a checkpoint.
+fn tensors(trainer: &mut Trainer, test: &str) -> HashMap<String, Vec<f32>> {
+    let path = scratch(&format!("{test}.checkpoint"));
+    trainer.save(&path).expect("the target folder is writable");
+    read(&path)
+}
+
+fn read(path: &Path) -> HashMap<String, Vec<f32>> {
+    let file = std::fs::read(path).expect("the file was written");
+    let tensors = safetensors::SafeTensors::deserialize(&file).expect("a safetensors file");
+    let numbers = |view: safetensors::tensor::TensorView<'_>| {
+        view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    };
+    tensors.tensors().into_iter().map(|(name, view)| (name, numbers(view))).collect()
+}
+
+/// The largest difference of two tensors, relative to the largest number.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let size = a.iter().fold(0f32, |size, x| size.max(x.abs()));
+    let apart = a.iter().zip(b).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+    assert!(size.is_finite() && apart.is_finite());
+    apart / size.max(f32::MIN_POSITIVE)
+}
+
+/// Weights and averages after `steps` steps on the CPU and on the GPU; and gradients, as the first moment keeps them.
+fn compare(clouds: &Clouds, config: &TrainerConfig, products: Products, steps: u64, bound: f32) {
+    let mut cpu = clouds.trainer(&context(1), config.clone());
+    let mut gpu = clouds.trainer(&with(products), config.clone());
+    let (expected, found) = (cpu.step(steps).expect("sound"), gpu.step(steps).expect("sound"));
+    assert_eq!(expected.step, found.step);
+    for (what, a, b) in [
+        ("dual", expected.dual, found.dual),
+        ("generator_loss", expected.generator_loss, found.generator_loss),
+        ("action", expected.action, found.action),
+        ("density_ratio_mean", expected.density_ratio_mean, found.density_ratio_mean),
+        ("value_gradient_norm", expected.value_gradient_norm, found.value_gradient_norm),
+        ("generator_gradient_norm", expected.generator_gradient_norm, found.generator_gradient_norm),
+    ] {
+        let scale = a.abs().max(expected.action.abs()).max(expected.potential.abs());
+        assert!((a - b).abs() <= 10.0 * f64::from(bound) * scale, "{what}: {b}, expected {a}; {config:?} {products:?}");
+    }
+    let (expected, found) = (tensors(&mut cpu, "cpu"), tensors(&mut gpu, "gpu"));
+    for (name, expected) in &expected {
+        let apart = difference(expected, &found[name]);
+        let bound = if name.ends_with("moment") { 10.0 * bound } else { bound };
+        assert!(apart < bound, "{name}: {apart:e}; {config:?} {products:?}");
+    }
+}
+
+#[test]
+fn a_step_is_the_cpus() {
+    if !simulator::load() {
+        return;
+    }
+    let clouds = Clouds::new(3);
+    for products in BOTH {
+        for (sources, latents, deterministic) in [(7, 5, false), (1, 1, true), (3, 20, false), (2, 70, false), (5, 9, true)] {
+            for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+                let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
+                let config = TrainerConfig {
+                    batch_sources: sources,
+                    latents_per_source: latents,
+                    deterministic,
+                    divergence,
+                    activation,
+                    ..small()
+                };
+                compare(&clouds, &config, products, 1, 1e-5);
+            }
+        }
+    }
+    for dimension in [1, 8, 33] {
+        compare(&Clouds::new(dimension), &small(), Products::Fused, 1, 1e-5);
+    }
+}
+
+#[test]
+fn two_hundred_steps_are_the_cpus() {
+    if !simulator::load() {
+        return;
+    }
+    let config = TrainerConfig { gradient_clip: 0.5, decay_steps: 150, ..small() };
+    for products in BOTH {
+        compare(&Clouds::new(2), &config, products, 200, 1e-3);
+    }
+}
+
+fn weighted(clouds: &Clouds, weights: &[f64]) -> [Trainer; 2] {
+    [context(1), with(Products::Auto)].map(|context| {
+        let weights = || TensorView::from_f64(weights, &[weights.len()]).expect("one weight a sample");
+        let (source, target) = (view(&clouds.source, clouds.dimension), view(&clouds.target, clouds.dimension));
+        let (source, target) = (Data::weighted(source, weights()), Data::weighted(target, weights()));
+        Trainer::new(&context, small(), source, target).expect("a sound problem")
+    })
+}
+
+#[test]
+fn weighted_samples_are_drawn_as_on_the_cpu() {
+    if !simulator::load() {
+        return;
+    }
+    let weights: Vec<f64> = (0..SAMPLES).map(|i| (i % 4) as f64).collect();
+    let [mut cpu, mut gpu] = weighted(&Clouds::new(2), &weights);
+    cpu.step(3).expect("sound");
+    gpu.step(3).expect("sound");
+    let (expected, found) = (tensors(&mut cpu, "weighted_cpu"), tensors(&mut gpu, "weighted_gpu"));
+    for (name, expected) in expected.iter().filter(|(name, _)| name.ends_with("weights")) {
+        assert!(difference(expected, &found[name]) < 1e-4, "{name}");
+    }
+}
+
+#[test]
+fn equal_trainings_are_equal_bits_however_they_are_cut() {
+    if !simulator::load() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let config = TrainerConfig { decay_steps: 60, ..small() };
+    for products in BOTH {
+        let context = with(products);
+        let mut whole = clouds.trainer(&context, config.clone());
+        let expected = Metrics { steps_per_second: 0.0, ..whole.step(75).expect("sound") };
+        let model = bytes(&whole.model().unwrap(), "cuda_whole");
+
+        let mut pieces = clouds.trainer(&context, config.clone());
+        let mut seen = Vec::new();
+        pieces
+            .run(40, 7, &mut |metrics| {
+                seen.push(metrics.step);
+                Control::Continue
+            })
+            .expect("sound");
+        assert_eq!(seen, [7, 14, 21, 28, 35, 40]);
+        let path = scratch("cuda_half.checkpoint");
+        pieces.save(&path).expect("the target folder is writable");
+        let mut rest = Trainer::load(&context, &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("good");
+        rest.step(1).expect("sound");
+        let found = Metrics { steps_per_second: 0.0, ..rest.step(34).expect("sound") };
+        assert_eq!(found, expected, "{products:?}");
+        assert!(bytes(&rest.model().unwrap(), "cuda_rest") == model, "{products:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_moves_between_devices() {
+    if !simulator::load() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let path = scratch("moving.checkpoint");
+    let mut cpu = clouds.trainer(&context(1), small());
+    cpu.step(10).expect("sound");
+    cpu.save(&path).expect("writable");
+    let mut gpu =
+        Trainer::load(&with(Products::Auto), &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("good");
+    assert_eq!(gpu.metrics().step, 10);
+    let expected = cpu.step(5).expect("sound");
+    let found = gpu.step(5).expect("sound");
+    assert!((expected.dual - found.dual).abs() < 1e-3 * expected.action.abs(), "{found:?}, expected {expected:?}");
+}
+
+#[test]
+fn a_batch_that_does_not_fit_is_carried_in_pieces() {
+    if !simulator::load() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let config = TrainerConfig { batch_sources: 64, latents_per_source: 8, ..small() };
+    let free = with(Products::Fused);
+    let mut whole = clouds.trainer(&free, config.clone());
+    let taken = free.device_memory();
+    assert!(taken > 0);
+    let limit = taken * 2 / 3;
+    let tight = cuda(CudaConfig { products: Products::Fused, memory_limit: limit, ..Default::default() });
+    let mut pieces = clouds.trainer(&tight, config.clone());
+    assert!(tight.device_memory() <= limit);
+    whole.step(1).expect("sound");
+    pieces.step(1).expect("sound");
+    let (expected, found) = (tensors(&mut whole, "pieces_whole"), tensors(&mut pieces, "pieces"));
+    for (name, expected) in &expected {
+        assert!(difference(expected, &found[name]) < 1e-4, "{name}");
+    }
+
+    let tiny = cuda(CudaConfig { memory_limit: 10_000, ..Default::default() });
+    let refused = Trainer::new(&tiny, config, array(&clouds.source, 2), array(&clouds.target, 2)).err().expect("no room");
+    assert!(matches!(refused, Error::OutOfMemory(_)), "{refused}");
+    assert!(refused.to_string().contains("memory_limit"), "{refused}");
+    assert_eq!(tiny.device_memory(), 0);
+    drop(pieces);
+    assert_eq!(tight.device_memory(), 0);
+}
+
+/// A model trained a little on the CPU, and the same on the GPU.
+fn models(dimension: usize, config: TrainerConfig) -> [Model; 2] {
+    let path = scratch("same.model");
+    let model = Clouds::new(dimension).model(config, 20);
+    model.save(&path).expect("writable");
+    [model, Model::load(&with(Products::Auto), &path).expect("a good file")]
+}
+
+#[test]
+fn sessions_give_what_the_cpus_give() {
+    if !simulator::load() {
+        return;
+    }
+    for (dimension, deterministic) in [(1, false), (3, true), (8, false)] {
+        let pair = models(dimension, TrainerConfig { deterministic, ..small() });
+        let [mut cpu, mut gpu] = pair.each_ref().map(|model| Session::new(model).expect("a workspace"));
+        let rows = 23;
+        let x = floats(&normals(rows * dimension, 5));
+        let mut close = |what: &str, expected: &[f32], found: &[f32]| {
+            let apart = difference(expected, found);
+            assert!(apart < 2e-5, "{what}: {apart:e} apart, d = {dimension}");
+        };
+        let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; x.len()]);
+        cpu.generate(&x, 3, 100, &mut a).expect("finite rows");
+        gpu.generate(&x, 3, 100, &mut b).expect("finite rows");
+        close("generate", &a, &b);
+        // Rows drawn in pieces are the rows drawn at once.
+        let mut pieces = vec![f32::NAN; x.len()];
+        let cut = 9 * dimension;
+        gpu.generate(&x[..cut], 3, 100, &mut pieces[..cut]).expect("finite rows");
+        gpu.generate(&x[cut..], 3, 109, &mut pieces[cut..]).expect("finite rows");
+        close("pieces", &b, &pieces);
+        for latents in [1, 70] {
+            cpu.conditional_mean(&x, latents, 4, 7, &mut a).expect("finite rows");
+            gpu.conditional_mean(&x, latents, 4, 7, &mut b).expect("finite rows");
+            close("conditional_mean", &a, &b);
+        }
+        cpu.drift(0.3, &x, &mut a).expect("finite rows");
+        gpu.drift(0.3, &x, &mut b).expect("finite rows");
+        close("drift", &a, &b);
+        let times = [0.0, 0.25, 0.25, 0.9, 1.0];
+        let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; x.len() * times.len()]);
+        cpu.trajectory(&x, &times, 5, 11, &mut a).expect("ascending times");
+        gpu.trajectory(&x, &times, 5, 11, &mut b).expect("ascending times");
+        close("trajectory", &a, &b);
+        let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; rows]);
+        cpu.density_ratio(&x, &mut a).expect("finite rows");
+        gpu.density_ratio(&x, &mut b).expect("finite rows");
+        close("density_ratio", &a, &b);
+        let spoilt = vec![f32::NAN; dimension];
+        let refused = gpu.generate(&spoilt, 0, 0, &mut vec![0.0; dimension]).expect_err("not finite");
+        assert!(matches!(refused, Error::InvalidArgument(_)), "{refused}");
+    }
+}
+
+#[test]
+fn a_sampler_is_called_as_by_the_cpu() {
+    if !simulator::load() {
+        return;
+    }
+    let train = |context: &Context| {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let sampler = |side: &'static str, shift: f64| {
+            let calls = Arc::clone(&calls);
+            let mut seed = 1;
+            move |batch: &mut [f32], rows: usize, dimension: usize| {
+                calls.lock().unwrap().push((side, rows));
+                seed += 1;
+                for (to, x) in batch.iter_mut().zip(normals(rows * dimension, seed)) {
+                    *to = (x + shift) as f32;
+                }
+                Ok(())
+            }
+        };
+        let side = |name, shift| Data::Sampler { sample_shape: vec![2], sampler: Box::new(sampler(name, shift)) };
+        let mut trainer = Trainer::new(context, small(), side("source", 0.0), side("target", 1.0)).expect("sound");
+        let metrics = trainer.step(40).expect("sound");
+        (calls.lock().unwrap().clone(), metrics)
+    };
+    let (expected, cpu) = train(&context(1));
+    let (found, gpu) = train(&with(Products::Auto));
+    assert_eq!(found, expected);
+    assert!((cpu.dual - gpu.dual).abs() < 1e-3 * cpu.action.abs(), "{gpu:?}, expected {cpu:?}");
+}
+
+#[test]
+fn a_failing_sampler_leaves_whole_steps() {
+    if !simulator::load() {
+        return;
+    }
+    let train = |context: &Context, fail_at: usize| {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let sampler = move |batch: &mut [f32], rows: usize, dimension: usize| {
+            if calls.fetch_add(1, Ordering::Relaxed) == fail_at {
+                return Err("out of samples".into());
+            }
+            batch.iter_mut().zip(normals(rows * dimension, 7)).for_each(|(to, x)| *to = x as f32);
+            Ok(())
+        };
+        let source = Data::Sampler { sample_shape: vec![2], sampler: Box::new(sampler) };
+        let clouds = Clouds::new(2);
+        let mut trainer = Trainer::new(context, small(), source, array(&clouds.target, 2)).expect("sound");
+        let failure = trainer.step(20).expect_err("the sampler fails");
+        assert!(matches!(failure, Error::Callback(_)), "{failure}");
+        let step = trainer.metrics().step;
+        trainer.step(2).expect("it goes on");
+        (step, tensors(&mut trainer, "failing"))
+    };
+    for fail_at in [8, 9] {
+        let (expected_step, expected) = train(&context(1), fail_at);
+        let (step, found) = train(&with(Products::Auto), fail_at);
+        assert_eq!(step, expected_step);
+        for (name, expected) in expected.iter().filter(|(name, _)| name.ends_with("weights")) {
+            assert!(difference(expected, &found[name]) < 1e-4, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_divergence_is_taken_back_as_on_the_cpu() {
+    if !simulator::load() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    // Rates at which weights overflow after a few steps.
+    for (value_learning_rate, generator_learning_rate) in [(1e12, 1e-3), (1e-3, 1e15), (1e30, 1e30)] {
+        let config = TrainerConfig { value_learning_rate, generator_learning_rate, ..small() };
+        let ruin = |context: &Context| {
+            let mut trainer = clouds.trainer(context, config.clone());
+            let failure = trainer.step(50).expect_err("it diverges");
+            let finite = tensors(&mut trainer, "ruined").values().flatten().all(|x| x.is_finite());
+            (failure.to_string(), trainer.metrics().step, finite, trainer.step(1).is_err())
+        };
+        let (cpu, gpu) = (ruin(&context(1)), ruin(&with(Products::Fused)));
+        // The sentence ends with a value that differs by rounding; the step and the term come before it.
+        let head = |text: &str| text.split(" is ").next().unwrap_or_default().to_owned();
+        assert_eq!((head(&gpu.0), gpu.1, gpu.2), (head(&cpu.0), cpu.1, cpu.2), "{gpu:?}, expected {cpu:?}");
+        assert!(gpu.2, "weights stay finite");
+    }
+}
+
+#[test]
+fn a_run_is_cancelled_and_bounded_in_time() {
+    if !simulator::load() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let mut trainer = clouds.trainer(&with(Products::Auto), small());
+    let stopped = trainer.run(1000, 5, &mut |m| if m.step >= 10 { Control::Stop } else { Control::Continue });
+    assert!(matches!(stopped, Err(Error::Cancelled { step: 10 })), "{stopped:?}");
+    let token = trainer.cancel_token();
+    let cancelled = std::thread::scope(|scope| {
+        let (told, begun) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            begun.recv().expect("the run begins");
+            token.cancel();
+        });
+        trainer.run(100_000, 1, &mut |_| {
+            let _ = told.send(());
+            Control::Continue
+        })
+    });
+    assert!(matches!(cancelled, Err(Error::Cancelled { .. })), "{cancelled:?}");
+    let before = trainer.metrics().step;
+    let (done, metrics) = trainer.run_for(Duration::from_millis(30)).expect("sound");
+    assert!(done >= 1 && metrics.step == before + done);
+}
+
+#[test]
+fn device_auto_takes_the_gpu_and_says_so() {
+    if !simulator::load() {
+        return;
+    }
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let context = Context::new(ContextConfig {
+        log: Some(Box::new(move |_, text| sink.lock().unwrap().push(text.to_owned()))),
+        log_level: LogLevel::Info,
+        ..Default::default()
+    })
+    .expect("a device");
+    let info = context.gpu_info().expect("the GPU").clone();
+    assert_eq!(devices().expect("devices")[info.index as usize], info);
+    assert!(!info.name.is_empty() && info.memory > 0);
+    assert!(lines.lock().unwrap().iter().any(|line| line.contains(&info.name)), "{lines:?}");
+    for device in [CudaDevice::Index(info.index), CudaDevice::Uuid(info.uuid)] {
+        assert_eq!(cuda(CudaConfig { device, ..Default::default() }).gpu_info(), Some(&info));
+    }
+    for device in [CudaDevice::Index(1000), CudaDevice::Uuid([7; 16])] {
+        let config = ContextConfig {
+            device: DeviceKind::Cuda,
+            cuda: CudaConfig { device, ..Default::default() },
+            ..Default::default()
+        };
+        let refused = Context::new(config).err().expect("no such device");
+        assert!(matches!(refused, Error::UnsupportedDevice(_)) && refused.to_string().contains(&info.name), "{refused}");
+    }
+}
