@@ -5,7 +5,6 @@
 //! all rows. Operations are fused as far as the mathematics allows: every one reads and writes its rows once.
 
 pub mod cpu;
-#[cfg(all(test, target_os = "linux"))]
 mod cuda;
 
 use crate::euot::divergence::Conjugate;

@@ -1,13 +1,4 @@
-//! The CUDA kernels of cuda/, run on the host against the CPU device: the very sources, compiled as C++.
+//! The NVIDIA device: kernels of cuda/, driven through libraries that are loaded when they are first needed.
 
-mod action;
-mod activation;
-mod batch;
-mod bridge;
-mod dual;
-mod guarded;
-mod host;
-mod mixture;
-mod optimiser;
-mod philox;
-mod support;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
