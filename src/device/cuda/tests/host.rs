@@ -105,7 +105,7 @@ impl<T> From<Option<&Buffer<T>>> for Argument {
 
 /// Makes a list of arguments of what can be one.
 macro_rules! arguments_of {
-    ($($x:expr),* $(,)?) => { &mut [$($crate::device::cuda::host::Argument::from($x)),*] };
+    ($($x:expr),* $(,)?) => { &mut [$($crate::device::cuda::tests::host::Argument::from($x)),*] };
 }
 pub(super) use arguments_of;
 
