@@ -455,8 +455,8 @@ impl Shared {
             config.ema_decay,
             config.decay_steps,
             config.decay_floor,
-            RING as u32,
             self.report.at(OUTCOMES[half as usize]),
+            RING as u32,
             self.decision.address(),
             self.report.at(FAULT),
         ];

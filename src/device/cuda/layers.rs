@@ -3,7 +3,7 @@
 //! every layer is one kernel.
 
 use super::block::{CudaBlock, CudaGradient, CudaNet, THREADS};
-use super::kernels::{Kernel, arguments_of};
+use super::kernels::{Argument, Kernel, arguments_of};
 use super::product::{Operand, Product};
 use crate::device::{Activation, Mat};
 use crate::nn::layout::Layer;
@@ -15,10 +15,12 @@ const CHUNK: usize = 32;
 /// Tiles along the rows at most: a grid's second axis ends at 65535, and column sums keep one line a tile.
 const MOST_TILES: usize = 1024;
 
-/// Tile of the product kernels (cuda/product.cuh), and their threads.
-const TILE_ROWS: usize = 32;
-const TILE_COLS: usize = 32;
-const TILE_THREADS: u32 = 64;
+/// Both tiles of the product kernels (cuda/product.cuh): side and threads.
+const NARROW: (usize, u32) = (32, 256);
+const WIDE: (usize, u32) = (64, 128);
+/// Wide tiles that a product has at least where it takes them: about two for each multiprocessor of a large GPU. Not a
+/// number of the device's, so that sums are in the same order on every one.
+const LEAST_WIDE: usize = 256;
 /// Rows that a block of the gradient kernel sums, unless that makes too many blocks.
 const GRADIENT_CHUNK: usize = 128;
 const MOST_SPLITS: usize = 64;
@@ -55,12 +57,28 @@ impl Around {
     }
 }
 
-/// Grid of a product kernel with m x n results.
-fn tiles(m: usize, n: usize) -> [u32; 3] {
-    [m.div_ceil(TILE_ROWS) as u32, n.div_ceil(TILE_COLS) as u32, 1]
-}
+/// A product kernel in its two tiles.
+type Tiled = [Kernel; 2];
+
+const AFFINE: Tiled = [Kernel::ProductAffine, Kernel::ProductAffineWide];
+const SILU: Tiled = [Kernel::ProductSilu, Kernel::ProductSiluWide];
+const TANH: Tiled = [Kernel::ProductTanh, Kernel::ProductTanhWide];
+const SOFTPLUS: Tiled = [Kernel::ProductSoftplus, Kernel::ProductSoftplusWide];
+const TANGENT: Tiled = [Kernel::ProductTangent, Kernel::ProductTangentWide];
+const TRANSPOSED: Tiled = [Kernel::ProductTransposed, Kernel::ProductTransposedWide];
+const BACKWARD: Tiled = [Kernel::ProductBackward, Kernel::ProductBackwardWide];
+const ADJOINT: Tiled = [Kernel::ProductAdjoint, Kernel::ProductAdjointWide];
+const GRADIENT: Tiled = [Kernel::ProductGradient, Kernel::ProductGradientWide];
 
 impl CudaBlock {
+    /// Queues a product with m x n results, `splits` times along the grid's second axis.
+    fn product(&mut self, [narrow, wide]: Tiled, m: usize, n: usize, splits: usize, arguments: &[Argument]) {
+        let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side);
+        let (kernel, (side, threads)) =
+            if tiles(WIDE.0) * splits >= LEAST_WIDE { (wide, WIDE) } else { (narrow, NARROW) };
+        self.launch(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
+    }
+
     fn fused(&self, layer: &Layer) -> bool {
         !self.gpu.uses_library(layer.inputs.max(layer.outputs) > MOST_FUSED)
     }
@@ -87,7 +105,7 @@ impl CudaBlock {
         if self.fused(layer) {
             let (x_at, x_stride) = self.place(x);
             let arguments = arguments_of![x_at, x_stride, weights(net, layer), bias, out_at, out_stride, m, n, k];
-            self.launch(Kernel::ProductAffine, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            self.product(AFFINE, x.rows, layer.outputs, 1, arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -113,9 +131,9 @@ impl CudaBlock {
         let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
         if self.fused(layer) {
             let kernel = match activation {
-                Activation::Silu => Kernel::ProductSilu,
-                Activation::Tanh => Kernel::ProductTanh,
-                Activation::Softplus => Kernel::ProductSoftplus,
+                Activation::Silu => SILU,
+                Activation::Tanh => TANH,
+                Activation::Softplus => SOFTPLUS,
             };
             let (x_at, x_stride) = self.place(x);
             let arguments = arguments_of![
@@ -133,7 +151,7 @@ impl CudaBlock {
                 n,
                 k,
             ];
-            self.launch(kernel, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            self.product(kernel, x.rows, layer.outputs, 1, arguments);
             return;
         }
         self.multiply_weights(net, layer, x, h, false);
@@ -169,7 +187,7 @@ impl CudaBlock {
                 n,
                 k,
             ];
-            self.launch(Kernel::ProductTangent, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            self.product(TANGENT, x.rows, layer.outputs, 1, arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -185,11 +203,11 @@ impl CudaBlock {
         if !fused {
             self.multiply_weights(net, layer, delta, out, true);
         }
-        let (grid, block) = (tiles(delta.rows, layer.inputs), [TILE_THREADS, 1, 1]);
+        let (rows, cols) = (delta.rows, layer.inputs);
         match kind {
             ProductKind::Plain if fused => {
                 let arguments = arguments_of![at, stride, w, out_at, out_stride, m, n, k];
-                self.launch(Kernel::ProductTransposed, grid, block, arguments);
+                self.product(TRANSPOSED, rows, cols, 1, arguments);
             }
             ProductKind::Plain => {}
             ProductKind::Backward { slope, curve } => {
@@ -209,7 +227,7 @@ impl CudaBlock {
                         n,
                         k,
                     ];
-                    self.launch(Kernel::ProductBackward, grid, block, arguments);
+                    self.product(BACKWARD, rows, cols, 1, arguments);
                 } else {
                     self.scale(out, (slope, slope_stride), (curve, curve_stride));
                 }
@@ -231,7 +249,7 @@ impl CudaBlock {
                         n,
                         k,
                     ];
-                    self.launch(Kernel::ProductAdjoint, grid, block, arguments);
+                    self.product(ADJOINT, rows, cols, 1, arguments);
                 } else {
                     let around = Around::new(out.rows, out.cols);
                     let arguments = arguments_of![
@@ -319,8 +337,7 @@ impl CudaBlock {
             chunk as u32,
             partials,
         ];
-        let [across, along, _] = tiles(lines, layer.outputs);
-        self.launch(Kernel::ProductGradient, [across, along, splits as u32], [TILE_THREADS, 1, 1], arguments);
+        self.product(GRADIENT, layer.inputs, layer.outputs, splits, arguments);
         let accumulate = u32::from(started);
         let arguments = arguments_of![partials, splits as u32, count as u64, values, accumulate];
         self.launch_over(Kernel::ProductGradientFinish, count as u64, arguments);
