@@ -7,6 +7,7 @@
 #include "../mixture.cu"
 #include "../optimiser.cu"
 #include "../philox.cu"
+#include "../product.cu"
 #include "faults.cpp"
 
 #define KERNEL(name)                                                                                             \
@@ -48,6 +49,25 @@ static const struct {
     KERNEL(activation_adjoint),
     KERNEL(column_sums),
     KERNEL(column_sums_finish),
+    KERNEL(product_affine),
+    KERNEL(product_affine_wide),
+    KERNEL(product_silu),
+    KERNEL(product_silu_wide),
+    KERNEL(product_tanh),
+    KERNEL(product_tanh_wide),
+    KERNEL(product_softplus),
+    KERNEL(product_softplus_wide),
+    KERNEL(product_tangent),
+    KERNEL(product_tangent_wide),
+    KERNEL(product_transposed),
+    KERNEL(product_transposed_wide),
+    KERNEL(product_backward),
+    KERNEL(product_backward_wide),
+    KERNEL(product_adjoint),
+    KERNEL(product_adjoint_wide),
+    KERNEL(product_gradient),
+    KERNEL(product_gradient_wide),
+    KERNEL(product_gradient_finish),
     KERNEL(gradient_squares),
     KERNEL(optimiser_prepare),
     KERNEL(optimiser_update),

@@ -10,4 +10,5 @@ mod host;
 mod mixture;
 mod optimiser;
 mod philox;
+mod product;
 mod support;
