@@ -4,6 +4,7 @@
 #include "../batch.cu"
 #include "../bridge.cu"
 #include "../dual.cu"
+#include "../inference.cu"
 #include "../mixture.cu"
 #include "../optimiser.cu"
 #include "../philox.cu"
@@ -71,6 +72,13 @@ static const struct {
     KERNEL(gradient_squares),
     KERNEL(optimiser_prepare),
     KERNEL(optimiser_update),
+    KERNEL(rows_import),
+    KERNEL(rows_check),
+    KERNEL(rows_export),
+    KERNEL(drift_export),
+    KERNEL(ratio_export),
+    KERNEL(mean_accumulate),
+    KERNEL(mean_export),
     KERNEL(fault_race),
     KERNEL(fault_barrier),
     KERNEL(fault_shared),

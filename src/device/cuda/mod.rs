@@ -7,6 +7,7 @@ mod bridge;
 mod dual;
 mod guarded;
 mod host;
+mod inference;
 mod mixture;
 mod optimiser;
 mod philox;
