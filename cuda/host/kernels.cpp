@@ -72,6 +72,7 @@ static const struct {
     KERNEL(gradient_squares),
     KERNEL(optimiser_prepare),
     KERNEL(optimiser_update),
+    KERNEL(optimiser_take_back),
     KERNEL(rows_import),
     KERNEL(rows_check),
     KERNEL(rows_export),
