@@ -361,10 +361,20 @@ T __shfl_sync(unsigned, T x, unsigned lane) {
     return host::exchange(x, lane);
 }
 
+// Threads change only at barriers and exchanges.
+inline unsigned long long atomicMin(unsigned long long* at, unsigned long long x) {
+    unsigned long long old = *at;
+    *at = x < old ? x : old;
+    return old;
+}
+
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __ddiv_rn(double a, double b) { return a / b; }
 inline float __fsqrt_rn(float a) { return std::sqrt(a); }
 inline float __uint2float_rn(unsigned a) { return static_cast<float>(a); }
 inline float __int2float_rn(int a) { return static_cast<float>(a); }

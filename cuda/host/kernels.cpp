@@ -4,9 +4,11 @@
 #include "../batch.cu"
 #include "../bridge.cu"
 #include "../dual.cu"
+#include "../inference.cu"
 #include "../mixture.cu"
 #include "../optimiser.cu"
 #include "../philox.cu"
+#include "../product.cu"
 #include "faults.cpp"
 
 #define KERNEL(name)                                                                                             \
@@ -48,9 +50,36 @@ static const struct {
     KERNEL(activation_adjoint),
     KERNEL(column_sums),
     KERNEL(column_sums_finish),
+    KERNEL(product_affine),
+    KERNEL(product_affine_wide),
+    KERNEL(product_silu),
+    KERNEL(product_silu_wide),
+    KERNEL(product_tanh),
+    KERNEL(product_tanh_wide),
+    KERNEL(product_softplus),
+    KERNEL(product_softplus_wide),
+    KERNEL(product_tangent),
+    KERNEL(product_tangent_wide),
+    KERNEL(product_transposed),
+    KERNEL(product_transposed_wide),
+    KERNEL(product_backward),
+    KERNEL(product_backward_wide),
+    KERNEL(product_adjoint),
+    KERNEL(product_adjoint_wide),
+    KERNEL(product_gradient),
+    KERNEL(product_gradient_wide),
+    KERNEL(product_gradient_finish),
     KERNEL(gradient_squares),
     KERNEL(optimiser_prepare),
     KERNEL(optimiser_update),
+    KERNEL(optimiser_take_back),
+    KERNEL(rows_import),
+    KERNEL(rows_check),
+    KERNEL(rows_export),
+    KERNEL(drift_export),
+    KERNEL(ratio_export),
+    KERNEL(mean_accumulate),
+    KERNEL(mean_export),
     KERNEL(fault_race),
     KERNEL(fault_barrier),
     KERNEL(fault_shared),
