@@ -6,7 +6,7 @@
 //! one directional derivative, no second-order differentiation.
 
 use super::Batch;
-use super::divergence::Conjugate;
+use super::divergence::{Conjugate, Divergence};
 use crate::device::{Device, Head, Points};
 use crate::nn::mlp::Mlp;
 
@@ -49,7 +49,10 @@ impl ValueStep<'_> {
         let tape = self.value.record(device, value, ends, false);
         let delta = device.scratch(2 * rows, 1);
         device.dual(&self.conjugate, tape.output, delta, self.scale, sums);
-        self.value.backward_parameters(device, value, &tape, delta, gradient);
+        // Balanced transport leaves the level of V free: the gradient of its bias is zero, of which rounding would leave a
+        // remainder that Adam makes into whole steps.
+        let level = self.conjugate.divergence != Divergence::Balanced;
+        self.value.backward_parameters(device, value, &tape, delta, level, gradient);
 
         let tape = self.value.record(device, value, state, true);
         let g = self.value.input_gradient(device, value, &tape);

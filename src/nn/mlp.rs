@@ -79,20 +79,23 @@ impl Mlp {
         tape
     }
 
-    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient.
+    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's bias
+    /// only with `output_bias`.
     pub fn backward_parameters<D: Device>(
         &self,
         device: &mut D,
         net: &D::Net,
         tape: &Tape,
         delta: Mat,
+        output_bias: bool,
         gradient: &mut D::Gradient,
     ) {
         let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
         let mut delta = delta;
         for l in (0..=self.hidden()).rev() {
             let x = if l == 0 { tape.input } else { tape.h[l - 1] };
-            device.gradient(gradient, l, &[(x, delta)], Some(delta));
+            let bias = (l < self.hidden() || output_bias).then_some(delta);
+            device.gradient(gradient, l, &[(x, delta)], bias);
             if l > 0 {
                 let out = buffers[l % 2];
                 device.backward(net, l, delta, tape.slope[l - 1], out, None);
