@@ -3,8 +3,10 @@
 // whether it may happen at all, is decided on the device, and outcomes are kept until the host looks. Three launches
 // after one another, and one that takes the last update back:
 //
-// gradient_squares    partials[block] = sum of squares, in double, over the block's part of gradient [n].
-//                     Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter.
+// gradient_reduce     gradient [n] = sum of `count` lines, pitch floats apart, in their order, on top of what is there where
+//                     accumulate is not 0; and where squares is not null, squares[block] = sum of squares, in double, over
+//                     the block's part of it. Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter
+//                     and line, 16 at a time where all lie on 16 bytes and pitch is a multiple of 4, and writes 4.
 // optimiser_prepare   one block of up to 256 threads. Sums up to four loss terms, terms[k capacity ..][.. count_k], and
 //                     the squares, each in a fixed order; writes row (step % ring) of outcome [ring][6] (the four sums,
 //                     unused ones 0, the gradient's norm, the factor it is clipped by), step being the counter's value
@@ -39,21 +41,52 @@ struct Fault {
     double value;
 };
 
-extern "C" __global__ void __launch_bounds__(256) gradient_squares(const float* gradient, u64 n, double* partials) {
-    const bool whole = vectorised(gradient, 0);
+// The lines' sum at element i, `V` of them at once, and their squares' sum.
+template <u32 V>
+__device__ inline double reduce_at(const float* lines, u64 pitch, u32 count, float* gradient, u64 i, u32 accumulate) {
+    Lanes<V> sum = {};
+#pragma unroll 8
+    for (u32 line = 0; line < count; ++line) {
+        const Lanes<V> x = take<V>(lines + line * pitch + i);
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            sum.x[k] += x.x[k];
+        }
+    }
+    if (accumulate != 0) {
+        const Lanes<V> before = take<V>(gradient + i);
+#pragma unroll
+        for (u32 k = 0; k < V; ++k) {
+            sum.x[k] = before.x[k] + sum.x[k];
+        }
+    }
+    put(gradient + i, sum);
+    double squares = 0.0;
+#pragma unroll
+    for (u32 k = 0; k < V; ++k) {
+        squares += (double)sum.x[k] * sum.x[k];
+    }
+    return squares;
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+gradient_reduce(const float* lines, u64 pitch, u32 count, float* gradient, u64 n, u32 accumulate, double* squares) {
+    const bool whole = pitch % 4 == 0 && vectorised(lines, 0) && vectorised(gradient, 0);
     const u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x, step = (u64)gridDim.x * blockDim.x;
     const u64 quads = whole ? n / 4 : 0;
     double sum = 0.0;
     for (u64 i = first; i < quads; i += step) {
-        float4 x = load4(gradient + 4 * i);
-        sum += ((double)x.x * x.x + (double)x.y * x.y) + ((double)x.z * x.z + (double)x.w * x.w);
+        sum += reduce_at<4>(lines, pitch, count, gradient, 4 * i, accumulate);
     }
     for (u64 i = 4 * quads + first; i < n; i += step) {
-        sum += (double)gradient[i] * gradient[i];
+        sum += reduce_at<1>(lines, pitch, count, gradient, i, accumulate);
+    }
+    if (squares == nullptr) {
+        return;
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) {
-        partials[blockIdx.x] = sum;
+        squares[blockIdx.x] = sum;
     }
 }
 

@@ -8,14 +8,12 @@
 //   product_transposed                 out = delta W^T                                      delta [m][k], W [n][k]
 //   product_backward                   p = delta W^T;  out = slope p,  curve *= p
 //   product_adjoint                    out = slope (delta W^T) + curve
-//   product_gradient                   partials[split] = sum over its `chunk` rows of [x, 1]^T delta + x2^T delta2
-//   product_gradient_finish            gradient = sum of the splits in their order, on top of what is there where
-//                                      accumulate is not 0
+//   product_gradient                   lines[split] = sum over its `chunk` rows of [x, 1]^T delta + x2^T delta2
 // slope and curve of an activation may be null (curve is not written without slope), and so may be curve of
 // product_backward and product_tangent, and x2 with delta2. Results are m x n and overlap no operand, except curve,
 // which changes in place. x [rows][inputs] and delta [rows][outputs]; a split's result is (inputs + 1) x outputs,
-// dense, with delta's column sums as its last row where bias is not 0: W's and b's gradients as they follow one another
-// in the flat parameter vector; without bias it is inputs x outputs.
+// dense, at lines + split pitch: W's and b's gradients as they follow one another in the flat parameter vector. Its last
+// row are delta's column sums where bias is not 0, and zeros otherwise. optimiser.cu adds the lines.
 //
 // A product adds over k in an order that its tile alone fixes; nothing is rounded to fewer bits; 16 bytes are taken at
 // a time from whatever operand allows it, W included, whose address need be a multiple of 4 only.
@@ -29,7 +27,7 @@
 //
 // Launch: block (THREADS), grid (ceil(m / SIDE) ceil(n / SIDE)), columns' tiles first, so that blocks that run together
 // share rows of x. product_gradient: grid (ceil(inputs / SIDE) ceil(outputs / SIDE), ceil(rows / chunk)), chunk best a
-// multiple of 32. product_gradient_finish: one-dimensional, any number of blocks of up to 256 threads.
+// multiple of 32, and pitch of 4.
 // Operations: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE) times, all but
 // the first time from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it changes.
 #include "activation.cuh"
@@ -159,7 +157,7 @@ __device__ inline void product(const float* x, u32 x_stride, const float* w, u32
 // that have the first rows, from what they staged; a row of ones would cost a row of tiles at the usual widths.
 template <class T>
 __device__ inline void gradient_of(const Input& x, const Input& delta, const Input& x2, const Input& delta2, u32 rows,
-                                   u32 inputs, u32 outputs, u32 bias, u32 chunk, float* partials) {
+                                   u32 inputs, u32 outputs, u32 bias, u32 chunk, float* lines, u64 pitch) {
     const u32 across = (outputs - 1) / T::SIDE + 1;
     const u32 top = blockIdx.x / across * T::SIDE, left = blockIdx.x % across * T::SIDE;
     const u64 from = (u64)blockIdx.y * chunk;
@@ -183,10 +181,10 @@ __device__ inline void gradient_of(const Input& x, const Input& delta, const Inp
                           }
                       });
     }
-    float* const out = partials + (u64)blockIdx.y * (inputs + (bias != 0 ? 1 : 0)) * outputs;
-    finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && vectorised(partials, 0),
+    float* const out = lines + blockIdx.y * pitch;
+    finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0),
               [&](u32 row, u32 col, const auto& p) { put(out + (u64)(top + row) * outputs + left + col, p); });
-    if (bias == 0 || top != 0) {
+    if (top != 0) {
         return;
     }
     SHARED(float, columns, T::THREADS);
@@ -312,28 +310,15 @@ product_adjoint_wide(const float* delta, u32 delta_stride, const float* w, const
 extern "C" __global__ void __launch_bounds__(256, 3)
 product_gradient(const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2, u32 x2_stride,
                  const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs, u32 bias, u32 chunk,
-                 float* partials) {
+                 float* lines, u64 pitch) {
     gradient_of<Narrow>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
-                        outputs, bias, chunk, partials);
+                        outputs, bias, chunk, lines, pitch);
 }
 
 extern "C" __global__ void __launch_bounds__(128, 3)
 product_gradient_wide(const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2,
                       u32 x2_stride, const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs,
-                      u32 bias, u32 chunk, float* partials) {
+                      u32 bias, u32 chunk, float* lines, u64 pitch) {
     gradient_of<Wide>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
-                      outputs, bias, chunk, partials);
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-product_gradient_finish(const float* partials, u32 splits, u64 count, float* gradient, u32 accumulate) {
-    const u64 step = (u64)gridDim.x * blockDim.x;
-    for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += step) {
-        float sum = 0.0f;
-#pragma unroll 8
-        for (u32 split = 0; split < splits; ++split) {
-            sum += partials[split * count + i];
-        }
-        gradient[i] = accumulate != 0 ? gradient[i] + sum : sum;
-    }
+                      outputs, bias, chunk, lines, pitch);
 }

@@ -8,11 +8,15 @@ use super::memory::Account;
 use super::product::Library;
 use crate::context::LogLevel;
 use crate::error::{Error, Result};
+use crate::nn::layout::Layer;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
+
+/// Networks whose layers have at most as many units on either side are fused.
+const MOST_FUSED: usize = 256;
 
 /// Which GPU, and whose context and stream.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +40,8 @@ pub struct CudaConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Products {
-    /// The library's fused kernels for layers of up to 256 units, cublasLt for larger ones where it is installed.
+    /// The library's fused kernels for networks of up to 256 units a layer, cublasLt for larger ones where it is
+    /// installed.
     #[default]
     Auto = 0,
     /// The library's fused kernels for all.
@@ -177,12 +182,13 @@ impl Gpu {
         self.stream
     }
 
-    /// Whether a layer is multiplied by cublasLt; `large` is what AUTO goes by.
-    pub(super) fn uses_library(&self, large: bool) -> bool {
+    /// Whether a network's layers are one kernel each, rather than cublasLt's products with kernels around them.
+    pub(super) fn fuses(&self, layers: &[Layer]) -> bool {
+        let widest = layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().unwrap_or(0);
         match self.products {
-            Products::Auto => large && self.library.is_there(),
-            Products::Fused => false,
-            Products::CublasLt => true,
+            Products::Auto => widest <= MOST_FUSED || !self.library.is_there(),
+            Products::Fused => true,
+            Products::CublasLt => false,
         }
     }
 

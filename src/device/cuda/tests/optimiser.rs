@@ -52,7 +52,9 @@ impl Optimiser {
         self.gradient.copy_from_slice(gradient);
         let n = gradient.len() as u64;
         let c = &self.config;
-        launch("gradient_squares", [BLOCKS, 1, 1], [64, 1, 1], order, arguments_of![&self.gradient, n, &self.squares]);
+        // Nothing added to what is there.
+        let none = arguments_of![0u64, 0u64, 0u32, &self.gradient, n, 1u32, &self.squares];
+        launch("gradient_reduce", [BLOCKS, 1, 1], [64, 1, 1], order, none);
         launch(
             "optimiser_prepare",
             [1; 3],

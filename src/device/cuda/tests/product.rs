@@ -2,7 +2,7 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{Argument, arguments_of, available, launch};
-use super::support::{close_from, cpu, download, in_two_orders, normals, upload};
+use super::support::{close_from, close_sum, cpu, download, in_two_orders, normals, upload};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Device};
@@ -255,25 +255,29 @@ proptest! {
         let used = if two { &pairs[..] } else { &pairs[..1] };
         device.gradient(&mut expected, 0, used, bias.then_some(pairs[0].1));
 
-        let count = (k + usize::from(bias)) * n;
+        let count = (k + 1) * n;
+        let pitch = if seed % 2 == 0 { count.next_multiple_of(4) } else { count + gap };
         let splits = m.div_ceil(chunk);
         let (xs, ds) = ((k + gap) as u32, (n + gap) as u32);
         let [x, x2] = [x, x2].map(|x| shape.matrix(&x, k));
         let [delta, delta2] = [delta, delta2].map(|x| shape.matrix(&x, n));
         let before = normals(seed ^ 4, count);
         for accumulate in [false, true] {
-            let [found] = in_two_orders(seed, |order| {
-                let partials = Buffer::<f32>::new(splits * count);
+            let [_, found, squares] = in_two_orders(seed, |order| {
+                let lines = Matrix::new(splits, count, pitch);
                 let gradient = Matrix::of(&before, count, count);
+                let squares = Buffer::<f64>::new(3);
                 tile.launch("gradient", [k, n], splits, order, arguments_of![
                     &x.data, xs, &delta.data, ds, two.then_some(&x2.data), xs, two.then_some(&delta2.data), ds,
-                    m as u32, k as u32, n as u32, u32::from(bias), chunk as u32, &partials,
+                    m as u32, k as u32, n as u32, u32::from(bias), chunk as u32, &lines.data, pitch as u64,
                 ]);
-                launch("product_gradient_finish", [3, 1, 1], [64, 1, 1], order, arguments_of![
-                    &partials, splits as u32, count as u64, &gradient.data, u32::from(accumulate),
+                launch("gradient_reduce", [3, 1, 1], [64, 1, 1], order, arguments_of![
+                    &lines.data, pitch as u64, splits as u32, &gradient.data, count as u64, u32::from(accumulate), &squares,
                 ]);
-                [gradient.into()]
+                [lines.into(), gradient.into(), squares.into()]
             });
+            let exact: f64 = found.values().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            close_sum("squares", squares.sum(), exact, exact);
             let expected: Vec<f32> =
                 (0..count).map(|i| expected.values[i] + if accumulate { before[i] } else { 0.0 }).collect();
             close_from("gradient", &found.values(), &expected, n, (2.0 * m as f32).sqrt());
@@ -353,15 +357,31 @@ fn a_nan_comes_through_gradients() {
         delta[17 * n + 35] = f32::NAN;
         let delta = Buffer::of(&delta);
         let count = (k + 1) * n;
-        let (partials, gradient) = (Buffer::<f32>::new(2 * count), Matrix::new(k + 1, n, n));
+        let (lines, gradient) = (Buffer::<f32>::new(2 * count), Matrix::new(k + 1, n, n));
+        let squares = Buffer::<f64>::new(1);
         let null = None::<&Buffer<f32>>;
         let (rows, inputs, outputs) = (m as u32, k as u32, n as u32);
         let args = arguments_of![
-            &x, inputs, &delta, outputs, null, 0u32, null, 0u32, rows, inputs, outputs, 1u32, 32u32, &partials
+            &x,
+            inputs,
+            &delta,
+            outputs,
+            null,
+            0u32,
+            null,
+            0u32,
+            rows,
+            inputs,
+            outputs,
+            1u32,
+            32u32,
+            &lines,
+            count as u64,
         ];
         tile.launch("gradient", [k, n], 2, 3, args);
-        let args = arguments_of![&partials, 2u32, count as u64, &gradient.data, 0u32];
-        launch("product_gradient_finish", [1; 3], [32, 1, 1], 3, args);
+        let args = arguments_of![&lines, count as u64, 2u32, &gradient.data, count as u64, 0u32, &squares];
+        launch("gradient_reduce", [1; 3], [32, 1, 1], 3, args);
+        assert!(squares[0].is_nan());
         for r in 0..=k {
             for (c, x) in gradient.row(r).iter().enumerate() {
                 assert_eq!(x.is_nan(), c == 35, "row {r}, column {c}");
