@@ -203,14 +203,12 @@ impl Gpu {
         launch.queue(self.functions[launch.kernel as usize], stream)
     }
 
-    /// Copies checked memory to the host, after all work queued so far. The context is current.
-    pub fn read(&self, address: u64, bytes: usize) -> Result<Vec<u8>> {
-        let mut values = vec![0u8; bytes];
-        // SAFETY: the address was checked; the values outlive the wait.
-        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), address, bytes, self.stream) };
+    /// Fills `bytes` from checked memory, after all work queued so far. The context is current.
+    pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: the address was checked; `bytes` outlives the wait.
+        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream) };
         let queued = check(status, || "copy from the GPU".into());
-        self.synchronise().and(queued)?;
-        Ok(values)
+        self.synchronise().and(queued)
     }
 
     /// Refuses an address of `bytes` bytes that is not memory of this GPU in this context.
