@@ -90,7 +90,7 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     };
     if !unknown.is_empty() {
         println!(
-            "cargo::warning={} does not know the architectures {unknown:?}; GPUs of these run PTX, compiled when the library is first used, or nothing",
+            "cargo::warning={} does not know the architectures {unknown:?}; the fatbin has only PTX for GPUs of these",
             nvcc.display()
         );
     }
