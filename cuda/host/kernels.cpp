@@ -1,14 +1,5 @@
 // Every kernel as C++, and the table through which the tests launch them by name.
-#include "../action.cu"
-#include "../activation.cu"
-#include "../batch.cu"
-#include "../bridge.cu"
-#include "../dual.cu"
-#include "../inference.cu"
-#include "../mixture.cu"
-#include "../optimiser.cu"
-#include "../philox.cu"
-#include "../product.cu"
+#include "../kernels.cu"
 #include "faults.cpp"
 
 #define KERNEL(name)                                                                                             \
