@@ -10,4 +10,7 @@ mod host;
 mod mixture;
 mod optimiser;
 mod philox;
+mod simulated;
+#[path = "../../../tests/common/simulator.rs"]
+pub mod simulator;
 mod support;
