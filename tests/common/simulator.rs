@@ -174,7 +174,7 @@ fn build() -> Result<PathBuf, String> {
     let stale: Vec<_> = libraries
         .iter()
         .flat_map(|library| library.sources.iter().map(|source| (source, object(source), library.hidden)))
-        .filter(|(_, object, _)| !is_fresh(object))
+        .filter(|(source, object, _)| !is_fresh(object, source))
         .collect();
     compile_all(&stale)?;
     for library in &libraries {
@@ -187,13 +187,15 @@ fn build() -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Whether an object is younger than all that the compiler read for it, and than this file, which holds the flags.
-fn is_fresh(object: &Path) -> bool {
+/// Whether an object was made of this source (and not that of another checkout), after all that the compiler read for it
+/// and this file, which holds the flags, were written.
+fn is_fresh(object: &Path, source: &Path) -> bool {
     let rule = fs::read_to_string(object.with_extension("d")).unwrap_or_default();
     let flags = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/simulator.rs");
     let Some((made, (_, read))) = time(object).zip(rule.split_once(": ")) else { return false };
-    let mut all = read.split_whitespace().filter(|word| *word != "\\").map(Path::new).chain([flags.as_path()]);
-    all.all(|path| time(path).is_some_and(|time| time < made))
+    let read: Vec<_> = read.split_whitespace().filter(|word| *word != "\\").map(Path::new).collect();
+    let older = |path: &Path| time(path).is_some_and(|time| time < made);
+    read.contains(&source) && read.iter().all(|path| older(path)) && older(&flags)
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
