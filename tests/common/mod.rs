@@ -2,6 +2,9 @@
 //! enough to train at once.
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[cfg(target_os = "linux")]
+pub mod simulator;
+
 use std::ffi::{CStr, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::{null, null_mut};

@@ -12,4 +12,7 @@ mod mixture;
 mod optimiser;
 mod philox;
 mod product;
+mod simulated;
+#[path = "../../../../tests/common/simulator.rs"]
+pub mod simulator;
 mod support;
