@@ -28,9 +28,12 @@ fn with(products: Products) -> Context {
 
 /// Every tensor of a checkpoint.
 fn tensors(trainer: &mut Trainer, test: &str) -> HashMap<String, Vec<f32>> {
-    let path = scratch(&format!("{test}.checkpoint"));
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let path = scratch(&format!("{test}{}.checkpoint", NUMBER.fetch_add(1, Ordering::Relaxed)));
     trainer.save(&path).expect("the target folder is writable");
-    read(&path)
+    let tensors = read(&path);
+    std::fs::remove_file(path).expect("the file was written");
+    tensors
 }
 
 fn read(path: &Path) -> HashMap<String, Vec<f32>> {
@@ -78,12 +81,14 @@ fn compare(clouds: &Clouds, config: &TrainerConfig, products: Products, steps: u
 
 #[test]
 fn a_step_is_the_cpus() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(3);
     for products in BOTH {
-        for (sources, latents, deterministic) in [(7, 5, false), (1, 1, true), (3, 20, false), (2, 70, false), (5, 9, true)] {
+        for (sources, latents, deterministic) in
+            [(7, 5, false), (1, 1, true), (3, 20, false), (2, 70, false), (5, 9, true)]
+        {
             for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
                 let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
                 let config = TrainerConfig {
@@ -105,7 +110,7 @@ fn a_step_is_the_cpus() {
 
 #[test]
 fn two_hundred_steps_are_the_cpus() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let config = TrainerConfig { gradient_clip: 0.5, decay_steps: 150, ..small() };
@@ -125,7 +130,7 @@ fn weighted(clouds: &Clouds, weights: &[f64]) -> [Trainer; 2] {
 
 #[test]
 fn weighted_samples_are_drawn_as_on_the_cpu() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let weights: Vec<f64> = (0..SAMPLES).map(|i| (i % 4) as f64).collect();
@@ -140,7 +145,7 @@ fn weighted_samples_are_drawn_as_on_the_cpu() {
 
 #[test]
 fn equal_trainings_are_equal_bits_however_they_are_cut() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);
@@ -162,7 +167,8 @@ fn equal_trainings_are_equal_bits_however_they_are_cut() {
         assert_eq!(seen, [7, 14, 21, 28, 35, 40]);
         let path = scratch("cuda_half.checkpoint");
         pieces.save(&path).expect("the target folder is writable");
-        let mut rest = Trainer::load(&context, &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("good");
+        let mut rest =
+            Trainer::load(&context, &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("good");
         rest.step(1).expect("sound");
         let found = Metrics { steps_per_second: 0.0, ..rest.step(34).expect("sound") };
         assert_eq!(found, expected, "{products:?}");
@@ -172,7 +178,7 @@ fn equal_trainings_are_equal_bits_however_they_are_cut() {
 
 #[test]
 fn a_checkpoint_moves_between_devices() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);
@@ -190,7 +196,7 @@ fn a_checkpoint_moves_between_devices() {
 
 #[test]
 fn a_batch_that_does_not_fit_is_carried_in_pieces() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);
@@ -211,7 +217,8 @@ fn a_batch_that_does_not_fit_is_carried_in_pieces() {
     }
 
     let tiny = cuda(CudaConfig { memory_limit: 10_000, ..Default::default() });
-    let refused = Trainer::new(&tiny, config, array(&clouds.source, 2), array(&clouds.target, 2)).err().expect("no room");
+    let refused =
+        Trainer::new(&tiny, config, array(&clouds.source, 2), array(&clouds.target, 2)).err().expect("no room");
     assert!(matches!(refused, Error::OutOfMemory(_)), "{refused}");
     assert!(refused.to_string().contains("memory_limit"), "{refused}");
     assert_eq!(tiny.device_memory(), 0);
@@ -221,7 +228,7 @@ fn a_batch_that_does_not_fit_is_carried_in_pieces() {
 
 /// A model trained a little on the CPU, and the same on the GPU.
 fn models(dimension: usize, config: TrainerConfig) -> [Model; 2] {
-    let path = scratch("same.model");
+    let path = scratch(&format!("same{dimension}.model"));
     let model = Clouds::new(dimension).model(config, 20);
     model.save(&path).expect("writable");
     [model, Model::load(&with(Products::Auto), &path).expect("a good file")]
@@ -229,7 +236,7 @@ fn models(dimension: usize, config: TrainerConfig) -> [Model; 2] {
 
 #[test]
 fn sessions_give_what_the_cpus_give() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     for (dimension, deterministic) in [(1, false), (3, true), (8, false)] {
@@ -276,7 +283,7 @@ fn sessions_give_what_the_cpus_give() {
 
 #[test]
 fn a_sampler_is_called_as_by_the_cpu() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let train = |context: &Context| {
@@ -306,7 +313,7 @@ fn a_sampler_is_called_as_by_the_cpu() {
 
 #[test]
 fn a_failing_sampler_leaves_whole_steps() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let train = |context: &Context, fail_at: usize| {
@@ -339,7 +346,7 @@ fn a_failing_sampler_leaves_whole_steps() {
 
 #[test]
 fn a_divergence_is_taken_back_as_on_the_cpu() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);
@@ -362,7 +369,7 @@ fn a_divergence_is_taken_back_as_on_the_cpu() {
 
 #[test]
 fn a_run_is_cancelled_and_bounded_in_time() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);
@@ -389,7 +396,7 @@ fn a_run_is_cancelled_and_bounded_in_time() {
 
 #[test]
 fn device_auto_takes_the_gpu_and_says_so() {
-    if !simulator::load() {
+    if !simulator::load_with_compiler() {
         return;
     }
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -414,6 +421,9 @@ fn device_auto_takes_the_gpu_and_says_so() {
             ..Default::default()
         };
         let refused = Context::new(config).err().expect("no such device");
-        assert!(matches!(refused, Error::UnsupportedDevice(_)) && refused.to_string().contains(&info.name), "{refused}");
+        assert!(
+            matches!(refused, Error::UnsupportedDevice(_)) && refused.to_string().contains(&info.name),
+            "{refused}"
+        );
     }
 }

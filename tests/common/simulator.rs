@@ -1,8 +1,8 @@
 //! The simulated CUDA driver of cuda/host, for tests on machines without a GPU.
 //!
-//! Builds three shared objects in a folder beside the test's program: the kernels for the host, `libcuda.so` and
-//! `libcublasLt.so`. A test calls [`load`] before anything of cudarc: the loader then gives cudarc the objects that are
-//! there by those names. A child process finds them through [`library_path`].
+//! Builds shared objects in a folder beside the test's program: the kernels for the host, `libcuda.so`, `libcublasLt.so` and
+//! `libnvrtc.so`. A test calls [`load`] before anything of cudarc: the loader then gives cudarc the objects that are there
+//! by those names. A child process finds them through [`library_path`].
 //!
 //! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver.
 #![allow(dead_code, reason = "each test uses its part")]
@@ -33,6 +33,22 @@ pub fn load() -> bool {
         for name in ["libcuda.so", "libcublasLt.so"] {
             open(&folder.join(name), libc::RTLD_GLOBAL);
         }
+        true
+    })
+}
+
+/// As [`load`], with a run-time compiler whose image is that of every kernel, and its cache in a folder of the tests': for
+/// whoever opens a GPU through the library, which may have no image embedded.
+pub fn load_with_compiler() -> bool {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    *LOADED.get_or_init(|| {
+        if !load() || real_gpu() {
+            return real_gpu();
+        }
+        let folder = folder().expect("built by `load`");
+        open(&folder.join("libnvrtc.so"), libc::RTLD_GLOBAL);
+        // SAFETY: tests call this before they start threads that read the environment.
+        unsafe { std::env::set_var("SFEUOT_CACHE_DIR", folder.join("cache")) };
         true
     })
 }
@@ -152,6 +168,7 @@ fn libraries() -> Vec<Library> {
         Library { name: "sfeuot_host_kernels", sources: one("kernels.cpp"), needs: None, hidden: false },
         Library { name: "cuda", sources: driver, needs: Some("sfeuot_host_kernels"), hidden: true },
         Library { name: "cublasLt", sources: one("cublaslt.cpp"), needs: Some("cuda"), hidden: true },
+        Library { name: "nvrtc", sources: one("nvrtc.cpp"), needs: None, hidden: true },
     ]
 }
 

@@ -36,7 +36,8 @@ CUresult load(const Call& call, CUmodule* out, const void* image) {
     if (setting("SFEUOT_SIM_UNSUPPORTED_PTX", 0)) {
         return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
     }
-    if (!is_image(image)) {
+    bool refused = setting("SFEUOT_SIM_ONLY_COMPILED", 0) && !begins_with(image, "SFEUOT-SIMULATED", 16);
+    if (refused || !is_image(image)) {
         return CUDA_ERROR_NO_BINARY_FOR_GPU;
     }
     *out = call.s.modules.add(std::make_shared<Module>(Module{call.context, {}}));

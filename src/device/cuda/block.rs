@@ -164,7 +164,7 @@ pub(crate) struct CudaBlock {
     most: usize,
     failure: Option<crate::error::Error>,
     /// While a graph is captured: where it may branch.
-    branches: Option<Branches>,
+    branches: Option<Arc<Branches>>,
 }
 
 // SAFETY: a stream may be used from any thread.
@@ -194,8 +194,8 @@ impl CudaBlock {
 
     /// During a capture: work that nothing waits for yet, or that two parts of a step have no use of each other for,
     /// branches off.
-    pub fn branching(self, branches: Branches) -> Self {
-        Self { branches: Some(branches), ..self }
+    pub fn branching(self, branches: &Arc<Branches>) -> Self {
+        Self { branches: Some(Arc::clone(branches)), ..self }
     }
 
     /// Where it runs.
@@ -214,7 +214,7 @@ impl CudaBlock {
     /// A stream that goes on from here; this one where there are no branches.
     fn branch(&mut self) -> CUstream {
         let from = self.stream;
-        let Some(branches) = &mut self.branches else {
+        let Some(branches) = &self.branches else {
             return from;
         };
         match branches.fork(from) {
@@ -229,7 +229,7 @@ impl CudaBlock {
     /// Makes what follows wait for everything that was queued aside.
     pub(super) fn join(&mut self) {
         let stream = self.stream;
-        if let Some(branches) = &mut self.branches
+        if let Some(branches) = &self.branches
             && let Err(error) = branches.join(stream)
         {
             self.failure.get_or_insert(error);

@@ -6,6 +6,7 @@ use super::gpu::new_stream;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUevent, CUstream};
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 /// Streams that branches are captured on in turn: those of one stream follow each other.
 const STREAMS: usize = 16;
@@ -15,6 +16,11 @@ pub(crate) struct Branches {
     streams: Vec<CUstream>,
     /// Recorded and waited for anew each time: a wait is for the record before it.
     event: CUevent,
+    turn: Mutex<Turn>,
+}
+
+#[derive(Default)]
+struct Turn {
     next: usize,
     /// Streams that have not come back.
     open: Vec<CUstream>,
@@ -22,12 +28,14 @@ pub(crate) struct Branches {
 
 // SAFETY: streams and events may be used from any thread.
 unsafe impl Send for Branches {}
+// SAFETY: as above, and the rest has a lock.
+unsafe impl Sync for Branches {}
 
 impl Branches {
     /// Before a capture begins, inside which streams are not made. A context is current, and stays so until they are
     /// dropped.
     pub fn new() -> Result<Self> {
-        let mut branches = Self { streams: Vec::new(), event: ptr::null_mut(), next: 0, open: Vec::new() };
+        let mut branches = Self { streams: Vec::new(), event: ptr::null_mut(), turn: Mutex::default() };
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
         // SAFETY: a context is current.
         check(unsafe { sys::cuEventCreate(&mut branches.event, flags) }, || "make an event".into())?;
@@ -38,26 +46,25 @@ impl Branches {
     }
 
     /// A stream whose work comes after what was queued on `from` so far.
-    pub fn fork(&mut self, from: CUstream) -> Result<CUstream> {
+    pub fn fork(&self, from: CUstream) -> Result<CUstream> {
+        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // A branch does not fork into itself.
-        if self.streams[self.next] == from {
-            self.next = (self.next + 1) % STREAMS;
+        if self.streams[turn.next] == from {
+            turn.next = (turn.next + 1) % STREAMS;
         }
-        let stream = self.streams[self.next];
-        self.next = (self.next + 1) % STREAMS;
+        let stream = self.streams[turn.next];
+        turn.next = (turn.next + 1) % STREAMS;
         self.after(stream, from)?;
-        if !self.open.contains(&stream) {
-            self.open.push(stream);
+        if !turn.open.contains(&stream) {
+            turn.open.push(stream);
         }
         Ok(stream)
     }
 
     /// Makes `into` wait for all branches.
-    pub fn join(&mut self, into: CUstream) -> Result<()> {
-        for stream in std::mem::take(&mut self.open) {
-            self.after(into, stream)?;
-        }
-        Ok(())
+    pub fn join(&self, into: CUstream) -> Result<()> {
+        let open = std::mem::take(&mut self.turn.lock().unwrap_or_else(PoisonError::into_inner).open);
+        open.into_iter().try_for_each(|stream| self.after(into, stream))
     }
 
     /// What follows on `stream` waits for what was queued on `before`.

@@ -20,10 +20,11 @@ unsafe impl Send for Graph {}
 impl Graph {
     /// Captures what `work` queues on the stream that it is given and on branches of it: streams of their own, so that no
     /// capture meets the host's work or another trainer's. The context is current; nothing runs yet.
-    pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream, Branches) -> Result<()>) -> Result<Self> {
-        let branches = Branches::new()?;
+    pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream, &Arc<Branches>) -> Result<()>) -> Result<Self> {
+        // They must not end before the capture does.
+        let branches = Arc::new(Branches::new()?);
         let stream = new_stream()?;
-        let captured = capture_on(stream, |stream| work(stream, branches));
+        let captured = capture_on(stream, |stream| work(stream, &branches));
         // SAFETY: made above, and nothing is queued on it.
         unsafe { sys::cuStreamDestroy_v2(stream) };
         let captured = captured?;
