@@ -1,68 +1,95 @@
-// What a step draws beside normals: bridge times, and which samples enter the batch.
+// The rows of a half step, as src/train/draw.rs draws them on the CPU, to the bit: samples of both sides, latents and
+// bridge times of `rows` rows, the first of which are the latents of source sample number first_source of the batch
+// (`latents` rows each).
 //
-// batch_times: out[r] = low + (high - low) u, u in (0, 1] the Weyl sequence start + (r / repeat) 2^32 / phi with a
-// random start (word 0 of the stream TIME); equal to src/train/cpu_engine.rs to the bit. One thread a row, 4 bytes.
+//   input [rows][d + latent]   [x0, z]: the source sample of each row, and standard normals, element
+//                              (first_source latents + r) latent + c of the stream LATENT
+//   ends [rows][d + 1]         [y, 1]: target samples, number first_source latents + r of the batch each
+//   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi with
+//                              a random start (word 0 of the stream TIME), row = first_source latents + r
+// Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
+// weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is 0,
+// the host has drawn, and number n is row n.
 //
-// batch_indices: out[n] for n < count: the sample of a set of `samples` that words 2n and 2n + 1 of the sequence draw:
-// evenly, or by weight through Walker's alias table (thresholds and aliases [samples], both null without weights).
-// Integers only. One thread a Philox block, that is two indices.
-//
-// batch_gather: out[r][0..d] = samples[indices[r / repeat]], or samples[r / repeat] where indices is null (rows that
-// the host has drawn); where append is not 0, out[r][d] = value. Reads and writes 4 bytes an element, 16 at a time where
-// d and both strides are multiples of four and both matrices lie on 16 bytes.
-//
-// Launch, all: one-dimensional, any number of blocks.
+// Launch: grid (any, 4), or (any, 3) where ends is not wanted; threads along x share each of the four parts. A row's
+// index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
+// writes 4 bytes an element, 16 at a time where d, strides and addresses allow it; latents cost what philox.cu says.
 #include "philox.cuh"
 
-extern "C" __global__ void __launch_bounds__(256)
-batch_times(float* out, u32 rows, u32 repeat, float low, float high, u64 seed, const u64* counter, u64 number) {
-    const u32 start = philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x;
-    const float range = __fadd_rn(high, -low);
-    const u64 step = (u64)gridDim.x * blockDim.x;
-    for (u64 row = (u64)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
-        u32 word = start + 0x9E3779B9u * ((u32)row / repeat);
-        out[row] = __fadd_rn(low, __fmul_rn(range, unit(word)));
+// One side: its rows lie d floats apart.
+struct Side {
+    const float* rows;
+    u32 samples;
+    const u32 *thresholds, *aliases;
+};
+
+__device__ inline u64 drawn(const Side& side, const Sequence& sequence, u64 number) {
+    if (side.samples == 0) {
+        return number;
     }
+    const uint4 words = philox_block(sequence, number / 2);
+    const u32 word = number % 2 == 0 ? words.x : words.z, accept = number % 2 == 0 ? words.y : words.w;
+    const u32 column = __umulhi(word, side.samples);
+    return side.thresholds == nullptr || accept < side.thresholds[column] ? column : side.aliases[column];
 }
 
-__device__ inline u32 draw_index(u32 word, u32 accept, u32 samples, const u32* thresholds, const u32* aliases) {
-    u32 column = __umulhi(word, samples);
-    return thresholds == nullptr || accept < thresholds[column] ? column : aliases[column];
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-batch_indices(u32* out, u32 count, u32 samples, const u32* thresholds, const u32* aliases, u64 seed,
-              const u64* counter, u64 number, u32 stream) {
-    const Sequence sequence = sequence_of(seed, counter, number, stream);
-    const u64 step = (u64)gridDim.x * blockDim.x;
-    for (u64 block = (u64)blockIdx.x * blockDim.x + threadIdx.x; 2 * block < count; block += step) {
-        uint4 word = philox_block(sequence, block);
-        out[2 * block] = draw_index(word.x, word.y, samples, thresholds, aliases);
-        if (2 * block + 1 < count) {
-            out[2 * block + 1] = draw_index(word.z, word.w, samples, thresholds, aliases);
-        }
-    }
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-batch_gather(const float* samples, u32 samples_stride, const u32* indices, u32 repeat, float* out, u32 out_stride,
-             u32 rows, u32 d, u32 append, float value) {
-    const bool whole = d % 4 == 0 && vectorised(samples, samples_stride) && vectorised(out, out_stride);
+// Row r of out is sample number (first + r) / repeat; with append, column d is set to 1.
+__device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64 first, u32 repeat, float* out,
+                                 u32 out_stride, u32 rows, u32 d, bool append) {
+    const bool whole = d % 4 == 0 && vectorised(side.rows, 0) && vectorised(out, out_stride);
     const u32 width = whole ? 4 : 1, parts = d / width;
     const u64 total = (u64)rows * parts, step = (u64)gridDim.x * blockDim.x;
     for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
         u32 part;
         const u32 row = (u32)divide(index, parts, part);
-        const u32 drawn = indices != nullptr ? indices[row / repeat] : row / repeat;
-        const float* from = row_of(samples, samples_stride, drawn);
+        u32 rest;
+        const float* from = side.rows + drawn(side, sequence, divide(first + row, repeat, rest)) * d;
         float* to = row_of(out, out_stride, row);
         if (whole) {
             store4(to + 4 * part, load4(from + 4 * part));
         } else {
             to[part] = from[part];
         }
-        if (append != 0 && part + 1 == parts) {
-            to[d] = value;
+        if (append && part + 1 == parts) {
+            to[d] = 1.0f;
         }
+    }
+}
+
+__device__ inline void draw_times(u32 start, u64 first, u32 repeat, float low, float high, float* time, u32 rows) {
+    const float range = __fadd_rn(high, -low);
+    const u64 step = (u64)gridDim.x * blockDim.x;
+    for (u64 row = (u64)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
+        u32 rest;
+        const u32 word = start + 0x9E3779B9u * (u32)divide(first + row, repeat, rest);
+        time[row] = __fadd_rn(low, __fmul_rn(range, unit(word)));
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
+           const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
+           u64 first_source, u32 rows, u32 latents, u32 d, u32 latent, float* input, u32 input_stride, float* ends,
+           u32 ends_stride, float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter,
+           u64 number) {
+    const u64 first = first_source * latents;
+    switch (blockIdx.y) {
+        case 0:
+            draw_rows({source, source_samples, source_thresholds, source_aliases},
+                      sequence_of(seed, counter, number, STREAM_SOURCE_INDEX), first, latents, input, input_stride, rows,
+                      d, false);
+            break;
+        case 1:
+            draw_matrix<DrawNormal>(input + d, rows, latent, input_stride,
+                                    sequence_of(seed, counter, number, STREAM_LATENT), first * latent);
+            break;
+        case 2:
+            draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat, low, high,
+                       time, rows);
+            break;
+        default:
+            draw_rows({target, target_samples, target_thresholds, target_aliases},
+                      sequence_of(seed, counter, number, STREAM_TARGET_INDEX), first, 1, ends, ends_stride, rows, d,
+                      true);
     }
 }

@@ -39,9 +39,7 @@ static host::Parameters parameters_of(void (*)(P...)) {
 static const host::Kernel TABLE[] = {
     KERNEL(philox_uniforms),
     KERNEL(philox_normals),
-    KERNEL(batch_times),
-    KERNEL(batch_indices),
-    KERNEL(batch_gather),
+    KERNEL(batch_draw),
     KERNEL(bridge_sample),
     KERNEL(bridge_trajectory),
     KERNEL(dual_terms),

@@ -16,14 +16,13 @@ use crate::device::cuda::block::{
 };
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::graph::Graph;
-use crate::device::cuda::kernels::{Kernel, arguments_of};
+use crate::device::cuda::kernels::{Argument, Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::{Device, Mat, Sums};
+use crate::device::{Device, Sums};
 use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::generator_step::{GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
 use crate::euot::value_step::{TIME_MAX, ValueStep};
-use crate::rng::Stream;
 use std::sync::Arc;
 
 /// Steps whose outcomes are kept on the device, and so the most that run before the host looks.
@@ -101,8 +100,8 @@ impl CudaEngine {
         let mut shared = Shared {
             value: CudaNetwork::new(gpu, &plan.value.layout, &networks[0], "value function")?,
             generator: CudaNetwork::new(gpu, &plan.generator.layout, &networks[1], "generator")?,
-            source: CudaSide::new(gpu, sides[0], plan.sources, Stream::SourceIndex, "source")?,
-            target: CudaSide::new(gpu, sides[1], rows, Stream::TargetIndex, "target")?,
+            source: CudaSide::new(gpu, sides[0], plan.sources, "source")?,
+            target: CudaSide::new(gpu, sides[1], rows, "target")?,
             report,
             terms: DeviceBuffer::new(gpu, 0, "the loss terms")?,
             capacity: MEASURED_CAPACITY,
@@ -341,19 +340,16 @@ impl Shared {
         let nets = [self.value.net(&gpu), self.generator.net(&gpu)];
         let mut squares = 0;
         let mut sums = CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] };
-        block.reset(0);
-        let draw = self.draw(block, half);
-        let mark = block.mark();
         for from in (0..plan.sources).step_by(self.cut) {
             let to = plan.sources.min(from + self.cut);
-            block.reset(mark);
+            block.reset(0);
             let rows = (to - from) * plan.latents;
             let contributions: &[usize] = match half {
                 Half::Value => &[2 * rows, rows],
                 Half::Generator => &[rows],
             };
             let mut gradient = CudaGradient::new(block, &nets[half as usize], contributions);
-            let batch = self.batch(block, half, &draw, from, to);
+            let batch = self.batch(block, half, from, to);
             let scale = 1.0 / (plan.sources * plan.latents) as f64;
             match half {
                 Half::Value => ValueStep {
@@ -381,28 +377,41 @@ impl Shared {
         sums.counts.into_iter().max().unwrap_or(0)
     }
 
-    /// The draws of a whole batch.
-    fn draw(&self, block: &mut CudaBlock, half: Half) -> Drawn {
+    /// Rows of source samples `from..to` of the batch.
+    fn batch(&self, block: &mut CudaBlock, half: Half, from: usize, to: usize) -> Batch<CudaNoise> {
         let plan = &self.plan;
-        let rows = plan.sources * plan.latents;
+        let Plan { dimension: d, latent, latents, .. } = *plan;
+        let (first, rows) = (from * latents, (to - from) * latents);
+        let input = block.scratch(rows, d + latent);
+        let ends = (half == Half::Value).then(|| block.scratch(2 * rows, d + 1));
+        let time = block.scratch(rows, 1);
+        // Only the generator's gradient reads the noise again, and only where there is a standard deviation.
+        let keeps = half == Half::Generator && !plan.head.deterministic;
         let noise = CudaNoise {
             seed: plan.config.seed,
             counter: self.report.at(COUNTER),
             number: half as u64,
-            first_row: 0,
-            xi: None,
+            first_row: first as u64,
+            xi: keeps.then(|| block.scratch(rows, d)),
         };
-        let source = self.source.draw(block, &noise, plan.sources);
-        let target = (half == Half::Value).then(|| self.target.draw(block, &noise, rows));
-        let time = block.scratch(rows, 1);
         let (low, high, repeat) = match half {
             Half::Value => (0.0, TIME_MAX, 1),
-            Half::Generator if plan.head.deterministic => (TIME_MIN, TIME_MAX_DETERMINISTIC, plan.latents),
-            Half::Generator => (TIME_MIN, 1.0, plan.latents),
+            Half::Generator if plan.head.deterministic => (TIME_MIN, TIME_MAX_DETERMINISTIC, latents),
+            Half::Generator => (TIME_MIN, 1.0, latents),
         };
-        let arguments = arguments_of![
-            block.address(time),
+        let (input_at, input_stride) = block.place(input);
+        let (targets, targets_stride) = ends.map_or((0, 0), |ends| block.place(ends.rows(rows, 2 * rows)));
+        let rest: &[Argument] = arguments_of![
+            from as u64,
             rows as u32,
+            latents as u32,
+            d as u32,
+            latent as u32,
+            input_at,
+            input_stride,
+            targets,
+            targets_stride,
+            block.address(time),
             repeat as u32,
             low as f32,
             high as f32,
@@ -410,28 +419,10 @@ impl Shared {
             noise.counter,
             noise.number,
         ];
-        block.launch_over(Kernel::BatchTimes, rows as u64, arguments);
-        Drawn { noise, source, target, time }
-    }
-
-    /// Rows of source samples `from..to` of the batch.
-    fn batch(&self, block: &mut CudaBlock, half: Half, drawn: &Drawn, from: usize, to: usize) -> Batch<CudaNoise> {
-        let Plan { dimension: d, latent, latents, .. } = self.plan;
-        let (first, rows) = (from * latents, (to - from) * latents);
-        let input = block.scratch(rows, d + latent);
-        self.source.gather(block, drawn.source, from, latents, input.columns(0, d), None);
-        let z = input.columns(d, d + latent);
-        block.normals(&drawn.noise, Stream::Latent, (first * latent) as u64, z);
-        let ends = drawn.target.map(|target| {
-            let ends = block.scratch(2 * rows, d + 1);
-            self.target.gather(block, target, first, 1, ends.rows(rows, 2 * rows), Some(1.0));
-            ends
-        });
-        // Only the generator's gradient reads the noise again, and only where there is a standard deviation.
-        let keeps = half == Half::Generator && !self.plan.head.deterministic;
-        let xi = keeps.then(|| block.scratch(rows, d));
-        let noise = CudaNoise { first_row: first as u64, xi, ..drawn.noise };
-        Batch { input, ends, noise, time: drawn.time.rows(first, first + rows) }
+        let arguments = [&self.source.arguments(), &self.target.arguments(), rest].concat();
+        let parts = if ends.is_some() { 4 } else { 3 };
+        block.launch_parts(Kernel::BatchDraw, (rows * d.max(latent.div_ceil(4))) as u64, parts, &arguments);
+        Batch { input, ends, noise, time }
     }
 
     /// The end of a half step: norm, decision, update.
@@ -471,13 +462,4 @@ impl Shared {
         block.launch(Kernel::OptimiserPrepare, [1, 1, 1], [256, 1, 1], arguments);
         network.update(block, &plan.adam, self.decision.address());
     }
-}
-
-/// What a batch is drawn from.
-struct Drawn {
-    noise: CudaNoise,
-    source: super::cuda_side::Indices,
-    target: Option<super::cuda_side::Indices>,
-    /// Of all rows (rows x 1).
-    time: Mat,
 }

@@ -316,6 +316,11 @@ impl CudaBlock {
         self.launch(kernel, [blocks(threads, MOST_BLOCKS), 1, 1], [THREADS, 1, 1], arguments);
     }
 
+    /// As [`Self::launch_over`], for as many parts along the grid's second axis.
+    pub fn launch_parts(&mut self, kernel: Kernel, threads: u64, parts: u32, arguments: &[Argument]) {
+        self.launch(kernel, [blocks(threads, MOST_BLOCKS), parts, 1], [THREADS, 1, 1], arguments);
+    }
+
     /// Queues, or plans, a product of cublasLt's.
     pub(super) fn multiply(&mut self, product: &Product) {
         if self.failure.is_some() {

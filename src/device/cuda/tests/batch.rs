@@ -1,96 +1,121 @@
-//! Times, indices and rows of a batch.
+//! The rows of a batch, drawn as on the CPU.
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{in_two_orders, normals};
-use crate::data::{Data, DataSource, TensorView, prepare};
+use super::support::{cases, in_two_orders, normals};
+use crate::data::{ArraySource, Data, DataSource, TensorView, prepare};
 use crate::rng::{Sequence, Stream, unit};
 use proptest::prelude::*;
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+/// A side's samples on the device, and as the CPU draws from them.
+struct Side {
+    array: ArraySource,
+    rows: Buffer<f32>,
+    table: Option<(Buffer<u32>, Buffer<u32>)>,
+    drawn_by_host: bool,
+    stream: Stream,
+}
 
-    #[test]
-    fn times_are_the_engines(
-        rows in 1usize..300, repeat in 1usize..20, seed in any::<u64>(), counter in 0u64..1 << 40, half in 0u64..2,
-    ) {
-        if !available() {
-            return Ok(());
-        }
-        let (low, high) = (0.2f32, 0.995f32);
-        let start = Sequence::new(seed, 2 * counter + half, Stream::Time).word(0);
-        let expected: Vec<f32> = (0..rows)
-            .map(|r| {
-                let word = start.wrapping_add(0x9E37_79B9u32.wrapping_mul((r / repeat) as u32));
-                low + (high - low) * unit(word)
-            })
-            .collect();
-        let counter = Buffer::of(&[counter]);
-        let [out] = in_two_orders(seed, |order| {
-            let out = Matrix::new(1, rows, rows);
-            launch("batch_times", [2, 1, 1], [64, 1, 1], order, arguments_of![
-                &out.data, rows as u32, repeat as u32, low, high, seed, &counter, half,
-            ]);
-            [out.into()]
-        });
-        prop_assert_eq!(out.values(), expected);
+impl Side {
+    fn samples(&self) -> u32 {
+        if self.drawn_by_host { 0 } else { self.array.count() as u32 }
     }
 
+    /// Sample number `number` of the batch.
+    fn row(&self, seed: u64, step: u64, number: u64) -> Vec<f32> {
+        let index = if self.drawn_by_host {
+            number as u32
+        } else {
+            let sequence = Sequence::new(seed, step, self.stream);
+            self.array.draw(sequence.word(2 * number), sequence.word(2 * number + 1))
+        };
+        self.array.row(index as usize).to_vec()
+    }
+}
+
+/// Both sides; none for samples that are all the same, which have no scale.
+fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bool; 2]) -> Option<[Side; 2]> {
+    let values = [seed, seed ^ 1].map(|seed| normals(seed, samples * d));
+    let weights: Vec<f32> = normals(seed ^ 2, samples).iter().map(|x| x.abs()).collect();
+    let data = |side: usize| {
+        let view = TensorView::from_f32(&values[side], &[samples, d]).unwrap();
+        let weights = TensorView::from_f32(&weights, &[samples]).unwrap();
+        if weighted { Data::weighted(view, weights) } else { Data::array(view) }
+    };
+    let (source, target, ..) = prepare(data(0), data(1)).ok()?;
+    let side = |data: DataSource, drawn_by_host: bool, stream| {
+        let DataSource::Array(array) = data else { unreachable!("it was made of an array") };
+        let table = array.alias_table().map(|t| (Buffer::of(t.thresholds()), Buffer::of(t.aliases())));
+        Side { rows: Buffer::of(array.rows()), table, drawn_by_host, stream, array }
+    };
+    Some([side(source, drawn_by_host[0], Stream::SourceIndex), side(target, drawn_by_host[1], Stream::TargetIndex)])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(40)))]
+
     #[test]
-    fn drawn_rows_are_the_engines(
-        samples in 1usize..40, d in 1usize..40, aligned in any::<bool>(), weighted in any::<bool>(), count in 1usize..60,
-        repeat in 1usize..6, gap in 1usize..4, seed in any::<u64>(), number in 0u64..1 << 40, append in any::<bool>(),
+    fn rows_are_the_engines(
+        (sources, latents, first) in (1usize..12, 1usize..8, 0usize..20), (d, latent) in (1usize..40, 1usize..12),
+        aligned in any::<bool>(), weighted in any::<bool>(), by_host in any::<[bool; 2]>(), gap in 1usize..4,
+        seed in any::<u64>(), counter in 0u64..1 << 40, half in 0u64..2, targets in any::<bool>(),
+        a_time_each in any::<bool>(),
     ) {
         if !available() {
             return Ok(());
         }
         let (d, gap) = if aligned { (4 * d, 4 * gap) } else { (d, gap) };
-        let values = normals(seed, samples * d);
-        let weights: Vec<f32> = normals(seed ^ 1, samples).iter().map(|x| x.abs()).collect();
-        let side = || {
-            let view = TensorView::from_f32(&values, &[samples, d]).unwrap();
-            let weights = TensorView::from_f32(&weights, &[samples]).unwrap();
-            if weighted { Data::weighted(view, weights) } else { Data::array(view) }
-        };
-        let prepared = prepare(side(), side());
-        // A single point has no scale to normalise by.
-        let Ok((DataSource::Array(array), ..)) = prepared else { return Ok(()) };
+        let (rows, repeat) = (sources * latents, if a_time_each { 1 } else { latents });
+        // As many samples as the host would have drawn.
+        let samples = (first + sources) * latents;
+        let Some([source, target]) = sides(seed, samples, d, weighted, by_host) else { return Ok(()) };
+        let step = 2 * counter + half;
+        let (low, high) = (0.2f32, 0.995f32);
 
-        let sequence = Sequence::new(seed, number, Stream::TargetIndex);
-        let rows = count * repeat;
-        let expected: Vec<f32> = (0..rows)
-            .flat_map(|r| {
-                let word = |i: u64| sequence.word(2 * (r / repeat) as u64 + i);
-                array.row(array.draw(word(0), word(1)) as usize).to_vec()
-            })
-            .collect();
-        let table = array.alias_table().map(|t| (Buffer::of(t.thresholds()), Buffer::of(t.aliases())));
-        let indices = Buffer::<u32>::new(count);
-        launch("batch_indices", [2, 1, 1], [32, 1, 1], seed, arguments_of![
-            &indices, count as u32, samples as u32, table.as_ref().map(|t| &t.0), table.as_ref().map(|t| &t.1), seed,
-            0u64, number, Stream::TargetIndex as u32,
-        ]);
-        let set = Matrix::of(array.rows(), d, d);
-        let extra = usize::from(append);
-        let [out] = in_two_orders(seed, |order| {
-            let out = Matrix::new(rows, d + extra, d + gap);
-            launch("batch_gather", [3, 1, 1], [64, 1, 1], order, arguments_of![
-                &set.data, d as u32, &indices, repeat as u32, &out.data, out.stride as u32, rows as u32, d as u32,
-                u32::from(append), 1f32,
-            ]);
-            [out.into()]
-        });
-        for (row, expected) in out.values().chunks_exact(d + extra).zip(expected.chunks_exact(d)) {
-            prop_assert_eq!(&row[..d], expected);
-            prop_assert!(!append || row[d] == 1.0);
+        let z = {
+            let mut z = vec![0f32; rows * latent];
+            Sequence::new(seed, step, Stream::Latent).normals((first * latents * latent) as u64, &mut z);
+            z
+        };
+        let start = Sequence::new(seed, step, Stream::Time).word(0);
+        let number = |r: usize| (first * latents + r) as u64;
+        let mut expected = [Vec::new(), Vec::new(), Vec::new()];
+        for r in 0..rows {
+            expected[0].extend(source.row(seed, step, number(r) / latents as u64));
+            expected[0].extend(&z[r * latent..(r + 1) * latent]);
+            expected[1].extend(target.row(seed, step, number(r)));
+            expected[1].push(1.0);
+            let word = start.wrapping_add(0x9E37_79B9u32.wrapping_mul((number(r) / repeat as u64) as u32));
+            expected[2].push(low + (high - low) * unit(word));
         }
-        // Rows of a host come without indices.
-        let out = Matrix::new(samples * repeat, d, d);
-        launch("batch_gather", [3, 1, 1], [64, 1, 1], seed, arguments_of![
-            &set.data, d as u32, 0u64, repeat as u32, &out.data, d as u32, out.rows as u32, d as u32, 0u32, 0f32,
-        ]);
-        for r in 0..out.rows {
-            prop_assert_eq!(out.row(r), set.row(r / repeat));
+
+        let counter = Buffer::of(&[counter]);
+        let table = |side: &Side| {
+            let [thresholds, aliases] = match &side.table {
+                Some((thresholds, aliases)) => [thresholds.address(), aliases.address()],
+                None => [0; 2],
+            };
+            [thresholds as u64, aliases as u64]
+        };
+        let ([source_thresholds, source_aliases], [target_thresholds, target_aliases]) = (table(&source), table(&target));
+        let found = in_two_orders(seed, |order| {
+            let input = Matrix::new(rows, d + latent, d + latent + gap);
+            let ends = Matrix::new(rows, d + 1, d + 1 + gap);
+            let time = Matrix::new(1, rows, rows);
+            launch("batch_draw", [2, if targets { 4 } else { 3 }, 1], [64, 1, 1], order, arguments_of![
+                &source.rows, source.samples(), source_thresholds, source_aliases, &target.rows, target.samples(),
+                target_thresholds, target_aliases, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
+                &input.data, input.stride as u32, &ends.data, ends.stride as u32, &time.data, repeat as u32, low, high,
+                seed, &counter, half,
+            ]);
+            [input.into(), ends.into(), time.into()]
+        });
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            if i == 1 && !targets {
+                prop_assert!(found.values().iter().all(|x| x.is_nan()), "targets are written");
+            } else {
+                prop_assert_eq!(&found.values(), expected, "part {}", i);
+            }
         }
     }
 }
