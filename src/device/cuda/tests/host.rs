@@ -1,6 +1,7 @@
 //! Compiles cuda/host once into a shared object and launches kernels from it.
 
 use super::guarded::Buffer;
+use super::place;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ type LaunchFn =
     unsafe extern "C" fn(*const c_char, *const u32, u64, *mut *mut c_void, *const usize, usize) -> *const c_char;
 
 fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda")
+    place::root().join("cuda")
 }
 
 /// Files of cuda/ and cuda/host/.

@@ -10,4 +10,6 @@ mod host;
 mod mixture;
 mod optimiser;
 mod philox;
+#[path = "../../../../tests/common/place.rs"]
+mod place;
 mod support;
