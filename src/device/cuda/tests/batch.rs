@@ -8,7 +8,7 @@ use crate::rng::{Sequence, Stream, unit};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(super::support::cases(40))]
 
     #[test]
     fn times_are_the_engines(
