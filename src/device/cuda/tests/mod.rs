@@ -12,4 +12,5 @@ mod optimiser;
 mod philox;
 #[path = "../../../../tests/common/place.rs"]
 mod place;
+mod rates;
 mod support;
