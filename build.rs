@@ -1,11 +1,32 @@
-//! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against.
+//! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against, and puts the
+//! CUDA kernels into it.
+
+#[path = "cuda/build/flatten.rs"]
+mod flatten;
+#[path = "cuda/build/nvcc.rs"]
+mod nvcc;
+
+use std::path::PathBuf;
+use std::{env, fs, process};
 
 /// `SFEUOT_ABI_VERSION` of `src/abi/version.rs`; a test compares the built library with the header.
 const ABI_VERSION: u32 = 0;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    match std::env::var("CARGO_CFG_TARGET_OS").as_deref() {
+    for file in ["build.rs", "cuda/build"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    name_library();
+    if let Err(error) = embed_kernels() {
+        for line in error.lines() {
+            println!("cargo::error={line}");
+        }
+        process::exit(1);
+    }
+}
+
+fn name_library() {
+    match env::var("CARGO_CFG_TARGET_OS").as_deref() {
         Ok("linux" | "android" | "freebsd" | "netbsd" | "openbsd") => {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libsfeuot.so.{ABI_VERSION}");
         }
@@ -13,5 +34,26 @@ fn main() {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsfeuot.{ABI_VERSION}.dylib");
         }
         _ => {}
+    }
+}
+
+/// Writes what `src/device/cuda/image.rs` includes: kernels.cu, their sources as one text, and kernels.fatbin, their
+/// machine code, which is empty where there is no nvcc.
+fn embed_kernels() -> Result<(), String> {
+    let folder = |name: &str| env::var_os(name).map(PathBuf::from).expect("cargo sets it for build scripts");
+    let (root, out) = (folder("CARGO_MANIFEST_DIR"), folder("OUT_DIR"));
+    let sources = root.join("cuda");
+    let flat = flatten::flatten(&sources, "kernels.cu")?;
+    for file in &flat.files {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    let write = |name: &str, text: &str| {
+        let path = out.join(name);
+        fs::write(&path, text).map_err(|error| format!("cannot write '{}': {error}", path.display()))
+    };
+    write("kernels.cu", &flat.text)?;
+    match nvcc::find(&root)? {
+        Some(nvcc) => nvcc::compile(&nvcc, &sources.join("kernels.cu"), &flat.text, &out.join("kernels.fatbin")),
+        None => write("kernels.fatbin", ""),
     }
 }

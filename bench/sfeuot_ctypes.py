@@ -1,21 +1,34 @@
 """ctypes binding of the C API, for the measurements here.
 
-The library is taken from SFEUOT_LIBRARY, or else from target/release/libsfeuot.so of the repository.
+The library is taken from SFEUOT_LIBRARY, or else from target/release/libsfeuot.so of the repository. Arrays may be NumPy's or
+any that has __dlpack__ of DLPack 1.x, on the CPU or on the context's GPU, such as PyTorch's and CuPy's.
 
     context = Context(threads=2)
     trainer = Trainer(context, source, target, divergence="kl", sigma=0.5)     # arrays, or Sampler(fill, shape)
     metrics = trainer.step(1000)
     with trainer.model().session() as session:
         y = session.generate(x, seed=1)
+
+On a GPU, work runs on one stream. Give the one that your own work runs on, and everything is in order:
+
+    context = Context(device="cuda", cuda_stream=torch.cuda.current_stream().cuda_stream)
+
+Otherwise arrays that were passed in are ready when the library reads them, but what it wrote to the GPU is ready for others,
+and its inputs may be freed, after context.synchronize().
 """
+import contextlib
 import ctypes as c
+import operator
 import os
 import pathlib
+import sys
+import uuid
 
 import numpy as np
 
 ABI_VERSION = 0
 DEVICES = {"auto": 0, "cpu": 1, "cuda": 2}
+PRODUCTS = {"auto": 0, "fused": 1, "cublaslt": 2}
 DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
 ACTIVATIONS = {"silu": 0, "tanh": 1, "softplus": 2}
 SIGMA_UNITS = {"data": 0, "relative": 1}
@@ -31,12 +44,19 @@ SampleCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(c.c_float), _u64, _u64)
 
 class ContextConfig(c.Structure):
     _fields_ = [("struct_size", _u32), ("device", _i32), ("threads", _u32), ("log_level", _i32),
-                ("log_callback", LogCallback), ("log_userdata", _ptr)]
+                ("log_callback", LogCallback), ("log_userdata", _ptr), ("cuda_device", _i32), ("cuda_products", _i32),
+                ("cuda_uuid", c.c_char_p), ("cuda_context", _ptr), ("cuda_stream", _ptr), ("memory_limit", _u64)]
+
+
+class DeviceInfo(c.Structure):
+    _fields_ = [("struct_size", _u32), ("index", _u32), ("driver_version", _u32), ("capability_major", _u32),
+                ("capability_minor", _u32), ("reserved", _u32), ("memory", _u64), ("uuid", c.c_ubyte * 16),
+                ("name", c.c_char * 256)]
 
 
 class Tensor(c.Structure):
     _fields_ = [("struct_size", _u32), ("dtype", _i32), ("data", _ptr), ("rank", _u32), ("shape", c.POINTER(_i64)),
-                ("strides", c.POINTER(_i64)), ("scale", _f64), ("offset", _f64)]
+                ("strides", c.POINTER(_i64)), ("scale", _f64), ("offset", _f64), ("memory", _i32), ("read_only", _i32)]
 
 
 class Data(c.Structure):
@@ -68,8 +88,13 @@ ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))
 _floats = c.POINTER(c.c_float)
 _SIGNATURES = {
     "context_config_init": [c.POINTER(ContextConfig)], "context_create": [c.POINTER(ContextConfig), c.POINTER(_ptr)],
-    "context_threads": [_ptr, c.POINTER(_u32)], "context_release": [_ptr],
-    "tensor_init": [c.POINTER(Tensor)], "data_init": [c.POINTER(Data)], "metrics_init": [c.POINTER(Metrics)],
+    "context_threads": [_ptr, c.POINTER(_u32)], "context_release": [_ptr], "context_device": [_ptr, c.POINTER(_i32)],
+    "context_device_info": [_ptr, c.POINTER(DeviceInfo)], "context_device_memory": [_ptr, c.POINTER(_u64)],
+    "context_cuda_stream": [_ptr, c.POINTER(_ptr)], "context_synchronize": [_ptr],
+    "device_info_init": [c.POINTER(DeviceInfo)], "cuda_device_count": [c.POINTER(_u32)],
+    "cuda_device_info": [_u32, c.POINTER(DeviceInfo)],
+    "tensor_init": [c.POINTER(Tensor)], "tensor_from_dlpack": [_ptr, c.POINTER(Tensor)],
+    "data_init": [c.POINTER(Data)], "metrics_init": [c.POINTER(Metrics)],
     "model_info_init": [c.POINTER(ModelInfo)], "trainer_config_init": [c.POINTER(TrainerConfig)],
     "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
     "trainer_step": [_ptr, _u64, c.POINTER(Metrics)],
@@ -83,6 +108,7 @@ _SIGNATURES = {
     "model_sample_shape": [_ptr, _u32, c.POINTER(_i64)], "model_release": [_ptr],
     "session_create": [_ptr, c.POINTER(_ptr)], "session_release": [_ptr],
     "session_generate": [_ptr, _floats, _u64, _u64, _u64, _floats],
+    "session_generate_tensor": [_ptr, c.POINTER(Tensor), _u64, _u64, c.POINTER(Tensor)],
     "session_conditional_mean": [_ptr, _floats, _u64, _u32, _u64, _u64, _floats],
     "session_trajectory": [_ptr, _floats, _u64, c.POINTER(_f64), _u32, _u64, _u64, _floats],
     "session_drift": [_ptr, _f64, _floats, _u64, _floats], "session_density_ratio": [_ptr, _floats, _u64, _floats],
@@ -124,9 +150,24 @@ def library():
     return _library
 
 
+_RANGES = {_u32: (0, 2**32), _u64: (0, 2**64), _i32: (-2**31, 2**31), _i64: (-2**63, 2**63), c.c_size_t: (0, 2**64)}
+
+
+def checked(name, kind, value):
+    """The number, if the C type can hold it: ctypes would wrap -1 to 2^64 - 1."""
+    if kind not in _RANGES:
+        return value
+    number, (first, end) = operator.index(value), _RANGES[kind]
+    if not first <= number < end:
+        raise ValueError(f"{name} is {number}; it must lie in [{first}, {end})")
+    return number
+
+
 def call(name, *arguments):
     lib = library()
-    status = getattr(lib, f"sfeuot_{name}")(*arguments)
+    function = getattr(lib, f"sfeuot_{name}")
+    status = function(*(checked(f"an argument of {name}", kind, value) for kind, value in zip(function.argtypes, arguments,
+                                                                                             strict=True)))
     if status != 0:
         raise Error(status, lib.sfeuot_status_name(status).decode(), lib.sfeuot_last_error().decode())
 
@@ -138,6 +179,20 @@ def filled(kind, init):
     if struct.struct_size != c.sizeof(kind):
         raise SystemExit(f"{kind.__name__} has {struct.struct_size} bytes in the library and {c.sizeof(kind)} in this binding")
     return struct
+
+
+@contextlib.contextmanager
+def raising(callbacks):
+    """Raises what a callback raised, in place of the library's report that it failed."""
+    for callback in callbacks:
+        callback.error = None
+    try:
+        yield
+    except Error as error:
+        cause = next((callback.error for callback in callbacks if callback.error is not None), None)
+        if error.status != ERROR_CALLBACK or cause is None:
+            raise
+        raise cause from None
 
 
 def as_dict(struct):
@@ -174,12 +229,33 @@ def created(name, *arguments):
     return pointer.value
 
 
+def devices():
+    """The GPUs of this machine."""
+    count = _u32()
+    call("cuda_device_count", c.byref(count))
+    return [_device_info("cuda_device_info", index) for index in range(count.value)]
+
+
+def _device_info(name, argument):
+    info = filled(DeviceInfo, "device_info_init")
+    call(name, argument, c.byref(info))
+    return as_dict(info) | {"uuid": uuid.UUID(bytes=bytes(info.uuid)), "name": info.name.decode()}
+
+
 class Context(Handle):
+    """A device. A GPU is chosen by its number or its UUID (bytes or uuid.UUID), or by a CUcontext or CUstream (integers)."""
+
     release = "context_release"
 
-    def __init__(self, device="cpu", threads=0, log=None, log_level="warn"):
+    def __init__(self, device="cpu", threads=0, log=None, log_level="warn", cuda_device=-1, cuda_uuid=None, cuda_context=None,
+                 cuda_stream=None, cuda_products="auto", memory_limit=0):
         config = filled(ContextConfig, "context_config_init")
-        config.device, config.threads = DEVICES[device], threads
+        config.device, config.threads = DEVICES[device], checked("threads", _u32, threads)
+        config.cuda_device = checked("cuda_device", _i32, cuda_device)
+        config.cuda_products, config.memory_limit = PRODUCTS[cuda_products], checked("memory_limit", _u64, memory_limit)
+        config.cuda_context, config.cuda_stream = cuda_context, cuda_stream
+        if cuda_uuid is not None:
+            config.cuda_uuid = uuid.UUID(bytes=bytes(getattr(cuda_uuid, "bytes", cuda_uuid))).bytes
         if log:
             self._log = LogCallback(lambda _, level, text, size: log(level, c.string_at(text, size).decode()))
             config.log_callback, config.log_level = self._log, LOG_LEVELS[log_level]
@@ -190,6 +266,35 @@ class Context(Handle):
         value = _u32()
         call("context_threads", self.pointer, c.byref(value))
         return value.value
+
+    @property
+    def device(self):
+        """"cpu" or "cuda": what "auto" became."""
+        value = _i32()
+        call("context_device", self.pointer, c.byref(value))
+        return next(name for name, number in DEVICES.items() if number == value.value)
+
+    def device_info(self):
+        """Of the GPU."""
+        return _device_info("context_device_info", self.pointer)
+
+    @property
+    def device_memory(self):
+        """Bytes that the library has taken."""
+        value = _u64()
+        call("context_device_memory", self.pointer, c.byref(value))
+        return value.value
+
+    @property
+    def cuda_stream(self):
+        """The CUstream of all work as a number; None on the CPU."""
+        value = _ptr()
+        call("context_cuda_stream", self.pointer, c.byref(value))
+        return value.value
+
+    def synchronize(self):
+        """Waits until the work on the GPU is done."""
+        call("context_synchronize", self.pointer)
 
 
 class Sampler:
@@ -202,40 +307,68 @@ class Sampler:
             try:
                 fill(np.ctypeslib.as_array(batch, (rows, dimension)))
                 return 0
-            except Exception as error:      # ctypes would print it and let the library read an unfilled batch
+            except BaseException as error:      # ctypes would print it and let the library read an unfilled batch
                 self.error = error
                 return 1
 
         self.callback = SampleCallback(callback)
 
 
+class _Progress:
+    def __init__(self, progress):
+        self.error = None
+
+        def callback(_, metrics):
+            try:
+                return STOP if progress(as_dict(metrics.contents)) else CONTINUE
+            except BaseException as error:
+                self.error = error
+                return -1
+
+        self.callback = ProgressCallback(callback)
+
+
+_capsule_pointer = c.pythonapi.PyCapsule_GetPointer
+_capsule_pointer.restype, _capsule_pointer.argtypes = _ptr, [c.py_object, c.c_char_p]
+_DLPACK_GPU = (2, 13)
+
+
+def tensor_of(given, context):
+    """A Tensor that views an array, which it keeps alive."""
+    tensor = filled(Tensor, "tensor_init")
+    if hasattr(given, "__dlpack__") and not isinstance(given, np.ndarray):
+        # The producer makes the stream wait for what it has queued. A view only, so the capsule keeps its name and its
+        # destructor gives the array back.
+        stream = {"stream": context.cuda_stream} if given.__dlpack_device__()[0] in _DLPACK_GPU else {}
+        tensor.array = given.__dlpack__(max_version=(1, 0), **stream)
+        call("tensor_from_dlpack", _capsule_pointer(tensor.array, b"dltensor_versioned"), c.byref(tensor))
+        return tensor
+    array = np.asarray(given)
+    if array.dtype.name not in DTYPES:
+        raise TypeError(f"array of {array.dtype}: allowed are {', '.join(DTYPES)}")
+    tensor.dtype, tensor.data, tensor.rank = DTYPES[array.dtype.name], array.ctypes.data, array.ndim
+    tensor.shape = (_i64 * array.ndim)(*array.shape)
+    tensor.strides = (_i64 * array.ndim)(*(s // array.itemsize for s in array.strides))
+    tensor.read_only = not array.flags.writeable
+    tensor.array = array
+    return tensor
+
+
 class _Side:
     """A Data struct and whatever it points at."""
 
-    def __init__(self, given, weights=None):
+    def __init__(self, context, given, weights=None):
         self.struct = filled(Data, "data_init")
         if isinstance(given, Sampler):
             self.shape = (_i64 * len(given.shape))(*given.shape)
             self.struct.sample_rank, self.struct.sample_shape = len(given.shape), self.shape
             self.struct.sample_callback = given.callback
             return
-        self.samples = self.tensor(given)
+        self.samples = tensor_of(given, context)
         self.struct.samples = c.pointer(self.samples)
         if weights is not None:
-            self.weights = self.tensor(weights)
+            self.weights = tensor_of(weights, context)
             self.struct.weights = c.pointer(self.weights)
-
-    @staticmethod
-    def tensor(given):
-        array = np.asarray(given)
-        tensor = filled(Tensor, "tensor_init")
-        if array.dtype.name not in DTYPES:
-            raise TypeError(f"array of {array.dtype}: allowed are {', '.join(DTYPES)}")
-        tensor.dtype, tensor.data, tensor.rank = DTYPES[array.dtype.name], array.ctypes.data, array.ndim
-        tensor.shape = (_i64 * array.ndim)(*array.shape)
-        tensor.strides = (_i64 * array.ndim)(*(s // array.itemsize for s in array.strides))
-        tensor.array = array
-        return tensor
 
 
 class Trainer(Handle):
@@ -245,27 +378,25 @@ class Trainer(Handle):
 
     def __init__(self, context, source, target, source_weights=None, target_weights=None, **config):
         struct = trainer_config(**config)
-        self._samplers = [side for side in (source, target) if isinstance(side, Sampler)]
-        sides = _Side(source, source_weights), _Side(target, target_weights)
-        super().__init__(created("trainer_create", context.pointer, c.byref(struct), *(c.byref(s.struct) for s in sides)))
+        self._make(context, "trainer_create", c.byref(struct), (source, source_weights), (target, target_weights))
 
     @classmethod
     def load(cls, context, path, source, target, source_weights=None, target_weights=None):
         self = cls.__new__(cls)
-        self._samplers = [side for side in (source, target) if isinstance(side, Sampler)]
-        sides = _Side(source, source_weights), _Side(target, target_weights)
-        Handle.__init__(self, created("trainer_load", context.pointer, os.fsencode(path), *(c.byref(s.struct) for s in sides)))
+        self._make(context, "trainer_load", os.fsencode(path), (source, source_weights), (target, target_weights))
         return self
 
-    def _train(self, name, *arguments):
+    def _make(self, context, name, what, source, target):
+        self.context = context
+        self._samplers = [given for given, _ in (source, target) if isinstance(given, Sampler)]
+        sides = _Side(context, *source), _Side(context, *target)
+        with raising(self._samplers):
+            Handle.__init__(self, created(name, context.pointer, what, *(c.byref(side.struct) for side in sides)))
+
+    def _train(self, name, *arguments, callbacks=()):
         metrics = filled(Metrics, "metrics_init")
-        try:
+        with raising([*self._samplers, *callbacks]):
             call(name, self.pointer, *arguments, c.byref(metrics))
-        except Error as error:
-            cause = next((s.error for s in self._samplers if s.error is not None), None)
-            if error.status == ERROR_CALLBACK and cause is not None:
-                raise cause
-            raise
         return as_dict(metrics)
 
     def step(self, steps=1):
@@ -273,8 +404,8 @@ class Trainer(Handle):
 
     def run(self, steps, every, progress):
         """`progress(metrics)` after every `every` steps; a true return value stops the run with ERROR_CANCELLED."""
-        callback = ProgressCallback(lambda _, metrics: STOP if progress(as_dict(metrics.contents)) else CONTINUE)
-        return self._train("trainer_run", steps, every, callback, None)
+        told = _Progress(progress)
+        return self._train("trainer_run", steps, every, told.callback, None, callbacks=[told])
 
     def run_for(self, milliseconds):
         """(steps done, metrics)"""
@@ -289,7 +420,7 @@ class Trainer(Handle):
         return self._train("trainer_metrics")
 
     def model(self):
-        return Model(created("trainer_model", self.pointer))
+        return Model(created("trainer_model", self.pointer), self.context)
 
     def save(self, path):
         call("trainer_save", self.pointer, os.fsencode(path))
@@ -298,23 +429,29 @@ class Trainer(Handle):
 def trainer_config(**fields):
     struct = filled(TrainerConfig, "trainer_config_init")
     names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS}
+    kinds = dict(TrainerConfig._fields_)
     for name, value in fields.items():
-        if name not in {field for field, *_ in TrainerConfig._fields_}:
+        if name not in kinds:
             raise TypeError(f"no trainer config field {name!r}")
-        setattr(struct, name, names[name][value] if name in names and isinstance(value, str) else value)
+        value = names[name][value] if name in names and isinstance(value, str) else value
+        setattr(struct, name, checked(name, kinds[name], value))
     return struct
 
 
 class Model(Handle):
     release = "model_release"
 
+    def __init__(self, pointer, context):
+        super().__init__(pointer)
+        self.context = context
+
     @classmethod
     def load(cls, context, path):
-        return cls(created("model_load", context.pointer, os.fsencode(path)))
+        return cls(created("model_load", context.pointer, os.fsencode(path)), context)
 
     @classmethod
     def load_memory(cls, context, data):
-        return cls(created("model_load_memory", context.pointer, data, len(data)))
+        return cls(created("model_load_memory", context.pointer, data, len(data)), context)
 
     def save(self, path):
         call("model_save", self.pointer, os.fsencode(path))
@@ -331,17 +468,17 @@ class Model(Handle):
         return tuple(shape)
 
     def session(self):
-        return Session(created("session_create", self.pointer), self.info()["dimension"])
+        return Session(created("session_create", self.pointer), self.info()["dimension"], self.context)
 
 
 class Session(Handle):
-    """Rows are float32, rows x dimension; any other array is converted."""
+    """Rows are float32, rows x dimension; NumPy arrays and lists of another kind are converted."""
 
     release = "session_release"
 
-    def __init__(self, pointer, dimension):
+    def __init__(self, pointer, dimension, context):
         super().__init__(pointer)
-        self.dimension = dimension
+        self.dimension, self.context = dimension, context
 
     def _rows(self, given):
         return np.ascontiguousarray(given, np.float32).reshape(-1, self.dimension)
@@ -350,11 +487,19 @@ class Session(Handle):
     def _of(array):
         return array.ctypes.data_as(_floats)
 
-    def generate(self, source, seed=0, first_row=0):
-        x = self._rows(source)
-        y = np.empty_like(x)
-        call("session_generate", self.pointer, self._of(x), len(x), seed, first_row, self._of(y))
-        return y
+    def generate(self, source, seed=0, first_row=0, out=None):
+        """`source` may be an array of another library, which then gives the result as well, or any two with `out`. On a GPU
+        the result is ready in the order of the context's stream."""
+        if out is None and (isinstance(source, np.ndarray) or not hasattr(source, "__dlpack__")):
+            x = self._rows(source)
+            y = np.empty_like(x)
+            call("session_generate", self.pointer, self._of(x), len(x), seed, first_row, self._of(y))
+            return y
+        if out is None:
+            out = sys.modules[type(source).__module__.partition(".")[0]].empty_like(source)
+        x, y = tensor_of(source, self.context), tensor_of(out, self.context)
+        call("session_generate_tensor", self.pointer, c.byref(x), seed, first_row, c.byref(y))
+        return out
 
     def conditional_mean(self, source, latents, seed=0, first_row=0):
         x = self._rows(source)

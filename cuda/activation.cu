@@ -1,6 +1,6 @@
 // What stands around the matrix products of a network: bias, activation and its derivatives, the reverse rules, and the
-// column sums that are the biases' gradients. Products themselves are cublasLt's; every kernel here works in place on
-// what a product wrote.
+// column sums that are the biases' gradients, for products by cublasLt: every kernel here works in place on what a product
+// wrote. The products of product.cu have all this in them.
 //
 //   activation_silu, _tanh, _softplus   h holds x W:  a = h + bias;  h = f(a), slope = f'(a), curve = f''(a)
 //   bias_add                            h holds x W:  h += bias
@@ -19,63 +19,7 @@
 // (any, rows / chunk rounded up): blocks along x share the columns. Every matrix named is read or written once: 4 bytes
 // an element each, 8 for one that changes; an activation with both derivatives takes about 20 operations.
 // column_sums_finish: block (32, y), y <= 32, grid (cols / 32 rounded up).
-#include "device.cuh"
-
-struct Silu {
-    // f = a s, f' = s + f (1 - s), f'' = s (1 - s) (2 + a (1 - 2 s)), with s the logistic function.
-    __device__ static void at(float a, float& f, float& slope, float& curve) {
-        float s = 1.0f / (1.0f + expf(-a)), rest = 1.0f - s;
-        f = a * s;
-        slope = f * rest + s;
-        curve = s * rest * (a * (rest - s) + 2.0f);
-    }
-};
-
-struct Tanh {
-    __device__ static void at(float a, float& f, float& slope, float& curve) {
-        f = tanhf(a);
-        slope = 1.0f - f * f;
-        curve = -2.0f * f * slope;
-    }
-};
-
-struct Softplus {
-    // f = max(a, 0) + log(1 + e^-|a|); written so that a NaN stays one.
-    __device__ static void at(float a, float& f, float& slope, float& curve) {
-        slope = 1.0f / (1.0f + expf(-a));
-        f = (a < 0.0f ? 0.0f : a) + log1pf(expf(-fabsf(a)));
-        curve = slope * (1.0f - slope);
-    }
-};
-
-template <u32 V>
-struct Lanes {
-    float x[V];
-};
-
-template <u32 V>
-__device__ inline Lanes<V> take(const float* from) {
-    Lanes<V> lanes;
-    if (V == 4) {
-        float4 v = load4(from);
-        lanes.x[0] = v.x;
-        lanes.x[1 % V] = v.y;
-        lanes.x[2 % V] = v.z;
-        lanes.x[3 % V] = v.w;
-    } else {
-        lanes.x[0] = *from;
-    }
-    return lanes;
-}
-
-template <u32 V>
-__device__ inline void put(float* to, const Lanes<V>& lanes) {
-    if (V == 4) {
-        store4(to, make_float4(lanes.x[0], lanes.x[1 % V], lanes.x[2 % V], lanes.x[3 % V]));
-    } else {
-        *to = lanes.x[0];
-    }
-}
+#include "activation.cuh"
 
 // Four floats of 256 threads.
 __device__ inline float* tile_memory() {

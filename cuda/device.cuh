@@ -33,6 +33,36 @@ __device__ inline float4 load4(const float* from) { return *reinterpret_cast<con
 
 __device__ inline void store4(float* to, float4 x) { *reinterpret_cast<float4*>(to) = x; }
 
+// One float, or four that are read and written as 16 bytes.
+template <u32 V>
+struct Lanes {
+    float x[V];
+};
+
+template <u32 V>
+__device__ inline Lanes<V> take(const float* from) {
+    Lanes<V> lanes;
+    if (V == 4) {
+        float4 v = load4(from);
+        lanes.x[0] = v.x;
+        lanes.x[1 % V] = v.y;
+        lanes.x[2 % V] = v.z;
+        lanes.x[3 % V] = v.w;
+    } else {
+        lanes.x[0] = *from;
+    }
+    return lanes;
+}
+
+template <u32 V>
+__device__ inline void put(float* to, const Lanes<V>& lanes) {
+    if (V == 4) {
+        store4(to, make_float4(lanes.x[0], lanes.x[1 % V], lanes.x[2 % V], lanes.x[3 % V]));
+    } else {
+        *to = lanes.x[0];
+    }
+}
+
 // Start of a row.
 __device__ inline const float* row_of(const float* matrix, u32 stride, u32 row) { return matrix + (u64)row * stride; }
 __device__ inline float* row_of(float* matrix, u32 stride, u32 row) { return matrix + (u64)row * stride; }

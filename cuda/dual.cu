@@ -3,46 +3,11 @@
 // v holds 2 rows numbers, v_stride apart: V at the generated rows, then V at the target rows. Writes
 //   delta[r] = -scale,  delta[rows + r] = scale Psi*'(v[rows + r])        (delta_stride apart)
 // and the sums of V(1, x1), Psi*(V(1, y)) and Psi*'(V(1, y)) over each block's rows to generated, conjugate and
-// density_ratio [gridDim.x]; optimiser.cu adds those in their order. Psi* as in src/euot/divergence.rs, in double: one
-// evaluation a row, beside a network's forward and reverse pass.
+// density_ratio [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row, beside a network's
+// forward and reverse pass.
 //
 // Launch: one-dimensional, any number of blocks; a thread takes one pair of rows after another. 16 bytes a pair.
-#include "device.cuh"
-
-enum Divergence : u32 { BALANCED = 0, KL = 1, CHI2 = 2, SOFTPLUS = 3 };
-
-// KL is continued linearly past this v / tau.
-constexpr double KL_LINEAR_FROM = 8.0;
-
-__device__ inline void conjugate_of(u32 divergence, double tau, double v, double& value, double& slope) {
-    double r = v / tau;
-    switch (divergence) {
-        case KL: {
-            double beyond = r > KL_LINEAR_FROM ? r - KL_LINEAR_FROM : 0.0;
-            r -= beyond;
-            slope = exp(r);
-            value = tau * (expm1(r) + slope * beyond);
-            break;
-        }
-        case CHI2:
-            if (r > -2.0) {
-                value = v + 0.25 * v * r;
-                slope = 1.0 + 0.5 * r;
-            } else {
-                // A NaN is not above -2 and must come through.
-                value = r != r ? v : -tau;
-                slope = r != r ? v : 0.0;
-            }
-            break;
-        case SOFTPLUS:
-            slope = 2.0 / (1.0 + exp(-r));
-            value = 2.0 * tau * ((r > 0.0 ? r : 0.0) + log1p(exp(-fabs(r))) - 0.693147180559945309417232121458);
-            break;
-        default:
-            value = v;
-            slope = 1.0;
-    }
-}
+#include "divergence.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
 dual_terms(const float* v, u32 v_stride, u32 rows, u32 divergence, double tau, double scale, float* delta,

@@ -14,7 +14,7 @@
 //
 // A typical program
 //
-//     sfeuot_context_create         where work runs: device, threads, log
+//     sfeuot_context_create         where work runs: device, threads or stream, log
 //       sfeuot_trainer_create       a problem: source, target, sigma, tau
 //         sfeuot_trainer_step       ... until the metrics or your own eyes say it is good
 //         sfeuot_trainer_model      a frozen copy of what was learnt
@@ -77,11 +77,12 @@
 // Every call that can fail returns a status, SFEUOT_OK (0) or one of SFEUOT_ERROR_*;
 // sfeuot_last_error then has a sentence. Outputs come last and are written on success only: after a
 // failure they hold what they held before, but for the arrays of the session calls after
-// SFEUOT_ERROR_INTERNAL. A call that failed changed nothing, unless its description says so. Errors
-// that any call may return are not repeated at each: SFEUOT_ERROR_INVALID_ARGUMENT,
-// SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY,
-// SFEUOT_ERROR_INTERNAL, and for trainers and sessions SFEUOT_ERROR_BUSY. The library writes to
-// stderr only when it has caught a bug of its own.
+// SFEUOT_ERROR_INTERNAL and SFEUOT_ERROR_DEVICE. A call that failed changed nothing, unless its
+// description says so. Errors that any call may return are not repeated at each:
+// SFEUOT_ERROR_INVALID_ARGUMENT, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION,
+// SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_INTERNAL, for trainers and sessions SFEUOT_ERROR_BUSY,
+// and on a GPU SFEUOT_ERROR_DEVICE. The library writes to stderr only when it has caught a bug of
+// its own.
 //
 //
 // Ownership
@@ -92,8 +93,9 @@
 // is a number, not an address: one that was released, is of another kind, or was never made is
 // refused with SFEUOT_ERROR_INVALID_HANDLE. Handles are never to be dereferenced, freed or saved to
 // a file. Memory belongs to whoever allocated it: the library frees nothing of the host's and hands
-// out nothing to free. Arrays and structs passed in are read during the call only; what a callback
-// needs (userdata) has to outlive the object that calls it.
+// out nothing to free. Arrays and structs passed in are read during the call only, but for the
+// device memory of sfeuot_session_generate_tensor; what a callback needs (userdata) has to outlive
+// the object that calls it, and a CUDA context or stream everything made from the context.
 //
 //
 // Threads
@@ -113,6 +115,24 @@
 // against an older header runs unchanged with a newer library: what its header lacks has the
 // default. A struct of a newer header is refused with SFEUOT_ERROR_UNSUPPORTED_VERSION. Enums
 // travel as int32_t, and every other number is refused.
+//
+//
+// GPUs
+//
+// A context on an NVIDIA GPU queues all of its work, and that of what is made from it, on one
+// stream: yours (cuda_stream) or one that the library makes, in the order of the calls. What the
+// library reads of device memory has to be complete, or be written by work that comes before on that
+// stream. What it writes there is ready when the stream has come past it: go on on the same stream,
+// have another one wait for an event recorded on it (sfeuot_context_cuda_stream tells which it is),
+// or call sfeuot_context_synchronize. Outputs in host memory are ready when the call returns.
+// sfeuot_session_generate_tensor on device memory is the one call that returns before its work is
+// done. A failure of such work is told by a later call, as SFEUOT_ERROR_DEVICE.
+//
+// Device memory belongs to the GPU and CUDA context in use; memory of the primary context is what
+// cudaMalloc gives. The CUDA context that was current on the calling thread is current again when a
+// call returns. Streams that record a graph (stream capture) cannot be used.
+//
+// Results have other last bits than on the CPU and, after many steps, other bits altogether.
 //
 //
 // Arrays
@@ -172,8 +192,9 @@
 // A file is truncated, is not one of this library's, or was written by a newer version.
 #define SFEUOT_ERROR_FORMAT 7
 
-// A loss or gradient stopped being finite. The update it belonged to was not made: the trainer
-// keeps finite weights and stays usable.
+// A loss or gradient stopped being finite. The step it belonged to was not made, and where it was
+// the first on new weights, the step that led to them is taken back too: the trainer is at the last
+// weights that gave finite losses, sfeuot_trainer_metrics tells their step, and it stays usable.
 #define SFEUOT_ERROR_DIVERGED 8
 
 // The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
@@ -191,21 +212,34 @@
 // use answers this from then on and has to be released; everything else stays usable.
 #define SFEUOT_ERROR_INTERNAL 12
 
-// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of another program's
-// in the same CUDA context; the text has the driver's reason. What lived on it is lost: release it, and make a new
-// context.
+// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of
+// another program's in the same CUDA context; the text has the driver's reason. What lived on it is
+// lost: release it, and make a new context.
 #define SFEUOT_ERROR_DEVICE 13
 
 // Devices, for SfeuotContextConfig.device.
 //
-// The best device that this library can use here. This version has the CPU only.
+// An NVIDIA GPU where one can be used, otherwise the CPU; the log says which, and at
+// SFEUOT_LOG_INFO why it is not a GPU.
 #define SFEUOT_DEVICE_AUTO 0
 
 // The CPU.
 #define SFEUOT_DEVICE_CPU 1
 
-// An NVIDIA GPU. This version has no such device and returns SFEUOT_ERROR_UNSUPPORTED_DEVICE.
+// An NVIDIA GPU, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where none can be used.
 #define SFEUOT_DEVICE_CUDA 2
+
+// Who multiplies matrices on a GPU, for SfeuotContextConfig.cuda_products.
+//
+// The library's fused kernels for layers of up to 256 units; cublasLt for larger ones where it is
+// installed.
+#define SFEUOT_PRODUCTS_AUTO 0
+
+// The library's fused kernels for all layers.
+#define SFEUOT_PRODUCTS_FUSED 1
+
+// cublasLt for all layers, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where it is not installed.
+#define SFEUOT_PRODUCTS_CUBLASLT 2
 
 // Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
 //
@@ -245,6 +279,14 @@
 
 // Unsigned byte; scale and offset bring it where you want it, such as 1/127.5 and -1 for [-1, 1].
 #define SFEUOT_DTYPE_U8 4
+
+// Where an array lies, for SfeuotTensor.memory.
+//
+// In the host's memory.
+#define SFEUOT_MEMORY_HOST 0
+
+// In the memory of the context's GPU, managed memory included.
+#define SFEUOT_MEMORY_CUDA 1
 
 // The most axes a tensor can have, the first one included.
 #define SFEUOT_MAX_RANK 8
@@ -295,12 +337,35 @@ typedef struct SfeuotContext SfeuotContext;
 // threads at once.
 typedef struct SfeuotModel SfeuotModel;
 
-// One thread's workspace on a model. Its calls take no lock and, once they have seen their largest
-// number of rows, allocate nothing.
+// One thread's workspace on a model. On the CPU its calls take no lock and, once they have seen
+// their largest number of rows, allocate nothing.
 typedef struct SfeuotSession SfeuotSession;
 
 // A problem with its networks and data, which steps train.
 typedef struct SfeuotTrainer SfeuotTrainer;
+
+// A GPU. Fill it with sfeuot_device_info_init before the call that tells about one.
+typedef struct SfeuotDeviceInfo {
+    // Set by sfeuot_device_info_init.
+    uint32_t struct_size;
+    // Its number among the GPUs that the driver shows, from 0. CUDA_VISIBLE_DEVICES changes it.
+    uint32_t index;
+    // The newest CUDA version that its driver supports: 1000 times the major one plus 10 times the
+    // minor one, such as 12040 for 12.4.
+    uint32_t driver_version;
+    // Compute capability, major number.
+    uint32_t capability_major;
+    // Compute capability, minor number.
+    uint32_t capability_minor;
+    // Zero.
+    uint32_t reserved;
+    // Bytes of its memory.
+    uint64_t memory;
+    // The same in every process and under every numbering.
+    uint8_t uuid[16];
+    // As the driver calls it: UTF-8 that ends with a zero, cut where it is longer.
+    char name[256];
+} SfeuotDeviceInfo;
 
 // Receives one line of the log: level is one of SFEUOT_LOG_*, utf8 holds len bytes without a
 // terminating zero and is valid during the callback only. It may be called from several threads at
@@ -313,8 +378,8 @@ typedef struct SfeuotContextConfig {
     uint32_t struct_size;
     // SFEUOT_DEVICE_*. Default SFEUOT_DEVICE_AUTO.
     int32_t device;
-    // CPU threads to train with, the calling one included: 0 for one a core, at most 1024. Results
-    // do not depend on it. Default 0.
+    // CPU threads to train with, the calling one included: 0 for one a core (on a GPU for the
+    // calling one alone), at most 1024. Results do not depend on it. Default 0.
     uint32_t threads;
     // SFEUOT_LOG_*: the least urgent level that is passed on. Default SFEUOT_LOG_WARN.
     int32_t log_level;
@@ -323,6 +388,27 @@ typedef struct SfeuotContextConfig {
     SfeuotLogCallback log_callback;
     // Passed to log_callback; has to live as long as the context and everything made from it.
     void *log_userdata;
+    // Which GPU, by its number among those that the driver shows; -1 for the one of cuda_uuid,
+    // cuda_context or cuda_stream, or else the first. The cuda_ fields and memory_limit mean
+    // nothing to the CPU. Default -1.
+    int32_t cuda_device;
+    // SFEUOT_PRODUCTS_*. Default SFEUOT_PRODUCTS_AUTO.
+    int32_t cuda_products;
+    // Which GPU, by the 16 bytes of its UUID, copied; not together with a cuda_device. NULL for
+    // none. Default NULL.
+    const uint8_t *cuda_uuid;
+    // A CUcontext of yours to work in; it has to outlive the context and everything made from it.
+    // NULL: that of cuda_stream, or else the primary context of the GPU, which the CUDA runtime
+    // uses as well. Default NULL.
+    void *cuda_context;
+    // A CUstream (cudaStream_t) of yours on which all work is queued; it has to outlive the context
+    // and everything made from it. NULL: a stream that the library makes and that waits for no
+    // other. Default NULL.
+    void *cuda_stream;
+    // Bytes of device memory that the library takes through this context at most, or 0 for no limit
+    // but the GPU's; SFEUOT_ERROR_OUT_OF_MEMORY beyond it. What the driver needs for itself does
+    // not count. Default 0.
+    uint64_t memory_limit;
 } SfeuotContextConfig;
 
 // A strided array of the host's. The first axis counts samples, the others are the shape of one
@@ -334,8 +420,8 @@ typedef struct SfeuotTensor {
     uint32_t struct_size;
     // SFEUOT_DTYPE_*. Default SFEUOT_DTYPE_F32.
     int32_t dtype;
-    // Element (0, ..., 0), aligned for its type. Only read, and only during the call the tensor is
-    // passed to.
+    // Element (0, ..., 0), aligned for its type. Only read, but for the outputs of
+    // sfeuot_session_generate_tensor; for how long, the call that takes the tensor says.
     const void *data;
     // How many axes: length of shape and of strides, 1 to SFEUOT_MAX_RANK.
     uint32_t rank;
@@ -348,6 +434,12 @@ typedef struct SfeuotTensor {
     double scale;
     // Finite. Default 0.
     double offset;
+    // SFEUOT_MEMORY_*: what data is an address in. shape and strides are host memory always.
+    // Default SFEUOT_MEMORY_HOST.
+    int32_t memory;
+    // 1 if the memory may not be written, so that the tensor is refused as an output; otherwise 0.
+    // Default 0.
+    int32_t read_only;
 } SfeuotTensor;
 
 // Fills batch with rows independent samples of dimension numbers each, row after row, in data
@@ -369,8 +461,9 @@ typedef struct SfeuotData {
     // With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Otherwise
     // ignored.
     uint32_t sample_rank;
-    // The samples; all values finite. They are copied before the call returns. NULL with
-    // sample_callback.
+    // The samples; all values finite. They are copied before the call returns, device memory in the
+    // order of the context's stream: whatever its elements span (up to 2^36 bytes), through the
+    // host. NULL with sample_callback.
     const struct SfeuotTensor *samples;
     // How often each sample is drawn, relative to the others: rank 1, as long as samples has rows,
     // finite, >= 0, not all zero. Copied as well. NULL: all alike. Only with samples.
@@ -530,16 +623,48 @@ const char *sfeuot_last_error(void);
 // library, never NULL.
 const char *sfeuot_status_name(int32_t status);
 
+// Fills info with zeros and its struct_size.
+int32_t sfeuot_device_info_init(struct SfeuotDeviceInfo *info);
+
+// Writes how many GPUs the NVIDIA driver shows: 0 where there is no driver, or one too old.
+// Errors: SFEUOT_ERROR_DEVICE when a GPU does not answer.
+int32_t sfeuot_cuda_device_count(uint32_t *count);
+
+// Writes what a GPU is; index lies below the count. Errors: SFEUOT_ERROR_DEVICE when a GPU does not
+// answer.
+int32_t sfeuot_cuda_device_info(uint32_t index, struct SfeuotDeviceInfo *info);
+
 // Fills config with the defaults.
 int32_t sfeuot_context_config_init(struct SfeuotContextConfig *config);
 
 // Makes a context. config NULL means all defaults. Errors: SFEUOT_ERROR_INVALID_ARGUMENT,
-// SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_UNSUPPORTED_DEVICE.
+// SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_UNSUPPORTED_DEVICE, SFEUOT_ERROR_DEVICE.
 int32_t sfeuot_context_create(const struct SfeuotContextConfig *config,
                               struct SfeuotContext **context);
 
 // Writes the number of CPU threads the context uses.
 int32_t sfeuot_context_threads(const struct SfeuotContext *context, uint32_t *threads);
+
+// Writes the device that work runs on, SFEUOT_DEVICE_CPU or SFEUOT_DEVICE_CUDA: what
+// SFEUOT_DEVICE_AUTO became.
+int32_t sfeuot_context_device(const struct SfeuotContext *context, int32_t *device);
+
+// Writes what the GPU of the context is. A context on the CPU has none and gets
+// SFEUOT_ERROR_INVALID_ARGUMENT.
+int32_t sfeuot_context_device_info(const struct SfeuotContext *context,
+                                   struct SfeuotDeviceInfo *info);
+
+// Writes how many bytes of device memory the library has taken through this context, which is what
+// memory_limit bounds; 0 on the CPU.
+int32_t sfeuot_context_device_memory(const struct SfeuotContext *context, uint64_t *bytes);
+
+// Writes the CUstream (cudaStream_t) on which all work of this context and of what is made from it
+// is queued; NULL on the CPU. It is the host's own or ends with the last of these objects.
+int32_t sfeuot_context_cuda_stream(const struct SfeuotContext *context, void **stream);
+
+// Waits until all work that was queued on the context's stream is done; the CPU has none. Errors:
+// SFEUOT_ERROR_DEVICE when some of it failed.
+int32_t sfeuot_context_synchronize(const struct SfeuotContext *context);
 
 // Adds a reference, for a second owner; it is given back with sfeuot_context_release.
 int32_t sfeuot_context_retain(struct SfeuotContext *context);
@@ -548,8 +673,19 @@ int32_t sfeuot_context_retain(struct SfeuotContext *context);
 // from the context keep what they need of it. NULL is allowed and does nothing.
 int32_t sfeuot_context_release(struct SfeuotContext *context);
 
-// Fills tensor with the defaults: an empty array of 32-bit floats, scale 1, offset 0.
+// Fills tensor with the defaults: an empty array of 32-bit floats in host memory, scale 1, offset 0.
 int32_t sfeuot_tensor_init(struct SfeuotTensor *tensor);
+
+// Makes tensor, which sfeuot_tensor_init has filled, a view of a DLPack tensor: its elements, shape,
+// strides, memory and read_only, with scale 1 and offset 0. dlpack points to a
+// DLManagedTensorVersioned of DLPack 1.x, as the capsule "dltensor_versioned" of Python's
+// __dlpack__(max_version=(1, 0)) holds. Elements are float of 16, 32 or 64 bits, bfloat of 16 or
+// uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1; on kDLCPU, kDLCUDAHost,
+// kDLCUDA or kDLCUDAManaged. Anything else is SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and
+// nothing taken over: the DLPack tensor has to live as long as the view is used, and its deleter is
+// the host's to call afterwards. On which GPU device memory lies is seen where the view is used.
+int32_t sfeuot_tensor_from_dlpack(const void *dlpack,
+                                  struct SfeuotTensor *tensor);
 
 // Fills data with the defaults: neither samples nor a callback.
 int32_t sfeuot_data_init(struct SfeuotData *data);
@@ -572,7 +708,8 @@ int32_t sfeuot_trainer_create(struct SfeuotContext *context,
 
 // Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL.
 // Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
-// one of these are kept; ask sfeuot_trainer_metrics for their number), SFEUOT_ERROR_BUSY.
+// one of these are kept, but for the last before a divergence; ask sfeuot_trainer_metrics for their
+// number), SFEUOT_ERROR_BUSY.
 int32_t sfeuot_trainer_step(struct SfeuotTrainer *trainer,
                             uint64_t steps,
                             struct SfeuotMetrics *metrics);
@@ -596,8 +733,9 @@ int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
                                uint64_t *steps_done,
                                struct SfeuotMetrics *metrics);
 
-// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED
-// within one training step. From any thread, also from a callback; returns at once. Without such a
+// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED:
+// on the CPU within one training step, on a GPU after the steps that are queued there already, at
+// most 32, which are kept. From any thread, also from a callback; returns at once. Without such a
 // call it does nothing.
 int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
 
@@ -677,6 +815,24 @@ int32_t sfeuot_session_generate(struct SfeuotSession *session,
                                 uint64_t seed,
                                 uint64_t first_row,
                                 float *generated);
+
+// As sfeuot_session_generate, for arrays that lie both in host memory or both in the memory of the
+// model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample}, dtype
+// SFEUOT_DTYPE_F32, scale 1, offset 0; the numbers of a row lie one after the other, last axis
+// innermost. In host memory the rows do so as well. In device memory they may be any distance
+// apart, and generated may be the same rows as source, but not overlap them otherwise.
+//   source     only read
+//   generated  written, although data is a pointer to const; read_only must be 0
+// With host memory the call returns when generated is there. With device memory the work is queued
+// on the context's stream in the order of the calls, and the call returns without waiting for it:
+// both arrays have to stay allocated until the stream has come past it. Values of source that are
+// not finite are not refused there, and give rows that are not finite. Device memory that is not
+// the GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT.
+int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
+                                       const struct SfeuotTensor *source,
+                                       uint64_t seed,
+                                       uint64_t first_row,
+                                       const struct SfeuotTensor *generated);
 
 // Averages latents generated samples (at least 1) for each source row: the barycentric map.
 //   source  rows x dimension, data units

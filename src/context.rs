@@ -162,11 +162,13 @@ impl Context {
         gpu.synchronise()
     }
 
-    /// Copies `bytes` bytes of this GPU's memory, after all work queued so far. `name` is the argument's.
+    /// Copies `bytes` bytes of this GPU's memory, after all work queued so far, into words that are aligned for any
+    /// element. `name` is the argument's.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less.
-    pub(crate) fn read_device(&self, name: &str, address: u64, bytes: usize) -> Result<Vec<u8>> {
+    /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less;
+    /// [`Error::OutOfMemory`] when the host has no room for the copy.
+    pub(crate) fn read_device(&self, name: &str, address: u64, bytes: usize) -> Result<Vec<u64>> {
         let Some(gpu) = &self.0.gpu else {
             return Err(Error::invalid(format!(
                 "{name} (0x{address:x}) is device memory, but the context is on the CPU; use a context with a GPU, or pass host memory"
@@ -174,7 +176,15 @@ impl Context {
         };
         let _entered = gpu.enter()?;
         gpu.check_pointer(name, address, bytes as u64)?;
-        gpu.read(address, bytes)
+        let length = bytes.div_ceil(size_of::<u64>());
+        let mut words = Vec::new();
+        words.try_reserve_exact(length).map_err(|_| {
+            Error::OutOfMemory(format!("the host has no memory for a copy of the {bytes} bytes of {name}"))
+        })?;
+        words.resize(length, 0u64);
+        // SAFETY: the words hold at least as many bytes, and every byte is a value.
+        gpu.read(address, unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), bytes) })?;
+        Ok(words)
     }
 
     pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {

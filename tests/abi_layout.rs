@@ -29,11 +29,16 @@ macro_rules! pin {
 fn structs_have_the_layout_programs_were_compiled_against() {
     let mut c = String::from("#include \"sfeuot.h\"\n#define CHECK(x) _Static_assert(x, #x)\n");
     pin! { c:
-        SfeuotContextConfig, 32 {
-            struct_size 0, device 4, threads 8, log_level 12, log_callback 16, log_userdata 24
+        SfeuotContextConfig, 72 {
+            struct_size 0, device 4, threads 8, log_level 12, log_callback 16, log_userdata 24, cuda_device 32,
+            cuda_products 36, cuda_uuid 40, cuda_context 48, cuda_stream 56, memory_limit 64
         }
-        SfeuotTensor, 56 {
-            struct_size 0, dtype 4, data 8, rank 16, shape 24, strides 32, scale 40, offset 48
+        SfeuotDeviceInfo, 304 {
+            struct_size 0, index 4, driver_version 8, capability_major 12, capability_minor 16, reserved 20, memory 24,
+            uuid 32, name 48
+        }
+        SfeuotTensor, 64 {
+            struct_size 0, dtype 4, data 8, rank 16, shape 24, strides 32, scale 40, offset 48, memory 56, read_only 60
         }
         SfeuotData, 48 {
             struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32, sample_shape 40
@@ -92,9 +97,12 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     let context = common::init(sfeuot_context_config_init);
     assert_eq!((context.device, context.threads, context.log_level), (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN));
     assert!(context.log_callback.is_none() && context.log_userdata.is_null());
+    assert_eq!((context.cuda_device, context.cuda_products, context.memory_limit), (-1, SFEUOT_PRODUCTS_AUTO, 0));
+    assert!(context.cuda_uuid.is_null() && context.cuda_context.is_null() && context.cuda_stream.is_null());
     let tensor = common::init(sfeuot_tensor_init);
     assert_eq!((tensor.dtype, tensor.rank, tensor.scale, tensor.offset), (SFEUOT_DTYPE_F32, 0, 1.0, 0.0));
     assert!(tensor.data.is_null() && tensor.shape.is_null() && tensor.strides.is_null());
+    assert_eq!((tensor.memory, tensor.read_only), (SFEUOT_MEMORY_HOST, 0));
     let data = common::init(sfeuot_data_init);
     assert!(data.samples.is_null() && data.weights.is_null() && data.sample_callback.is_none());
     let sizes = [context.struct_size, tensor.struct_size, data.struct_size];
@@ -104,4 +112,5 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     );
     assert_eq!(common::init(sfeuot_metrics_init).struct_size as usize, size_of::<SfeuotMetrics>());
     assert_eq!(common::init(sfeuot_model_info_init).struct_size as usize, size_of::<SfeuotModelInfo>());
+    assert_eq!(common::init(sfeuot_device_info_init).struct_size as usize, size_of::<SfeuotDeviceInfo>());
 }

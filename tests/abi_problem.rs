@@ -71,6 +71,16 @@ const BROKEN: &[(&str, Break)] = &[
     ("source", |p| p.source.values[63] = f32::NEG_INFINITY),
     ("target", |p| p.target.shape = [64, 1]),
 
+    ("source.samples.memory", |p| p.source.samples.memory = 2),
+    ("source.samples.read_only", |p| p.source.samples.read_only = -1),
+    ("source.samples.data", |p| p.source.samples.memory = SFEUOT_MEMORY_CUDA),
+    ("target.weights.data", |p| p.target.weights.memory = SFEUOT_MEMORY_CUDA),
+    ("source.samples.strides", |p| {
+        p.source.samples.memory = SFEUOT_MEMORY_CUDA;
+        p.source.samples.strides = const { &[i64::MAX, 1] }.as_ptr();
+    }),
+    ("source.samples.strides", |p| p.source.samples.strides = const { &[i64::MAX, 1] }.as_ptr()),
+
     ("target.weights.dtype", |p| p.target.weights.dtype = -1),
     ("target.weights.data", |p| p.target.weights.data = null()),
     ("target.weights.rank", |p| p.target.weights.rank = 9),

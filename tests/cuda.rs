@@ -237,7 +237,7 @@ fn sessions_give_what_the_cpus_give() {
         let [mut cpu, mut gpu] = pair.each_ref().map(|model| Session::new(model).expect("a workspace"));
         let rows = 23;
         let x = floats(&normals(rows * dimension, 5));
-        let mut close = |what: &str, expected: &[f32], found: &[f32]| {
+        let close = |what: &str, expected: &[f32], found: &[f32]| {
             let apart = difference(expected, found);
             assert!(apart < 2e-5, "{what}: {apart:e} apart, d = {dimension}");
         };

@@ -6,12 +6,25 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 8] = ["version", "status", "context", "callbacks", "data", "trainer_config", "trainer", "model"];
+const FILES: [&str; 12] = [
+    "version",
+    "status",
+    "device",
+    "context",
+    "callbacks",
+    "tensor",
+    "dlpack",
+    "data",
+    "trainer_config",
+    "trainer",
+    "model",
+    "session",
+];
 
 fn generate(root: &Path) -> String {
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is valid");
     let mut builder = cbindgen::Builder::new().with_config(config);
-    for file in FILES.into_iter().chain(["session"]) {
+    for file in FILES {
         builder = builder.with_src(root.join(format!("src/abi/{file}.rs")));
     }
     let mut text = Vec::new();

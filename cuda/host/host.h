@@ -4,11 +4,13 @@
 // warp's exchange or its end, then the next one goes on, in an order that a seed shuffles anew at every turn; some warps
 // fall behind the others for a while. A kernel that lacks a barrier therefore gives different results for different
 // seeds. Shared memory is filled with NaN before every block, lies between canaries, and is counted. Barriers that not
-// all threads of a block (or a warp) reach are found, as nothing can go on. One launch at a time: the caller holds a lock.
+// all threads of a block (or a warp) reach are found, as nothing can go on. One launch at a time: the caller holds a
+// lock.
 #pragma once
 
+#include "fibre.h"
+
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <cmath>
 #include <csignal>
@@ -63,7 +65,7 @@ struct Warp {
 };
 
 struct Fibre {
-    ucontext_t context;
+    Continuation continuation;
     char* stack = nullptr;
     uint3 place;
     unsigned number;
@@ -83,7 +85,7 @@ struct Machine {
     uint3 grid, block, block_place;
     unsigned threads = 0;
     Fibre* current = nullptr;
-    ucontext_t scheduler;
+    Continuation scheduler;
     std::vector<Fibre> fibres;
     std::vector<Warp> warps;
     Barrier barrier;
@@ -111,7 +113,7 @@ struct Machine {
         void* fake = nullptr;
         __sanitizer_start_switch_fiber(&fake, fibre.stack, STACK);
 #endif
-        swapcontext(&scheduler, &fibre.context);
+        scheduler.switch_to(fibre.continuation);
 #if defined(__SANITIZE_ADDRESS__)
         __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 #endif
@@ -124,7 +126,7 @@ struct Machine {
         void* fake = nullptr;
         __sanitizer_start_switch_fiber(current->done ? nullptr : &fake, scheduler_stack, scheduler_size);
 #endif
-        swapcontext(&current->context, &scheduler);
+        current->continuation.switch_to(scheduler);
 #if defined(__SANITIZE_ADDRESS__)
         __sanitizer_finish_switch_fiber(fake, &scheduler_stack, &scheduler_size);
 #endif
@@ -158,15 +160,6 @@ struct Machine {
         warps.assign((n + 31) / 32, Warp());
     }
 
-    // Sets a fibre to its start.
-    __attribute__((noinline)) static void aim(Fibre& fibre) {
-        getcontext(&fibre.context);
-        fibre.context.uc_stack.ss_sp = fibre.stack;
-        fibre.context.uc_stack.ss_size = STACK;
-        fibre.context.uc_link = nullptr;
-        makecontext(&fibre.context, &Machine::start, 0);
-    }
-
     // Runs every fibre that can go on, in the shuffled order; those of sleeping warps only where `all`.
     bool turn(unsigned& left, bool all) {
         bool moved = false;
@@ -191,7 +184,7 @@ struct Machine {
         order.resize(threads);
         for (unsigned i = 0; i < threads; ++i) {
             Fibre& fibre = fibres[i];
-            aim(fibre);
+            fibre.continuation.aim(fibre.stack, STACK, &Machine::start);
             fibre.place = {i % block.x, i / block.x % block.y, i / block.x / block.y};
             fibre.number = i;
             fibre.waits_for = nullptr;
@@ -288,25 +281,45 @@ T exchange(T x, unsigned from) {
     return x;
 }
 
+// What lies at an address that no kernel was at when it was touched, for the last words; null where nothing is known.
+inline const char* (*describe)(const void*) = nullptr;
+
 // A load or store that hits a guard page: says who did it, then ends the process.
-inline void report_fault(int signal) {
+inline void report_fault(int signal, siginfo_t* info, void*) {
     static char text[256];
+    int n = 0;
     if (machine.kernel != nullptr && machine.current != nullptr) {
-        int n = std::snprintf(text, sizeof text, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): access out of bounds\n",
-                              machine.kernel, machine.block_place.x, machine.block_place.y, machine.block_place.z,
-                              machine.current->place.x, machine.current->place.y, machine.current->place.z);
-        if (write(2, text, static_cast<size_t>(n)) < 0) {
-            std::_Exit(1);
-        }
+        n = std::snprintf(text, sizeof text, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): access out of bounds\n",
+                          machine.kernel, machine.block_place.x, machine.block_place.y, machine.block_place.z,
+                          machine.current->place.x, machine.current->place.y, machine.current->place.z);
+    } else if (const char* what = describe ? describe(info->si_addr) : nullptr) {
+        n = std::snprintf(text, sizeof text, "the host touches %p: %s\n", info->si_addr, what);
+    }
+    if (write(2, text, static_cast<size_t>(n)) < 0) {
+        std::_Exit(1);
     }
     std::signal(signal, SIG_DFL);
+}
+
+// From the first call on, accesses out of bounds are reported.
+inline void watch() {
+    static const bool once = [] {
+        for (int signal : {SIGSEGV, SIGBUS}) {
+            struct sigaction action = {};
+            action.sa_sigaction = report_fault;
+            action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+            sigaction(signal, &action, nullptr);
+        }
+        return true;
+    }();
+    (void)once;
 }
 
 // Runs `kernel` as cuLaunchKernel would; the text says what is wrong, null for nothing.
 template <class... P, size_t... I>
 const char* launch(const char* name, void (*kernel)(P...), const unsigned* geometry, uint64_t seed, void** arguments,
                    const size_t* sizes, size_t count, std::index_sequence<I...>) {
-    static std::string text;
+    static thread_local std::string text;
     machine.fault.clear();
     machine.kernel = name;
     const size_t expected[] = {sizeof(P)..., 0};
@@ -326,12 +339,7 @@ const char* launch(const char* name, void (*kernel)(P...), const unsigned* geome
     machine.block = {geometry[3], geometry[4], geometry[5]};
     machine.random = seed;
     machine.prepare(geometry[3] * geometry[4] * geometry[5]);
-    for (int signal : {SIGSEGV, SIGBUS}) {
-        struct sigaction action = {};
-        action.sa_handler = report_fault;
-        action.sa_flags = SA_ONSTACK;
-        sigaction(signal, &action, nullptr);
-    }
+    watch();
     machine.run();
     machine.kernel = nullptr;
     text = machine.fault;
@@ -361,10 +369,20 @@ T __shfl_sync(unsigned, T x, unsigned lane) {
     return host::exchange(x, lane);
 }
 
+// Threads change only at barriers and exchanges.
+inline unsigned long long atomicMin(unsigned long long* at, unsigned long long x) {
+    unsigned long long old = *at;
+    *at = x < old ? x : old;
+    return old;
+}
+
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fdiv_rn(float a, float b) { return a / b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __ddiv_rn(double a, double b) { return a / b; }
 inline float __fsqrt_rn(float a) { return std::sqrt(a); }
 inline float __uint2float_rn(unsigned a) { return static_cast<float>(a); }
 inline float __int2float_rn(int a) { return static_cast<float>(a); }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::status::{Failure, Outcome};
 
-fn check_pointer<T>(pointer: *const T, argument: &str) -> Outcome<()> {
+pub(super) fn check_pointer<T>(pointer: *const T, argument: &str) -> Outcome<()> {
     if pointer.is_null() {
         return Err(Failure::null(argument));
     }

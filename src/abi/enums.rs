@@ -1,10 +1,10 @@
 //! Enums travel as int32 and are validated here, never transmuted.
 
-use super::data::*;
+use super::tensor::*;
 use super::trainer_config::*;
 use super::{callbacks::*, context::*};
 use crate::data::DType;
-use crate::{Activation, DeviceKind, Divergence, Error, LogLevel, SigmaUnits};
+use crate::{Activation, DeviceKind, Divergence, Error, LogLevel, Products, SigmaUnits};
 
 /// `TryFrom<i32>` whose refusal lists what is allowed, and the way back.
 macro_rules! codes {
@@ -35,11 +35,15 @@ macro_rules! codes {
 
 codes!(DeviceKind, "config.device":
     SFEUOT_DEVICE_AUTO => Auto, SFEUOT_DEVICE_CPU => Cpu, SFEUOT_DEVICE_CUDA => Cuda);
+codes!(Products, "config.cuda_products":
+    SFEUOT_PRODUCTS_AUTO => Auto, SFEUOT_PRODUCTS_FUSED => Fused, SFEUOT_PRODUCTS_CUBLASLT => CublasLt);
 codes!(LogLevel, "config.log_level":
     SFEUOT_LOG_ERROR => Error, SFEUOT_LOG_WARN => Warn, SFEUOT_LOG_INFO => Info, SFEUOT_LOG_DEBUG => Debug);
 codes!(DType, "dtype":
     SFEUOT_DTYPE_F32 => F32, SFEUOT_DTYPE_F64 => F64, SFEUOT_DTYPE_F16 => F16, SFEUOT_DTYPE_BF16 => BF16,
     SFEUOT_DTYPE_U8 => U8);
+codes!(Memory, "memory":
+    SFEUOT_MEMORY_HOST => Host, SFEUOT_MEMORY_CUDA => Cuda);
 codes!(Divergence, "config.divergence":
     SFEUOT_DIVERGENCE_BALANCED => Balanced, SFEUOT_DIVERGENCE_KL => Kl, SFEUOT_DIVERGENCE_CHI2 => Chi2,
     SFEUOT_DIVERGENCE_SOFTPLUS => Softplus);

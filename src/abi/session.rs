@@ -5,17 +5,20 @@ use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::model::SfeuotModel;
 use super::panic::guard;
+use super::rows::Rows;
 use super::status::{Failure, Outcome};
+use super::tensor::{Memory, SfeuotTensor};
 use crate::{Model, Session};
 
-/// One thread's workspace on a model. Its calls take no lock and, once they have seen their largest
-/// number of rows, allocate nothing.
+/// One thread's workspace on a model. On the CPU its calls take no lock and, once they have seen
+/// their largest number of rows, allocate nothing.
 pub struct SfeuotSession {
     _opaque: [u8; 0],
 }
 
 struct Workspace {
     session: Exclusive<Session>,
+    model: Model,
     dimension: usize,
 }
 
@@ -41,8 +44,11 @@ pub unsafe extern "C" fn sfeuot_session_create(model: *mut SfeuotModel, session:
     guard("sfeuot_session_create", || {
         let session = out(session, "session")?;
         let model = handle::pin::<Model>(model, "model")?;
-        let workspace =
-            Workspace { session: Exclusive::new("session", Session::new(&model)?), dimension: model.info().dimension };
+        let workspace = Workspace {
+            session: Exclusive::new("session", Session::new(&model)?),
+            model: model.clone(),
+            dimension: model.info().dimension,
+        };
         let created = handle::create(workspace)?;
         // SAFETY: session is writable.
         unsafe { session.write(created) };
@@ -75,6 +81,54 @@ pub unsafe extern "C" fn sfeuot_session_generate(
             let (source, generated) = unsafe { (source.read(), generated.write()) };
             Ok(session.generate(source, seed, first_row, generated)?)
         })
+    })
+}
+
+/// As sfeuot_session_generate, for arrays that lie both in host memory or both in the memory of the
+/// model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample}, dtype
+/// SFEUOT_DTYPE_F32, scale 1, offset 0; the numbers of a row lie one after the other, last axis
+/// innermost. In host memory the rows do so as well. In device memory they may be any distance
+/// apart, and generated may be the same rows as source, but not overlap them otherwise.
+///   source     only read
+///   generated  written, although data is a pointer to const; read_only must be 0
+/// With host memory the call returns when generated is there. With device memory the work is queued
+/// on the context's stream in the order of the calls, and the call returns without waiting for it:
+/// both arrays have to stay allocated until the stream has come past it. Values of source that are
+/// not finite are not refused there, and give rows that are not finite. Device memory that is not
+/// the GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_generate_tensor(
+    session: *mut SfeuotSession,
+    source: *const SfeuotTensor,
+    seed: u64,
+    first_row: u64,
+    generated: *const SfeuotTensor,
+) -> i32 {
+    guard("sfeuot_session_generate_tensor", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        let model = workspace.model.info();
+        // SAFETY: both and what they point to are NULL or readable.
+        let (from, to) = unsafe { (Rows::read(source, "source", model)?, Rows::read(generated, "generated", model)?) };
+        let memory = to.check_output(&from)?;
+        check_rows(from.rows as u64, first_row)?;
+        match memory {
+            Memory::Host => {
+                let (source, generated) = (from.host()?, to.host()?);
+                generated.apart_from(&source)?;
+                workspace.session.enter(|session| {
+                    // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
+                    let (source, generated) = unsafe { (source.read(), generated.write()) };
+                    Ok(session.generate(source, seed, first_row, generated)?)
+                })
+            }
+            Memory::Cuda => {
+                to.check_apart(&from)?;
+                // SAFETY: that both stay allocated and are left alone is part of the header's contract.
+                workspace.session.enter(|session| unsafe {
+                    Ok(session.generate_on_device(from.device(), seed, first_row, to.device())?)
+                })
+            }
+        }
     })
 }
 

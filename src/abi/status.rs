@@ -25,8 +25,9 @@ pub const SFEUOT_ERROR_OUT_OF_MEMORY: i32 = 5;
 pub const SFEUOT_ERROR_IO: i32 = 6;
 /// A file is truncated, is not one of this library's, or was written by a newer version.
 pub const SFEUOT_ERROR_FORMAT: i32 = 7;
-/// A loss or gradient stopped being finite. The update it belonged to was not made: the trainer
-/// keeps finite weights and stays usable.
+/// A loss or gradient stopped being finite. The step it belonged to was not made, and where it was
+/// the first on new weights, the step that led to them is taken back too: the trainer is at the last
+/// weights that gave finite losses, sfeuot_trainer_metrics tells their step, and it stays usable.
 pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
 /// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
 /// are kept.
@@ -39,10 +40,9 @@ pub const SFEUOT_ERROR_BUSY: i32 = 11;
 /// A bug in the library was caught before it could reach the host. A trainer or session that was in
 /// use answers this from then on and has to be released; everything else stays usable.
 pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
-
-/// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of another program's
-/// in the same CUDA context; the text has the driver's reason. What lived on it is lost: release it, and make a new
-/// context.
+/// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of
+/// another program's in the same CUDA context; the text has the driver's reason. What lived on it is
+/// lost: release it, and make a new context.
 pub const SFEUOT_ERROR_DEVICE: i32 = 13;
 
 /// Why a call failed: a status and the sentence that `sfeuot_last_error` will hold.
@@ -63,6 +63,11 @@ impl Failure {
 
     pub(super) fn null(argument: &str) -> Self {
         Self::argument(format!("{argument} is NULL"))
+    }
+
+    /// The same with `prefix` in front of the field that the sentence begins with.
+    pub(super) fn of(self, prefix: std::fmt::Arguments<'_>) -> Self {
+        Self::new(self.status, format!("{prefix}{}", self.text))
     }
 }
 

@@ -7,14 +7,14 @@ use super::arguments::{at_least_one, optional_out, out, path as file};
 use super::callbacks::{Progress, SfeuotProgressCallback};
 use super::config::{self, StructOut, Versioned};
 use super::context::SfeuotContext;
-use super::data::{SfeuotData, read_side};
+use super::data::{Copies, SfeuotData, read_side};
 use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::model::SfeuotModel;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
-use crate::{CancelToken, Context, Metrics, Trainer};
+use crate::{CancelToken, Context, Data, Metrics, Trainer};
 
 /// A problem with its networks and data, which steps train.
 pub struct SfeuotTrainer {
@@ -116,6 +116,18 @@ fn create(trainer: Trainer) -> Outcome<*mut SfeuotTrainer> {
     handle::create(Shared { trainer: Exclusive::new("trainer", trainer), cancel })
 }
 
+/// SAFETY: the promise of `read_side` holds for both.
+unsafe fn read_sides<'a>(
+    context: &Context,
+    source: *const SfeuotData,
+    target: *const SfeuotData,
+    copies: &'a mut [Copies; 2],
+) -> Outcome<(Data<'a>, Data<'a>)> {
+    let [of_source, of_target] = copies;
+    // SAFETY: as promised.
+    unsafe { Ok((read_side(context, source, "source", of_source)?, read_side(context, target, "target", of_target)?)) }
+}
+
 /// SAFETY: the promise of `config::optional_output` holds.
 unsafe fn write_metrics(out: Option<StructOut<SfeuotMetrics>>, metrics: &Metrics) {
     if let Some(out) = out {
@@ -148,8 +160,9 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
         let context = handle::pin::<Context>(context, "context")?;
         // SAFETY: config is NULL or readable.
         let config = unsafe { config::read(config, "config") }?.checked()?;
+        let mut copies = Default::default();
         // SAFETY: source, target and what they point to are NULL or readable during the call.
-        let (source, target) = unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
+        let (source, target) = unsafe { read_sides(&context, source, target, &mut copies) }?;
         let created = create(Trainer::new(&context, config, source, target)?)?;
         // SAFETY: trainer is writable.
         unsafe { trainer.write(created) };
@@ -159,7 +172,8 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
 
 /// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL.
 /// Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
-/// one of these are kept; ask sfeuot_trainer_metrics for their number), SFEUOT_ERROR_BUSY.
+/// one of these are kept, but for the last before a divergence; ask sfeuot_trainer_metrics for their
+/// number), SFEUOT_ERROR_BUSY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_step(
     trainer: *mut SfeuotTrainer,
@@ -248,8 +262,9 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
     })
 }
 
-/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED
-/// within one training step. From any thread, also from a callback; returns at once. Without such a
+/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED:
+/// on the CPU within one training step, on a GPU after the steps that are queued there already, at
+/// most 32, which are kept. From any thread, also from a callback; returns at once. Without such a
 /// call it does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
@@ -320,8 +335,9 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
         let context = handle::pin::<Context>(context, "context")?;
         // SAFETY: path is NULL or a C string.
         let path = unsafe { file(path, "path") }?;
+        let mut copies = Default::default();
         // SAFETY: source, target and what they point to are NULL or readable during the call.
-        let (source, target) = unsafe { (read_side(source, "source")?, read_side(target, "target")?) };
+        let (source, target) = unsafe { read_sides(&context, source, target, &mut copies) }?;
         let created = create(Trainer::load(&context, &path, source, target)?)?;
         // SAFETY: trainer is writable.
         unsafe { trainer.write(created) };

@@ -134,6 +134,20 @@ pub trait Device {
     type Noise: Copy;
     /// Sums of the loss terms over the rows, or where they are kept.
     type Sums;
+    /// Operations may still be reading when later ones begin, so a matrix that a gradient was taken from is not written
+    /// again.
+    const OVERLAPS: bool;
+
+    /// Does two parts of a step that depend on nothing of each other, side by side where the device can.
+    fn both<S>(
+        &mut self,
+        state: &mut S,
+        first: impl FnOnce(&mut Self, &mut S),
+        second: impl FnOnce(&mut Self, &mut S),
+    ) {
+        first(self, state);
+        second(self, state);
+    }
 
     /// A scratch matrix with unspecified contents.
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat;

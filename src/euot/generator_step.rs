@@ -64,6 +64,6 @@ impl GeneratorStep<'_> {
             self.scale,
             sums,
         );
-        self.generator.backward_parameters(device, generator, &tape, delta, gradient);
+        self.generator.backward_parameters(device, generator, &tape, delta, true, gradient);
     }
 }

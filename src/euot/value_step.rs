@@ -6,7 +6,7 @@
 //! one directional derivative, no second-order differentiation.
 
 use super::Batch;
-use super::divergence::Conjugate;
+use super::divergence::{Conjugate, Divergence};
 use crate::device::{Device, Head, Points};
 use crate::nn::mlp::Mlp;
 
@@ -46,15 +46,22 @@ impl ValueStep<'_> {
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
         device.bridge(&self.head, &batch.bridge(d, raw), &points);
 
-        let tape = self.value.record(device, value, ends, false);
-        let delta = device.scratch(2 * rows, 1);
-        device.dual(&self.conjugate, tape.output, delta, self.scale, sums);
-        self.value.backward_parameters(device, value, &tape, delta, gradient);
-
-        let tape = self.value.record(device, value, state, true);
-        let g = self.value.input_gradient(device, value, &tape);
-        let w = device.scratch(rows, d + 1);
-        device.action(g.value.columns(0, d), drift, w, self.scale, sums);
-        self.value.backward_directional(device, value, &tape, &g, w, gradient);
+        let ends_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
+            let tape = self.value.record(device, value, ends, false);
+            let delta = device.scratch(2 * rows, 1);
+            device.dual(&self.conjugate, tape.output, delta, self.scale, sums);
+            // Balanced transport leaves the level of V free: the gradient of its bias is zero, of which rounding would
+            // leave a remainder that Adam makes into whole steps.
+            let level = self.conjugate.divergence != Divergence::Balanced;
+            self.value.backward_parameters(device, value, &tape, delta, level, gradient);
+        };
+        let action_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
+            let tape = self.value.record(device, value, state, true);
+            let g = self.value.input_gradient(device, value, &tape);
+            let w = device.scratch(rows, d + 1);
+            device.action(g.value.columns(0, d), drift, w, self.scale, sums);
+            self.value.backward_directional(device, value, &tape, &g, w, gradient);
+        };
+        device.both(&mut (gradient, sums), ends_part, action_part);
     }
 }

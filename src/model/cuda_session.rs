@@ -38,8 +38,7 @@ impl CudaNets {
             DeviceBuffer::of(gpu, weights[1], "the weights of the generator")?,
         ];
         let shift = DeviceBuffer::of(gpu, &description.shift, "the shift of the samples")?;
-        let net =
-            |index: usize| CudaNet { weights: weights[index].address(), layers: mlps[index].layout.layers.clone() };
+        let net = |index: usize| CudaNet::new(gpu, weights[index].address(), &mlps[index].layout.layers);
         let nets = [net(0), net(1)];
         Ok(Self { gpu: Arc::clone(gpu), nets, _weights: weights, shift })
     }

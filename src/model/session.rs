@@ -118,10 +118,18 @@ impl Session {
             )));
         }
         for (name, rows) in [("source", source), ("generated", generated)] {
-            if rows.stride < d {
+            // Kernels take the distance as 32 bits.
+            if rows.stride < d || u32::try_from(rows.stride).is_err() {
                 return Err(Error::invalid(format!(
-                    "{name} has rows {} numbers apart, but they must be at least the dimension {d} apart",
-                    rows.stride
+                    "{name} has rows {} numbers apart, but they must be at least the dimension {d} and at most {} apart",
+                    rows.stride,
+                    u32::MAX
+                )));
+            }
+            if rows.rows.checked_mul(rows.stride * size_of::<f32>()).is_none_or(|bytes| bytes > isize::MAX as usize) {
+                return Err(Error::invalid(format!(
+                    "{name} has {} rows, {} numbers apart, which is more than can be addressed",
+                    rows.rows, rows.stride
                 )));
             }
             if !rows.address.is_multiple_of(align_of::<f32>() as u64) {

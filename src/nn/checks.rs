@@ -85,7 +85,7 @@ impl Problem {
         let delta = self.matrix(&mut block, &self.cotangent);
         let tape = self.mlp.record(&mut block, &net, x, false);
         let mut gradient = CpuGradient::new(&self.mlp.layout);
-        self.mlp.backward_parameters(&mut block, &net, &tape, delta, &mut gradient);
+        self.mlp.backward_parameters(&mut block, &net, &tape, delta, true, &mut gradient);
         let input = self.mlp.backward_input(&mut block, &net, &tape, delta);
         (gradient.values.to_vec(), self.values(&block, input))
     }

@@ -79,25 +79,37 @@ impl Mlp {
         tape
     }
 
-    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient.
+    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's bias
+    /// only with `output_bias`.
     pub fn backward_parameters<D: Device>(
         &self,
         device: &mut D,
         net: &D::Net,
         tape: &Tape,
         delta: Mat,
+        output_bias: bool,
         gradient: &mut D::Gradient,
     ) {
-        let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
+        let mut buffers = [None; 2];
         let mut delta = delta;
         for l in (0..=self.hidden()).rev() {
             let x = if l == 0 { tape.input } else { tape.h[l - 1] };
-            device.gradient(gradient, l, &[(x, delta)], Some(delta));
+            let bias = (l < self.hidden() || output_bias).then_some(delta);
+            device.gradient(gradient, l, &[(x, delta)], bias);
             if l > 0 {
-                let out = buffers[l % 2];
+                let out = self.buffer(device, delta.rows, &mut buffers[l % 2]);
                 device.backward(net, l, delta, tape.slope[l - 1], out, None);
                 delta = out;
             }
+        }
+    }
+
+    /// A hidden layer's matrix, which a gradient will be taken from: that of two layers before, where it can be written
+    /// again.
+    fn buffer<D: Device>(&self, device: &mut D, rows: usize, before: &mut Option<Mat>) -> Mat {
+        match *before {
+            Some(mat) if !D::OVERLAPS => mat,
+            _ => *before.insert(device.scratch(rows, self.width())),
         }
     }
 
@@ -152,13 +164,13 @@ impl Mlp {
         }
         device.gradient(gradient, hidden, &[(tangent, input_gradient.one)], None);
         // The output layer is linear, so the last hidden layer's adjoint is the curvature term alone.
-        let buffers = [device.scratch(w.rows, self.width()), device.scratch(w.rows, self.width())];
+        let mut buffers = [None; 2];
         let mut adjoint = tape.curve[hidden - 1];
         for l in (0..hidden).rev() {
             let (x, xdot) = if l == 0 { (tape.input, w) } else { (tape.h[l - 1], tangents[l - 1]) };
             device.gradient(gradient, l, &[(x, adjoint), (xdot, input_gradient.deltas[l])], Some(adjoint));
             if l > 0 {
-                let out = buffers[l % 2];
+                let out = self.buffer(device, w.rows, &mut buffers[l % 2]);
                 device.tangent_backward(net, l, adjoint, tape.slope[l - 1], tape.curve[l - 1], out);
                 adjoint = out;
             }

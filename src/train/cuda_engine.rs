@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::side::Sides;
 use crate::data::DataSource;
 use crate::device::cuda::block::{
-    ACTION, CONJUGATE, CudaBlock, CudaNoise, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR, reduction_blocks,
+    ACTION, CONJUGATE, CudaBlock, CudaGradient, CudaNoise, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR,
 };
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::graph::Graph;
@@ -117,9 +117,14 @@ impl CudaEngine {
             room,
             "the workspace of a training step (batch_sources, latents_per_source and hidden_width make it large)",
         )?;
+        // Products of cublasLt share a workspace, so they come one after another.
+        let branched = [&shared.value, &shared.generator].into_iter().all(|network| network.net(gpu).fused);
         let capture = |halves: &[Half]| {
-            Graph::capture(gpu, |stream| {
+            Graph::capture(gpu, |stream, branches| {
                 let mut block = CudaBlock::new(gpu, stream, workspace.address(), room);
+                if branched {
+                    block = block.branching(branches);
+                }
                 for &half in halves {
                     shared.half(&mut block, half);
                 }
@@ -332,8 +337,9 @@ impl Shared {
     fn half(&self, block: &mut CudaBlock, half: Half) -> usize {
         let plan = &self.plan;
         let network = self.network(half);
-        let nets = [self.value.net(), self.generator.net()];
-        let mut gradient = network.gradient();
+        let gpu = block.gpu();
+        let nets = [self.value.net(&gpu), self.generator.net(&gpu)];
+        let mut squares = 0;
         let mut sums = CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] };
         block.reset(0);
         let draw = self.draw(block, half);
@@ -341,6 +347,12 @@ impl Shared {
         for from in (0..plan.sources).step_by(self.cut) {
             let to = plan.sources.min(from + self.cut);
             block.reset(mark);
+            let rows = (to - from) * plan.latents;
+            let contributions: &[usize] = match half {
+                Half::Value => &[2 * rows, rows],
+                Half::Generator => &[rows],
+            };
+            let mut gradient = CudaGradient::new(block, &nets[half as usize], contributions);
             let batch = self.batch(block, half, &draw, from, to);
             let scale = 1.0 / (plan.sources * plan.latents) as f64;
             match half {
@@ -361,8 +373,11 @@ impl Shared {
                 }
                 .run(block, &nets[0], &nets[1], &batch, &mut gradient, &mut sums),
             }
+            // The norm is that of the whole gradient, which the last block completes.
+            let to_squares = if to == plan.sources { self.squares.address() } else { 0 };
+            squares = gradient.reduce(block, network.gradient(), from > 0, to_squares);
         }
-        self.optimise(block, half, gradient.values, &sums);
+        self.optimise(block, half, squares, &sums);
         sums.counts.into_iter().max().unwrap_or(0)
     }
 
@@ -420,16 +435,9 @@ impl Shared {
     }
 
     /// The end of a half step: norm, decision, update.
-    fn optimise(&self, block: &mut CudaBlock, half: Half, gradient: u64, sums: &CudaSums) {
+    fn optimise(&self, block: &mut CudaBlock, half: Half, squares: u32, sums: &CudaSums) {
         let (plan, network) = (&self.plan, self.network(half));
         let config = &plan.config;
-        let squares = reduction_blocks(network.len().div_ceil(4) as u64);
-        block.launch(
-            Kernel::GradientSquares,
-            [squares, 1, 1],
-            [256, 1, 1],
-            arguments_of![gradient, network.len() as u64, self.squares.address()],
-        );
         let (rate, checked, advances) = match half {
             Half::Value => (config.value_learning_rate, 3u32, 0u32),
             Half::Generator => (config.generator_learning_rate, 1, 1),
@@ -455,8 +463,8 @@ impl Shared {
             config.ema_decay,
             config.decay_steps,
             config.decay_floor,
-            RING as u32,
             self.report.at(OUTCOMES[half as usize]),
+            RING as u32,
             self.decision.address(),
             self.report.at(FAULT),
         ];

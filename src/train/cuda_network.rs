@@ -1,7 +1,7 @@
 //! One network in training on a GPU: its state, what came before the last update, and the gradient.
 
 use super::engine::NetworkState;
-use crate::device::cuda::block::{CudaBlock, CudaGradient, CudaNet};
+use crate::device::cuda::block::{CudaBlock, CudaNet};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
@@ -48,19 +48,13 @@ impl CudaNetwork {
     }
 
     /// The weights, as the passes read them.
-    pub fn net(&self) -> CudaNet {
-        CudaNet { weights: self.part(0), layers: self.layout.layers.clone() }
+    pub fn net(&self, gpu: &Gpu) -> CudaNet {
+        CudaNet::new(gpu, self.part(0), &self.layout.layers)
     }
 
-    /// The gradient, nothing in it yet.
-    pub fn gradient(&self) -> CudaGradient {
-        let layers = self.layout.layers.clone();
-        CudaGradient { values: self.gradient.address(), written: vec![false; layers.len()], layers }
-    }
-
-    /// Parameters.
-    pub fn len(&self) -> usize {
-        self.len
+    /// Device address of the gradient.
+    pub fn gradient(&self) -> u64 {
+        self.gradient.address()
     }
 
     /// Queues the update that `decision` describes; what was there before is kept.

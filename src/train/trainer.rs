@@ -28,7 +28,8 @@ pub enum Control {
     Stop,
 }
 
-/// Stops a trainer's current call from any thread, within one step.
+/// Stops a trainer's current call from any thread: within one step on the processor, after the steps already queued (at
+/// most 32) on a GPU.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicU8>);
 

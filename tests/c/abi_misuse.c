@@ -15,7 +15,11 @@ int main(void) {
     SfeuotSession *session = NULL;
     Side source, target;
     SfeuotData failing;
+    SfeuotContextConfig context_config;
+    SfeuotDeviceInfo info;
+    SfeuotTensor on_device;
     int64_t sample_shape[1] = { DIMENSION };
+    uint32_t devices = 0;
     int on_the_stack = 0;
     float generated[ROWS][DIMENSION];
     char garbage[64];
@@ -63,6 +67,28 @@ int main(void) {
             sfeuot_session_generate(session, &source.values[0][0], UINT64_MAX / 2, 0, 0, &generated[0][0]));
     REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "overlaps",
             sfeuot_session_generate(session, &source.values[0][0], ROWS, 0, 0, &source.values[0][0]));
+
+    /* GPUs that are not there, and memory of one. */
+    OK(sfeuot_device_info_init(&info));
+    OK(sfeuot_cuda_device_count(&devices));
+    REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "index", sfeuot_cuda_device_info(devices, &info));
+    REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "CPU", sfeuot_context_device_info(context, &info));
+    OK(sfeuot_context_config_init(&context_config));
+    context_config.device = SFEUOT_DEVICE_CUDA;
+    context_config.cuda_device = 1 << 20;
+    REFUSED(SFEUOT_ERROR_UNSUPPORTED_DEVICE, "driver", sfeuot_context_create(&context_config, &no_context));
+    context_config.cuda_device = -2;
+    REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "cuda_device", sfeuot_context_create(&context_config, &no_context));
+    on_device = source.tensor;
+    on_device.memory = SFEUOT_MEMORY_CUDA;
+    REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "memory",
+            sfeuot_session_generate_tensor(session, &source.tensor, 0, 0, &on_device));
+    source.data.samples = &on_device;
+    REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "source.samples.data",
+            sfeuot_trainer_create(context, &config, &source.data, &target.data, &no_trainer));
+    source.data.samples = &source.tensor;
+    REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "dlpack", sfeuot_tensor_from_dlpack(NULL, &on_device));
+    CHECK(no_context == NULL && no_trainer == NULL);
 
     /* A callback's failure comes back with its number. */
     OK(sfeuot_data_init(&failing));

@@ -9,6 +9,68 @@ static void all_finite(const float *values, size_t count) {
         CHECK(isfinite(values[i]));
 }
 
+/* What a host with a GPU would ask, where there may be none. */
+static void ask_about_gpus(SfeuotContext *context) {
+    SfeuotDeviceInfo info;
+    uint32_t count = 99, i;
+    int32_t device = -1;
+    uint64_t bytes = 99;
+    void *stream = &count;
+
+    OK(sfeuot_device_info_init(&info));
+    CHECK(info.struct_size == sizeof info && info.name[0] == '\0');
+    OK(sfeuot_cuda_device_count(&count));
+    CHECK(count < 99);
+    for (i = 0; i < count; i++) {
+        OK(sfeuot_cuda_device_info(i, &info));
+        CHECK(info.index == i && info.memory > 0 && strlen(info.name) < sizeof info.name);
+    }
+    OK(sfeuot_context_device(context, &device));
+    CHECK(device == SFEUOT_DEVICE_CPU);
+    OK(sfeuot_context_device_memory(context, &bytes));
+    OK(sfeuot_context_cuda_stream(context, &stream));
+    CHECK(bytes == 0 && stream == NULL);
+    OK(sfeuot_context_synchronize(context));
+}
+
+/* DLManagedTensorVersioned of DLPack 1.0. */
+typedef struct Dlpack {
+    uint32_t major, minor;
+    void *manager_ctx;
+    void (*deleter)(struct Dlpack *self);
+    uint64_t flags;
+    void *data;
+    int32_t device_type, device_id, ndim;
+    uint8_t code, bits;
+    uint16_t lanes;
+    int64_t *shape, *strides;
+    uint64_t byte_offset;
+} Dlpack;
+
+/* The same rows through arrays, and through a tensor and a DLPack tensor. */
+static void generate_through_tensors(SfeuotSession *session, const Side *source) {
+    static float arrays[ROWS][DIMENSION], tensors[ROWS][DIMENSION];
+    int64_t shape[2] = { ROWS, DIMENSION };
+    SfeuotTensor generated;
+    Dlpack dlpack;
+
+    memset(&dlpack, 0, sizeof dlpack);
+    dlpack.major = 1;
+    dlpack.data = tensors;
+    dlpack.device_type = 1;
+    dlpack.ndim = 2;
+    dlpack.code = 2;
+    dlpack.bits = 32;
+    dlpack.lanes = 1;
+    dlpack.shape = shape;
+    OK(sfeuot_tensor_init(&generated));
+    OK(sfeuot_tensor_from_dlpack(&dlpack, &generated));
+    CHECK(generated.data == (const void *)tensors && generated.rank == 2 && generated.read_only == 0);
+    OK(sfeuot_session_generate(session, &source->values[0][0], ROWS, 7, 100, &arrays[0][0]));
+    OK(sfeuot_session_generate_tensor(session, &source->tensor, 7, 100, &generated));
+    CHECK(memcmp(arrays, tensors, sizeof arrays) == 0);
+}
+
 static int32_t sample(void *userdata, float *batch, uint64_t rows, uint64_t dimension) {
     uint64_t *calls = (uint64_t *)userdata;
     uint64_t i;
@@ -99,6 +161,7 @@ int main(int argc, char **argv) {
     OK(sfeuot_context_create(&context_config, &context));
     OK(sfeuot_context_threads(context, &threads));
     CHECK(threads >= 1);
+    ask_about_gpus(context);
 
     side_init(&source, 0.0f);
     side_init(&target, 1.0f);
@@ -149,6 +212,7 @@ int main(int argc, char **argv) {
     OK(sfeuot_session_create(model, &session));
     OK(sfeuot_model_release(model));
     use_session(session, &source);
+    generate_through_tensors(session, &source);
     OK(sfeuot_session_release(session));
 
     /* A source that is drawn instead of stored. */

@@ -2,9 +2,12 @@
 //! enough to train at once.
 #![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
+#[allow(clippy::duplicate_mod, reason = "the simulator has it as well")]
 pub mod place;
+#[cfg(target_os = "linux")]
+pub mod simulator;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 use std::path::PathBuf;
 use std::ptr::{null, null_mut};
 
@@ -163,12 +166,55 @@ impl Side {
         side
     }
 
-    pub fn use_callback(&mut self, callback: SfeuotSampleCallback, userdata: *mut std::ffi::c_void) {
+    pub fn use_callback(&mut self, callback: SfeuotSampleCallback, userdata: *mut c_void) {
         self.data.samples = null();
         self.data.weights = null();
         self.data.sample_callback = callback;
         self.data.sample_userdata = userdata;
         self.data.sample_rank = 1;
         self.data.sample_shape = self.sample_shape.as_ptr();
+    }
+}
+
+/// `DLManagedTensorVersioned` of DLPack 1.0, written out from its specification.
+#[repr(C)]
+pub struct DlpackTensor {
+    pub major: u32,
+    pub minor: u32,
+    pub manager_ctx: *mut c_void,
+    pub deleter: *mut c_void,
+    pub flags: u64,
+    pub data: *mut c_void,
+    pub device_type: i32,
+    pub device_id: i32,
+    pub ndim: i32,
+    pub code: u8,
+    pub bits: u8,
+    pub lanes: u16,
+    pub shape: *mut i64,
+    pub strides: *mut i64,
+    pub byte_offset: u64,
+}
+
+impl DlpackTensor {
+    /// 32-bit floats on the CPU, row-major.
+    pub fn new(values: &mut [f32], shape: &mut [i64]) -> Self {
+        Self {
+            major: 1,
+            minor: 0,
+            manager_ctx: null_mut(),
+            deleter: null_mut(),
+            flags: 0,
+            data: values.as_mut_ptr().cast(),
+            device_type: 1,
+            device_id: 0,
+            ndim: shape.len() as i32,
+            code: 2,
+            bits: 32,
+            lanes: 1,
+            shape: shape.as_mut_ptr(),
+            strides: null_mut(),
+            byte_offset: 0,
+        }
     }
 }

@@ -13,6 +13,7 @@ impl<T: Real> Device for CpuBlock<T> {
     type Gradient = CpuGradient<T>;
     type Noise = CpuNoise;
     type Sums = Sums;
+    const OVERLAPS: bool = false;
 
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
         self.allocate(rows, cols)

@@ -4,6 +4,7 @@
 //! cublasLt plan its products; then with its memory, once for a capture or again and again. Operations have no result
 //! of their own: the first failure is kept, later operations do nothing, and [`CudaBlock::finish`] returns it.
 
+use super::branches::Branches;
 use super::gpu::Gpu;
 use super::kernels::{Argument, Kernel, Launch, arguments_of};
 use super::layers::ProductKind;
@@ -31,14 +32,82 @@ const MIXTURE_TILE: usize = 64;
 pub(crate) struct CudaNet {
     pub weights: u64,
     pub layers: Vec<Layer>,
+    /// Multiplied by the library's kernels, not by cublasLt.
+    pub fused: bool,
 }
 
-/// Gradient of one network, in the order of its flat parameter vector.
+impl CudaNet {
+    /// At an address of the device.
+    pub fn new(gpu: &Gpu, weights: u64, layers: &[Layer]) -> Self {
+        Self { weights, layers: layers.to_vec(), fused: gpu.fuses(layers) }
+    }
+}
+
+/// Gradient of one network over a block of rows: lines, each a whole flat parameter vector, that add up to it. Every
+/// contribution to a layer has lines of its own, so that no contribution waits for another.
 pub(crate) struct CudaGradient {
-    pub values: u64,
-    pub layers: Vec<Layer>,
-    /// Layers that have a contribution; the first one overwrites what was there.
-    pub written: Vec<bool>,
+    lines: u64,
+    /// Floats between the lines.
+    pitch: usize,
+    pub(super) layers: Vec<Layer>,
+    pub(super) fused: bool,
+    room: usize,
+    /// Lines that each layer has.
+    used: Vec<usize>,
+}
+
+impl CudaGradient {
+    /// With room for contributions of so many rows each.
+    pub fn new(block: &mut CudaBlock, net: &CudaNet, rows: &[usize]) -> Self {
+        let len = net.layers.last().map_or(0, Layer::end);
+        let pitch = len.next_multiple_of(ALIGN / size_of::<f32>());
+        let room = rows.iter().map(|&rows| super::layers::lines_of(net.fused, len, rows).0).sum();
+        Self {
+            lines: block.scratch_address(room * pitch),
+            pitch,
+            layers: net.layers.clone(),
+            fused: net.fused,
+            room,
+            used: vec![0; net.layers.len()],
+        }
+    }
+
+    /// Floats of a line that hold the gradient, the layers' end.
+    pub(super) fn len(&self) -> usize {
+        self.layers.last().map_or(0, Layer::end)
+    }
+
+    pub(super) fn pitch(&self) -> usize {
+        self.pitch
+    }
+
+    /// A layer's place in the next `count` lines: the address in the first of them.
+    pub(super) fn take(&mut self, layer: usize, count: usize) -> u64 {
+        let first = self.used[layer];
+        self.used[layer] += count;
+        assert!(self.used[layer] <= self.room, "more contributions to a gradient than were announced");
+        self.lines + ((first * self.pitch + self.layers[layer].offset) * size_of::<f32>()) as u64
+    }
+
+    /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where
+    /// wanted the partial sums of its square; returns how many those are.
+    pub fn reduce(&self, block: &mut CudaBlock, gradient: u64, accumulate: bool, squares: u64) -> u32 {
+        let lines = self.used[0];
+        assert!(self.used.iter().all(|&used| used == lines), "a layer lacks a contribution");
+        block.join();
+        let grid = reduction_blocks(self.len().div_ceil(4) as u64);
+        let arguments = arguments_of![
+            self.lines,
+            self.pitch as u64,
+            lines as u32,
+            gradient,
+            self.len() as u64,
+            u32::from(accumulate),
+            squares,
+        ];
+        block.launch(Kernel::GradientReduce, [grid, 1, 1], [THREADS, 1, 1], arguments);
+        grid
+    }
 }
 
 /// What draws a block's noise: the same elements of the same streams as on the CPU.
@@ -94,6 +163,8 @@ pub(crate) struct CudaBlock {
     used: usize,
     most: usize,
     failure: Option<crate::error::Error>,
+    /// While a graph is captured: where it may branch.
+    branches: Option<Branches>,
 }
 
 // SAFETY: a stream may be used from any thread.
@@ -108,7 +179,61 @@ impl CudaBlock {
     /// Launches on `stream`, with a workspace of `room` floats at `base`. The GPU's context has to be current as long as
     /// it is used.
     pub fn new(gpu: &Arc<Gpu>, stream: CUstream, base: u64, room: usize) -> Self {
-        Self { gpu: Arc::clone(gpu), stream, base, measures: false, room, used: 0, most: 0, failure: None }
+        Self {
+            gpu: Arc::clone(gpu),
+            stream,
+            base,
+            measures: false,
+            room,
+            used: 0,
+            most: 0,
+            failure: None,
+            branches: None,
+        }
+    }
+
+    /// During a capture: work that nothing waits for yet, or that two parts of a step have no use of each other for,
+    /// branches off.
+    pub fn branching(self, branches: Branches) -> Self {
+        Self { branches: Some(branches), ..self }
+    }
+
+    /// Where it runs.
+    pub fn gpu(&self) -> Arc<Gpu> {
+        Arc::clone(&self.gpu)
+    }
+
+    /// Queues `work` beside what follows, after what was queued so far; [`Self::join`] waits for it.
+    pub(super) fn aside(&mut self, work: impl FnOnce(&mut Self)) {
+        let stream = self.stream;
+        self.stream = self.branch();
+        work(self);
+        self.stream = stream;
+    }
+
+    /// A stream that goes on from here; this one where there are no branches.
+    fn branch(&mut self) -> CUstream {
+        let from = self.stream;
+        let Some(branches) = &mut self.branches else {
+            return from;
+        };
+        match branches.fork(from) {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.failure.get_or_insert(error);
+                from
+            }
+        }
+    }
+
+    /// Makes what follows wait for everything that was queued aside.
+    pub(super) fn join(&mut self) {
+        let stream = self.stream;
+        if let Some(branches) = &mut self.branches
+            && let Err(error) = branches.join(stream)
+        {
+            self.failure.get_or_insert(error);
+        }
     }
 
     /// The most floats that were in use at once.
@@ -253,6 +378,17 @@ impl Device for CudaBlock {
     type Gradient = CudaGradient;
     type Noise = CudaNoise;
     type Sums = CudaSums;
+    const OVERLAPS: bool = true;
+
+    fn both<S>(
+        &mut self,
+        state: &mut S,
+        first: impl FnOnce(&mut Self, &mut S),
+        second: impl FnOnce(&mut Self, &mut S),
+    ) {
+        self.aside(|block| first(block, state));
+        second(self, state);
+    }
 
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
         self.allocate(rows, cols)

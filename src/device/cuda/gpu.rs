@@ -8,11 +8,15 @@ use super::memory::Account;
 use super::product::Library;
 use crate::context::LogLevel;
 use crate::error::{Error, Result};
+use crate::nn::layout::Layer;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
+
+/// Networks whose layers have at most as many units on either side are fused.
+const MOST_FUSED: usize = 256;
 
 /// Which GPU, and whose context and stream.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +40,8 @@ pub struct CudaConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Products {
-    /// The library's fused kernels for layers of up to 256 units, cublasLt for larger ones where it is installed.
+    /// The library's fused kernels for networks of up to 256 units a layer, cublasLt for larger ones where it is
+    /// installed.
     #[default]
     Auto = 0,
     /// The library's fused kernels for all.
@@ -177,12 +182,13 @@ impl Gpu {
         self.stream
     }
 
-    /// Whether a layer is multiplied by cublasLt; `large` is what AUTO goes by.
-    pub(super) fn uses_library(&self, large: bool) -> bool {
+    /// Whether a network's layers are one kernel each, rather than cublasLt's products with kernels around them.
+    pub(super) fn fuses(&self, layers: &[Layer]) -> bool {
+        let widest = layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().unwrap_or(0);
         match self.products {
-            Products::Auto => large && self.library.is_there(),
-            Products::Fused => false,
-            Products::CublasLt => true,
+            Products::Auto => widest <= MOST_FUSED || !self.library.is_there(),
+            Products::Fused => true,
+            Products::CublasLt => false,
         }
     }
 
@@ -197,14 +203,12 @@ impl Gpu {
         launch.queue(self.functions[launch.kernel as usize], stream)
     }
 
-    /// Copies checked memory to the host, after all work queued so far. The context is current.
-    pub fn read(&self, address: u64, bytes: usize) -> Result<Vec<u8>> {
-        let mut values = vec![0u8; bytes];
-        // SAFETY: the address was checked; the values outlive the wait.
-        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), address, bytes, self.stream) };
+    /// Fills `bytes` from checked memory, after all work queued so far. The context is current.
+    pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: the address was checked; `bytes` outlives the wait.
+        let status = unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), address, bytes.len(), self.stream) };
         let queued = check(status, || "copy from the GPU".into());
-        self.synchronise().and(queued)?;
-        Ok(values)
+        self.synchronise().and(queued)
     }
 
     /// Refuses an address of `bytes` bytes that is not memory of this GPU in this context.

@@ -1,5 +1,6 @@
 //! Work captured once and replayed.
 
+use super::branches::Branches;
 use super::driver::check;
 use super::gpu::{Gpu, new_stream};
 use crate::error::Result;
@@ -17,11 +18,12 @@ pub(crate) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Captures what `work` queues on the stream that it is given: one of its own, so that no capture meets the host's
-    /// work or another trainer's. The context is current; nothing runs yet.
-    pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream) -> Result<()>) -> Result<Self> {
+    /// Captures what `work` queues on the stream that it is given and on branches of it: streams of their own, so that no
+    /// capture meets the host's work or another trainer's. The context is current; nothing runs yet.
+    pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream, Branches) -> Result<()>) -> Result<Self> {
+        let branches = Branches::new()?;
         let stream = new_stream()?;
-        let captured = capture_on(stream, work);
+        let captured = capture_on(stream, |stream| work(stream, branches));
         // SAFETY: made above, and nothing is queued on it.
         unsafe { sys::cuStreamDestroy_v2(stream) };
         let captured = captured?;

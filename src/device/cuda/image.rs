@@ -1,9 +1,60 @@
-use crate::LogLevel;
-use crate::error::*;
+//! The kernels as a driver loads them: machine code from when the library was built, or compiled for the device at hand.
+
+mod cache;
+mod nvrtc;
+#[cfg(test)]
+mod tests;
+
+use crate::{LogLevel, Result};
+use nvrtc::Nvrtc;
 use std::path::Path;
+use std::time::Instant;
+
+/// All kernels as one text that includes nothing, made by build.rs.
+const SOURCE: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.cu"));
+
+/// Drivers read a fatbin's header as words.
+#[repr(C, align(16))]
+struct Aligned<T: ?Sized>(T);
+
+static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
+
+/// A fatbin with machine code for several architectures and PTX for newer ones; `None` where the library was built
+/// without nvcc.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
-    None
+    (!FATBIN.0.is_empty()).then_some(&FATBIN.0)
 }
-pub(crate) fn compiled(_c: (u32, u32), _cache: Option<&Path>, _log: &mut dyn FnMut(LogLevel, &str)) -> Result<Vec<u8>> {
-    Err(Error::UnsupportedDevice("stub".into()))
+
+/// The kernels for a device of compute capability (major, minor), compiled by NVRTC: machine code (ELF) where it knows
+/// the architecture, otherwise PTX with a NUL at its end. The driver takes both from memory.
+///
+/// What was compiled is kept in the folder `cache`, by default the one of [`cache::default_folder`], and taken from there
+/// by the next call with the same sources, NVRTC and architecture. A damaged file there is replaced. A folder that cannot
+/// be written is worth a message.
+///
+/// # Errors
+/// `Error::UnsupportedDevice` when NVRTC is not installed, is too old, does not know the device, or does not compile the
+/// sources; the sentence has the first lines of its log.
+pub(crate) fn compiled(
+    capability: (u32, u32),
+    cache: Option<&Path>,
+    log: &mut dyn FnMut(LogLevel, &str),
+) -> Result<Vec<u8>> {
+    let compiler = Nvrtc::load(capability)?;
+    let target = compiler.target(capability)?;
+    let options = target.options();
+    let folder = cache.map(Path::to_owned).or_else(cache::default_folder);
+    let entry = folder.map(|folder| cache::Entry::new(&folder, SOURCE, compiler.version(), &options));
+    if let Some(image) = entry.as_ref().and_then(cache::Entry::read) {
+        log(LogLevel::Debug, &format!("kernels for {target} taken from the cache"));
+        return Ok(image);
+    }
+
+    let start = Instant::now();
+    let image = compiler.compile(SOURCE, target, &options)?;
+    log(LogLevel::Info, &format!("kernels compiled for {target} by {compiler} in {:.1?}", start.elapsed()));
+    if let Some(Err(error)) = entry.map(|entry| entry.write(&image)) {
+        log(LogLevel::Info, &format!("compiled kernels are not kept for the next time: {error}"));
+    }
+    Ok(image)
 }

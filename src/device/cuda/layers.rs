@@ -3,25 +3,38 @@
 //! every layer is one kernel.
 
 use super::block::{CudaBlock, CudaGradient, CudaNet, THREADS};
-use super::kernels::{Kernel, arguments_of};
+use super::kernels::{Argument, Kernel, arguments_of};
 use super::product::{Operand, Product};
 use crate::device::{Activation, Mat};
 use crate::nn::layout::Layer;
 
-/// Layers with both sides up to this many units are one kernel.
-const MOST_FUSED: usize = 256;
 /// Rows of a tile of the kernels around a product, unless that makes too many tiles.
 const CHUNK: usize = 32;
 /// Tiles along the rows at most: a grid's second axis ends at 65535, and column sums keep one line a tile.
 const MOST_TILES: usize = 1024;
 
-/// Tile of the product kernels (cuda/product.cuh), and their threads.
-const TILE_ROWS: usize = 32;
-const TILE_COLS: usize = 32;
-const TILE_THREADS: u32 = 64;
-/// Rows that a block of the gradient kernel sums, unless that makes too many blocks.
-const GRADIENT_CHUNK: usize = 128;
+/// Both tiles of the product kernels (cuda/product.cuh): side and threads.
+const NARROW: (usize, u32) = (32, 256);
+const WIDE: (usize, u32) = (64, 128);
+/// Wide tiles that a product has at least where it takes them: about two for each multiprocessor of a large GPU. Not a
+/// number of the device's, so that sums are in the same order on every one.
+const LEAST_WIDE: usize = 256;
+/// Rows that a line of a gradient sums at least.
+const LEAST_CHUNK: usize = 128;
+/// Floats of all lines of one contribution at most, unless one line has more: a quarter of a gigabyte.
+const MOST_LINES: usize = 1 << 26;
 const MOST_SPLITS: usize = 64;
+
+/// Lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the rows of each.
+pub(super) fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
+    if !fused {
+        return (1, rows);
+    }
+    let splits = (MOST_LINES / len.max(1)).clamp(1, MOST_SPLITS);
+    // A multiple of what the kernel stages at a time.
+    let chunk = LEAST_CHUNK.max(rows.div_ceil(splits).next_multiple_of(32));
+    (rows.div_ceil(chunk), chunk)
+}
 
 /// What follows a product with transposed weights, p = delta W^T.
 pub(super) enum ProductKind {
@@ -55,14 +68,26 @@ impl Around {
     }
 }
 
-/// Grid of a product kernel with m x n results.
-fn tiles(m: usize, n: usize) -> [u32; 3] {
-    [m.div_ceil(TILE_ROWS) as u32, n.div_ceil(TILE_COLS) as u32, 1]
-}
+/// A product kernel in its two tiles.
+type Tiled = [Kernel; 2];
+
+const AFFINE: Tiled = [Kernel::ProductAffine, Kernel::ProductAffineWide];
+const SILU: Tiled = [Kernel::ProductSilu, Kernel::ProductSiluWide];
+const TANH: Tiled = [Kernel::ProductTanh, Kernel::ProductTanhWide];
+const SOFTPLUS: Tiled = [Kernel::ProductSoftplus, Kernel::ProductSoftplusWide];
+const TANGENT: Tiled = [Kernel::ProductTangent, Kernel::ProductTangentWide];
+const TRANSPOSED: Tiled = [Kernel::ProductTransposed, Kernel::ProductTransposedWide];
+const BACKWARD: Tiled = [Kernel::ProductBackward, Kernel::ProductBackwardWide];
+const ADJOINT: Tiled = [Kernel::ProductAdjoint, Kernel::ProductAdjointWide];
+const GRADIENT: Tiled = [Kernel::ProductGradient, Kernel::ProductGradientWide];
 
 impl CudaBlock {
-    fn fused(&self, layer: &Layer) -> bool {
-        !self.gpu.uses_library(layer.inputs.max(layer.outputs) > MOST_FUSED)
+    /// Queues a product with m x n results, `splits` times along the grid's second axis.
+    fn product(&mut self, [narrow, wide]: Tiled, m: usize, n: usize, splits: usize, arguments: &[Argument]) {
+        let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side);
+        let (kernel, (side, threads)) =
+            if tiles(WIDE.0) * splits >= LEAST_WIDE { (wide, WIDE) } else { (narrow, NARROW) };
+        self.launch(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
     }
 
     /// x W, or delta W^T, into `out` by cublasLt.
@@ -84,10 +109,10 @@ impl CudaBlock {
         let layer = &net.layers[layer];
         let (bias, (out_at, out_stride)) = (bias(net, layer), self.place(out));
         let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
-        if self.fused(layer) {
+        if net.fused {
             let (x_at, x_stride) = self.place(x);
             let arguments = arguments_of![x_at, x_stride, weights(net, layer), bias, out_at, out_stride, m, n, k];
-            self.launch(Kernel::ProductAffine, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            self.product(AFFINE, x.rows, layer.outputs, 1, arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -111,11 +136,11 @@ impl CudaBlock {
         let (bias, (h_at, h_stride)) = (bias(net, layer), self.place(h));
         let ((slope, slope_stride), (curve, curve_stride)) = (self.optional(slope), self.optional(curve));
         let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
-        if self.fused(layer) {
+        if net.fused {
             let kernel = match activation {
-                Activation::Silu => Kernel::ProductSilu,
-                Activation::Tanh => Kernel::ProductTanh,
-                Activation::Softplus => Kernel::ProductSoftplus,
+                Activation::Silu => SILU,
+                Activation::Tanh => TANH,
+                Activation::Softplus => SOFTPLUS,
             };
             let (x_at, x_stride) = self.place(x);
             let arguments = arguments_of![
@@ -133,7 +158,7 @@ impl CudaBlock {
                 n,
                 k,
             ];
-            self.launch(kernel, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            self.product(kernel, x.rows, layer.outputs, 1, arguments);
             return;
         }
         self.multiply_weights(net, layer, x, h, false);
@@ -153,7 +178,7 @@ impl CudaBlock {
         let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.place(curve));
         let (out_at, out_stride) = self.place(out);
         let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
-        if self.fused(layer) {
+        if net.fused {
             let (x_at, x_stride) = self.place(x);
             let arguments = arguments_of![
                 x_at,
@@ -169,7 +194,7 @@ impl CudaBlock {
                 n,
                 k,
             ];
-            self.launch(Kernel::ProductTangent, tiles(x.rows, layer.outputs), [TILE_THREADS, 1, 1], arguments);
+            self.product(TANGENT, x.rows, layer.outputs, 1, arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -181,15 +206,15 @@ impl CudaBlock {
         let w = weights(net, layer);
         let ((at, stride), (out_at, out_stride)) = (self.place(delta), self.place(out));
         let (m, n, k) = (delta.rows as u32, layer.inputs as u32, layer.outputs as u32);
-        let fused = self.fused(layer);
+        let fused = net.fused;
         if !fused {
             self.multiply_weights(net, layer, delta, out, true);
         }
-        let (grid, block) = (tiles(delta.rows, layer.inputs), [TILE_THREADS, 1, 1]);
+        let (rows, cols) = (delta.rows, layer.inputs);
         match kind {
             ProductKind::Plain if fused => {
                 let arguments = arguments_of![at, stride, w, out_at, out_stride, m, n, k];
-                self.launch(Kernel::ProductTransposed, grid, block, arguments);
+                self.product(TRANSPOSED, rows, cols, 1, arguments);
             }
             ProductKind::Plain => {}
             ProductKind::Backward { slope, curve } => {
@@ -209,7 +234,7 @@ impl CudaBlock {
                         n,
                         k,
                     ];
-                    self.launch(Kernel::ProductBackward, grid, block, arguments);
+                    self.product(BACKWARD, rows, cols, 1, arguments);
                 } else {
                     self.scale(out, (slope, slope_stride), (curve, curve_stride));
                 }
@@ -231,7 +256,7 @@ impl CudaBlock {
                         n,
                         k,
                     ];
-                    self.launch(Kernel::ProductAdjoint, grid, block, arguments);
+                    self.product(ADJOINT, rows, cols, 1, arguments);
                 } else {
                     let around = Around::new(out.rows, out.cols);
                     let arguments = arguments_of![
@@ -279,26 +304,30 @@ impl CudaBlock {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
-        let started = std::mem::replace(&mut gradient.written[layer], true);
-        let layer = gradient.layers[layer];
-        let values = gradient.values + (layer.offset * size_of::<f32>()) as u64;
-        if self.fused(&layer) {
-            self.gradient_fused(&layer, values, started, pairs, bias);
+        let (lines, chunk) = lines_of(gradient.fused, gradient.len(), pairs[0].0.rows);
+        let place = gradient.take(layer, lines);
+        let (layer, pitch) = (gradient.layers[layer], gradient.pitch());
+        if gradient.fused {
+            // Nothing that follows waits for it.
+            self.aside(|block| block.gradient_fused(&layer, place, pitch, chunk, pairs, bias));
         } else {
-            self.gradient_by_library(&layer, values, started, pairs, bias);
+            self.gradient_by_library(&layer, place, pairs, bias);
         }
     }
 
-    /// Weights and biases lie behind each other, so one product with a column of ones gives both.
-    fn gradient_fused(&mut self, layer: &Layer, values: u64, started: bool, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+    /// Weights and biases lie behind each other, so one product gives both.
+    fn gradient_fused(
+        &mut self,
+        layer: &Layer,
+        place: u64,
+        pitch: usize,
+        chunk: usize,
+        pairs: &[(Mat, Mat)],
+        bias: Option<Mat>,
+    ) {
         let rows = pairs[0].0.rows;
         let with_bias = bias.is_some_and(|bias| bias.offset == pairs[0].1.offset);
         assert!(with_bias || bias.is_none(), "the bias' gradient sums what the first pair multiplies");
-        let lines = layer.inputs + usize::from(with_bias);
-        let count = lines * layer.outputs;
-        let chunk = GRADIENT_CHUNK.max(rows.div_ceil(MOST_SPLITS));
-        let splits = rows.div_ceil(chunk);
-        let partials = self.scratch_address(splits * count);
         let ((x, x_stride), (delta, delta_stride)) = (self.place(pairs[0].0), self.place(pairs[0].1));
         let second = pairs.get(1);
         let (x2, x2_stride) = self.optional(second.map(|pair| pair.0));
@@ -317,56 +346,37 @@ impl CudaBlock {
             layer.outputs as u32,
             u32::from(with_bias),
             chunk as u32,
-            partials,
+            place,
+            pitch as u64,
         ];
-        let [across, along, _] = tiles(lines, layer.outputs);
-        self.launch(Kernel::ProductGradient, [across, along, splits as u32], [TILE_THREADS, 1, 1], arguments);
-        let accumulate = u32::from(started);
-        let arguments = arguments_of![partials, splits as u32, count as u64, values, accumulate];
-        self.launch_over(Kernel::ProductGradientFinish, count as u64, arguments);
-        // A gradient that came before may have had biases where this one has none; nobody asks for the reverse.
-        if !with_bias && !started {
-            let biases = values + (count * size_of::<f32>()) as u64;
-            self.clear(biases, layer.outputs);
-        }
+        self.product(GRADIENT, layer.inputs, layer.outputs, rows.div_ceil(chunk), arguments);
     }
 
-    fn gradient_by_library(
-        &mut self,
-        layer: &Layer,
-        values: u64,
-        started: bool,
-        pairs: &[(Mat, Mat)],
-        bias: Option<Mat>,
-    ) {
-        let mut accumulate = started;
-        for &(x, delta) in pairs {
+    fn gradient_by_library(&mut self, layer: &Layer, place: u64, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        for (number, &(x, delta)) in pairs.iter().enumerate() {
             let product = Product {
                 m: layer.inputs,
                 n: layer.outputs,
                 k: x.rows,
                 a: Operand { address: self.address(x), stride: x.stride, transposed: true },
                 b: Operand { address: self.address(delta), stride: delta.stride, transposed: false },
-                c: Operand { address: values, stride: layer.outputs, transposed: false },
-                accumulate,
+                c: Operand { address: place, stride: layer.outputs, transposed: false },
+                accumulate: number > 0,
             };
             self.multiply(&product);
-            accumulate = true;
         }
-        let biases = values + (layer.inputs * layer.outputs * size_of::<f32>()) as u64;
+        let biases = place + (layer.inputs * layer.outputs * size_of::<f32>()) as u64;
         let Some(delta) = bias else {
-            if !started {
-                self.clear(biases, layer.outputs);
-            }
+            self.clear(biases, layer.outputs);
             return;
         };
         let around = Around::new(delta.rows, delta.cols);
-        let lines = around.grid[1];
-        let (sums, (at, stride)) = (self.scratch_address(lines as usize * delta.cols), self.place(delta));
+        let tiles = around.grid[1];
+        let (sums, (at, stride)) = (self.scratch_address(tiles as usize * delta.cols), self.place(delta));
         let (rows, cols) = (delta.rows as u32, delta.cols as u32);
         let arguments = arguments_of![at, stride, rows, cols, around.chunk as u32, sums];
         self.launch(Kernel::ColumnSums, around.grid, around.block, arguments);
-        let arguments = arguments_of![sums, lines, cols, biases, u32::from(started)];
+        let arguments = arguments_of![sums, tiles, cols, biases, 0u32];
         self.launch(Kernel::ColumnSumsFinish, [cols.div_ceil(32), 1, 1], [32, 8, 1], arguments);
     }
 

@@ -2,6 +2,7 @@
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device trait over them.
 
 pub mod block;
+pub mod branches;
 pub mod driver;
 pub mod gpu;
 pub mod graph;

@@ -1,69 +1,20 @@
-//! Compiles cuda/host once into a shared object and launches kernels from it.
+//! Launches the kernels that are compiled for the host.
 
 use super::guarded::Buffer;
-use super::place;
+use super::simulator;
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
 
 type LaunchFn =
     unsafe extern "C" fn(*const c_char, *const u32, u64, *mut *mut c_void, *const usize, usize) -> *const c_char;
 
-fn sources() -> PathBuf {
-    place::root().join("cuda")
-}
-
-/// Files of cuda/ and cuda/host/.
-pub fn source_files() -> Vec<PathBuf> {
-    let list = |folder: PathBuf| std::fs::read_dir(folder).expect("cuda/ is in the repository");
-    let files = list(sources()).chain(list(sources().join("host")));
-    files.map(|entry| entry.expect("a folder entry").path()).filter(|path| path.is_file()).collect()
-}
-
-/// The kernels as a shared object beside the test's program; made anew when a source is younger.
-fn build() -> Result<PathBuf, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = program.parent().expect("a program lies in a folder");
-    let object = folder.join("libsfeuot_cuda_host.so");
-    let time = |path: &Path| path.metadata().and_then(|m| m.modified());
-    let newest = source_files().iter().filter_map(|path| time(path).ok()).max();
-    if time(&object).unwrap_or(SystemTime::UNIX_EPOCH) > newest.expect("sources have times") {
-        return Ok(object);
-    }
-    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".into());
-    let fresh = folder.join(format!("libsfeuot_cuda_host.{}.so", std::process::id()));
-    let output = Command::new(&compiler)
-        .args(["-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
-        // nvcc's pragmas; and products with sums stay two roundings where the kernels say so.
-        .args(["-Wno-unknown-pragmas", "-ffp-contract=off", "-DSFEUOT_HOST"])
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&fresh)
-        .arg(sources().join("host/kernels.cpp"))
-        .output()
-        .map_err(|error| format!("{compiler}: {error}"))?;
-    // A compiler that is there must succeed.
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    std::fs::rename(&fresh, &object).map_err(|error| error.to_string())?;
-    Ok(object)
-}
-
 fn launcher() -> Option<LaunchFn> {
     static LAUNCHER: OnceLock<Option<LaunchFn>> = OnceLock::new();
     *LAUNCHER.get_or_init(|| {
-        let object = match build() {
-            Ok(object) => CString::new(object.to_str().expect("a path in UTF-8")).expect("no NUL"),
-            Err(why) => {
-                assert!(std::env::var_os("CI").is_none(), "no C++ compiler: {why}");
-                eprintln!("Skipped: the kernels' tests need a C++ compiler ({why}).");
-                return None;
-            }
-        };
+        let object = simulator::folder()?.join("libsfeuot_host_kernels.so");
+        let library = simulator::open(&object, libc::RTLD_LOCAL);
         // SAFETY: strings end with NUL; the symbol has the type that cuda/host/kernels.cpp gives it.
         unsafe {
-            let library = libc::dlopen(object.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
-            assert!(!library.is_null(), "{:?}", CStr::from_ptr(libc::dlerror()));
             let symbol = libc::dlsym(library, c"sfeuot_host_launch".as_ptr());
             assert!(!symbol.is_null());
             Some(std::mem::transmute::<*mut c_void, LaunchFn>(symbol))
@@ -144,9 +95,11 @@ pub fn try_launch(
 
 #[test]
 fn every_kernel_is_in_the_table() {
-    let table = std::fs::read_to_string(sources().join("host/kernels.cpp")).unwrap();
+    let sources = simulator::place::root().join("cuda");
+    let table = std::fs::read_to_string(sources.join("host/kernels.cpp")).unwrap();
     let mut found = 0;
-    for path in source_files() {
+    for entry in std::fs::read_dir(sources).unwrap() {
+        let path = entry.unwrap().path();
         if path.extension().is_none_or(|e| e != "cu") {
             continue;
         }

@@ -7,10 +7,13 @@ mod bridge;
 mod dual;
 mod guarded;
 mod host;
+mod inference;
 mod mixture;
 mod optimiser;
 mod philox;
-#[path = "../../../../tests/common/place.rs"]
-mod place;
+mod product;
 mod rates;
+mod simulated;
+#[path = "../../../../tests/common/simulator.rs"]
+pub mod simulator;
 mod support;

@@ -174,7 +174,8 @@ fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
     Ok(())
 }
 
-/// Adam with the moving average, applied: 20 bytes a parameter read, 16 written; and the norm's squares.
+/// Adam with the moving average, applied: 20 bytes a parameter read, 16 written. And the sum of a gradient's
+/// contributions with its squares: 4 bytes a parameter and line read, 4 written.
 fn optimiser(bench: &mut Bench) -> Result<()> {
     let mark = bench.block.mark();
     let n = ELEMENTS;
@@ -198,12 +199,19 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
             0.5f32,
             0.99f32,
             1e-8f32,
+            0u64,
+            0u64,
             decision.address(),
         ];
         block.launch_over(Kernel::OptimiserUpdate, n as u64 / 4, arguments);
     });
-    bench.report("gradient_squares", &size, 4.0 * parameters, 2.0 * parameters, |block| {
-        block.launch_over(Kernel::GradientSquares, n as u64 / 4, arguments_of![gradient, n as u64, partials.address()]);
+    const LINES: usize = 8;
+    let pitch = n / LINES;
+    let (size, sums) = (format!("{LINES} x {pitch}"), pitch as f64);
+    bench.report("gradient_reduce", &size, 36.0 * sums, 10.0 * sums, |block| {
+        let (lines, count) = (gradient, LINES as u32);
+        let arguments = arguments_of![lines, pitch as u64, count, weights, pitch as u64, 0u32, partials.address()];
+        block.launch_over(Kernel::GradientReduce, pitch as u64 / 4, arguments);
     });
     bench.block.reset(mark);
     Ok(())

@@ -1,0 +1,119 @@
+//! Machine code of the kernels for every architecture, in one fatbin.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What gets machine code. A GPU runs that of its own major number up to its minor one, and the PTX of the first
+/// otherwise. `scripts/check-kernels` reads this line.
+const ARCHITECTURES: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
+
+/// The compiler: what `SFEUOT_NVCC` names, or the first in `PATH`, `CUDA_HOME`, `CUDA_PATH`, and NVIDIA's wheels in
+/// `.venv-nvcc` of the repository `root` or in the active `VIRTUAL_ENV`. `None` where there is none, or where
+/// `SFEUOT_NVCC` is `none`.
+///
+/// # Errors
+/// A sentence when `SFEUOT_NVCC` names no file.
+pub fn find(root: &Path) -> Result<Option<PathBuf>, String> {
+    // Not PATH: every shell and editor has its own, and each change would compile the whole library anew.
+    for name in ["SFEUOT_NVCC", "CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV"] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let found = match folder("SFEUOT_NVCC") {
+        Some(path) if path == Path::new("none") => None,
+        Some(path) if path.is_file() => Some(path),
+        Some(path) => {
+            return Err(format!(
+                "SFEUOT_NVCC is '{}', which is no file; it is the path of an nvcc, or `none` for a library without machine code of the kernels",
+                path.display()
+            ));
+        }
+        None => {
+            let path = env::var_os("PATH").unwrap_or_default();
+            let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(folder).map(|home| home.join("bin"));
+            let environments = [Some(root.join(".venv-nvcc")), folder("VIRTUAL_ENV")].into_iter().flatten();
+            env::split_paths(&path)
+                .chain(toolkits)
+                .chain(environments.flat_map(|environment| wheels(&environment)))
+                .map(|folder| folder.join(format!("nvcc{}", env::consts::EXE_SUFFIX)))
+                .find(|nvcc| nvcc.is_file())
+        }
+    };
+    if let Some(nvcc) = &found {
+        println!("cargo::rerun-if-changed={}", nvcc.display());
+    }
+    Ok(found)
+}
+
+/// Where NVIDIA's wheels put programs in a Python environment.
+fn wheels(environment: &Path) -> Vec<PathBuf> {
+    let pythons = fs::read_dir(environment.join("lib")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let pythons = pythons.filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("python3")));
+    // On Windows there is no folder for the version.
+    let libraries = pythons.chain([environment.join("Lib")]);
+    libraries.map(|library| library.join("site-packages/nvidia/cu13/bin")).collect()
+}
+
+/// Compiles `source`, a file whose text with all that it includes is `text`, into `fatbin`. A fatbin of the same text,
+/// compiler and options stays as it is.
+///
+/// # Errors
+/// What nvcc wrote.
+pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<(), String> {
+    let options = options(nvcc)?;
+    let made_of = format!("{}{}\n{options:?}\n{text}", nvcc.display(), output(nvcc, ["--version"])?);
+    let record = fatbin.with_extension("made-of");
+    let made = fs::metadata(fatbin).is_ok_and(|file| file.len() > 0);
+    if made && fs::read_to_string(&record).is_ok_and(|old| old == made_of) {
+        return Ok(());
+    }
+    let failed = |error| format!("cannot write beside '{}': {error}", fatbin.display());
+    // No record is left of a file that is about to change.
+    fs::write(&record, "").map_err(failed)?;
+    let jobs = env::var("NUM_JOBS").unwrap_or_else(|_| "1".into());
+    let files = [OsStr::new("--threads"), jobs.as_ref(), "-o".as_ref(), fatbin.as_ref(), source.as_ref()];
+    output(nvcc, options.iter().map(OsStr::new).chain(files))?;
+    fs::write(&record, made_of).map_err(failed)
+}
+
+/// The options that decide what comes out. Warns of architectures that this nvcc does not know.
+fn options(nvcc: &Path) -> Result<Vec<String>, String> {
+    let listed = output(nvcc, ["--list-gpu-arch"])?;
+    let (known, unknown): (Vec<u32>, Vec<u32>) = ARCHITECTURES
+        .iter()
+        .partition(|architecture| listed.split_whitespace().any(|word| word == format!("compute_{architecture}")));
+    let Some(first) = known.first() else {
+        return Err(format!("{} knows none of the architectures {ARCHITECTURES:?}", nvcc.display()));
+    };
+    if !unknown.is_empty() {
+        println!(
+            "cargo::warning={} does not know the architectures {unknown:?}; the fatbin has only PTX for GPUs of these",
+            nvcc.display()
+        );
+    }
+    // The option for compression that every nvcc has; the newer --compress-mode=size makes 0.9 MB of 5.1 instead of
+    // 1.2, but CUDA 12 then needs a driver of its last releases.
+    let mut options: Vec<String> =
+        ["-std=c++17", "-fatbin", "-Werror=all-warnings", "-Xfatbin=-compress-all"].map(String::from).into();
+    options.extend(known.iter().map(|a| format!("-gencode=arch=compute_{a},code=sm_{a}")));
+    options.push(format!("-gencode=arch=compute_{first},code=compute_{first}"));
+    Ok(options)
+}
+
+fn output<A: AsRef<OsStr>>(nvcc: &Path, arguments: impl IntoIterator<Item = A>) -> Result<String, String> {
+    let mut command = Command::new(nvcc);
+    let output = command.args(arguments).output().map_err(|error| format!("cannot run {}: {error}", nvcc.display()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    Err(format!(
+        "{command:?} failed ({}); SFEUOT_NVCC=none builds without it\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    ))
+}

@@ -1,0 +1,31 @@
+// What tests, and libcublasLt.so, may ask of the simulated driver.
+#pragma once
+
+#include "api.h"
+
+// Sets the size of the device's memory, over SFEUOT_SIM_MEMORY.
+API void sfeuot_sim_set_memory(uint64_t bytes);
+
+// Makes the next call of the function (a version at the end of its name may be left out) give the code and do nothing.
+API void sfeuot_sim_fail_next(const char* function, int code);
+
+// Kernels and products that have run so far.
+API uint64_t sfeuot_sim_launches(void);
+
+// Allocations, streams, events, modules, graphs and their instances, and objects of libcublasLt.so that live now.
+API uint64_t sfeuot_sim_live(void);
+
+// Calls so far that waited for the device.
+API int sfeuot_sim_synchronisations(void);
+
+// For libcublasLt.so: queues `run` with a copy of `size` bytes of its data, into a capture where the stream is in one.
+API int sfeuot_sim_enqueue(void* stream, int (*run)(const void* data), const void* data, size_t size);
+
+// For libcublasLt.so: whether the bytes are device memory of the current context.
+API int sfeuot_sim_is_device(const void* at, size_t bytes);
+
+// For libcublasLt.so: the failure that a test asked for, or zero.
+API int sfeuot_sim_failure(const char* function);
+
+// For libcublasLt.so: counts its objects.
+API void sfeuot_sim_count(int more);

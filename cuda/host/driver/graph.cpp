@@ -1,0 +1,114 @@
+// Graphs: instances and their launches.
+#include <algorithm>
+
+#include "capture.h"
+
+namespace {
+
+// In any order in which each node comes after those it follows.
+CUresult replay(const std::vector<Node>& nodes) {
+    std::vector<size_t> missing(nodes.size()), ready;
+    std::vector<std::vector<size_t>> followers(nodes.size());
+    for (size_t i = 0; i < nodes.size(); ++i) {
+        missing[i] = nodes[i].after.size();
+        for (size_t before : nodes[i].after) {
+            followers[before].push_back(i);
+        }
+        if (missing[i] == 0) {
+            ready.push_back(i);
+        }
+    }
+    while (!ready.empty()) {
+        std::swap(ready[state().below(static_cast<unsigned>(ready.size()))], ready.back());
+        size_t node = ready.back();
+        ready.pop_back();
+        TRY(nodes[node].work());
+        for (size_t follower : followers[node]) {
+            if (--missing[follower] == 0) {
+                ready.push_back(follower);
+            }
+        }
+    }
+    return CUDA_SUCCESS;
+}
+
+}  // namespace
+
+API CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsigned long long) {
+    ENTER(CONTEXT);
+    auto graph = call.s.graphs.get(handle);
+    if (!out || !graph) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    *out = call.s.programs.add(std::make_shared<Program>(Program{graph->context, graph->nodes, nullptr}));
+    return CUDA_SUCCESS;
+}
+
+API CUresult cuGraphUpload(CUgraphExec handle, CUstream stream_handle) {
+    ENTER(CONTEXT);
+    Stream* stream;
+    TRY(find_stream(call, stream_handle, &stream));
+    auto program = call.s.programs.get(handle);
+    return program && program->context == call.context ? refuse_in_capture(*stream) : CUDA_ERROR_INVALID_VALUE;
+}
+
+API CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle) {
+    ENTER(CONTEXT);
+    Stream* stream;
+    TRY(find_stream(call, stream_handle, &stream));
+    auto program = call.s.programs.get(handle);
+    if (!program || program->context != call.context) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    if (!stream->capture && program->last && !program->last->reached) {
+        stream->tasks.push_back({program->last, nullptr, nullptr});
+    }
+    TRY(submit(*stream, NODE_GRAPH, [nodes = program->nodes] { return replay(*nodes); }));
+    if (!stream->capture) {
+        program->last = add_mark(*stream);
+    }
+    return CUDA_SUCCESS;
+}
+
+API CUresult cuGraphExecDestroy(CUgraphExec handle) {
+    ENTER(DRIVER);
+    if (!call.s.programs.get(handle)) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    call.s.programs.remove(handle);
+    return CUDA_SUCCESS;
+}
+
+API CUresult cuGraphDestroy(CUgraph handle) {
+    ENTER(DRIVER);
+    if (!call.s.graphs.get(handle)) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    call.s.graphs.remove(handle);
+    return CUDA_SUCCESS;
+}
+
+// Without room for nodes, gives their number.
+API CUresult cuGraphGetNodes(CUgraph handle, CUgraphNode* out, size_t* count) {
+    ENTER(DRIVER);
+    auto graph = call.s.graphs.get(handle);
+    if (!graph || !count) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    const std::vector<Node>& nodes = *graph->nodes;
+    if (!out) {
+        *count = nodes.size();
+        return CUDA_SUCCESS;
+    }
+    for (size_t i = 0; i < *count; ++i) {
+        out[i] = i < nodes.size() ? &nodes[i] : nullptr;
+    }
+    *count = std::min(*count, nodes.size());
+    return CUDA_SUCCESS;
+}
+
+API CUresult cuGraphNodeGetType(CUgraphNode node, NodeType* out) {
+    ENTER(DRIVER);
+    *out = node->type;
+    return CUDA_SUCCESS;
+}

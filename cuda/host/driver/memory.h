@@ -1,0 +1,32 @@
+// Device memory, which the host may touch only while a task runs, and pinned host memory.
+#pragma once
+
+#include "state.h"
+
+struct Allocation {
+    char* start;
+    size_t size;
+    // The mapping: a guard page, whole pages, a guard page.
+    char* pages;
+    size_t mapped;
+    Context* context;
+    bool pinned;
+};
+
+// The allocation that holds all the bytes (one at least), or null.
+const Allocation* find_allocation(const void* at, size_t bytes);
+
+// Bytes of device memory in use.
+uint64_t used_memory(int device);
+
+size_t live_allocations();
+
+// Frees what belongs to a context.
+void free_memory_of(const Context* context);
+
+// Lets the host touch the context's device memory, until close_memory.
+void open_memory(Context& context);
+void close_memory();
+
+// Whether the bytes are device memory of the context.
+bool is_device(const Context& context, CUdeviceptr at, size_t bytes);

@@ -1,0 +1,113 @@
+// What inference needs around the networks: rows into the units of training and back, means over latents, and the check
+// of what the host gave. Units as in src/data/normalisation.rs, rounding by rounding, so that results have the CPU's
+// bits wherever the networks' outputs have: normalised = (x - shift) / scale and x = normalised scale + shift, in
+// double.
+//
+//   rows_import      out[r repeat + k][j] = normalised x[r][j] for k < repeat; column d = value where append is not 0
+//   rows_check       first_bad = the smallest r d + j whose |normalised x| is not at most farthest (a NaN is not);
+//                    first_bad holds all ones before, and still does where there is none
+//   rows_export      out = x scale + shift[j]; a null shift is zero
+//   drift_export     out = factor g, in float
+//   ratio_export     ratio[r] = Psi*'(v[r v_stride])
+//   mean_accumulate  sum[r][j] = sum over k < latents, in their order, in float, of raw[r latents + k][j]; on top of
+//                    what is there where start is 0
+//   mean_export      out = (x + sum / latents) scale + shift[j], x normalised
+//
+// Matrices are rows x d. Launch: one-dimensional, any number of blocks; a thread takes one element after another (one
+// row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
+// named; rows_import and rows_check do a division in double, the others two operations.
+#include "divergence.cuh"
+
+__device__ inline double normalised(float x, double shift, double scale) {
+    return __ddiv_rn(__dadd_rn((double)x, -shift), scale);
+}
+
+__device__ inline float in_data_units(float x, double shift, double scale) {
+    return (float)__dadd_rn(__dmul_rn((double)x, scale), shift);
+}
+
+// Calls body(row, col) for this thread's elements of a rows x d matrix.
+template <class Body>
+__device__ inline void each_element(u64 rows, u32 d, const Body& body) {
+    const u64 total = rows * d, step = (u64)gridDim.x * blockDim.x;
+    for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
+        u32 col;
+        const u64 row = divide(index, d, col);
+        body(row, col);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale, float* out,
+            u32 out_stride, u32 append, float value) {
+    each_element((u64)rows * repeat, d, [=](u64 row, u32 col) {
+        u32 copy;
+        const u32 from = (u32)divide(row, repeat, copy);
+        float* to = out + row * out_stride;
+        to[col] = (float)normalised(row_of(x, x_stride, from)[col], shift[col], scale);
+        if (append != 0 && col + 1 == d) {
+            to[d] = value;
+        }
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+rows_check(const float* x, u32 x_stride, u32 rows, u32 d, const double* shift, double scale, double farthest,
+           u64* first_bad) {
+    each_element(rows, d, [=](u64 row, u32 col) {
+        if (!(fabs(normalised(row_of(x, x_stride, (u32)row)[col], shift[col], scale)) <= farthest)) {
+            // A minimum does not depend on the order of its arguments.
+            atomicMin(first_bad, row * d + col);
+        }
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+rows_export(const float* x, u32 x_stride, u32 rows, u32 d, const double* shift, double scale, float* out,
+            u32 out_stride) {
+    each_element(rows, d, [=](u64 row, u32 col) {
+        const double by = shift != nullptr ? shift[col] : 0.0;
+        row_of(out, out_stride, (u32)row)[col] = in_data_units(row_of(x, x_stride, (u32)row)[col], by, scale);
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+drift_export(const float* g, u32 g_stride, u32 rows, u32 d, float factor, float* out, u32 out_stride) {
+    each_element(rows, d, [=](u64 row, u32 col) {
+        row_of(out, out_stride, (u32)row)[col] = factor * row_of(g, g_stride, (u32)row)[col];
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+ratio_export(const float* v, u32 v_stride, u32 rows, u32 divergence, double tau, float* ratio) {
+    each_element(rows, 1, [=](u64 row, u32) {
+        double value, slope;
+        conjugate_of(divergence, tau, v[row * v_stride], value, slope);
+        ratio[row] = (float)slope;
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+mean_accumulate(const float* raw, u32 raw_stride, u32 rows, u32 latents, u32 d, float* sum, u32 sum_stride, u32 start) {
+    each_element(rows, d, [=](u64 row, u32 col) {
+        const float* from = raw + row * latents * raw_stride + col;
+        float* to = row_of(sum, sum_stride, (u32)row) + col;
+        float total = start != 0 ? 0.0f : *to;
+#pragma unroll 8
+        for (u32 k = 0; k < latents; ++k) {
+            total += from[(u64)k * raw_stride];
+        }
+        *to = total;
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+mean_export(const float* x, u32 x_stride, const float* sum, u32 sum_stride, u32 rows, u32 d, float latents,
+            const double* shift, double scale, float* out, u32 out_stride) {
+    each_element(rows, d, [=](u64 row, u32 col) {
+        const u32 r = (u32)row;
+        const float mean = __fdiv_rn(row_of(sum, sum_stride, r)[col], latents);
+        const float moved = __fadd_rn(row_of(x, x_stride, r)[col], mean);
+        row_of(out, out_stride, r)[col] = in_data_units(moved, shift[col], scale);
+    });
+}

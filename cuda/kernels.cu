@@ -1,0 +1,11 @@
+// Every kernel, in one translation unit: what nvcc, NVRTC and the host's tests compile.
+#include "action.cu"
+#include "activation.cu"
+#include "batch.cu"
+#include "bridge.cu"
+#include "dual.cu"
+#include "inference.cu"
+#include "mixture.cu"
+#include "optimiser.cu"
+#include "philox.cu"
+#include "product.cu"

@@ -1,0 +1,324 @@
+// Matrix products in 32 bits with all that stands around them, for networks of widths up to a few hundred, whose steps
+// consist of launches more than of arithmetic, and for where cublasLt is not found. W is dense: n columns in the first
+// five, k in the reverse ones.
+//
+//   product_affine                     out = x W + b                                            x [m][k], W [k][n]
+//   product_silu, _tanh, _softplus     a = x W + b;  h = f(a), slope = f'(a), curve = f''(a)
+//   product_tangent                    a' = x W;  out = slope a',  curve *= a'
+//   product_transposed                 out = delta W^T                                      delta [m][k], W [n][k]
+//   product_backward                   p = delta W^T;  out = slope p,  curve *= p
+//   product_adjoint                    out = slope (delta W^T) + curve
+//   product_gradient                   lines[split] = sum over its `chunk` rows of [x, 1]^T delta + x2^T delta2
+// slope and curve of an activation may be null (curve is not written without slope), and so may be curve of
+// product_backward and product_tangent, and x2 with delta2. Results are m x n and overlap no operand, except curve,
+// which changes in place. x [rows][inputs] and delta [rows][outputs]; a split's result is (inputs + 1) x outputs,
+// dense, at lines + split pitch: W's and b's gradients as they follow one another in the flat parameter vector. Its last
+// row are delta's column sums where bias is not 0, and zeros otherwise. optimiser.cu adds the lines.
+//
+// A product adds over k in an order that its tile alone fixes; nothing is rounded to fewer bits; 16 bytes are taken at
+// a time from whatever operand allows it, W included, whose address need be a multiple of 4 only.
+//
+// Every product has two tiles (product.cuh): the name alone is Narrow (SIDE 32, 256 threads), _wide is Wide (SIDE 64,
+// 128 threads). 1024 x 128 are 128 blocks of Narrow, about one for each multiprocessor of a large GPU, and 32 of Wide;
+// but Wide reads every operand half as often from L2 and does twice the arithmetic for a word of shared memory, which
+// Narrow waits for as much as for arithmetic. So Wide is for results of two of its blocks a multiprocessor or more. A
+// result narrower than its tile (n = 1) takes the operations of a whole one: 32 for a word of x, which for many rows are
+// still about as quick as reading it.
+//
+// Launch: block (THREADS), grid (ceil(m / SIDE) ceil(n / SIDE)), columns' tiles first, so that blocks that run together
+// share rows of x. product_gradient: grid (ceil(inputs / SIDE) ceil(outputs / SIDE), ceil(rows / chunk)), chunk best a
+// multiple of 32, and pitch of 4.
+// Operations: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE) times, all but
+// the first time from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it changes.
+#include "activation.cuh"
+#include "product.cuh"
+
+// A matrix beside the product.
+template <class E>
+struct Beside {
+    E* from;
+    u32 stride;
+
+    __device__ E* at(u32 row, u32 col) const { return row_of(from, stride, row) + col; }
+    __device__ bool whole() const { return vectorised(from, stride); }
+};
+using Input = Beside<const float>;
+using Result = Beside<float>;
+
+struct Plain {
+    Result out;
+
+    __device__ bool whole() const { return out.whole(); }
+
+    template <u32 V>
+    __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
+        put(out.at(row, col), p);
+    }
+};
+
+struct Affine {
+    const float* bias;
+    Result out;
+
+    __device__ bool whole() const { return vectorised(bias, 0) && out.whole(); }
+
+    template <u32 V>
+    __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
+        Lanes<V> a = take<V>(bias + col);
+#pragma unroll
+        for (u32 i = 0; i < V; ++i) {
+            a.x[i] += p.x[i];
+        }
+        put(out.at(row, col), a);
+    }
+};
+
+template <class F>
+struct Activated {
+    const float* bias;
+    Result h, slope, curve;
+
+    __device__ bool whole() const { return vectorised(bias, 0) && h.whole() && slope.whole() && curve.whole(); }
+
+    template <u32 V>
+    __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
+        Lanes<V> b = take<V>(bias + col), f, first, second;
+#pragma unroll
+        for (u32 i = 0; i < V; ++i) {
+            F::at(p.x[i] + b.x[i], f.x[i], first.x[i], second.x[i]);
+        }
+        put(h.at(row, col), f);
+        if (slope.from != nullptr) {
+            put(slope.at(row, col), first);
+            if (curve.from != nullptr) {
+                put(curve.at(row, col), second);
+            }
+        }
+    }
+};
+
+struct Scaled {
+    Input slope;
+    Result out, curve;
+
+    __device__ bool whole() const { return slope.whole() && out.whole() && curve.whole(); }
+
+    template <u32 V>
+    __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
+        Lanes<V> x = take<V>(slope.at(row, col));
+#pragma unroll
+        for (u32 i = 0; i < V; ++i) {
+            x.x[i] *= p.x[i];
+        }
+        put(out.at(row, col), x);
+        if (curve.from != nullptr) {
+            Lanes<V> c = take<V>(curve.at(row, col));
+#pragma unroll
+            for (u32 i = 0; i < V; ++i) {
+                c.x[i] *= p.x[i];
+            }
+            put(curve.at(row, col), c);
+        }
+    }
+};
+
+struct Adjoined {
+    Input slope, curve;
+    Result out;
+
+    __device__ bool whole() const { return slope.whole() && curve.whole() && out.whole(); }
+
+    template <u32 V>
+    __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
+        Lanes<V> x = take<V>(slope.at(row, col)), c = take<V>(curve.at(row, col));
+#pragma unroll
+        for (u32 i = 0; i < V; ++i) {
+            x.x[i] = x.x[i] * p.x[i] + c.x[i];
+        }
+        put(out.at(row, col), x);
+    }
+};
+
+// The block's tile of x W, or of x W^T where TURNED, and its epilogue.
+template <class T, bool TURNED, class E>
+__device__ inline void product(const float* x, u32 x_stride, const float* w, u32 m, u32 n, u32 k, const E& epilogue) {
+    const u32 across = (n - 1) / T::SIDE + 1;
+    const u32 top = blockIdx.x / across * T::SIDE, left = blockIdx.x % across * T::SIDE;
+    const Place place = place_of_thread();
+    const Operand<true> a = operand<true>(x, x_stride, top, m, k);
+    const Operand<TURNED> b = operand<TURNED>(w, TURNED ? k : n, left, n, k);
+    float sum[T::EACH][T::EACH] = {};
+    accumulate<T>(place, a, b, k, sum, [](const float*) {});
+    finish<T>(place, sum, m - top, n - left, n % 4 == 0 && epilogue.whole(),
+              [&](u32 row, u32 col, const auto& p) { epilogue.apply(top + row, left + col, p); });
+}
+
+// The block's tile of a split's sum of x^T delta + x2^T delta2. Delta's column sums are taken on the side by the blocks
+// that have the first rows, from what they staged; a row of ones would cost a row of tiles at the usual widths.
+template <class T>
+__device__ inline void gradient_of(const Input& x, const Input& delta, const Input& x2, const Input& delta2, u32 rows,
+                                   u32 inputs, u32 outputs, u32 bias, u32 chunk, float* lines, u64 pitch) {
+    const u32 across = (outputs - 1) / T::SIDE + 1;
+    const u32 top = blockIdx.x / across * T::SIDE, left = blockIdx.x % across * T::SIDE;
+    const u64 from = (u64)blockIdx.y * chunk;
+    const u32 depth = from >= rows ? 0 : rows - from < chunk ? (u32)(rows - from) : chunk;
+    const Place place = place_of_thread();
+    float sum[T::EACH][T::EACH] = {};
+    float column = 0.0f;
+    const u32 pairs = x2.from != nullptr ? 2 : 1;
+    for (u32 pair = 0; pair < pairs; ++pair) {
+        const Input& a = pair == 0 ? x : x2;
+        const Input& b = pair == 0 ? delta : delta2;
+        const bool summed = bias != 0 && top == 0 && pair == 0;
+        accumulate<T>(place, operand<false>(a.from + from * a.stride, a.stride, top, inputs, depth),
+                      operand<false>(b.from + from * b.stride, b.stride, left, outputs, depth), depth, sum,
+                      [&](const float* staged) {
+                          if (summed) {
+#pragma unroll
+                              for (u32 k = 0; k < T::DEPTH; k += T::THREADS / T::SIDE) {
+                                  column += staged[k * T::SIDE + threadIdx.x];
+                              }
+                          }
+                      });
+    }
+    float* const out = lines + blockIdx.y * pitch;
+    finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0),
+              [&](u32 row, u32 col, const auto& p) { put(out + (u64)(top + row) * outputs + left + col, p); });
+    if (top != 0) {
+        return;
+    }
+    SHARED(float, columns, T::THREADS);
+    columns[threadIdx.x] = column;
+    __syncthreads();
+    if (threadIdx.x < T::SIDE && left + threadIdx.x < outputs) {
+        for (u32 part = T::SIDE; part < T::THREADS; part += T::SIDE) {
+            column += columns[part + threadIdx.x];
+        }
+        out[(u64)inputs * outputs + left + threadIdx.x] = column;
+    }
+}
+
+// Room for three blocks of either tile. A fourth of Narrow would leave 64 registers, of which some architectures spill.
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_affine(const float* x, u32 x_stride, const float* w, const float* bias, float* out, u32 out_stride, u32 m,
+               u32 n, u32 k) {
+    product<Narrow, false>(x, x_stride, w, m, n, k, Affine{bias, {out, out_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_affine_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* out, u32 out_stride, u32 m,
+                    u32 n, u32 k) {
+    product<Wide, false>(x, x_stride, w, m, n, k, Affine{bias, {out, out_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_silu(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
+             u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Narrow, false>(x, x_stride, w, m, n, k,
+                           Activated<Silu>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_silu_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
+                  u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Wide, false>(x, x_stride, w, m, n, k,
+                         Activated<Silu>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_tanh(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
+             u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Narrow, false>(x, x_stride, w, m, n, k,
+                           Activated<Tanh>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_tanh_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
+                  u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Wide, false>(x, x_stride, w, m, n, k,
+                         Activated<Tanh>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_softplus(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
+                 u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Narrow, false>(x, x_stride, w, m, n, k,
+                           Activated<Softplus>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_softplus_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride,
+                      float* slope, u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Wide, false>(x, x_stride, w, m, n, k,
+                         Activated<Softplus>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_tangent(const float* x, u32 x_stride, const float* w, const float* slope, u32 slope_stride, float* out,
+                u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Narrow, false>(x, x_stride, w, m, n, k,
+                           Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_tangent_wide(const float* x, u32 x_stride, const float* w, const float* slope, u32 slope_stride, float* out,
+                     u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Wide, false>(x, x_stride, w, m, n, k,
+                         Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_transposed(const float* delta, u32 delta_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n,
+                   u32 k) {
+    product<Narrow, true>(delta, delta_stride, w, m, n, k, Plain{{out, out_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_transposed_wide(const float* delta, u32 delta_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n,
+                        u32 k) {
+    product<Wide, true>(delta, delta_stride, w, m, n, k, Plain{{out, out_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_backward(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride, float* out,
+                 u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Narrow, true>(delta, delta_stride, w, m, n, k,
+                          Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_backward_wide(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride,
+                      float* out, u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
+    product<Wide, true>(delta, delta_stride, w, m, n, k,
+                        Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_adjoint(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride,
+                const float* curve, u32 curve_stride, float* out, u32 out_stride, u32 m, u32 n, u32 k) {
+    product<Narrow, true>(delta, delta_stride, w, m, n, k,
+                          Adjoined{{slope, slope_stride}, {curve, curve_stride}, {out, out_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_adjoint_wide(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride,
+                     const float* curve, u32 curve_stride, float* out, u32 out_stride, u32 m, u32 n, u32 k) {
+    product<Wide, true>(delta, delta_stride, w, m, n, k,
+                        Adjoined{{slope, slope_stride}, {curve, curve_stride}, {out, out_stride}});
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+product_gradient(const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2, u32 x2_stride,
+                 const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs, u32 bias, u32 chunk,
+                 float* lines, u64 pitch) {
+    gradient_of<Narrow>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
+                        outputs, bias, chunk, lines, pitch);
+}
+
+extern "C" __global__ void __launch_bounds__(128, 3)
+product_gradient_wide(const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2,
+                      u32 x2_stride, const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs,
+                      u32 bias, u32 chunk, float* lines, u64 pitch) {
+    gradient_of<Wide>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
+                      outputs, bias, chunk, lines, pitch);
+}

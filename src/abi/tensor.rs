@@ -1,0 +1,332 @@
+//! Strided arrays of the host's, in its memory or in that of the GPU.
+
+use std::ffi::c_void;
+use std::ops::Deref;
+
+use super::config::{self, Versioned};
+use super::panic::guard;
+use super::status::{Failure, Outcome};
+use crate::Context;
+use crate::data::{DType, MAX_RANK, TensorView};
+
+/// Element types, for SfeuotTensor.dtype.
+///
+/// 32-bit float.
+pub const SFEUOT_DTYPE_F32: i32 = 0;
+/// 64-bit float.
+pub const SFEUOT_DTYPE_F64: i32 = 1;
+/// 16-bit float, IEEE 754 binary16.
+pub const SFEUOT_DTYPE_F16: i32 = 2;
+/// 16-bit float, bfloat16.
+pub const SFEUOT_DTYPE_BF16: i32 = 3;
+/// Unsigned byte; scale and offset bring it where you want it, such as 1/127.5 and -1 for [-1, 1].
+pub const SFEUOT_DTYPE_U8: i32 = 4;
+
+/// Where an array lies, for SfeuotTensor.memory.
+///
+/// In the host's memory.
+pub const SFEUOT_MEMORY_HOST: i32 = 0;
+/// In the memory of the context's GPU, managed memory included.
+pub const SFEUOT_MEMORY_CUDA: i32 = 1;
+
+/// The most axes a tensor can have, the first one included.
+pub const SFEUOT_MAX_RANK: u32 = 8;
+
+/// A strided array of the host's. The first axis counts samples, the others are the shape of one
+/// sample: n points in three dimensions have shape {n, 3}, n colour pictures {n, 3, height, width}.
+/// The value of an element is element * scale + offset; "data units" everywhere in this header are
+/// the units of that value.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SfeuotTensor {
+    /// Set by sfeuot_tensor_init.
+    pub struct_size: u32,
+    /// SFEUOT_DTYPE_*. Default SFEUOT_DTYPE_F32.
+    pub dtype: i32,
+    /// Element (0, ..., 0), aligned for its type. Only read, but for the outputs of
+    /// sfeuot_session_generate_tensor; for how long, the call that takes the tensor says.
+    pub data: *const c_void,
+    /// How many axes: length of shape and of strides, 1 to SFEUOT_MAX_RANK.
+    pub rank: u32,
+    /// Size of each axis, at least 1.
+    pub shape: *const i64,
+    /// Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
+    /// NULL: row-major without gaps. Default NULL.
+    pub strides: *const i64,
+    /// Finite, not 0. Default 1.
+    pub scale: f64,
+    /// Finite. Default 0.
+    pub offset: f64,
+    /// SFEUOT_MEMORY_*: what data is an address in. shape and strides are host memory always.
+    /// Default SFEUOT_MEMORY_HOST.
+    pub memory: i32,
+    /// 1 if the memory may not be written, so that the tensor is refused as an output; otherwise 0.
+    /// Default 0.
+    pub read_only: i32,
+}
+
+// SAFETY: repr(C), struct_size first, plain numbers and pointers.
+unsafe impl Versioned for SfeuotTensor {
+    const NAME: &'static str = "SfeuotTensor";
+    const SIZES: &'static [usize] = &[size_of::<Self>()];
+
+    fn defaults() -> Self {
+        Self {
+            struct_size: size_of::<Self>() as u32,
+            dtype: SFEUOT_DTYPE_F32,
+            data: std::ptr::null(),
+            rank: 0,
+            shape: std::ptr::null(),
+            strides: std::ptr::null(),
+            scale: 1.0,
+            offset: 0.0,
+            memory: SFEUOT_MEMORY_HOST,
+            read_only: 0,
+        }
+    }
+}
+
+/// Fills tensor with the defaults: an empty array of 32-bit floats in host memory, scale 1, offset 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_tensor_init(tensor: *mut SfeuotTensor) -> i32 {
+    // SAFETY: tensor is NULL or writable.
+    guard("sfeuot_tensor_init", || unsafe { config::init(tensor, "tensor", SfeuotTensor::SIZES[0]) })
+}
+
+/// Which memory an address is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    Host,
+    Cuda,
+}
+
+/// One number for each axis, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PerAxis<T> {
+    numbers: [T; MAX_RANK],
+    rank: usize,
+}
+
+impl<T> Deref for PerAxis<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.numbers[..self.rank]
+    }
+}
+
+/// The most bytes of device memory that are copied for one tensor: one that spans more is rather a mistake in its
+/// strides, and a host that overcommits its memory would promise the copy and end the process later.
+const MOST_COPIED: u64 = 1 << 36;
+
+/// A tensor of the host's with its numbers checked. Its elements are not looked at.
+pub(super) struct Tensor {
+    pub(super) dtype: DType,
+    pub(super) memory: Memory,
+    pub(super) read_only: bool,
+    /// Not NULL, aligned.
+    pub(super) data: *const c_void,
+    pub(super) shape: PerAxis<usize>,
+    pub(super) strides: Option<PerAxis<isize>>,
+    pub(super) scale: f64,
+    pub(super) offset: f64,
+}
+
+impl Tensor {
+    /// `name` is the argument's.
+    ///
+    /// SAFETY: `tensor` and its shape and strides are NULL or readable.
+    pub(super) unsafe fn read(tensor: *const SfeuotTensor, name: &str) -> Outcome<Self> {
+        // SAFETY: as promised.
+        let tensor = unsafe { config::read(tensor, name) }?;
+        // SAFETY: as promised.
+        unsafe { Self::checked(&tensor) }.map_err(|failure| failure.of(format_args!("{name}.")))
+    }
+
+    unsafe fn checked(tensor: &SfeuotTensor) -> Outcome<Self> {
+        let dtype = DType::try_from(tensor.dtype)?;
+        let memory = Memory::try_from(tensor.memory)?;
+        let read_only = match tensor.read_only {
+            0 => false,
+            1 => true,
+            other => return Err(Failure::argument(format!("read_only is {other}; allowed are 0 and 1"))),
+        };
+        if tensor.data.is_null() {
+            return Err(Failure::null("data"));
+        }
+        let align = dtype.align();
+        if !tensor.data.addr().is_multiple_of(align) {
+            return Err(Failure::argument(format!(
+                "data ({:p}) is misaligned; its address must be a multiple of {align}",
+                tensor.data
+            )));
+        }
+        // SAFETY: as promised to `read`.
+        let shape = unsafe { read_shape(tensor.shape, tensor.rank, SFEUOT_MAX_RANK) }?;
+        let strides = if tensor.strides.is_null() {
+            None
+        } else {
+            let too_far = |stride| Failure::argument(format!("strides holds {stride}, which no address reaches"));
+            // SAFETY: rank strides are there, as promised to `read`; the rank was checked with the shape.
+            Some(unsafe {
+                read_numbers(tensor.strides, tensor.rank, |stride| isize::try_from(stride).map_err(|_| too_far(stride)))
+            }?)
+        };
+        let (data, scale, offset) = (tensor.data, tensor.scale, tensor.offset);
+        Ok(Self { dtype, memory, read_only, data, shape, strides, scale, offset })
+    }
+
+    /// The tensor for the core to read. What lies on the context's GPU is first copied into `copy`, in the order of its
+    /// stream.
+    ///
+    /// SAFETY: every element within the shape is readable during `'a` and written by nobody.
+    pub(super) unsafe fn view<'a>(
+        &self,
+        context: &Context,
+        name: &str,
+        copy: &'a mut Vec<u64>,
+    ) -> Outcome<TensorView<'a>> {
+        let data = match self.memory {
+            Memory::Host => self.data.cast::<u8>(),
+            Memory::Cuda => {
+                let (before, bytes) = self.span().ok_or_else(|| {
+                    Failure::argument(format!(
+                        "{name}.strides and {name}.shape span more than {MOST_COPIED} bytes, or leave the address \
+                         space; as much is copied from device memory at most"
+                    ))
+                })?;
+                let start = (self.data.addr() - before) as u64;
+                *copy = context.read_device(&format!("{name}.data"), start, bytes)?;
+                copy.as_ptr().cast::<u8>().wrapping_add(before)
+            }
+        };
+        let strides = self.strides.as_deref();
+        // SAFETY: as promised; a copy holds every byte that the strides reach.
+        unsafe { TensorView::from_raw(self.dtype, data, &self.shape, strides, self.scale, self.offset) }
+            .map_err(|error| Failure::from(error).of(format_args!("{name}.")))
+    }
+
+    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` when that is too much.
+    fn span(&self) -> Option<(usize, usize)> {
+        let (mut before, mut after) = (0usize, 0usize);
+        match &self.strides {
+            None => after = self.shape.iter().product::<usize>() - 1,
+            Some(strides) => {
+                for (&size, &stride) in self.shape.iter().zip(strides.iter()) {
+                    let reach = stride.unsigned_abs().checked_mul(size - 1)?;
+                    let side = if stride < 0 { &mut before } else { &mut after };
+                    *side = side.checked_add(reach)?;
+                }
+            }
+        }
+        let size = self.dtype.size();
+        let (before, after) = (before.checked_mul(size)?, after.checked_add(1)?.checked_mul(size)?);
+        self.data.addr().checked_sub(before)?;
+        self.data.addr().checked_add(after)?;
+        let bytes = before.checked_add(after)?;
+        (bytes as u64 <= MOST_COPIED && isize::try_from(bytes).is_ok()).then_some((before, bytes))
+    }
+}
+
+/// A shape of `rank` numbers. Errors begin with "rank" or "shape".
+///
+/// SAFETY: `shape` is NULL or has as many numbers.
+pub(super) unsafe fn read_shape(shape: *const i64, rank: u32, most: u32) -> Outcome<PerAxis<usize>> {
+    if !(1..=most).contains(&rank) {
+        return Err(Failure::argument(format!("rank is {rank}; it must lie in 1..={most}")));
+    }
+    if shape.is_null() {
+        return Err(Failure::null("shape"));
+    }
+    let mut elements = 1usize;
+    let axis = |size: i64| {
+        let axis = usize::try_from(size)
+            .ok()
+            .filter(|&size| size > 0)
+            .ok_or_else(|| Failure::argument(format!("shape holds {size}; every axis must be at least 1")))?;
+        // The core turns elements into floats of 8 bytes at most.
+        elements = elements.checked_mul(axis).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| {
+            Failure::argument(format!("shape holds {size}, with which the array exceeds the address space"))
+        })?;
+        Ok(axis)
+    };
+    // SAFETY: as promised.
+    unsafe { read_numbers(shape, rank, axis) }
+}
+
+/// SAFETY: `rank` numbers are readable; it is at most `MAX_RANK`.
+unsafe fn read_numbers<T: Copy + Default>(
+    numbers: *const i64,
+    rank: u32,
+    mut convert: impl FnMut(i64) -> Outcome<T>,
+) -> Outcome<PerAxis<T>> {
+    let mut axes = PerAxis { numbers: [T::default(); MAX_RANK], rank: rank as usize };
+    for (i, to) in axes.numbers[..axes.rank].iter_mut().enumerate() {
+        // SAFETY: as promised; unaligned ones do no harm.
+        *to = convert(unsafe { numbers.add(i).read_unaligned() })?;
+    }
+    Ok(axes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ptr::without_provenance;
+
+    fn tensor(address: usize, dtype: i32, shape: &[i64], strides: Option<&[i64]>) -> Tensor {
+        let tensor = SfeuotTensor {
+            dtype,
+            data: without_provenance(address),
+            rank: shape.len() as u32,
+            shape: shape.as_ptr(),
+            strides: strides.map_or(std::ptr::null(), <[i64]>::as_ptr),
+            memory: SFEUOT_MEMORY_CUDA,
+            ..SfeuotTensor::defaults()
+        };
+        // SAFETY: shape and strides are there.
+        unsafe { Tensor::read(&tensor, "t") }.expect("a sound tensor")
+    }
+
+    #[test]
+    fn a_span_holds_what_the_strides_reach_on_both_sides() {
+        let span = |dtype, shape: &[i64], strides: Option<&[i64]>| tensor(1 << 20, dtype, shape, strides).span();
+        assert_eq!(span(SFEUOT_DTYPE_F32, &[5, 3], None), Some((0, 60)));
+        assert_eq!(span(SFEUOT_DTYPE_F32, &[5, 3], Some(&[3, 1])), Some((0, 60)));
+        assert_eq!(span(SFEUOT_DTYPE_F16, &[5, 3], Some(&[-10, 2])), Some((80, 80 + 2 * 5)));
+        assert_eq!(span(SFEUOT_DTYPE_F64, &[5, 3], Some(&[-3, -1])), Some((14 * 8, 15 * 8)));
+        assert_eq!(span(SFEUOT_DTYPE_U8, &[1000, 3], Some(&[0, 1])), Some((0, 3)));
+        assert_eq!(span(SFEUOT_DTYPE_U8, &[1, 1], Some(&[i64::MAX, i64::MIN])), Some((0, 1)));
+    }
+
+    #[test]
+    fn a_span_beyond_the_address_space_or_the_limit_is_none() {
+        for (address, shape, strides) in [
+            (64usize, [3, 1], [-32, 0]),
+            (usize::MAX - 7, [3, 1], [1, 0]),
+            (64, [3, 2], [i64::MAX, 1]),
+            (64, [2, 2], [i64::MIN, i64::MAX]),
+            (1 << 40, [2, 2], [-(1 << 33), 1 << 33]),
+            (64, [2, 1], [1 << 34, 0]),
+        ] {
+            assert_eq!(
+                tensor(address, SFEUOT_DTYPE_F32, &shape, Some(&strides)).span(),
+                None,
+                "{address:#x} {strides:?}"
+            );
+        }
+        let most = tensor(64, SFEUOT_DTYPE_F32, &[2, 1], Some(&[(1 << 34) - 1, 0])).span();
+        assert_eq!(most, Some((0, 1 << 36)));
+    }
+
+    #[test]
+    fn device_memory_of_a_context_on_the_cpu_is_refused_before_it_is_copied() {
+        let config = crate::ContextConfig { device: crate::DeviceKind::Cpu, threads: 1, ..Default::default() };
+        let context = Context::new(config).expect("a CPU");
+        let tensor = tensor(1 << 20, SFEUOT_DTYPE_F32, &[1 << 20, 1 << 12], None);
+        let mut copy = Vec::new();
+        // SAFETY: nothing is read.
+        let refused = unsafe { tensor.view(&context, "source.samples", &mut copy) }.expect_err("no GPU");
+        assert_eq!(refused.status, super::super::status::SFEUOT_ERROR_INVALID_ARGUMENT);
+        assert!(refused.text.starts_with("source.samples.data (0x100000) is device memory"), "{}", refused.text);
+    }
+}

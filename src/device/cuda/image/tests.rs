@@ -1,0 +1,137 @@
+use super::nvrtc::{Nvrtc, Target};
+use super::*;
+use std::fs;
+use std::path::PathBuf;
+
+/// Whether NVRTC can be asked; prints why not.
+fn available() -> bool {
+    match Nvrtc::load((8, 6)) {
+        Ok(_) => true,
+        Err(why) => {
+            assert!(std::env::var_os("CI").is_none() || !cfg!(target_os = "linux"), "{why}");
+            eprintln!("Skipped: {why}.");
+            false
+        }
+    }
+}
+
+/// Compiles with an empty cache.
+fn fresh(capability: (u32, u32)) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut messages = Vec::new();
+    let image =
+        compiled(capability, Some(folder.path()), &mut |level, text| messages.push((level, text.to_owned()))).unwrap();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert_eq!(messages[0].0, LogLevel::Info);
+    assert!(messages[0].1.contains("by NVRTC"), "{messages:?}");
+    image
+}
+
+#[test]
+fn the_embedded_image_is_a_fatbin() {
+    match embedded() {
+        Some(image) => {
+            assert_eq!(image[..4], 0xBA55_ED50u32.to_le_bytes());
+            assert_eq!(image.as_ptr().addr() % 16, 0);
+        }
+        None => eprintln!("Skipped: this library was built without nvcc."),
+    }
+}
+
+#[test]
+fn the_source_holds_every_kernel_and_includes_nothing() {
+    let kernels = |text: &str| text.matches("extern \"C\" __global__").count();
+    let folder = crate::device::cuda::tests::simulator::place::root().join("cuda");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "cu") {
+            count += kernels(&fs::read_to_string(&path).unwrap());
+            let line = format!("#line 1 \"{}\"\n", path.file_name().unwrap().to_str().unwrap());
+            assert_eq!(SOURCE.matches(&line).count(), 1, "{}", path.display());
+        }
+    }
+    assert!(count > 0);
+    assert_eq!(kernels(SOURCE), count);
+    let included: Vec<&str> = SOURCE.lines().filter(|line| line.contains("#include")).collect();
+    assert_eq!(included, ["#include \"host/host.h\""], "only what the host's build alone sees");
+}
+
+#[test]
+fn nvrtc_makes_machine_code_for_what_it_knows() {
+    if !available() {
+        return;
+    }
+    for capability in [(7, 5), (8, 0), (9, 0), (10, 0)] {
+        let image = fresh(capability);
+        assert_eq!(image[..4], *b"\x7fELF", "{capability:?}");
+        for kernel in ["philox_normals", "mixture_64", "optimiser_update"] {
+            assert!(image.windows(kernel.len()).any(|part| part == kernel.as_bytes()), "{kernel} for {capability:?}");
+        }
+    }
+}
+
+#[test]
+fn nvrtc_makes_ptx_for_what_is_newer() {
+    if !available() {
+        return;
+    }
+    let image = fresh((12, 9));
+    let text = std::str::from_utf8(&image).unwrap();
+    assert!(text.contains(".target sm_12") && text.contains(".entry philox_normals"));
+    assert!(text.ends_with('\0'));
+}
+
+#[test]
+fn a_second_call_takes_the_cache_unless_it_is_damaged() {
+    if !available() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("cache");
+    let run = || {
+        let mut messages = Vec::new();
+        let image = compiled((8, 0), Some(&folder), &mut |_, text| messages.push(text.to_owned())).unwrap();
+        (image, messages.join("; "))
+    };
+    let (image, messages) = run();
+    assert!(messages.contains("compiled"), "{messages}");
+    let files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let (again, messages) = run();
+    assert!(messages.contains("cache") && !messages.contains("compiled"), "{messages}");
+    assert_eq!(image, again);
+
+    let whole = fs::read(file).unwrap();
+    fs::write(file, &whole[..whole.len() - 1]).unwrap();
+    let (again, messages) = run();
+    assert!(messages.contains("compiled"), "{messages}");
+    assert_eq!(image, again);
+    assert_eq!(fs::read(file).unwrap(), whole, "replaced");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_a_message() {
+    if !available() {
+        return;
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut messages = Vec::new();
+    let mut log = |level, text: &str| messages.push((level, text.to_owned()));
+    compiled((7, 5), Some(file.path()), &mut log).unwrap();
+    assert!(messages.iter().any(|(level, text)| *level == LogLevel::Info && text.contains("not kept")), "{messages:?}");
+}
+
+#[test]
+fn errors_name_the_file_and_the_line() {
+    if !available() {
+        return;
+    }
+    let compiler = Nvrtc::load((8, 0)).unwrap();
+    let target = Target::Machine(80);
+    let source = "#line 7 \"broken.cuh\"\nthis is no kernel;\n";
+    let error = compiler.compile(source, target, &target.options()).unwrap_err();
+    assert!(matches!(error, crate::Error::UnsupportedDevice(_)));
+    let error = error.to_string();
+    assert!(error.contains("broken.cuh(7)") && error.contains("sm_80") && !error.contains('\n'), "{error}");
+}

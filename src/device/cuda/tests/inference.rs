@@ -1,0 +1,216 @@
+//! Rows into the units of training and back, means over latents, and the check of what the host gave: bit for bit.
+
+use super::guarded::{Buffer, Matrix};
+use super::host::{arguments_of, available, launch};
+use super::support::{close, in_two_orders, normals};
+use crate::data::Normalisation;
+use crate::euot::divergence::{Conjugate, Divergence};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+struct Shape {
+    rows: usize,
+    d: usize,
+    gap: usize,
+    units: Normalisation,
+    blocks: u32,
+    seed: u64,
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    (1usize..60, 1usize..=300, 0usize..4, -6f64..6.0, 1u32..4, any::<u64>()).prop_map(
+        |(rows, d, gap, magnitude, blocks, seed)| {
+            let shift = normals(seed ^ 1, d).iter().map(|&x| 3e3 * f64::from(x)).collect();
+            Shape { rows, d, gap, units: Normalisation { shift, scale: magnitude.exp() }, blocks, seed }
+        },
+    )
+}
+
+impl Shape {
+    /// Rows in data units or, with a magnitude of 1, normalised; the last one has a NaN.
+    fn values(&self, salt: u64, magnitude: f32) -> Vec<f32> {
+        let mut x: Vec<f32> = normals(self.seed ^ salt, self.rows * self.d).iter().map(|x| x * magnitude).collect();
+        x[self.rows * self.d - 1] = f32::NAN;
+        x
+    }
+
+    fn matrix(&self, values: &[f32]) -> Matrix {
+        Matrix::of(values, self.d, self.d + self.gap)
+    }
+
+    fn stride(&self) -> u32 {
+        (self.d + self.gap) as u32
+    }
+
+    fn undo(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0f32; x.len()];
+        self.units.undo(x, &mut out);
+        out
+    }
+
+    fn run(&self, name: &str, order: u64, arguments: &mut [super::host::Argument]) {
+        launch(name, [self.blocks, 1, 1], [64, 1, 1], order, arguments);
+    }
+}
+
+fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+        assert!(a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()), "{what} at {i}: {a}, expected {b}");
+    }
+}
+
+proptest! {
+    #![proptest_config(super::support::cases(40))]
+
+    #[test]
+    fn rows_come_in(shape in shapes(), repeat in 1usize..5, append in any::<bool>(), value in -1f32..1.0) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { rows, d, ref units, .. } = shape;
+        let x = shape.values(0, 4e3);
+        let mut normalised = vec![0f32; x.len()];
+        units.apply(&x, &mut normalised);
+        let extra = usize::from(append);
+        let expected: Vec<f32> = normalised
+            .chunks_exact(d)
+            .flat_map(|row| std::iter::repeat_n(row, repeat))
+            .flat_map(|row| row.iter().copied().chain(append.then_some(value)))
+            .collect();
+        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        let [found] = in_two_orders(shape.seed, |order| {
+            let out = Matrix::new(rows * repeat, d + extra, d + extra + shape.gap);
+            shape.run("rows_import", order, arguments_of![
+                &x.data, shape.stride(), rows as u32, repeat as u32, d as u32, &shift, units.scale, &out.data,
+                out.stride as u32, u32::from(append), value,
+            ]);
+            [out.into()]
+        });
+        same_bits("import", &found.values(), &expected);
+    }
+
+    #[test]
+    fn rows_go_out(shape in shapes(), shifted in any::<bool>(), factor in -10f32..10.0) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { rows, d, ref units, .. } = shape;
+        let x = shape.values(0, 1.0);
+        let plain = Normalisation { shift: vec![0.0; d], scale: units.scale };
+        let mut expected = vec![0f32; x.len()];
+        if shifted { units } else { &plain }.undo(&x, &mut expected);
+        let drift: Vec<f32> = x.iter().map(|g| factor * g).collect();
+        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        let (rows, d, stride) = (rows as u32, d as u32, shape.stride());
+        let [found, found_drift] = in_two_orders(shape.seed, |order| {
+            let [out, drift] = [0; 2].map(|_| Matrix::new(shape.rows, shape.d, shape.d + shape.gap));
+            shape.run("rows_export", order, arguments_of![
+                &x.data, stride, rows, d, shifted.then_some(&shift), units.scale, &out.data, stride,
+            ]);
+            shape.run("drift_export", order, arguments_of![&x.data, stride, rows, d, factor, &drift.data, stride]);
+            [out.into(), drift.into()]
+        });
+        same_bits("export", &found.values(), &expected);
+        same_bits("drift", &found_drift.values(), &drift);
+    }
+
+    /// As the session's: latents come in pieces, raw has more columns than the mean.
+    #[test]
+    fn means_over_latents(shape in shapes(), pieces in prop::collection::vec(1usize..9, 1..4)) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { rows, d, ref units, seed, .. } = shape;
+        let x = shape.values(0, 1.0);
+        let latents: usize = pieces.iter().sum();
+        let stride = (2 * d + shape.gap) as u32;
+        let raw: Vec<Matrix> = (0..)
+            .zip(&pieces)
+            .map(|(i, &k)| Matrix::of(&normals(seed ^ (9 + i), rows * k * 2 * d), 2 * d, stride as usize))
+            .collect();
+        let mut sums = vec![0f32; rows * d];
+        for (raw, &k) in raw.iter().zip(&pieces) {
+            for (r, sums) in sums.chunks_exact_mut(d).enumerate() {
+                for k in r * k..(r + 1) * k {
+                    sums.iter_mut().zip(raw.row(k)).for_each(|(sum, residual)| *sum += residual);
+                }
+            }
+        }
+        let moved: Vec<f32> = x.iter().zip(&sums).map(|(x, sum)| x + sum / latents as f32).collect();
+        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        let [found_sums, found] = in_two_orders(seed, |order| {
+            let [sum, out] = [0; 2].map(|_| Matrix::new(rows, d, d + shape.gap));
+            for (i, (raw, &k)) in raw.iter().zip(&pieces).enumerate() {
+                shape.run("mean_accumulate", order, arguments_of![
+                    &raw.data, stride, rows as u32, k as u32, d as u32, &sum.data, shape.stride(), u32::from(i == 0),
+                ]);
+            }
+            shape.run("mean_export", order, arguments_of![
+                &x.data, shape.stride(), &sum.data, shape.stride(), rows as u32, d as u32, latents as f32, &shift,
+                units.scale, &out.data, shape.stride(),
+            ]);
+            [sum.into(), out.into()]
+        });
+        same_bits("sums", &found_sums.values(), &sums);
+        same_bits("means", &found.values(), &shape.undo(&moved));
+    }
+
+    #[test]
+    fn ratios(
+        rows in 1usize..300, stride in 1usize..4, tau in 0.1f64..10.0, spread in 0.1f32..30.0, seed in any::<u64>(),
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let mut v: Vec<f32> = normals(seed, rows).iter().map(|v| v * spread).collect();
+        v[rows / 2] = f32::NAN;
+        let values = Matrix::of(&v, 1, stride);
+        for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+            let conjugate = Conjugate { divergence, tau };
+            let [found] = in_two_orders(seed, |order| {
+                let out = Matrix::new(1, rows, rows);
+                launch("ratio_export", [2, 1, 1], [64, 1, 1], order, arguments_of![
+                    &values.data, stride as u32, rows as u32, divergence as u32, tau, &out.data,
+                ]);
+                [out.into()]
+            });
+            for (&found, &v) in found.values().iter().zip(&v) {
+                let expected = conjugate.evaluate(f64::from(v)).1 as f32;
+                if expected.is_nan() {
+                    prop_assert!(found.is_nan());
+                } else {
+                    close("ratio", &[found], &[expected], 1);
+                }
+            }
+        }
+    }
+
+    /// The first of several faults, whatever they are.
+    #[test]
+    fn the_first_bad_element(
+        shape in shapes(), farthest in 1e2f64..1e9,
+        bad in prop::collection::vec((any::<prop::sample::Index>(), 0usize..4), 0..4),
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { rows, d, ref units, .. } = shape;
+        let mut x = shape.undo(&normals(shape.seed, rows * d));
+        for (index, kind) in &bad {
+            let at = index.index(rows * d);
+            let far = units.shift[at % d] + 1.01 * farthest * units.scale;
+            x[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, far as f32][*kind];
+        }
+        let near = |(i, &x): (usize, &f32)| ((f64::from(x) - units.shift[i % d]) / units.scale).abs() <= farthest;
+        let expected = x.iter().enumerate().position(|at| !near(at)).map_or(u64::MAX, |i| i as u64);
+        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        for order in [shape.seed, !shape.seed] {
+            let first = Buffer::<u64>::new(1);
+            shape.run("rows_check", order, arguments_of![
+                &x.data, shape.stride(), rows as u32, d as u32, &shift, units.scale, farthest, &first,
+            ]);
+            prop_assert_eq!(first[0], expected);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Products with what stands around them, and the gradients of weights and biases.
+
+use super::guarded::{Buffer, Matrix};
+use super::host::{Argument, arguments_of, available, launch};
+use super::support::{close_from, close_sum, cpu, download, in_two_orders, normals, upload};
+use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::simd::Isa;
+use crate::device::{Activation, Device};
+use crate::nn::layout::{Layer, Layout};
+use proptest::prelude::*;
+
+const ACTIVATIONS: [(Activation, &str); 3] =
+    [(Activation::Silu, "silu"), (Activation::Tanh, "tanh"), (Activation::Softplus, "softplus")];
+
+/// A tile of cuda/product.cuh.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    suffix: &'static str,
+    side: usize,
+    threads: u32,
+}
+
+const TILES: [Tile; 2] =
+    [Tile { suffix: "", side: 32, threads: 256 }, Tile { suffix: "_wide", side: 64, threads: 128 }];
+
+impl Tile {
+    /// Launches a product with a result of m x n; `depth` more blocks along y.
+    fn launch(self, form: &str, [m, n]: [usize; 2], depth: usize, order: u64, arguments: &mut [Argument]) {
+        let tiles = m.div_ceil(self.side) * n.div_ceil(self.side);
+        let name = format!("product_{form}{}", self.suffix);
+        launch(&name, [tiles as u32, depth as u32, 1], [self.threads, 1, 1], order, arguments);
+    }
+}
+
+/// x [m][k] and a result [m][n].
+#[derive(Clone, Debug)]
+struct Shape {
+    m: usize,
+    n: usize,
+    k: usize,
+    gap: usize,
+    /// Elements before W in the flat vector.
+    offset: usize,
+    tile: Tile,
+    seed: u64,
+}
+
+fn extents() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(1usize), 2 => 1usize..20, 4 => 1usize..=300]
+}
+
+fn shapes() -> impl Strategy<Value = Shape> {
+    let rows = prop_oneof![1 => 1usize..=200, 2 => 1usize..60];
+    (rows, extents(), extents(), any::<bool>(), 0usize..4, 0usize..4, 0usize..2, any::<u64>()).prop_map(
+        |(m, n, k, aligned, gap, offset, tile, seed)| {
+            let tile = TILES[tile];
+            if aligned {
+                let (n, k) = (n.next_multiple_of(4), k.next_multiple_of(4));
+                Shape { m, n, k, gap: 4 * gap, offset: 0, tile, seed }
+            } else {
+                Shape { m, n, k, gap, offset, tile, seed }
+            }
+        },
+    )
+}
+
+impl Shape {
+    fn normals(&self, salt: u64, cols: usize) -> Vec<f32> {
+        normals(self.seed ^ salt, self.m * cols)
+    }
+
+    /// As a device has it, rows `gap` elements apart.
+    fn matrix(&self, values: &[f32], cols: usize) -> Matrix {
+        Matrix::of(values, cols, cols + self.gap)
+    }
+
+    fn result(&self) -> Matrix {
+        Matrix::new(self.m, self.n, self.n + self.gap)
+    }
+
+    /// One layer's W and b on both devices.
+    fn weights(&self, layout: &Layout, index: usize) -> Weights {
+        let layer = layout.layers[index];
+        let flat = normals(self.seed ^ 50, layout.len());
+        let mut net = CpuNet::new(Isa::detect(), layout, true);
+        net.pack(&flat);
+        let mut device = vec![f32::NAN; self.offset];
+        device.extend(&flat[layer.offset..layer.end()]);
+        Weights { net, layer, flat: Buffer::of(&device), offset: self.offset }
+    }
+
+    /// What sums of k products are differences of.
+    fn floor(&self) -> f32 {
+        (self.k as f32).sqrt()
+    }
+
+    fn run(&self, form: &str, order: u64, arguments: &mut [Argument]) {
+        self.tile.launch(form, [self.m, self.n], 1, order, arguments);
+    }
+}
+
+struct Weights {
+    net: CpuNet<f32>,
+    layer: Layer,
+    flat: Buffer<f32>,
+    offset: usize,
+}
+
+impl Weights {
+    /// W's address and b's.
+    fn addresses(&self) -> [u64; 2] {
+        let w = self.flat.address() + 4 * self.offset;
+        [w as u64, (w + 4 * self.layer.inputs * self.layer.outputs) as u64]
+    }
+}
+
+proptest! {
+    #![proptest_config(super::support::cases(48))]
+
+    #[test]
+    fn forward(shape in shapes(), kind in 0usize..3, derivatives in 0usize..3, bent in any::<bool>()) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { m, n, k, gap, seed, .. } = shape;
+        let weights = shape.weights(&Layout::new(k, n, 1, 1), 0);
+        let [w, b] = weights.addresses();
+        let (xs, stride) = ((k + gap) as u32, (n + gap) as u32);
+        let (rows, cols, inner) = (m as u32, n as u32, k as u32);
+        let values = shape.normals(0, k);
+        let [given_slope, given_curve] = [1, 2].map(|salt| shape.normals(salt, n));
+        let mut device = cpu();
+        let x = upload(&mut device, &values, k);
+        let [affine, h, slope, curve, tangent] = [0; 5].map(|_| device.scratch(m, n));
+        let [slope_in, curve_in] = [&given_slope, &given_curve].map(|x| upload(&mut device, x, n));
+        let (kind, form) = ACTIVATIONS[kind];
+        device.affine(&weights.net, 0, x, affine);
+        device.activated(&weights.net, 0, kind, x, h, Some(slope), Some(curve));
+        device.tangent(&weights.net, 0, x, slope_in, tangent, curve_in);
+        let check = |what: &str, found: &[f32], mat| {
+            close_from(what, found, &download(&device, mat), n, shape.floor().max(1.0));
+        };
+        let x = shape.matrix(&values, k);
+
+        let [found] = in_two_orders(seed, |order| {
+            let out = shape.result();
+            shape.run("affine", order, arguments_of![&x.data, xs, w, b, &out.data, stride, rows, cols, inner]);
+            [out.into()]
+        });
+        check("affine", &found.values(), affine);
+
+        let found = in_two_orders(seed, |order| {
+            let [h, slope, curve] = [0; 3].map(|_| shape.result());
+            shape.run(form, order, arguments_of![
+                &x.data, xs, w, b, &h.data, stride, (derivatives > 0).then_some(&slope.data), stride,
+                (derivatives > 1).then_some(&curve.data), stride, rows, cols, inner,
+            ]);
+            [h.into(), slope.into(), curve.into()]
+        });
+        check("h", &found[0].values(), h);
+        for (i, mat) in [slope, curve].into_iter().enumerate() {
+            if i < derivatives {
+                check("derivative", &found[i + 1].values(), mat);
+            } else {
+                prop_assert!(found[i + 1].values().iter().all(|x| x.is_nan()));
+            }
+        }
+
+        let given_slope = shape.matrix(&given_slope, n);
+        let [found, found_curve] = in_two_orders(seed, |order| {
+            let (out, curve) = (shape.result(), shape.matrix(&given_curve, n));
+            shape.run("tangent", order, arguments_of![
+                &x.data, xs, w, &given_slope.data, stride, &out.data, stride, bent.then_some(&curve.data), stride,
+                rows, cols, inner,
+            ]);
+            [out.into(), curve.into()]
+        });
+        check("tangent", &found.values(), tangent);
+        if bent {
+            check("curve", &found_curve.values(), curve_in);
+        } else {
+            prop_assert_eq!(found_curve.values(), given_curve);
+        }
+    }
+
+    #[test]
+    fn reverse(shape in shapes(), bent in any::<bool>()) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { m, n, k, gap, seed, .. } = shape;
+        let weights = shape.weights(&Layout::new(1, n, 1, k), 1);
+        let [w, _] = weights.addresses();
+        let (ds, stride) = ((k + gap) as u32, (n + gap) as u32);
+        let (rows, cols, inner) = (m as u32, n as u32, k as u32);
+        let values = shape.normals(0, k);
+        let [slope, curve] = [1, 2].map(|salt| shape.normals(salt, n));
+        let mut device = cpu();
+        let delta = upload(&mut device, &values, k);
+        let [plain, scaled, adjoined] = [0; 3].map(|_| device.scratch(m, n));
+        let [slope_in, curve_in] = [&slope, &curve].map(|x| upload(&mut device, x, n));
+        device.transposed(&weights.net, 1, delta, plain);
+        device.tangent_backward(&weights.net, 1, delta, slope_in, curve_in, adjoined);
+        device.backward(&weights.net, 1, delta, slope_in, scaled, bent.then_some(curve_in));
+        let check = |what: &str, found: &[f32], mat| {
+            close_from(what, found, &download(&device, mat), n, shape.floor());
+        };
+        let delta = shape.matrix(&values, k);
+
+        let [found] = in_two_orders(seed, |order| {
+            let out = shape.result();
+            shape.run("transposed", order, arguments_of![&delta.data, ds, w, &out.data, stride, rows, cols, inner]);
+            [out.into()]
+        });
+        check("transposed", &found.values(), plain);
+
+        let slope = shape.matrix(&slope, n);
+        let [found, found_curve] = in_two_orders(seed, |order| {
+            let (out, curve) = (shape.result(), shape.matrix(&curve, n));
+            shape.run("backward", order, arguments_of![
+                &delta.data, ds, w, &slope.data, stride, &out.data, stride, bent.then_some(&curve.data), stride, rows,
+                cols, inner,
+            ]);
+            [out.into(), curve.into()]
+        });
+        check("backward", &found.values(), scaled);
+        check("curve", &found_curve.values(), curve_in);
+
+        let curve = shape.matrix(&curve, n);
+        let [found] = in_two_orders(seed, |order| {
+            let out = shape.result();
+            shape.run("adjoint", order, arguments_of![
+                &delta.data, ds, w, &slope.data, stride, &curve.data, stride, &out.data, stride, rows, cols, inner,
+            ]);
+            [out.into()]
+        });
+        check("adjoint", &found.values(), adjoined);
+    }
+
+    /// x [m][k] and delta [m][n]; with the column sums behind.
+    #[test]
+    fn gradients(shape in shapes(), chunk in 1usize..120, two in any::<bool>(), bias in any::<bool>()) {
+        if !available() {
+            return Ok(());
+        }
+        let Shape { m, n, k, gap, tile, seed, .. } = shape;
+        // Few enough splits to be quick.
+        let chunk = chunk.max(m / 5);
+        let layout = Layout::new(k, n, 1, 1);
+        let [x, x2] = [0, 1].map(|salt| shape.normals(salt, k));
+        let [delta, delta2] = [2, 3].map(|salt| shape.normals(salt, n));
+        let mut device = cpu();
+        let pairs = [(&x, &delta), (&x2, &delta2)].map(|(x, d)| (upload(&mut device, x, k), upload(&mut device, d, n)));
+        let mut expected = CpuGradient::new(&layout);
+        let used = if two { &pairs[..] } else { &pairs[..1] };
+        device.gradient(&mut expected, 0, used, bias.then_some(pairs[0].1));
+
+        let count = (k + 1) * n;
+        let pitch = if seed % 2 == 0 { count.next_multiple_of(4) } else { count + gap };
+        let splits = m.div_ceil(chunk);
+        let (xs, ds) = ((k + gap) as u32, (n + gap) as u32);
+        let [x, x2] = [x, x2].map(|x| shape.matrix(&x, k));
+        let [delta, delta2] = [delta, delta2].map(|x| shape.matrix(&x, n));
+        let before = normals(seed ^ 4, count);
+        for accumulate in [false, true] {
+            let [_, found, squares] = in_two_orders(seed, |order| {
+                let lines = Matrix::new(splits, count, pitch);
+                let gradient = Matrix::of(&before, count, count);
+                let squares = Buffer::<f64>::new(3);
+                tile.launch("gradient", [k, n], splits, order, arguments_of![
+                    &x.data, xs, &delta.data, ds, two.then_some(&x2.data), xs, two.then_some(&delta2.data), ds,
+                    m as u32, k as u32, n as u32, u32::from(bias), chunk as u32, &lines.data, pitch as u64,
+                ]);
+                launch("gradient_reduce", [3, 1, 1], [64, 1, 1], order, arguments_of![
+                    &lines.data, pitch as u64, splits as u32, &gradient.data, count as u64, u32::from(accumulate), &squares,
+                ]);
+                [lines.into(), gradient.into(), squares.into()]
+            });
+            let exact: f64 = found.values().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            close_sum("squares", squares.sum(), exact, exact);
+            let expected: Vec<f32> =
+                (0..count).map(|i| expected.values[i] + if accumulate { before[i] } else { 0.0 }).collect();
+            close_from("gradient", &found.values(), &expected, n, (2.0 * m as f32).sqrt());
+        }
+    }
+}
+
+/// A NaN spoils the results that depend on it and no others.
+#[test]
+fn a_nan_comes_through() {
+    if !available() {
+        return;
+    }
+    let (m, n, k) = (70, 68, 36);
+    for tile in TILES {
+        for (form, _) in ACTIVATIONS.map(|(_, form)| (form, ())).into_iter().chain([("affine", ())]) {
+            for (bad_row, bad_col) in [(Some(41), None), (None, Some(67)), (Some(0), Some(0))] {
+                let mut x = normals(1, m * k);
+                let mut w = normals(2, k * n + n);
+                if let Some(row) = bad_row {
+                    x[row * k + k - 1] = f32::NAN;
+                }
+                if let Some(col) = bad_col {
+                    // In b alone for the first column, in W for others.
+                    w[if col == 0 { k * n } else { 5 * n + col }] = f32::NAN;
+                }
+                let (x, w) = (Buffer::of(&x), Buffer::of(&w));
+                let b = (w.address() + 4 * k * n) as u64;
+                let results = [0; 3].map(|_| Matrix::new(m, n, n));
+                let [h, slope, curve] = &results;
+                let (rows, cols, inner) = (m as u32, n as u32, k as u32);
+                let used = if form == "affine" {
+                    let args = arguments_of![&x, inner, &w, b, &h.data, cols, rows, cols, inner];
+                    tile.launch(form, [m, n], 1, 3, args);
+                    &results[..1]
+                } else {
+                    let args = arguments_of![
+                        &x,
+                        inner,
+                        &w,
+                        b,
+                        &h.data,
+                        cols,
+                        &slope.data,
+                        cols,
+                        &curve.data,
+                        cols,
+                        rows,
+                        cols,
+                        inner
+                    ];
+                    tile.launch(form, [m, n], 1, 3, args);
+                    &results[..]
+                };
+                for result in used {
+                    for r in 0..m {
+                        for (c, x) in result.row(r).iter().enumerate() {
+                            let bad = bad_row == Some(r) || bad_col == Some(c);
+                            assert_eq!(x.is_nan(), bad, "{form}{} row {r}, column {c}", tile.suffix);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nan_comes_through_gradients() {
+    if !available() {
+        return;
+    }
+    let (m, n, k) = (50, 40, 33);
+    for tile in TILES {
+        let x = Buffer::of(&normals(1, m * k));
+        let mut delta = normals(2, m * n);
+        delta[17 * n + 35] = f32::NAN;
+        let delta = Buffer::of(&delta);
+        let count = (k + 1) * n;
+        let (lines, gradient) = (Buffer::<f32>::new(2 * count), Matrix::new(k + 1, n, n));
+        let squares = Buffer::<f64>::new(1);
+        let null = None::<&Buffer<f32>>;
+        let (rows, inputs, outputs) = (m as u32, k as u32, n as u32);
+        let args = arguments_of![
+            &x,
+            inputs,
+            &delta,
+            outputs,
+            null,
+            0u32,
+            null,
+            0u32,
+            rows,
+            inputs,
+            outputs,
+            1u32,
+            32u32,
+            &lines,
+            count as u64,
+        ];
+        tile.launch("gradient", [k, n], 2, 3, args);
+        let args = arguments_of![&lines, count as u64, 2u32, &gradient.data, count as u64, 0u32, &squares];
+        launch("gradient_reduce", [1; 3], [32, 1, 1], 3, args);
+        assert!(squares[0].is_nan());
+        for r in 0..=k {
+            for (c, x) in gradient.row(r).iter().enumerate() {
+                assert_eq!(x.is_nan(), c == 35, "row {r}, column {c}");
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Tensors that a session generates from and into, and views of DLPack tensors.
+
+mod common;
+
+use std::ffi::c_void;
+use std::ptr::{null, null_mut, without_provenance};
+
+use common::*;
+use sfeuot::abi::*;
+
+const BLOCK: usize = ROWS * DIMENSION;
+
+/// A tensor of 32-bit floats in host memory, row-major.
+fn tensor(values: &mut [f32], shape: &[i64]) -> SfeuotTensor {
+    let mut tensor = init(sfeuot_tensor_init);
+    (tensor.data, tensor.rank, tensor.shape) = (values.as_mut_ptr().cast(), shape.len() as u32, shape.as_ptr());
+    tensor
+}
+
+fn generate(session: *mut SfeuotSession, source: &SfeuotTensor, generated: &SfeuotTensor) -> i32 {
+    // SAFETY: what the tensors point to lives in the test, or is what it broke on purpose.
+    unsafe { sfeuot_session_generate_tensor(session, source, 3, 5, generated) }
+}
+
+/// What sfeuot_session_generate draws for the same seed and rows.
+fn plain(session: *mut SfeuotSession, source: &[f32]) -> Vec<f32> {
+    let mut generated = vec![0f32; source.len()];
+    let rows = (source.len() / DIMENSION) as u64;
+    // SAFETY: a live handle and arrays of as many rows.
+    ok(unsafe { sfeuot_session_generate(session, source.as_ptr(), rows, 3, 5, generated.as_mut_ptr()) });
+    generated
+}
+
+#[test]
+fn host_tensors_give_the_bits_of_arrays_in_every_shape_of_a_sample() {
+    let (rows, mut problem) = (ROWS as i64, Problem::new());
+    let samples = [rows, 2, 1];
+    for side in [&mut problem.source, &mut problem.target] {
+        (side.samples.rank, side.samples.shape) = (3, samples.as_ptr());
+    }
+    let handles = Handles::new(&problem);
+    let mut source = problem.source.values.clone();
+    let expected = plain(handles.session, &source);
+    let [flat, deep] = [&[rows, 2][..], &samples[..]];
+    for (from, to) in [(flat, flat), (deep, deep), (flat, deep), (deep, flat)] {
+        let mut values = vec![0f32; BLOCK];
+        ok(generate(handles.session, &tensor(&mut source, from), &tensor(&mut values, to)));
+        assert_eq!(values, expected);
+    }
+    // Strides that say the same; those of an axis of one number say nothing.
+    let mut values = vec![0f32; BLOCK];
+    let mut strided = tensor(&mut values, deep);
+    strided.strides = const { &[2, 1, -77] }.as_ptr();
+    ok(generate(handles.session, &tensor(&mut source, flat), &strided));
+    assert_eq!(values, expected);
+    let mut one = [0f32; 2];
+    let mut single = tensor(&mut one, &[1, 2]);
+    single.strides = const { &[-5, 1] }.as_ptr();
+    ok(generate(handles.session, &tensor(&mut source[..2], &[1, 2]), &single));
+    assert_eq!(one, expected[..2]);
+}
+
+type Break = fn(&mut SfeuotTensor);
+
+/// What is wrong with a tensor as an input and as an output.
+#[rustfmt::skip]
+const BROKEN: &[(&str, Break)] = &[
+    (".struct_size", |t| t.struct_size = 8),
+    (".dtype", |t| t.dtype = 5),
+    (".dtype", |t| t.dtype = SFEUOT_DTYPE_F16),
+    (".dtype", |t| t.dtype = SFEUOT_DTYPE_U8),
+    (".scale", |t| t.scale = 2.0),
+    (".scale", |t| t.scale = f64::NAN),
+    (".offset", |t| t.offset = 1.0), // named in the sentence on the scale
+    (".memory", |t| t.memory = -1),
+    (".memory", |t| t.memory = SFEUOT_MEMORY_CUDA),
+    (".read_only", |t| t.read_only = 2),
+    (".data", |t| t.data = null()),
+    (".data", |t| t.data = t.data.wrapping_byte_add(2)),
+    (".rank", |t| t.rank = 0),
+    (".rank", |t| t.rank = 9),
+    (".shape", |t| t.shape = null()),
+    (".shape", |t| t.rank = 1),
+    (".shape", |t| t.shape = const { &[ROWS as i64, 3] }.as_ptr()),
+    (".shape", |t| t.shape = const { &[ROWS as i64, 1] }.as_ptr()),
+    (".shape", |t| { t.rank = 3; t.shape = const { &[ROWS as i64, 1, 2] }.as_ptr() }),
+    (".shape", |t| t.shape = const { &[0, 2] }.as_ptr()),
+    (".shape", |t| t.shape = const { &[-1, 2] }.as_ptr()),
+    (".shape", |t| t.shape = const { &[i64::MAX, 2] }.as_ptr()),
+    (".shape", |t| t.shape = const { &[ROWS as i64 - 1, 2] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[1, ROWS as i64] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[3, 1] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[0, 1] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[-2, 1] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[2, -1] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[2, 0] }.as_ptr()),
+];
+
+#[test]
+fn a_broken_tensor_is_refused_by_name_and_nothing_is_written() {
+    let handles = Handles::new(&Problem::new());
+    let shape = [ROWS as i64, DIMENSION as i64];
+    let (mut source, mut values) = (vec![0.25f32; BLOCK], vec![7f32; BLOCK]);
+    for (i, (field, break_it)) in BROKEN.iter().enumerate() {
+        for output in [false, true] {
+            let (mut from, mut to) = (tensor(&mut source, &shape), tensor(&mut values, &shape));
+            break_it(if output { &mut to } else { &mut from });
+            let status = generate(handles.session, &from, &to);
+            let (text, side) = (last_error(), if output { "generated" } else { "source" });
+            assert_eq!(status, SFEUOT_ERROR_INVALID_ARGUMENT, "entry {i}, {side}{field}: {text}");
+            assert!(text.contains(side) && text.contains(&field[1..]), "entry {i}, {side}{field}: {text}");
+        }
+    }
+    assert!(values.iter().all(|&value| value == 7.0));
+}
+
+#[test]
+fn outputs_may_be_neither_read_only_nor_the_input_and_rows_need_numbers() {
+    let handles = Handles::new(&Problem::new());
+    let (shape, fewer) = ([ROWS as i64, 2], [ROWS as i64 - 1, 2]);
+    let mut values = vec![0.25f32; 2 * BLOCK];
+    let (from, to) = values.split_at_mut(BLOCK);
+    let (mut source, mut generated) = (tensor(from, &shape), tensor(to, &shape));
+    // Only of outputs.
+    source.read_only = 1;
+    ok(generate(handles.session, &source, &generated));
+    generated.read_only = 1;
+    refused(generate(handles.session, &source, &generated), SFEUOT_ERROR_INVALID_ARGUMENT, "generated.read_only is 1");
+    source.read_only = 0;
+    refused(generate(handles.session, &source, &source), SFEUOT_ERROR_INVALID_ARGUMENT, "generated overlaps source");
+    generated.read_only = 0;
+    for floats in [1, BLOCK - 1] {
+        generated.data = source.data.wrapping_byte_add(4 * floats);
+        refused(generate(handles.session, &source, &generated), SFEUOT_ERROR_INVALID_ARGUMENT, "overlaps");
+    }
+    generated.shape = fewer.as_ptr();
+    refused(generate(handles.session, &source, &generated), SFEUOT_ERROR_INVALID_ARGUMENT, "generated.shape");
+    generated.shape = shape.as_ptr();
+    // SAFETY: sound tensors.
+    let status = unsafe { sfeuot_session_generate_tensor(handles.session, &source, 0, u64::MAX, &generated) };
+    refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "first_row");
+    values[3] = f32::NAN;
+    let source = tensor(&mut values, &shape);
+    let mut room = vec![0f32; BLOCK];
+    refused(generate(handles.session, &source, &tensor(&mut room, &shape)), SFEUOT_ERROR_INVALID_ARGUMENT, "NaN");
+}
+
+#[test]
+fn device_memory_needs_a_model_on_a_gpu() {
+    let handles = Handles::new(&Problem::new());
+    let shape = [ROWS as i64, 2];
+    let on_device = |address: usize, strides: Option<&[i64; 2]>| {
+        let mut tensor = tensor(&mut [], &shape);
+        (tensor.data, tensor.memory) = (without_provenance(address), SFEUOT_MEMORY_CUDA);
+        tensor.strides = strides.map_or(null(), |strides| strides.as_ptr());
+        tensor
+    };
+    let refuse = |from: &SfeuotTensor, to: &SfeuotTensor, part| {
+        refused(generate(handles.session, from, to), SFEUOT_ERROR_INVALID_ARGUMENT, part);
+    };
+    let far = on_device(1 << 30, None);
+    // Layouts that would do, so that the device is what is refused; no address is followed.
+    refuse(&on_device(1 << 20, None), &far, "CPU");
+    refuse(&on_device(1 << 20, Some(&[6, 1])), &far, "CPU");
+    refuse(&far, &far, "CPU");
+    refuse(&on_device(1 << 20, Some(&[4, 1])), &on_device((1 << 20) + 8, Some(&[4, 1])), "CPU");
+    // Layouts that would not.
+    refuse(&on_device(1 << 20, Some(&[1, 1])), &far, "source.strides");
+    refuse(&on_device(1 << 20, Some(&[0, 1])), &far, "source.strides");
+    refuse(&on_device(1 << 20, Some(&[-2, 1])), &far, "source.strides");
+    refuse(&on_device(1 << 20, Some(&[4, 2])), &far, "source.strides");
+    refuse(&on_device(1 << 31, Some(&[1 << 40, 1])), &far, "source has rows");
+    refuse(&on_device(1 << 20, Some(&[i64::MAX, 1])), &far, "address space");
+    refuse(&on_device(1 << 20, None), &on_device((1 << 20) + 4, None), "overlaps");
+    refuse(&on_device(usize::MAX - 31, None), &far, "address space");
+}
+
+#[test]
+fn a_dlpack_tensor_is_viewed_where_it_lies() {
+    let (mut values, mut shape, mut strides) = ([0f32; 24], [4i64, 3, 2], [-6i64, 2, 1]);
+    let start = values.as_mut_ptr().cast::<c_void>();
+    for (code, bits, dtype) in [
+        (2, 32, SFEUOT_DTYPE_F32),
+        (2, 64, SFEUOT_DTYPE_F64),
+        (2, 16, SFEUOT_DTYPE_F16),
+        (4, 16, SFEUOT_DTYPE_BF16),
+        (1, 8, SFEUOT_DTYPE_U8),
+    ] {
+        for (device_type, memory) in
+            [(1, SFEUOT_MEMORY_HOST), (2, SFEUOT_MEMORY_CUDA), (3, SFEUOT_MEMORY_HOST), (13, SFEUOT_MEMORY_CUDA)]
+        {
+            for (minor, flags, strides) in [(0, 0, null_mut()), (1, 1, strides.as_mut_ptr()), (9, 0b110, null_mut())] {
+                let mut dlpack = DlpackTensor::new(&mut values, &mut shape);
+                (dlpack.code, dlpack.bits, dlpack.device_type, dlpack.device_id) = (code, bits, device_type, 5);
+                (dlpack.minor, dlpack.flags, dlpack.strides, dlpack.byte_offset) = (minor, flags, strides, 72);
+                let mut view = init(sfeuot_tensor_init);
+                (view.scale, view.offset) = (3.0, 4.0);
+                // SAFETY: a DLPack tensor and an initialised struct.
+                ok(unsafe { sfeuot_tensor_from_dlpack((&raw const dlpack).cast(), &mut view) });
+                assert_eq!((view.dtype, view.rank, view.memory), (dtype, 3, memory));
+                assert_eq!(
+                    (view.data, view.shape),
+                    (start.wrapping_byte_add(72).cast_const(), dlpack.shape.cast_const())
+                );
+                assert_eq!((view.strides, view.scale, view.offset), (strides.cast_const(), 1.0, 0.0));
+                assert_eq!(
+                    (view.read_only, view.struct_size as usize),
+                    ((flags & 1) as i32, size_of::<SfeuotTensor>())
+                );
+            }
+        }
+    }
+}
+
+type BreakDlpack = fn(&mut DlpackTensor);
+
+#[rustfmt::skip]
+const NO_VIEW: &[(&str, BreakDlpack)] = &[
+    ("version 0.8", |d| (d.major, d.minor) = (0, 8)),
+    ("version 2.0", |d| d.major = 2),
+    ("type 0", |d| d.device_type = 0),
+    ("type 4", |d| d.device_type = 4),
+    ("type 10", |d| d.device_type = 10),
+    ("type -1", |d| d.device_type = -1),
+    ("type code 0", |d| d.code = 0),
+    ("type code 5", |d| (d.code, d.bits) = (5, 64)),
+    ("type code 6", |d| (d.code, d.bits) = (6, 8)),
+    ("type code 255", |d| d.code = 255),
+    ("8 bits", |d| d.bits = 8),
+    ("128 bits", |d| d.bits = 128),
+    ("type code 1, 32 bits", |d| d.code = 1),
+    ("type code 4, 32 bits", |d| d.code = 4),
+    ("4 lanes", |d| d.lanes = 4),
+    ("0 lanes", |d| d.lanes = 0),
+    ("ndim is 0", |d| d.ndim = 0),
+    ("ndim is 9", |d| d.ndim = 9),
+    ("ndim is -1", |d| d.ndim = -1),
+    ("dlpack.shape is NULL", |d| d.shape = null_mut()),
+    ("dlpack.shape holds 0", |d| d.shape = const { &[3, 0] }.as_ptr().cast_mut()),
+    ("dlpack.shape holds -3", |d| d.shape = const { &[-3, 2] }.as_ptr().cast_mut()),
+    ("dlpack.shape holds", |d| d.shape = const { &[1 << 40, 1 << 40] }.as_ptr().cast_mut()),
+    ("dlpack.data is NULL", |d| d.data = null_mut()),
+    ("dlpack.byte_offset", |d| d.byte_offset = u64::MAX),
+];
+
+#[test]
+fn what_no_tensor_can_view_is_refused_with_its_number() {
+    let (mut values, mut shape) = ([0f32; 6], [3, 2]);
+    for (part, break_it) in NO_VIEW {
+        let mut dlpack = DlpackTensor::new(&mut values, &mut shape);
+        break_it(&mut dlpack);
+        let mut view = init(sfeuot_tensor_init);
+        (view.rank, view.scale) = (77, 3.0);
+        // SAFETY: a DLPack tensor and an initialised struct.
+        let status = unsafe { sfeuot_tensor_from_dlpack((&raw const dlpack).cast(), &mut view) };
+        refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, part);
+        assert!(view.data.is_null() && view.rank == 77 && view.scale == 3.0, "{part}: an output was touched");
+    }
+}
+
+#[test]
+fn views_of_dlpack_tensors_train_and_generate_but_are_not_written_when_read_only() {
+    let mut problem = Problem::new();
+    let arrays = Handles::new(&problem);
+    let expected = plain(arrays.session, &problem.source.values);
+    let mut shape = [ROWS as i64, DIMENSION as i64];
+    let mut values = problem.source.values.clone();
+    let dlpack = DlpackTensor::new(&mut values, &mut shape);
+    let mut room = vec![0f32; BLOCK];
+    let mut output = DlpackTensor::new(&mut room, &mut shape);
+    let mut generated = init(sfeuot_tensor_init);
+    // SAFETY: DLPack tensors and initialised structs.
+    unsafe {
+        ok(sfeuot_tensor_from_dlpack((&raw const dlpack).cast(), &mut problem.source.samples));
+        let views = Handles::new(&problem);
+        ok(sfeuot_tensor_from_dlpack((&raw const output).cast(), &mut generated));
+        ok(generate(views.session, &problem.source.samples, &generated));
+        output.flags = 1;
+        ok(sfeuot_tensor_from_dlpack((&raw const output).cast(), &mut generated));
+        let status = generate(views.session, &problem.source.samples, &generated);
+        refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "generated.read_only");
+    }
+    assert_eq!(room, expected);
+}
