@@ -60,4 +60,4 @@ $(BENCH)/ready: bench/requirements.txt
 
 clean:
 	$(CARGO) clean
-	rm -rf $(EXAMPLES) out $(BENCH)
+	rm -rf $(EXAMPLES) out $(BENCH) gpu-pack

@@ -5,6 +5,7 @@
     python bench/accuracy.py mixture --dim 16 --epsilon 1 --steps 4000 --hidden-width 256 --seeds 0 1 2
     python bench/accuracy.py outliers --divergence kl --tau 1 --epsilon 0.3
     python bench/accuracy.py table --output accuracy.md
+    python bench/accuracy.py table --device cuda --seeds 0 --budget 60 --output accuracy.md
 
 Prints one line per seed and the median of the measures. Needs numpy alone. Every field of the trainer configuration is an
 option (--value-learning-rate, --decay-steps, ...); sigma is the root of --epsilon.
@@ -101,21 +102,28 @@ def show(report):
 
 
 def write_table(a, context):
-    """Runs TABLE, writes it as markdown and tells whether every bound holds."""
-    lines = ["| problem | steps | measure | median | bound | holds |", "|---|---|---|---|---|---|"]
+    """Runs TABLE, writes it as markdown after each row and tells whether every bound holds. Rows that --budget leaves out say so."""
+    end = time.monotonic() + a.budget
+    changed = "".join(f", {k} {v}" for k, v in a.trainer.items())
+    side = "sampler callbacks" if a.sampler else f"pools of {a.pool_rows} rows"
+    lines = [f"Medians of seeds {' '.join(map(str, a.seeds))}; device {a.device}; {side}{changed}.", "",
+             "| problem | steps | measure | median | bound | holds |", "|---|---|---|---|---|---|"]
     passed = True
     for name, problem_settings, trainer_settings, steps, bounds in TABLE:
         settings = {**trainer_settings, **a.trainer}
-        medians = run(name, problem_settings, settings, a.steps or steps, a, context)
         title = f"{name} " + ", ".join(f"{k} {v}" for k, v in problem_settings.items())
+        if time.monotonic() > end:
+            lines += [f"| {title} | {a.steps or steps} | {key.replace('_', ' ')} | not run | {bound} | |" for key, bound in bounds.items()]
+            continue
+        medians = run(name, problem_settings, settings, a.steps or steps, a, context)
         for key, bound in bounds.items():
             holds = bool(medians[key] < bound)
             passed &= holds
             cells = [title, a.steps or steps, key.replace("_", " "), f"{medians[key]:.4f}", bound, "yes" if holds else "**no**"]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
-    changed = "".join(f", {k} {v}" for k, v in a.trainer.items())
-    side = "sampler callbacks" if a.sampler else f"pools of {a.pool_rows} rows"
-    text = f"Medians of seeds {' '.join(map(str, a.seeds))}; {side}{changed}.\n\n" + "\n".join(lines) + "\n"
+        if a.output:
+            a.output.write_text("\n".join(lines) + "\n")
+    text = "\n".join(lines) + "\n"
     a.output.write_text(text) if a.output else print(text)
     return passed
 
@@ -133,6 +141,7 @@ def arguments():
     p.add_argument("--pool-rows", type=int, default=200_000, help="of each side")
     p.add_argument("--threads", type=int, default=0, help="0 = all cores")
     p.add_argument("--device", default="cpu", choices=list(sfeuot.DEVICES))
+    p.add_argument("--budget", type=float, default=float("inf"), help="seconds after which `table` starts no further row")
     p.add_argument("--output", type=pathlib.Path, help="markdown file of `table`")
     fields = [(name, kind) for name, kind in sfeuot.TrainerConfig._fields_ if name not in SET_BY_PROBLEM]
     for name, kind in fields:

@@ -1,24 +1,30 @@
 //! The C and C++ examples, built with CMake against the library of this build and run as a user would run them.
 
-use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+#[path = "common/place.rs"]
+mod place;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-/// The folder of the built programs, or `None`, with a note printed, where CMake is absent and this is not CI.
+/// The folder of the built programs, or `None`, with a note printed, where CMake is absent and this is not CI. Packed
+/// programs are taken as they are.
 fn programs() -> Option<&'static Path> {
     static PROGRAMS: OnceLock<Option<PathBuf>> = OnceLock::new();
     PROGRAMS.get_or_init(build).as_deref()
 }
 
 fn build() -> Option<PathBuf> {
+    if let Some(packed) = place::packed_examples() {
+        return Some(packed);
+    }
     if Command::new("cmake").arg("--version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "cmake is needed to test the examples; scripts/install-deps gets it");
         eprintln!("skipped: cmake is not installed (scripts/install-deps gets it)");
         return None;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples-c");
+    let root = place::root();
+    let folder = place::room().join("examples-c");
     // A cached path of an earlier profile's library would test the wrong one.
     let _ = std::fs::remove_file(folder.join("CMakeCache.txt"));
     let configure = Command::new("cmake")
@@ -27,23 +33,13 @@ fn build() -> Option<PathBuf> {
         .arg("-B")
         .arg(&folder)
         .arg(format!("-DSFEUOT_ROOT={}", root.display()))
-        .arg(format!("-DSFEUOT_LIBRARY={}", library().display()))
+        .arg(format!("-DSFEUOT_LIBRARY={}", place::shared_library().display()))
         .arg("-DSFEUOT_EXAMPLES_WERROR=ON")
         .output();
     succeeded("configuring", configure.expect("cmake starts"));
     let build = Command::new("cmake").arg("--build").arg(&folder).output();
     succeeded("building", build.expect("cmake starts"));
     Some(folder)
-}
-
-/// The shared library this test was built with. Cargo puts it beside the test's program; the one a folder further up is
-/// `cargo build`'s and may be older.
-fn library() -> PathBuf {
-    let name = format!("{DLL_PREFIX}sfeuot{DLL_SUFFIX}");
-    let test = std::env::current_exe().expect("this test has a path");
-    let library = test.with_file_name(name);
-    assert!(library.exists(), "{} is missing", library.display());
-    library
 }
 
 fn succeeded(what: &str, output: Output) -> String {
@@ -55,7 +51,8 @@ fn succeeded(what: &str, output: Output) -> String {
 
 fn run(program: &Path, arguments: &[&str], out: Option<&Path>) -> Output {
     let mut command = Command::new(program);
-    command.args(arguments);
+    // Packed programs know their pictures by a path from the repository.
+    command.args(arguments).current_dir(place::root());
     if let Some(out) = out {
         command.arg("--out").arg(out);
     }
@@ -107,7 +104,7 @@ fn color_transfer_writes_pictures_and_a_table() {
     for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
         assert!(stdout.contains(first.join(name).to_str().expect("UTF-8")), "{name} is not named in\n{stdout}");
     }
-    let (width, height) = png_size(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples-c/images/coffee.png"));
+    let (width, height) = png_size(&place::root().join("examples-c/images/coffee.png"));
     assert_eq!(png_size(&first.join("recoloured.png")), (width, height));
     let sheet = png_size(&first.join("contact_sheet.png"));
     assert!(sheet.0 > 2 * width && sheet.1 > 2 * height);

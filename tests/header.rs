@@ -1,5 +1,8 @@
 //! `include/sfeuot.h` is what cbindgen makes of `src/abi` today.
 
+#[path = "common/place.rs"]
+mod place;
+
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
@@ -32,9 +35,9 @@ fn generate(root: &Path) -> String {
 /// Fails on drift; with SFEUOT_WRITE_HEADER=1 (`make header`) it writes the header first.
 #[test]
 fn the_header_is_up_to_date() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = place::root();
     let path = root.join("include/sfeuot.h");
-    let generated = generate(root);
+    let generated = generate(&root);
     if std::env::var_os("SFEUOT_WRITE_HEADER").is_some() {
         std::fs::write(&path, &generated).expect("include/ is writable");
     }

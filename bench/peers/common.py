@@ -1,6 +1,7 @@
 """What the step programs share: one command line, one data pool, one way to take the time.
 
-Import this before any numerical library: it limits the process to `--threads` cores, which every library respects.
+Import this before any numerical library: it limits the process to `--threads` cores, which every library respects. On
+a GPU, where a process waits rather than computes and many are kept alive, it does not.
 """
 import argparse
 import json
@@ -39,8 +40,9 @@ def arguments(description, extra=None):
     if extra:
         extra(p)
     a = p.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[:max(1, a.threads)])
+    if getattr(a, "device", "cpu") == "cpu":
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[:max(1, a.threads)])
     os.environ.pop("OMP_WAIT_POLICY", None)
     if a.omp_wait != "default":
         os.environ["OMP_WAIT_POLICY"] = a.omp_wait

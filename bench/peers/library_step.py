@@ -1,20 +1,25 @@
 """The training step of this library, called through its C API.
 
     python library_step.py --dim 2 --hidden 128 --latent 8 --sources 64 --k 16 --threads 2 --steps 500 --warmup 50 --json
+    python library_step.py --device cuda --products fused ...
 """
 import math
 
 import common
 
 if __name__ == "__main__":
-    ARGS = common.arguments(__doc__)
+    def _extra(p):
+        p.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+        p.add_argument("--products", default="auto", choices=["auto", "fused", "cublaslt"], help="who multiplies matrices on a GPU")
+    ARGS = common.arguments(__doc__, _extra)
 
 import sfeuot_ctypes as sfeuot
 
 
 def main(a):
     source, target = common.mixture_pools(a)
-    context = sfeuot.Context(device="cpu", threads=a.threads)
+    gpu = {"cuda_products": a.products} if a.device == "cuda" else {}
+    context = sfeuot.Context(device=a.device, threads=a.threads, **gpu)
     trainer = sfeuot.Trainer(
         context, source, target, divergence="balanced", sigma=math.sqrt(a.epsilon), sigma_units="data", hidden_width=a.hidden,
         hidden_layers=a.layers, latent_dimension=a.latent, batch_sources=a.sources, latents_per_source=a.k,
@@ -24,7 +29,7 @@ def main(a):
         metrics = trainer.step(n)
         return {"dual": metrics["dual"], "generator_loss": metrics["generator_loss"]}
 
-    common.measure(a, "library", run)
+    common.measure(a, "library" if a.device == "cpu" else f"library-{a.products}", run)
 
 
 if __name__ == "__main__":

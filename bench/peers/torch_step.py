@@ -1,15 +1,22 @@
-"""The training step in PyTorch on the CPU: value step, generator step, Adam for both, average of the generator.
+"""The training step in PyTorch: value step, generator step, Adam for both, average of the generator.
 
     python torch_step.py --dim 2 --hidden 128 --latent 8 --sources 64 --k 16 --threads 2 --steps 500 --warmup 50 --json [--compile]
+    python torch_step.py --device cuda [--compile] [--graph] [--tf32] ...
 
-`--compile` runs both losses with their gradients through torch.compile (a C++ compiler is needed).
+`--compile` runs both losses with their gradients through torch.compile (a C++ compiler is needed). `--graph` captures a
+whole step, drawing, optimisers and average included, as one CUDA graph and replays it: nothing of Python is left in a step.
 """
 import math
 
 import common
 
 if __name__ == "__main__":
-    ARGS = common.arguments(__doc__, lambda p: p.add_argument("--compile", action="store_true"))
+    def _extra(p):
+        p.add_argument("--compile", action="store_true")
+        p.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+        p.add_argument("--graph", action="store_true", help="on a GPU: one CUDA graph a step")
+        p.add_argument("--tf32", action="store_true", help="on a GPU: matrix products of numbers rounded to 10 bits of mantissa")
+    ARGS = common.arguments(__doc__, _extra)
 
 import torch
 from torch import nn
@@ -84,11 +91,11 @@ def generator_loss(generator, value, batch, sigma, k):
 
 def draw(source, target, n, k, latent):
     """One batch: x0, y, z, xi, raw t, eta; n * k rows each, a source's k rows next to each other."""
-    d, rows = source.shape[1], n * k
-    x0 = source[torch.randint(len(source), (n,))].repeat_interleave(k, 0)
-    y = target[torch.randint(len(target), (rows,))]
-    raw_t = torch.rand(n, 1).repeat_interleave(k, 0)
-    return x0, y, torch.randn(rows, latent), torch.randn(rows, d), raw_t, torch.randn(rows, d)
+    d, rows, on = source.shape[1], n * k, {"device": source.device}
+    x0 = source[torch.randint(len(source), (n,), **on)].repeat_interleave(k, 0)
+    y = target[torch.randint(len(target), (rows,), **on)]
+    raw_t = torch.rand(n, 1, **on).repeat_interleave(k, 0)
+    return x0, y, torch.randn(rows, latent, **on), torch.randn(rows, d, **on), raw_t, torch.randn(rows, d, **on)
 
 
 def compiled_losses(value, generator, sigma, k):
@@ -115,17 +122,38 @@ def compiled_losses(value, generator, sigma, k):
     return torch.compile(value_part), torch.compile(generator_part)
 
 
+def captured(step):
+    """`step` as one CUDA graph: a function that replays it and returns the tensors that it writes."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):       # what is made at the first calls must not be part of the graph
+        for _ in range(5):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outcome = step()
+
+    def replay():
+        graph.replay()
+        return outcome
+    return replay
+
+
 def main(a):
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
-    source, target = (torch.from_numpy(p) for p in common.mixture_pools(a))
+    torch.set_float32_matmul_precision("high" if a.tf32 else "highest")
+    source, target = (torch.from_numpy(p).to(a.device) for p in common.mixture_pools(a))
     sigma = math.sqrt(a.epsilon)
-    value = Mlp([a.dim + 1, *[a.hidden] * a.layers, 1])
-    generator = Mlp([a.dim + a.latent, *[a.hidden] * a.layers, 2 * a.dim], 0.5)
+    value = Mlp([a.dim + 1, *[a.hidden] * a.layers, 1]).to(a.device)
+    generator = Mlp([a.dim + a.latent, *[a.hidden] * a.layers, 2 * a.dim], 0.5).to(a.device)
     value_params, generator_params = list(value.parameters()), list(generator.parameters())
     average = [p.detach().clone() for p in generator_params]
-    value_adam = torch.optim.Adam(value_params, lr=a.lr_value, betas=(0.5, 0.99), fused=True)
-    generator_adam = torch.optim.Adam(generator_params, lr=a.lr_generator, betas=(0.5, 0.99), fused=True)
+    settings = {"betas": (0.5, 0.99), "fused": True, "capturable": a.graph}
+    value_adam = torch.optim.Adam(value_params, lr=a.lr_value, **settings)
+    generator_adam = torch.optim.Adam(generator_params, lr=a.lr_generator, **settings)
     batch = lambda: draw(source, target, a.sources, a.k, a.latent)
 
     if a.compile:
@@ -165,12 +193,15 @@ def main(a):
             torch._foreach_lerp_(average, generator_params, 1 - a.ema)
         return -value_loss_now, generator_loss_now
 
+    one = captured(step) if a.graph else step
+
     def run(n):
         for _ in range(n):
-            dual, loss = step()
+            dual, loss = one()
         return {"dual": dual.item(), "generator_loss": loss.item()}
 
-    common.measure(a, "torch-compile" if a.compile else "torch", run)
+    marks = [mark for mark in ("compile", "graph", "tf32") if getattr(a, mark)]
+    common.measure(a, "-".join(["torch", *marks]), run)
 
 
 if __name__ == "__main__":

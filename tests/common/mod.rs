@@ -1,19 +1,18 @@
 //! What the tests of the C ABI share: the header's names, the built library, and a problem small
 //! enough to train at once.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
+#[allow(clippy::duplicate_mod, reason = "the simulator has it as well")]
+pub mod place;
 #[cfg(target_os = "linux")]
 pub mod simulator;
 
 use std::ffi::{CStr, c_void};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::ptr::{null, null_mut};
 
+pub use place::{root, shared_library};
 use sfeuot::abi::*;
-
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The functions include/sfeuot.h declares, in its order.
 pub fn declared_functions() -> Vec<String> {
@@ -28,14 +27,6 @@ pub fn declared_functions() -> Vec<String> {
         .collect();
     assert!(names.len() > 30, "the header declares only {names:?}");
     names
-}
-
-/// The shared library cargo built for this test run: beside the test, or one folder up.
-pub fn shared_library() -> PathBuf {
-    let name = format!("{}sfeuot{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let test = std::env::current_exe().expect("the test's own path");
-    let library = test.ancestors().skip(1).take(2).map(|folder| folder.join(&name)).find(|path| path.exists());
-    library.unwrap_or_else(|| panic!("{name} is not beside {}", test.display()))
 }
 
 pub fn last_error() -> String {
@@ -130,9 +121,9 @@ impl Drop for Handles {
 
 /// A folder of its own for each test, emptied first.
 pub fn scratch(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let folder = place::room().join(test);
     let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).expect("the target folder is writable");
+    std::fs::create_dir_all(&folder).expect("the folder is writable");
     folder
 }
 

@@ -7,6 +7,10 @@
 //! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver.
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[allow(clippy::duplicate_mod, reason = "a test may have it from elsewhere as well")]
+#[path = "place.rs"]
+pub mod place;
+
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -146,7 +150,7 @@ fn control<F: Copy>(name: &CStr) -> F {
 }
 
 fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda/host")
+    place::root().join("cuda/host")
 }
 
 /// A shared object and the sources it is made of.
@@ -208,7 +212,7 @@ fn build() -> Result<PathBuf, String> {
 /// and this file, which holds the flags, were written.
 fn is_fresh(object: &Path, source: &Path) -> bool {
     let rule = fs::read_to_string(object.with_extension("d")).unwrap_or_default();
-    let flags = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/simulator.rs");
+    let flags = place::root().join("tests/common/simulator.rs");
     let Some((made, (_, read))) = time(object).zip(rule.split_once(": ")) else { return false };
     let read: Vec<_> = read.split_whitespace().filter(|word| *word != "\\").map(Path::new).collect();
     let older = |path: &Path| time(path).is_some_and(|time| time < made);

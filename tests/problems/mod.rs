@@ -1,7 +1,11 @@
 //! What the tests of the Rust API share: reproducible data, contexts, and problems small enough to train at once.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::path::{Path, PathBuf};
+#[allow(clippy::duplicate_mod, reason = "a test may have tests/common as well")]
+#[path = "../common/place.rs"]
+mod place;
+
+use std::path::PathBuf;
 
 use sfeuot::{Context, ContextConfig, Data, DeviceKind, Model, SigmaUnits, TensorView, Trainer, TrainerConfig};
 
@@ -89,7 +93,7 @@ pub fn moments(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
 
 /// A path of the test's own in the target folder, with nothing there.
 pub fn scratch(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("rust_api");
+    let folder = place::room().join("rust_api");
     std::fs::create_dir_all(&folder).expect("the target folder is writable");
     let path = folder.join(name);
     let _ = std::fs::remove_file(&path);

@@ -41,7 +41,7 @@ fn the_embedded_image_is_a_fatbin() {
 #[test]
 fn the_source_holds_every_kernel_and_includes_nothing() {
     let kernels = |text: &str| text.matches("extern \"C\" __global__").count();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
+    let folder = crate::device::cuda::tests::simulator::place::root().join("cuda");
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -7,7 +7,7 @@ use crate::device::{Device, Sums};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(super::support::cases(40))]
 
     #[test]
     fn terms(

@@ -97,7 +97,7 @@ fn matrix(output: Output) -> Matrix {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(super::support::cases(32))]
 
     #[test]
     fn activations(shape in shapes(), spread in 0.1f32..20.0, kind in 0usize..3) {

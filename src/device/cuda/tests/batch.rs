@@ -52,7 +52,7 @@ fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bo
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(40)))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn rows_are_the_engines(

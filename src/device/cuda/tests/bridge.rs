@@ -15,7 +15,7 @@ fn drawn(seed: u64, number: u64, stream: Stream, first: u64, n: usize) -> Vec<f3
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(super::support::cases(40))]
 
     #[test]
     fn samples(

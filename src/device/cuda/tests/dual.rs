@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const ALL: [Divergence; 4] = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(super::support::cases(40))]
 
     #[test]
     fn terms_of_every_divergence(

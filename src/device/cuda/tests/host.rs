@@ -3,7 +3,6 @@
 use super::guarded::Buffer;
 use super::simulator;
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 type LaunchFn =
@@ -96,7 +95,7 @@ pub fn try_launch(
 
 #[test]
 fn every_kernel_is_in_the_table() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("cuda");
+    let sources = simulator::place::root().join("cuda");
     let table = std::fs::read_to_string(sources.join("host/kernels.cpp")).unwrap();
     let mut found = 0;
     for entry in std::fs::read_dir(sources).unwrap() {

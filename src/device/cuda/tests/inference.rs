@@ -61,7 +61,7 @@ fn same_bits(what: &str, found: &[f32], expected: &[f32]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(super::support::cases(40))]
 
     #[test]
     fn rows_come_in(shape in shapes(), repeat in 1usize..5, append in any::<bool>(), value in -1f32..1.0) {

@@ -134,7 +134,7 @@ impl Problem {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10))]
+    #![proptest_config(super::support::cases(10))]
 
     #[test]
     fn small_groups(problem in problems(1usize..=64, 1usize..=48)) {

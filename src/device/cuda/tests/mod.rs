@@ -12,6 +12,7 @@ mod mixture;
 mod optimiser;
 mod philox;
 mod product;
+mod rates;
 mod simulated;
 #[path = "../../../../tests/common/simulator.rs"]
 pub mod simulator;

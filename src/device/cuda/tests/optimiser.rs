@@ -133,7 +133,7 @@ impl Optimiser {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(super::support::cases(40))]
 
     #[test]
     fn steps_are_the_engines(

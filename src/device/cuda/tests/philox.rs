@@ -6,7 +6,7 @@ use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(super::support::cases(48))]
 
     #[test]
     fn matrices_hold_the_sequence(

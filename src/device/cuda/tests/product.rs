@@ -115,7 +115,7 @@ impl Weights {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(super::support::cases(48))]
 
     #[test]
     fn forward(shape in shapes(), kind in 0usize..3, derivatives in 0usize..3, bent in any::<bool>()) {

@@ -5,9 +5,16 @@ use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Device, Head, Mat};
 use crate::rng::{Sequence, Stream};
+use proptest::test_runner::Config;
 
 /// Bound on the difference to the CPU device, relative to the largest number of the row.
 pub const TOLERANCE: f32 = 1e-5;
+
+/// So many cases, or SFEUOT_TEST_CASES where that is fewer: under compute-sanitizer a launch takes a hundred times as long.
+pub fn cases(wanted: u32) -> Config {
+    let most = std::env::var("SFEUOT_TEST_CASES").ok().map(|most| most.parse().expect("SFEUOT_TEST_CASES is a number"));
+    Config::with_cases(most.unwrap_or(wanted).clamp(1, wanted))
+}
 
 pub fn normals(seed: u64, n: usize) -> Vec<f32> {
     let mut x = vec![0f32; n];

@@ -154,7 +154,7 @@ fn misuse_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(super::super::support::cases(48))]
 
     #[test]
     fn products_are_those_of_a_plain_loop(

@@ -1,0 +1,155 @@
+"""Whether a training on a GPU is the CPU's: weights after 1 and 200 steps from one seed, equal bits of equal trainings.
+
+    python bench/gpu_training.py --output training.json
+    python bench/gpu_training.py --smoke                # one training of 100 steps and a few samples, printed
+
+What is compared are checkpoints, saved through the C API: the largest difference of a tensor relative to its largest
+number. Ends with status 1 where a bar is not met. `--device cpu` puts the CPU in the GPU's place, to try the program.
+"""
+import argparse
+import json
+import pathlib
+import struct
+import tempfile
+import time
+
+import numpy as np
+
+import sfeuot_ctypes as sfeuot
+from problems import Mixture, pools
+
+# dimension, hidden width
+SIZES = [(2, 128), (16, 256)]
+PRODUCTS = ["fused", "cublaslt"]
+# steps -> largest relative difference of weights to the CPU's
+BARS = {1: 1e-5, 200: 1e-3}
+
+
+def read(path):
+    """Tensors of a safetensors file by name: the length of the JSON header (u64), the header, the data."""
+    data = pathlib.Path(path).read_bytes()
+    length, = struct.unpack_from("<Q", data)
+    header, start = json.loads(data[8:8 + length]), 8 + length
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            assert entry["dtype"] == "F32", entry
+            begin, end = entry["data_offsets"]
+            tensors[name] = np.frombuffer(data[start + begin:start + end], "<f4")
+    return tensors
+
+
+class Problem:
+    """One size: its data, and trainings on them."""
+
+    def __init__(self, dim, width, folder):
+        self.dim, self.width, self.folder = dim, width, pathlib.Path(folder)
+        self.sides = pools(Mixture(dim, 1.0), 20_000)
+
+    def trainer(self, context):
+        return sfeuot.Trainer(context, *self.sides, divergence="balanced", sigma=1.0, sigma_units="data", hidden_width=self.width,
+                              latent_dimension=8, batch_sources=64, latents_per_source=16, seed=1)
+
+    def tensors(self, trainer):
+        trainer.save(self.folder / "checkpoint")
+        return read(self.folder / "checkpoint")
+
+    def trained(self, context, steps):
+        """The checkpoint after each of `steps`, and the seconds of all."""
+        with self.trainer(context) as trainer:
+            start, done, found = time.perf_counter(), 0, {}
+            for count in steps:
+                trainer.step(count - done)
+                done, found[count] = count, self.tensors(trainer)
+            return found, time.perf_counter() - start
+
+    def resumed(self, context, steps):
+        """As the last of `trained`, cut in half: the second half by another trainer, from the first one's checkpoint."""
+        path = self.folder / "half"
+        with self.trainer(context) as trainer:
+            trainer.step(steps // 2)
+            trainer.save(path)
+        with sfeuot.Trainer.load(context, path, *self.sides) as trainer:
+            trainer.step(steps - steps // 2)
+            return self.tensors(trainer)
+
+
+def difference(expected, found):
+    """(largest difference relative to the largest number, tensor) of the weights and their averages."""
+    apart = {name: float(np.abs(found[name] - a).max() / np.abs(a).max())
+             for name, a in expected.items() if name.endswith(("weights", "average"))}
+    assert apart
+    worst = max(apart, key=lambda name: apart[name] if np.isfinite(apart[name]) else np.inf)
+    return apart[worst], worst
+
+
+def unequal(a, b):
+    """How many tensors differ in any bit."""
+    return sum(a[name].tobytes() != b[name].tobytes() for name in a)
+
+
+def open_context(device, products):
+    return sfeuot.Context(device=device, **({"cuda_products": products} if device == "cuda" else {}))
+
+
+def compare(device, report):
+    steps = sorted(BARS)
+    with tempfile.TemporaryDirectory() as folder, sfeuot.Context(device="cpu") as cpu:
+        for dim, width in SIZES:
+            problem = Problem(dim, width, folder)
+            expected, cpu_seconds = problem.trained(cpu, steps)
+            for products in PRODUCTS:
+                title = f"d {dim}, width {width}, {products}"
+                try:
+                    with open_context(device, products) as context:
+                        found, seconds = problem.trained(context, steps)
+                        for count in steps:
+                            value, tensor = difference(expected[count], found[count])
+                            report(f"{title}: weights after {count} steps against the CPU's", BARS[count], value, value < BARS[count],
+                                   tensor=tensor, seconds=seconds, cpu_seconds=cpu_seconds)
+                        again, _ = problem.trained(context, steps)
+                        for what, other in [("a second training", again[steps[-1]]), ("one resumed half-way", problem.resumed(context, steps[-1]))]:
+                            value = unequal(found[steps[-1]], other)
+                            report(f"{title}: tensors with other bits in {what}", 0, value, value == 0)
+                except sfeuot.Error as error:
+                    report(f"{title}: ends", "no error", str(error), False)
+
+
+def smoke(device):
+    lines = []
+    with sfeuot.Context(device=device, log=lambda level, text: lines.append(text), log_level="debug") as context, \
+            tempfile.TemporaryDirectory() as folder:
+        problem = Problem(2, 128, folder)
+        with problem.trainer(context) as trainer:
+            metrics = trainer.step(100)
+            with trainer.model() as model, model.session() as session:
+                samples = session.generate(problem.sides[0][:1000], seed=1)
+    print(*lines, sep="\n")
+    print(json.dumps(metrics, indent=1))
+    print(f"1000 samples: mean {samples.mean(0)}, standard deviation {samples.std(0)}; target {problem.sides[1].mean(0)}, "
+          f"{problem.sides[1].std(0)}")
+    assert np.isfinite(samples).all() and np.isfinite(list(metrics.values())).all()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--smoke", action="store_true")
+    p.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    p.add_argument("--output", type=pathlib.Path, help="JSON file, written anew after each check")
+    a = p.parse_args()
+    if a.smoke:
+        return smoke(a.device)
+    checks = []
+
+    def report(check, bar, value, passed, **more):
+        checks.append({"check": check, "bar": bar, "value": value, "pass": bool(passed), **more})
+        print(f"{'pass' if passed else 'FAIL'}  {check}: {value} (bar {bar})", flush=True)
+        if a.output:
+            a.output.write_text(json.dumps(checks, indent=1) + "\n")
+
+    compare(a.device, report)
+    raise SystemExit(0 if all(check["pass"] for check in checks) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+//! Rates of the kernels on a GPU, beside what its memory gives to a plain copy in the same run and what its arithmetic
+//! could do. Prints one JSON line each:
+//!
+//! ```text
+//! bytes, operations   a launch's, as the kernel's contract in cuda/ counts them
+//! microseconds        median of the runs
+//! bound               "memory" or "arithmetic": whichever takes longer at full rate
+//! share               of that rate; operations are held against two a lane and cycle, as if all were multiply-adds
+//! ```
+
+use crate::device::cuda::block::{CudaBlock, CudaNoise, CudaSums};
+use crate::device::cuda::driver;
+use crate::device::cuda::gpu::{CudaConfig, Gpu, Products};
+use crate::device::cuda::kernels::{Kernel, arguments_of};
+use crate::device::cuda::memory::DeviceBuffer;
+use crate::device::{Bridge, Device, Head, Mat, Points};
+use crate::error::Result;
+use crate::rng::Stream;
+use cudarc::driver::sys::{self, CUdevice_attribute};
+use std::ptr;
+use std::sync::Arc;
+
+/// Launches between two events, and how often that is measured.
+const LAUNCHES: usize = 10;
+const RUNS: usize = 7;
+/// Bytes of the copy.
+const COPIED: usize = 1 << 30;
+/// Floats that one kernel's matrices take at most: more than any cache, less than any GPU's memory.
+const ROOM: usize = 1 << 28;
+/// Components of all samples together.
+const ELEMENTS: usize = 1 << 24;
+
+struct Bench {
+    gpu: Arc<Gpu>,
+    block: CudaBlock,
+    /// Per second.
+    copied: f64,
+    operations: f64,
+}
+
+impl Bench {
+    /// Median microseconds of a launch.
+    fn time(&mut self, mut work: impl FnMut(&mut CudaBlock)) -> f64 {
+        let mut runs: Vec<f64> = (0..=RUNS)
+            .map(|_| {
+                // SAFETY: the context is current, the stream alive, and the events are destroyed after their last use.
+                unsafe {
+                    let [mut begin, mut end] = [ptr::null_mut(); 2];
+                    ok(sys::cuEventCreate(&mut begin, 0));
+                    ok(sys::cuEventCreate(&mut end, 0));
+                    ok(sys::cuEventRecord(begin, self.gpu.stream()));
+                    (0..LAUNCHES).for_each(|_| work(&mut self.block));
+                    ok(sys::cuEventRecord(end, self.gpu.stream()));
+                    ok(sys::cuEventSynchronize(end));
+                    let mut milliseconds = 0.0;
+                    ok(sys::cuEventElapsedTime_v2(&mut milliseconds, begin, end));
+                    ok(sys::cuEventDestroy_v2(begin));
+                    ok(sys::cuEventDestroy_v2(end));
+                    f64::from(milliseconds) * 1e3 / LAUNCHES as f64
+                }
+            })
+            // The first run warms up.
+            .skip(1)
+            .collect();
+        self.block.finish().expect("the kernels run");
+        runs.sort_by(f64::total_cmp);
+        runs[RUNS / 2]
+    }
+
+    fn report(&mut self, kernel: &str, size: &str, bytes: f64, operations: f64, work: impl FnMut(&mut CudaBlock)) {
+        let microseconds = self.time(work);
+        let (memory, arithmetic) = (bytes / self.copied * 1e6, operations / self.operations * 1e6);
+        let bound = if memory >= arithmetic { "memory" } else { "arithmetic" };
+        println!(
+            "{{\"kernel\": \"{kernel}\", \"size\": \"{size}\", \"bytes\": {bytes:.0}, \"operations\": {operations:.0}, \
+             \"microseconds\": {microseconds:.2}, \"gigabytes_per_second\": {:.1}, \"copy_share\": {:.4}, \
+             \"bound\": \"{bound}\", \"share\": {:.4}}}",
+            bytes / microseconds / 1e3,
+            memory / microseconds,
+            memory.max(arithmetic) / microseconds
+        );
+    }
+
+    /// Standard normals.
+    fn normals(&mut self, rows: usize, cols: usize) -> Mat {
+        let mat = self.block.scratch(rows, cols);
+        self.block.normals(&noise(None), Stream::Init, 0, mat);
+        mat
+    }
+}
+
+fn ok(status: sys::CUresult) {
+    driver::check(status, || "measure".into()).expect("a sound GPU");
+}
+
+fn noise(xi: Option<Mat>) -> CudaNoise {
+    CudaNoise { seed: 7, counter: 0, number: 0, first_row: 0, xi }
+}
+
+fn attribute(device: i32, which: CUdevice_attribute) -> f64 {
+    let mut value = 0;
+    // SAFETY: the driver is ready.
+    ok(unsafe { sys::cuDeviceGetAttribute(&mut value, which, device) });
+    f64::from(value)
+}
+
+/// Operations a second of all lanes, a multiply-add being two, at the highest clock.
+fn arithmetic(gpu: &Gpu) -> Result<f64> {
+    use CUdevice_attribute::{CU_DEVICE_ATTRIBUTE_CLOCK_RATE, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT};
+    let device = driver::device(gpu.info().index as i32)?;
+    let lanes = match gpu.info().capability {
+        (7, _) | (8, 0) => 64.0,
+        _ => 128.0,
+    };
+    let kilohertz = attribute(device, CU_DEVICE_ATTRIBUTE_CLOCK_RATE);
+    Ok(2e3 * lanes * kilohertz * attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT))
+}
+
+fn copies(bench: &mut Bench) -> Result<()> {
+    let [from, to] = [0; 2].map(|_| DeviceBuffer::<u8>::zeroed(&bench.gpu, COPIED, "a copy"));
+    let ((from, to), stream) = ((from?, to?), bench.gpu.stream());
+    let microseconds = bench.time(|_| {
+        // SAFETY: two buffers of that size, which outlive the run.
+        ok(unsafe { sys::cuMemcpyDtoDAsync_v2(to.address(), from.address(), COPIED, stream) });
+    });
+    bench.copied = 2.0 * COPIED as f64 / microseconds * 1e6;
+    println!(
+        "{{\"kernel\": \"copy\", \"size\": \"{COPIED} bytes\", \"bytes\": {}, \"microseconds\": {microseconds:.2}, \
+         \"gigabytes_per_second\": {:.1}, \"operations_per_second\": {:.4e}}}",
+        2 * COPIED,
+        bench.copied / 1e9,
+        bench.operations
+    );
+    Ok(())
+}
+
+const HEAD: Head = Head { sigma: 1.0, deterministic: false };
+
+/// x1, x_t, drift and the kept noise of a batch: 12 bytes an element read, 16 written.
+fn bridges(bench: &mut Bench, d: usize) {
+    let rows = ELEMENTS / d;
+    let mark = bench.block.mark();
+    let (x0, raw) = (bench.normals(rows, d), bench.normals(rows, 2 * d));
+    let [end, state] = [0; 2].map(|_| bench.block.scratch(rows, d + 1));
+    let [drift, xi] = [0; 2].map(|_| bench.block.scratch(rows, d));
+    let time = bench.block.scratch(rows, 1);
+    bench.block.fill(time, 0.5);
+    let bridge = Bridge { x0, raw, noise: noise(Some(xi)), time };
+    let points = Points { end: Some(end), state: Some(state), drift: Some(drift) };
+    let elements = ELEMENTS as f64;
+    bench.report("bridge_sample", &format!("d {d}"), 28.0 * elements, 90.0 * elements, |block| {
+        block.bridge(&HEAD, &bridge, &points);
+    });
+    bench.block.reset(mark);
+}
+
+/// Forward and backward of a batch's mixtures: 24 bytes an element read, 8 written, 11 K operations.
+fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
+    let rows = ELEMENTS / d;
+    let mark = bench.block.mark();
+    let (x0, raw, xt) = (bench.normals(rows, d), bench.normals(rows, 2 * d), bench.normals(rows, d));
+    let (xi, g, v) = (bench.normals(rows, d), bench.normals(rows, d), bench.normals(rows, 1));
+    let (time, delta) = (bench.block.scratch(rows, 1), bench.block.scratch(rows, 2 * d));
+    bench.block.fill(time, 0.5);
+    let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / latents, "losses")?;
+    let bridge = Bridge { x0, raw, noise: noise(Some(xi)), time };
+    let elements = ELEMENTS as f64;
+    let operations = 11.0 * (latents * ELEMENTS) as f64;
+    bench.report("mixture", &format!("K {latents}, d {d}"), 32.0 * elements, operations, |block| {
+        let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
+        block.mixture(&HEAD, &bridge, xt, v, g, latents, delta, 1.0 / rows as f64, &mut sums);
+    });
+    bench.block.reset(mark);
+    Ok(())
+}
+
+/// Adam with the moving average, applied: 20 bytes a parameter read, 16 written. And the sum of a gradient's
+/// contributions with its squares: 4 bytes a parameter and line read, 4 written.
+fn optimiser(bench: &mut Bench) -> Result<()> {
+    let mark = bench.block.mark();
+    let n = ELEMENTS;
+    let state = [0; 5].map(|_| bench.normals(n, 1));
+    bench.block.fill(state[3], 1.0);
+    let [weights, gradient, first, second, average] = state.map(|mat| bench.block.address(mat));
+    // Rate, clipping factor, correction of the second moment, averaging, and that the update is made.
+    let decision = [1e-3f32, 1.0, 1.0, 0.998].map(f32::to_bits);
+    let decision = DeviceBuffer::of(&bench.gpu, &[&decision[..], &[1]].concat(), "the decision")?;
+    let partials = DeviceBuffer::<f64>::new(&bench.gpu, 1 << 16, "partial sums")?;
+    let size = format!("{n} parameters");
+    let parameters = n as f64;
+    bench.report("optimiser_update", &size, 36.0 * parameters, 15.0 * parameters, |block| {
+        let arguments = arguments_of![
+            weights,
+            gradient,
+            first,
+            second,
+            average,
+            n as u64,
+            0.5f32,
+            0.99f32,
+            1e-8f32,
+            0u64,
+            0u64,
+            decision.address(),
+        ];
+        block.launch_over(Kernel::OptimiserUpdate, n as u64 / 4, arguments);
+    });
+    const LINES: usize = 8;
+    let pitch = n / LINES;
+    let (size, sums) = (format!("{LINES} x {pitch}"), pitch as f64);
+    bench.report("gradient_reduce", &size, 36.0 * sums, 10.0 * sums, |block| {
+        let (lines, count) = (gradient, LINES as u32);
+        let arguments = arguments_of![lines, pitch as u64, count, weights, pitch as u64, 0u32, partials.address()];
+        block.launch_over(Kernel::GradientReduce, pitch as u64 / 4, arguments);
+    });
+    bench.block.reset(mark);
+    Ok(())
+}
+
+/// Around a product of width 256: h in place and both derivatives, or the reverse rule with its curve.
+fn activations(bench: &mut Bench) {
+    const WIDTH: usize = 256;
+    // As layers.rs launches them: 32 threads of four columns, eight rows a pass, tiles of 32 rows or as few as 1024.
+    let rows = 2 * ELEMENTS / WIDTH;
+    let chunk = 32.max(rows.div_ceil(1024));
+    let (grid, block) = ([(WIDTH / 128) as u32, rows.div_ceil(chunk) as u32, 1], [32, 8, 1]);
+    let mark = bench.block.mark();
+    let (h, bias) = (bench.normals(rows, WIDTH), bench.normals(WIDTH, 1));
+    let (slope, curve) = (bench.normals(rows, WIDTH), bench.normals(rows, WIDTH));
+    let bias = bench.block.address(bias);
+    let [(h, h_stride), (slope, slope_stride), (curve, curve_stride)] =
+        [h, slope, curve].map(|mat| bench.block.place(mat));
+    let (m, n, chunk) = (rows as u32, WIDTH as u32, chunk as u32);
+    let elements = (rows * WIDTH) as f64;
+    let size = format!("{rows} x {WIDTH}");
+    for (name, kernel) in [
+        ("activation_silu", Kernel::ActivationSilu),
+        ("activation_tanh", Kernel::ActivationTanh),
+        ("activation_softplus", Kernel::ActivationSoftplus),
+    ] {
+        bench.report(name, &size, 16.0 * elements, 20.0 * elements, |device| {
+            let arguments = arguments_of![h, h_stride, bias, slope, slope_stride, curve, curve_stride, m, n, chunk];
+            device.launch(kernel, grid, block, arguments);
+        });
+    }
+    bench.report("activation_scale", &size, 20.0 * elements, 2.0 * elements, |device| {
+        let arguments = arguments_of![h, h_stride, slope, slope_stride, curve, curve_stride, m, n, chunk, 0u64, 0u32];
+        device.launch(Kernel::ActivationScale, grid, block, arguments);
+    });
+    bench.block.reset(mark);
+}
+
+#[test]
+#[ignore = "measures a GPU: scripts/gpu-check"]
+fn rates() -> Result<()> {
+    let config = CudaConfig { products: Products::Fused, ..Default::default() };
+    let gpu = Gpu::open(&config, &mut |_, line| println!("{line}"))?;
+    let _entered = gpu.enter()?;
+    let workspace = DeviceBuffer::<f32>::new(&gpu, ROOM, "the matrices")?;
+    let block = CudaBlock::new(&gpu, gpu.stream(), workspace.address(), ROOM);
+    let operations = arithmetic(&gpu)?;
+    let mut bench = Bench { gpu: Arc::clone(&gpu), block, copied: 0.0, operations };
+    copies(&mut bench)?;
+    for d in [16, 64] {
+        bridges(&mut bench, d);
+    }
+    for (d, latents) in [(16, 16), (64, 16), (16, 64), (64, 64)] {
+        mixtures(&mut bench, d, latents)?;
+    }
+    optimiser(&mut bench)?;
+    activations(&mut bench);
+    Ok(())
+}
