@@ -10,7 +10,7 @@ use crate::context::LogLevel;
 use crate::error::{Error, Result};
 use crate::nn::layout::Layer;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
@@ -198,6 +198,15 @@ impl Gpu {
         check(unsafe { sys::cuStreamSynchronize(self.stream) }, || "finish the work on the GPU".into())
     }
 
+    /// A kernel by name. The context is current.
+    pub(super) fn function(&self, name: &CStr) -> Result<CUfunction> {
+        let mut function = ptr::null_mut();
+        // SAFETY: a live module.
+        let status = unsafe { sys::cuModuleGetFunction(&mut function, self.module, name.as_ptr()) };
+        check(status, || format!("find the kernel {}", name.to_string_lossy()))?;
+        Ok(function)
+    }
+
     /// Queues a kernel on a stream. The context is current.
     pub(super) fn launch(&self, stream: CUstream, launch: &Launch<'_>) -> Result<()> {
         launch.queue(self.functions[launch.kernel as usize], stream)
@@ -308,13 +317,7 @@ impl Gpu {
             self.module = load_module(&compiled)
                 .map_err(|status| unusable(format!("the one compiled here with {}", describe(status))))?;
         }
-        for name in Kernel::NAMES {
-            let mut function = ptr::null_mut();
-            // SAFETY: a live module; names end with a zero.
-            let status = unsafe { sys::cuModuleGetFunction(&mut function, self.module, name.as_ptr()) };
-            check(status, || format!("find the kernel {}", name.to_string_lossy()))?;
-            self.functions.push(function);
-        }
+        self.functions = Kernel::NAMES.iter().map(|name| self.function(name)).collect::<Result<_>>()?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Buffers that end at a page nobody may touch, so that an access beyond them ends the test.
 
+use super::real;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr;
@@ -13,6 +14,8 @@ const ALIGN: usize = 16;
 pub struct Buffer<T> {
     pages: *mut u8,
     mapped: usize,
+    /// Of the first element, for a kernel.
+    address: u64,
     start: *mut T,
     len: usize,
     element: PhantomData<T>,
@@ -38,8 +41,9 @@ impl<T: Copy> Buffer<T> {
             pages.add(PAGE).write_bytes(0xFF, inner);
             assert_eq!(libc::mprotect(pages.cast(), PAGE, libc::PROT_NONE), 0);
             assert_eq!(libc::mprotect(pages.add(PAGE + inner).cast(), PAGE, libc::PROT_NONE), 0);
+            let address = real::map(pages.add(PAGE), inner) + (inner - bytes) as u64;
             let start = pages.add(PAGE + inner - bytes).cast();
-            Self { pages, mapped, start, len, element: PhantomData }
+            Self { pages, mapped, address, start, len, element: PhantomData }
         }
     }
 
@@ -52,7 +56,7 @@ impl<T: Copy> Buffer<T> {
 
 impl<T> Buffer<T> {
     pub fn address(&self) -> usize {
-        self.start as usize
+        self.address as usize
     }
 }
 
@@ -79,6 +83,7 @@ impl<T> Drop for Buffer<T> {
             let before = self.start as usize - self.pages as usize - PAGE;
             let after = before + self.len * size_of::<T>();
             let intact = inner[..before].iter().chain(&inner[after..]).all(|&b| b == 0xFF);
+            real::unmap(self.pages.add(PAGE));
             libc::munmap(self.pages.cast(), self.mapped);
             assert!(intact || std::thread::panicking(), "a kernel wrote outside a buffer");
         }

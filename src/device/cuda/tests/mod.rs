@@ -13,6 +13,7 @@ mod optimiser;
 mod philox;
 mod product;
 mod rates;
+mod real;
 mod simulated;
 #[path = "../../../../tests/common/simulator.rs"]
 pub mod simulator;
