@@ -1,11 +1,8 @@
-// What inference needs around the networks: rows into the units of training and back, means over latents, and the check
-// of what the host gave. Units as in src/data/normalisation.rs, rounding by rounding, so that results have the CPU's
-// bits wherever the networks' outputs have: normalised = (x - shift) / scale and x = normalised scale + shift, in
-// double.
+// What inference needs around the networks: rows into the units of training and back, and means over latents. Units as
+// in src/data/normalisation.rs, rounding by rounding, so that results have the CPU's bits wherever the networks' outputs
+// have: normalised = (x - shift) / scale and x = normalised scale + shift, in double.
 //
 //   rows_import      out[r repeat + k][j] = normalised x[r][j] for k < repeat; column d = value where append is not 0
-//   rows_check       first_bad = the smallest r d + j whose |normalised x| is not at most farthest (a NaN is not);
-//                    first_bad holds all ones before, and still does where there is none
 //   rows_export      out = x scale + shift[j]; a null shift is zero
 //   drift_export     out = factor g, in float
 //   ratio_export     ratio[r] = Psi*'(v[r v_stride])
@@ -15,7 +12,7 @@
 //
 // Matrices are rows x d. Launch: one-dimensional, any number of blocks; a thread takes one element after another (one
 // row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
-// named; rows_import and rows_check do a division in double, the others two operations.
+// named; rows_import does a division in double, the others two operations.
 #include "divergence.cuh"
 
 __device__ inline double normalised(float x, double shift, double scale) {
@@ -47,17 +44,6 @@ rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const dou
         to[col] = (float)normalised(row_of(x, x_stride, from)[col], shift[col], scale);
         if (append != 0 && col + 1 == d) {
             to[d] = value;
-        }
-    });
-}
-
-extern "C" __global__ void __launch_bounds__(256)
-rows_check(const float* x, u32 x_stride, u32 rows, u32 d, const double* shift, double scale, double farthest,
-           u64* first_bad) {
-    each_element(rows, d, [=](u64 row, u32 col) {
-        if (!(fabs(normalised(row_of(x, x_stride, (u32)row)[col], shift[col], scale)) <= farthest)) {
-            // A minimum does not depend on the order of its arguments.
-            atomicMin(first_bad, row * d + col);
         }
     });
 }

@@ -369,13 +369,6 @@ T __shfl_sync(unsigned, T x, unsigned lane) {
     return host::exchange(x, lane);
 }
 
-// Threads change only at barriers and exchanges.
-inline unsigned long long atomicMin(unsigned long long* at, unsigned long long x) {
-    unsigned long long old = *at;
-    *at = x < old ? x : old;
-    return old;
-}
-
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }

@@ -80,7 +80,6 @@ static const host::Kernel TABLE[] = {
     KERNEL(optimiser_update),
     KERNEL(optimiser_take_back),
     KERNEL(rows_import),
-    KERNEL(rows_check),
     KERNEL(rows_export),
     KERNEL(drift_export),
     KERNEL(ratio_export),

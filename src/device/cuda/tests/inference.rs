@@ -185,32 +185,4 @@ proptest! {
             }
         }
     }
-
-    /// The first of several faults, whatever they are.
-    #[test]
-    fn the_first_bad_element(
-        shape in shapes(), farthest in 1e2f64..1e9,
-        bad in prop::collection::vec((any::<prop::sample::Index>(), 0usize..4), 0..4),
-    ) {
-        if !available() {
-            return Ok(());
-        }
-        let Shape { rows, d, ref units, .. } = shape;
-        let mut x = shape.undo(&normals(shape.seed, rows * d));
-        for (index, kind) in &bad {
-            let at = index.index(rows * d);
-            let far = units.shift[at % d] + 1.01 * farthest * units.scale;
-            x[at] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, far as f32][*kind];
-        }
-        let near = |(i, &x): (usize, &f32)| ((f64::from(x) - units.shift[i % d]) / units.scale).abs() <= farthest;
-        let expected = x.iter().enumerate().position(|at| !near(at)).map_or(u64::MAX, |i| i as u64);
-        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
-        for order in [shape.seed, !shape.seed] {
-            let first = Buffer::<u64>::new(1);
-            shape.run("rows_check", order, arguments_of![
-                &x.data, shape.stride(), rows as u32, d as u32, &shift, units.scale, farthest, &first,
-            ]);
-            prop_assert_eq!(first[0], expected);
-        }
-    }
 }
