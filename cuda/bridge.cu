@@ -182,7 +182,7 @@ __device__ inline void trajectory_of(const float* start, const float* end, const
 #pragma unroll
         for (u32 i = 0; i < count; ++i) {
             x[i] = part >= 1.0f ? goal[i] : x[i] + (part * (goal[i] - x[i]) + width * eta[i]);
-            out[i] = (float)((double)x[i] * scale + moved[i]);
+            out[i] = in_data_units(x[i], moved[i], scale);
         }
         if (count == 4) {
             store4(path, make_float4(out[0], out[1], out[2], out[3]));

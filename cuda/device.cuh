@@ -132,3 +132,8 @@ __device__ inline float head_std(const Head& head, float raw, bool& inside) {
     inside = log_std > head.low && log_std < head.high;
     return expf(log_std < head.low ? head.low : log_std > head.high ? head.high : log_std);
 }
+
+// Rows back to data units: two roundings, as on the CPU, wherever they leave the device.
+__device__ inline float in_data_units(float x, double shift, double scale) {
+    return (float)__dadd_rn(__dmul_rn((double)x, scale), shift);
+}

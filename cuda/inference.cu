@@ -19,10 +19,6 @@ __device__ inline double normalised(float x, double shift, double scale) {
     return __ddiv_rn(__dadd_rn((double)x, -shift), scale);
 }
 
-__device__ inline float in_data_units(float x, double shift, double scale) {
-    return (float)__dadd_rn(__dmul_rn((double)x, scale), shift);
-}
-
 // Calls body(row, col) for this thread's elements of a rows x d matrix.
 template <class Body>
 __device__ inline void each_element(u64 rows, u32 d, const Body& body) {
