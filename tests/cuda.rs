@@ -420,7 +420,7 @@ fn device_auto_takes_the_gpu_and_says_so() {
             cuda: CudaConfig { device, ..Default::default() },
             ..Default::default()
         };
-        let refused = Context::new(config).err().expect("no such device");
+        let refused = Context::new(config).expect_err("no such device");
         assert!(
             matches!(refused, Error::UnsupportedDevice(_)) && refused.to_string().contains(&info.name),
             "{refused}"

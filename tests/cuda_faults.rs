@@ -78,8 +78,10 @@ fn cannot_be_used(parts: &[&str]) {
     Clouds::new(1).trainer(&context, tiny()).step(1).expect("sound");
 }
 
-/// A gpu that cannot be used: the driver's settings, and what the sentence has to say.
-const UNUSABLE: &[(&[(&str, &str)], &[&str])] = &[
+type Settings = &'static [(&'static str, &'static str)];
+
+/// A GPU that cannot be used: the driver's settings, and what the sentence has to say.
+const UNUSABLE: &[(Settings, &[&str])] = &[
     (&[("SFEUOT_SIM_DRIVER_VERSION", "11020")], &["CUDA 11.2", "CUDA 11.4", "update the driver"]),
     (&[("SFEUOT_SIM_DEVICES", "0")], &["CUDA 13.0", "CUDA_ERROR_NO_DEVICE"]),
     (
@@ -261,9 +263,10 @@ fn called() -> BTreeSet<CString> {
     names.into_iter().map(str::to_owned).chain(library).map(|name| CString::new(name).expect("no NUL")).collect()
 }
 
-/// What a host does from beginning to end; gives the bits of all results.
-fn life(products: Products, clouds: &Clouds) -> Result<Vec<u32>> {
-    let (context, _) = open(DeviceKind::Cuda, with(products));
+/// What a host does from beginning to end, with three rows of device memory and room for three; gives the bits of what
+/// comes back to the host.
+fn life(cuda: &CudaConfig, memory: u64, clouds: &Clouds) -> Result<Vec<u32>> {
+    let (context, _) = open(DeviceKind::Cuda, cuda.clone());
     let context = context?;
     let pair = || (array(&clouds.source, 2), array(&clouds.target, 2));
     let (source, target) = pair();
@@ -280,6 +283,9 @@ fn life(products: Products, clouds: &Clouds) -> Result<Vec<u32>> {
     session.conditional_mean(&x, 2, 1, 0, mean)?;
     session.drift(0.5, &x, drift)?;
     session.trajectory(&x, &[0.5, 1.0], 1, 0, path)?;
+    let rows = |first: u64| DeviceRows { address: memory + 8 * first, rows: 3, stride: 2 };
+    // SAFETY: allocated by the caller, who waits.
+    unsafe { session.generate_on_device(rows(0), 1, 0, rows(3))? };
 
     let sampler = |batch: &mut [f32], _: usize, _: usize| {
         batch.iter_mut().enumerate().for_each(|(i, x)| *x = (i * 7 % 5) as f32);
@@ -300,14 +306,28 @@ fn gives_back(function: &CStr) -> bool {
     ["Destroy", "Free", "Unload", "Release", "PushCurrent"].iter().any(|part| name.contains(part))
 }
 
-fn walk(test: &str, products: Products) {
+fn walk(test: &str, products: Products, hosts_own: bool) {
     if !alone(test, &[]) {
         return;
     }
     let clouds = Clouds::new(2);
     // Holds the primary context, so that what is left behind in it shows.
     let outer = gpu(with(Products::Fused));
-    let expected = life(products, &clouds).expect("sound");
+    let mut context = null_mut();
+    let (own, stream) = of_host(0);
+    let mut memory = 0;
+    // SAFETY: local outputs, a device that is there, and memory of twelve floats.
+    unsafe {
+        check(sys::cuDevicePrimaryCtxRetain(&mut context, 0));
+        check(sys::cuCtxPushCurrent_v2(if hosts_own { own } else { context }));
+        check(sys::cuMemAlloc_v2(&mut memory, 48));
+        check(sys::cuMemsetD8_v2(memory, 0, 48));
+        check(sys::cuCtxPopCurrent_v2(&mut null_mut()));
+    }
+    let place = if hosts_own { given(own, stream) } else { CudaConfig::default() };
+    let cuda = CudaConfig { products, ..place };
+    let life = || life(&cuda, memory, &clouds);
+    let expected = life().expect("sound");
     for function in called() {
         // Early calls one by one, later ones less and less densely.
         let mut calls = 0;
@@ -320,7 +340,7 @@ fn walk(test: &str, products: Products) {
             let before = simulator::live();
             simulator::fail_after(&function, calls, code);
             // Of its own, as it may be left with another context.
-            let result = std::thread::scope(|scope| scope.spawn(|| life(products, &clouds)).join());
+            let result = std::thread::scope(|scope| scope.spawn(life).join());
             let missed = simulator::forget_failures();
             let what = format!("call {calls} of {function:?} fails");
             match result {
@@ -328,8 +348,9 @@ fn walk(test: &str, products: Products) {
                 Ok(Err(error)) => {
                     assert!(!missed, "{what}, which was not met: {error}");
                     let text = error.to_string();
-                    let asks =
-                        ["cuStreamGetCtx", "cuPointerGetAttribute"].iter().any(|f| function.to_bytes() == f.as_bytes());
+                    // Where these fail, it is the host's handle that is not good.
+                    let asks = ["cuStreamGetCtx", "cuPointerGetAttribute", "cuCtxPushCurrent_v2"];
+                    let asks = asks.iter().any(|name| function.to_bytes() == name.as_bytes());
                     match error {
                         Error::OutOfMemory(_) => assert!(code == OUT_OF_MEMORY, "{what}: {text}"),
                         Error::Device(_) | Error::UnsupportedDevice(_) => {}
@@ -352,17 +373,18 @@ fn walk(test: &str, products: Products) {
         }
     }
     outer.synchronise().expect("it still works");
-    assert!(life(products, &clouds).expect("sound") == expected);
+    assert!(life().expect("sound") == expected);
 }
 
 #[test]
 fn a_failure_of_any_call_is_an_error_that_leaves_nothing_behind() {
-    walk("a_failure_of_any_call_is_an_error_that_leaves_nothing_behind", Products::Fused);
+    walk("a_failure_of_any_call_is_an_error_that_leaves_nothing_behind", Products::Fused, false);
 }
 
 #[test]
-fn a_failure_of_any_call_is_an_error_with_products_of_cublaslt_too() {
-    walk("a_failure_of_any_call_is_an_error_with_products_of_cublaslt_too", Products::CublasLt);
+fn a_failure_of_any_call_is_an_error_with_cublaslt_in_a_hosts_context_too() {
+    let test = "a_failure_of_any_call_is_an_error_with_cublaslt_in_a_hosts_context_too";
+    walk(test, Products::CublasLt, true);
 }
 
 /// The weights that a training holds now.
@@ -492,6 +514,7 @@ fn a_hosts_context_and_stream_are_used_and_others_are_refused() {
     works(CudaConfig { device: CudaDevice::Index(1), ..Default::default() }, 1);
     // On a thread without a current context, and beside another one, a stream tells its context.
     for around in [null_mut(), same, second] {
+        // SAFETY: null, or a live context.
         let set = |context| check(unsafe { sys::cuCtxSetCurrent(context) });
         set(around);
         works(given(null_mut(), stream), 0);
@@ -603,6 +626,78 @@ fn a_sampler_may_make_another_context_current() {
     let mut trainer = Trainer::new(&context, tiny(), source, array(&clouds.target, 2)).expect("sound");
     trainer.step(3).expect("sound");
     assert_eq!(current(), other.0.cast(), "what the host does itself stays done");
+}
+
+/// As a fault of another program's kernel in the same context: from then on the driver answers every call with it.
+fn spoil(context: sys::CUcontext) {
+    let (mut stream, mut graph, mut program) = (null_mut(), null_mut(), null_mut());
+    let mut memory = [0; 2];
+    // SAFETY: local outputs; that the copy reads what is gone by then is the point.
+    unsafe {
+        check(sys::cuCtxPushCurrent_v2(context));
+        memory.iter_mut().for_each(|memory| check(sys::cuMemAlloc_v2(memory, 64)));
+        check(sys::cuStreamCreate(&mut stream, 1));
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        check(sys::cuStreamBeginCapture_v2(stream, mode));
+        check(sys::cuMemcpyDtoDAsync_v2(memory[0], memory[1], 64, stream));
+        check(sys::cuStreamEndCapture(stream, &mut graph));
+        check(sys::cuGraphInstantiateWithFlags(&mut program, graph, 0));
+        check(sys::cuMemFree_v2(memory[1]));
+        check(sys::cuGraphLaunch(program, stream));
+        assert_eq!(sys::cuStreamSynchronize(stream), sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        check(sys::cuGraphExecDestroy(program));
+        check(sys::cuGraphDestroy(graph));
+        check(sys::cuCtxPopCurrent_v2(&mut null_mut()));
+    }
+}
+
+#[test]
+fn a_context_that_a_fault_has_hit_is_told_and_left_for_a_new_one() {
+    if !alone("a_context_that_a_fault_has_hit_is_told_and_left_for_a_new_one", &[]) {
+        return;
+    }
+    devices().expect("the driver starts");
+    let (clouds, before) = (Clouds::new(2), simulator::live());
+    let x = floats(&clouds.source);
+    let mut out = vec![0.0; x.len()];
+    for _ in 0..2 {
+        let context = gpu(with(Products::Fused));
+        let mut trainer = clouds.trainer(&context, tiny());
+        trainer.step(2).expect("sound");
+        let mut session = Session::new(&trainer.model().expect("sound")).expect("a workspace");
+        session.generate(&x, 1, 0, &mut out).expect("sound");
+        let mut primary = null_mut();
+        // SAFETY: a local output; given back at once, as the library holds the context too.
+        unsafe {
+            check(sys::cuDevicePrimaryCtxRetain(&mut primary, 0));
+            check(sys::cuDevicePrimaryCtxRelease_v2(0));
+        }
+        spoil(primary);
+        let path = scratch("fault.checkpoint");
+        let failures = [
+            trainer.step(3).err(),
+            trainer.model().err(),
+            trainer.save(&path).err(),
+            session.generate(&x, 1, 0, &mut out).err(),
+            session.drift(0.5, &x, &mut out).err(),
+            context.synchronise().err(),
+            Trainer::new(&context, tiny(), array(&clouds.source, 2), array(&clouds.target, 2)).err(),
+        ];
+        for (number, failure) in failures.into_iter().enumerate() {
+            let failure = failure.unwrap_or_else(|| panic!("call {number} did not fail"));
+            assert!(matches!(failure, Error::Device(_)), "{failure}");
+            let told = ["CUDA_ERROR_ILLEGAL_ADDRESS", "what the trainer holds is not known"];
+            assert!(told.iter().any(|part| failure.to_string().contains(part)), "{failure}");
+        }
+        assert!(!path.exists(), "a checkpoint of nothing");
+        assert_eq!(trainer.metrics().step, 2);
+        drop((session, trainer));
+        assert_eq!(context.device_memory(), 0);
+        drop(context);
+        assert!(current().is_null());
+        // With its last owner the primary context ended, and the next one is another.
+        assert_eq!(simulator::live(), before);
+    }
 }
 
 #[test]

@@ -227,6 +227,7 @@ fn samples_in_device_memory_train_as_the_hosts() {
             assert_eq!(found.1, expected.1, "dtype {dtype}, strides {strides:?}");
         }
     }
+    // SAFETY: a live handle.
     ok(unsafe { sfeuot_context_release(context) });
 }
 
@@ -239,6 +240,7 @@ fn device_memory_is_read_after_what_the_stream_has_to_do_before() {
     let values = problem.source.values.clone();
     let from = pinned(&values);
     let memory = Memory::of(&vec![0f32; values.len()]);
+    // SAFETY: both have as many bytes.
     let fill = || check(unsafe { sys::cuMemcpyHtoDAsync_v2(memory.address, from.cast(), memory.bytes, stream) });
 
     let expected = beginning(handles.context, &problem, &folder.join("host"));
@@ -248,11 +250,13 @@ fn device_memory_is_read_after_what_the_stream_has_to_do_before() {
     assert!(beginning(handles.context, &on_gpu, &folder.join("device")) == expected);
 
     let expected = plain(handles.session, &values, DIMENSION);
+    // SAFETY: both have as many bytes.
     check(unsafe { sys::cuMemsetD8Async(memory.address, 0, memory.bytes, stream) });
     fill();
     let rows = on_device(memory.at(0), &[ROWS as i64, 2]);
     ok(generate(handles.session, &rows, &rows));
     assert!(memory.floats(stream) == expected, "in place");
+    // SAFETY: allocated above, and nothing is queued on it.
     check(unsafe { sys::cuMemFreeHost(from.cast()) });
 }
 
@@ -342,14 +346,17 @@ fn what_is_not_memory_of_the_context_is_refused() {
     let mut dlpack = DlpackTensor::new(&mut [], &mut shape);
     (dlpack.device_type, dlpack.device_id, dlpack.data) = (2, 1, without_provenance_mut(far as usize));
     let mut view = init(sfeuot_tensor_init);
+    // SAFETY: a DLPack tensor and a tensor that was filled.
     ok(unsafe { sfeuot_tensor_from_dlpack((&raw const dlpack).cast(), &mut view) });
     refused(generate(handles.session, &view, &view), SFEUOT_ERROR_INVALID_ARGUMENT, "is memory of GPU 1");
     // On the context that it belongs to, it is fine.
     let second = open(|config| config.cuda_device = 1);
+    // SAFETY: a live handle.
     ok(unsafe { sfeuot_context_release(second) });
 
     let fine = on_device(other.at(0), &shape);
     ok(generate(handles.session, &fine, &fine));
+    // SAFETY: allocated above, and nothing is queued on it.
     check(unsafe { sys::cuMemFreeHost(host.cast()) });
 }
 
@@ -437,6 +444,7 @@ fn work_that_is_queued_outlives_what_it_was_queued_by() {
     let Some(_primary) = Primary::new(0) else { return };
     let problem = Problem::new();
     let mut stream = null_mut();
+    // SAFETY: a local output.
     check(unsafe { sys::cuStreamCreate(&mut stream, 1) });
     for own in [false, true] {
         let handles = handles(&problem, |config| {
@@ -449,6 +457,7 @@ fn work_that_is_queued_outlives_what_it_was_queued_by() {
         drop(handles);
         assert!(to.floats(stream) == expected, "own stream: {own}");
     }
+    // SAFETY: made above; nothing is queued on it.
     check(unsafe { sys::cuStreamDestroy_v2(stream) });
 }
 
@@ -475,6 +484,7 @@ fn what_is_not_finite_stays_in_its_row() {
                 assert_eq!(found, expected, "row {row}");
             }
         }
+        // SAFETY: a live handle.
         ok(unsafe { sfeuot_context_synchronize(handles.context) });
     }
 }
@@ -521,6 +531,7 @@ fn dlpack_tensors_on_the_gpu_are_views_of_it() {
     // SAFETY: there when the call returned.
     assert!(unsafe { std::slice::from_raw_parts(to, ROWS * DIMENSION) } == expected);
     for at in [from, to] {
+        // SAFETY: allocated above, and nothing is queued on it.
         check(unsafe { sys::cuMemFreeHost(at.cast()) });
     }
 }
@@ -545,6 +556,7 @@ fn a_failed_call_reads_its_pinned_source_no_more() {
     let status = unsafe { sfeuot_session_generate(handles.session, source, ROWS as u64, 3, 5, out.as_mut_ptr()) };
     refused(status, SFEUOT_ERROR_DEVICE, "CUDA_ERROR_UNKNOWN");
     // The simulated driver ends the process where a copy comes to memory that is gone.
+    // SAFETY: allocated above, and nothing is queued on it.
     check(unsafe { sys::cuMemFreeHost(source.cast()) });
     ok(unsafe { sfeuot_context_synchronize(handles.context) });
     assert!(plain(handles.session, &problem.source.values, DIMENSION).iter().all(|x| x.is_finite()));

@@ -214,7 +214,7 @@ impl CudaEngine {
     fn check_lost(&self) -> Result<()> {
         if self.lost {
             return Err(Error::Device(
-                "the GPU failed while an earlier call read or undid a training step, so what the trainer holds is not known; release it, and load its last checkpoint".into(),
+                "the GPU failed while an earlier call read or undid a training step, so what the trainer holds is not known; release it, and load its last checkpoint on a new context".into(),
             ));
         }
         Ok(())
