@@ -240,6 +240,44 @@ fn memory_limit_is_kept_by_each_object_and_names_itself() {
     assert!(few.device_memory() <= of_model + 20_000);
 }
 
+#[test]
+fn a_memory_limit_that_is_enough_stays_so_when_it_is_raised() {
+    if simulator::real_gpu() || !simulator::load_with_compiler() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let config = TrainerConfig { batch_sources: 64, ..tiny() };
+    let limited = |memory_limit| gpu(CudaConfig { memory_limit, ..with(Products::Fused) });
+    let fits = |context: &Context| {
+        Trainer::new(context, config.clone(), array(&clouds.source, 2), array(&clouds.target, 2)).is_ok()
+    };
+    let free = limited(0);
+    let trainer = clouds.trainer(&free, config.clone());
+    let whole = free.device_memory();
+    let path = scratch("raised.model");
+    Clouds::new(2).model(tiny(), 1).save(&path).expect("writable");
+    let x = floats(&clouds.source);
+    let (mut least, mut least_drawn) = (None, None);
+    for limit in (whole / 8..whole + 100).step_by(97) {
+        let context = limited(limit);
+        if fits(&context) {
+            least.get_or_insert(limit);
+        } else {
+            assert_eq!(least, None, "{limit} bytes are too few");
+        }
+        assert_eq!(context.device_memory(), 0);
+        let Ok(model) = Model::load(&context, &path) else { continue };
+        let mut session = Session::new(&model).expect("a workspace");
+        if session.generate(&x, 1, 0, &mut vec![0.0; x.len()]).is_ok() {
+            least_drawn.get_or_insert(limit);
+        } else {
+            assert_eq!(least_drawn, None, "{limit} bytes are too few for a session");
+        }
+    }
+    assert!(least.expect("some limit is enough") < whole && fits(&limited(whole)));
+    drop(trainer);
+}
+
 /// The driver's functions that the library's sources call, and those of cublasLt that the simulated one lets fail.
 fn called() -> BTreeSet<CString> {
     fn visit(folder: &Path, texts: &mut String) {

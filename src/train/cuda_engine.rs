@@ -359,10 +359,12 @@ impl Shared {
             let partials = [Half::Value, Half::Generator].map(|half| self.half(&mut block, half));
             block.finish()?;
             let room = block.most();
-            let most = MOST_FLOATS.min((gpu.account().left() / size_of::<f32>() as u64) as usize);
+            let terms = TERMS * partials[0].max(partials[1]);
+            let left = gpu.account().left().saturating_sub((terms * size_of::<f64>()) as u64);
+            let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if room <= most || self.cut == 1 {
-                self.capacity = partials[0].max(partials[1]);
-                self.terms = DeviceBuffer::new(gpu, TERMS * self.capacity, "the loss terms")?;
+                self.capacity = terms / TERMS;
+                self.terms = DeviceBuffer::new(gpu, terms, "the loss terms")?;
                 return Ok(room);
             }
             self.cut = self.cut.div_ceil(2);
