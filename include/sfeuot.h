@@ -402,8 +402,9 @@ typedef struct SfeuotContextConfig {
     // uses as well. Default NULL.
     void *cuda_context;
     // A CUstream (cudaStream_t) of yours on which all work is queued; it has to outlive the context
-    // and everything made from it. NULL: a stream that the library makes and that waits for no
-    // other. Default NULL.
+    // and everything made from it. CUDA's legacy default stream needs cuda_context beside it; the
+    // default stream per thread is refused, as it is another one on each thread. NULL: a stream
+    // that the library makes and that waits for no other. Default NULL.
     void *cuda_stream;
     // Bytes of device memory that the library takes through this context at most, or 0 for no limit
     // but the GPU's; SFEUOT_ERROR_OUT_OF_MEMORY beyond it. What the driver needs for itself does
@@ -825,7 +826,8 @@ int32_t sfeuot_session_generate(struct SfeuotSession *session,
 //   generated  written, although data is a pointer to const; read_only must be 0
 // With host memory the call returns when generated is there. With device memory the work is queued
 // on the context's stream in the order of the calls, and the call returns without waiting for it:
-// both arrays have to stay allocated until the stream has come past it. Values of source that are
+// both arrays have to stay allocated until the stream has come past it. Only a call with more rows
+// than all before it may wait for earlier work, as it takes memory anew. Values of source that are
 // not finite are not refused there, and give rows that are not finite. Device memory that is not
 // the GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT.
 int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,

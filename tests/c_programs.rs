@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{root, scratch, shared_library};
+use common::{root, scratch, shared_library, simulator};
 
 fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -47,7 +47,12 @@ fn the_header_compiles_under_every_standard() {
 /// Builds tests/c/`name`.c against the library and returns the program and the folder where the
 /// loader finds the library.
 fn build(name: &str) -> (PathBuf, PathBuf) {
-    let folder = scratch(name);
+    build_as(name, name)
+}
+
+/// As [`build`], in a folder of that name.
+fn build_as(name: &str, folder: &str) -> (PathBuf, PathBuf) {
+    let folder = scratch(folder);
     let library = shared_library();
     for link in ["libsfeuot.so".to_owned(), format!("libsfeuot.so.{}", sfeuot::abi::SFEUOT_ABI_VERSION)] {
         std::os::unix::fs::symlink(&library, folder.join(link)).expect("the scratch folder is writable");
@@ -100,4 +105,22 @@ fn a_program_lives_through_the_life_of_the_objects() {
 fn a_program_that_misuses_everything_stays_alive() {
     let (program, folder) = build("abi_misuse");
     run(&program, &folder, &[]);
+}
+
+#[test]
+fn a_program_lives_through_the_life_of_the_objects_on_a_gpu() {
+    if !simulator::real_gpu() && simulator::folder().is_none() {
+        return;
+    }
+    let (program, folder) = build_as("abi_smoke", "abi_smoke_gpu");
+    let driver = simulator::library_path().unwrap_or_default();
+    let paths = std::iter::once(folder.clone()).chain(std::env::split_paths(&driver));
+    let output = succeed(
+        Command::new(program)
+            .arg(&folder)
+            .arg("gpu")
+            .env("LD_LIBRARY_PATH", std::env::join_paths(paths).expect("no colon in the target folder"))
+            .env("SFEUOT_CACHE_DIR", folder.join("cache")),
+    );
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library writes to the host's streams");
 }

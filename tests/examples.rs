@@ -2,6 +2,9 @@
 
 #[path = "common/place.rs"]
 mod place;
+#[cfg(target_os = "linux")]
+#[path = "common/simulator.rs"]
+mod simulator;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -196,4 +199,33 @@ fn bad_input_is_refused_with_a_sentence() {
     assert!(refused(&["--lut-size", "1"]).contains("from 2 to 256"));
     assert!(refused(&["--space", "cmyk"]).contains("oklab or rgb"));
     assert!(refused(&["--colour", "red"]).contains("--colour"));
+}
+
+/// The examples take what the machine has, so they run on a GPU where there is one: here the simulated one, whose kernels
+/// are compiled into the folder that shows it.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_example_runs_on_a_gpu() {
+    let Some(programs) = programs() else { return };
+    if simulator::real_gpu() || simulator::folder().is_none() {
+        return;
+    }
+    let driver = simulator::library_path().expect("built");
+    let steps: [(&str, &[&str]); 3] = [
+        ("color_transfer", &["--steps", "2", "--lut-size", "3"]),
+        ("particle_morph", &["--steps", "2", "--particles", "40", "--size", "32"]),
+        ("outliers", &["--steps", "2"]),
+    ];
+    for (name, arguments) in steps {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(programs.join(name));
+        command.args(arguments).env("LD_LIBRARY_PATH", &driver).env("SFEUOT_CACHE_DIR", folder.path().join("cache"));
+        command.env("SFEUOT_SIM_ONLY_COMPILED", "1");
+        if name != "outliers" {
+            command.arg("--out").arg(folder.path().join("out"));
+        }
+        let stdout = succeeded(name, command.output().expect("it starts"));
+        assert!(!stdout.is_empty());
+        assert!(folder.path().join("cache").exists(), "{name} ran on the processor");
+    }
 }

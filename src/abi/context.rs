@@ -68,8 +68,9 @@ pub struct SfeuotContextConfig {
     /// uses as well. Default NULL.
     pub cuda_context: *mut c_void,
     /// A CUstream (cudaStream_t) of yours on which all work is queued; it has to outlive the context
-    /// and everything made from it. NULL: a stream that the library makes and that waits for no
-    /// other. Default NULL.
+    /// and everything made from it. CUDA's legacy default stream needs cuda_context beside it; the
+    /// default stream per thread is refused, as it is another one on each thread. NULL: a stream
+    /// that the library makes and that waits for no other. Default NULL.
     pub cuda_stream: *mut c_void,
     /// Bytes of device memory that the library takes through this context at most, or 0 for no limit
     /// but the GPU's; SFEUOT_ERROR_OUT_OF_MEMORY beyond it. What the driver needs for itself does

@@ -93,7 +93,8 @@ pub unsafe extern "C" fn sfeuot_session_generate(
 ///   generated  written, although data is a pointer to const; read_only must be 0
 /// With host memory the call returns when generated is there. With device memory the work is queued
 /// on the context's stream in the order of the calls, and the call returns without waiting for it:
-/// both arrays have to stay allocated until the stream has come past it. Values of source that are
+/// both arrays have to stay allocated until the stream has come past it. Only a call with more rows
+/// than all before it may wait for earlier work, as it takes memory anew. Values of source that are
 /// not finite are not refused there, and give rows that are not finite. Device memory that is not
 /// the GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]

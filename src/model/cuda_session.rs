@@ -83,7 +83,8 @@ impl CudaSession {
             let to = rows.min(from + piece);
             let mut block = self.block(&kit);
             let result = work(&kit, &mut block, from..to);
-            block.finish()?;
+            // Rows in pinned memory are read when the stream comes to them: not after the call.
+            block.finish().inspect_err(|_| drop(kit.nets.gpu.synchronise()))?;
             let workspace = self.workspace.as_ref().expect("made by `fit`");
             workspace.download(result.offset, &mut out[from * per_row..to * per_row])?;
         }

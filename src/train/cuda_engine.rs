@@ -58,6 +58,8 @@ pub(crate) struct CudaEngine {
     counter: u64,
     /// The last step went well, and both networks have what came before it.
     can_take_back: bool,
+    /// What the device holds could not be read or undone, so that nothing may go on from it.
+    lost: bool,
     /// Held for the graphs.
     _workspace: DeviceBuffer<f32>,
 }
@@ -137,7 +139,15 @@ impl CudaEngine {
         };
         // What was copied to the device lies on memory of this call.
         gpu.synchronise()?;
-        Ok(Self { gpu: Arc::clone(gpu), shared, graphs, counter, can_take_back: false, _workspace: workspace })
+        Ok(Self {
+            gpu: Arc::clone(gpu),
+            shared,
+            graphs,
+            counter,
+            can_take_back: false,
+            lost: false,
+            _workspace: workspace,
+        })
     }
 
     /// Queues whole steps.
@@ -152,39 +162,61 @@ impl CudaEngine {
     }
 
     /// One step, half by half, each with a batch that the host draws. What fails in the second half undoes the first.
+    ///
+    /// Samplers run with the host's context current, as they may use the GPU and make another one current.
     fn step_with_host(&mut self, sides: &mut Sides) -> Result<Report> {
-        self.shared.source.upload(sides.source.draw()?)?;
-        self.shared.target.upload(sides.target.draw()?)?;
+        let gpu = Arc::clone(&self.gpu);
+        let (source, target) = (sides.source.draw()?, sides.target.draw()?);
+        let entered = gpu.enter()?;
+        self.shared.source.upload(source)?;
+        self.shared.target.upload(target)?;
         self.graphs[0].launch()?;
         let report = self.read()?;
         if report.fault.is_some() {
             return Ok(report);
         }
-        let drawn = sides.source.draw().and_then(|batch| self.shared.source.upload(batch));
-        if let Err(error) = drawn {
+        drop(entered);
+        let drawn = sides.source.draw();
+        let _entered = gpu.enter().inspect_err(|_| self.lost = true)?;
+        let queued = drawn.and_then(|batch| self.shared.source.upload(batch)).and_then(|()| self.graphs[1].launch());
+        if let Err(error) = queued {
             self.can_take_back = false;
             self.take_back(&[Half::Value])?;
             return Err(error);
         }
-        self.graphs[1].launch()?;
         self.read()
     }
 
-    /// Waits, and reads what the steps gave.
-    fn read(&self) -> Result<Report> {
+    /// Waits, and reads what the steps gave. The context is current.
+    fn read(&mut self) -> Result<Report> {
         let mut numbers = vec![0u64; REPORT];
-        self.shared.report.download(0, &mut numbers)?;
+        self.shared.report.download(0, &mut numbers).inspect_err(|_| self.lost = true)?;
         Ok(Report::of(numbers))
     }
 
     /// Undoes the last update of these halves, and lets training go on after a fault.
     fn take_back(&mut self, halves: &[Half]) -> Result<()> {
-        let mut block = CudaBlock::new(&self.gpu, self.gpu.stream(), 0, 0);
+        self.undo(halves).inspect_err(|_| self.lost = true)
+    }
+
+    fn undo(&mut self, halves: &[Half]) -> Result<()> {
+        let gpu = Arc::clone(&self.gpu);
+        let _entered = gpu.enter()?;
+        let mut block = CudaBlock::new(&gpu, gpu.stream(), 0, 0);
         for half in halves {
             self.shared.network(*half).take_back(&mut block);
         }
         block.finish()?;
         self.shared.report.upload(FAULT, &[0; 3])
+    }
+
+    fn check_lost(&self) -> Result<()> {
+        if self.lost {
+            return Err(Error::Device(
+                "the GPU failed while an earlier call read or undid a training step, so what the trainer holds is not known; release it, and load its last checkpoint on a new context".into(),
+            ));
+        }
+        Ok(())
     }
 
     fn set_counter(&mut self, step: u64) -> Result<()> {
@@ -230,15 +262,18 @@ impl CudaEngine {
         cancelled: &dyn Fn() -> bool,
         advance: &mut Advance,
     ) -> Result<()> {
+        self.check_lost()?;
         let gpu = Arc::clone(&self.gpu);
-        let _entered = gpu.enter()?;
+        let entered = gpu.enter()?;
         self.set_counter(first)?;
         if self.graphs.len() == 1 {
-            let stopped = self.queue_steps(steps, cancelled)?;
+            // Where a step cannot be queued, those before it are made all the same.
+            let queued = self.queue_steps(steps, cancelled);
             let report = self.read()?;
             self.account(first, &report, advance)?;
-            return if stopped { Err(Error::Cancelled { step: self.counter }) } else { Ok(()) };
+            return if queued? { Err(Error::Cancelled { step: self.counter }) } else { Ok(()) };
         }
+        drop(entered);
         for step in first..first + steps {
             if cancelled() {
                 return Err(Error::Cancelled { step });
@@ -262,6 +297,7 @@ impl Engine for CudaEngine {
     }
 
     fn state(&mut self) -> Result<[NetworkState; 2]> {
+        self.check_lost()?;
         let _entered = self.gpu.enter()?;
         Ok([self.shared.value.state()?, self.shared.generator.state()?])
     }
@@ -322,10 +358,12 @@ impl Shared {
             let partials = [Half::Value, Half::Generator].map(|half| self.half(&mut block, half));
             block.finish()?;
             let room = block.most();
-            let most = MOST_FLOATS.min((gpu.account().left() / size_of::<f32>() as u64) as usize);
+            let terms = TERMS * partials[0].max(partials[1]);
+            let left = gpu.account().left().saturating_sub((terms * size_of::<f64>()) as u64);
+            let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if room <= most || self.cut == 1 {
-                self.capacity = partials[0].max(partials[1]);
-                self.terms = DeviceBuffer::new(gpu, TERMS * self.capacity, "the loss terms")?;
+                self.capacity = terms / TERMS;
+                self.terms = DeviceBuffer::new(gpu, terms, "the loss terms")?;
                 return Ok(room);
             }
             self.cut = self.cut.div_ceil(2);

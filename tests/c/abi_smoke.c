@@ -1,4 +1,5 @@
-/* The life of the objects, as a host in C sees it. The first argument is a folder for files. */
+/* The life of the objects, as a host in C sees it. The first argument is a folder for files; with a second one all of
+ * it is on a GPU. */
 #include <math.h>
 
 #include "check.h"
@@ -10,7 +11,7 @@ static void all_finite(const float *values, size_t count) {
 }
 
 /* What a host with a GPU would ask, where there may be none. */
-static void ask_about_gpus(SfeuotContext *context) {
+static void ask_about_gpus(SfeuotContext *context, int32_t expected) {
     SfeuotDeviceInfo info;
     uint32_t count = 99, i;
     int32_t device = -1;
@@ -26,10 +27,12 @@ static void ask_about_gpus(SfeuotContext *context) {
         CHECK(info.index == i && info.memory > 0 && strlen(info.name) < sizeof info.name);
     }
     OK(sfeuot_context_device(context, &device));
-    CHECK(device == SFEUOT_DEVICE_CPU);
+    CHECK(device == expected);
     OK(sfeuot_context_device_memory(context, &bytes));
     OK(sfeuot_context_cuda_stream(context, &stream));
-    CHECK(bytes == 0 && stream == NULL);
+    CHECK(bytes == 0 && (stream == NULL) == (expected == SFEUOT_DEVICE_CPU));
+    if (expected == SFEUOT_DEVICE_CUDA)
+        OK(sfeuot_context_device_info(context, &info));
     OK(sfeuot_context_synchronize(context));
 }
 
@@ -144,7 +147,7 @@ int main(int argc, char **argv) {
     int lines = 0;
     char checkpoint[1024], file[1024];
 
-    CHECK(argc == 2);
+    CHECK(argc == 2 || argc == 3);
     snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint", argv[1]);
     snprintf(file, sizeof file, "%s/model", argv[1]);
     CHECK(sfeuot_version() ==
@@ -153,7 +156,7 @@ int main(int argc, char **argv) {
     CHECK(strcmp(sfeuot_last_error(), "") == 0);
 
     OK(sfeuot_context_config_init(&context_config));
-    context_config.device = SFEUOT_DEVICE_CPU;
+    context_config.device = argc == 2 ? SFEUOT_DEVICE_CPU : SFEUOT_DEVICE_CUDA;
     context_config.threads = 2;
     context_config.log_level = SFEUOT_LOG_DEBUG;
     context_config.log_callback = log_line;
@@ -161,7 +164,7 @@ int main(int argc, char **argv) {
     OK(sfeuot_context_create(&context_config, &context));
     OK(sfeuot_context_threads(context, &threads));
     CHECK(threads >= 1);
-    ask_about_gpus(context);
+    ask_about_gpus(context, context_config.device);
 
     side_init(&source, 0.0f);
     side_init(&target, 1.0f);
@@ -216,7 +219,10 @@ int main(int argc, char **argv) {
     OK(sfeuot_session_release(session));
 
     /* A source that is drawn instead of stored. */
-    context = context_on_cpu();
+    if (argc == 2)
+        context = context_on_cpu();
+    else
+        OK(sfeuot_context_create(&context_config, &context));
     OK(sfeuot_data_init(&sampled));
     sampled.sample_callback = sample;
     sampled.sample_userdata = &calls;

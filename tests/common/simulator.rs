@@ -120,6 +120,19 @@ pub fn fail_next(function: &CStr, code: i32) {
     unsafe { control::<unsafe extern "C" fn(*const c_char, c_int)>(c"sfeuot_sim_fail_next")(function.as_ptr(), code) }
 }
 
+/// As [`fail_next`], for the call after so many others.
+pub fn fail_after(function: &CStr, calls: i32, code: i32) {
+    let control = control::<unsafe extern "C" fn(*const c_char, c_int, c_int)>(c"sfeuot_sim_fail_after");
+    // SAFETY: as above.
+    unsafe { control(function.as_ptr(), calls, code) }
+}
+
+/// Forgets the failures that no call has met; whether there were any.
+pub fn forget_failures() -> bool {
+    // SAFETY: as above.
+    unsafe { control::<unsafe extern "C" fn() -> c_int>(c"sfeuot_sim_forget_failures")() != 0 }
+}
+
 /// Kernels and products that have run in this process.
 pub fn launches() -> u64 {
     // SAFETY: as above.

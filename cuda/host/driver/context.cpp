@@ -70,15 +70,16 @@ uint64_t setting(const char* name, uint64_t otherwise) {
 }
 
 CUresult injected(State& s, std::string function) {
-    for (const std::string& name : {function, without_version(function)}) {
-        auto found = s.failures.find(name);
-        if (found != s.failures.end()) {
-            CUresult code = found->second;
-            s.failures.erase(found);
-            return code;
-        }
+    auto found = s.failures.find(function);
+    if (found == s.failures.end()) {
+        found = s.failures.find(without_version(function));
     }
-    return CUDA_SUCCESS;
+    if (found == s.failures.end() || found->second.calls_before-- > 0) {
+        return CUDA_SUCCESS;
+    }
+    CUresult code = found->second.code;
+    s.failures.erase(found);
+    return code;
 }
 
 Call::Call(const char* function, Needs needs) : lock(state().mutex), s(state()), code(CUDA_SUCCESS) {

@@ -20,7 +20,19 @@ void sfeuot_sim_set_memory(uint64_t bytes) {
 
 void sfeuot_sim_fail_next(const char* function, int code) {
     auto held = hold();
-    state().failures[function] = static_cast<CUresult>(code);
+    state().failures[function] = {static_cast<CUresult>(code), 0};
+}
+
+void sfeuot_sim_fail_after(const char* function, int calls, int code) {
+    auto held = hold();
+    state().failures[function] = {static_cast<CUresult>(code), calls};
+}
+
+int sfeuot_sim_forget_failures() {
+    auto held = hold();
+    auto left = static_cast<int>(state().failures.size());
+    state().failures.clear();
+    return left;
 }
 
 uint64_t sfeuot_sim_launches() {

@@ -9,6 +9,12 @@ API void sfeuot_sim_set_memory(uint64_t bytes);
 // Makes the next call of the function (a version at the end of its name may be left out) give the code and do nothing.
 API void sfeuot_sim_fail_next(const char* function, int code);
 
+// The same for the call after so many others.
+API void sfeuot_sim_fail_after(const char* function, int calls, int code);
+
+// Forgets the failures that no call has met; returns how many there were.
+API int sfeuot_sim_forget_failures(void);
+
 // Kernels and products that have run so far.
 API uint64_t sfeuot_sim_launches(void);
 

@@ -49,6 +49,12 @@ struct Context {
     bool open = false;
 };
 
+// Asked for by a test.
+struct Failure {
+    CUresult code;
+    int calls_before;
+};
+
 struct State {
     std::mutex mutex;
     bool initialised = false;
@@ -59,7 +65,7 @@ struct State {
     int synchronisations = 0;
     // Objects of libcublasLt.so.
     int64_t others = 0;
-    std::map<std::string, CUresult> failures;
+    std::map<std::string, Failure> failures;
     std::map<int, std::pair<CUcontext, int>> primaries;
     Registry<Context> contexts;
     Registry<Stream> streams;

@@ -68,10 +68,16 @@ pub(super) fn require() -> Result<()> {
     }
     let mut version = 0;
     // SAFETY: the library is there; neither call needs anything before it.
-    let started = unsafe {
-        sys::cuDriverGetVersion(&mut version);
-        if version >= OLDEST_DRIVER { sys::cuInit(0) } else { CUresult::CUDA_SUCCESS }
+    let (asked, started) = unsafe {
+        let asked = sys::cuDriverGetVersion(&mut version);
+        (asked, if version >= OLDEST_DRIVER { sys::cuInit(0) } else { CUresult::CUDA_SUCCESS })
     };
+    if asked != CUresult::CUDA_SUCCESS {
+        return Err(Error::UnsupportedDevice(format!(
+            "the NVIDIA driver cannot be used: asked for its version it reports {}",
+            describe(asked)
+        )));
+    }
     if version < OLDEST_DRIVER {
         return Err(Error::UnsupportedDevice(format!(
             "the NVIDIA driver supports CUDA {}, but CUDA {} is needed at least; update the driver, or use device AUTO or CPU",

@@ -15,6 +15,9 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::Arc;
 
+/// `CU_STREAM_LEGACY` and `CU_STREAM_PER_THREAD`.
+const LEGACY_STREAM: usize = 1;
+const PER_THREAD_STREAM: usize = 2;
 /// Networks whose layers have at most as many units on either side are fused.
 const MOST_FUSED: usize = 256;
 
@@ -324,22 +327,21 @@ impl Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
-        let Ok(entered) = push(self.context) else {
-            return;
-        };
-        self.library.release(&self.account);
-        // SAFETY: each was made by us, once, and nothing uses it any more.
-        unsafe {
-            if !self.module.is_null() {
-                sys::cuModuleUnload(self.module);
+        if let Ok(_entered) = push(self.context) {
+            self.library.release(&self.account);
+            // SAFETY: each was made by us, once, and nothing uses it any more.
+            unsafe {
+                if !self.module.is_null() {
+                    sys::cuModuleUnload(self.module);
+                }
+                if self.owns_stream {
+                    sys::cuStreamDestroy_v2(self.stream);
+                }
             }
-            if self.owns_stream {
-                sys::cuStreamDestroy_v2(self.stream);
-            }
-            drop(entered);
-            if let Some(device) = self.primary {
-                sys::cuDevicePrimaryCtxRelease_v2(device);
-            }
+        }
+        if let Some(device) = self.primary {
+            // SAFETY: retained by us, once.
+            unsafe { sys::cuDevicePrimaryCtxRelease_v2(device) };
         }
     }
 }
@@ -414,6 +416,11 @@ impl Place {
 
     /// The host's context, or the one of its stream.
     fn context_of_host(config: &CudaConfig) -> Result<Option<CUcontext>> {
+        if config.stream.0.addr() == PER_THREAD_STREAM {
+            return Err(Error::invalid(
+                "cuda_stream is CUDA's default stream per thread (2), which is another one on each thread, while all work of a context has one order; it must be a stream made by cuStreamCreate or cudaStreamCreate, the legacy default stream (1), or NULL",
+            ));
+        }
         if !config.context.0.is_null() {
             return Ok(Some(config.context.0.cast()));
         }
@@ -421,21 +428,43 @@ impl Place {
         if stream.is_null() {
             return Ok(None);
         }
-        if stream.addr() <= 2 {
+        if stream.addr() == LEGACY_STREAM {
             return Err(Error::invalid(
-                "cuda_stream is one of CUDA's default streams, which have no context of their own; it must be a stream made by cuStreamCreate or cudaStreamCreate, or NULL, or come with cuda_context",
+                "cuda_stream is CUDA's legacy default stream (1), which has no context of its own; it must come with cuda_context, or be a stream made by cuStreamCreate or cudaStreamCreate, or NULL",
             ));
         }
-        let mut context = ptr::null_mut();
-        // SAFETY: the host promises a live stream.
-        let status = unsafe { sys::cuStreamGetCtx(stream.cast(), &mut context) };
-        match status {
-            CUresult::CUDA_SUCCESS => Ok(Some(context)),
-            status => Err(Error::invalid(format!(
+        match Self::context_of_stream(stream.cast())? {
+            Ok(context) => Ok(Some(context)),
+            Err(status) => Err(Error::invalid(format!(
                 "cuda_stream ({stream:p}) is not a stream: the driver reports {}",
                 describe(status)
             ))),
         }
+    }
+
+    /// Asks for a stream's context. The driver may want some context to be current for that, and the host's thread may
+    /// have none.
+    fn context_of_stream(stream: CUstream) -> Result<std::result::Result<CUcontext, CUresult>> {
+        let ask = || {
+            let mut context = ptr::null_mut();
+            // SAFETY: the host promises a live stream.
+            match unsafe { sys::cuStreamGetCtx(stream, &mut context) } {
+                CUresult::CUDA_SUCCESS => Ok(context),
+                status => Err(status),
+            }
+        };
+        match ask() {
+            Err(CUresult::CUDA_ERROR_INVALID_CONTEXT) => {}
+            answer => return Ok(answer),
+        }
+        let (device, mut any) = (driver::device(0)?, ptr::null_mut());
+        // SAFETY: a device of the driver's; released below, once.
+        let status = unsafe { sys::cuDevicePrimaryCtxRetain(&mut any, device) };
+        check(status, || "take the primary CUDA context of GPU 0".into())?;
+        let answer = push(any).map(|_entered| ask());
+        // SAFETY: retained above.
+        unsafe { sys::cuDevicePrimaryCtxRelease_v2(device) };
+        answer
     }
 
     fn of_context(context: CUcontext) -> Result<Self> {

@@ -24,6 +24,10 @@ use std::sync::{Mutex, PoisonError};
 /// Bytes of scratch memory that the library may use: what its documentation recommends for the newest devices.
 const WORKSPACE: usize = 32 << 20;
 
+/// Plans kept at most. A training has some dozens; sessions that are called with ever other numbers of rows have ever
+/// other products.
+const MOST_PLANS: usize = 1024;
+
 /// An operand or result, row-major.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operand {
@@ -205,6 +209,10 @@ impl Lt {
         if !self.plans.contains_key(&key) {
             self.take_workspace(account)?;
             let plan = Plan::new(self.handle, product).map_err(|error| failed("plan", product, error))?;
+            if self.plans.len() >= MOST_PLANS {
+                // What was queued or captured does not need them.
+                self.plans.clear();
+            }
             self.plans.insert(key, plan);
         }
         Ok(&self.plans[&key])

@@ -1,0 +1,563 @@
+//! Arrays in the memory of a GPU through the C ABI: they train and generate as those of the host do, in the order of the
+//! context's stream, and what is not such memory is refused. Runs on the simulated driver, or with SFEUOT_TEST_REAL_GPU on
+//! a real one, but for what takes a second GPU or counts the driver's calls.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::ffi::{CString, c_void};
+use std::path::Path;
+use std::ptr::{null_mut, without_provenance, without_provenance_mut};
+
+use common::*;
+use cudarc::driver::sys;
+use sfeuot::abi::*;
+
+#[track_caller]
+fn check(status: sys::CUresult) {
+    assert_eq!(status, sys::CUresult::CUDA_SUCCESS);
+}
+
+/// A GPU's primary context, current on the test's thread as long as it lives.
+struct Primary(i32);
+
+impl Primary {
+    /// `None` where there is no GPU, not even a simulated one.
+    fn new(device: i32) -> Option<Self> {
+        if !simulator::load_with_compiler() {
+            return None;
+        }
+        let mut context = null_mut();
+        // SAFETY: local outputs.
+        unsafe {
+            check(sys::cuInit(0));
+            check(sys::cuDevicePrimaryCtxRetain(&mut context, device));
+            check(sys::cuCtxPushCurrent_v2(context));
+        }
+        Some(Self(device))
+    }
+}
+
+impl Drop for Primary {
+    fn drop(&mut self) {
+        // SAFETY: pushed and retained above.
+        unsafe {
+            sys::cuCtxPopCurrent_v2(&mut null_mut());
+            sys::cuDevicePrimaryCtxRelease_v2(self.0);
+        }
+    }
+}
+
+/// Device memory of the current context.
+struct Memory {
+    address: u64,
+    bytes: usize,
+}
+
+impl Memory {
+    fn of<T: Copy>(values: &[T]) -> Self {
+        let (mut address, bytes) = (0, size_of_val(values));
+        // SAFETY: a context is current; there are as many bytes.
+        unsafe {
+            check(sys::cuMemAlloc_v2(&mut address, bytes));
+            check(sys::cuMemcpyHtoD_v2(address, values.as_ptr().cast(), bytes));
+        }
+        Self { address, bytes }
+    }
+
+    /// All of it, after what was queued on a stream.
+    fn floats(&self, stream: sys::CUstream) -> Vec<f32> {
+        let mut values = vec![0f32; self.bytes / 4];
+        // SAFETY: there are as many bytes.
+        unsafe {
+            check(sys::cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), self.address, self.bytes, stream));
+            check(sys::cuStreamSynchronize(stream));
+        }
+        values
+    }
+
+    fn at(&self, byte: usize) -> *const c_void {
+        without_provenance(self.address as usize + byte)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated above.
+        unsafe { sys::cuMemFree_v2(self.address) };
+    }
+}
+
+/// Page-locked floats, which copies read and write when the stream comes to them.
+fn pinned(values: &[f32]) -> *mut f32 {
+    let mut at = null_mut();
+    // SAFETY: room for as many.
+    unsafe {
+        check(sys::cuMemHostAlloc(&mut at, size_of_val(values), 0));
+        at.cast::<f32>().copy_from_nonoverlapping(values.as_ptr(), values.len());
+    }
+    at.cast()
+}
+
+fn open(change: impl FnOnce(&mut SfeuotContextConfig)) -> *mut SfeuotContext {
+    let mut config = init(sfeuot_context_config_init);
+    config.device = SFEUOT_DEVICE_CUDA;
+    config.cuda_products = SFEUOT_PRODUCTS_FUSED;
+    change(&mut config);
+    let mut context = null_mut();
+    // SAFETY: local input and output.
+    ok(unsafe { sfeuot_context_create(&config, &mut context) });
+    context
+}
+
+fn stream_of(context: *const SfeuotContext) -> sys::CUstream {
+    let mut stream = null_mut();
+    // SAFETY: a local output.
+    ok(unsafe { sfeuot_context_cuda_stream(context, &mut stream) });
+    stream.cast()
+}
+
+/// All four objects on a GPU, the model after two steps.
+fn handles(problem: &Problem, change: impl FnOnce(&mut SfeuotContextConfig)) -> Handles {
+    let mut handles = Handles { context: open(change), trainer: null_mut(), model: null_mut(), session: null_mut() };
+    // SAFETY: the outputs are fields, the inputs handles made here.
+    unsafe {
+        ok(problem.create(handles.context, &mut handles.trainer));
+        ok(sfeuot_trainer_step(handles.trainer, 2, null_mut()));
+        ok(sfeuot_trainer_model(handles.trainer, &mut handles.model));
+        ok(sfeuot_session_create(handles.model, &mut handles.session));
+    }
+    handles
+}
+
+fn tensor(memory: i32, data: *const c_void, shape: &[i64], strides: Option<&[i64]>) -> SfeuotTensor {
+    let mut tensor = init(sfeuot_tensor_init);
+    (tensor.memory, tensor.data, tensor.rank) = (memory, data, shape.len() as u32);
+    tensor.shape = shape.as_ptr();
+    tensor.strides = strides.map_or(std::ptr::null(), <[i64]>::as_ptr);
+    tensor
+}
+
+fn on_device(data: *const c_void, shape: &[i64]) -> SfeuotTensor {
+    tensor(SFEUOT_MEMORY_CUDA, data, shape, None)
+}
+
+fn generate(session: *mut SfeuotSession, source: &SfeuotTensor, generated: &SfeuotTensor) -> i32 {
+    // SAFETY: what the tensors point to lives in the test, or is what it broke on purpose.
+    unsafe { sfeuot_session_generate_tensor(session, source, 3, 5, generated) }
+}
+
+/// What sfeuot_session_generate draws for the same seed and rows.
+fn plain(session: *mut SfeuotSession, source: &[f32], dimension: usize) -> Vec<f32> {
+    let mut generated = vec![0f32; source.len()];
+    let rows = (source.len() / dimension) as u64;
+    // SAFETY: a live handle and arrays of as many rows.
+    ok(unsafe { sfeuot_session_generate(session, source.as_ptr(), rows, 3, 5, generated.as_mut_ptr()) });
+    generated
+}
+
+fn saved(trainer: *mut SfeuotTrainer, path: &Path) -> Vec<u8> {
+    let name = CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
+    // SAFETY: a live handle and a C string.
+    ok(unsafe { sfeuot_trainer_save(trainer, name.as_ptr()) });
+    std::fs::read(path).expect("the file was written")
+}
+
+/// A checkpoint before the first step, which has the data's fingerprint and scale, and what the first step gives.
+fn beginning(context: *mut SfeuotContext, problem: &Problem, path: &Path) -> (Vec<u8>, [f64; 4]) {
+    let (mut trainer, mut metrics) = (null_mut(), init(sfeuot_metrics_init));
+    ok(problem.create(context, &mut trainer));
+    let checkpoint = saved(trainer, path);
+    // SAFETY: a live handle and a local output.
+    unsafe {
+        ok(sfeuot_trainer_step(trainer, 1, &mut metrics));
+        ok(sfeuot_trainer_release(trainer));
+    }
+    let SfeuotMetrics { dual, generator_loss, action, value_gradient_norm, .. } = metrics;
+    (checkpoint, [dual, generator_loss, action, value_gradient_norm])
+}
+
+/// Small whole numbers in an element type.
+fn encoded(dtype: i32, values: &[u8]) -> Vec<u8> {
+    let each = |number: &u8| match dtype {
+        SFEUOT_DTYPE_F32 => f32::from(*number).to_ne_bytes().to_vec(),
+        SFEUOT_DTYPE_F64 => f64::from(*number).to_ne_bytes().to_vec(),
+        SFEUOT_DTYPE_F16 => half::f16::from(*number).to_ne_bytes().to_vec(),
+        SFEUOT_DTYPE_BF16 => half::bf16::from_f32(f32::from(*number)).to_ne_bytes().to_vec(),
+        _ => vec![*number],
+    };
+    values.iter().flat_map(each).collect()
+}
+
+#[test]
+fn samples_in_device_memory_train_as_the_hosts() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let (context, folder) = (open(|_| ()), scratch("cuda_samples"));
+    let path = folder.join("beginning");
+    let room = 6 * ROWS;
+    let numbers: Vec<u8> = (0..room).map(|i| (i * 37 % 101) as u8).collect();
+    let weights: Vec<u8> = (0..2 * ROWS).map(|i| (i % 5) as u8).collect();
+    // First element, and the distances of rows and of the numbers of a row.
+    let layouts = [(0, None), (0, Some([3, 2])), (room - 1, Some([-3, -1])), (1, Some([2, 0])), (ROWS, Some([-1, 40]))];
+    for dtype in [SFEUOT_DTYPE_F32, SFEUOT_DTYPE_F64, SFEUOT_DTYPE_F16, SFEUOT_DTYPE_BF16, SFEUOT_DTYPE_U8] {
+        let size = encoded(dtype, &[0]).len();
+        let host = [encoded(dtype, &numbers), encoded(dtype, &weights)];
+        let device = host.each_ref().map(|bytes| Memory::of(bytes));
+        for (first, strides) in layouts {
+            let train = |memory: i32| {
+                let at = |part: usize, element: usize| match memory {
+                    SFEUOT_MEMORY_HOST => host[part][element * size..].as_ptr().cast(),
+                    _ => device[part].at(element * size),
+                };
+                let mut problem = Problem::new();
+                for (side, shift) in [(&mut problem.source, 0.5), (&mut problem.target, 2.5)] {
+                    let samples = &mut side.samples;
+                    (samples.memory, samples.dtype, samples.data) = (memory, dtype, at(0, first));
+                    (samples.scale, samples.offset) = (0.125, shift);
+                    samples.strides = strides.as_ref().map_or(std::ptr::null(), |s: &[i64; 2]| s.as_ptr());
+                    // Every second weight, from behind.
+                    (side.weights.memory, side.weights.dtype) = (memory, dtype);
+                    side.weights.data = at(1, 2 * ROWS - 2);
+                    side.weights.strides = const { &[-2i64] }.as_ptr();
+                }
+                beginning(context, &problem, &path)
+            };
+            let (expected, found) = (train(SFEUOT_MEMORY_HOST), train(SFEUOT_MEMORY_CUDA));
+            assert!(found.0 == expected.0, "dtype {dtype}, strides {strides:?}: another checkpoint");
+            assert_eq!(found.1, expected.1, "dtype {dtype}, strides {strides:?}");
+        }
+    }
+    // SAFETY: a live handle.
+    ok(unsafe { sfeuot_context_release(context) });
+}
+
+#[test]
+fn device_memory_is_read_after_what_the_stream_has_to_do_before() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let problem = Problem::new();
+    let handles = handles(&problem, |_| ());
+    let (stream, folder) = (stream_of(handles.context), scratch("cuda_order"));
+    let values = problem.source.values.clone();
+    let from = pinned(&values);
+    let memory = Memory::of(&vec![0f32; values.len()]);
+    // SAFETY: both have as many bytes.
+    let fill = || check(unsafe { sys::cuMemcpyHtoDAsync_v2(memory.address, from.cast(), memory.bytes, stream) });
+
+    let expected = beginning(handles.context, &problem, &folder.join("host"));
+    let mut on_gpu = Problem::new();
+    (on_gpu.source.samples.memory, on_gpu.source.samples.data) = (SFEUOT_MEMORY_CUDA, memory.at(0));
+    fill();
+    assert!(beginning(handles.context, &on_gpu, &folder.join("device")) == expected);
+
+    let expected = plain(handles.session, &values, DIMENSION);
+    // SAFETY: both have as many bytes.
+    check(unsafe { sys::cuMemsetD8Async(memory.address, 0, memory.bytes, stream) });
+    fill();
+    let rows = on_device(memory.at(0), &[ROWS as i64, 2]);
+    ok(generate(handles.session, &rows, &rows));
+    assert!(memory.floats(stream) == expected, "in place");
+    // SAFETY: allocated above, and nothing is queued on it.
+    check(unsafe { sys::cuMemFreeHost(from.cast()) });
+}
+
+/// A context that is not the primary one, with memory in it.
+fn foreign(device: i32) -> (sys::CUcontext, u64) {
+    let (mut context, mut address) = (null_mut(), 0);
+    // SAFETY: local outputs.
+    unsafe {
+        check(sys::cuCtxCreate_v4(&mut context, null_mut(), 0, device));
+        check(sys::cuMemAlloc_v2(&mut address, 4096));
+        check(sys::cuCtxPopCurrent_v2(&mut null_mut()));
+    }
+    (context, address)
+}
+
+#[test]
+fn what_is_not_memory_of_the_context_is_refused() {
+    let test = "what_is_not_memory_of_the_context_is_refused";
+    if simulator::real_gpu() || !simulator::load_with_compiler() {
+        return;
+    }
+    if let Some(output) = simulator::in_child(test, &[("SFEUOT_SIM_DEVICES", "2")]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let _primary = Primary::new(0).expect("a GPU");
+    let problem = Problem::new();
+    let handles = handles(&problem, |_| ());
+    let values = problem.source.values.clone();
+    let (good, other) = (Memory::of(&values), Memory::of(&values));
+    let gone = Memory::of(&values).at(0);
+    let host = pinned(&values);
+    let ((_, beside), (_, far)) = (foreign(0), foreign(1));
+    let there = |address: u64| without_provenance::<c_void>(address as usize);
+    const NOT: &str = "is not device memory";
+    let rows = ROWS as i64;
+    let broken: &[(*const c_void, i64, &str)] = &[
+        (good.at(0), rows + 1, "has 256 bytes up to the end of its allocation, but 264 are needed"),
+        (good.at(8), rows, "has 248 bytes"),
+        (good.at(good.bytes), 1, NOT),
+        (values.as_ptr().cast(), rows, NOT),
+        (host.cast_const().cast(), rows, NOT),
+        (gone, rows, NOT),
+        (without_provenance(64), rows, NOT),
+        (there(beside), rows, "is memory of another CUDA context"),
+        (there(far), rows, "is memory of GPU 1"),
+    ];
+    for &(data, rows, part) in broken {
+        let shape = [rows, 2];
+        let (bad, fine) = (on_device(data, &shape), on_device(other.at(0), &shape));
+        for (source, generated, name) in [(&bad, &fine, "source"), (&fine, &bad, "generated")] {
+            // The shorter of the two is refused.
+            let name = if rows as usize > ROWS { "source" } else { name };
+            refused(generate(handles.session, source, generated), SFEUOT_ERROR_INVALID_ARGUMENT, part);
+            assert!(
+                last_error().contains(&format!("{name} (0x")) && last_error().contains("GPU 0"),
+                "{}",
+                last_error()
+            );
+        }
+        let mut trainer = null_mut();
+        for weights in [false, true] {
+            let mut problem = Problem::new();
+            let (side, shape) = (&mut problem.target, [rows, 2]);
+            let name = if weights {
+                if rows as usize != ROWS || part.contains("248") {
+                    continue;
+                }
+                (side.weights.memory, side.weights.dtype, side.weights.data) = (SFEUOT_MEMORY_CUDA, 0, data);
+                "target.weights.data (0x"
+            } else {
+                (side.samples.memory, side.samples.data, side.samples.shape) =
+                    (SFEUOT_MEMORY_CUDA, data, shape.as_ptr());
+                "target.samples.data (0x"
+            };
+            refused(problem.create(handles.context, &mut trainer), SFEUOT_ERROR_INVALID_ARGUMENT, part);
+            assert!(trainer.is_null() && last_error().contains(name), "{}", last_error());
+        }
+    }
+    // Strides that leave the allocation on its lower side.
+    let mut problem = Problem::new();
+    (problem.source.samples.memory, problem.source.samples.data) = (SFEUOT_MEMORY_CUDA, good.at(8));
+    problem.source.samples.strides = const { &[-2i64, 1] }.as_ptr();
+    refused(problem.create(handles.context, &mut null_mut()), SFEUOT_ERROR_INVALID_ARGUMENT, "source.samples.data (0x");
+    // A DLPack tensor of the other GPU is seen to be there when it is used.
+    let mut shape = [rows, 2];
+    let mut dlpack = DlpackTensor::new(&mut [], &mut shape);
+    (dlpack.device_type, dlpack.device_id, dlpack.data) = (2, 1, without_provenance_mut(far as usize));
+    let mut view = init(sfeuot_tensor_init);
+    // SAFETY: a DLPack tensor and a tensor that was filled.
+    ok(unsafe { sfeuot_tensor_from_dlpack((&raw const dlpack).cast(), &mut view) });
+    refused(generate(handles.session, &view, &view), SFEUOT_ERROR_INVALID_ARGUMENT, "is memory of GPU 1");
+    // On the context that it belongs to, it is fine.
+    let second = open(|config| config.cuda_device = 1);
+    // SAFETY: a live handle.
+    ok(unsafe { sfeuot_context_release(second) });
+
+    let fine = on_device(other.at(0), &shape);
+    ok(generate(handles.session, &fine, &fine));
+    // SAFETY: allocated above, and nothing is queued on it.
+    check(unsafe { sys::cuMemFreeHost(host.cast()) });
+}
+
+#[test]
+fn rows_on_the_device_give_the_bits_of_rows_of_the_host_without_a_wait() {
+    let test = "rows_on_the_device_give_the_bits_of_rows_of_the_host_without_a_wait";
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    // Alone, as the driver's calls are counted.
+    if let Some(output) = simulator::in_child(test, &[]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let _primary = Primary::new(0).expect("a GPU");
+    let problem = Problem::new();
+    let rows = ROWS as i64;
+    for products in [SFEUOT_PRODUCTS_FUSED, SFEUOT_PRODUCTS_CUBLASLT] {
+        let handles = handles(&problem, |config| config.cuda_products = products);
+        let (session, stream) = (handles.session, stream_of(handles.context));
+        let values = &problem.source.values;
+        let expected = plain(session, values, DIMENSION);
+        let (source, to) = (Memory::of(values), Memory::of(&vec![0f32; values.len()]));
+        let shape = [rows, 2];
+        let counts =
+            || if simulator::real_gpu() { (0, 0) } else { (simulator::synchronisations(), simulator::launches()) };
+        let before = counts();
+        ok(generate(session, &on_device(source.at(0), &shape), &on_device(to.at(0), &shape)));
+        // Nothing has run either: the call has only queued.
+        assert_eq!(counts(), before);
+        assert!(to.floats(stream) == expected, "{products}");
+        assert!(source.floats(stream) == *values, "the source is only read");
+
+        // In place, and in every second row of a wider array that source and output share.
+        let both = on_device(source.at(0), &shape);
+        ok(generate(session, &both, &both));
+        assert!(source.floats(stream) == expected, "in place");
+        let wide: Vec<f32> = values.chunks(2).flat_map(|row| [row[0], row[1], 7.0, 8.0, 9.0]).collect();
+        let wide = Memory::of(&wide);
+        let strides = [5, 1];
+        let strided = |first: usize| tensor(SFEUOT_MEMORY_CUDA, wide.at(4 * first), &shape, Some(&strides));
+        ok(generate(session, &strided(0), &strided(2)));
+        for (row, (source, expected)) in wide.floats(stream).chunks(5).zip(values.chunks(2).zip(expected.chunks(2))) {
+            assert!(row[..2] == *source && row[2..4] == *expected && row[4] == 9.0, "{row:?}");
+        }
+
+        // Host tensors go the other way, and the two do not mix.
+        let mut out = vec![0f32; values.len()];
+        let host = tensor(SFEUOT_MEMORY_HOST, values.as_ptr().cast(), &shape, None);
+        ok(generate(session, &host, &tensor(SFEUOT_MEMORY_HOST, out.as_mut_ptr().cast(), &shape, None)));
+        assert_eq!(out, expected);
+        refused(generate(session, &host, &both), SFEUOT_ERROR_INVALID_ARGUMENT, "SFEUOT_MEMORY_CUDA (1)");
+    }
+}
+
+#[test]
+fn more_rows_than_are_carried_at_once_are_the_same_rows() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let mut problem = Problem::new();
+    let shape = [2 * ROWS as i64, 1];
+    for side in [&mut problem.source, &mut problem.target] {
+        side.samples.shape = shape.as_ptr();
+        side.data.weights = std::ptr::null();
+    }
+    (problem.config.hidden_width, problem.config.hidden_layers, problem.config.latent_dimension) = (4, 1, 1);
+    let handles = handles(&problem, |_| ());
+    let rows = (1 << 16) + 77;
+    let values: Vec<f32> = (0..rows).map(|i| (i % 1000) as f32 / 1000.0).collect();
+    let memory = Memory::of(&values);
+    let tensor = on_device(memory.at(0), const { &[(1 << 16) + 77] });
+    let expected = plain(handles.session, &values, 1);
+    ok(generate(handles.session, &tensor, &tensor));
+    assert!(memory.floats(stream_of(handles.context)) == expected);
+    // The rows behind the first piece, alone.
+    let (mut alone, from) = (vec![0f32; 77], 1usize << 16);
+    let first = 5 + from as u64;
+    let tail = &values[from..];
+    // SAFETY: arrays of as many rows.
+    ok(unsafe { sfeuot_session_generate(handles.session, tail.as_ptr(), 77, 3, first, alone.as_mut_ptr()) });
+    assert_eq!(alone, expected[from..]);
+}
+
+#[test]
+fn work_that_is_queued_outlives_what_it_was_queued_by() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let problem = Problem::new();
+    let mut stream = null_mut();
+    // SAFETY: a local output.
+    check(unsafe { sys::cuStreamCreate(&mut stream, 1) });
+    for own in [false, true] {
+        let handles = handles(&problem, |config| {
+            config.cuda_stream = if own { stream.cast() } else { null_mut() };
+        });
+        let expected = plain(handles.session, &problem.source.values, DIMENSION);
+        let (source, to) = (Memory::of(&problem.source.values), Memory::of(&[0f32; ROWS * DIMENSION]));
+        let shape = [ROWS as i64, 2];
+        ok(generate(handles.session, &on_device(source.at(0), &shape), &on_device(to.at(0), &shape)));
+        drop(handles);
+        assert!(to.floats(stream) == expected, "own stream: {own}");
+    }
+    // SAFETY: made above; nothing is queued on it.
+    check(unsafe { sys::cuStreamDestroy_v2(stream) });
+}
+
+#[test]
+fn what_is_not_finite_stays_in_its_row() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let problem = Problem::new();
+    for products in [SFEUOT_PRODUCTS_FUSED, SFEUOT_PRODUCTS_CUBLASLT] {
+        let handles = handles(&problem, |config| config.cuda_products = products);
+        let mut values = problem.source.values.clone();
+        let expected = plain(handles.session, &values, DIMENSION);
+        let spoilt = [(3, f32::NAN), (10, f32::INFINITY), (ROWS - 1, f32::NEG_INFINITY)];
+        for (row, value) in spoilt {
+            values[row * DIMENSION] = value;
+        }
+        let memory = Memory::of(&values);
+        let tensor = on_device(memory.at(0), const { &[ROWS as i64, 2] });
+        ok(generate(handles.session, &tensor, &tensor));
+        let found = memory.floats(stream_of(handles.context));
+        for (row, (found, expected)) in found.chunks(DIMENSION).zip(expected.chunks(DIMENSION)).enumerate() {
+            if spoilt.iter().any(|&(bad, _)| bad == row) {
+                assert!(found.iter().any(|x| !x.is_finite()), "row {row}: {found:?}");
+            } else {
+                assert_eq!(found, expected, "row {row}");
+            }
+        }
+        // SAFETY: a live handle.
+        ok(unsafe { sfeuot_context_synchronize(handles.context) });
+    }
+}
+
+#[test]
+fn dlpack_tensors_on_the_gpu_are_views_of_it() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let problem = Problem::new();
+    let handles = handles(&problem, |_| ());
+    let expected = plain(handles.session, &problem.source.values, DIMENSION);
+    let mut shape = [ROWS as i64, 2];
+    let memory = Memory::of(&problem.source.values);
+    let mut dlpack = DlpackTensor::new(&mut [], &mut shape);
+    let view = |dlpack: &DlpackTensor| {
+        let mut view = init(sfeuot_tensor_init);
+        // SAFETY: a DLPack tensor and a tensor that was filled.
+        ok(unsafe { sfeuot_tensor_from_dlpack((&raw const *dlpack).cast(), &mut view) });
+        view
+    };
+    dlpack.device_type = 2;
+    // The offset of a slice: the view begins where the rows do.
+    dlpack.data = without_provenance_mut(memory.address as usize - 64);
+    dlpack.byte_offset = 64;
+    let writable = view(&dlpack);
+    assert_eq!((writable.memory, writable.data), (SFEUOT_MEMORY_CUDA, memory.at(0)));
+    dlpack.flags = 1;
+    let read_only = view(&dlpack);
+    refused(
+        generate(handles.session, &writable, &read_only),
+        SFEUOT_ERROR_INVALID_ARGUMENT,
+        "generated.read_only is 1",
+    );
+    ok(generate(handles.session, &read_only, &writable));
+    assert!(memory.floats(stream_of(handles.context)) == expected);
+
+    // Pinned memory is the host's.
+    let (from, to) = (pinned(&problem.source.values), pinned(&[0f32; ROWS * DIMENSION]));
+    let mut host = DlpackTensor::new(&mut [], &mut shape);
+    host.device_type = 3;
+    host.data = from.cast();
+    let source = view(&host);
+    host.data = to.cast();
+    ok(generate(handles.session, &source, &view(&host)));
+    // SAFETY: there when the call returned.
+    assert!(unsafe { std::slice::from_raw_parts(to, ROWS * DIMENSION) } == expected);
+    for at in [from, to] {
+        // SAFETY: allocated above, and nothing is queued on it.
+        check(unsafe { sys::cuMemFreeHost(at.cast()) });
+    }
+}
+
+#[test]
+fn a_failed_call_reads_its_pinned_source_no_more() {
+    let test = "a_failed_call_reads_its_pinned_source_no_more";
+    if simulator::real_gpu() || !simulator::load_with_compiler() {
+        return;
+    }
+    if let Some(output) = simulator::in_child(test, &[]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let _primary = Primary::new(0).expect("a GPU");
+    let problem = Problem::new();
+    let handles = handles(&problem, |_| ());
+    let source = pinned(&problem.source.values);
+    let mut out = vec![0f32; ROWS * DIMENSION];
+    simulator::fail_next(c"cuLaunchKernel", 999);
+    // SAFETY: arrays of as many rows.
+    let status = unsafe { sfeuot_session_generate(handles.session, source, ROWS as u64, 3, 5, out.as_mut_ptr()) };
+    refused(status, SFEUOT_ERROR_DEVICE, "CUDA_ERROR_UNKNOWN");
+    // The simulated driver ends the process where a copy comes to memory that is gone.
+    // SAFETY: allocated above, and nothing is queued on it.
+    check(unsafe { sys::cuMemFreeHost(source.cast()) });
+    ok(unsafe { sfeuot_context_synchronize(handles.context) });
+    assert!(plain(handles.session, &problem.source.values, DIMENSION).iter().all(|x| x.is_finite()));
+}
