@@ -809,7 +809,8 @@ int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **
 //   source     rows x dimension, data units
 //   generated  rows x dimension, data units
 // The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
-// drawn at once, and another seed draws other samples for the same sources.
+// drawn at once (on a GPU up to rounding), and another seed draws other samples for the same
+// sources.
 int32_t sfeuot_session_generate(struct SfeuotSession *session,
                                 const float *source,
                                 uint64_t rows,

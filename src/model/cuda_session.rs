@@ -255,7 +255,9 @@ impl Inference for CudaSession {
     ) -> Result<()> {
         let d = self.model.info.dimension;
         // Many rows with all their latents, or one row with some of its latents after others.
-        let (most_rows, piece) = ((MOST_ROWS / latents).max(1), latents.min(MOST_ROWS));
+        let width = self.model.generator.layout.layers[0].outputs;
+        let piece = latents.min(MOST_ROWS).min((MOST_FLOATS / (4 * width)).max(1));
+        let most_rows = (MOST_ROWS / latents).max(1);
         self.each(source.len() / d, most_rows, mean, d, |kit, block, range| {
             let rows = range.len();
             let from = kit.rows(block, &source[range.start * d..range.end * d]);

@@ -56,7 +56,8 @@ pub struct DeviceRows {
 /// A workspace for calling a model from one thread.
 ///
 /// Rows are samples, row-major, in the data's units. Noise is a function of (seed, row number): the same seed gives
-/// the same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once.
+/// the same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once; on a
+/// GPU up to rounding, as sums there depend on how many rows there are.
 pub struct Session {
     model: Arc<Inner>,
     device: Box<dyn Inference>,

@@ -36,6 +36,8 @@ const MOST_FLOATS: usize = 1 << 28;
 /// Rows of a block at most: bounds the grids.
 const MOST_ROWS: usize = 1 << 20;
 
+/// Pieces that a batch is carried in at most: each is captured for itself.
+const MOST_PIECES: usize = 256;
 /// Partial sums of a gradient's square at most.
 const MOST_SQUARES: usize = 256;
 /// More partial sums than there can be: while it is found out how many there are.
@@ -51,9 +53,9 @@ const REPORT: usize = 4 + 2 * RING * OUTCOME;
 /// See the module.
 pub(crate) struct CudaEngine {
     gpu: Arc<Gpu>,
-    shared: Shared,
-    /// The whole step, or its two halves where the host draws.
+    /// The whole step, or its two halves where the host draws. Dropped before the memory that they use.
     graphs: Vec<Graph>,
+    shared: Shared,
     /// What the device's counter stands at.
     counter: u64,
     /// The last step went well, and both networks have what came before it.
@@ -97,8 +99,9 @@ impl CudaEngine {
     ) -> Result<Self> {
         let _entered = gpu.enter()?;
         let rows = plan.sources * plan.latents;
+        let before = gpu.account().used();
         let mut report = DeviceBuffer::zeroed(gpu, REPORT, "the steps' outcomes")?;
-        report.upload(COUNTER, &[counter])?;
+        report.store(COUNTER, &[counter])?;
         let mut shared = Shared {
             value: CudaNetwork::new(gpu, &plan.value.layout, &networks[0], "value function")?,
             generator: CudaNetwork::new(gpu, &plan.generator.layout, &networks[1], "generator")?,
@@ -112,7 +115,9 @@ impl CudaEngine {
             cut: plan.sources.min((MOST_ROWS / plan.latents).max(1)),
             plan,
         };
-        let room = shared.fit(gpu)?;
+        // Another cut has other sums, so it goes by the limit and by what this training takes, not by what else is there.
+        let taken = gpu.account().used().saturating_sub(before);
+        let room = shared.fit(gpu, gpu.account().limit().saturating_sub(taken))?;
         let workspace = DeviceBuffer::<f32>::new(
             gpu,
             room,
@@ -137,8 +142,6 @@ impl CudaEngine {
         } else {
             vec![capture(&[Half::Value, Half::Generator])?]
         };
-        // What was copied to the device lies on memory of this call.
-        gpu.synchronise()?;
         Ok(Self {
             gpu: Arc::clone(gpu),
             shared,
@@ -207,7 +210,7 @@ impl CudaEngine {
             self.shared.network(*half).take_back(&mut block);
         }
         block.finish()?;
-        self.shared.report.upload(FAULT, &[0; 3])
+        self.shared.report.store(FAULT, &[0; 3])
     }
 
     fn check_lost(&self) -> Result<()> {
@@ -221,7 +224,7 @@ impl CudaEngine {
 
     fn set_counter(&mut self, step: u64) -> Result<()> {
         if self.counter != step {
-            self.shared.report.upload(COUNTER, &[step])?;
+            self.shared.report.store(COUNTER, &[step])?;
             self.counter = step;
         }
         Ok(())
@@ -351,16 +354,23 @@ impl Shared {
         }
     }
 
-    /// Floats of workspace that a step takes; cuts the batch into blocks of rows until they fit.
-    fn fit(&mut self, gpu: &Arc<Gpu>) -> Result<usize> {
+    /// Floats of workspace that a step takes; cuts the batch into blocks of rows until they fit into what is allowed, in
+    /// bytes.
+    fn fit(&mut self, gpu: &Arc<Gpu>, allowed: u64) -> Result<usize> {
         loop {
             let mut block = CudaBlock::measuring(gpu);
             let partials = [Half::Value, Half::Generator].map(|half| self.half(&mut block, half));
             block.finish()?;
             let room = block.most();
             let terms = TERMS * partials[0].max(partials[1]);
-            let left = gpu.account().left().saturating_sub((terms * size_of::<f64>()) as u64);
+            let left = allowed.saturating_sub((terms * size_of::<f64>()) as u64);
             let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
+            if self.plan.sources.div_ceil(self.cut) > MOST_PIECES {
+                return Err(Error::OutOfMemory(format!(
+                    "a batch of {} x {} rows of this size has to be carried in more than {MOST_PIECES} pieces to fit into the GPU's memory; lower batch_sources, latents_per_source or hidden_width, or raise memory_limit",
+                    self.plan.sources, self.plan.latents
+                )));
+            }
             if room <= most || self.cut == 1 {
                 self.capacity = terms / TERMS;
                 self.terms = DeviceBuffer::new(gpu, terms, "the loss terms")?;

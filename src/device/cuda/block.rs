@@ -283,11 +283,11 @@ impl CudaBlock {
         self.address(mat)
     }
 
-    /// Copies numbers to the device; returns where they are. They may change afterwards.
+    /// Copies numbers to the device; returns where they are. They have to stay as they are until the stream was waited for.
     pub fn upload(&mut self, values: &[f32]) -> u64 {
         let address = self.scratch_address(values.len());
         self.attempt(|block| {
-            // SAFETY: room for as many; from pageable memory the driver copies before it returns.
+            // SAFETY: room for as many; they stay by contract.
             let status = unsafe {
                 sys::cuMemcpyHtoDAsync_v2(address, values.as_ptr().cast(), size_of_val(values), block.stream)
             };
@@ -404,7 +404,12 @@ impl Device for CudaBlock {
         self.attempt(|block| {
             // SAFETY: a matrix of the workspace.
             let status = unsafe {
-                sys::cuMemsetD2D32Async(address, to.stride * size_of::<f32>(), bits, to.cols, to.rows, block.stream)
+                if to.stride == to.cols {
+                    sys::cuMemsetD32Async(address, bits, to.rows * to.cols, block.stream)
+                } else {
+                    let pitch = to.stride * size_of::<f32>();
+                    sys::cuMemsetD2D32Async(address, pitch, bits, to.cols, to.rows, block.stream)
+                }
             };
             super::driver::check(status, || "fill a matrix".into())
         });

@@ -9,7 +9,7 @@ use super::product::Library;
 use crate::context::LogLevel;
 use crate::error::{Error, Result};
 use crate::nn::layout::Layer;
-use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
+use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream, CUstreamCaptureMode};
 use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::ptr;
@@ -101,9 +101,11 @@ unsafe impl Send for Gpu {}
 // SAFETY: as above.
 unsafe impl Sync for Gpu {}
 
-/// The GPU's context is current on this thread; the one before it comes back when this is dropped.
+/// The GPU's context is current on this thread, and no capture of another thread forbids its calls; what was before comes
+/// back when this is dropped.
 pub(crate) struct Entered<'a> {
     gpu: PhantomData<&'a Gpu>,
+    mode: CUstreamCaptureMode,
     /// Contexts are current for a thread.
     thread: PhantomData<*const ()>,
 }
@@ -112,15 +114,24 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let mut context = ptr::null_mut();
         // SAFETY: pushed by `enter`. A failure of earlier work may be reported here; the next call reports it again.
-        unsafe { sys::cuCtxPopCurrent_v2(&mut context) };
+        unsafe {
+            sys::cuThreadExchangeStreamCaptureMode(&mut self.mode);
+            sys::cuCtxPopCurrent_v2(&mut context);
+        }
     }
 }
 
 fn push(context: CUcontext) -> Result<Entered<'static>> {
     // SAFETY: a live context: ours, or the host's by its promise.
     check(unsafe { sys::cuCtxPushCurrent_v2(context) }, || "make the CUDA context current".into())?;
-    Ok(Entered { gpu: PhantomData, thread: PhantomData })
+    // A capture that a host has begun in global mode would forbid every other thread to allocate.
+    let mut entered = Entered { gpu: PhantomData, mode: THREAD_LOCAL, thread: PhantomData };
+    // SAFETY: exchanges this thread's mode for the one that is there.
+    unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut entered.mode) };
+    Ok(entered)
 }
+
+const THREAD_LOCAL: CUstreamCaptureMode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
 
 impl Gpu {
     /// Opens a device.
@@ -226,8 +237,8 @@ impl Gpu {
     /// Refuses an address of `bytes` bytes that is not memory of this GPU in this context.
     pub fn check_pointer(&self, name: &str, address: u64, bytes: u64) -> Result<()> {
         use sys::CUpointer_attribute::{
-            CU_POINTER_ATTRIBUTE_CONTEXT, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-            CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+            CU_POINTER_ATTRIBUTE_CONTEXT, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+            CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
         };
         let refuse = |what: String| {
             Err(Error::invalid(format!(
@@ -237,6 +248,14 @@ impl Gpu {
         };
         let (mut kind, mut ordinal) = (0u32, -1i32);
         let (mut start, mut size, mut context) = (0u64, 0usize, ptr::null_mut::<c_void>());
+        // Managed memory is every device's, wherever its pages are.
+        let mut managed = 0u32;
+        // SAFETY: the output has the type of its attribute.
+        let told =
+            unsafe { sys::cuPointerGetAttribute((&raw mut managed).cast(), CU_POINTER_ATTRIBUTE_IS_MANAGED, address) };
+        if told == CUresult::CUDA_SUCCESS && managed != 0 {
+            return Ok(());
+        }
         // SAFETY: each output has the type of its attribute.
         let known = unsafe {
             sys::cuPointerGetAttribute((&raw mut kind).cast(), CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)
@@ -328,6 +347,10 @@ impl Gpu {
 impl Drop for Gpu {
     fn drop(&mut self) {
         if let Ok(_entered) = push(self.context) {
+            // The driver need not wait for work that is queued.
+            if !self.stream.is_null() {
+                let _ = self.synchronise();
+            }
             self.library.release(&self.account);
             // SAFETY: each was made by us, once, and nothing uses it any more.
             unsafe {
@@ -468,15 +491,9 @@ impl Place {
     }
 
     fn of_context(context: CUcontext) -> Result<Self> {
-        // SAFETY: the host promises a live context.
-        let status = unsafe { sys::cuCtxPushCurrent_v2(context) };
-        if status != CUresult::CUDA_SUCCESS {
-            return Err(Error::invalid(format!(
-                "cuda_context ({context:p}) is not a CUDA context: the driver reports {}",
-                describe(status)
-            )));
-        }
-        let _entered = Entered { gpu: PhantomData, thread: PhantomData };
+        let _entered = push(context).map_err(|error| {
+            Error::invalid(format!("cuda_context ({context:p}) is not a CUDA context that can be used: {error}"))
+        })?;
         let mut device = 0;
         // SAFETY: a context is current.
         check(unsafe { sys::cuCtxGetDevice(&mut device) }, || "ask a CUDA context for its device".into())?;

@@ -42,9 +42,14 @@ impl Account {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Bytes that may be taken in all.
+    pub fn limit(&self) -> u64 {
+        if self.limit == 0 { u64::MAX } else { self.limit }
+    }
+
     /// Bytes that may still be taken, as far as the limit goes.
     pub fn left(&self) -> u64 {
-        if self.limit == 0 { u64::MAX } else { self.limit.saturating_sub(self.used()) }
+        self.limit().saturating_sub(self.used())
     }
 }
 
@@ -76,6 +81,7 @@ impl<T: Copy> DeviceBuffer<T> {
     pub fn of(gpu: &Arc<Gpu>, values: &[T], what: &str) -> Result<Self> {
         let mut buffer = Self::new(gpu, values.len(), what)?;
         buffer.upload(0, values)?;
+        gpu.synchronise()?;
         Ok(buffer)
     }
 
@@ -109,10 +115,11 @@ impl<T: Copy> DeviceBuffer<T> {
         self.len
     }
 
-    /// Writes elements from `first` on, in the order of the stream; `values` may change afterwards.
+    /// Writes elements from `first` on, in the order of the stream. A driver may read `values` later than this returns: they
+    /// have to stay as they are until the stream was waited for.
     pub fn upload(&mut self, first: usize, values: &[T]) -> Result<()> {
         assert!(first + values.len() <= self.len);
-        // SAFETY: inside the buffer. From pageable memory the driver copies before it returns.
+        // SAFETY: inside the buffer; the values stay by contract.
         let status = unsafe {
             sys::cuMemcpyHtoDAsync_v2(self.at(first), values.as_ptr().cast(), size_of_val(values), self.gpu.stream())
         };
@@ -131,11 +138,29 @@ impl<T: Copy> DeviceBuffer<T> {
     }
 }
 
+impl DeviceBuffer<u64> {
+    /// Writes elements from `first` on, in the order of the stream, with no host memory that has to stay.
+    pub fn store(&mut self, first: usize, values: &[u64]) -> Result<()> {
+        assert!(first + values.len() <= self.len);
+        for (index, value) in values.iter().enumerate() {
+            for (half, bits) in [*value as u32, (*value >> 32) as u32].into_iter().enumerate() {
+                let address = self.at(first + index) + 4 * half as u64;
+                // SAFETY: inside the buffer. Devices are little-endian, as are all hosts they have.
+                let status = unsafe { sys::cuMemsetD32Async(address, bits, 1, self.gpu.stream()) };
+                check(status, || "write to the GPU".into())?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl<T> Drop for DeviceBuffer<T> {
     fn drop(&mut self) {
         let bytes = (self.len * size_of::<T>()).max(1) as u64;
         if let Ok(_entered) = self.gpu.enter() {
-            // SAFETY: allocated by us; work that was queued on it ends before the driver frees it.
+            // The driver need not wait for work that is queued on it.
+            let _ = self.gpu.synchronise();
+            // SAFETY: allocated by us; nothing uses it any more.
             unsafe { sys::cuMemFree_v2(self.address) };
         }
         self.gpu.account.give(bytes);

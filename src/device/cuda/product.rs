@@ -28,6 +28,9 @@ const WORKSPACE: usize = 32 << 20;
 /// other products.
 const MOST_PLANS: usize = 1024;
 
+/// Version of the oldest library whose functions have the arguments that they are called with here.
+const OLDEST_LIBRARY: usize = 11000;
+
 /// An operand or result, row-major.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operand {
@@ -60,6 +63,12 @@ struct Key {
 }
 
 impl Product {
+    /// One that every library has an algorithm for.
+    fn probe() -> Self {
+        let operand = Operand { address: 0, stride: 64, transposed: false };
+        Self { m: 64, n: 64, k: 64, a: operand, b: operand, c: operand, accumulate: false }
+    }
+
     fn key(&self) -> Key {
         let operands = [self.a, self.b, self.c];
         Key {
@@ -94,7 +103,20 @@ impl Library {
             log(LogLevel::Info, "cublasLt was not found; matrix products are the library's own");
             return Ok(Self(None));
         }
-        match result::create_handle() {
+        let usable = || {
+            // SAFETY: the library is there.
+            let version = unsafe { sys::cublasLtGetVersion() };
+            if version < OLDEST_LIBRARY {
+                return Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
+            }
+            let handle = result::create_handle()?;
+            // One of another generation than the driver has algorithms for nothing.
+            Plan::new(handle, &Product::probe()).map(|_| handle).inspect_err(|_| {
+                // SAFETY: made above.
+                let _ = unsafe { result::destroy_handle(handle) };
+            })
+        };
+        match usable() {
             Ok(handle) => Ok(Self(Some(Mutex::new(Lt { handle, plans: HashMap::new(), workspace: None })))),
             Err(CublasError(status)) => {
                 log(
@@ -178,7 +200,9 @@ impl fmt::Display for Library {
         }
         // SAFETY: the library is there.
         let version = unsafe { sys::cublasLtGetVersion() };
-        write!(f, "cublasLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100)
+        // Counted in thousands before CUDA 12.
+        let major = if version < 100_000 { 1000 } else { 10_000 };
+        write!(f, "cublasLt {}.{}.{}", version / major, version % major / 100, version % 100)
     }
 }
 
