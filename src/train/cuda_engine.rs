@@ -360,7 +360,9 @@ impl Shared {
             block.finish()?;
             let room = block.most();
             let terms = TERMS * partials[0].max(partials[1]);
-            let left = gpu.account().left().saturating_sub((terms * size_of::<f64>()) as u64);
+            // What the terms have now they give back.
+            let left = gpu.account().left().saturating_add(self.terms.bytes());
+            let left = left.saturating_sub((terms * size_of::<f64>()) as u64);
             let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if room <= most || self.cut == 1 {
                 self.capacity = terms / TERMS;

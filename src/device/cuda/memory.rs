@@ -57,6 +57,18 @@ pub(crate) struct DeviceBuffer<T> {
     element: PhantomData<T>,
 }
 
+impl<T> DeviceBuffer<T> {
+    fn bytes_of(len: usize) -> usize {
+        // The driver refuses to allocate nothing.
+        (len * size_of::<T>()).max(1)
+    }
+
+    /// Bytes that it counts for.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.len) as u64
+    }
+}
+
 impl<T: Copy> DeviceBuffer<T> {
     /// `what` names it in errors, such as "the samples of the source".
     pub fn new(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
@@ -86,11 +98,6 @@ impl<T: Copy> DeviceBuffer<T> {
         let status = unsafe { sys::cuMemsetD8Async(buffer.address, 0, len * size_of::<T>(), gpu.stream()) };
         check(status, || format!("clear {what}"))?;
         Ok(buffer)
-    }
-
-    fn bytes_of(len: usize) -> usize {
-        // The driver refuses to allocate nothing.
-        (len * size_of::<T>()).max(1)
     }
 
     /// Address of the first element.
@@ -133,11 +140,10 @@ impl<T: Copy> DeviceBuffer<T> {
 
 impl<T> Drop for DeviceBuffer<T> {
     fn drop(&mut self) {
-        let bytes = (self.len * size_of::<T>()).max(1) as u64;
         if let Ok(_entered) = self.gpu.enter() {
             // SAFETY: allocated by us; work that was queued on it ends before the driver frees it.
             unsafe { sys::cuMemFree_v2(self.address) };
         }
-        self.gpu.account.give(bytes);
+        self.gpu.account.give(self.bytes());
     }
 }
