@@ -168,8 +168,13 @@ fn beginning(context: *mut SfeuotContext, problem: &Problem, path: &Path) -> (Ve
     let (mut trainer, mut metrics) = (null_mut(), init(sfeuot_metrics_init));
     ok(problem.create(context, &mut trainer));
     let checkpoint = saved(trainer, path);
-    // SAFETY: a live handle and a local output.
+    let name = CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
+    let mut loaded = null_mut();
+    // SAFETY: live handles, a C string, data of the problem's and local outputs.
     unsafe {
+        let (source, target) = (&problem.source.data, &problem.target.data);
+        ok(sfeuot_trainer_load(context, name.as_ptr(), source, target, &mut loaded));
+        ok(sfeuot_trainer_release(loaded));
         ok(sfeuot_trainer_step(trainer, 1, &mut metrics));
         ok(sfeuot_trainer_release(trainer));
     }
@@ -402,6 +407,21 @@ fn rows_on_the_device_give_the_bits_of_rows_of_the_host_without_a_wait() {
         for (row, (source, expected)) in wide.floats(stream).chunks(5).zip(values.chunks(2).zip(expected.chunks(2))) {
             assert!(row[..2] == *source && row[2..4] == *expected && row[4] == 9.0, "{row:?}");
         }
+
+        // A call with more rows takes memory anew, and leaves what is queued on the old.
+        let mut fresh = null_mut();
+        // SAFETY: a live handle and a local output.
+        ok(unsafe { sfeuot_session_create(handles.model, &mut fresh) });
+        let (from, to) = (Memory::of(values), Memory::of(&vec![0f32; values.len()]));
+        for rows in [1, 3, rows] {
+            ok(generate(fresh, &on_device(from.at(0), &[rows, 2]), &on_device(to.at(0), &[rows, 2])));
+            let back = Memory::of(&vec![0f32; 2 * rows as usize]);
+            ok(generate(fresh, &on_device(from.at(0), &[rows, 2]), &on_device(back.at(0), &[rows, 2])));
+            assert!(back.floats(stream) == expected[..2 * rows as usize], "{rows} rows");
+        }
+        assert!(to.floats(stream) == expected);
+        // SAFETY: a live handle.
+        ok(unsafe { sfeuot_session_release(fresh) });
 
         // Host tensors go the other way, and the two do not mix.
         let mut out = vec![0f32; values.len()];

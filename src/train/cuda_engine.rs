@@ -363,7 +363,8 @@ impl Shared {
             block.finish()?;
             let room = block.most();
             let terms = TERMS * partials[0].max(partials[1]);
-            let left = allowed.saturating_sub((terms * size_of::<f64>()) as u64);
+            // What the terms have now they give back.
+            let left = allowed.saturating_add(self.terms.bytes()).saturating_sub((terms * size_of::<f64>()) as u64);
             let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if self.plan.sources.div_ceil(self.cut) > MOST_PIECES {
                 return Err(Error::OutOfMemory(format!(

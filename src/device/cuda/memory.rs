@@ -62,6 +62,18 @@ pub(crate) struct DeviceBuffer<T> {
     element: PhantomData<T>,
 }
 
+impl<T> DeviceBuffer<T> {
+    fn bytes_of(len: usize) -> usize {
+        // The driver refuses to allocate nothing.
+        (len * size_of::<T>()).max(1)
+    }
+
+    /// Bytes that it counts for.
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.len) as u64
+    }
+}
+
 impl<T: Copy> DeviceBuffer<T> {
     /// `what` names it in errors, such as "the samples of the source".
     pub fn new(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
@@ -92,11 +104,6 @@ impl<T: Copy> DeviceBuffer<T> {
         let status = unsafe { sys::cuMemsetD8Async(buffer.address, 0, len * size_of::<T>(), gpu.stream()) };
         check(status, || format!("clear {what}"))?;
         Ok(buffer)
-    }
-
-    fn bytes_of(len: usize) -> usize {
-        // The driver refuses to allocate nothing.
-        (len * size_of::<T>()).max(1)
     }
 
     /// Address of the first element.
@@ -156,13 +163,12 @@ impl DeviceBuffer<u64> {
 
 impl<T> Drop for DeviceBuffer<T> {
     fn drop(&mut self) {
-        let bytes = (self.len * size_of::<T>()).max(1) as u64;
         if let Ok(_entered) = self.gpu.enter() {
             // The driver need not wait for work that is queued on it.
             let _ = self.gpu.synchronise();
             // SAFETY: allocated by us; nothing uses it any more.
             unsafe { sys::cuMemFree_v2(self.address) };
         }
-        self.gpu.account.give(bytes);
+        self.gpu.account.give(self.bytes());
     }
 }
