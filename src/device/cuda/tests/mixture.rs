@@ -126,8 +126,9 @@ impl Problem {
             } else {
                 let size = rows as f64 * (1.0 + head.sigma * head.sigma * d as f64);
                 close_sum(kernel, losses.sum(), sums.generator, size);
-                // What g adds to an element; the rest may cancel it.
-                close_from(kernel, &delta.values(), &expected, outputs, 0.2 * scale as f32);
+                // What g and the mixture, which has sigma^2 before it, add to an element: they may cancel each other.
+                let terms = 0.2 * scale * (1.0 + head.sigma * head.sigma);
+                close_from(kernel, &delta.values(), &expected, outputs, terms as f32);
             }
         }
     }
