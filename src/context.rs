@@ -3,7 +3,8 @@
 use crate::device::cpu::pool::Pool;
 use crate::device::cpu::simd::Isa;
 use crate::device::cuda::driver::DeviceInfo;
-use crate::device::cuda::gpu::{CudaConfig, Gpu, HostHandle};
+use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::place::{CudaConfig, HostHandle};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ pub use context::{Context, ContextConfig, DeviceKind, LogLevel, LogSink, MAX_THR
 pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView};
 pub use device::Activation;
 pub use device::cuda::driver::{DeviceInfo, devices};
-pub use device::cuda::gpu::{CudaConfig, CudaDevice, HostHandle, Products};
+pub use device::cuda::place::{CudaConfig, CudaDevice, HostHandle, Products};
 pub use error::{Error, Result};
 pub use euot::divergence::Divergence;
 pub use half;

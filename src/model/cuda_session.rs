@@ -3,8 +3,9 @@
 
 use super::frozen::{Description, Inner, Nets};
 use super::session::{DeviceRows, Inference};
-use crate::device::cuda::block::{CudaBlock, CudaNet, CudaNoise};
+use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::{Bridge, Device, Mat, Points};

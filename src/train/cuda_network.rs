@@ -1,8 +1,9 @@
 //! One network in training on a GPU: its state, what came before the last update, and the gradient.
 
 use super::engine::NetworkState;
-use crate::device::cuda::block::{CudaBlock, CudaNet};
+use crate::device::cuda::block::CudaBlock;
 use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::error::Result;

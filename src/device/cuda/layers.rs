@@ -2,7 +2,8 @@
 //! spends its time on. Large ones are cublasLt's product with a kernel around it. Where the system has no cublasLt,
 //! every layer is one kernel.
 
-use super::block::{CudaBlock, CudaGradient, CudaNet, THREADS};
+use super::block::{CudaBlock, THREADS};
+use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{Argument, Kernel, arguments_of};
 use super::product::{Operand, Product};
 use crate::device::{Activation, Mat};

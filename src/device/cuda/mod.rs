@@ -3,14 +3,20 @@
 
 pub mod block;
 pub mod branches;
+mod current;
+mod device;
 pub mod driver;
 pub mod gpu;
+pub mod gradient;
 pub mod graph;
 pub mod image;
 pub mod kernels;
 mod layers;
 pub mod memory;
+pub mod place;
+mod pointer;
 mod product;
+pub mod sums;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -8,11 +8,13 @@
 //! share               of that rate; operations are held against two a lane and cycle, as if all were multiply-adds
 //! ```
 
-use crate::device::cuda::block::{CudaBlock, CudaNoise, CudaSums};
+use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::driver;
-use crate::device::cuda::gpu::{CudaConfig, Gpu, Products};
+use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
+use crate::device::cuda::place::{CudaConfig, Products};
+use crate::device::cuda::sums::CudaSums;
 use crate::device::{Bridge, Device, Head, Mat, Points};
 use crate::error::Result;
 use crate::rng::Stream;

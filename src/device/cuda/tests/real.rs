@@ -2,7 +2,8 @@
 //! that guard pages and gaps are looked at as on the host.
 
 use super::simulator;
-use crate::device::cuda::gpu::{CudaConfig, Gpu};
+use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::place::CudaConfig;
 use cudarc::driver::sys::{self, CUresult};
 use std::ffi::{CStr, c_void};
 use std::ptr;

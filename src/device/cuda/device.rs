@@ -1,0 +1,260 @@
+//! The device trait on a GPU's workspace.
+
+use super::block::{CudaBlock, CudaNoise, THREADS, reduction_blocks};
+use super::gradient::{CudaGradient, CudaNet};
+use super::kernels::{Argument, Kernel, arguments_of};
+use super::layers::ProductKind;
+use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points};
+use crate::euot::divergence::Conjugate;
+use cudarc::driver::sys;
+
+/// Samples and components of a tile of the mixture kernels for many latents.
+const MIXTURE_TILE: usize = 64;
+
+/// The head as kernels take it: offset, ends of the range, whether deterministic.
+fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
+    let (low, high) = head.log_std_range();
+    (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
+}
+
+impl Device for CudaBlock {
+    type Real = f32;
+    type Net = CudaNet;
+    type Gradient = CudaGradient;
+    type Noise = CudaNoise;
+    type Sums = CudaSums;
+    const OVERLAPS: bool = true;
+
+    fn both<S>(
+        &mut self,
+        state: &mut S,
+        first: impl FnOnce(&mut Self, &mut S),
+        second: impl FnOnce(&mut Self, &mut S),
+    ) {
+        self.aside(|block| first(block, state));
+        second(self, state);
+    }
+
+    fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
+        self.allocate(rows, cols)
+    }
+
+    fn fill(&mut self, to: Mat, value: f64) {
+        let (address, bits) = (self.address(to), (value as f32).to_bits());
+        self.attempt(|block| {
+            // SAFETY: a matrix of the workspace.
+            let status = unsafe {
+                if to.stride == to.cols {
+                    sys::cuMemsetD32Async(address, bits, to.rows * to.cols, block.stream)
+                } else {
+                    let pitch = to.stride * size_of::<f32>();
+                    sys::cuMemsetD2D32Async(address, pitch, bits, to.cols, to.rows, block.stream)
+                }
+            };
+            super::driver::check(status, || "fill a matrix".into())
+        });
+    }
+
+    fn affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {
+        self.layer_affine(net, layer, x, out);
+    }
+
+    fn activated(
+        &mut self,
+        net: &CudaNet,
+        layer: usize,
+        activation: Activation,
+        x: Mat,
+        h: Mat,
+        slope: Option<Mat>,
+        curve: Option<Mat>,
+    ) {
+        self.layer_activated(net, layer, activation, x, h, slope, curve);
+    }
+
+    fn transposed(&mut self, net: &CudaNet, layer: usize, delta: Mat, out: Mat) {
+        self.layer_reverse(net, layer, delta, out, ProductKind::Plain);
+    }
+
+    fn backward(&mut self, net: &CudaNet, layer: usize, delta: Mat, slope: Mat, out: Mat, curve: Option<Mat>) {
+        self.layer_reverse(net, layer, delta, out, ProductKind::Backward { slope, curve });
+    }
+
+    fn tangent(&mut self, net: &CudaNet, layer: usize, xdot: Mat, slope: Mat, out: Mat, curve: Mat) {
+        self.layer_tangent(net, layer, xdot, slope, out, curve);
+    }
+
+    fn tangent_backward(&mut self, net: &CudaNet, layer: usize, delta: Mat, slope: Mat, curve: Mat, out: Mat) {
+        self.layer_reverse(net, layer, delta, out, ProductKind::Adjoint { slope, curve });
+    }
+
+    fn gradient(&mut self, gradient: &mut CudaGradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        self.layer_gradient(gradient, layer, pairs, bias);
+    }
+
+    fn bridge(&mut self, head: &Head, bridge: &Bridge<CudaNoise>, points: &Points) {
+        let Bridge { x0, raw, noise, time } = *bridge;
+        let (x0_at, x0_stride) = self.place(x0);
+        let (raw_at, raw_stride) = self.place(raw);
+        let (end, end_stride) = self.optional(points.end);
+        let (state, state_stride) = self.optional(points.state);
+        let (drift, drift_stride) = self.optional(points.drift);
+        let (xi, xi_stride) = self.optional(noise.xi);
+        let (offset, low, high, deterministic) = head_arguments(head);
+        // The kernel's contract: a thread takes four elements; values and time go behind the points.
+        let append = 1u32;
+        self.launch_over(
+            Kernel::BridgeSample,
+            (x0.rows * x0.cols).div_ceil(4) as u64,
+            arguments_of![
+                x0_at,
+                x0_stride,
+                raw_at,
+                raw_stride,
+                self.address(time),
+                x0.rows as u32,
+                x0.cols as u32,
+                head.sigma as f32,
+                offset,
+                low,
+                high,
+                deterministic,
+                noise.seed,
+                noise.counter,
+                noise.number,
+                noise.first_row,
+                end,
+                end_stride,
+                state,
+                state_stride,
+                drift,
+                drift_stride,
+                xi,
+                xi_stride,
+                append,
+            ],
+        );
+    }
+
+    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut CudaSums) {
+        let rows = v.rows / 2;
+        let grid = reduction_blocks(rows as u64);
+        let ((v, v_stride), (delta, delta_stride)) = (self.place(v), self.place(delta));
+        let [generated, psi, ratio] = [GENERATED, CONJUGATE, DENSITY_RATIO].map(|term| sums.take(term, grid as usize));
+        self.launch(
+            Kernel::DualTerms,
+            [grid, 1, 1],
+            [THREADS, 1, 1],
+            arguments_of![
+                v,
+                v_stride,
+                rows as u32,
+                conjugate.divergence as u32,
+                conjugate.tau,
+                scale,
+                delta,
+                delta_stride,
+                generated,
+                psi,
+                ratio,
+            ],
+        );
+    }
+
+    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut CudaSums) {
+        let ((g_at, g_stride), (b, b_stride), (w, w_stride)) = (self.place(g), self.place(b), self.place(w));
+        let grid = reduction_blocks((g.rows * g.cols).div_ceil(4) as u64);
+        let action = sums.take(ACTION, grid as usize);
+        let append = 1u32;
+        self.launch(
+            Kernel::ActionTerms,
+            [grid, 1, 1],
+            [THREADS, 1, 1],
+            arguments_of![
+                g_at,
+                g_stride,
+                b,
+                b_stride,
+                w,
+                w_stride,
+                g.rows as u32,
+                g.cols as u32,
+                scale as f32,
+                append,
+                action,
+            ],
+        );
+    }
+
+    fn mixture(
+        &mut self,
+        head: &Head,
+        bridge: &Bridge<CudaNoise>,
+        xt: Mat,
+        v: Mat,
+        g: Mat,
+        latents: usize,
+        delta: Mat,
+        scale: f64,
+        sums: &mut CudaSums,
+    ) {
+        let d = xt.cols;
+        let groups = xt.rows / latents;
+        let (x0, x0_stride) = self.place(bridge.x0);
+        let (raw, raw_stride) = self.place(bridge.raw);
+        let (xi, xi_stride) = self.optional(bridge.noise.xi);
+        let ((xt, xt_stride), (v, v_stride), (g, g_stride)) = (self.place(xt), self.place(v), self.place(g));
+        let (delta, delta_stride) = self.place(delta);
+        let (offset, low, high, deterministic) = head_arguments(head);
+        let time = self.address(bridge.time);
+        let with = |rest: &[Argument]| {
+            let shared: &[Argument] = arguments_of![
+                x0,
+                x0_stride,
+                raw,
+                raw_stride,
+                xi,
+                xi_stride,
+                time,
+                xt,
+                xt_stride,
+                v,
+                v_stride,
+                g,
+                g_stride,
+                latents as u32,
+                d as u32,
+                head.sigma as f32,
+                offset,
+                low,
+                high,
+                deterministic,
+                scale as f32,
+                delta,
+                delta_stride,
+            ];
+            [shared, rest].concat()
+        };
+        let whole = match latents {
+            0..=16 => Some(Kernel::Mixture16),
+            17..=32 => Some(Kernel::Mixture32),
+            33..=64 => Some(Kernel::Mixture64),
+            _ => None,
+        };
+        if let Some(kernel) = whole {
+            let losses = sums.take(GENERATOR, groups);
+            let arguments = with(arguments_of![losses]);
+            self.launch(kernel, [groups as u32, 1, 1], [THREADS, 1, 1], &arguments);
+            return;
+        }
+        let tiles = latents.div_ceil(MIXTURE_TILE);
+        let losses = sums.take(GENERATOR, groups * tiles);
+        let density = self.scratch_address(2 * groups * latents);
+        let grid = [tiles as u32, groups as u32, 1];
+        let forward = with(arguments_of![density, losses]);
+        let backward = with(arguments_of![density]);
+        self.launch(Kernel::MixtureDensity, grid, [THREADS, 1, 1], &forward);
+        self.launch(Kernel::MixtureGradient, grid, [THREADS, 1, 1], &backward);
+    }
+}

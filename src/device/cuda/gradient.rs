@@ -1,0 +1,89 @@
+//! A network on a GPU: its weights, and its gradient in lines that add up.
+
+use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
+use super::gpu::Gpu;
+use super::kernels::{Kernel, arguments_of};
+use super::layers::lines_of;
+use crate::nn::layout::Layer;
+
+/// Weights of one network on the device: the flat parameter vector.
+pub(crate) struct CudaNet {
+    pub weights: u64,
+    pub layers: Vec<Layer>,
+    /// Multiplied by the library's kernels, not by cublasLt.
+    pub fused: bool,
+}
+
+impl CudaNet {
+    /// At an address of the device.
+    pub fn new(gpu: &Gpu, weights: u64, layers: &[Layer]) -> Self {
+        Self { weights, layers: layers.to_vec(), fused: gpu.fuses(layers) }
+    }
+}
+
+/// Gradient of one network over a block of rows: lines, each a whole flat parameter vector, that add up to it. Every
+/// contribution to a layer has lines of its own, so that no contribution waits for another.
+pub(crate) struct CudaGradient {
+    lines: u64,
+    /// Floats between the lines.
+    pitch: usize,
+    pub(super) layers: Vec<Layer>,
+    pub(super) fused: bool,
+    room: usize,
+    /// Lines that each layer has.
+    used: Vec<usize>,
+}
+
+impl CudaGradient {
+    /// With room for contributions of so many rows each.
+    pub fn new(block: &mut CudaBlock, net: &CudaNet, rows: &[usize]) -> Self {
+        let len = net.layers.last().map_or(0, Layer::end);
+        let pitch = len.next_multiple_of(ALIGN / size_of::<f32>());
+        let room = rows.iter().map(|&rows| lines_of(net.fused, len, rows).0).sum();
+        Self {
+            lines: block.scratch_address(room * pitch),
+            pitch,
+            layers: net.layers.clone(),
+            fused: net.fused,
+            room,
+            used: vec![0; net.layers.len()],
+        }
+    }
+
+    /// Floats of a line that hold the gradient, the layers' end.
+    pub(super) fn len(&self) -> usize {
+        self.layers.last().map_or(0, Layer::end)
+    }
+
+    pub(super) fn pitch(&self) -> usize {
+        self.pitch
+    }
+
+    /// A layer's place in the next `count` lines: the address in the first of them.
+    pub(super) fn take(&mut self, layer: usize, count: usize) -> u64 {
+        let first = self.used[layer];
+        self.used[layer] += count;
+        assert!(self.used[layer] <= self.room, "more contributions to a gradient than were announced");
+        self.lines + ((first * self.pitch + self.layers[layer].offset) * size_of::<f32>()) as u64
+    }
+
+    /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where
+    /// wanted the partial sums of its square; returns how many those are.
+    pub fn reduce(&self, block: &mut CudaBlock, gradient: u64, accumulate: bool, squares: u64) -> u32 {
+        let lines = self.used[0];
+        assert!(self.used.iter().all(|&used| used == lines), "a layer lacks a contribution");
+        block.join();
+        let grid = reduction_blocks(self.len().div_ceil(4) as u64);
+        let arguments = arguments_of![
+            self.lines,
+            self.pitch as u64,
+            lines as u32,
+            gradient,
+            self.len() as u64,
+            u32::from(accumulate),
+            squares,
+        ];
+        block.launch(Kernel::GradientReduce, [grid, 1, 1], [THREADS, 1, 1], arguments);
+        grid
+    }
+}

@@ -1,0 +1,29 @@
+//! The loss terms of a half step, as partial sums on the device until the optimiser adds them.
+
+/// Partial sums of the loss terms: `capacity` doubles for each of four terms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CudaSums {
+    pub address: u64,
+    pub capacity: usize,
+    /// Partial sums of each term so far.
+    pub counts: [usize; TERMS],
+}
+
+/// Terms of a loss at most.
+pub(crate) const TERMS: usize = 4;
+/// The terms' places, those of a value step and that of a generator step.
+pub(crate) const GENERATED: usize = 0;
+pub(crate) const CONJUGATE: usize = 1;
+pub(crate) const ACTION: usize = 2;
+pub(crate) const DENSITY_RATIO: usize = 3;
+pub(crate) const GENERATOR: usize = 0;
+
+impl CudaSums {
+    /// Room for `count` more partial sums of a term.
+    pub(super) fn take(&mut self, term: usize, count: usize) -> u64 {
+        let place = term * self.capacity + self.counts[term];
+        self.counts[term] += count;
+        assert!(self.counts[term] <= self.capacity);
+        self.address + (place * size_of::<f64>()) as u64
+    }
+}

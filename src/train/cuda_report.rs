@@ -1,0 +1,59 @@
+//! What the device tells of the steps that it made, without being asked in between.
+
+use super::engine::{Half, Outcome};
+use crate::device::Sums;
+use crate::device::cuda::sums::{ACTION, CONJUGATE, DENSITY_RATIO, GENERATED, GENERATOR, TERMS};
+
+/// Steps whose outcomes are kept on the device, and so the most that run before the host looks.
+pub(super) const RING: usize = 32;
+/// Numbers of an outcome: the terms, the gradient's norm, and the factor it was clipped by.
+pub(super) const OUTCOME: usize = 6;
+
+/// Where the report has what, in numbers of 8 bytes: the step counter, the fault (half and term, step, value), and the
+/// outcomes of the last steps of each half.
+pub(super) const COUNTER: usize = 0;
+pub(super) const FAULT: usize = 1;
+pub(super) const OUTCOMES: [usize; 2] = [4, 4 + RING * OUTCOME];
+pub(super) const REPORT: usize = 4 + 2 * RING * OUTCOME;
+
+/// What the device told.
+pub(super) struct Report {
+    pub counter: u64,
+    /// The half that a fault stopped, for good until it is taken back.
+    pub fault: Option<Half>,
+    numbers: Vec<u64>,
+}
+
+impl Report {
+    /// From the numbers of a whole report.
+    pub fn of(numbers: Vec<u64>) -> Self {
+        let fault = match numbers[FAULT] as u32 {
+            0 => None,
+            half if half == number_of(Half::Value) => Some(Half::Value),
+            _ => Some(Half::Generator),
+        };
+        Self { counter: numbers[COUNTER], fault, numbers }
+    }
+
+    /// Of one of the last steps.
+    pub fn outcome(&self, half: Half, step: u64) -> Outcome {
+        let place = OUTCOMES[half as usize] + step as usize % RING * OUTCOME;
+        let number = |index: usize| f64::from_bits(self.numbers[place + index]);
+        let sums = match half {
+            Half::Value => Sums {
+                generated: number(GENERATED),
+                conjugate: number(CONJUGATE),
+                action: number(ACTION),
+                density_ratio: number(DENSITY_RATIO),
+                ..Sums::default()
+            },
+            Half::Generator => Sums { generator: number(GENERATOR), ..Sums::default() },
+        };
+        Outcome { sums, gradient_norm: number(TERMS) }
+    }
+}
+
+/// How the kernels call a half; 0 is no fault.
+pub(super) fn number_of(half: Half) -> u32 {
+    half as u32 + 1
+}
