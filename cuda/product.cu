@@ -139,6 +139,18 @@ struct Adjoined {
     }
 };
 
+// An epilogue for a tile that begins at (top, left). Not a generic lambda, which NVRTC takes for a function of the host.
+template <class E>
+struct Placed {
+    const E& epilogue;
+    u32 top, left;
+
+    template <u32 V>
+    __device__ void operator()(u32 row, u32 col, const Lanes<V>& p) const {
+        epilogue.apply(top + row, left + col, p);
+    }
+};
+
 // The block's tile of x W, or of x W^T where TURNED, and its epilogue.
 template <class T, bool TURNED, class E>
 __device__ inline void product(const float* x, u32 x_stride, const float* w, u32 m, u32 n, u32 k, const E& epilogue) {
@@ -150,7 +162,7 @@ __device__ inline void product(const float* x, u32 x_stride, const float* w, u32
     float sum[T::EACH][T::EACH] = {};
     accumulate<T>(place, a, b, k, sum, [](const float*) {});
     finish<T>(place, sum, m - top, n - left, n % 4 == 0 && epilogue.whole(),
-              [&](u32 row, u32 col, const auto& p) { epilogue.apply(top + row, left + col, p); });
+              Placed<E>{epilogue, top, left});
 }
 
 // The block's tile of a split's sum of x^T delta + x2^T delta2. Delta's column sums are taken on the side by the blocks
@@ -183,7 +195,7 @@ __device__ inline void gradient_of(const Input& x, const Input& delta, const Inp
     }
     float* const out = lines + blockIdx.y * pitch;
     finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0),
-              [&](u32 row, u32 col, const auto& p) { put(out + (u64)(top + row) * outputs + left + col, p); });
+              Placed<Plain>{Plain{{out, outputs}}, top, left});
     if (top != 0) {
         return;
     }
