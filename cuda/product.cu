@@ -151,6 +151,17 @@ struct Placed {
     }
 };
 
+// A tile of a dense matrix, which begins at (top, left), as it is.
+struct Dense {
+    float* out;
+    u32 top, left, cols;
+
+    template <u32 V>
+    __device__ void operator()(u32 row, u32 col, const Lanes<V>& p) const {
+        put(out + (u64)(top + row) * cols + left + col, p);
+    }
+};
+
 // The block's tile of x W, or of x W^T where TURNED, and its epilogue.
 template <class T, bool TURNED, class E>
 __device__ inline void product(const float* x, u32 x_stride, const float* w, u32 m, u32 n, u32 k, const E& epilogue) {
@@ -194,20 +205,19 @@ __device__ inline void gradient_of(const Input& x, const Input& delta, const Inp
                       });
     }
     float* const out = lines + blockIdx.y * pitch;
-    finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0),
-              Placed<Plain>{Plain{{out, outputs}}, top, left});
-    if (top != 0) {
-        return;
-    }
-    SHARED(float, columns, T::THREADS);
-    columns[threadIdx.x] = column;
-    __syncthreads();
-    if (threadIdx.x < T::SIDE && left + threadIdx.x < outputs) {
-        for (u32 part = T::SIDE; part < T::THREADS; part += T::SIDE) {
-            column += columns[part + threadIdx.x];
+    if (top == 0) {
+        SHARED(float, columns, T::THREADS);
+        columns[threadIdx.x] = column;
+        __syncthreads();
+        if (threadIdx.x < T::SIDE && left + threadIdx.x < outputs) {
+            for (u32 part = T::SIDE; part < T::THREADS; part += T::SIDE) {
+                column += columns[part + threadIdx.x];
+            }
+            out[(u64)inputs * outputs + left + threadIdx.x] = column;
         }
-        out[(u64)inputs * outputs + left + threadIdx.x] = column;
     }
+    finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0),
+              Dense{out, top, left, outputs});
 }
 
 // Room for three blocks of either tile. A fourth of Narrow would leave 64 registers, of which some architectures spill.
