@@ -65,6 +65,16 @@ struct Inner {
     log: Log,
 }
 
+/// Opens a GPU; what it has to tell is told when the host's CUDA context is current again.
+fn open(config: &CudaConfig, log: &Log) -> Result<Arc<Gpu>> {
+    let mut lines = Vec::new();
+    let gpu = Gpu::open(config, &mut |level, text| lines.push((level, text.to_owned())));
+    for (level, text) in lines {
+        log.write(level, &text);
+    }
+    gpu
+}
+
 struct Log {
     sink: Option<LogSink>,
     level: LogLevel,
@@ -101,8 +111,8 @@ impl Context {
         let log = Log { sink: config.log, level: config.log_level };
         let gpu = match config.device {
             DeviceKind::Cpu => None,
-            DeviceKind::Cuda => Some(Gpu::open(&config.cuda, &mut |level, text| log.write(level, text))?),
-            DeviceKind::Auto => match Gpu::open(&config.cuda, &mut |level, text| log.write(level, text)) {
+            DeviceKind::Cuda => Some(open(&config.cuda, &log)?),
+            DeviceKind::Auto => match open(&config.cuda, &log) {
                 Ok(gpu) => Some(gpu),
                 // Arguments are wrong on every device.
                 Err(error @ Error::InvalidArgument(_)) => return Err(error),
