@@ -5,7 +5,7 @@
 //! as it is asked for and only then reads what they gave. Where samples come from the host, the two halves are graphs of
 //! their own, and the host looks at each before it draws the next batch.
 
-use super::cuda_report::{COUNTER, FAULT, REPORT, RING, Report};
+use super::cuda_report::{COUNTER, FAULT, NO_UPDATE, REPORT, RING, Report};
 use super::cuda_step::CudaStep;
 use super::engine::{Advance, Engine, Half, NetworkState, StepOutcome};
 use super::plan::Plan;
@@ -47,12 +47,21 @@ impl CudaEngine {
         counter: u64,
     ) -> Result<Self> {
         let _entered = gpu.enter()?;
-        let (step, room) = CudaStep::new(gpu, plan, networks, sides, counter)?;
+        let (mut step, room) = CudaStep::new(gpu, plan, networks, sides, counter)?;
         let workspace = DeviceBuffer::<f32>::new(
             gpu,
             room,
             "the workspace of a training step (batch_sources, latents_per_source and hidden_width make it large)",
         )?;
+        // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
+        // standing the optimiser changes nothing.
+        step.report.store(FAULT, &[u64::from(NO_UPDATE), 0, 0])?;
+        let mut block = CudaBlock::new(gpu, gpu.stream(), workspace.address(), room);
+        for half in [Half::Value, Half::Generator] {
+            step.half(&mut block, half);
+        }
+        block.finish()?;
+        step.report.store(FAULT, &[0; 3])?;
         // Products of cublasLt share a workspace, so they come one after another.
         let branched = [&step.value, &step.generator].into_iter().all(|network| network.net(gpu).fused);
         let capture = |halves: &[Half]| {

@@ -53,6 +53,9 @@ impl Report {
     }
 }
 
+/// A fault that is none: keeps the optimiser from updating.
+pub(super) const NO_UPDATE: u32 = u32::MAX;
+
 /// How the kernels call a half; 0 is no fault.
 pub(super) fn number_of(half: Half) -> u32 {
     half as u32 + 1
