@@ -153,6 +153,13 @@ def library():
 _RANGES = {_u32: (0, 2**32), _u64: (0, 2**64), _i32: (-2**31, 2**31), _i64: (-2**63, 2**63), c.c_size_t: (0, 2**64)}
 
 
+def named(name, numbers, value):
+    """The number that a name stands for."""
+    if value not in numbers:
+        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(numbers)}")
+    return numbers[value]
+
+
 def checked(name, kind, value):
     """The number, if the C type can hold it: ctypes would wrap -1 to 2^64 - 1."""
     if kind not in _RANGES:
@@ -243,16 +250,17 @@ def _device_info(name, argument):
 
 
 class Context(Handle):
-    """A device. A GPU is chosen by its number or its UUID (bytes or uuid.UUID), or by a CUcontext or CUstream (integers)."""
+    """A device. A GPU is chosen by its number or its UUID (bytes or uuid.UUID), or by a CUcontext or CUstream (integers). The
+    CPU unless asked otherwise, so that measurements say what they measure."""
 
     release = "context_release"
 
     def __init__(self, device="cpu", threads=0, log=None, log_level="warn", cuda_device=-1, cuda_uuid=None, cuda_context=None,
                  cuda_stream=None, cuda_products="auto", memory_limit=0):
         config = filled(ContextConfig, "context_config_init")
-        config.device, config.threads = DEVICES[device], checked("threads", _u32, threads)
+        config.device, config.threads = named("device", DEVICES, device), checked("threads", _u32, threads)
         config.cuda_device = checked("cuda_device", _i32, cuda_device)
-        config.cuda_products, config.memory_limit = PRODUCTS[cuda_products], checked("memory_limit", _u64, memory_limit)
+        config.cuda_products, config.memory_limit = named("cuda_products", PRODUCTS, cuda_products), checked("memory_limit", _u64, memory_limit)
         config.cuda_context, config.cuda_stream = cuda_context, cuda_stream
         if cuda_uuid is not None:
             config.cuda_uuid = uuid.UUID(bytes=bytes(getattr(cuda_uuid, "bytes", cuda_uuid))).bytes
@@ -344,8 +352,11 @@ def tensor_of(given, context):
         call("tensor_from_dlpack", _capsule_pointer(tensor.array, b"dltensor_versioned"), c.byref(tensor))
         return tensor
     array = np.asarray(given)
-    if array.dtype.name not in DTYPES:
-        raise TypeError(f"array of {array.dtype}: allowed are {', '.join(DTYPES)}")
+    if array.dtype.name not in DTYPES or not array.dtype.isnative:
+        raise TypeError(f"array of {array.dtype.str}: allowed are {', '.join(DTYPES)} in the machine's byte order; convert it with astype")
+    if any(stride % array.itemsize for stride in array.strides):
+        raise ValueError(f"array has strides of {array.strides} bytes, which must be multiples of its elements' {array.itemsize}; "
+                         "pass numpy.ascontiguousarray of it")
     tensor.dtype, tensor.data, tensor.rank = DTYPES[array.dtype.name], array.ctypes.data, array.ndim
     tensor.shape = (_i64 * array.ndim)(*array.shape)
     tensor.strides = (_i64 * array.ndim)(*(s // array.itemsize for s in array.strides))
@@ -481,7 +492,10 @@ class Session(Handle):
         self.dimension, self.context = dimension, context
 
     def _rows(self, given):
-        return np.ascontiguousarray(given, np.float32).reshape(-1, self.dimension)
+        rows = np.ascontiguousarray(given, np.float32)
+        if rows.size % self.dimension or rows.ndim > 1 and rows.size != len(rows) * self.dimension:
+            raise ValueError(f"array of shape {rows.shape}: rows of {self.dimension} numbers are needed")
+        return rows.reshape(-1, self.dimension)
 
     @staticmethod
     def _of(array):

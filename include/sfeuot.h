@@ -180,7 +180,8 @@
 // A struct_size is larger than the library knows: the header is newer than the library.
 #define SFEUOT_ERROR_UNSUPPORTED_VERSION 3
 
-// The device asked for cannot be used here: no driver, no such GPU, or too old a one.
+// The device asked for cannot be used here: no driver, no such GPU, or too old a one; or the system
+// starts fewer threads than were asked for.
 #define SFEUOT_ERROR_UNSUPPORTED_DEVICE 4
 
 // Memory ran out, on the host or on the device.
@@ -219,8 +220,9 @@
 
 // Devices, for SfeuotContextConfig.device.
 //
-// An NVIDIA GPU where one can be used, otherwise the CPU; the log says which, and at
-// SFEUOT_LOG_INFO why it is not a GPU.
+// An NVIDIA GPU where one can be used, otherwise the CPU; the log says which, and why it is not a
+// GPU: at SFEUOT_LOG_WARN where there is a driver or a cuda_ field names a GPU, else at
+// SFEUOT_LOG_INFO.
 #define SFEUOT_DEVICE_AUTO 0
 
 // The CPU.
@@ -231,14 +233,15 @@
 
 // Who multiplies matrices on a GPU, for SfeuotContextConfig.cuda_products.
 //
-// The library's fused kernels for layers of up to 256 units; cublasLt for larger ones where it is
-// installed.
+// The library's fused kernels for networks of up to 256 units a layer; cublasLt for larger ones where
+// it is installed.
 #define SFEUOT_PRODUCTS_AUTO 0
 
 // The library's fused kernels for all layers.
 #define SFEUOT_PRODUCTS_FUSED 1
 
-// cublasLt for all layers, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where it is not installed.
+// cublasLt for all layers, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where it is not installed (with
+// SFEUOT_DEVICE_AUTO: the CPU).
 #define SFEUOT_PRODUCTS_CUBLASLT 2
 
 // Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
@@ -627,7 +630,8 @@ const char *sfeuot_status_name(int32_t status);
 // Fills info with zeros and its struct_size.
 int32_t sfeuot_device_info_init(struct SfeuotDeviceInfo *info);
 
-// Writes how many GPUs the NVIDIA driver shows: 0 where there is no driver, or one too old.
+// Writes how many GPUs the NVIDIA driver shows: 0 where there is no driver, or one too old (what it
+// is, sfeuot_context_create with SFEUOT_DEVICE_CUDA says).
 // Errors: SFEUOT_ERROR_DEVICE when a GPU does not answer.
 int32_t sfeuot_cuda_device_count(uint32_t *count);
 

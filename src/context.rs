@@ -2,7 +2,7 @@
 
 use crate::device::cpu::pool::Pool;
 use crate::device::cpu::simd::Isa;
-use crate::device::cuda::driver::DeviceInfo;
+use crate::device::cuda::driver::{self, DeviceInfo};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::place::{CudaConfig, HostHandle};
 use crate::error::{Error, Result};
@@ -117,7 +117,10 @@ impl Context {
                 // Arguments are wrong on every device.
                 Err(error @ Error::InvalidArgument(_)) => return Err(error),
                 Err(error) => {
-                    log.write(LogLevel::Info, &format!("device AUTO is the CPU: {error}"));
+                    // Whoever has a driver, or named a GPU, likely expects one.
+                    let expected = driver::is_there() || config.cuda.names_a_gpu();
+                    let level = if expected { LogLevel::Warn } else { LogLevel::Info };
+                    log.write(level, &format!("device AUTO is the CPU: {error}"));
                     None
                 }
             },

@@ -86,7 +86,10 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
         .iter()
         .partition(|architecture| listed.split_whitespace().any(|word| word == format!("compute_{architecture}")));
     let Some(first) = known.first() else {
-        return Err(format!("{} knows none of the architectures {ARCHITECTURES:?}", nvcc.display()));
+        return Err(format!(
+            "{} knows none of the architectures {ARCHITECTURES:?}; SFEUOT_NVCC=none builds without it",
+            nvcc.display()
+        ));
     };
     if !unknown.is_empty() {
         println!(

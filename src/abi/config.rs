@@ -45,8 +45,8 @@ unsafe fn known_size<T: Versioned>(pointer: *const T, argument: &str) -> Outcome
         Err(Failure::new(SFEUOT_ERROR_UNSUPPORTED_VERSION, text))
     } else {
         Err(Failure::argument(format!(
-            "{argument}.struct_size is {given}; a {} has {known:?} bytes, so the struct was not \
-             initialised",
+            "{argument}.struct_size is {given}, but a {} has {ours} bytes: the struct was not initialised \
+             by its _init function",
             T::NAME
         )))
     }

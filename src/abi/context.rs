@@ -13,8 +13,9 @@ use crate::{Context, ContextConfig, CudaConfig, CudaDevice, DeviceKind, HostHand
 
 /// Devices, for SfeuotContextConfig.device.
 ///
-/// An NVIDIA GPU where one can be used, otherwise the CPU; the log says which, and at
-/// SFEUOT_LOG_INFO why it is not a GPU.
+/// An NVIDIA GPU where one can be used, otherwise the CPU; the log says which, and why it is not a
+/// GPU: at SFEUOT_LOG_WARN where there is a driver or a cuda_ field names a GPU, else at
+/// SFEUOT_LOG_INFO.
 pub const SFEUOT_DEVICE_AUTO: i32 = 0;
 /// The CPU.
 pub const SFEUOT_DEVICE_CPU: i32 = 1;
@@ -23,12 +24,13 @@ pub const SFEUOT_DEVICE_CUDA: i32 = 2;
 
 /// Who multiplies matrices on a GPU, for SfeuotContextConfig.cuda_products.
 ///
-/// The library's fused kernels for layers of up to 256 units; cublasLt for larger ones where it is
-/// installed.
+/// The library's fused kernels for networks of up to 256 units a layer; cublasLt for larger ones where
+/// it is installed.
 pub const SFEUOT_PRODUCTS_AUTO: i32 = 0;
 /// The library's fused kernels for all layers.
 pub const SFEUOT_PRODUCTS_FUSED: i32 = 1;
-/// cublasLt for all layers, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where it is not installed.
+/// cublasLt for all layers, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where it is not installed (with
+/// SFEUOT_DEVICE_AUTO: the CPU).
 pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 
 /// Where work runs: a device, its threads, and where the log goes.

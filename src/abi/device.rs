@@ -83,7 +83,8 @@ pub unsafe extern "C" fn sfeuot_device_info_init(info: *mut SfeuotDeviceInfo) ->
     guard("sfeuot_device_info_init", || unsafe { config::init(info, "info", SfeuotDeviceInfo::SIZES[0]) })
 }
 
-/// Writes how many GPUs the NVIDIA driver shows: 0 where there is no driver, or one too old.
+/// Writes how many GPUs the NVIDIA driver shows: 0 where there is no driver, or one too old (what it
+/// is, sfeuot_context_create with SFEUOT_DEVICE_CUDA says).
 /// Errors: SFEUOT_ERROR_DEVICE when a GPU does not answer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_cuda_device_count(count: *mut u32) -> i32 {

@@ -17,7 +17,8 @@ pub const SFEUOT_ERROR_INVALID_ARGUMENT: i32 = 1;
 pub const SFEUOT_ERROR_INVALID_HANDLE: i32 = 2;
 /// A struct_size is larger than the library knows: the header is newer than the library.
 pub const SFEUOT_ERROR_UNSUPPORTED_VERSION: i32 = 3;
-/// The device asked for cannot be used here: no driver, no such GPU, or too old a one.
+/// The device asked for cannot be used here: no driver, no such GPU, or too old a one; or the system
+/// starts fewer threads than were asked for.
 pub const SFEUOT_ERROR_UNSUPPORTED_DEVICE: i32 = 4;
 /// Memory ran out, on the host or on the device.
 pub const SFEUOT_ERROR_OUT_OF_MEMORY: i32 = 5;

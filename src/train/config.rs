@@ -122,6 +122,11 @@ impl TrainerConfig {
             }
             Err(Error::invalid(format!("{name} is {x}, but must be in [0, 1{end}")))
         };
+        if self.sigma == 0.0 {
+            return Err(Error::invalid(
+                "sigma is 0: it has no default and must be set to a finite number above 0, such as 0.1",
+            ));
+        }
         positive("sigma", self.sigma)?;
         positive("tau", self.tau)?;
         count("hidden_width", self.hidden_width, 4096)?;

@@ -50,6 +50,12 @@ pub(super) fn describe(status: CUresult) -> String {
     }
 }
 
+/// Whether the system has a library of the driver's name.
+pub(crate) fn is_there() -> bool {
+    // SAFETY: loads a library by its well-known names.
+    unsafe { sys::is_culib_present() }
+}
+
 /// Loads and starts the driver.
 ///
 /// # Errors
@@ -60,11 +66,22 @@ pub(super) fn require() -> Result<()> {
     if *ready {
         return Ok(());
     }
-    // SAFETY: loads a library by its well-known names.
-    if !unsafe { sys::is_culib_present() } {
+    if !is_there() {
         return Err(Error::UnsupportedDevice(
-            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); install one, or use device AUTO or CPU".into(),
+            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll)".into(),
         ));
+    }
+    // Of those that came last among the functions that are called: what has them has the others.
+    for function in [c"cuDriverGetVersion", c"cuInit", c"cuDeviceGetUuid_v2", c"cuGraphInstantiateWithFlags"] {
+        // SAFETY: the library is there; the function is only looked for.
+        let found = unsafe { sys::culib().get::<unsafe extern "C" fn()>(function.to_bytes_with_nul()) };
+        if found.is_err() {
+            return Err(Error::UnsupportedDevice(format!(
+                "the library libcuda that was found is no NVIDIA driver for CUDA {} or newer: it has no {}",
+                dotted(OLDEST_DRIVER),
+                function.to_string_lossy()
+            )));
+        }
     }
     let mut version = 0;
     // SAFETY: the library is there; neither call needs anything before it.
@@ -80,7 +97,7 @@ pub(super) fn require() -> Result<()> {
     }
     if version < OLDEST_DRIVER {
         return Err(Error::UnsupportedDevice(format!(
-            "the NVIDIA driver supports CUDA {}, but CUDA {} is needed at least; update the driver, or use device AUTO or CPU",
+            "the NVIDIA driver supports CUDA {}, but CUDA {} is needed at least; update the driver",
             dotted(version),
             dotted(OLDEST_DRIVER)
         )));

@@ -25,6 +25,13 @@ pub struct CudaConfig {
     pub products: Products,
 }
 
+impl CudaConfig {
+    /// Whether it says which GPU.
+    pub(crate) fn names_a_gpu(&self) -> bool {
+        self.device != CudaDevice::First || !self.context.0.is_null() || !self.stream.0.is_null()
+    }
+}
+
 /// Who multiplies matrices on a GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
