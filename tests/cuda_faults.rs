@@ -134,7 +134,7 @@ fn no_driver_is_named_and_auto_is_the_cpu() {
     // SAFETY: loads a library by its well-known names.
     if unsafe { !sys::is_culib_present() } {
         assert_eq!(devices().expect("none"), []);
-        cannot_be_used(&["no NVIDIA driver", "libcuda.so", "install one"]);
+        cannot_be_used(&["no NVIDIA driver", "libcuda.so", "needs one installed"]);
     }
 }
 

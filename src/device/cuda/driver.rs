@@ -68,7 +68,7 @@ pub(super) fn require() -> Result<()> {
     }
     if !is_there() {
         return Err(Error::UnsupportedDevice(
-            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll)".into(),
+            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); a GPU needs one installed".into(),
         ));
     }
     // Of those that came last among the functions that are called: what has them has the others.
