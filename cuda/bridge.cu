@@ -5,13 +5,13 @@
 // ENDPOINT and BRIDGE):
 //   x1    = x0 + m + s xi
 //   x_t   = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
-//   drift = x1 - x0 - sigma sqrt(t / (1 - t)) eta          b_t, the bridge's drift at x_t
-// Each of x1, xt, drift and xi may be null and is then not computed; time [rows] is read for xt and drift only. Where
+//   drift = m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m)      the mean of b_t given x0, m, s and x_t
+// Each of x1, xt and drift may be null and is then not computed; time [rows] is read for xt and drift only. Where
 // append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t].
 //
 // Launch: one-dimensional, any number of blocks; a thread takes four consecutive elements of the rows x d matrix (one
 // Philox block a stream) after another. Reads x0, raw (4 + 8 bytes an element), writes 4 bytes an element and output;
-// about 90 operations an element with both streams. Where d and all strides are multiples of four and all matrices lie
+// about 95 operations an element with both streams. Where d and all strides are multiples of four and all matrices lie
 // on 16 bytes, every access is of 16 bytes.
 //
 // bridge_trajectory: paths from x0 [rows][d] to x1 [rows][d], normalised, through ascending times, in one launch:
@@ -26,12 +26,12 @@
 #include "philox.cuh"
 
 struct BridgeTimes {
-    float keep, along, noise, back;
+    float keep, along, noise, free;
 };
 
 __device__ inline BridgeTimes bridge_times(float t, float sigma) {
     float rest = 1.0f - t;
-    return {rest, t, sigma * sqrtf(t * rest), sigma * sqrtf(t / rest)};
+    return {rest, t, sigma * sqrtf(t * rest), __fmul_rn(sigma, sigma)};
 }
 
 struct BridgePoint {
@@ -41,10 +41,13 @@ struct BridgePoint {
 // Nothing contracted: up to the exponential function of s, the CPU's bits.
 __device__ inline BridgePoint bridge_point(const BridgeTimes& at, float x0, float mean, float std, float xi,
                                            float eta) {
-    const float x1 = __fadd_rn(__fadd_rn(x0, mean), __fmul_rn(std, xi));
+    const float spread = __fmul_rn(std, xi), x1 = __fadd_rn(__fadd_rn(x0, mean), spread);
     const float middle = __fadd_rn(__fmul_rn(at.keep, x0), __fmul_rn(at.along, x1));
-    return {x1, __fadd_rn(middle, __fmul_rn(at.noise, eta)),
-            __fadd_rn(__fadd_rn(x1, -x0), -__fmul_rn(at.back, eta))};
+    const float brown = __fmul_rn(at.noise, eta), own = __fmul_rn(std, std);
+    const float variance = __fadd_rn(__fmul_rn(at.along, own), __fmul_rn(at.keep, at.free));
+    const float pull = __fdiv_rn(__fadd_rn(own, -at.free), variance);
+    const float away = __fadd_rn(__fmul_rn(at.along, spread), brown);
+    return {x1, __fadd_rn(middle, brown), __fadd_rn(mean, __fmul_rn(pull, away))};
 }
 
 // Room for four blocks: by itself ptxas holds to 40 registers and spills one.
@@ -52,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(256, 4)
 bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, const float* time, u32 rows, u32 d,
               float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, u64 seed,
               const u64* counter, u64 number, u64 first_row, float* x1, u32 x1_stride, float* xt, u32 xt_stride,
-              float* drift, u32 drift_stride, float* xi, u32 xi_stride, u32 append) {
+              float* drift, u32 drift_stride, u32 append) {
     u64 total = (u64)rows * d;
     if (total == 0) {
         return;
@@ -62,8 +65,7 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
     const Sequence bridge = sequence_of(seed, counter, number, STREAM_BRIDGE);
     const bool timed = xt != nullptr || drift != nullptr;
     const bool whole = d % 4 == 0 && vectorised(x0, x0_stride) && vectorised(raw, raw_stride) &&
-                       vectorised(x1, x1_stride) && vectorised(xt, xt_stride) && vectorised(drift, drift_stride) &&
-                       vectorised(xi, xi_stride);
+                       vectorised(x1, x1_stride) && vectorised(xt, xt_stride) && vectorised(drift, drift_stride);
     const u64 first = first_row * d;
     const u64 begin = first / 4, count = (first % 4 + total - 1) / 4 + 1;
     const u64 step = (u64)gridDim.x * blockDim.x;
@@ -100,9 +102,6 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
             if (drift != nullptr) {
                 store4(row_of(drift, drift_stride, row) + col,
                        make_float4(p[0].drift, p[1].drift, p[2].drift, p[3].drift));
-            }
-            if (xi != nullptr) {
-                store4(row_of(xi, xi_stride, row) + col, ends);
             }
             if (append != 0 && col + 4 == d) {
                 if (x1 != nullptr) {
@@ -143,9 +142,6 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
             }
             if (drift != nullptr) {
                 row_of(drift, drift_stride, row)[col] = p.drift;
-            }
-            if (xi != nullptr) {
-                row_of(xi, xi_stride, row)[col] = xi4[i];
             }
             ++col;
             if (last) {

@@ -6,10 +6,11 @@
 //   loss  = sum_i V_i + sigma^2 (log p_i - log w_i),       log w_i = -1/2 sum_j (x_ij - x0_j)^2 / (sigma^2 t)
 // and with shares a_ik = exp(l_ik) / sum_k exp(l_ik) the gradient by the raw outputs, through samples and components:
 //   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i - sigma^2 pull_i + (x_i - x0) / t
-//   mean_k   = sum_i a_ik (x_i - m_k) / c_k,      widen_k = 1/2 sum_i a_ik ((x_i - m_k)^2 / c_k^2 - 1 / c_k)
-//   delta[r][j]     = scale t (gx + sigma^2 mean)
-//   delta[r][d + j] = scale s (t xi gx + 2 sigma^2 t^2 s widen), 0 where log s is held at an end of its range
-// all as in src/device/cpu/mixture.rs. xi [rows][d] is read only where there is a standard deviation.
+//   delta[r][j]     = scale t gx
+//   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
+// and where deterministic, with push_k = sum_i a_ik (x_i - m_k) / c_k,
+//   delta[r][j]     = scale t (gx + sigma^2 push),
+// all as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
 //
 // Nothing of size K x K leaves the chip. A block is 16 x 16 threads, stages x, m and 1/c of 32 coordinates at a time in
 // shared memory (coordinates along the rows there, an odd number of floats each, so that both the staging, coalesced
@@ -23,9 +24,9 @@
 // mixture_gradient       any K: delta, given density. Grid of both: (tiles, groups), tiles = K / 64 rounded up. l_ik is
 //                        computed three times instead of once; delta takes the tiles' contributions one by one.
 //
-// A group costs K^2 d times 11 operations (3 forward, 8 backward), K^2 exponentials, and 3 K d exponentials and
-// logarithms of the components. Memory gives 24 bytes a row and coordinate (x_t, x0, raw, g, xi) and takes 8 (delta);
-// another 24, or 40 where d is above 32, are read again from the caches.
+// A group costs K^2 d times 7 operations (3 forward, 4 backward; 7 where deterministic), K^2 exponentials, and 4 K d
+// exponentials and logarithms of the components. Memory gives 20 bytes a row and coordinate (x_t, x0, raw, g) and takes 8
+// (delta); another 32, or 48 where d is above 32, are read again from the caches.
 #include "mixture.cuh"
 
 // A whole group of up to 16 Q rows.
@@ -73,20 +74,24 @@ __device__ inline void whole_group(const Group& group, double* losses) {
             stage<Q>(group, at, first, 0, 0);
             __syncthreads();
         }
-        backward<Q, true, true>(group, at, first, 0, group.latents, true);
+        if (group.head.deterministic != 0) {
+            backward<Q, true, true>(group, at, first, 0, group.latents, true);
+        } else {
+            backward<Q, true, false>(group, at, first, 0, group.latents, true);
+        }
     }
 }
 
 #define MIXTURE_PARAMETERS                                                                                           \
-    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *xi, u32 xi_stride,                \
-        const float *time, const float *xt, u32 xt_stride, const float *v, u32 v_stride, const float *g,             \
-        u32 g_stride, u32 latents, u32 d, float sigma, float log_std_offset, float log_std_low, float log_std_high,  \
-        u32 deterministic, float scale, float *delta, u32 delta_stride
+    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,            \
+        u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 latents, u32 d, float sigma,  \
+        float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale, float *delta,   \
+        u32 delta_stride
 
 // Group `index` of the parameters above.
 #define MIXTURE_GROUP(index)                                                                                         \
-    group_of(index, x0, x0_stride, raw, raw_stride, xi, xi_stride, time, xt, xt_stride, v, v_stride, g, g_stride,    \
-             latents, d, sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, delta, delta_stride)
+    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, latents, d,       \
+             sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, delta, delta_stride)
 
 __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     const u64 row = (u64)index * latents;
@@ -94,14 +99,12 @@ __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     Group group;
     group.x0 = x0 + row * x0_stride;
     group.raw = raw + row * raw_stride;
-    group.xi = xi == nullptr ? nullptr : xi + row * xi_stride;
     group.xt = xt + row * xt_stride;
     group.v = v + row * v_stride;
     group.g = g + row * g_stride;
     group.delta = delta + row * delta_stride;
     group.x0_stride = x0_stride;
     group.raw_stride = raw_stride;
-    group.xi_stride = xi_stride;
     group.xt_stride = xt_stride;
     group.v_stride = v_stride;
     group.g_stride = g_stride;
@@ -202,6 +205,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) mixture_gradient(MIXTURE_P
             stage<4>(group, at, first, rows, others);
             __syncthreads();
             backward<4, true, false>(group, at, first, rows, count, others == 0);
+        }
+        if (deterministic == 0) {
+            continue;
         }
         share_tile(group, at, density, others, rows);
         for (u32 first = 0; first < d; first += COLUMNS) {

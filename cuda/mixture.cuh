@@ -8,9 +8,9 @@ constexpr u32 SIDE = 16, THREADS = SIDE * SIDE, COLUMNS = 32, EACH = COLUMNS / S
 
 // One group's matrices, from its first row.
 struct Group {
-    const float *x0, *raw, *xi, *xt, *v, *g;
+    const float *x0, *raw, *xt, *v, *g;
     float* delta;
-    u32 x0_stride, raw_stride, xi_stride, xt_stride, v_stride, g_stride, delta_stride;
+    u32 x0_stride, raw_stride, xt_stride, v_stride, g_stride, delta_stride;
     u32 d, latents;
     float t, sigma2, brown, reference, scale;
     Head head;
@@ -77,6 +77,12 @@ __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u3
     __syncthreads();
 }
 
+// x0 + t raw, the mean of a component.
+__device__ inline float mean_of(const Group& group, u32 component, u32 col) {
+    return __fadd_rn(row_of(group.x0, group.x0_stride, component)[col],
+                     __fmul_rn(group.t, row_of(group.raw, group.raw_stride, component)[col]));
+}
+
 // Stages coordinates first.. of SIDE Q samples and as many components; zeros beyond either's end.
 template <u32 Q>
 __device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first, u32 samples, u32 components) {
@@ -87,8 +93,7 @@ __device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first,
             x = row_of(group.xt, group.xt_stride, samples + r)[col];
         }
         if (col < group.d && k < group.latents) {
-            mean = __fadd_rn(row_of(group.x0, group.x0_stride, k)[col],
-                             __fmul_rn(group.t, row_of(group.raw, group.raw_stride, k)[col]));
+            mean = mean_of(group, k, col);
             inverse = 1.0f / variance_of(group, k, col);
         }
         at.x[place] = x;
@@ -170,17 +175,16 @@ __device__ inline float row_loss(const Group& group, u32 row, float log_p, float
 template <u32 Q, bool SAMPLE, bool COMPONENT>
 __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 first, u32 rows, u32 count, bool start) {
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
-    float x[EACH][Q], mean[EACH][Q], inverse[EACH][Q], pull[EACH][Q], push[EACH][Q], widen[EACH][Q], weight[Q];
+    float x[EACH][Q], mean[EACH][Q], inverse[EACH][Q], pull[EACH][Q], push[EACH][Q];
 #pragma unroll
     for (u32 a = 0; a < Q; ++a) {
-        weight[a] = 0.0f;
 #pragma unroll
         for (u32 e = 0; e < EACH; ++e) {
             const u32 place = (ty + SIDE * e) * PITCH<Q> + tx + SIDE * a;
             x[e][a] = at.x[place];
             mean[e][a] = at.mean[place];
             inverse[e][a] = at.inverse[place];
-            pull[e][a] = push[e][a] = widen[e][a] = 0.0f;
+            pull[e][a] = push[e][a] = 0.0f;
         }
     }
     for (u32 c = 0; c < count; ++c) {
@@ -190,7 +194,6 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
             const u32 r = tx + SIDE * a;
             as_sample[a] = SAMPLE ? at.share[c * PITCH<Q> + r] : 0.0f;
             as_component[a] = COMPONENT ? at.share[r * PITCH<Q> + c] : 0.0f;
-            weight[a] += as_component[a];
         }
 #pragma unroll
         for (u32 e = 0; e < EACH; ++e) {
@@ -202,9 +205,7 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
                     pull[e][a] += as_sample[a] * ((x[e][a] - mean_c) * inverse_c);
                 }
                 if (COMPONENT) {
-                    const float scaled = (xc - mean[e][a]) * inverse[e][a], force = as_component[a] * scaled;
-                    push[e][a] += force;
-                    widen[e][a] += force * scaled;
+                    push[e][a] += as_component[a] * ((xc - mean[e][a]) * inverse[e][a]);
                 }
             }
         }
@@ -218,7 +219,6 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
             const u32 place = (ty + SIDE * e) * PITCH<Q> + tx + SIDE * a;
             at.x[place] = pull[e][a];
             at.mean[place] = push[e][a];
-            at.inverse[place] = 0.5f * (widen[e][a] - inverse[e][a] * weight[a]);
         }
     }
     __syncthreads();
@@ -242,15 +242,11 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
         delta[col] = start ? by_mean : delta[col] + by_mean;
         if (group.head.deterministic == 0) {
             bool inside;
-            const float s = std_of(group, row, col, inside);
-            float gs = 0.0f;
-            if (SAMPLE) {
-                gs += t * row_of(group.xi, group.xi_stride, row)[col] * gx;
-            }
-            if (COMPONENT) {
-                gs += sigma2 * at.inverse[place] * 2.0f * t * t * s;
-            }
-            const float by_std = inside ? scale * gs * s : 0.0f;
+            const float s = std_of(group, row, col, inside), ts = t * s;
+            const float away = row_of(group.xt, group.xt_stride, row)[col] - mean_of(group, row, col);
+            // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
+            const float widen = ts * ts * (away / variance_of(group, row, col));
+            const float by_std = inside ? scale * gx * widen : 0.0f;
             delta[group.d + col] = start ? by_std : delta[group.d + col] + by_std;
         }
     }

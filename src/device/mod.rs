@@ -117,7 +117,8 @@ pub struct Points {
     pub end: Option<Mat>,
     /// \[x_t, t\] (rows x (d + 1)), x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta.
     pub state: Option<Mat>,
-    /// The bridge's drift b_t = x1 - x0 - sigma sqrt(t / (1 - t)) eta (rows x d).
+    /// The bridge's drift given x_t, with m the mean as a residual on x0, and x_t's own noise xi and eta averaged out:
+    /// m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m) (rows x d).
     pub drift: Option<Mat>,
 }
 
@@ -188,7 +189,7 @@ pub trait Device {
     fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), and
     /// into `delta` (shape of `raw`) scale times its gradient with respect to the raw outputs, given v = V(t, x_t)
-    /// and g = grad V(t, x_t).
+    /// and g = grad V(t, x_t): through x_t alone, or where deterministic through the components of p too.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,

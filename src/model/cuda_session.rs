@@ -185,7 +185,7 @@ impl<'a> Kit<'a> {
     }
 
     fn noise(seed: u64, first_row: u64) -> CudaNoise {
-        CudaNoise { seed, counter: 0, number: 0, first_row, xi: None }
+        CudaNoise { seed, counter: 0, number: 0, first_row }
     }
 
     /// [x0, z]; `first` is the number of the first row of it.

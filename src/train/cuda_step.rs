@@ -169,14 +169,11 @@ impl CudaStep {
         let input = block.scratch(rows, d + latent);
         let ends = (half == Half::Value).then(|| block.scratch(2 * rows, d + 1));
         let time = block.scratch(rows, 1);
-        // Only the generator's gradient reads the noise again, and only where there is a standard deviation.
-        let keeps = half == Half::Generator && !plan.head.deterministic;
         let noise = CudaNoise {
             seed: plan.config.seed,
             counter: self.report.at(COUNTER),
             number: half as u64,
             first_row: first as u64,
-            xi: keeps.then(|| block.scratch(rows, d)),
         };
         let (low, high, repeat) = match half {
             Half::Value => (0.0, TIME_MAX, 1),

@@ -64,19 +64,23 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
         for r in 0..bridge.x0.rows {
             let t = if timed { block.row(bridge.time, r)[0] } else { T::one() };
             let rest = T::one() - t;
-            let (noise, back) = (sigma * (t * rest).sqrt(), sigma * (t / rest).sqrt());
+            let noise = sigma * (t * rest).sqrt();
             for j in 0..d {
                 let raw = block.row(bridge.raw, r);
                 let (s, _) = spread.std(raw, d, j);
                 let x0 = block.row(bridge.x0, r)[j];
-                let x1 = x0 + raw[j] + s * block.row(bridge.noise.xi, r)[j];
+                let (mean, spread) = (raw[j], s * block.row(bridge.noise.xi, r)[j]);
+                let x1 = x0 + mean + spread;
                 if let Some(end) = points.end {
                     block.row_mut(end, r)[j] = x1;
                 }
                 if timed {
                     let eta = block.row(bridge.noise.eta, r)[j];
                     if let Some(drift) = points.drift {
-                        block.row_mut(drift, r)[j] = x1 - x0 - back * eta;
+                        // Squares of s as t s^2 + sigma^2 (1 - t) is the variance of x_t over t.
+                        let (own, free) = (s * s, sigma * sigma);
+                        let pull = (own - free) / (t * own + rest * free);
+                        block.row_mut(drift, r)[j] = mean + pull * (t * spread + noise * eta);
                     }
                     if let Some(state) = points.state {
                         block.row_mut(state, r)[j] = rest * x0 + t * x1 + noise * eta;

@@ -1,6 +1,8 @@
 //! The generator's loss: log-density of x_t under the mixture of the K Gaussian bridge marginals of its x0, with its
 //! gradient. K x K pairs of d components for each x0, streamed like the rows of an attention: components lie along
 //! the vectors, and nothing of size K x K x d is kept.
+//!
+//! Which of its two unbiased forms the gradient takes is said in `euot::generator_step`.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
@@ -31,8 +33,9 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         let d = bridge.x0.cols;
         assert!(bridge.x0.rows.is_multiple_of(latents));
         let padded = latents.next_multiple_of(S::LANES);
-        // Component tables, one row a coordinate: mean, inverse variance, and the gradients to mean and variance.
-        let tables = block.allocate(4 * d, padded);
+        // Component tables, one row a coordinate: mean, inverse variance, and for a deterministic generator the gradient
+        // to the mean.
+        let tables = block.allocate(if head.deterministic { 3 * d } else { 2 * d }, padded);
         let lines = block.allocate(2, padded);
         let spread = Spread::<T>::new(head);
         let sigma = T::of(head.sigma);
@@ -61,8 +64,9 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     }
                     block.row_mut(tables, j)[k] = mean;
                     block.row_mut(tables, d + j)[k] = inverse;
-                    block.row_mut(tables, 2 * d + j)[k] = T::zero();
-                    block.row_mut(tables, 3 * d + j)[k] = T::zero();
+                    if head.deterministic {
+                        block.row_mut(tables, 2 * d + j)[k] = T::zero();
+                    }
                 }
                 block.row_mut(lines, 0)[k] = if k < latents { log_variance } else { T::of(NOBODY) };
             }
@@ -113,17 +117,14 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                         for c in (0..padded).step_by(S::LANES) {
                             let inverse = S::load(table.add((d + j) * stride + c));
                             let diff = S::sub(S::splat(x), S::load(table.add(j * stride + c)));
-                            let scaled = S::mul(diff, inverse);
-                            let share = S::load(share.add(c));
-                            let force = S::mul(share, scaled);
+                            let force = S::mul(S::load(share.add(c)), S::mul(diff, inverse));
                             pull = S::add(pull, force);
-                            let mean = table.add((2 * d + j) * stride + c);
-                            S::store(mean, S::add(S::load(mean), force));
-                            let spread = table.add((3 * d + j) * stride + c);
-                            let widen = S::sub(S::mul(force, scaled), S::mul(share, inverse));
-                            S::store(spread, S::fma(S::splat(half), widen, S::load(spread)));
+                            if head.deterministic {
+                                let mean = table.add((2 * d + j) * stride + c);
+                                S::store(mean, S::add(S::load(mean), force));
+                            }
                         }
-                        // Gradient with respect to x_t; it waits in delta for the components' part.
+                        // Gradient with respect to x_t; it waits in delta for what is left.
                         let gx = block.row(g, row)[j] - sigma2 * S::sum(pull) + away / t;
                         block.row_mut(delta, row)[j] = gx;
                     }
@@ -136,15 +137,17 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                 let row = first + k;
                 for j in 0..d {
                     let gx = block.row(delta, row)[j];
-                    let mean = block.row(tables, 2 * d + j)[k];
-                    block.row_mut(delta, row)[j] = scale * t * (gx + sigma2 * mean);
-                    if !head.deterministic {
-                        let widen = block.row(tables, 3 * d + j)[k];
-                        let (s, inside) = spread.std(block.row(bridge.raw, row), d, j);
-                        let xi = block.row(bridge.noise.xi, row)[j];
-                        let gs = t * xi * gx + sigma2 * widen * T::of(2.0) * t * t * s;
-                        block.row_mut(delta, row)[d + j] = if inside { scale * gs * s } else { T::zero() };
+                    if head.deterministic {
+                        let mean = block.row(tables, 2 * d + j)[k];
+                        block.row_mut(delta, row)[j] = scale * t * (gx + sigma2 * mean);
+                        continue;
                     }
+                    block.row_mut(delta, row)[j] = scale * t * gx;
+                    let away = block.row(xt, row)[j] - block.row(tables, j)[k];
+                    let (s, inside) = spread.std(block.row(bridge.raw, row), d, j);
+                    // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
+                    let widen = t * t * s * s * (away * block.row(tables, d + j)[k]);
+                    block.row_mut(delta, row)[d + j] = if inside { scale * gx * widen } else { T::zero() };
                 }
             }
         }

@@ -32,8 +32,6 @@ pub(crate) struct CudaNoise {
     pub number: u64,
     /// Number of the block's first row.
     pub first_row: u64,
-    /// Where endpoint noise is kept for the mixture's gradient (rows x d), if it is wanted.
-    pub xi: Option<Mat>,
 }
 
 /// See the module.

@@ -100,7 +100,6 @@ impl Device for CudaBlock {
         let (end, end_stride) = self.optional(points.end);
         let (state, state_stride) = self.optional(points.state);
         let (drift, drift_stride) = self.optional(points.drift);
-        let (xi, xi_stride) = self.optional(noise.xi);
         let (offset, low, high, deterministic) = head_arguments(head);
         // The kernel's contract: a thread takes four elements; values and time go behind the points.
         let append = 1u32;
@@ -130,8 +129,6 @@ impl Device for CudaBlock {
                 state_stride,
                 drift,
                 drift_stride,
-                xi,
-                xi_stride,
                 append,
             ],
         );
@@ -203,7 +200,6 @@ impl Device for CudaBlock {
         let groups = xt.rows / latents;
         let (x0, x0_stride) = self.place(bridge.x0);
         let (raw, raw_stride) = self.place(bridge.raw);
-        let (xi, xi_stride) = self.optional(bridge.noise.xi);
         let ((xt, xt_stride), (v, v_stride), (g, g_stride)) = (self.place(xt), self.place(v), self.place(g));
         let (delta, delta_stride) = self.place(delta);
         let (offset, low, high, deterministic) = head_arguments(head);
@@ -214,8 +210,6 @@ impl Device for CudaBlock {
                 x0_stride,
                 raw,
                 raw_stride,
-                xi,
-                xi_stride,
                 time,
                 xt,
                 xt_stride,

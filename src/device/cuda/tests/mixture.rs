@@ -64,7 +64,7 @@ impl Problem {
         block.mixture(&head, &bridge, xt, vm, gm, latents, delta, scale, &mut sums);
         let expected = download(&block, delta);
 
-        let [x0, xi, xt, g] = [x0, xi, download(&block, xt), g].map(|x| Matrix::of(&x, d, d + gap));
+        let [x0, xt, g] = [x0, download(&block, xt), g].map(|x| Matrix::of(&x, d, d + gap));
         let (raw, v) = (Matrix::of(&raw, outputs, outputs + gap), Matrix::of(&v, 1, gap));
         let time = Buffer::of(&time);
         let (offset, low, high, deterministic) = head_arguments(&head);
@@ -74,8 +74,6 @@ impl Problem {
                 x0.stride as u32,
                 &raw.data,
                 raw.stride as u32,
-                if head.deterministic { None } else { Some(&xi.data) },
-                xi.stride as u32,
                 &time,
                 &xt.data,
                 xt.stride as u32,

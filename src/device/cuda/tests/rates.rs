@@ -86,7 +86,7 @@ impl Bench {
     /// Standard normals.
     fn normals(&mut self, rows: usize, cols: usize) -> Mat {
         let mat = self.block.scratch(rows, cols);
-        self.block.normals(&noise(None), Stream::Init, 0, mat);
+        self.block.normals(&noise(), Stream::Init, 0, mat);
         mat
     }
 }
@@ -95,8 +95,8 @@ fn ok(status: sys::CUresult) {
     driver::check(status, || "measure".into()).expect("a sound GPU");
 }
 
-fn noise(xi: Option<Mat>) -> CudaNoise {
-    CudaNoise { seed: 7, counter: 0, number: 0, first_row: 0, xi }
+fn noise() -> CudaNoise {
+    CudaNoise { seed: 7, counter: 0, number: 0, first_row: 0 }
 }
 
 fn attribute(device: i32, which: CUdevice_attribute) -> f64 {
@@ -138,37 +138,37 @@ fn copies(bench: &mut Bench) -> Result<()> {
 
 const HEAD: Head = Head { sigma: 1.0, deterministic: false };
 
-/// x1, x_t, drift and the kept noise of a batch: 12 bytes an element read, 16 written.
+/// x1, x_t and drift of a batch: 12 bytes an element read, 12 written.
 fn bridges(bench: &mut Bench, d: usize) {
     let rows = ELEMENTS / d;
     let mark = bench.block.mark();
     let (x0, raw) = (bench.normals(rows, d), bench.normals(rows, 2 * d));
     let [end, state] = [0; 2].map(|_| bench.block.scratch(rows, d + 1));
-    let [drift, xi] = [0; 2].map(|_| bench.block.scratch(rows, d));
+    let drift = bench.block.scratch(rows, d);
     let time = bench.block.scratch(rows, 1);
     bench.block.fill(time, 0.5);
-    let bridge = Bridge { x0, raw, noise: noise(Some(xi)), time };
+    let bridge = Bridge { x0, raw, noise: noise(), time };
     let points = Points { end: Some(end), state: Some(state), drift: Some(drift) };
     let elements = ELEMENTS as f64;
-    bench.report("bridge_sample", &format!("d {d}"), 28.0 * elements, 90.0 * elements, |block| {
+    bench.report("bridge_sample", &format!("d {d}"), 24.0 * elements, 95.0 * elements, |block| {
         block.bridge(&HEAD, &bridge, &points);
     });
     bench.block.reset(mark);
 }
 
-/// Forward and backward of a batch's mixtures: 24 bytes an element read, 8 written, 11 K operations.
+/// Forward and backward of a batch's mixtures: 20 bytes an element read, 8 written, 7 K operations.
 fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
     let rows = ELEMENTS / d;
     let mark = bench.block.mark();
     let (x0, raw, xt) = (bench.normals(rows, d), bench.normals(rows, 2 * d), bench.normals(rows, d));
-    let (xi, g, v) = (bench.normals(rows, d), bench.normals(rows, d), bench.normals(rows, 1));
+    let (g, v) = (bench.normals(rows, d), bench.normals(rows, 1));
     let (time, delta) = (bench.block.scratch(rows, 1), bench.block.scratch(rows, 2 * d));
     bench.block.fill(time, 0.5);
     let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / latents, "losses")?;
-    let bridge = Bridge { x0, raw, noise: noise(Some(xi)), time };
+    let bridge = Bridge { x0, raw, noise: noise(), time };
     let elements = ELEMENTS as f64;
-    let operations = 11.0 * (latents * ELEMENTS) as f64;
-    bench.report("mixture", &format!("K {latents}, d {d}"), 32.0 * elements, operations, |block| {
+    let operations = 7.0 * (latents * ELEMENTS) as f64;
+    bench.report("mixture", &format!("K {latents}, d {d}"), 28.0 * elements, operations, |block| {
         let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
         block.mixture(&HEAD, &bridge, xt, v, g, latents, delta, 1.0 / rows as f64, &mut sums);
     });
