@@ -124,11 +124,11 @@ def main():
     a = options()
     load = report.refuse_busy(a)
     start = time.monotonic()
-    rounds = [a.rounds or n for n in report.by_scale(a, (5, 3), (3, 2), (1, 1))]
+    rounds = [a.rounds or n for n in report.by_scale(a, (5, 3), (2, 1), (1, 1))]
     seconds = [a.seconds or n for n in report.by_scale(a, (3.0, 1.5), (1.0, 0.5), (0.05, 0.05))]
     warmup = report.by_scale(a, 50, 10, 1)
     standard = report.by_scale(a, STANDARD, STANDARD, [Size(2, 16, 4, 1)])
-    sweeps = report.by_scale(a, SWEEPS, [("dimension", D16, [D16._replace(dim=128)], [])],
+    sweeps = report.by_scale(a, SWEEPS, [],
                              [("batch", standard[0], [Size(2, 16, 8, 1)], [])])
     sweep_of = [n for n in a.programs if a.scale != "smoke" or n != "jax"]     # one start less
     parts = [report.provenance(a, ["torch", "jax", "jaxlib", "numpy"], load=load),
@@ -143,7 +143,7 @@ def main():
 
     widths = sorted({size.width for size in standard})
     sizes = [(standard[0].rows, width) for width in widths] + [(2048, 2048)] * (a.scale == "full")
-    gflops = matmul_rate.measure(standard[0].threads, sizes, report.by_scale(a, 1.0, 0.3, 0.02))
+    gflops = matmul_rate.measure(standard[0].threads, sizes, report.by_scale(a, 1.0, 0.2, 0.02))
     bases = {}
     for size in standard if "standard" in a.parts else []:
         began = time.monotonic()
@@ -151,7 +151,7 @@ def main():
         parts.append(standard_table(size, bases[size], gflops[matmul_rate.named(size.rows, size.width)], time.monotonic() - began))
         ahead += [statistics.median(ratios(bases[size], n)) > 1 for n in bases[size] if n != "library"] if "library" in bases[size] else []
         write()
-    if "sweeps" not in a.parts:
+    if "sweeps" not in a.parts or not sweeps:
         return write()
     rows = []
     text = ("### Away from the standard sizes\n\nOne quantity changes at a time, from d = 2, width 128 and from d = 16, width 256 (1024 rows, 2 threads), "
