@@ -50,11 +50,11 @@ def rate(call, m, n, seconds):
     return 2e-9 * m * n * n / statistics.median(times)
 
 
-def measure(threads, sizes, seconds):
+def measure(threads, sizes, seconds, libraries=LIBRARIES):
     """{size: {library: GFLOP/s}, ...}, the sizes named as they print."""
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     result = {}
-    for library in LIBRARIES:
+    for library in libraries:
         command = [sys.executable, __file__, "--library", library, "--threads", str(threads), "--seconds", str(seconds),
                    "--sizes", *(f"{m}x{n}" for m, n in sizes)]
         output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
@@ -63,9 +63,9 @@ def measure(threads, sizes, seconds):
     return result
 
 
-def best(threads, rows, widths, seconds):
+def best(threads, rows, widths, seconds, libraries=LIBRARIES):
     """{width: GFLOP/s of (rows x width) @ (width x width)} of the fastest library; imported by other programs."""
-    rates = measure(threads, [(rows, width) for width in widths], seconds)
+    rates = measure(threads, [(rows, width) for width in widths], seconds, libraries)
     return {width: max(rates[named(rows, width)].values()) for width in widths}
 
 
