@@ -9,6 +9,7 @@ tenth, a line is fitted by least squares: its slope, its standard error, and the
 Allocated pages only: memory that the allocator keeps and reuses counts as resident.
 """
 import concurrent.futures
+import ctypes
 import multiprocessing
 import sys
 import time
@@ -38,8 +39,10 @@ def trainer(context, sides, width, sources):
 
 
 def training(context, dim, width, sources):
+    """Calls the library itself: what Python keeps of each call of the binding, a hundred bytes, would be counted."""
     kept = trainer(context, pools(dim), width, sources)
-    return kept.step
+    metrics = sfeuot.filled(sfeuot.Metrics, "metrics_init")
+    return lambda steps: sfeuot.call("trainer_step", kept.pointer, steps, ctypes.byref(metrics))
 
 
 def lifetimes(context, dim, width, sources):
@@ -84,7 +87,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     steps = report.by_scale(a, 50_000, 2_000, 50)
-    cases = [("training", 2, 64, 32, steps), ("training", 16, 256, 32, steps // 25), ("lifetimes", 2, 64, 8, steps // 25)]
+    cases = [("training", 2, 64, 32, steps), ("training", 16, 256, 32, steps // 25), ("lifetimes", 2, 64, 8, report.by_scale(a, 5000, 1000, 20))]
     head = ["case", "count", "before it, MiB", "peak, MiB", "after warm-up, MiB", "largest - smallest, KiB", "slope, bytes a count", "gain over the case, KiB", "flat",
             "seconds"]
     rows, curves = [], []
@@ -93,7 +96,7 @@ def main():
     for kind, dim, width, sources, count in cases:
         print(f"{kind}, d = {dim}, width {width}: {count}", file=sys.stderr, flush=True)
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            counts, kib, peak, before, seconds = process.submit(measure, kind, dim, width, sources, count, 400, a.threads).result()
+            counts, kib, peak, before, seconds = process.submit(measure, kind, dim, width, sources, count, 100, a.threads).result()
         warm = len(counts) // 10
         slope, error = line(counts[warm:], kib[warm:])
         gain = slope * counts[-1] / 1024

@@ -129,7 +129,7 @@ def draw(a, found, bound):
     for axis, (quantity, curves) in zip(axes.flat, found.items()):
         for color, curve in zip(("C0", "C1"), curves):
             x = [coordinate(quantity, p) for p in curve]
-            axis.plot(x, [statistics.median(r) for r in curve.values()], "o-", color=color, label=f"d = {curve_name(quantity, curve)}")
+            axis.plot(x, [statistics.median(r) for r in curve.values()], "o-", color=color, label=curve_name(quantity, curve))
             arithmetic, bandwidth = zip(*(bound[p] for p in curve))
             axis.plot(x, arithmetic, "--", color=color, alpha=0.6)
             if quantity in ("rows a step", "width"):
@@ -148,7 +148,7 @@ def draw(a, found, bound):
 
 def curve_name(quantity, curve):
     p = next(iter(curve))
-    return {"dimension": f"any, width {p.width}", "width": f"{p.dim}, any width"}.get(quantity, f"{p.dim}, width {p.width}")
+    return {"dimension": f"width {p.width}", "width": f"d = {p.dim}"}.get(quantity, f"d = {p.dim}, width {p.width}")
 
 
 def rows_of(quantity, curves, bound):
