@@ -1,5 +1,5 @@
-"""One-step generation of the same trained weights: time for one sample and rows per second for many, of this library, PyTorch, JAX
-and ONNX Runtime.
+"""One-step generation of the same trained weights: time for one sample and rows per second for many, of this library, PyTorch,
+JAX and ONNX Runtime.
 
     pip install -r bench/requirements.txt && cargo build --release
     python bench/latency.py --output results/latency.md         # 7 minutes; --quick: 15 seconds
@@ -32,10 +32,14 @@ BAR = 1.5
 
 class Program:
     def __init__(self, name, model, rows, threads):
-        command = [sys.executable, PEERS / "generate.py", "--program", name, "--model", model, "--rows", rows, "--threads", threads, "--serve"]
+        command = [
+            sys.executable, PEERS / "generate.py", "--program", name, "--model", model, "--rows", rows, "--threads", threads,
+            "--serve"
+        ]
         environment = dict(os.environ, PYTHONWARNINGS="ignore")
         self.name = name
-        self.process = subprocess.Popen([str(w) for w in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen([str(w) for w in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment)
 
     def wait_ready(self):
         """The largest difference from float64, relative to the largest number."""
@@ -58,7 +62,8 @@ def save_model(dim, folder, steps):
     """A model of the standard size after a short training on shifted normals."""
     points = np.random.default_rng(0).normal(size=(2, 1000, dim)).astype(np.float32)
     path = pathlib.Path(folder) / f"{dim}.safetensors"
-    with sfeuot.Context() as context, sfeuot.Trainer(context, points[0], 0.5 * points[1] + 3, sigma=1.0, hidden_width=width_of(dim)) as trainer:
+    with sfeuot.Context() as context, sfeuot.Trainer(context, points[0], 0.5 * points[1] + 3, sigma=1.0,
+                                                     hidden_width=width_of(dim)) as trainer:
         trainer.step(steps)
         with trainer.model() as model:
             model.save(path)
@@ -94,14 +99,19 @@ def cells(times, name, mode, rows):
 def part(names, rows, measured):
     times, differences = measured
     what = "one sample, us" if rows == 1 else f"{rows} rows, M rows/s"
-    head = ["program", f"{what}, noise given", "its time / library's", "drawing its noise", "its time / library's", "difference from float64"]
-    text = report.table(head, [[name, *cells(times, name, "fixed", rows), *cells(times, name, "drawn", rows), f"{differences[name]:.0e}"] for name in names])
+    head = [
+        "program", f"{what}, noise given", "its time / library's", "drawing its noise", "its time / library's",
+        "difference from float64"
+    ]
+    text = report.table(
+        head, [[name, *cells(times, name, "fixed", rows), *cells(times, name, "drawn", rows), f"{differences[name]:.0e}"]
+               for name in names])
     onnx = [n for n in names if n.startswith("onnx")]
     if rows == 1 and onnx:
         best = min(onnx, key=lambda n: statistics.median(times[n, "fixed"]))
         ratio = statistics.median(t / ours for t, ours in zip(times[best, "fixed"], times["library", "fixed"]))
-        text += f"\n\nONNX Runtime in its faster form ({best}), noise given, takes {ratio:.2f} times the library's time; the bar is {BAR} on one thread: " \
-                f"{'held' if ratio >= BAR else '**missed**'}."
+        text += f"\n\nONNX Runtime in its faster form ({best}), noise given, takes {ratio:.2f} times the library's time; " \
+                f"the bar is {BAR} on one thread: {'held' if ratio >= BAR else '**missed**'}."
     return text
 
 
@@ -112,23 +122,29 @@ def main():
     a = p.parse_args()
     load = report.refuse_busy(a)
     start = time.monotonic()
-    names = a.programs or report.by_scale(a, list(PROGRAMS), ["library", "onnx", "onnx-binding"], ["library", "onnx", "onnx-binding", "torch"])
+    names = a.programs or report.by_scale(a, list(PROGRAMS), ["library", "onnx", "onnx-binding"],
+                                          ["library", "onnx", "onnx-binding", "torch"])
     if "library" not in names:
         names = ["library", *names]
     rounds = report.by_scale(a, 5, 3, 1)
     setups = report.by_scale(a, [(dim, threads) for dim in (2, 16) for threads in (1, 2)], [(2, 1)], [(2, 1)])
-    parts = [report.provenance(a, ["torch", "jax", "onnxruntime", "numpy"], load=load),
-             "Median of the rounds, in brackets the lowest to the highest; a round is the median of its calls, and ratios are those of a round. The "
-             "library draws its noise in both columns. ONNX Runtime: `onnx` calls `run`, `onnx-binding` has inputs and output bound. On two threads "
-             "the library's rows are shared by two sessions, each on a thread of its own; a single sample is one thread's work."]
+    parts = [
+        report.provenance(a, ["torch", "jax", "onnxruntime", "numpy"], load=load),
+        "Median of the rounds, in brackets the lowest to the highest; a round is the median of its calls, and ratios are those "
+        "of a round. The library draws its noise in both columns. ONNX Runtime: `onnx` calls `run`, `onnx-binding` has inputs "
+        "and output bound. On two threads the library's rows are shared by two sessions, each on a thread of its own; "
+        "a single sample is one thread's work."
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for dim, threads in setups:
             model = save_model(dim, folder, report.by_scale(a, 500, 50, 2))
             parts.append(f"### d = {dim}, 3 x {width_of(dim)}, {threads} thread{'s' * (threads > 1)}")
-            for rows, seconds in ((1, report.by_scale(a, 0.3, 0.2, 0.02)), (report.by_scale(a, 65_536, 65_536, 1024), report.by_scale(a, 0.7, 0.3, 0.02))):
+            many = report.by_scale(a, 65_536, 65_536, 1024)
+            for rows, seconds in zip((1, many), report.by_scale(a, (0.3, 0.7), (0.2, 0.3), (0.02, 0.02))):
                 print(f"d = {dim}, {threads} threads, {rows} rows: {', '.join(names)}", file=sys.stderr, flush=True)
                 parts.append(part(names, rows, in_turn(names, model, rows, threads, rounds, seconds)))
-                report.write(a, "Generation", parts) if a.output else None
+                if a.output:
+                    report.write(a, "Generation", parts)
     parts.append(f"Measured in {(time.monotonic() - start) / 60:.1f} minutes.")
     report.write(a, "Generation", parts)
 

@@ -87,22 +87,31 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     steps = report.by_scale(a, 50_000, 2_000, 50)
-    cases = [("training", 2, 64, 32, steps), ("training", 16, 256, 32, steps // 25), ("lifetimes", 2, 64, 8, report.by_scale(a, 5000, 1000, 20))]
-    head = ["case", "count", "before it, MiB", "peak, MiB", "after warm-up, MiB", "largest - smallest, KiB", "slope, bytes a count", "gain over the case, KiB", "flat",
-            "seconds"]
+    cases = [("training", 2, 64, 32, steps), ("training", 16, 256, 32, steps // 25),
+             ("lifetimes", 2, 64, 8, report.by_scale(a, 5000, 1000, 20))]
+    head = [
+        "case", "count", "before it, MiB", "peak, MiB", "after warm-up, MiB", "largest - smallest, KiB", "slope, bytes a count",
+        "gain over the case, KiB", "flat", "seconds"
+    ]
     rows, curves = [], []
-    text = (f"Resident memory of the process, {a.threads} threads, 32 x 16 rows a step (8 x 16 where things are made and released). The count is of "
-            f"steps; in the last row of trainers made, stepped once, frozen, sampled and released. Flat: the fitted line gains less than {BAR_KIB} KiB.")
+    text = (
+        f"Resident memory of the process, {a.threads} threads, 32 x 16 rows a step (8 x 16 where things are made and released). "
+        "The count is of steps; in the last row of trainers made, stepped once, frozen, sampled and released. Flat: the fitted "
+        f"line gains less than {BAR_KIB} KiB."
+    )
     for kind, dim, width, sources, count in cases:
         print(f"{kind}, d = {dim}, width {width}: {count}", file=sys.stderr, flush=True)
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            counts, kib, peak, before, seconds = process.submit(measure, kind, dim, width, sources, count, 100, a.threads).result()
+            counts, kib, peak, before, seconds = process.submit(measure, kind, dim, width, sources, count, 100,
+                                                                a.threads).result()
         warm = len(counts) // 10
         slope, error = line(counts[warm:], kib[warm:])
         gain = slope * counts[-1] / 1024
         name = f"{kind}, d = {dim}, width {width}"
-        rows.append([name, count, f"{before / 1024:.1f}", f"{peak / 1024:.1f}", f"{kib[warm] / 1024:.1f}", f"{np.ptp(kib[warm:]):.0f}", f"{slope:.3f} +- {error:.3f}",
-                     f"{gain:.1f}", "yes" if gain < BAR_KIB else "**no**", f"{seconds:.0f}"])
+        rows.append([
+            name, count, f"{before / 1024:.1f}", f"{peak / 1024:.1f}", f"{kib[warm] / 1024:.1f}", f"{np.ptp(kib[warm:]):.0f}",
+            f"{slope:.3f} +- {error:.3f}", f"{gain:.1f}", "yes" if gain < BAR_KIB else "**no**", f"{seconds:.0f}"
+        ])
         curves.append((name, counts, kib))
         parts = [report.provenance(a, ["numpy"], seeds=[SEED], threads=a.threads), text, report.table(head, rows)]
         if a.output:
@@ -110,7 +119,8 @@ def main():
     fig, axes = report.figure(columns=len(curves))
     for axis, (name, counts, kib) in zip(axes[0], curves):
         axis.plot(counts, kib / 1024)
-        axis.set(title=name, xlabel="steps" if name.startswith("training") else "trainers", ylabel="resident memory, MiB", ylim=(0, 1.2 * kib.max() / 1024))
+        axis.set(title=name, xlabel="steps" if name.startswith("training") else "trainers", ylabel="resident memory, MiB",
+                 ylim=(0, 1.2 * kib.max() / 1024))
     parts.append(report.save(a, fig, "memory"))
     report.write(a, "Memory", [part for part in parts if part])
 

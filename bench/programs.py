@@ -40,7 +40,8 @@ class Size(typing.NamedTuple):
         return self.sources * K
 
     def __str__(self):
-        return f"d = {self.dim}, width {self.width}, {self.sources} x {K} rows a step, {self.threads} thread{'s' * (self.threads > 1)}"
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        return f"d = {self.dim}, width {self.width}, {self.sources} x {K} rows a step, {threads}"
 
 
 def multiply_adds(dim, hidden, latent=LATENT, layers=3):
@@ -60,8 +61,10 @@ class Program:
     """One step program of one size."""
 
     def __init__(self, name, size, warmup):
-        command = [sys.executable, PEERS / PROGRAMS[name][0], *PROGRAMS[name][1:], "--dim", size.dim, "--hidden", size.width,
-                   "--latent", LATENT, "--sources", size.sources, "--k", K, "--threads", size.threads, "--warmup", warmup, "--serve"]
+        command = [
+            sys.executable, PEERS / PROGRAMS[name][0], *PROGRAMS[name][1:], "--dim", size.dim, "--hidden", size.width, "--latent",
+            LATENT, "--sources", size.sources, "--k", K, "--threads", size.threads, "--warmup", warmup, "--serve"
+        ]
         if name == "jax-scan":      # a call of ten large steps would last for most of a minute
             command += ["--inner", 10 if size.rows <= 4096 else 2]
         self.name = name
@@ -123,8 +126,9 @@ def in_turn(names, size, rounds, seconds, warmup=20):
                     rates[program.name].append(program.measure(seconds))
                 except (RuntimeError, OSError) as error:
                     lost(program, error)
-        print(f"{size}: " + ", ".join(f"{name} {max(m['steps_per_second'] for m in measured):.1f}" for name, measured in rates.items()),
-              file=sys.stderr, flush=True)
+        print(
+            f"{size}: " + ", ".join(f"{name} {max(m['steps_per_second'] for m in measured):.1f}"
+                                    for name, measured in rates.items()), file=sys.stderr, flush=True)
         return rates
     finally:
         for program in programs:

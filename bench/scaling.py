@@ -74,8 +74,9 @@ class Training:
     def __init__(self, point):
         sides = pools(Mixture(point.dim, 1.0), min(20_000, 1_000_000 // point.dim))
         self.context = sfeuot.Context(threads=point.threads)
-        self.trainer = sfeuot.Trainer(self.context, *sides, divergence="balanced", sigma=1.0, sigma_units="data", hidden_width=point.width,
-                                      latent_dimension=LATENT, batch_sources=point.sources, latents_per_source=point.k)
+        self.trainer = sfeuot.Trainer(self.context, *sides, divergence="balanced", sigma=1.0, sigma_units="data",
+                                      hidden_width=point.width, latent_dimension=LATENT, batch_sources=point.sources,
+                                      latents_per_source=point.k)
         start = time.perf_counter()
         self.trainer.step(2)
         self.step_seconds = (time.perf_counter() - start) / 2
@@ -155,8 +156,11 @@ def rows_of(quantity, curves, bound):
     for curve in curves:
         for p, rates in curve.items():
             median, (arithmetic, bandwidth) = statistics.median(rates), bound[p]
-            yield [quantity, p.dim, p.width, f"{p.sources} x {p.k}", p.threads, f"{median:.1f} ({min(rates):.1f} to {max(rates):.1f})",
-                   f"{arithmetic:.1f}", f"{100 * median / arithmetic:.0f} %", f"{bandwidth:.0f}"]
+            yield [
+                quantity, p.dim, p.width, f"{p.sources} x {p.k}", p.threads,
+                f"{median:.1f} ({min(rates):.1f} to {max(rates):.1f})", f"{arithmetic:.1f}", f"{100 * median / arithmetic:.0f} %",
+                f"{bandwidth:.0f}"
+            ]
 
 
 def main():
@@ -169,12 +173,18 @@ def main():
     wanted = panels(a.scale == "full")
     if a.scale != "full":
         most = report.by_scale(a, None, 4096, 1024)
-        wanted = {q: [[p for p in curve if p.rows <= most and p.width <= 512] for curve in curves] for q, curves in wanted.items()}
+        wanted = {
+            q: [[p for p in curve if p.rows <= most and p.width <= 512] for curve in curves]
+            for q, curves in wanted.items()
+        }
     points = {p for curves in wanted.values() for curve in curves for p in curve}
     widths = sorted({p.width for p in points})
     counts = sorted({p.threads for p in points}) if a.scale == "full" else [CORES]
     libraries = report.by_scale(a, matmul_rate.LIBRARIES, matmul_rate.LIBRARIES, ("numpy",))
-    gflops = {threads: matmul_rate.best(threads, 1024, widths, report.by_scale(a, 0.4, 0.1, 0.01), libraries) for threads in counts}
+    gflops = {
+        threads: matmul_rate.best(threads, 1024, widths, report.by_scale(a, 0.4, 0.1, 0.01), libraries)
+        for threads in counts
+    }
     copies = {}
 
     def bounds(p):
@@ -185,9 +195,13 @@ def main():
         return 1e9 * rate / (2 * multiply_adds(p.dim, p.width) * p.rows), copies[key] / p.state_bytes
 
     bound = {p: bounds(p) for p in points}
-    rates = "; ".join(f"{threads} thread{'s' * (threads > 1)}: " + ", ".join(f"width {w} {v:.0f}" for w, v in by.items()) for threads, by in gflops.items())
-    parts = [report.provenance(a, ["numpy", "torch", "jax"], threads=CORES, load=load),
-             f"Matrix products of 1024 rows, GFLOP/s: {rates}. Steps per second: median of {rounds} rounds, in brackets the lowest to the highest."]
+    rates = "; ".join(f"{threads} thread{'s' * (threads > 1)}: " + ", ".join(f"width {w} {v:.0f}" for w, v in by.items())
+                      for threads, by in gflops.items())
+    parts = [
+        report.provenance(a, ["numpy", "torch", "jax"], threads=CORES, load=load),
+        f"Matrix products of 1024 rows, GFLOP/s: {rates}. Steps per second: median of {rounds} rounds, in brackets the lowest to "
+        "the highest."
+    ]
     head = ["changed", "d", "width", "batch", "threads", "steps/s", "arithmetic bound", "share", "bandwidth bound"]
     found, rows = {}, []
     for quantity, curves in wanted.items():
@@ -198,7 +212,10 @@ def main():
         if a.output:
             report.write(a, "Scaling", [*parts, report.table(head, rows)])
     picture = draw(a, found, bound)
-    report.write(a, "Scaling", [*parts, *[picture] * bool(picture), report.table(head, rows), f"Measured in {(time.monotonic() - start) / 60:.1f} minutes."])
+    report.write(a, "Scaling", [
+        *parts, *[picture] * bool(picture),
+        report.table(head, rows), f"Measured in {(time.monotonic() - start) / 60:.1f} minutes."
+    ])
 
 
 if __name__ == "__main__":

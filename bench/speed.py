@@ -63,24 +63,33 @@ def standard_table(size, rates, gflops, seconds):
     rows = []
     for name, measured in rates.items():
         share = 2e-9 * count * size.rows * rate(measured) / best
-        rows.append([name, spread([m["steps_per_second"] for m in measured], 1),
-                     spread(ratios(rates, name)) if "library" in rates and name != "library" else "-", f"{100 * share:.0f} %", memory(measured)])
+        rows.append([
+            name,
+            spread([m["steps_per_second"] for m in measured], 1),
+            spread(ratios(rates, name)) if "library" in rates and name != "library" else "-", f"{100 * share:.0f} %",
+            memory(measured)
+        ])
     head = ["program", "steps/s", "library / program", "share of the matrix-product rate", "peak memory, MiB (its own)"]
-    parts = [f"### {size}",
-             f"{count / 1e6:.3f} M multiply-adds per row. Matrix products at {matmul_rate.named(size.rows, size.width)}: {best:.0f} GFLOP/s "
-             f"({', '.join(f'{n} {v:.0f}' for n, v in gflops.items())}). {len(rates.get('library', []))} round(s), {seconds:.0f} s with the starts.",
-             report.table(head, rows)]
+    parts = [
+        f"### {size}",
+        f"{count / 1e6:.3f} M multiply-adds per row. Matrix products at {matmul_rate.named(size.rows, size.width)}: "
+        f"{best:.0f} GFLOP/s ({', '.join(f'{n} {v:.0f}' for n, v in gflops.items())}). "
+        f"{len(rates.get('library', []))} round(s), {seconds:.0f} s with the starts.",
+        report.table(head, rows)
+    ]
     return "\n\n".join(parts + [verdict(size, rates)])
 
 
 def verdict(size, rates):
     lines = []
-    for family, names in (("PyTorch", [n for n in rates if n.startswith("torch")]), ("JAX", [n for n in rates if n.startswith("jax")])):
+    for family in ("PyTorch", "JAX"):
+        names = [n for n in rates if n.startswith({"PyTorch": "torch", "JAX": "jax"}[family])]
         if "library" not in rates or not names:
             continue
         name = max(names, key=lambda n: rate(rates[n]))
         value, bar = statistics.median(ratios(rates, name)), BARS.get(size, 1.0) if family == "PyTorch" else 1.0
-        lines.append(f"Against the fastest {family} program ({name}): {value:.2f} times; the bar is {bar:g}: {'held' if value >= bar else '**missed**'}.")
+        lines.append(f"Against the fastest {family} program ({name}): {value:.2f} times; the bar is {bar:g}: "
+                     f"{'held' if value >= bar else '**missed**'}.")
     return " ".join(lines)
 
 
@@ -99,12 +108,19 @@ def sweep_row(size, rates, seconds):
         return f"{name}: {spread(ratios(rates, name))}" if name and "library" in rates else "-"
     ahead = [statistics.median(ratios(rates, name)) > 1 for name in rates if name != "library"] if "library" in rates else []
     kept = ", ".join(f"{name} {memory(measured)}" for name, measured in rates.items())
-    return [size.dim, size.width, size.rows, size.threads, spread([m["steps_per_second"] for m in rates["library"]]) if "library" in rates else "-",
-            against("torch"), against("torch-compile"), against("jax"), ("yes" if all(ahead) else "**no**") if ahead else "-", kept, f"{seconds:.0f}"]
+    return [
+        size.dim, size.width, size.rows, size.threads,
+        spread([m["steps_per_second"] for m in rates["library"]]) if "library" in rates else "-",
+        against("torch"),
+        against("torch-compile"),
+        against("jax"), ("yes" if all(ahead) else "**no**") if ahead else "-", kept, f"{seconds:.0f}"
+    ]
 
 
-SWEEP_HEAD = ["d", "width", "rows", "threads", "library, steps/s", "library / PyTorch", "library / torch.compile", "library / JAX", "ahead of all",
-              "peak memory, MiB (its own)", "measured for, s"]
+SWEEP_HEAD = [
+    "d", "width", "rows", "threads", "library, steps/s", "library / PyTorch", "library / torch.compile", "library / JAX",
+    "ahead of all", "peak memory, MiB (its own)", "measured for, s"
+]
 
 
 def options():
@@ -131,10 +147,12 @@ def main():
     sweeps = report.by_scale(a, SWEEPS, [],
                              [("batch", standard[0], [Size(2, 16, 8, 1)], [])])
     sweep_of = [n for n in a.programs if a.scale != "smoke" or n != "jax"]     # one start less
-    parts = [report.provenance(a, ["torch", "jax", "jaxlib", "numpy"], load=load),
-             "float32; every cell is the median, and in brackets the lowest to the highest round. Ratios are those of a round. Memory is the "
-             "highest resident memory of the process since it began to build its networks, and in brackets what of it lies above interpreter, "
-             "packages and sample pools; compilers that run as processes of their own are not in it."]
+    parts = [
+        report.provenance(a, ["torch", "jax", "jaxlib", "numpy"], load=load),
+        "float32; every cell is the median, and in brackets the lowest to the highest round. Ratios are those of a round. "
+        "Memory is the highest resident memory of the process since it began to build its networks, and in brackets what of it "
+        "lies above interpreter, packages and sample pools; compilers that run as processes of their own are not in it."
+    ]
     ahead = []
 
     def write(*more):
@@ -148,19 +166,26 @@ def main():
     for size in standard if "standard" in a.parts else []:
         began = time.monotonic()
         bases[size] = in_turn(a.programs, size, rounds[0], seconds[0], warmup)
-        parts.append(standard_table(size, bases[size], gflops[matmul_rate.named(size.rows, size.width)], time.monotonic() - began))
-        ahead += [statistics.median(ratios(bases[size], n)) > 1 for n in bases[size] if n != "library"] if "library" in bases[size] else []
+        parts.append(standard_table(size, bases[size], gflops[matmul_rate.named(size.rows, size.width)],
+                                    time.monotonic() - began))
+        ahead += [statistics.median(ratios(bases[size], n)) > 1 for n in bases[size]
+                  if n != "library"] if "library" in bases[size] else []
         write()
     if "sweeps" not in a.parts or not sweeps:
         return write()
     rows = []
-    text = ("### Away from the standard sizes\n\nOne quantity changes at a time, from d = 2, width 128 and from d = 16, width 256 (1024 rows, 2 threads), "
-            "whose own numbers are above. torch.compile is in the rows that name it.")
+    text = (
+        "### Away from the standard sizes\n\nOne quantity changes at a time, from d = 2, width 128 and from d = 16, "
+        "width 256 (1024 rows, 2 threads), "
+        "whose own numbers are above. torch.compile is in the rows that name it.")
     for what, base, sizes, compiled in sweeps:
         for size in sizes:
             began = time.monotonic()
             large = size.rows > 4096        # a step lasts for up to seconds there
-            names = [n for n in sweep_programs(size, bases.get(base, {}), getattr(size, FIELD[what]) in compiled, a) if n in sweep_of]
+            names = [
+                n for n in sweep_programs(size, bases.get(base, {}),
+                                          getattr(size, FIELD[what]) in compiled, a) if n in sweep_of
+            ]
             rates = in_turn(names, size, rounds[1], 2 * seconds[1] if large else seconds[1], min(warmup, 2 if large else 20))
             rows.append(sweep_row(size, rates, time.monotonic() - began))
             ahead += [statistics.median(ratios(rates, n)) > 1 for n in rates if n != "library"] if "library" in rates else []

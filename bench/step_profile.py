@@ -1,7 +1,9 @@
 """Where a training step's time goes, by operation, at both standard sizes, on one thread.
 
     cargo build --release
-    python bench/step_profile.py --output results/profile.md         # a minute; needs Linux's perf, and addr2line and nm of binutils
+    python bench/step_profile.py --output results/profile.md         # a minute
+
+Linux's perf is needed, and addr2line and nm of binutils.
 
 Samples of the processor's cycles (perf) are taken to the source by the release build's line tables. A product's kernel is one
 function for each thing that is fused into it, so forward, reverse and weight products are told apart, and what is fused is told
@@ -24,10 +26,11 @@ PRODUCTS = [("Activate", "products, forward", "activations and their derivatives
             ("Scale", "products, reverse and tangent", "derivatives applied in reverse and tangent passes")]
 WEIGHTS = "products, weight gradients, and layers without activation"
 # Other kernels by the source file that a sample's innermost known function lies in.
-FILES = [("mixture.rs", "mixture log-density"), ("method.rs", "bridges, dual and action"), ("rng.rs", "noise"), ("draw.rs", "drawing of the batch"),
-         ("adam.rs", "optimiser and average"), ("cpu_network.rs", "optimiser and average"), ("net.rs", "arranging weights for products"),
-         ("activation.rs", "activations and their derivatives"), ("pool.rs", "waiting for threads"), ("sampler.rs", "drawing of the batch"),
-         ("data/", "drawing of the batch"), ("block.rs", "copies and clearing"), ("cpu_engine.rs", "copies and clearing")]
+FILES = [("mixture.rs", "mixture log-density"), ("method.rs", "bridges, dual and action"), ("rng.rs", "noise"),
+         ("draw.rs", "drawing of the batch"), ("adam.rs", "optimiser and average"), ("cpu_network.rs", "optimiser and average"),
+         ("net.rs", "arranging weights for products"), ("activation.rs", "activations and their derivatives"),
+         ("pool.rs", "waiting for threads"), ("sampler.rs", "drawing of the batch"), ("data/", "drawing of the batch"),
+         ("block.rs", "copies and clearing"), ("cpu_engine.rs", "copies and clearing")]
 
 
 def run(*command):
@@ -38,9 +41,13 @@ def record(size, seconds, folder):
     """[(object, mangled symbol, offset in it)] of the samples taken while steps were made."""
     data = pathlib.Path(folder) / "perf.data"
     start = 2.5         # the interpreter, the pools and the first steps
-    subprocess.run(["perf", "record", "-q", "-F", "1997", "--delay", str(int(1000 * start)), "-o", data, "--", sys.executable, PEERS / "library_step.py",
-                    "--dim", str(size.dim), "--hidden", str(size.width), "--threads", "1", "--seconds", str(start + seconds)],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([
+        "perf", "record", "-q", "-F", "1997", "--delay",
+        str(int(1000 * start)), "-o", data, "--", sys.executable, PEERS / "library_step.py", "--dim",
+        str(size.dim), "--hidden",
+        str(size.width), "--threads", "1", "--seconds",
+        str(start + seconds)
+    ], check=True, stdout=subprocess.DEVNULL)
     samples = []
     for line in run("perf", "script", "-i", data, "--no-demangle", "-F", "ip,sym,symoff,dso").splitlines():
         match = re.match(r"\s*[0-9a-f]+ (\S+?)(?:\+0x([0-9a-f]+))? \((.*)\)", line)
@@ -52,8 +59,8 @@ def record(size, seconds, folder):
 def inlined(library, addresses):
     """{address: [(function, file), ...]}, innermost first."""
     result, current = {}, None
-    lines = subprocess.run(["addr2line", "-e", library, "-a", "-i", "-f", "-C"], input="\n".join(map(hex, addresses)), check=True, capture_output=True,
-                           text=True).stdout.splitlines()
+    lines = subprocess.run(["addr2line", "-e", library, "-a", "-i", "-f", "-C"], input="\n".join(map(hex, addresses)), check=True,
+                           capture_output=True, text=True).stdout.splitlines()
     i = 0
     while i < len(lines):
         if lines[i].startswith("0x"):
@@ -79,8 +86,8 @@ def operations(samples, library):
     found = collections.Counter(operation(text_of[name], frames[address]) for name, address in ours)
     for dso, name, _ in samples:
         if not dso.endswith(library.name):
-            found["copies and clearing" if re.search("mem(set|move|cpy)", name) else "mixture log-density" if "log" in name and "libm" in dso
-                  else "interpreter, operating system"] += 1
+            found["copies and clearing" if re.search("mem(set|move|cpy)", name) else "mixture log-density" if "log" in
+                  name and "libm" in dso else "interpreter, operating system"] += 1
     return found
 
 
@@ -110,12 +117,16 @@ def profile(a):
         print(size, file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory() as folder:
             counts.append(operations(record(size, seconds, folder), library))
-    names = sorted({name for count in counts for name in count}, key=lambda name: -sum(count[name] / count.total() for count in counts))
+    names = sorted({name
+                    for count in counts
+                    for name in count}, key=lambda name: -sum(count[name] / count.total() for count in counts))
     rows = [[name, *(f"{100 * count[name] / count.total():.1f} %" for count in counts)] for name in names]
     head = ["operation", *(f"d = {size.dim}, width {size.width}" for size in sizes)]
     samples = " and ".join(str(count.total()) for count in counts)
-    return [report.provenance(a, ["numpy"], threads=1), f"Share of the cycles of a training step of 64 x 16 rows; {samples} samples.",
-            report.table(head, rows)]
+    return [
+        report.provenance(a, ["numpy"], threads=1), f"Share of the cycles of a training step of 64 x 16 rows; {samples} samples.",
+        report.table(head, rows)
+    ]
 
 
 def main():

@@ -37,7 +37,8 @@ def arguments(description, extra=None):
     p.add_argument("--warmup", type=int, default=50, help="steps before the measurement")
     p.add_argument("--omp-wait", default="passive", choices=["passive", "active", "default"], help="how idle OpenMP threads wait")
     p.add_argument("--json", action="store_true", help="print one JSON line")
-    p.add_argument("--serve", action="store_true", help="warm up, print 'ready', then measure once per line of stdin: its seconds")
+    p.add_argument("--serve", action="store_true",
+                   help="warm up, print 'ready', then measure once per line of stdin: its seconds")
     if extra:
         extra(p)
     a = p.parse_args()
@@ -64,7 +65,8 @@ def mixture_pools(a):
     from problems import Mixture, pools
     result = pools(Mixture(a.dim, a.epsilon), min(POOL_ROWS, POOL_NUMBERS // a.dim))
     try:
-        pathlib.Path("/proc/self/clear_refs").write_text("5")   # drawing them needed more memory than keeping them: forget that peak
+        pathlib.Path("/proc/self/clear_refs").write_text(
+            "5")     # drawing them needed more memory than keeping them: forget that peak
     except OSError:
         pass
     a.resident_before = resident()

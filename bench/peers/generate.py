@@ -126,15 +126,25 @@ def onnx_model(model, rows):
         constant(f"b{l}", b)
         nodes.append(helper.make_node("Gemm", [f"h{l}", f"w{l}", f"b{l}"], [f"a{l}"]))
         if l < len(layers) - 1:
-            nodes += [helper.make_node("Sigmoid", [f"a{l}"], [f"s{l}"]), helper.make_node("Mul", [f"a{l}", f"s{l}"], [f"h{l + 1}"])]
+            nodes += [
+                helper.make_node("Sigmoid", [f"a{l}"], [f"s{l}"]),
+                helper.make_node("Mul", [f"a{l}", f"s{l}"], [f"h{l + 1}"])
+            ]
     constant("halves", np.array([model.dim, model.dim], np.int64))
     constant("low", np.float32(model.low))
     constant("high", np.float32(model.high))
-    nodes += [helper.make_node("Split", [f"a{len(layers) - 1}", "halves"], ["mean", "raw"], axis=1), helper.make_node("Clip", ["raw", "low", "high"], ["log_std"]),
-              helper.make_node("Exp", ["log_std"], ["std"]), helper.make_node("Mul", ["std", "xi"], ["spread"]),
-              helper.make_node("Add", ["x0", "mean"], ["centre"]), helper.make_node("Add", ["centre", "spread"], ["x1"])]
+    nodes += [
+        helper.make_node("Split", [f"a{len(layers) - 1}", "halves"], ["mean", "raw"], axis=1),
+        helper.make_node("Clip", ["raw", "low", "high"], ["log_std"]),
+        helper.make_node("Exp", ["log_std"], ["std"]),
+        helper.make_node("Mul", ["std", "xi"], ["spread"]),
+        helper.make_node("Add", ["x0", "mean"], ["centre"]),
+        helper.make_node("Add", ["centre", "spread"], ["x1"])
+    ]
     shape = lambda name, columns: helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, columns])
-    graph = helper.make_graph(nodes, "generator", [shape("x0", model.dim), shape("z", model.latent), shape("xi", model.dim)], [shape("x1", model.dim)], tensors)
+    graph = helper.make_graph(nodes, "generator",
+                              [shape("x0", model.dim), shape("z", model.latent),
+                               shape("xi", model.dim)], [shape("x1", model.dim)], tensors)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(made)
     return made.SerializeToString()

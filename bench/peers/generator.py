@@ -55,14 +55,20 @@ class Generator:
 
     def library_noise(self, seed, rows):
         """z and xi of the library's call with this seed and first row 0."""
-        return normals(seed, LATENT_STREAM, rows * self.latent).reshape(rows, -1), normals(seed, ENDPOINT_STREAM, rows * self.dim).reshape(rows, -1)
+        return normals(seed, LATENT_STREAM, rows * self.latent).reshape(rows, -1), normals(seed, ENDPOINT_STREAM,
+                                                                                           rows * self.dim).reshape(rows, -1)
 
 
 def normals(seed, stream, count):
     """Philox 4x32-10 (Salmon et al., SC 2011), counter (block, stream), and Box and Muller's pairs."""
     blocks = -(-count // 4)
     mask = np.uint64(0xFFFFFFFF)
-    w = [np.arange(blocks, dtype=np.uint64), np.zeros(blocks, np.uint64), np.zeros(blocks, np.uint64), np.full(blocks, stream << 24, np.uint64)]
+    w = [
+        np.arange(blocks, dtype=np.uint64),
+        np.zeros(blocks, np.uint64),
+        np.zeros(blocks, np.uint64),
+        np.full(blocks, stream << 24, np.uint64)
+    ]
     key = [seed & 0xFFFFFFFF, seed >> 32]
     for _ in range(10):
         p, q = np.uint64(0xD2511F53) * w[0], np.uint64(0xCD9E8D57) * w[2]
