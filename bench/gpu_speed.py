@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 import sfeuot_ctypes as sfeuot
-from speed import PEERS, multiply_adds, width_of
+from programs import PEERS, multiply_adds, width_of
 
 PROGRAMS = {
     "library-auto": ["library_step.py", "--products", "auto"],

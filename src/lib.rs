@@ -40,6 +40,9 @@ mod device;
 mod error;
 mod euot;
 mod file;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod kernels;
 mod model;
 mod nn;
 mod rng;

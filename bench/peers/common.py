@@ -14,7 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 VALUE_TIME_MAX, GENERATOR_TIME_MIN = 0.995, 0.2
 LOG_STD_MIN, LOG_STD_MAX = -6.0, 3.0
-POOL_ROWS = 100_000
+# Samples of a pool, and numbers that it holds at most.
+POOL_ROWS, POOL_NUMBERS = 100_000, 1_600_000
 
 
 def arguments(description, extra=None):
@@ -36,7 +37,8 @@ def arguments(description, extra=None):
     p.add_argument("--warmup", type=int, default=50, help="steps before the measurement")
     p.add_argument("--omp-wait", default="passive", choices=["passive", "active", "default"], help="how idle OpenMP threads wait")
     p.add_argument("--json", action="store_true", help="print one JSON line")
-    p.add_argument("--serve", action="store_true", help="warm up, print 'ready', then measure once per line of stdin: its seconds")
+    p.add_argument("--serve", action="store_true",
+                   help="warm up, print 'ready', then measure once per line of stdin: its seconds")
     if extra:
         extra(p)
     a = p.parse_args()
@@ -51,16 +53,31 @@ def arguments(description, extra=None):
     return a
 
 
+def resident(field="VmRSS"):
+    """Resident memory of this process in MiB: now, or with "VmHWM" its peak."""
+    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+
+
 def mixture_pools(a):
-    """Source and target pools of the mixture problem, POOL_ROWS x dim each, float32."""
+    """Source and target pools of the mixture problem, float32. The memory that a program takes counts from here."""
     from problems import Mixture, pools
-    return pools(Mixture(a.dim, a.epsilon), POOL_ROWS)
+    result = pools(Mixture(a.dim, a.epsilon), min(POOL_ROWS, POOL_NUMBERS // a.dim))
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text(
+            "5")     # drawing them needed more memory than keeping them: forget that peak
+    except OSError:
+        pass
+    a.resident_before = resident()
+    return result
 
 
 def measure(a, program, run, multiple=1):
     """`run(n)` does n steps, waits for them and returns the metrics of the last one, a dict of floats.
 
-    n is always a multiple of `multiple`.
+    n is always a multiple of `multiple`. Memory is the process's peak since it began to build its networks, and what of it
+    lies above what interpreter, packages and pools had taken before.
     """
     up = lambda n: -(-n // multiple) * multiple
 
@@ -79,6 +96,7 @@ def measure(a, program, run, multiple=1):
                 "layers": a.layers, "threads": a.threads, "steps": done, "seconds": round(elapsed, 4),
                 "steps_per_second": round(done / elapsed, 2),
                 "cpu_milliseconds_per_step": round(1000 * (time.process_time() - cpu) / done, 3),
+                "peak_mib": round(resident("VmHWM"), 1), "own_mib": round(resident("VmHWM") - a.resident_before, 1),
                 **{k: round(float(v), 5) for k, v in metrics.items()}}
 
     if a.warmup:

@@ -1,6 +1,6 @@
 """The machine's rate of float32 matrix products: (rows x H) @ (H x H) and a large square one, for three libraries.
 
-    python matmul_rate.py --threads 2 --rows 1024 --json
+    python matmul_rate.py --threads 2 --rows 1024 --widths 128 256 --json
 
 Each library runs in a process of its own, one at a time. The best of them at a size is the rate that counts there.
 The rate is in GFLOP/s, two floating-point operations per multiply-add; each number is a median.
@@ -14,7 +14,6 @@ import sys
 import time
 
 LIBRARIES = ("torch", "numpy", "jax")
-LARGE = 2048
 
 
 def product(library, threads, m, n):
@@ -51,36 +50,48 @@ def rate(call, m, n, seconds):
     return 2e-9 * m * n * n / statistics.median(times)
 
 
-def measure(threads, rows, seconds):
+def measure(threads, sizes, seconds, libraries=LIBRARIES):
     """{size: {library: GFLOP/s}, ...}, the sizes named as they print."""
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     result = {}
-    for library in LIBRARIES:
-        command = [sys.executable, __file__, "--library", library, "--threads", str(threads), "--rows", str(rows),
-                   "--seconds", str(seconds)]
+    for library in libraries:
+        command = [sys.executable, __file__, "--library", library, "--threads", str(threads), "--seconds", str(seconds),
+                   "--sizes", *(f"{m}x{n}" for m, n in sizes)]
         output = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
         for size, value in json.loads(output).items():
             result.setdefault(size, {})[library] = value
     return result
 
 
+def best(threads, rows, widths, seconds, libraries=LIBRARIES):
+    """{width: GFLOP/s of (rows x width) @ (width x width)} of the fastest library; imported by other programs."""
+    rates = measure(threads, [(rows, width) for width in widths], seconds, libraries)
+    return {width: max(rates[named(rows, width)].values()) for width in widths}
+
+
+def named(m, n):
+    return f"{m}x{n}x{n}"
+
+
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rows", type=int, default=1024)
+    p.add_argument("--widths", type=int, nargs="+", default=[128, 256])
+    p.add_argument("--large", type=int, default=2048, help="side of a square product; 0 leaves it out")
     p.add_argument("--seconds", type=float, default=1.0, help="for each library and size")
     p.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
+    p.add_argument("--sizes", nargs="+", help=argparse.SUPPRESS)
     p.add_argument("--json", action="store_true")
     a = p.parse_args()
     if a.library:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:a.threads])
-        sizes = [(a.rows, 128), (a.rows, 256), (LARGE, LARGE)]
-        print(json.dumps({f"{m}x{n}x{n}": round(rate(product(a.library, a.threads, m, n), m, n, a.seconds), 1) for m, n in sizes}))
+        sizes = [tuple(map(int, size.split("x"))) for size in a.sizes]
+        print(json.dumps({named(m, n): round(rate(product(a.library, a.threads, m, n), m, n, a.seconds), 1) for m, n in sizes}))
         return
-    result = measure(a.threads, a.rows, a.seconds)
-    for size, rates in result.items():
-        rates["best"] = max(rates.values())
+    sizes = [(a.rows, width) for width in a.widths] + [(a.large, a.large)] * bool(a.large)
+    result = measure(a.threads, sizes, a.seconds)
     print(json.dumps({"threads": a.threads, "gflops": result}) if a.json else "\n".join(
         f"{size}: " + ", ".join(f"{name} {value}" for name, value in rates.items()) for size, rates in result.items()))
 

@@ -1,0 +1,289 @@
+//! The processor's kernels at the sizes of a training, for `benches/`. Only with the feature `bench-internals`, and no
+//! part of the library's interface.
+
+use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
+use crate::device::cpu::{CpuBlock, CpuNoise};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Sums};
+use crate::euot::Batch;
+use crate::euot::divergence::{Conjugate, Divergence};
+use crate::euot::generator_step::GeneratorStep;
+use crate::euot::networks::networks;
+use crate::euot::value_step::ValueStep;
+use crate::nn::adam::{Adam, Update};
+use crate::nn::init::kaiming;
+use crate::nn::layout::Layout;
+use crate::nn::mlp::Mlp;
+use crate::rng::{Sequence, Stream};
+
+/// Rows of a block, latents of a source sample and components of a latent, as in a training with default settings.
+const ROWS: usize = 64;
+const LATENTS: usize = 16;
+const LATENT: usize = 8;
+/// Of the value function, the layer that stands for the hidden ones.
+const HIDDEN: usize = 1;
+
+/// What can be run. Layers are those of the value function, on a block of 64 rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// x W + b of a hidden layer, nothing fused.
+    Product,
+    /// The first layer, with its activation and two derivatives.
+    FirstLayer,
+    /// A hidden layer with its activation.
+    Activated,
+    /// The same with two derivatives.
+    ActivatedCurved,
+    /// delta W^T times the activation's derivative.
+    Backward,
+    /// A tangent through a layer.
+    Tangent,
+    /// Reverse pass through the primal of a tangent.
+    TangentBackward,
+    /// Gradient of a hidden layer's weights and bias.
+    Weights,
+    /// The same from two pairs at once.
+    WeightsOfTwo,
+    /// Points of the bridges.
+    Bridge,
+    /// Log-density of the mixture with its gradient.
+    Mixture,
+    /// Noise of a block: latents, endpoint and bridge.
+    Noise,
+    /// Adam and the moving average, of both networks.
+    Optimiser,
+    /// All of a block's value step but its noise.
+    ValueStep,
+    /// All of a block's generator step but its noise.
+    GeneratorStep,
+}
+
+/// What an operation amounts to.
+pub enum Work {
+    /// Floating-point operations of its products, two a multiply-add.
+    Flops(u64),
+    /// Rows, normals or parameters.
+    Elements(u64),
+}
+
+/// Networks, workspaces and matrices of one size.
+pub struct Kernels {
+    dimension: usize,
+    width: usize,
+    isa: Isa,
+    head: Head,
+    shapes: [Mlp; 2],
+    nets: [CpuNet<f32>; 2],
+    gradients: [CpuGradient<f32>; 2],
+    /// Weights, average and moments of both networks in one, before and after an update.
+    state: [[Vec<f32>; 4]; 2],
+    derivative: Vec<f32>,
+    sums: Sums,
+    block: CpuBlock<f32>,
+    mats: Mats,
+    /// Workspace of whole steps.
+    steps: CpuBlock<f32>,
+}
+
+/// Inputs hold normals; curvatures hold zeros, which they keep however often they are multiplied.
+struct Mats {
+    states: Mat,
+    ends: Mat,
+    drift: Mat,
+    hidden: [Mat; 4],
+    zeros: Mat,
+    x0: Mat,
+    raw: Mat,
+    noise: CpuNoise,
+    latents: Mat,
+    time: Mat,
+    column: Mat,
+    delta: Mat,
+}
+
+impl Kernels {
+    /// For samples of `dimension` components and layers of `width`.
+    pub fn new(dimension: usize, width: usize) -> Self {
+        let isa = Isa::detect();
+        let (value, generator) = networks(dimension, LATENT, width, 3, false, Activation::Silu);
+        let shapes = [value, generator];
+        let weights = [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last));
+        let nets = [0, 1].map(|i| {
+            let mut net = CpuNet::new(isa, &shapes[i].layout, true);
+            net.pack(&weights[i]);
+            net
+        });
+        let parameters = weights.concat();
+        let zeros = || vec![0f32; parameters.len()];
+        let state = [0; 2].map(|_| [parameters.clone(), parameters.clone(), zeros(), zeros()]);
+        let mut block = CpuBlock::new(isa);
+        let mats = Mats::new(&mut block, dimension, width);
+        let mut kernels = Self {
+            dimension,
+            width,
+            isa,
+            head: Head { sigma: 1.0, deterministic: false },
+            gradients: [0, 1].map(|i| CpuGradient::new(&shapes[i].layout)),
+            shapes,
+            nets,
+            derivative: parameters.iter().map(|w| 0.1 * w).collect(),
+            state,
+            sums: Sums::default(),
+            block,
+            mats,
+            steps: CpuBlock::new(isa),
+        };
+        let batch = kernels.batch();
+        for (i, mat) in
+            [batch.input, batch.noise.xi, batch.noise.eta, batch.ends.unwrap_or(batch.input)].into_iter().enumerate()
+        {
+            kernels.steps.draw_normals(&Sequence::new(0, i as u64, Stream::Init), 0, mat);
+        }
+        fill_times(&mut kernels.steps, batch.time);
+        kernels
+    }
+
+    /// The batch's matrices, always at the same place of the workspace.
+    fn batch(&mut self) -> Batch<CpuNoise> {
+        let (d, steps) = (self.dimension, &mut self.steps);
+        steps.reset();
+        Batch {
+            input: steps.scratch(ROWS, d + LATENT),
+            ends: Some(steps.scratch(2 * ROWS, d + 1)),
+            noise: CpuNoise { xi: steps.scratch(ROWS, d), eta: steps.scratch(ROWS, d) },
+            time: steps.scratch(ROWS, 1),
+        }
+    }
+
+    /// How much `op` computes.
+    pub fn work(&self, op: Op) -> Work {
+        let products = |layout: &Layout| layout.layers.iter().map(|l| l.inputs * l.outputs).sum::<usize>();
+        let [value, generator] = [0, 1].map(|i| products(&self.shapes[i].layout));
+        let multiply_adds = match op {
+            Op::Product | Op::Activated | Op::ActivatedCurved => self.width * self.width,
+            Op::Backward | Op::Tangent | Op::TangentBackward | Op::Weights => self.width * self.width,
+            Op::WeightsOfTwo => 2 * self.width * self.width,
+            Op::FirstLayer => (self.dimension + 1) * self.width,
+            Op::ValueStep => generator + (2 * 3 + 6) * value,
+            Op::GeneratorStep => 3 * generator + 2 * value,
+            Op::Bridge | Op::Mixture => return Work::Elements(ROWS as u64),
+            Op::Noise => return Work::Elements((ROWS * (LATENT + 2 * self.dimension)) as u64),
+            Op::Optimiser => return Work::Elements(self.derivative.len() as u64),
+        };
+        Work::Flops((2 * ROWS * multiply_adds) as u64)
+    }
+
+    /// Does it once.
+    pub fn run(&mut self, op: Op) {
+        let [value, _] = &self.nets;
+        let (block, m, activation) = (&mut self.block, &self.mats, self.shapes[0].activation);
+        let [x, out, slope, other] = m.hidden;
+        let bridge = Bridge { x0: m.x0, raw: m.raw, noise: m.noise, time: m.time };
+        match op {
+            Op::Product => block.affine(value, HIDDEN, x, out),
+            Op::FirstLayer => block.activated(value, 0, activation, m.states, out, Some(slope), Some(other)),
+            Op::Activated => block.activated(value, HIDDEN, activation, x, out, None, None),
+            Op::ActivatedCurved => block.activated(value, HIDDEN, activation, x, out, Some(slope), Some(other)),
+            Op::Backward => block.backward(value, HIDDEN, x, slope, out, None),
+            Op::Tangent => block.tangent(value, HIDDEN, x, slope, out, m.zeros),
+            Op::TangentBackward => block.tangent_backward(value, HIDDEN, x, slope, m.zeros, out),
+            Op::Weights => block.gradient(&mut self.gradients[0], HIDDEN, &[(x, slope)], Some(slope)),
+            Op::WeightsOfTwo => {
+                block.gradient(&mut self.gradients[0], HIDDEN, &[(x, slope), (out, other)], Some(slope))
+            }
+            Op::Bridge => {
+                let points = Points { end: Some(m.ends), state: Some(m.states), drift: Some(m.drift) };
+                block.bridge(&self.head, &bridge, &points);
+            }
+            Op::Mixture => {
+                let xt = m.states.columns(0, self.dimension);
+                block.mixture(&self.head, &bridge, xt, m.column, m.drift, LATENTS, m.delta, 1.0, &mut self.sums);
+            }
+            Op::Noise => {
+                for (mat, stream) in
+                    [(m.latents, Stream::Latent), (m.noise.xi, Stream::Endpoint), (m.noise.eta, Stream::Bridge)]
+                {
+                    block.draw_normals(&Sequence::new(0, 1, stream), 0, mat);
+                }
+            }
+            Op::Optimiser => self.optimise(),
+            Op::ValueStep => self.value_step(),
+            Op::GeneratorStep => self.generator_step(),
+        }
+    }
+
+    fn optimise(&mut self) {
+        let update = Adam { beta1: 0.5, beta2: 0.99, epsilon: 1e-8 }.update(100, 1e-4, 1.0);
+        let [old, new] = &mut self.state;
+        let old = old.each_ref().map(Vec::as_slice);
+        let new = new.each_mut().map(Vec::as_mut_slice);
+        // SAFETY: slices only.
+        unsafe { f32::dispatch(self.isa, Optimise { update, old, gradient: &self.derivative, new }) }
+    }
+
+    fn value_step(&mut self) {
+        let batch = self.batch();
+        let [value, generator] = &self.shapes;
+        let conjugate = Conjugate { divergence: Divergence::Kl, tau: 1.0 };
+        let step = ValueStep { value, generator, head: self.head, conjugate, scale: 1.0 / ROWS as f64 };
+        let [gradient, _] = &mut self.gradients;
+        step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
+    }
+
+    fn generator_step(&mut self) {
+        let batch = self.batch();
+        let [value, generator] = &self.shapes;
+        let step = GeneratorStep { value, generator, head: self.head, latents: LATENTS, scale: 1.0 / ROWS as f64 };
+        let [_, gradient] = &mut self.gradients;
+        step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
+    }
+}
+
+impl Mats {
+    fn new(block: &mut CpuBlock<f32>, dimension: usize, width: usize) -> Self {
+        let mut number = 0;
+        let mut normals = |cols| {
+            number += 1;
+            block.normals(&Sequence::new(0, number, Stream::Latent), 0, ROWS, cols)
+        };
+        let mats = Self {
+            states: normals(dimension + 1),
+            ends: normals(dimension + 1),
+            drift: normals(dimension),
+            hidden: [0; 4].map(|_| normals(width)),
+            zeros: normals(width),
+            x0: normals(dimension),
+            raw: normals(2 * dimension),
+            noise: CpuNoise { xi: normals(dimension), eta: normals(dimension) },
+            latents: normals(LATENT),
+            time: normals(1),
+            column: normals(1),
+            delta: normals(2 * dimension),
+        };
+        block.fill(mats.zeros, 0.0);
+        fill_times(block, mats.time);
+        mats
+    }
+}
+
+/// One time inside (0, 1) for each source sample.
+fn fill_times(block: &mut CpuBlock<f32>, time: Mat) {
+    for r in 0..time.rows {
+        block.row_mut(time, r)[0] = 0.2 + 0.15 * (r / LATENTS) as f32;
+    }
+}
+
+struct Optimise<'a> {
+    update: Update,
+    old: [&'a [f32]; 4],
+    gradient: &'a [f32],
+    new: [&'a mut [f32]; 4],
+}
+
+impl Kernel<f32> for Optimise<'_> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = f32>>(self) {
+        self.update.apply(0.998, self.old, self.gradient, self.new);
+    }
+}
