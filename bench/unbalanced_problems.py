@@ -6,7 +6,7 @@ density, as in the library: with samples of nu in place of a grid, one would hav
 import numpy as np
 import scipy.special
 
-from problems import Outliers
+TINY = 1e-250
 
 
 class UnbalancedGaussian:
@@ -114,8 +114,8 @@ class GridPlan:
 
     def update(self, v):
         low = v.min()
-        z = self.heat(np.exp(-(v - low) / self.epsilon)) * self.cell
-        log_a = np.log(self.back(self.p / z) + 1e-300) + low / self.epsilon
+        z = self.heat(np.exp(-(v - low) / self.epsilon)) * self.cell + TINY
+        log_a = np.log(self.back(self.p / z) + TINY) + low / self.epsilon
         ratio = log_a - self.log_nu
         if self.divergence == "balanced":
             return self.epsilon * ratio
@@ -132,13 +132,13 @@ class GridPlan:
         for _ in range(sweeps):
             new = self.update(v)
             r = new - v
-            size = np.abs(r.ravel()[seen]).max()
+            size = np.abs(r.ravel()[seen]).max() if np.isfinite(r).all() else np.inf
             if size < best[0]:
                 best = size, new
             if size < tolerance:
                 break
             values, residuals = [*values, new.ravel()][-memory:], [*residuals, r.ravel()][-memory:]
-            if size > 100 * best[0]:        # mixing went astray: begin again at the best
+            if not size < 100 * best[0] + 1:        # mixing went astray: begin again at the best
                 v, values, residuals = best[1], [], []
                 continue
             dr = np.diff(np.array(residuals), axis=0)
