@@ -67,7 +67,7 @@ def work(job):
     sigma, (points, draws, rows) = problem.epsilon**0.5, job["size"]
     x = problem.source(np.random.default_rng(99), points)
     repeated, x0 = np.repeat(x, draws, 0), problem.source(np.random.default_rng(1), rows)
-    with runs.trained(*pools(problem, 200_000), job["steps"], seed=job["seed"], sigma=sigma, hidden_width=job["width"]) as session:
+    with runs.trained(*pools(problem, 200_000), job["steps"], seed=job["seed"], sigma=sigma, divergence="balanced", hidden_width=job["width"]) as session:
         generate, seconds = runs.generator(session), {}
         start = time.perf_counter()
         ends = {"one step": generate(x0, 2)}
@@ -92,9 +92,9 @@ def work(job):
 def render(a, done):
     head = ["d", "epsilon", "seed", "one step against process", "one step against exact", "process against exact", "exact against exact"]
     rows = lambda name, digits: [[j["dim"], j["epsilon"], j["seed"], *(f"{v:.{digits}f}" for v in r[name])] for j, r in done]
-    euler = done[0][0]["euler"] if done else 0
+    euler, steps = (done[0][0]["euler"], " and ".join(map(str, sorted({j["steps"] for j, _ in done})))) if done else (0, 0)
     parts = [report.provenance(a, ["numpy"], seeds=a.seeds, threads=1),
-             f"Mixtures, balanced; {done[0][0]['steps'] if done else 0} training steps, width 128 (d = 2) or 256; the process takes {euler} evaluations of the drift, "
+             f"Mixtures, balanced; {steps} training steps, width 128 (d = 2) or 256; the process takes {euler} evaluations of the drift, "
              "each a pass through V and back, where the generator takes one pass.",
              "### cBW-UVP of the laws given x0, percent", report.table(head, rows("conditional", 3)),
              "### BW-UVP of the end marginals, percent", report.table(head, rows("marginal", 4)),

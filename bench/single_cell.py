@@ -136,7 +136,7 @@ def baselines(job):
     x, y = (a[rng.choice(len(a), n, replace=False)] for a in (start, end))
     cost, uniform = 0.5 * (distances(x, y).astype(np.float64) / scale) ** 2, np.full(n, 1 / n)
     noise = rng.normal(size=x.shape) * scale * np.sqrt(EPSILON * time * (1 - time))
-    partner = y[ot.emd(uniform, uniform, cost).argmax(1)]
+    partner = y[ot.emd(uniform, uniform, cost, numItermax=10_000_000).argmax(1)]
     chord = (1 - time) * x + time * partner
     plan = np.exp(entropic_log_plan(cost, EPSILON))
     drawn = np.minimum((plan.cumsum(1) / plan.sum(1, keepdims=True) < rng.uniform(size=(n, 1))).sum(1), n - 1)
