@@ -4,9 +4,8 @@
     python bench/ablations.py --output ablations.md --plots plots          # about 13 minutes on two cores
     python bench/ablations.py --epsilon 10 --dims 2 --steps 4000 --seeds 0
 
-Default settings but for what a row names: 64 sources x K = 16, rates 1e-3 (generator) and 3e-4 (value), moving average 0.998, no
-decay, latent dimension and noise head as they come. d = 2 has width 128 and all seeds, d = 16 width 256, half the steps, the first
-seed and the rows that matter there. Measure: cBW-UVP in percent (see accuracy.py). Random bridge times against t = 1 in the
+Default settings but for what a row names: 64 sources x K = 16, rates 1e-3 (generator) and 3e-4 (value), moving average 0.998,
+no decay, noise head on. d = 2 has width 128 and all seeds, d = 16 width 256, half the steps, the first seed and fewer rows. Measure: cBW-UVP in percent (see accuracy.py). Random bridge times against t = 1 in the
 generator step is no setting of the library, so the same step in JAX is compared with itself (peers/jax_times.py).
 """
 import statistics
@@ -37,11 +36,14 @@ GROUPS = [
     ("K at 1024 rows a step", "K", [("1", "1024 x 1"), ("4", "256 x 4"), ("16", "default"), ("64", "16 x 64")]),
     ("K at 16 sources a step", "K", [("1", "16 x 1"), ("4", "16 x 4"), ("16", "16 x 16"), ("64", "16 x 64")]),
     ("sources a step, K = 16", "sources", [("16", "16 x 16"), ("64", "default"), ("128", "128 x 16")]),
-    ("rate of the generator / of the value", "ratio", [("1", "ratio 1"), ("3.3", "default"), ("10", "ratio 10"), ("30", "ratio 30")]),
+    ("rate of the generator / of the value", "ratio",
+     [("1", "ratio 1"), ("3.3", "default"), ("10", "ratio 10"), ("30", "ratio 30")]),
     ("noise head", "head", [("on", "default"), ("off (`deterministic`)", "no noise head")]),
-    ("moving average", "decay", [("0.9", "average 0.9"), ("0.99", "average 0.99"), ("0.998", "default"), ("0.9995", "average 0.9995")]),
+    ("moving average", "decay",
+     [("0.9", "average 0.9"), ("0.99", "average 0.99"), ("0.998", "default"), ("0.9995", "average 0.9995")]),
     ("rates over time", "rates", [("constant", "default"), ("cosine to the default floor", "decay")]),
-    ("generator's bridge times (the same step in JAX)", "times", [("random in [0.2, 1]", "random times (JAX)"), ("1", "t = 1 (JAX)")]),
+    ("generator's bridge times (the same step in JAX)", "times",
+     [("random in [0.2, 1]", "random times (JAX)"), ("1", "t = 1 (JAX)")]),
 ]
 LARGE = ["default", "1024 x 1", "256 x 4", "16 x 64", "ratio 1", "ratio 10", "ratio 30", "no noise head", "decay"]
 
@@ -61,7 +63,8 @@ def work(job):
 def render(a, done):
     steps = "; ".join(f"d = {d}: {s} steps" for d, s in sorted({(j["dim"], j["steps"]) for j, _ in done}))
     parts = [report.provenance(a, ["numpy", "jax", "optax"], seeds=a.seeds, threads=1),
-             f"cBW-UVP in percent, epsilon = {a.epsilon:g}, median and each seed; {steps}. Rows of a table differ in the named setting alone."]
+             f"cBW-UVP in percent, epsilon = {a.epsilon:g}, median and each seed; {steps}. "
+             "Rows of a table differ in the named setting alone."]
     found = {}
     for job, value in done:
         found.setdefault((job["dim"], job["setting"]), []).append(value)
@@ -70,7 +73,8 @@ def render(a, done):
         cell = lambda d, setting: "-" if (d, setting) not in found else tell(found[d, setting])
         if dims:
             parts += [f"### {title[0].upper()}{title[1:]}",
-                      report.table([axis, *(f"d = {d}" for d in dims)], [[label, *(cell(d, s) for d in dims)] for label, s in rows])]
+                      report.table([axis, *(f"d = {d}" for d in dims)],
+                                   [[label, *(cell(d, s) for d in dims)] for label, s in rows])]
     parts.append(picture(a, found))
     report.write(a, "Ablations", [p for p in parts if p])
 
@@ -106,8 +110,8 @@ def main():
     a.dims = a.dims or report.by_scale(a, [2, 16], [2], [2, 16])
     a.seeds = a.seeds or report.by_scale(a, [0, 1, 2], [0], [0])
     steps = a.steps or report.by_scale(a, 4000, 500, 4)
-    few = report.by_scale(a, list(SETTINGS), ["default", "1024 x 1", "256 x 4", "16 x 64", "ratio 1", "ratio 10", "no noise head", "decay"],
-                          ["default", "1024 x 1", "16 x 64", "decay", "t = 1 (JAX)"])
+    few = report.by_scale(a, list(SETTINGS), ["default", "1024 x 1", "16 x 64", "ratio 1", "ratio 10", "no noise head", "decay"],
+                          ["default", "1024 x 1", "decay", "t = 1 (JAX)"])
     jobs = []
     for d in sorted(a.dims, reverse=True):      # the long ones first, so that the workers end together
         settings = few if d <= 2 else [s for s in LARGE if s in few] if a.scale != "smoke" else ["no noise head"]

@@ -21,6 +21,9 @@ import report
 import runs
 from problems import Mixture, bures, pools
 
+COMPARED = {("one step", "process"): "one step against process", ("one step", "exact"): "one step against exact",
+            ("process", "exact"): "process against exact", ("again", "exact"): "exact against exact"}
+
 
 def simulate(session, x, sigma, steps, seed, rows=10_000):
     """Ends of the process, float64."""
@@ -28,7 +31,8 @@ def simulate(session, x, sigma, steps, seed, rows=10_000):
     for first in range(0, len(x), rows):
         state = x[first:first + rows].astype(np.float32)
         for k in range(steps):
-            state = state + dt * session.drift(k * dt, state) + np.float32(sigma * dt**0.5) * rng.standard_normal(state.shape, np.float32)
+            noise = rng.standard_normal(state.shape, np.float32)
+            state = state + dt * session.drift(k * dt, state) + np.float32(sigma * dt**0.5) * noise
         ends.append(state.astype(np.float64))
     return np.concatenate(ends)
 
@@ -67,7 +71,8 @@ def work(job):
     sigma, (points, draws, rows) = problem.epsilon**0.5, job["size"]
     x = problem.source(np.random.default_rng(99), points)
     repeated, x0 = np.repeat(x, draws, 0), problem.source(np.random.default_rng(1), rows)
-    with runs.trained(*pools(problem, 200_000), job["steps"], seed=job["seed"], sigma=sigma, divergence="balanced", hidden_width=job["width"]) as session:
+    with runs.trained(*pools(problem, 200_000), job["steps"], seed=job["seed"], sigma=sigma, divergence="balanced",
+                      hidden_width=job["width"]) as session:
         generate, seconds = runs.generator(session), {}
         start = time.perf_counter()
         ends = {"one step": generate(x0, 2)}
@@ -82,32 +87,33 @@ def work(job):
     ends["again"] = draw_plan(problem, problem.source(np.random.default_rng(2), rows), 11)
     given = {k: v.reshape(points, draws, -1) for k, v in given.items()}
     variance = problem.target(np.random.default_rng(5), 50_000).var(0).sum()
-    compare = [("one step", "process"), ("one step", "exact"), ("process", "exact"), ("again", "exact")]
-    return {"marginal": [uvp(ends[p][None], ends[q][None], 0.5 * variance) for p, q in compare],
-            "energy": [sliced_energy(ends[p], ends[q]) / np.sqrt(variance / problem.d) for p, q in compare],
-            "conditional": [uvp(given[p], given[q], 0.5 * variance) for p, q in compare],
+    return {"marginal": [uvp(ends[p][None], ends[q][None], 0.5 * variance) for p, q in COMPARED],
+            "energy": [sliced_energy(ends[p], ends[q]) / np.sqrt(variance / problem.d) for p, q in COMPARED],
+            "conditional": [uvp(given[p], given[q], 0.5 * variance) for p, q in COMPARED],
             "cost": seconds["process"] / seconds["one step"]}
 
 
 def render(a, done):
-    head = ["d", "epsilon", "seed", "one step against process", "one step against exact", "process against exact", "exact against exact"]
+    head = ["d", "epsilon", "seed", *COMPARED.values()]
     rows = lambda name, digits: [[j["dim"], j["epsilon"], j["seed"], *(f"{v:.{digits}f}" for v in r[name])] for j, r in done]
     euler, steps = (done[0][0]["euler"], " and ".join(map(str, sorted({j["steps"] for j, _ in done})))) if done else (0, 0)
     parts = [report.provenance(a, ["numpy"], seeds=a.seeds, threads=1),
-             f"Mixtures, balanced; {steps} training steps, width 128 (d = 2) or 256; the process takes {euler} evaluations of the drift, "
-             "each a pass through V and back, where the generator takes one pass.",
+             f"Mixtures, balanced; {steps} training steps, width 128 (d = 2) or 256; the process takes {euler} evaluations of the "
+             "drift, each a pass through V and back, where the generator takes one pass.",
              "### cBW-UVP of the laws given x0, percent", report.table(head, rows("conditional", 3)),
              "### BW-UVP of the end marginals, percent", report.table(head, rows("marginal", 4)),
-             "### Sliced energy distance of the end marginals, in standard deviations of the target", report.table(head, rows("energy", 6)),
-             "### Cost", report.table(["d", "epsilon", "drift evaluations", "generator passes", "time of the process / one step, same rows"],
-                                      [[j["dim"], j["epsilon"], euler, 1, f"{r['cost']:.0f}"] for j, r in done])]
+             "### Sliced energy distance of the end marginals, in standard deviations of the target",
+             report.table(head, rows("energy", 6)), "### Cost",
+             report.table(["d", "epsilon", "drift evaluations", "generator passes", "time of the process / one step, same rows"],
+                          [[j["dim"], j["epsilon"], euler, 1, f"{r['cost']:.0f}"] for j, r in done])]
     if a.plots and done:
         fig, axes = report.figure(2)
         for col, dim in enumerate((2, 16)):
             here = [(f"{j['epsilon']:g}", r["conditional"]) for j, r in done if j["dim"] == dim]
-            for k, name in enumerate(("one step against process", "one step against exact", "process against exact", "exact against exact")):
+            for k, name in enumerate(COMPARED.values()):
                 axes[0, col].bar(np.arange(len(here)) + 0.2 * k - 0.3, [c[k] for _, c in here], 0.2, label=name)
-            axes[0, col].set(xticks=range(len(here)), xticklabels=[e for e, _ in here], xlabel="epsilon", ylabel="cBW-UVP, %", yscale="log", title=f"d = {dim}")
+            axes[0, col].set(xticks=range(len(here)), xticklabels=[e for e, _ in here], xlabel="epsilon", ylabel="cBW-UVP, %",
+                             yscale="log", title=f"d = {dim}")
             axes[0, col].legend()
         parts.append(report.save(a, fig, "dynamics"))
     report.write(a, "One step against the simulated process", parts)
@@ -118,8 +124,9 @@ def main():
     p.add_argument("--seeds", type=int, nargs="+", default=[0])
     runs.option(p)
     a = p.parse_args()
-    jobs = [{"dim": d, "epsilon": e, "seed": s, "width": 128 if d <= 2 else 256, "steps": report.by_scale(a, 4000, 1500 if d == 2 else 600, 5),
-             "euler": report.by_scale(a, 100, 50, 5), "size": report.by_scale(a, (100, 300, 20_000), (30, 200, 5000), (4, 20, 200))}
+    jobs = [{"dim": d, "epsilon": e, "seed": s, "width": 128 if d <= 2 else 256,
+             "steps": report.by_scale(a, 4000, 1500 if d == 2 else 600, 5), "euler": report.by_scale(a, 100, 50, 5),
+             "size": report.by_scale(a, (100, 300, 20_000), (30, 200, 5000), (4, 20, 200))}
             for d in (16, 2) for e in report.by_scale(a, (0.1, 1.0, 10.0), (1.0,), (1.0,)) for s in a.seeds]
     done = []
 

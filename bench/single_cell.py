@@ -9,9 +9,9 @@ components, the way they are distributed with LightSB (Korotin, Gushchin, Burnae
 cite_pca_{50,100}_day_{2,3,4,7}.npy, each cells x components. Without them the program says so and ends, after a run on made-up
 cells with --smoke.
 
-Protocol, that of the published numbers: learn from the day before to the day after a held-out one (2 to 4 for 3, 3 to 7 for 4), all
-days divided by one constant (the mean over components of the standard deviation of their concatenation), epsilon = 0.1; predict by
-the process at the held-out time from every cell of the first day; undo the division. Baselines on the same cells:
+Protocol, that of the published numbers: learn from the day before to the day after a held-out one (2 to 4 for 3, 3 to 7 for 4),
+all days divided by one constant (the mean over components of the standard deviation of their concatenation), epsilon = 0.1;
+predict by the process at the held-out time from every cell of the first day; undo the division. Baselines on the same cells:
 
 * union: the cells of both ends as they are. It has no coupling; where pairs are needed, its ends are paired at random;
 * exact OT: the optimal plan of 2000 cells a side, a point of the chord, with and without the bridge's noise;
@@ -53,7 +53,8 @@ def load(folder, components):
 def made_up(components, cells=2100):
     """Cells that move and split; a stand-in for trials."""
     rng, scale = np.random.default_rng(0), np.linspace(3, 0.5, components)
-    return {day: rng.normal(size=(cells, components)) * scale + day * np.sign(rng.normal(size=(cells, 1))) * scale for day in (2, 3, 4, 7)}
+    side = lambda: np.sign(rng.normal(size=(cells, 1)))
+    return {day: (rng.normal(size=(cells, components)) + day * side()) * scale for day in (2, 3, 4, 7)}
 
 
 def days_of(job):
@@ -94,7 +95,8 @@ class Held:
         within = np.cov(start.T) + np.cov(end.T)
         axis = np.linalg.solve(within, end.mean(0) - start.mean(0))
         self.axis = axis / np.sqrt(axis @ within @ axis / 2)
-        self.random_cost = ((end[rng.integers(len(end), size=20_000)] - start[rng.integers(len(start), size=20_000)]) ** 2).sum(1).mean()
+        pick = lambda cells: cells[rng.integers(len(cells), size=20_000)]
+        self.random_cost = ((pick(end) - pick(start)) ** 2).sum(1).mean()
         self.rng = rng
 
     def measure(self, middle, first=None, last=None):
@@ -166,8 +168,7 @@ def work(job):
 def render(a, done, made):
     parts = [report.provenance(a, ["numpy", "scipy", "POT"], seeds=a.seeds, threads=1),
              "**The data is not there: these are made-up cells.**" if made else
-             "CITE-seq of blood stem cells, days 2, 3, 4, 7; `--data` and the measures are explained at the top of the program. Differences of less than "
-             "0.05 in the energy distance are within the spread of seeds."]
+             "CITE-seq of blood stem cells, days 2, 3, 4, 7; the data and the measures are explained at the top of the program."]
     for d in a.components:
         per = {}
         for job, r in done:
@@ -183,7 +184,8 @@ def render(a, done, made):
             mean = np.mean([c[0] for c in cells])
             rows.append([name, "-" if np.isnan(mean) else f"{mean:.2f}", *(both(i) for i in range(len(MEASURES)))])
         published = ", ".join(f"{name} {value}" for name, value in PUBLISHED.get(d, {}).items())
-        parts += [f"### {d} components, each: day 3 / day 4 held out" + (f" (medians of {len(a.seeds)} seeds)" if len(a.seeds) > 1 else ""),
+        medians = f", medians of {len(a.seeds)} seeds" if len(a.seeds) > 1 else ""
+        parts += [f"### {d} components, each: day 3 / day 4 held out{medians}",
                   report.table(["", "mean energy distance", *MEASURES], rows),
                   f"Published mean energy distances: {published}." if published and not made else ""]
     parts.append(picture(a, done))
@@ -221,14 +223,16 @@ def main():
     names = [a.data / f"cite_pca_{d}_day_{day}.npy" for d in a.components for day in (2, 3, 4, 7)]
     made = not all(name.exists() for name in names)
     if made:
-        print(f"no data: {a.data} lacks {next(n.name for n in names if not n.exists())}; the program's docstring says where it comes from", file=sys.stderr)
+        missing = next(name.name for name in names if not name.exists())
+        print(f"no data: {a.data} has no {missing}; the top of {sys.argv[0]} says where it comes from", file=sys.stderr)
         if a.scale != "smoke":
             sys.exit(1)
     common = lambda d, t: {"components": d, "task": t, "data": None if made else str(a.data)}
     settings = [("balanced", 1.0), *(("kl", tau) for tau in report.by_scale(a, (1.0, 10.0, 100.0), (10.0,), (10.0,)))]
     steps = a.steps or report.by_scale(a, 2000, 250, 5)
     tasks = report.by_scale(a, TASKS, TASKS, TASKS[:1])
-    jobs = [common(d, t) | {"part": "baselines", "cells": report.by_scale(a, CELLS, 1000, 200)} for d in a.components for t in tasks]
+    cells = report.by_scale(a, CELLS, 1000, 200)
+    jobs = [common(d, t) | {"part": "baselines", "cells": cells} for d in a.components for t in tasks]
     jobs += [common(d, t) | {"part": "solver", "divergence": v, "tau": tau, "steps": steps, "seed": s}
              for d in a.components for v, tau in settings for t in tasks for s in a.seeds]
     done = []

@@ -100,7 +100,8 @@ class GridPlan:
         reach = 5 * side.stds[:, None]
         lo, hi = (side.means - reach).min(0), (side.means + reach).max(0)
         if wide is not None and self.divergence != "balanced" and self.tau < 3 * self.epsilon:     # little is transported then
-            lo, hi = np.minimum(lo, (wide.means - 5 * wide.stds[:, None]).min(0)), np.maximum(hi, (wide.means + 5 * wide.stds[:, None]).max(0))
+            reach = 5 * wide.stds[:, None]
+            lo, hi = np.minimum(lo, (wide.means - reach).min(0)), np.maximum(hi, (wide.means + reach).max(0))
         return [np.linspace(a, b, int(np.ceil((b - a) / step)) + 1) for a, b in zip(lo, hi)]
 
     def kernel(self, x, y):

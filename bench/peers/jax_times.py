@@ -1,4 +1,4 @@
-"""The training step of `jax_step.py` with the generator's bridge times random, or all 1: a choice that the library does not offer.
+"""The training step of `jax_step.py` with the generator's bridge times random or all 1, a choice that the library does not offer.
 
     from jax_times import train
     generate = train(Mixture(2, 1.0), steps=4000, seed=0, fixed=True)
