@@ -5,8 +5,9 @@
     python bench/ablations.py --epsilon 10 --dims 2 --steps 4000 --seeds 0
 
 Default settings but for what a row names: 64 sources x K = 16, rates 1e-3 (generator) and 3e-4 (value), moving average 0.998,
-no decay, noise head on. d = 2 has width 128 and all seeds, d = 16 width 256, half the steps, the first seed and fewer rows. Measure: cBW-UVP in percent (see accuracy.py). Random bridge times against t = 1 in the
-generator step is no setting of the library, so the same step in JAX is compared with itself (peers/jax_times.py).
+no decay, noise head on. d = 2 has width 128 and all seeds, d = 16 width 256, half the steps, the first seed and fewer rows.
+Measure: cBW-UVP in percent (see accuracy.py). Random bridge times against t = 1 in the generator step is no setting of the
+library, so the same step in JAX is compared with itself (peers/jax_times.py).
 """
 import statistics
 import sys

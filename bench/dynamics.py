@@ -98,13 +98,13 @@ def render(a, done):
     rows = lambda name, digits: [[j["dim"], j["epsilon"], j["seed"], *(f"{v:.{digits}f}" for v in r[name])] for j, r in done]
     euler, steps = (done[0][0]["euler"], " and ".join(map(str, sorted({j["steps"] for j, _ in done})))) if done else (0, 0)
     parts = [report.provenance(a, ["numpy"], seeds=a.seeds, threads=1),
-             f"Mixtures, balanced; {steps} training steps, width 128 (d = 2) or 256; the process takes {euler} evaluations of the "
-             "drift, each a pass through V and back, where the generator takes one pass.",
+             f"Mixtures, balanced; {steps} training steps, width 128 (d = 2) or 256; the process takes {euler} evaluations of "
+             "the drift, each a pass through V and back, where the generator takes one pass.",
              "### cBW-UVP of the laws given x0, percent", report.table(head, rows("conditional", 3)),
              "### BW-UVP of the end marginals, percent", report.table(head, rows("marginal", 4)),
              "### Sliced energy distance of the end marginals, in standard deviations of the target",
              report.table(head, rows("energy", 6)), "### Cost",
-             report.table(["d", "epsilon", "drift evaluations", "generator passes", "time of the process / one step, same rows"],
+             report.table(["d", "epsilon", "drift evaluations", "generator passes", "time of the process / one step"],
                           [[j["dim"], j["epsilon"], euler, 1, f"{r['cost']:.0f}"] for j, r in done])]
     if a.plots and done:
         fig, axes = report.figure(2)

@@ -70,7 +70,8 @@ def modes(job, rows=100_000):
     rng = np.random.default_rng(3)
     exact = plan.sample(rng, rows)
     masses = np.bincount(nearest(y), minlength=len(truth)) / rows
-    return {"truth": truth, "masses": masses, "mean_error": mean_error, "w2": w2(y, exact), "floor": w2(exact, plan.sample(rng, rows))}
+    return {"truth": truth, "masses": masses, "mean_error": mean_error, "w2": w2(y, exact),
+            "floor": w2(exact, plan.sample(rng, rows))}
 
 
 def pair(job, rows=50_000):
@@ -125,9 +126,9 @@ def pot_agreement():
                                                   reg_type=kind, method="sinkhorn_stabilized", numItermax=20_000, stopThr=1e-10)
             found[kind] = 0.5 * np.abs(p.sum(0) - plan.rho).sum()
     return (f"The grid solution's end marginal differs from that of POT's `sinkhorn_unbalanced` (`reg_m=(inf, 1)`, "
-            f"`reg_type=\"entropy\"`) by {found['entropy']:.1e} in total variation (1-d mixture, tau = 1, epsilon = 0.3). POT's own "
-            f"default, `reg_type=\"kl\"`, takes the entropy relative to the target rather than that of the density: another problem "
-            f"once mass is free, by {found['kl']:.3f} here.")
+            f"`reg_type=\"entropy\"`) by {found['entropy']:.1e} in total variation (1-d mixture, tau = 1, epsilon = 0.3). POT's "
+            "own default, `reg_type=\"kl\"`, takes the entropy relative to the target rather than that of the density: another "
+            f"problem once mass is free, by {found['kl']:.3f} here.")
 
 
 def jobs_of(a):
@@ -139,7 +140,8 @@ def jobs_of(a):
     for dim in (1, 2):
         jobs += [{"part": "modes", "dim": dim, "divergence": name, "tau": tau, "steps": full(3000, 800, 5)}
                  for name in full(both, ("kl",), both[dim - 1:dim]) for tau in full(TAUS, (0.3, 1.0, 10.0), (1.0,))]
-    for name, taus in (("imbalance", full((1.0, 10.0, 100.0), (1.0, 10.0), (10.0,))), ("outlier", full((1.0, 10.0), (1.0,), (1.0,)))):
+    for name, taus in (("imbalance", full((1.0, 10.0, 100.0), (1.0, 10.0), (10.0,))),
+                       ("outlier", full((1.0, 10.0), (1.0,), (1.0,)))):
         jobs += [{"part": "pair", "pair": name, "tau": tau, "steps": full(4000, 800, 5)} for tau in taus]
     for kind, dim, shares in (("far", 2, (0.01, 0.02, 0.05, 0.1, 0.2)), ("far", 16, (0.01, 0.05, 0.2)), ("ring", 2, (0.05,))):
         few = shares[-1:] if kind == "far" else ()
@@ -155,13 +157,14 @@ def render(a, done, agreement):
     listed = lambda masses: " / ".join(map(f, masses))
     parts = [report.provenance(a, ["numpy", "scipy", "POT"], seeds=a.seeds, threads=1), agreement]
     parts += ["### Gaussians, KL, epsilon = 0.5",
-              "N(0, I) to N(m, S), |m| = 2, S full. Errors: of the end marginal's mean and covariance and of Cov(x0, x1), Euclidean or "
-              "Frobenius norm over the root of d. `log ratio` is the 0.999 quantile of the true log density ratio over generated "
-              "samples: the library continues KL linearly past 8, so a row above that is another problem by definition, and one "
-              "whose target samples hardly show where mass goes.",
+              "N(0, I) to N(m, S), |m| = 2, S full. Errors: of the end marginal's mean and covariance and of Cov(x0, x1), "
+              "Euclidean or Frobenius norm over the root of d. `log ratio` is the 0.999 quantile of the true log density ratio over "
+              "generated samples: the library continues KL linearly past 8, so a row above that is another problem by "
+              "definition, and one whose target samples hardly show where mass goes.",
               report.table(["d", "tau", "seed", "true \\|mean\\|", "true variance", "true covariance with x0", "log ratio",
                             "error of mean", "of covariance", "of covariance with x0"],
-                           [[j["dim"], j["tau"], j["seed"], *map(f, r[:3]), f(r[3], 1), *map(f, r[4:])] for j, r in of("gaussian")])]
+                           [[j["dim"], j["tau"], j["seed"], *map(f, r[:3]), f(r[3], 1), *map(f, r[4:])]
+                            for j, r in of("gaussian")])]
     weights = " and ".join(" / ".join(map(str, nu.weights)) + f" (d = {d})" for d, (_, nu) in MODES.items())
     parts += ["### Mixtures, epsilon = 0.3", f"Target modes weigh {weights}; the last one is remote.",
               report.table(["d", "divergence", "tau", "seed", "masses", "truth", "largest error", "conditional mean",
@@ -170,22 +173,22 @@ def render(a, done, agreement):
                              f(np.abs(r["masses"] - r["truth"]).max(), 4), f(r["mean_error"]), f(r["w2"]), f(r["floor"])]
                             for j, r in of("modes")])]
     parts += ["### Pairs of modes, KL, epsilon = 0.05",
-              "The pairs that U-LightOT is shown on (Gazdieva et al.): two modes each, of weights 1/4, 3/4 against 3/4, 1/4; and with "
-              "a third one of 2 % on both sides (.25, .73, .02). A large tau asks for the target's weights, a small one lets mass keep "
-              "its class.",
+              "The pairs that U-LightOT is shown on (Gazdieva et al.): two modes each, of weights 1/4, 3/4 against 3/4, 1/4; and "
+              "with a third one of 2 % on both sides (.25, .73, .02). A large tau asks for the target's weights, a small one "
+              "lets mass keep its class.",
               report.table(["pair", "tau", "seed", "keeps its class", "truth", "to the 2 % mode", "truth", "conditional mean"],
-                           [[j["pair"], j["tau"], j["seed"], f(r["kept"]), f(r["kept_truth"]), f(r["third"], 4), f(r["third_truth"], 4),
-                             f(r["mean_error"])] for j, r in of("pair")])]
+                           [[j["pair"], j["tau"], j["seed"], f(r["kept"]), f(r["kept_truth"]), f(r["third"], 4),
+                             f(r["third_truth"], 4), f(r["mean_error"])] for j, r in of("pair")])]
     parts += ["### Outliers of the target, epsilon = 0.1, tau = 1",
-              "Two clean modes, and a remote one (`far`) or six around (`ring`) with the share named. In d = 16 the plane is turned at "
-              "random and the other directions are those of the free noise, so that the exact ratio is the plane's. The ratio says "
-              "what a sample costs, not how rare it is: where outliers are reached as cheaply as the clean modes' edges, the exact "
-              "ratio cannot tell them either.",
-              report.table(["outliers", "d", "share", "divergence", "seed", "AUC", "AUC of exact ratio", "rank correlation with it",
-                            "clean mass of target", "generated", "truth"],
-                           [[j["kind"], j["dim"], f"{100 * j['share']:.0f} %", j["divergence"], j["seed"], f(r["auc"]), f(r["auc_truth"]),
-                             f(r["rank_correlation"]), f(r["clean_target"]), f(r["clean"]), f(r["clean_truth"])]
-                            for j, r in of("outliers")])]
+              "Two clean modes, and a remote one (`far`) or six around (`ring`) with the share named. In d = 16 the plane is "
+              "turned at random and the other directions are those of the free noise, so that the exact ratio is the plane's. The ratio "
+              "says what a sample costs, not how rare it is: where outliers are reached as cheaply as the clean modes' edges, "
+              "the exact ratio cannot tell them either.",
+              report.table(["outliers", "d", "share", "divergence", "seed", "AUC", "AUC of exact ratio",
+                            "rank correlation with it", "clean mass of target", "generated", "truth"],
+                           [[j["kind"], j["dim"], f"{100 * j['share']:.0f} %", j["divergence"], j["seed"], f(r["auc"]),
+                             f(r["auc_truth"]), f(r["rank_correlation"]), f(r["clean_target"]), f(r["clean"]),
+                             f(r["clean_truth"])] for j, r in of("outliers")])]
     parts += pictures(a, of)
     report.write(a, "Unbalanced transport against its truth", [p for p in parts if p])
 
