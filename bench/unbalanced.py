@@ -158,8 +158,8 @@ def render(a, done, agreement):
     parts = [report.provenance(a, ["numpy", "scipy", "POT"], seeds=a.seeds, threads=1), agreement]
     parts += ["### Gaussians, KL, epsilon = 0.5",
               "N(0, I) to N(m, S), |m| = 2, S full. Errors: of the end marginal's mean and covariance and of Cov(x0, x1), "
-              "Euclidean or Frobenius norm over the root of d. `log ratio` is the 0.999 quantile of the true log density ratio over "
-              "generated samples: the library continues KL linearly past 8, so a row above that is another problem by "
+              "Euclidean or Frobenius norm over the root of d. `log ratio` is the 0.999 quantile of the true log density ratio "
+              "over generated samples: the library continues KL linearly past 8, so a row above that is another problem by "
               "definition, and one whose target samples hardly show where mass goes.",
               report.table(["d", "tau", "seed", "true \\|mean\\|", "true variance", "true covariance with x0", "log ratio",
                             "error of mean", "of covariance", "of covariance with x0"],
@@ -181,8 +181,8 @@ def render(a, done, agreement):
                              f(r["third_truth"], 4), f(r["mean_error"])] for j, r in of("pair")])]
     parts += ["### Outliers of the target, epsilon = 0.1, tau = 1",
               "Two clean modes, and a remote one (`far`) or six around (`ring`) with the share named. In d = 16 the plane is "
-              "turned at random and the other directions are those of the free noise, so that the exact ratio is the plane's. The ratio "
-              "says what a sample costs, not how rare it is: where outliers are reached as cheaply as the clean modes' edges, "
+              "turned at random and the other directions are those of the free noise, so that the exact ratio is the plane's. "
+              "The ratio says what a sample costs, not how rare it is: where outliers are reached as cheaply as the clean modes' edges, "
               "the exact ratio cannot tell them either.",
               report.table(["outliers", "d", "share", "divergence", "seed", "AUC", "AUC of exact ratio",
                             "rank correlation with it", "clean mass of target", "generated", "truth"],
