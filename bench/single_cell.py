@@ -27,10 +27,10 @@ Measures; smaller is better unless said otherwise:
 * time axis: W1 of prediction and held-out day along Fisher's discriminant of the two ends, in standard deviations within a day.
   Cells between the days in time should lie between, not in two groups at the ends;
 * end: energy distance of the paths' ends and the last day's cells. Balanced it should be 0; unbalanced, mass is left behind;
-* cost: mean of |x1 - x0|^2 over pairs of ends, divided by that of pairs at random: 1 has no coupling. Exact OT has the least among
-  plans that meet both days' 2000 cells; with more cells, or an end that is missed, there is less;
-* start to middle: correlation of each cell's start with its predicted middle, mean over the leading 10 components. Exact OT's is the
-  reference, neither to be exceeded nor missed.
+* cost: mean of |x1 - x0|^2 over pairs of ends, divided by that of pairs at random: 1 has no coupling. Exact OT has the least among plans
+  that meet both days' 2000 cells; with more cells, or an end that is missed, there is less;
+* start to middle: correlation of each cell's start with its predicted middle, mean over the leading 10 components. Exact OT's is
+  the reference, neither to be exceeded nor missed.
 """
 import pathlib
 import statistics
@@ -45,7 +45,7 @@ TASKS = ((2, 3, 4), (3, 4, 7))
 PUBLISHED = {50: {"LightSB": 2.31, "LightSB-M": 2.35, "Sinkhorn": 2.34, "ENOT": 2.44, "DSBM": 2.46},
              100: {"LightSB": 2.16, "LightSB-M": 2.17, "Sinkhorn": 2.24, "ENOT": 2.24, "DSBM": 2.35}}
 MEASURES = ("energy distance", "coverage", "fidelity", "time axis", "end", "cost", "start to middle")
-EPSILON, NEIGHBOURS, CELLS = 0.1, 10, 2000
+EPSILON, NEIGHBOURS = 0.1, 10
 
 
 def load(folder, components):
@@ -87,11 +87,11 @@ def log_neighbour(a, b):
 class Held:
     """A task's measures: start, held-out and end cells, in original units."""
 
-    def __init__(self, start, held, end, seed=0):
+    def __init__(self, start, held, end, cells, seed=0):
         rng = np.random.default_rng(seed)
         self.start, self.held, self.end = start, held, end
         order = rng.permutation(len(held))
-        half = min(CELLS, len(held) // 2)
+        half = min(cells, len(held) // 2)
         self.one, self.other = held[order[:half]], held[order[half:2 * half]]
         self.own = log_neighbour(self.one, self.other)
         within = np.cov(start.T) + np.cov(end.T)
@@ -120,7 +120,7 @@ def task(job):
     start, held, end = (days[day] for day in job["task"])
     time = (job["task"][1] - job["task"][0]) / (job["task"][2] - job["task"][0])
     scale = np.concatenate([start, held, end]).std(0).mean()
-    return start, end, Held(start, held, end), time, scale
+    return start, end, Held(start, held, end, job["cells"]), time, scale
 
 
 def solver(job):
@@ -230,12 +230,12 @@ def main():
         print(f"no data: {a.data} has no {missing}; the top of {sys.argv[0]} says where it comes from", file=sys.stderr)
         if a.scale != "smoke":
             sys.exit(1)
-    common = lambda d, t: {"components": d, "task": t, "data": None if made else str(a.data)}
+    cells = report.by_scale(a, 2000, 1000, 200)
+    common = lambda d, t: {"components": d, "task": t, "cells": cells, "data": None if made else str(a.data)}
     settings = [("balanced", 1.0), *(("kl", tau) for tau in report.by_scale(a, (10.0, 100.0), (10.0,), (10.0,)))]
     steps = a.steps or report.by_scale(a, 2000, 250, 5)
     tasks = report.by_scale(a, TASKS, TASKS, TASKS[:1])
-    cells = report.by_scale(a, CELLS, 1000, 200)
-    jobs = [common(d, t) | {"part": "baselines", "cells": cells} for d in a.components for t in tasks]
+    jobs = [common(d, t) | {"part": "baselines"} for d in a.components for t in tasks]
     jobs += [common(d, t) | {"part": "solver", "divergence": v, "tau": tau, "steps": steps, "seed": s}
              for d in a.components for v, tau in settings for t in tasks for s in a.seeds]
     done = []

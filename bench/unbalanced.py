@@ -182,8 +182,8 @@ def render(a, done, agreement):
     parts += ["### Outliers of the target, epsilon = 0.1, tau = 1",
               "Two clean modes, and a remote one (`far`) or six around (`ring`) with the share named. In d = 16 the plane is "
               "turned at random and the other directions are those of the free noise, so that the exact ratio is the plane's. "
-              "The ratio says what a sample costs, not how rare it is: where outliers are reached as cheaply as the clean modes' edges, "
-              "the exact ratio cannot tell them either.",
+              "The ratio says what a sample costs, not how rare it is: where outliers are reached as cheaply as the clean modes' "
+              "edges, the exact ratio cannot tell them either.",
               report.table(["outliers", "d", "share", "divergence", "seed", "AUC", "AUC of exact ratio",
                             "rank correlation with it", "clean mass of target", "generated", "truth"],
                            [[j["kind"], j["dim"], f"{100 * j['share']:.0f} %", j["divergence"], j["seed"], f(r["auc"]),
