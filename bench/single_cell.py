@@ -27,8 +27,8 @@ Measures; smaller is better unless said otherwise:
 * time axis: W1 of prediction and held-out day along Fisher's discriminant of the two ends, in standard deviations within a day.
   Cells between the days in time should lie between, not in two groups at the ends;
 * end: energy distance of the paths' ends and the last day's cells. Balanced it should be 0; unbalanced, mass is left behind;
-* cost: mean of |x1 - x0|^2 over pairs of ends, divided by that of pairs at random: 1 has no coupling. Exact OT has the least among plans
-  that meet both days' 2000 cells; with more cells, or an end that is missed, there is less;
+* cost: mean of |x1 - x0|^2 over pairs of ends, divided by that of random pairs: 1 has no coupling. Exact OT has the least among
+  plans that meet both days' 2000 cells; with more cells, or an end that is missed, there is less;
 * start to middle: correlation of each cell's start with its predicted middle, mean over the leading 10 components. Exact OT's is
   the reference, neither to be exceeded nor missed.
 """
