@@ -52,8 +52,9 @@ def value_loss(value, generator, batch, sigma, conjugate):
     x1, t = mean + std * xi, common.VALUE_TIME_MAX * raw_t
     ends = value_at(value, jnp.ones((len(x1) + len(y), 1)), jnp.concatenate([x1, y]))
     potential = ends[:len(x1)].mean() - conjugate(ends[len(x1):]).mean()
-    x_t = (1 - t) * x0 + t * x1 + sigma * jnp.sqrt(t * (1 - t)) * eta
-    drift = x1 - x0 - sigma * jnp.sqrt(t / (1 - t)) * eta
+    away = t * std * xi + sigma * jnp.sqrt(t * (1 - t)) * eta
+    x_t = (1 - t) * x0 + t * mean + away
+    drift = mean - x0 + (std**2 - sigma**2) / (t * std**2 + (1 - t) * sigma**2) * away
     gradient = jax.grad(lambda x: value_at(value, t, x).sum())(x_t)
     return (gradient * (0.5 * gradient + drift)).sum(1).mean() - potential
 
@@ -72,10 +73,12 @@ def generator_loss(generator, value, batch, sigma, k):
     mean, std = head(generator, x0, z, sigma)
     t = common.GENERATOR_TIME_MIN + (1 - common.GENERATOR_TIME_MIN) * raw_t
     noise_var = eps * t * (1 - t)
-    x_t = (1 - t) * x0 + t * (mean + std * xi) + jnp.sqrt(noise_var) * eta
     centre, variance = (1 - t) * x0 + t * mean, (t * std) ** 2 + noise_var
+    deviation, held = jnp.sqrt(variance), jax.lax.stop_gradient
+    x_t = centre + deviation * held((t * std * xi + jnp.sqrt(noise_var) * eta) / deviation)
     group = lambda a: a.reshape(-1, k, d)
-    log_p = log_mixture(group(x_t), group(centre), group(variance)).ravel()
+    # Through the samples alone: the part through the components has mean zero.
+    log_p = log_mixture(group(x_t), group(held(centre)), group(held(variance))).ravel()
     log_w = -0.5 * (((x_t - x0) ** 2).sum(1) / (eps * t[:, 0]) + d * jnp.log(2 * math.pi * eps * t[:, 0]))
     return (value_at(value, t, x_t) + eps * (log_p - log_w)).mean()
 

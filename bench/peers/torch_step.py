@@ -53,8 +53,10 @@ def value_bridge(generator, batch, sigma):
         mean, std = head(generator, x0, z, sigma)
         x1 = torch.addcmul(mean, std, xi)
         t = common.VALUE_TIME_MAX * raw_t
-        x_t = torch.lerp(x0, x1, t) + sigma * (t * (1 - t)).sqrt() * eta
-        return x1, x_t, x1 - x0 - sigma * (t / (1 - t)).sqrt() * eta, t
+        away = t * std * xi + sigma * (t * (1 - t)).sqrt() * eta
+        own, free = std * std, sigma * sigma
+        drift = mean - x0 + (own - free) / (t * own + (1 - t) * free) * away
+        return x1, torch.lerp(x0, mean, t) + away, drift, t
 
 
 def value_loss(value, generator, batch, sigma, conjugate):
@@ -81,10 +83,13 @@ def generator_loss(generator, value, batch, sigma, k):
     mean, std = head(generator, x0, z, sigma)
     t = common.GENERATOR_TIME_MIN + (1 - common.GENERATOR_TIME_MIN) * raw_t
     noise_var = eps * t * (1 - t)
-    x_t = torch.lerp(x0, torch.addcmul(mean, std, xi), t) + noise_var.sqrt() * eta
     centre, variance = torch.lerp(x0, mean, t), (t * std) ** 2 + noise_var
+    deviation = variance.sqrt()
+    away = (t * std * xi + noise_var.sqrt() * eta) / deviation
+    x_t = centre + deviation * away.detach()
     group = lambda a: a.view(-1, k, d)
-    log_p = log_mixture(group(x_t), group(centre), group(variance)).flatten()
+    # Through the samples alone: the part through the components has mean zero.
+    log_p = log_mixture(group(x_t), group(centre.detach()), group(variance.detach())).flatten()
     log_w = -0.5 * (((x_t - x0) ** 2).sum(1) / (eps * t[:, 0]) + d * (2 * math.pi * eps * t[:, 0]).log())
     return (value_at(value, t, x_t) + eps * (log_p - log_w)).mean()
 
