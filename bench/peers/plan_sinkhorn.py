@@ -1,0 +1,83 @@
+"""Sinkhorn on as many samples as the budget allows, with the plan that its potential gives away from the samples.
+
+    p(y_j | x)  ~  exp((g_j - |x - y_j|^2 / 2) / epsilon)    over the target samples y_j: a discrete plan for any x.
+
+Solved for 1000 samples a side first, then for twice as many, started from the potentials found (the same formula gives them at new
+samples), as long as the time that is left allows ROUNDS rounds of the larger problem; the largest that has had these or has
+converged is sampled. A size is left when it has converged or has had an eighth of the budget.
+"""
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from entropic import INNER, cost, sinkhorn_round, soft_minimum
+
+ROUNDS = 8
+
+
+def settings(dim, epsilon):
+    return dict(first_rows=1000, most_rows=16_000, tolerance=1e-3)
+
+
+class Method:
+    done = False
+
+    def __init__(self, task, first_rows, most_rows, tolerance):
+        self.epsilon, self.budget, self.tolerance = task.epsilon, task.budget, tolerance
+        rng = np.random.default_rng(task.seed)
+        self.most = min(most_rows, len(task.source))
+        self.source, self.target = (jnp.asarray(side[rng.permutation(len(side))[:self.most]]) for side in (task.source, task.target))
+        self.round = jax.jit(lambda c, g: sinkhorn_round(c, g, self.epsilon))
+        self.steps, self.gone, self.solved = 0, 0.0, None
+        self.open(min(first_rows, self.most), jnp.zeros(min(first_rows, self.most)))
+
+    def open(self, rows, g):
+        self.rows, self.g, self.rounds, self.spent = rows, g, 0, 0.0
+        self.cost = cost(self.source[:rows], self.target[:rows])
+        jax.block_until_ready(self.round(self.cost, g))     # compiles, and warms the memory
+
+    def grow(self):
+        f = soft_minimum(self.cost, self.g, self.epsilon, 1)
+        rows = min(2 * self.rows, self.most)
+        more = cost(self.source[:self.rows], self.target[self.rows:rows])
+        self.open(rows, jnp.concatenate([self.g, soft_minimum(more, f[:, None], self.epsilon, 0)]))
+
+    def train(self, seconds):
+        end = time.perf_counter() + seconds
+        while not self.done and (start := time.perf_counter()) < end:
+            _, self.g, error = jax.block_until_ready(self.round(self.cost, self.g))
+            now = time.perf_counter() - start
+            self.rounds, self.steps, self.spent, self.gone = self.rounds + 1, self.steps + INNER + 1, self.spent + now, self.gone + now
+            converged = float(error) < self.tolerance
+            if converged or self.rounds >= ROUNDS or self.solved is None:
+                self.solved = self.rows, self.g
+            room = self.rows < self.most and self.gone + 4 * ROUNDS * self.spent / self.rounds < self.budget
+            if room and (converged or self.spent > self.budget / 8):
+                self.grow()
+            self.done = converged and not room
+
+    @property
+    def note(self):
+        return f"{self.solved[0]} samples"
+
+    def samplers(self):
+        rows, g = self.solved
+        y = self.target[:rows]
+        table = np.asarray(y, np.float64)
+
+        @jax.jit
+        def cumulative(x):
+            return jnp.cumsum(jax.nn.softmax((g - cost(x, y)) / self.epsilon, 1), 1)
+
+        def generate(x, seed):
+            rng = np.random.default_rng(seed)
+            starts = np.flatnonzero(np.r_[True, (x[1:] != x[:-1]).any(1)])     # equal rows share one conditional
+            counts, chosen = np.diff(np.r_[starts, len(x)]), np.empty(len(x), np.int64)
+            for i in range(0, len(starts), 500):
+                block = starts[i:i + 500]
+                for c, start, count in zip(np.asarray(cumulative(jnp.asarray(x[block], jnp.float32))), block, counts[i:i + 500]):
+                    chosen[start:start + count] = np.searchsorted(c, rng.uniform(size=count) * c[-1])
+            return table[np.minimum(chosen, rows - 1)]
+        return {"Sinkhorn, out of sample": generate}
