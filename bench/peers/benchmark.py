@@ -24,7 +24,7 @@ SCALES = {  # rows of the pools; the three measures' sizes; what the curve takes
                  curve=dict(n_x=20, n_y=1000), points=6),
     "quick": dict(pool_rows=200_000, plain=dict(n_x=100, n_y=1000), sharp=dict(n_x=20, n_y=2000), marginal=dict(rows=10_000),
                   curve=dict(n_x=10, n_y=500), points=3),
-    "smoke": dict(pool_rows=2_000, plain=dict(n_x=5, n_y=50), sharp=dict(n_x=5, n_y=50), marginal=dict(rows=200),
+    "smoke": dict(pool_rows=1_000, plain=dict(n_x=5, n_y=50), sharp=dict(n_x=5, n_y=50), marginal=dict(rows=200),
                   curve=dict(n_x=5, n_y=20), points=2)}
 
 Task = collections.namedtuple("Task", "problem source target epsilon budget seed threads smoke")

@@ -1,9 +1,8 @@
 """DSBM with iterative Markovian fitting (Shi, De Bortoli, Campbell, Doucet, "Diffusion Schroedinger Bridge Matching", NeurIPS 2023).
 
 Two drifts, one for each direction of time, regressed in turn on Brownian bridges between the ends of the last coupling: the
-independent one first, then pairs simulated with the other direction's averaged drift. The budget is cut into 2 x `outer` phases, the
-first of either direction (they share the independent coupling, from which both can be learnt) and then backward, forward, ...;
-the last is forward. A phase begins with `pairs` simulated in `simulation_steps` steps, whose time counts. Losses are weighted by the
+independent one first, then pairs simulated with the other direction's averaged drift. The budget is cut into 2 x `outer` - 1 equal
+phases: forward, backward, ..., forward. A phase begins with `pairs` simulated in `simulation_steps` steps, whose time counts. Losses are weighted by the
 inverse of the target's variance, 1 / (1 + sigma^2 t / (1 - t)); the rate falls by a cosine within each phase to a tenth, and to a
 hundredth in the last.
 """
@@ -29,7 +28,7 @@ class Method:
 
     def __init__(self, task, width, outer, pairs, simulation_steps, batch, learning_rate, ema):
         self.units, self.budget, self.rate = Units(task.source, task.target, task.epsilon), task.budget, learning_rate
-        self.phases, self.pairs = 2 * outer, min(pairs, len(task.source))
+        self.phases, self.pairs = 2 * outer - 1, min(pairs, len(task.source))
         self.key = jax.random.key(task.seed)
         dim, sigma = task.source.shape[1], self.units.sigma
 
@@ -70,10 +69,10 @@ class Method:
 
     def begin_phase(self, phase):
         """Where this phase's direction begins and ends: one side's samples are the ends, simulated the other way they give begins."""
-        self.phase, self.way, other = phase, *(("forward", "backward") if phase % 2 else ("backward", "forward"))
+        self.phase, self.way, other = phase, *(("backward", "forward") if phase % 2 else ("forward", "backward"))
         sides = {"forward": (self.units.source, self.units.target), "backward": (self.units.target, self.units.source)}
         self.begins, self.ends = sides[self.way]
-        if phase >= 2:
+        if phase:
             self.ends = jax.random.choice(self.next_key(), self.ends, (self.pairs,), replace=False)
             self.begins = jax.block_until_ready(self.simulate(self.nets[other]["average"], self.ends, self.next_key()))
 
@@ -87,7 +86,7 @@ class Method:
                 self.begin_phase(phase)
             rate = self.rate * cosine(position - phase, 0.01 if phase == self.phases - 1 else 0.1)
             self.nets[self.way] = jax.block_until_ready(
-                self.call(self.nets[self.way], self.next_key(), self.begins, self.ends, rate, phase < 2))
+                self.call(self.nets[self.way], self.next_key(), self.begins, self.ends, rate, phase == 0))
             self.steps += STEPS_PER_CALL
             self.gone = before + time.perf_counter() - start
 

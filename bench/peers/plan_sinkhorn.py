@@ -29,25 +29,40 @@ class Method:
         rng = np.random.default_rng(task.seed)
         self.most = min(most_rows, len(task.source))
         self.source, self.target = (jnp.asarray(side[rng.permutation(len(side))[:self.most]]) for side in (task.source, task.target))
-        self.round = jax.jit(lambda c, g: sinkhorn_round(c, g, self.epsilon))
+        self.compile(min(first_rows, self.most))
         self.steps, self.gone, self.solved = 0, 0.0, None
         self.open(min(first_rows, self.most), jnp.zeros(min(first_rows, self.most)))
+
+    def compile(self, rows):
+        """A round and the step to the next size, for every size, so that no budget pays for it."""
+        def extended(c, g, source, more):
+            f = soft_minimum(c, g, self.epsilon, 1)
+            return jnp.concatenate([g, soft_minimum(cost(source, more), f[:, None], self.epsilon, 0)])
+
+        numbers = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+        dim, self.rounds_of, self.extended_of = self.source.shape[1], {}, {}
+        while True:
+            compiled = jax.jit(lambda c, g: sinkhorn_round(c, g, self.epsilon)).lower(numbers(rows, rows), numbers(rows))
+            self.rounds_of[rows], bigger = compiled.compile(), min(2 * rows, self.most)
+            if bigger == rows:
+                return
+            self.extended_of[rows] = jax.jit(extended).lower(
+                numbers(rows, rows), numbers(rows), numbers(rows, dim), numbers(bigger - rows, dim)).compile()
+            rows = bigger
 
     def open(self, rows, g):
         self.rows, self.g, self.rounds, self.spent = rows, g, 0, 0.0
         self.cost = cost(self.source[:rows], self.target[:rows])
-        jax.block_until_ready(self.round(self.cost, g))     # compiles, and warms the memory
 
     def grow(self):
-        f = soft_minimum(self.cost, self.g, self.epsilon, 1)
         rows = min(2 * self.rows, self.most)
-        more = cost(self.source[:self.rows], self.target[self.rows:rows])
-        self.open(rows, jnp.concatenate([self.g, soft_minimum(more, f[:, None], self.epsilon, 0)]))
+        more = self.target[self.rows:rows]
+        self.open(rows, self.extended_of[self.rows](self.cost, self.g, self.source[:self.rows], more))
 
     def train(self, seconds):
         end = time.perf_counter() + seconds
         while not self.done and (start := time.perf_counter()) < end:
-            _, self.g, error = jax.block_until_ready(self.round(self.cost, self.g))
+            _, self.g, error = jax.block_until_ready(self.rounds_of[self.rows](self.cost, self.g))
             now = time.perf_counter() - start
             self.rounds, self.steps, self.spent, self.gone = self.rounds + 1, self.steps + INNER + 1, self.spent + now, self.gone + now
             converged = float(error) < self.tolerance
@@ -55,7 +70,9 @@ class Method:
                 self.solved = self.rows, self.g
             room = self.rows < self.most and self.gone + 4 * ROUNDS * self.spent / self.rounds < self.budget
             if room and (converged or self.spent > self.budget / 8):
+                start = time.perf_counter()
                 self.grow()
+                self.gone += time.perf_counter() - start
             self.done = converged and not room
 
     @property
