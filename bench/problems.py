@@ -109,7 +109,7 @@ class Mixture:
         return {"sharp_cbw_uvp_percent": self.percent(np.concatenate(distances))}
 
     def marginal_report(self, generate, rows=50_000):
-        """BW2^2-UVP of the end marginal in percent: BW^2 between the moments of one sample per x and the exact ones for these x."""
+        """BW2^2-UVP of the end marginal in percent: BW^2 between the moments of one sample per x and the exact ones."""
         x = self.source(np.random.default_rng(97), rows)
         mean, cov = self.end_moments(x)
         m, c = moments(generate(x, 4)[None])

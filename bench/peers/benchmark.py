@@ -22,12 +22,12 @@ METHODS = ("library", "lightsb", "sinkhorn", "dsbm", "sf2m", "exact")
 SCALES = {  # rows of the pools; the three measures' sizes; what the curve takes; how many points the curve has
     "full": dict(pool_rows=200_000, plain=dict(n_x=500, n_y=1000), sharp=dict(n_x=50, n_y=4000), marginal=dict(rows=50_000),
                  curve=dict(n_x=20, n_y=1000), points=6),
-    "quick": dict(pool_rows=200_000, plain=dict(n_x=100, n_y=1000), sharp=dict(n_x=20, n_y=2000), marginal=dict(rows=10_000),
-                  curve=dict(n_x=10, n_y=500), points=3),
-    "smoke": dict(pool_rows=1_000, plain=dict(n_x=5, n_y=50), sharp=dict(n_x=5, n_y=50), marginal=dict(rows=200),
-                  curve=dict(n_x=5, n_y=20), points=2)}
+    "quick": dict(pool_rows=200_000, plain=dict(n_x=50, n_y=500), sharp=dict(n_x=20, n_y=1000), marginal=dict(rows=5_000),
+                  curve=dict(n_x=5, n_y=400), points=3),
+    "smoke": dict(pool_rows=1_000, plain=dict(n_x=5, n_y=40), sharp=dict(n_x=5, n_y=40), marginal=dict(rows=200),
+                  curve=dict(n_x=5, n_y=40), points=2)}
 
-Task = collections.namedtuple("Task", "problem source target epsilon budget seed threads smoke")
+Task = collections.namedtuple("Task", "problem source target epsilon budget seed threads")
 
 
 def width(dim):
@@ -63,7 +63,7 @@ def run(a):
     problem = Mixture(a.dim, a.epsilon)
     source, target = pools(problem, scale["pool_rows"])
     module = importlib.import_module(f"plan_{a.method}")
-    method = module.Method(Task(problem, source, target, a.epsilon, a.budget, a.seed, a.threads, a.scale == "smoke"),
+    method = module.Method(Task(problem, source, target, a.epsilon, a.budget, a.seed, a.threads),
                            **{**module.settings(a.dim, a.epsilon), **a.set})
     points = scale["points"] if a.method != "exact" else 1
     used, curves = 0.0, collections.defaultdict(list)
@@ -80,10 +80,12 @@ def run(a):
                       file=sys.stderr, flush=True)
     rows = {}
     for row, generate in method.samplers().items():
-        rows[row] = {**finite(problem.report(generate, **scale["plain"])), **finite(problem.sharp_report(generate, **scale["sharp"])),
+        rows[row] = {**finite(problem.report(generate, **scale["plain"])),
+                     **finite(problem.sharp_report(generate, **scale["sharp"])),
                      **finite(problem.marginal_report(generate, **scale["marginal"]))}
         rows[row]["curve"] = curves[row] + [(round(used, 2), rows[row]["sharp_cbw_uvp_percent"])]
-    return {"rows": rows, "steps": method.steps, "seconds": round(used, 2), "done": method.done, "note": getattr(method, "note", "")}
+    return {"rows": rows, "steps": method.steps, "seconds": round(used, 2), "done": method.done,
+            "note": getattr(method, "note", "")}
 
 
 def finite(report):

@@ -1,10 +1,11 @@
-"""DSBM with iterative Markovian fitting (Shi, De Bortoli, Campbell, Doucet, "Diffusion Schroedinger Bridge Matching", NeurIPS 2023).
+"""DSBM with iterative Markovian fitting (Shi, De Bortoli, Campbell, Doucet, "Diffusion Schroedinger bridge matching", NeurIPS
+2023).
 
 Two drifts, one for each direction of time, regressed in turn on Brownian bridges between the ends of the last coupling: the
-independent one first, then pairs simulated with the other direction's averaged drift. The budget is cut into 2 x `outer` - 1 equal
-phases: forward, backward, ..., forward. A phase begins with `pairs` simulated in `simulation_steps` steps, whose time counts. Losses are weighted by the
-inverse of the target's variance, 1 / (1 + sigma^2 t / (1 - t)); the rate falls by a cosine within each phase to a tenth, and to a
-hundredth in the last.
+independent one first, then pairs simulated with the other direction's averaged drift. The budget is cut into 2 x `outer` - 1
+equal phases: forward, backward, ..., forward. A phase begins with `pairs` simulated in `simulation_steps` steps, whose time
+counts. Losses are weighted by the inverse of the target's variance, 1 / (1 + sigma^2 t / (1 - t)); the rate falls by a cosine
+within each phase to a tenth, and to a hundredth in the last.
 """
 import time
 
@@ -68,7 +69,7 @@ class Method:
         return key
 
     def begin_phase(self, phase):
-        """Where this phase's direction begins and ends: one side's samples are the ends, simulated the other way they give begins."""
+        """Where this phase's direction begins and ends: the ends are one side's samples, simulated the other way for begins."""
         self.phase, self.way, other = phase, *(("backward", "forward") if phase % 2 else ("forward", "backward"))
         sides = {"forward": (self.units.source, self.units.target), "backward": (self.units.target, self.units.source)}
         self.begins, self.ends = sides[self.way]

@@ -19,7 +19,8 @@ STEPS_PER_CALL = 50
 
 
 def settings(dim, epsilon):
-    return dict(components=50, learning_rate=1e-3 if epsilon <= 0.3 else 3e-3 if epsilon <= 3 else 6e-2, batch=128, recipe_steps=10_000)
+    rate = 1e-3 if epsilon <= 0.3 else 3e-3 if epsilon <= 3 else 6e-2
+    return dict(components=50, learning_rate=rate, batch=128, recipe_steps=10_000)
 
 
 def log_v(p, y, eps):

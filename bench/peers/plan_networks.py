@@ -1,4 +1,4 @@
-"""What the methods in JAX share: an MLP of time and state, Adam with a moving average, steps in compiled chunks, blocks of samples."""
+"""What the methods in JAX share: an MLP of time and state, Adam with an average, compiled chunks of steps, blocks of rows."""
 import math
 import time
 
@@ -42,7 +42,7 @@ def adam_step(state, gradient, rate, ema, betas=(0.9, 0.999)):
 
 
 def chunked(step, count, state, *given):
-    """step(state, key, *given) `count` times in one compiled call(state, key, *given); compiled now, so that no budget pays for it."""
+    """step(state, key, *given) `count` times in one call(state, key, *given), compiled now, so that no budget pays for it."""
     @jax.jit
     def call(state, key, *given):
         return jax.lax.scan(lambda s, k: (step(s, k, *given), None), state, jax.random.split(key, count))[0]

@@ -1,11 +1,12 @@
-"""[SF]2M (Tong, Malkin, Fatras, Atanackovic, Zhang, Huguet, Wolf, Bengio, "Simulation-free Schroedinger bridges via score and flow
-matching", AISTATS 2024).
+"""[SF]2M (Tong, Malkin, Fatras, Atanackovic, Zhang, Huguet, Wolf, Bengio, "Simulation-free Schroedinger bridges via score and
+flow matching", AISTATS 2024).
 
-Pairs from a Sinkhorn coupling of two batches at the problem's own epsilon, then two regressions on the Brownian bridge between them
-at noise n: the flow x1 - x0 + sigma (1 - 2 t) / (2 sqrt(t (1 - t))) n, and (sigma^2 / 2) score, weighted so that its target is -n.
-Sampled with Euler and Maruyama's steps, whose drift is the sum of both networks.
+Pairs from a Sinkhorn coupling of two batches at the problem's own epsilon, then two regressions on the Brownian bridge between
+them at noise n: the flow x1 - x0 + sigma (1 - 2 t) / (2 sqrt(t (1 - t))) n, and (sigma^2 / 2) score, weighted so that its target
+is -n. Sampled with Euler and Maruyama's steps, whose drift is the sum of both networks.
 
-The networks' rows of a coupling are drawn anew `reuse` times. The rate falls by a cosine over the budget to a hundredth.
+`reuse` steps are made with one coupling, each with pairs drawn from it anew. The rate falls by a cosine over the budget to a
+hundredth.
 """
 import time
 
@@ -28,7 +29,8 @@ class Method:
     done = False
 
     def __init__(self, task, width, coupled, rounds, tolerance, reuse, batch, learning_rate, ema):
-        self.units, self.budget, self.rate, self.reuse = Units(task.source, task.target, task.epsilon), task.budget, learning_rate, reuse
+        self.units, self.budget = Units(task.source, task.target, task.epsilon), task.budget
+        self.rate, self.reuse = learning_rate, reuse
         self.key = jax.random.key(task.seed)
         dim, sigma = task.source.shape[1], self.units.sigma
 
@@ -58,7 +60,8 @@ class Method:
             def body(n, x):
                 t = jnp.full((len(x), 1), n / SAMPLING_STEPS)
                 noise = jax.random.normal(jax.random.fold_in(key, n), x.shape)
-                return x + (mlp(params["flow"], t, x) + mlp(params["score"], t, x)) / SAMPLING_STEPS + sigma * noise / SAMPLING_STEPS**0.5
+                drift = mlp(params["flow"], t, x) + mlp(params["score"], t, x)
+                return x + drift / SAMPLING_STEPS + sigma * noise / SAMPLING_STEPS**0.5
             return jax.lax.fori_loop(0, SAMPLING_STEPS, body, x)
 
         self.couple, self.sample = couple, sample

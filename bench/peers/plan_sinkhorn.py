@@ -2,8 +2,8 @@
 
     p(y_j | x)  ~  exp((g_j - |x - y_j|^2 / 2) / epsilon)    over the target samples y_j: a discrete plan for any x.
 
-Solved for 1000 samples a side first, then for twice as many, started from the potentials found (the same formula gives them at new
-samples), as long as the time that is left allows ROUNDS rounds of the larger problem; the largest that has had these or has
+Solved for 1000 samples a side first, then for twice as many, started from the potentials found (the same formula gives them at
+new samples), as long as the time that is left allows ROUNDS rounds of the larger problem; the largest that has had these or has
 converged is sampled. A size is left when it has converged or has had an eighth of the budget.
 """
 import time
@@ -28,7 +28,8 @@ class Method:
         self.epsilon, self.budget, self.tolerance = task.epsilon, task.budget, tolerance
         rng = np.random.default_rng(task.seed)
         self.most = min(most_rows, len(task.source))
-        self.source, self.target = (jnp.asarray(side[rng.permutation(len(side))[:self.most]]) for side in (task.source, task.target))
+        self.source, self.target = (jnp.asarray(side[rng.permutation(len(side))[:self.most]])
+                                    for side in (task.source, task.target))
         self.compile(min(first_rows, self.most))
         self.steps, self.gone, self.solved = 0, 0.0, None
         self.open(min(first_rows, self.most), jnp.zeros(min(first_rows, self.most)))
@@ -64,7 +65,8 @@ class Method:
         while not self.done and (start := time.perf_counter()) < end:
             _, self.g, error = jax.block_until_ready(self.rounds_of[self.rows](self.cost, self.g))
             now = time.perf_counter() - start
-            self.rounds, self.steps, self.spent, self.gone = self.rounds + 1, self.steps + INNER + 1, self.spent + now, self.gone + now
+            self.rounds, self.steps = self.rounds + 1, self.steps + INNER + 1
+            self.spent, self.gone = self.spent + now, self.gone + now
             converged = float(error) < self.tolerance
             if converged or self.rounds >= ROUNDS or self.solved is None:
                 self.solved = self.rows, self.g
