@@ -209,7 +209,7 @@ def curves(a, results):
             if j == 0:
                 axis.set_ylabel("cBW-UVP, percent")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=3)
+    fig.legend(handles, labels, loc="outside lower center", ncols=min(3, len(a.dims)))
     return report.save(a, fig, "plans_curves")
 
 

@@ -7,8 +7,9 @@ equal phases: forward, backward, ..., forward. A phase begins with `pairs` simul
 counts. Losses are weighted by the inverse of the target's variance, 1 / (1 + sigma^2 t / (1 - t)); the rate falls by a cosine
 within each phase to a tenth, and to a hundredth in the last.
 
-Tried, one seed, in seconds of one core: d = 16, epsilon = 1, 30 s: `outer` 2 / 4 / 7 gave 1.15 / 0.69 / 0.58 percent at rate 2e-3;
-rates 1e-3 / 2e-3 / 5e-3 gave 0.43 / 0.69 / 0.67. d = 2, epsilon = 0.1, 8 s: rates 2e-3 / 5e-3 gave 0.077 / 0.031, `outer` = 8 0.48.
+Tried, one seed, in seconds of one core: at d = 16, epsilon = 1 (30 s) `outer` 2 / 4 / 7 gave 1.15 / 0.69 / 0.58 percent at rate
+2e-3, rates 1e-3 / 2e-3 / 5e-3 gave 0.43 / 0.69 / 0.67; at d = 2, epsilon = 0.1 (8 s) rates 2e-3 / 5e-3 gave 0.077 / 0.031 and
+`outer` = 8 gave 0.48.
 """
 import time
 

@@ -3,8 +3,9 @@
     p(y_j | x)  ~  exp((g_j - |x - y_j|^2 / 2) / epsilon)    over the target samples y_j: a discrete plan for any x.
 
 Solved for 1000 samples a side first, then for twice as many, started from the potentials found (the same formula gives them at
-new samples), as long as the time that is left allows ROUNDS rounds of the larger problem; the largest that has had these or has
-converged is sampled. A size is left when it has converged or has had an eighth of the budget.
+new samples), as long as the time that is left allows the larger problem as many rounds (ROUNDS where the smaller has not
+converged); the largest that has converged or had ROUNDS rounds is sampled. A size is left when it has converged or has had an
+eighth of the budget.
 """
 import time
 
@@ -70,7 +71,8 @@ class Method:
             converged = float(error) < self.tolerance
             if converged or self.rounds >= ROUNDS or self.solved is None:
                 self.solved = self.rows, self.g
-            room = self.rows < self.most and self.gone + 4 * ROUNDS * self.spent / self.rounds < self.budget
+            rounds = self.rounds if converged else ROUNDS
+            room = self.rows < self.most and self.gone + 4 * rounds * self.spent / self.rounds < self.budget
             if room and (converged or self.spent > self.budget / 8):
                 start = time.perf_counter()
                 self.grow()
