@@ -5,9 +5,12 @@ The plan is pi(y|x) = exp(<x, y> / eps) v(y) / c(x) with v(y) = sum_k a_k N(y; r
 pi(y|x) is the mixture of N(r_k + S_k x, eps S_k) with the terms of c(x) as weights, and KL(pi* | pi) is, up to a constant,
 E_x log c(x) - E_y log v(y). This family contains the benchmark's answer.
 
-The recipe is the paper's: 50 components, r_k from the target's samples, S_k = 0.1, Adam at 1e-3 / 3e-3 / 6e-2 for epsilon
-0.1 / 1 / 10, batch 128, 10,000 steps; training ends with the recipe or the budget, whichever is first. Levels log a_k are held in
-units of the cost (times epsilon).
+Size and length are the paper's recipe: 50 components, batch 128, 10,000 Adam steps at 1e-3 / 3e-3 for epsilon 0.1 / 1; training
+ends with the recipe or the budget, whichever is first. Levels log a_k are held in units of the cost (times epsilon). Two things
+are changed, both in this method's favour. The recipe's start, r_k samples of the target and S_k = 0.1, fell into one component
+at d = 16, epsilon = 0.1: 0.79 percent with any of three seeds, and no better with more steps, larger batches or other rates.
+Here it is the plan of unit Gaussians around target samples y_k, S_k = 1 / (1 + epsilon) and r_k = (1 - S_k) y_k: 0.075 there
+with S_k = 0.9. And the rate at epsilon = 10 is 6e-3 in place of 6e-2: 0.02 in place of 0.25 at d = 16 (the recipe's start).
 """
 import jax
 import jax.numpy as jnp
@@ -19,7 +22,7 @@ STEPS_PER_CALL = 50
 
 
 def settings(dim, epsilon):
-    rate = 1e-3 if epsilon <= 0.3 else 3e-3 if epsilon <= 3 else 6e-2
+    rate = 1e-3 if epsilon <= 0.3 else 3e-3 if epsilon <= 3 else 6e-3
     return dict(components=50, learning_rate=rate, batch=128, recipe_steps=10_000)
 
 
@@ -37,9 +40,10 @@ class Method:
     def __init__(self, task, components, learning_rate, batch, recipe_steps):
         rng = np.random.default_rng(task.seed)
         eps, source, target = task.epsilon, jnp.asarray(task.source), jnp.asarray(task.target)
+        spread = 1 / (1 + eps)
         params = {"level": jnp.full(components, -eps * np.log(components), jnp.float32),
-                  "r": target[rng.choice(len(target), components, replace=False)],
-                  "log_s": jnp.full((components, source.shape[1]), np.log(0.1), jnp.float32)}
+                  "r": (1 - spread) * target[rng.choice(len(target), components, replace=False)],
+                  "log_s": jnp.full((components, source.shape[1]), np.log(spread), jnp.float32)}
 
         def step(state, key):
             i, j = (jax.random.randint(k, (batch,), 0, len(source)) for k in jax.random.split(key))
