@@ -1,0 +1,48 @@
+"""The library, through its C API."""
+import math
+
+import numpy as np
+
+import sfeuot_ctypes as sfeuot
+from benchmark import width
+
+CHUNK_ROWS = 50_000
+PROBE_SECONDS = 1.0     # part of the budget
+
+
+def settings(dim, epsilon):
+    """Trainer fields; `decay` is the part of the steps that the budget allows after which the rates have come to their floor,
+    None for constant rates."""
+    return dict(hidden_width=width(dim), decay=1.0, decay_floor=0.02)
+
+
+class Method:
+    done = False
+
+    def __init__(self, task, decay, **fields):
+        self.task, self.decay, self.steps = task, decay, 0
+        self.fields = dict(divergence="balanced", sigma=math.sqrt(task.epsilon), sigma_units="data", seed=task.seed, **fields)
+        self.context = sfeuot.Context(device="cpu", threads=task.threads)
+        self.trainer = None
+
+    def start(self, seconds):
+        """The trainer whose decay fits the budget: steps per second are measured on one that is thrown away. Seconds used."""
+        if self.decay:
+            probe = min(PROBE_SECONDS, seconds / 2)
+            with sfeuot.Trainer(self.context, self.task.source, self.task.target, **self.fields) as trainer:
+                steps, _ = trainer.run_for(1000 * probe)
+            self.fields["decay_steps"] = max(1, int(self.decay * steps / probe * (self.task.budget - probe)))
+        self.trainer = sfeuot.Trainer(self.context, self.task.source, self.task.target, **self.fields)
+        return probe if self.decay else 0.0
+
+    def train(self, seconds):
+        if not self.trainer:
+            seconds -= self.start(seconds)
+        self.steps += self.trainer.run_for(1000 * seconds)[0]
+
+    def samplers(self):
+        def generate(x, seed):
+            with self.trainer.model() as model, model.session() as session:
+                return np.concatenate([session.generate(x[i:i + CHUNK_ROWS], seed, first_row=i)
+                                       for i in range(0, len(x), CHUNK_ROWS)]).astype(np.float64)
+        return {"library": generate}
