@@ -3,7 +3,10 @@
 #   make test    every test, then an example the way make demo runs it, with few steps
 #   make header  writes include/sfeuot.h anew from the Rust sources
 #   make lint    lock file, formatting, clippy and documentation, warnings as errors
-#   make bench   accuracy and speed beside PyTorch and JAX, into bench/RESULTS.md; wants a quiet machine
+#   make bench   accuracy, speed and memory beside other systems, into bench/RESULTS.md and bench/plots; hours on a quiet
+#                machine. PROGRAMS="speed latency" measures those again and leaves the other sections as they are
+#   make bench-quick   the same in minutes with fewer steps, into out/; make bench-smoke only shows that all of it runs
+#   make kernels   the CPU kernels one by one (cargo bench)
 
 CARGO ?= cargo
 CMAKE ?= cmake
@@ -13,7 +16,7 @@ OUT ?= out
 PYTHON ?= python3
 BENCH = bench/.venv
 
-.PHONY: demo test header lint bench clean library examples
+.PHONY: demo test header lint bench bench-quick bench-smoke kernels clean library examples
 
 demo:
 	@scripts/install-deps
@@ -45,13 +48,28 @@ lint:
 	$(CARGO) clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 
-# Speed first: it refuses a busy machine, and the trainings make it one.
-bench: export SFEUOT_LIBRARY ?= $(abspath $(TARGET))/release/libsfeuot.so
-bench: library $(BENCH)/ready
-	$(BENCH)/bin/python bench/speed.py --output $(BENCH)/speed.md
-	$(BENCH)/bin/python bench/accuracy.py table --output $(BENCH)/accuracy.md; status=$$?; \
-	{ printf '# Speed\n'; cat $(BENCH)/speed.md; printf '\n# Accuracy\n'; cat $(BENCH)/accuracy.md; } >bench/RESULTS.md; \
-	exit $$status
+# Speed first: it refuses a busy machine, and the trainings make it one. Real cells are not in the repository: their section is
+# written where CELLS names the folder that has them.
+TIMINGS = speed latency scaling memory step_profile
+TRUTHS = plans accuracy unbalanced dynamics ablations
+PROGRAMS ?= $(TIMINGS) $(TRUTHS) $(if $(CELLS),single_cell)
+CELLS ?=
+options = $(if $(filter accuracy,$1),table) $(if $(filter single_cell,$1),$(if $(CELLS),--data "$(CELLS)"))
+
+bench: FOLDER = bench
+bench-quick: FOLDER = $(OUT)/bench
+bench-quick: SCALE = --quick
+bench-smoke: FOLDER = $(OUT)/smoke
+bench-smoke: SCALE = --smoke
+bench-smoke: PROGRAMS = $(TIMINGS) $(TRUTHS) single_cell
+bench bench-quick bench-smoke: export SFEUOT_LIBRARY ?= $(abspath $(TARGET))/release/libsfeuot.so
+bench bench-quick bench-smoke: library $(BENCH)/ready
+	@set -e; $(foreach program,$(PROGRAMS),echo "$(program)"; $(BENCH)/bin/python bench/$(program).py $(SCALE) \
+	  $(call options,$(program)) --output $(FOLDER)/results/$(program).md --plots $(FOLDER)/plots;) \
+	$(BENCH)/bin/python bench/assemble.py $(FOLDER)
+
+kernels:
+	$(CARGO) bench
 
 $(BENCH)/ready: bench/requirements.txt
 	$(PYTHON) -m venv $(BENCH)
@@ -60,4 +78,4 @@ $(BENCH)/ready: bench/requirements.txt
 
 clean:
 	$(CARGO) clean
-	rm -rf $(EXAMPLES) out $(BENCH) gpu-pack
+	rm -rf $(EXAMPLES) out $(BENCH) bench/.cache gpu-pack

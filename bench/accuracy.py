@@ -10,14 +10,13 @@
 Prints one line per seed and the median of the measures. Needs numpy alone. Every field of the trainer configuration is an
 option (--value-learning-rate, --decay-steps, ...); sigma is the root of --epsilon.
 """
-import argparse
 import ctypes
-import pathlib
 import statistics
 import time
 
 import numpy as np
 
+import report
 import sfeuot_ctypes as sfeuot
 from problems import Gaussian, Mixture, Outliers, pools
 
@@ -87,18 +86,18 @@ def run(name, problem_settings, trainer_settings, steps, a, context):
     title = " ".join([name, *(f"{k}={v}" for k, v in problem_settings.items())])
     reports = []
     for seed in a.seeds:
-        report, seconds = train_and_report(problem, sides, trainer_settings, steps, seed, context)
-        reports.append(report)
-        print(f"{title} seed {seed}: {show(report)}  ({steps} steps, {seconds:.1f} s)", flush=True)
-    medians = {key: statistics.median(report[key] for report in reports) for key in reports[0]}
+        measures, seconds = train_and_report(problem, sides, trainer_settings, steps, seed, context)
+        reports.append(measures)
+        print(f"{title} seed {seed}: {show(measures)}  ({steps} steps, {seconds:.1f} s)", flush=True)
+    medians = {key: statistics.median(measures[key] for measures in reports) for key in reports[0]}
     print(f"{title} median: {show(medians)}", flush=True)
     if name == "outliers":
         print(f"{title} truth: {show({f'mass_{k}': v for k, v in problem.true_masses().items()})}", flush=True)
     return medians
 
 
-def show(report):
-    return "  ".join(f"{key} {value:.4f}" for key, value in report.items())
+def show(measures):
+    return "  ".join(f"{key} {value:.4f}" for key, value in measures.items())
 
 
 def write_table(a, context):
@@ -106,49 +105,48 @@ def write_table(a, context):
     end = time.monotonic() + a.budget
     changed = "".join(f", {k} {v}" for k, v in a.trainer.items())
     side = "sampler callbacks" if a.sampler else f"pools of {a.pool_rows} rows"
-    lines = [f"Medians of seeds {' '.join(map(str, a.seeds))}; device {a.device}; {side}{changed}.", "",
-             "| problem | steps | measure | median | bound | holds |", "|---|---|---|---|---|---|"]
+    about = [report.provenance(a, ["numpy"], seeds=a.seeds), f"Medians of the seeds; device {a.device}; {side}{changed}."]
+    head, rows = ["problem", "steps", "measure", "median", "bound", "holds"], []
     passed = True
     for name, problem_settings, trainer_settings, steps, bounds in TABLE:
         settings = {**trainer_settings, **a.trainer}
         title = f"{name} " + ", ".join(f"{k} {v}" for k, v in problem_settings.items())
         if time.monotonic() > end:
-            lines += [f"| {title} | {a.steps or steps} | {key.replace('_', ' ')} | not run | {bound} | |" for key, bound in bounds.items()]
+            rows += [[title, a.steps or steps, key.replace("_", " "), "not run", bound, ""] for key, bound in bounds.items()]
             continue
         medians = run(name, problem_settings, settings, a.steps or steps, a, context)
         for key, bound in bounds.items():
             holds = bool(medians[key] < bound)
             passed &= holds
-            cells = [title, a.steps or steps, key.replace("_", " "), f"{medians[key]:.4f}", bound, "yes" if holds else "**no**"]
-            lines.append("| " + " | ".join(map(str, cells)) + " |")
+            rows.append([title, a.steps or steps, key.replace("_", " "), f"{medians[key]:.4f}", bound, "yes" if holds else "**no**"])
         if a.output:
-            a.output.write_text("\n".join(lines) + "\n")
-    text = "\n".join(lines) + "\n"
-    a.output.write_text(text) if a.output else print(text)
-    return passed
+            report.write(a, "Known truths", [*about, report.table(head, rows)])
+    report.write(a, "Known truths", [*about, report.table(head, rows)])
+    return passed or a.scale != "full"
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    p = report.parser(__doc__)
     p.add_argument("problem", choices=["gaussian", "mixture", "outliers", "table"])
     p.add_argument("--dim", type=int, default=2)
     p.add_argument("--epsilon", type=float, help="sigma^2; the default is 0.5 for gaussian, 1 for mixture, 0.3 for outliers")
     p.add_argument("--divergence", default="kl", choices=["balanced", "kl", "chi2"], help="of outliers")
     p.add_argument("--tau", type=float, default=1.0, help="of outliers")
     p.add_argument("--steps", type=int, help="default 4000, 5000 for gaussian; overrides the table's")
-    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    p.add_argument("--seeds", type=int, nargs="+", help="default 0 1 2")
     p.add_argument("--sampler", action="store_true", help="feed sampler callbacks in place of pools")
     p.add_argument("--pool-rows", type=int, default=200_000, help="of each side")
     p.add_argument("--threads", type=int, default=0, help="0 = all cores")
     p.add_argument("--device", default="cpu", choices=list(sfeuot.DEVICES))
     p.add_argument("--budget", type=float, default=float("inf"), help="seconds after which `table` starts no further row")
-    p.add_argument("--output", type=pathlib.Path, help="markdown file of `table`")
     fields = [(name, kind) for name, kind in sfeuot.TrainerConfig._fields_ if name not in SET_BY_PROBLEM]
     for name, kind in fields:
         parse = str if name == "activation" else float if kind is ctypes.c_double else int
         p.add_argument("--" + name.replace("_", "-"), *ALIASES.get(name, []), dest=name, type=parse,
                        choices=list(sfeuot.ACTIVATIONS) if name == "activation" else None)
     a = p.parse_args()
+    a.seeds = a.seeds or report.by_scale(a, [0, 1, 2], [0], [0])
+    a.steps = a.steps or report.by_scale(a, None, 400, 5)
     a.trainer = {name: getattr(a, name) for name, _ in fields if getattr(a, name) is not None}
     return a
 

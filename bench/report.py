@@ -63,7 +63,7 @@ def provenance(a, packages, seeds=None, threads=None, load=None):
 def table(head, rows):
     """Markdown; cells are strings or numbers already rounded."""
     line = lambda cells: "| " + " | ".join(map(str, cells)) + " |"
-    return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
+    return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
 def write(a, title, parts):

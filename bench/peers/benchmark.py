@@ -20,8 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 METHODS = ("library", "lightsb", "sinkhorn", "dsbm", "sf2m", "exact")
 SCALES = {  # rows of the pools; the three measures' sizes; what the curve takes; how many points the curve has
-    "full": dict(pool_rows=200_000, plain=dict(n_x=500, n_y=1000), sharp=dict(n_x=50, n_y=4000), marginal=dict(rows=50_000),
-                 curve=dict(n_x=20, n_y=1000), points=6),
+    "full": dict(pool_rows=200_000, plain=dict(n_x=100, n_y=1000), sharp=dict(n_x=25, n_y=4000), marginal=dict(rows=50_000),
+                 curve=dict(n_x=20, n_y=500), points=5),
     "quick": dict(pool_rows=200_000, plain=dict(n_x=50, n_y=500), sharp=dict(n_x=20, n_y=1000), marginal=dict(rows=5_000),
                   curve=dict(n_x=5, n_y=400), points=3),
     "smoke": dict(pool_rows=1_000, plain=dict(n_x=5, n_y=40), sharp=dict(n_x=5, n_y=40), marginal=dict(rows=200),
