@@ -878,7 +878,9 @@ int32_t sfeuot_session_drift(struct SfeuotSession *session,
                              float *drift);
 
 // Writes the density of what is generated, relative to the target: about 1 where the target is
-// matched, near 0 at its outliers; exactly 1 for SFEUOT_DIVERGENCE_BALANCED.
+// matched, near 0 where it is too costly to reach, as at remote outliers; exactly 1 for
+// SFEUOT_DIVERGENCE_BALANCED. It measures cost, not rarity: outliers near the source's way keep a high
+// ratio, the more so the larger sigma is.
 //   target  rows x dimension, data units
 //   ratio   rows
 int32_t sfeuot_session_density_ratio(struct SfeuotSession *session,

@@ -13,7 +13,7 @@ PROBE_SECONDS = 1.0     # part of the budget
 def settings(dim, epsilon):
     """Trainer fields; `decay` is the part of the steps that the budget allows after which the rates have come to their floor,
     None for constant rates."""
-    return dict(hidden_width=width(dim), decay=1.0, decay_floor=0.02)
+    return dict(hidden_width=width(dim), decay=1.0, decay_floor=0.02, generator_learning_rate=3e-3, value_learning_rate=2e-3)
 
 
 class Method:
