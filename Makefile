@@ -64,9 +64,9 @@ bench-smoke: SCALE = --smoke
 bench-smoke: PROGRAMS = $(TIMINGS) $(TRUTHS) single_cell
 bench bench-quick bench-smoke: export SFEUOT_LIBRARY ?= $(abspath $(TARGET))/release/libsfeuot.so
 bench bench-quick bench-smoke: library $(BENCH)/ready
-	@set -e; $(foreach program,$(PROGRAMS),echo "$(program)"; $(BENCH)/bin/python bench/$(program).py $(SCALE) \
-	  $(call options,$(program)) --output $(FOLDER)/results/$(program).md --plots $(FOLDER)/plots;) \
-	$(BENCH)/bin/python bench/assemble.py $(FOLDER)
+	@status=0; $(foreach program,$(PROGRAMS),echo "$(program)"; $(BENCH)/bin/python bench/$(program).py $(SCALE) \
+	  $(call options,$(program)) --output $(FOLDER)/results/$(program).md --plots $(FOLDER)/plots || status=1;) \
+	$(BENCH)/bin/python bench/assemble.py $(FOLDER) && exit $$status
 
 kernels:
 	$(CARGO) bench

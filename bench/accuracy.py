@@ -135,7 +135,7 @@ def arguments():
     p.add_argument("--steps", type=int, help="default 4000, 5000 for gaussian; overrides the table's")
     p.add_argument("--seeds", type=int, nargs="+", help="default 0 1 2")
     p.add_argument("--sampler", action="store_true", help="feed sampler callbacks in place of pools")
-    p.add_argument("--pool-rows", type=int, default=200_000, help="of each side")
+    p.add_argument("--pool-rows", type=int, help="of each side; default 200000")
     p.add_argument("--threads", type=int, default=0, help="0 = all cores")
     p.add_argument("--device", default="cpu", choices=list(sfeuot.DEVICES))
     p.add_argument("--budget", type=float, default=float("inf"), help="seconds after which `table` starts no further row")
@@ -146,6 +146,7 @@ def arguments():
                        choices=list(sfeuot.ACTIVATIONS) if name == "activation" else None)
     a = p.parse_args()
     a.seeds = a.seeds or report.by_scale(a, [0, 1, 2], [0], [0])
+    a.pool_rows = a.pool_rows or report.by_scale(a, 200_000, 200_000, 2_000)
     a.steps = a.steps or report.by_scale(a, None, 400, 5)
     a.trainer = {name: getattr(a, name) for name, _ in fields if getattr(a, name) is not None}
     return a

@@ -38,16 +38,7 @@ def simulate(session, x, sigma, steps, seed, rows=10_000):
 
 
 def draw_plan(problem, x, seed):
-    rng = np.random.default_rng(seed)
-    w, mean = problem.conditional(x)
-    c = np.minimum((w.cumsum(1) < rng.uniform(size=(len(x), 1))).sum(1), w.shape[1] - 1)
-    return mean[np.arange(len(x)), c] + np.sqrt(problem.plan_var[c]) * rng.normal(size=x.shape)
-
-
-def moments(y):
-    """Means and covariances of (groups, rows, d)."""
-    centred = y - y.mean(1, keepdims=True)
-    return y.mean(1), centred.transpose(0, 2, 1) @ centred / y.shape[1]
+    return problem.sample_plan(x, np.random.default_rng(seed))
 
 
 def uvp(a, b, half_variance):

@@ -2,7 +2,7 @@
 JAX and ONNX Runtime.
 
     pip install -r bench/requirements.txt && cargo build --release
-    python bench/latency.py --output results/latency.md         # 7 minutes; --quick: 15 seconds
+    python bench/latency.py --output latency.md         # 7 minutes; --quick: 15 seconds
 
 The library saves a model; the others read its weights from the file (peers/generator.py, peers/generate.py), and every output is
 compared with float64. All are called from Python, so that each time has a call's overhead in it, that of the library's ctypes
@@ -120,7 +120,7 @@ def main():
     p.add_argument("--programs", nargs="+", choices=PROGRAMS, default=None)
     p.add_argument("--force", action="store_true", help="measure on a busy machine; the table says so")
     a = p.parse_args()
-    load = report.refuse_busy(a)
+    busy = report.refuse_busy(a)
     start = time.monotonic()
     names = a.programs or report.by_scale(a, list(PROGRAMS), ["library", "onnx", "onnx-binding"],
                                           ["library", "onnx", "onnx-binding", "torch"])
@@ -129,7 +129,7 @@ def main():
     rounds = report.by_scale(a, 5, 3, 1)
     setups = report.by_scale(a, [(dim, threads) for dim in (2, 16) for threads in (1, 2)], [(2, 1)], [(2, 1)])
     parts = [
-        report.provenance(a, ["torch", "jax", "onnxruntime", "numpy"], load=load),
+        report.provenance(a, ["torch", "jax", "onnxruntime", "numpy"], busy=busy),
         "Median of the rounds, in brackets the lowest to the highest; a round is the median of its calls, and ratios are those "
         "of a round. The library draws its noise in both columns. ONNX Runtime: `onnx` calls `run`, `onnx-binding` has inputs "
         "and output bound. On two threads the library's rows are shared by two sessions, each on a thread of its own; "

@@ -1,7 +1,7 @@
 """Resident memory of a long training, and of making and releasing everything again and again: that both are flat.
 
     cargo build --release
-    python bench/memory.py --output results/memory.md --plots results/plots        # 2 minutes; --quick: 15 seconds
+    python bench/memory.py --output memory.md --plots plots        # 2 minutes; --quick: 15 seconds
 
 Each case runs in a process of its own, which reads its resident memory (from smaps_rollup: the kernel counts the pages, where the
 quicker VmRSS may lag by some dozens) after every few steps. After a warm-up, the first

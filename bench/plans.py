@@ -14,7 +14,6 @@ import datetime
 import hashlib
 import importlib
 import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -26,6 +25,7 @@ sys.path.insert(0, str(report.ROOT / "peers"))
 import benchmark    # noqa: E402
 import sfeuot_ctypes    # noqa: E402
 
+SHARED_CODE = ("problems.py", "peers/benchmark.py", "peers/entropic.py", "peers/plan_networks.py")
 DIMS, EPSILONS = (2, 16, 64, 128), (0.1, 1.0, 10.0)
 BUDGETS = {2: 30.0, 16: 60.0, 64: 90.0, 128: 90.0}
 LIBRARY, LIGHTSB, FLOOR = "library", "LightSB (family contains the answer)", "exact plan (floor)"
@@ -66,7 +66,7 @@ def arguments():
     p.add_argument("--cache", type=pathlib.Path, default=report.ROOT / ".cache", help="folder of results")
     p.add_argument("--tables-only", action="store_true", help="write what the cache has, train nothing")
     a = p.parse_args()
-    a.load = os.getloadavg()[0]
+    a.busy = report.busy_cores()
     a.dims = a.dims or report.by_scale(a, DIMS, (2, 16), (2,))
     a.epsilons = a.epsilons or report.by_scale(a, EPSILONS, (1.0,), (1.0,))
     return a
@@ -77,10 +77,14 @@ def budget_of(a, dim):
 
 
 def key(a, method, dim, epsilon, seed):
-    """All that a result depends on. The code itself is not in it, but for the library's."""
+    """All that a result depends on: settings, processor, and the code that trains and measures."""
     module = importlib.import_module(f"plan_{method}")
+    code = hashlib.sha256()
+    for name in (f"peers/plan_{method}.py", *SHARED_CODE):
+        code.update((report.ROOT / name).read_bytes())
     settings = {"method": method, "dim": dim, "epsilon": epsilon, "seed": seed, "budget": budget_of(a, dim), "threads": a.threads,
-                "omp_wait": a.omp_wait, "scale": benchmark.SCALES[a.scale], "settings": module.settings(dim, epsilon)}
+                "omp_wait": a.omp_wait, "scale": benchmark.SCALES[a.scale], "settings": module.settings(dim, epsilon),
+                "processor": report.processor(), "code": code.hexdigest()}
     if method == "exact":
         settings.update(seed=0, budget=0, threads=0, omp_wait="")
     if method == "library":
@@ -93,7 +97,7 @@ def cell_result(a, method, dim, epsilon, seed):
     settings = key(a, method, dim, epsilon, seed)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     path = a.cache / f"{method}-d{dim}-e{epsilon:g}-s{seed}-{digest}.json"
-    if path.exists():
+    if path.exists() and a.scale != "smoke":
         return json.loads(path.read_text())
     if a.tables_only:
         return newest(a.cache, path.name.rsplit("-", 1)[0], settings)
@@ -108,6 +112,8 @@ def cell_result(a, method, dim, epsilon, seed):
         print(f"no result: {error}", file=sys.stderr, flush=True)
         return None
     result.update(date=str(datetime.date.today()), key=settings)
+    if a.scale == "smoke":
+        return result
     a.cache.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(json.dumps(result, indent=1))
@@ -116,8 +122,8 @@ def cell_result(a, method, dim, epsilon, seed):
 
 
 def newest(cache, name, settings):
-    """For tables alone, a result of another build of the library will do."""
-    but_build = lambda key: {k: v for k, v in key.items() if k != "library"}
+    """For tables alone, a result of another version of the code will do."""
+    but_build = lambda key: {k: v for k, v in key.items() if k not in ("library", "code")}
     settings = json.loads(json.dumps(settings))
     for path in sorted(cache.glob(f"{name}-*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
         result = json.loads(path.read_text())
@@ -219,7 +225,7 @@ def write(a, results):
     dates = sorted({r["date"] for r in every})
     span = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else "none yet"
     budgets = ", ".join(f"{budget_of(a, d):g} s at d = {d}" for d in a.dims)
-    parts = [report.provenance(a, ["numpy", "jax", "POT"], seeds=a.seeds, threads=a.threads, load=a.load),
+    parts = [report.provenance(a, ["numpy", "jax"], seeds=a.seeds, threads=a.threads, busy=a.busy),
              f"Training: {budgets}, the same for every method, pauses for measuring not counted; idle threads wait "
              f"{'passively' if a.omp_wait == 'passive' else 'actively'}. Measured {span}. Lower is better."]
     parts += [measure_part(a, results, cells, measure) for measure in MEASURES]

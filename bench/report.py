@@ -9,9 +9,10 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent
-LOAD_LIMIT = 0.3
+BUSY_LIMIT, BUSY_WAIT = 0.1, 600     # cores that others may use, and seconds to wait for them
 
 
 def parser(description):
@@ -37,15 +38,27 @@ def processor():
     return platform.processor()
 
 
+def busy_cores(seconds=1.0):
+    """Cores that anything on this machine uses while this program sleeps."""
+    def read():
+        fields = [int(v) for v in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(fields) - fields[3] - fields[4]      # idle, and waiting for a disk
+    before = read()
+    time.sleep(seconds)
+    return (read() - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
 def refuse_busy(a):
-    """Timings beside another program's work are worth nothing. Returns the load to be told."""
-    load = os.getloadavg()[0]
-    if load > LOAD_LIMIT and a.scale != "smoke" and not a.force:
-        raise SystemExit(f"load average {load:.2f} is above {LOAD_LIMIT}: wait until the machine is quiet, or pass --force")
-    return load
+    """Timings beside another program's work are worth nothing: waits for a quiet machine. Returns the busy cores to be told."""
+    end, busy = time.monotonic() + BUSY_WAIT, busy_cores()
+    while busy > BUSY_LIMIT and a.scale == "full" and not a.force:
+        if time.monotonic() > end:
+            raise SystemExit(f"other programs use {busy:.2f} cores, more than {BUSY_LIMIT}: wait until the machine is quiet, or pass --force")
+        busy = busy_cores(5.0)
+    return busy
 
 
-def provenance(a, packages, seeds=None, threads=None, load=None):
+def provenance(a, packages, seeds=None, threads=None, busy=None):
     """One paragraph: machine, date, versions, seeds."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     parts = [f"{datetime.date.today()}", f"{processor()}, {len(os.sched_getaffinity(0))} cores", f"Python {platform.python_version()}, {versions}"]
@@ -53,8 +66,9 @@ def provenance(a, packages, seeds=None, threads=None, load=None):
         parts.append(f"{threads} thread{'s' * (threads != 1)}")
     if seeds is not None:
         parts.append(f"seed{'s' * (len(seeds) != 1)} {' '.join(map(str, seeds))}")
-    if load is not None:
-        parts.append(f"load average at the start {load:.2f}" + (" (**busy: these numbers are rough**)" if load > LOAD_LIMIT else ""))
+    if busy is not None:
+        rough = " (**these numbers are rough**)" if busy > BUSY_LIMIT else ""
+        parts.append(f"cores in use by others at the start {busy:.2f}{rough}")
     note = {"full": "", "quick": " **Quick version: fewer steps and seeds than the published tables.**",
             "smoke": " **Smoke run: the numbers mean nothing.**"}[a.scale]
     return "; ".join(parts) + "." + note

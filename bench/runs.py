@@ -35,6 +35,15 @@ def generator(session):
     return generate
 
 
+def take_core(next_core):
+    """One core for each worker: some libraries heed nothing else."""
+    with next_core.get_lock():
+        cores = sorted(os.sched_getaffinity(0))
+        core = cores[next_core.value % len(cores)]
+        next_core.value += 1
+    os.sched_setaffinity(0, {core})
+
+
 def side_by_side(function, jobs, workers, report):
     """`function(job)` for all jobs, `workers` at a time in processes of their own; `report(job, result)` as each ends.
 
@@ -44,7 +53,8 @@ def side_by_side(function, jobs, workers, report):
         os.environ[name] = "1"
     os.environ["OMP_WAIT_POLICY"] = "passive"
     start = time.monotonic()
-    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, spawn, take_core, (spawn.Value("i", 0),)) as pool:
         waiting = {pool.submit(function, job): job for job in jobs}
         for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
             job = waiting[future]

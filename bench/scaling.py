@@ -1,7 +1,7 @@
 """Training steps per second of this library as one quantity changes, beside what the processor could do at most.
 
     cargo build --release
-    python bench/scaling.py --output results/scaling.md --plots results/plots       # 4 minutes; --quick: 20 seconds
+    python bench/scaling.py --output scaling.md --plots plots       # 4 minutes; --quick: 20 seconds
 
 Two curves, through the standard sizes d = 2, width 128 and d = 16, width 256, in dimension, latents a source (with as many rows),
 batch, width and threads. All points of a panel are measured in turn, each for a moment, several times over.
@@ -167,7 +167,7 @@ def main():
     p = report.parser(__doc__)
     p.add_argument("--force", action="store_true", help="measure on a busy machine; the table says so")
     a = p.parse_args()
-    load = report.refuse_busy(a)
+    busy = report.refuse_busy(a)
     start = time.monotonic()
     rounds, seconds = report.by_scale(a, (5, 0.3), (2, 0.1), (1, 0.001))
     wanted = panels(a.scale == "full")
@@ -198,7 +198,7 @@ def main():
     rates = "; ".join(f"{threads} thread{'s' * (threads > 1)}: " + ", ".join(f"width {w} {v:.0f}" for w, v in by.items())
                       for threads, by in gflops.items())
     parts = [
-        report.provenance(a, ["numpy", "torch", "jax"], threads=CORES, load=load),
+        report.provenance(a, ["numpy", "torch", "jax"], threads=CORES, busy=busy),
         f"Matrix products of 1024 rows, GFLOP/s: {rates}. Steps per second: median of {rounds} rounds, in brackets the lowest to "
         "the highest."
     ]

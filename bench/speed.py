@@ -1,7 +1,7 @@
 """Steps per second of this library beside PyTorch and JAX, the share of the machine's matrix-product rate, and memory.
 
     pip install -r bench/requirements.txt && cargo build --release
-    python bench/speed.py --output results/speed.md         # 20 to 25 minutes; --quick: a minute
+    python bench/speed.py --output speed.md         # 20 to 25 minutes; --quick: a minute
 
 First both standard sizes with every program, then one quantity at a time away from them: dimension, width, batch, threads. In
 the sweeps PyTorch and JAX run in the variant that was the fastest at the standard size, and torch.compile, which compiles for
@@ -138,7 +138,7 @@ def options():
 
 def main():
     a = options()
-    load = report.refuse_busy(a)
+    busy = report.refuse_busy(a)
     start = time.monotonic()
     rounds = [a.rounds or n for n in report.by_scale(a, (5, 3), (2, 1), (1, 1))]
     seconds = [a.seconds or n for n in report.by_scale(a, (3.0, 1.5), (1.0, 0.5), (0.05, 0.05))]
@@ -148,7 +148,7 @@ def main():
                              [("batch", standard[0], [Size(2, 16, 8, 1)], [])])
     sweep_of = [n for n in a.programs if a.scale != "smoke" or n != "jax"]     # one start less
     parts = [
-        report.provenance(a, ["torch", "jax", "jaxlib", "numpy"], load=load),
+        report.provenance(a, ["torch", "jax", "jaxlib", "numpy"], busy=busy),
         "float32; every cell is the median, and in brackets the lowest to the highest round. Ratios are those of a round. "
         "Memory is the highest resident memory of the process since it began to build its networks, and in brackets what of it "
         "lies above interpreter, packages and sample pools; compilers that run as processes of their own are not in it."

@@ -1,13 +1,13 @@
 """Where a training step's time goes, by operation, at both standard sizes, on one thread.
 
     cargo build --release
-    python bench/step_profile.py --output results/profile.md         # a minute
+    python bench/step_profile.py --output step_profile.md         # a minute
 
 Linux's perf is needed, and addr2line and nm of binutils.
 
 Samples of the processor's cycles (perf) are taken to the source by the release build's line tables. A product's kernel is one
 function for each thing that is fused into it, so forward, reverse and weight products are told apart, and what is fused is told
-from the product by the inlined function that a sample falls into. Samples before the steps are left out.
+from the product by the inlined function that a sample falls into. The first 2.5 seconds, in which the program starts, are left out.
 """
 import collections
 import pathlib

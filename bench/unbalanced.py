@@ -87,7 +87,8 @@ def pair(job, rows=50_000):
         went = nearest(runs.generator(session)(x, 2))
         mean_error = conditional_mean_error(session, plan)
     third = lambda a: np.nan if len(nu.weights) < 3 else a
-    return {"kept": (went == c).mean(), "kept_truth": to[np.arange(5000), c[:5000]].mean(), "third": third((went == 2).mean()),
+    kept = (went == c)[:5000].mean()      # of the same x as its truth
+    return {"kept": kept, "kept_truth": to[np.arange(5000), c[:5000]].mean(), "third": third((went == 2).mean()),
             "third_truth": third(plan.share(cells == 2)), "mean_error": mean_error}
 
 

@@ -4,11 +4,11 @@
 // With m_k = x0 + t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t), and for samples i of the group
 //   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / (sigma^2 t)) ],     log p_i = logsumexp_k l_ik - log K
 //   loss  = sum_i V_i + sigma^2 (log p_i - log w_i),       log w_i = -1/2 sum_j (x_ij - x0_j)^2 / (sigma^2 t)
-// and with shares a_ik = exp(l_ik) / sum_k exp(l_ik) the gradient by the raw outputs, through samples and components:
+// and with shares a_ik = exp(l_ik) / sum_k exp(l_ik) the gradient by the raw outputs, through the samples x_i alone:
 //   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i - sigma^2 pull_i + (x_i - x0) / t
 //   delta[r][j]     = scale t gx
 //   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
-// and where deterministic, with push_k = sum_i a_ik (x_i - m_k) / c_k,
+// and where deterministic through the components too, with push_k = sum_i a_ik (x_i - m_k) / c_k,
 //   delta[r][j]     = scale t (gx + sigma^2 push),
 // all as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
 //
@@ -22,11 +22,11 @@
 // mixture_density        any K: max_k l_ik and 1 / sum_k exp(l_ik - max) of each row to density [rows], and
 //                        losses[group tiles + tile].
 // mixture_gradient       any K: delta, given density. Grid of both: (tiles, groups), tiles = K / 64 rounded up. l_ik is
-//                        computed three times instead of once; delta takes the tiles' contributions one by one.
+//                        computed twice, three times where deterministic; delta takes the tiles' contributions one by one.
 //
-// A group costs K^2 d times 7 operations (3 forward, 4 backward; 7 where deterministic), K^2 exponentials, and 4 K d
+// A group costs K^2 d times 6 operations (3 forward, 3 backward; 6 where deterministic), K^2 exponentials, and 4 K d
 // exponentials and logarithms of the components. Memory gives 20 bytes a row and coordinate (x_t, x0, raw, g) and takes 8
-// (delta); another 32, or 48 where d is above 32, are read again from the caches.
+// (delta); another 28, or 44 where d is above 32, are read again from the caches.
 #include "mixture.cuh"
 
 // A whole group of up to 16 Q rows.

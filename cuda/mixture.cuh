@@ -45,10 +45,13 @@ __device__ inline float std_of(const Group& group, u32 row, u32 col, bool& insid
 
 // t^2 s^2 + sigma^2 t (1 - t). Two roundings, here and for the mean, as on the CPU: samples lie so close to their own
 // component that what is rounded differently shows.
+__device__ inline float variance_by(const Group& group, float ts) {
+    return __fadd_rn(__fmul_rn(ts, ts), group.brown);
+}
+
 __device__ inline float variance_of(const Group& group, u32 component, u32 col) {
     bool inside;
-    const float ts = group.t * std_of(group, component, col, inside);
-    return __fadd_rn(__fmul_rn(ts, ts), group.brown);
+    return variance_by(group, group.t * std_of(group, component, col, inside));
 }
 
 // Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates; the shares'
@@ -217,8 +220,12 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
 #pragma unroll
         for (u32 e = 0; e < EACH; ++e) {
             const u32 place = (ty + SIDE * e) * PITCH<Q> + tx + SIDE * a;
-            at.x[place] = pull[e][a];
-            at.mean[place] = push[e][a];
+            if (SAMPLE) {
+                at.x[place] = pull[e][a];
+            }
+            if (COMPONENT) {
+                at.mean[place] = push[e][a];
+            }
         }
     }
     __syncthreads();
@@ -228,24 +235,25 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
         if (col >= group.d || row >= group.latents) {
             continue;
         }
-        float gx = 0.0f;
+        const float x = row_of(group.xt, group.xt_stride, row)[col];
+        float gx = 0.0f, widen = 0.0f;
+        bool inside = false;
         if (SAMPLE) {
             gx = -sigma2 * at.x[place];
             if (start) {
-                const float away =
-                    row_of(group.xt, group.xt_stride, row)[col] - row_of(group.x0, group.x0_stride, row)[col];
+                const float away = x - row_of(group.x0, group.x0_stride, row)[col];
                 gx += row_of(group.g, group.g_stride, row)[col] + away / t;
             }
+        }
+        if (group.head.deterministic == 0) {
+            // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
+            const float ts = t * std_of(group, row, col, inside), variance = variance_by(group, ts);
+            widen = ts * ts * ((x - mean_of(group, row, col)) / variance);
         }
         float* delta = row_of(group.delta, group.delta_stride, row);
         float by_mean = scale * t * (COMPONENT ? gx + sigma2 * at.mean[place] : gx);
         delta[col] = start ? by_mean : delta[col] + by_mean;
         if (group.head.deterministic == 0) {
-            bool inside;
-            const float s = std_of(group, row, col, inside), ts = t * s;
-            const float away = row_of(group.xt, group.xt_stride, row)[col] - mean_of(group, row, col);
-            // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
-            const float widen = ts * ts * (away / variance_of(group, row, col));
             const float by_std = inside ? scale * gx * widen : 0.0f;
             delta[group.d + col] = start ? by_std : delta[group.d + col] + by_std;
         }

@@ -85,8 +85,9 @@ def generator_loss(generator, value, batch, sigma, k):
     noise_var = eps * t * (1 - t)
     centre, variance = torch.lerp(x0, mean, t), (t * std) ** 2 + noise_var
     deviation = variance.sqrt()
-    away = (t * std * xi + noise_var.sqrt() * eta) / deviation
-    x_t = centre + deviation * away.detach()
+    with torch.no_grad():
+        away = (t * std * xi + noise_var.sqrt() * eta) / deviation
+    x_t = centre + deviation * away
     group = lambda a: a.view(-1, k, d)
     # Through the samples alone: the part through the components has mean zero.
     log_p = log_mixture(group(x_t), group(centre.detach()), group(variance.detach())).flatten()

@@ -5,10 +5,10 @@
 //! where p_theta(x_t | x0) is estimated by the mixture of the Gaussian bridge marginals of K latents of the same x0.
 //! It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant and the bound of finite K.
 //!
-//! theta enters through x_t and through the components of p_theta. Given the K latents, x_t is a sample of p_theta itself,
-//! so the second part, E\[d/dtheta log p_theta(x) at x = x_t\] = d/dtheta of the integral of p_theta, is zero: it is noise, and
-//! is left out. What stays vanishes row by row where p_theta = p_V, not only on average ("sticking the landing": Roeder,
-//! Wu, Duvenaud, NeurIPS 2017). x_t is taken as its mean and a multiple of its standard deviation
+//! theta enters through x_t and through the components of the mixture, q. Given the K latents, x_t is a sample of q itself,
+//! so the second part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero: it is noise, and is left
+//! out. What stays vanishes row by row where q = p_V, not only on average ("sticking the landing": Roeder, Wu, Duvenaud,
+//! NeurIPS 2017). x_t is taken as its mean and a multiple of its standard deviation
 //! sqrt(t^2 s^2 + sigma^2 t (1 - t)).
 //!
 //! A deterministic generator cannot reach p_V and its components are sharp near t = 1, where the two parts cancel; there

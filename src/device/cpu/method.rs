@@ -69,18 +69,17 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                 let raw = block.row(bridge.raw, r);
                 let (s, _) = spread.std(raw, d, j);
                 let x0 = block.row(bridge.x0, r)[j];
-                let (mean, spread) = (raw[j], s * block.row(bridge.noise.xi, r)[j]);
-                let x1 = x0 + mean + spread;
+                let (mean, reach) = (raw[j], s * block.row(bridge.noise.xi, r)[j]);
+                let x1 = x0 + mean + reach;
                 if let Some(end) = points.end {
                     block.row_mut(end, r)[j] = x1;
                 }
                 if timed {
                     let eta = block.row(bridge.noise.eta, r)[j];
                     if let Some(drift) = points.drift {
-                        // Squares of s as t s^2 + sigma^2 (1 - t) is the variance of x_t over t.
                         let (own, free) = (s * s, sigma * sigma);
                         let pull = (own - free) / (t * own + rest * free);
-                        block.row_mut(drift, r)[j] = mean + pull * (t * spread + noise * eta);
+                        block.row_mut(drift, r)[j] = mean + pull * (t * reach + noise * eta);
                     }
                     if let Some(state) = points.state {
                         block.row_mut(state, r)[j] = rest * x0 + t * x1 + noise * eta;

@@ -156,7 +156,7 @@ fn bridges(bench: &mut Bench, d: usize) {
     bench.block.reset(mark);
 }
 
-/// Forward and backward of a batch's mixtures: 20 bytes an element read, 8 written, 7 K operations.
+/// Forward and backward of a batch's mixtures: 20 bytes an element read, 8 written, 6 K operations.
 fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
     let rows = ELEMENTS / d;
     let mark = bench.block.mark();
@@ -167,7 +167,7 @@ fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
     let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / latents, "losses")?;
     let bridge = Bridge { x0, raw, noise: noise(), time };
     let elements = ELEMENTS as f64;
-    let operations = 7.0 * (latents * ELEMENTS) as f64;
+    let operations = 6.0 * (latents * ELEMENTS) as f64;
     bench.report("mixture", &format!("K {latents}, d {d}"), 28.0 * elements, operations, |block| {
         let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
         block.mixture(&HEAD, &bridge, xt, v, g, latents, delta, 1.0 / rows as f64, &mut sums);
