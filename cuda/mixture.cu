@@ -120,7 +120,8 @@ __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     return group;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) mixture_16(MIXTURE_PARAMETERS, double* losses) {
+// Room for four blocks: by itself ptxas holds to 48 registers on some architectures and spills one.
+extern "C" __global__ void __launch_bounds__(THREADS, 4) mixture_16(MIXTURE_PARAMETERS, double* losses) {
     whole_group<1>(MIXTURE_GROUP(blockIdx.x), losses);
 }
 
@@ -192,7 +193,9 @@ __device__ inline void share_tile(const Group& group, const Tables<4>& at, const
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) mixture_gradient(MIXTURE_PARAMETERS, const float2* density) {
+// Room for two blocks: by itself ptxas holds to 64 registers on some architectures and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+mixture_gradient(MIXTURE_PARAMETERS, const float2* density) {
     const Group group = MIXTURE_GROUP(blockIdx.y);
     const Tables<4> at = tables<4>();
     density += (u64)blockIdx.y * latents;
