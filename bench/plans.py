@@ -210,6 +210,7 @@ def curves(a, results):
                             points = [(t, max(e, 1e-3)) for t, e in r["rows"][row]["curve"] if e is not None]
                             axis.plot(*zip(*points) if points else ([], []), marker=".", color=colours[row], label=row)
             axis.set(xscale="log", yscale="log", title=f"d = {dim}, epsilon = {epsilon:g}")
+            axis.xaxis.set_minor_formatter("")
             if i == len(a.epsilons) - 1:
                 axis.set_xlabel("training seconds")
             if j == 0:
