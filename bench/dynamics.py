@@ -19,7 +19,7 @@ import numpy as np
 
 import report
 import runs
-from problems import Mixture, bures, pools
+from problems import Mixture, bures, moments, pools
 
 COMPARED = {("one step", "process"): "one step against process", ("one step", "exact"): "one step against exact",
             ("process", "exact"): "process against exact", ("again", "exact"): "exact against exact"}

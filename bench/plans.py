@@ -66,7 +66,7 @@ def arguments():
     p.add_argument("--cache", type=pathlib.Path, default=report.ROOT / ".cache", help="folder of results")
     p.add_argument("--tables-only", action="store_true", help="write what the cache has, train nothing")
     a = p.parse_args()
-    a.busy = report.busy_cores()
+    a.busy = None if a.tables_only else report.busy_cores()
     a.dims = a.dims or report.by_scale(a, DIMS, (2, 16), (2,))
     a.epsilons = a.epsilons or report.by_scale(a, EPSILONS, (1.0,), (1.0,))
     return a
