@@ -17,13 +17,13 @@ import time
 import numpy as np
 
 import report
+import runs
 import sfeuot_ctypes as sfeuot
 from problems import Gaussian, Mixture, Outliers, pools
 
 SET_BY_PROBLEM = ("struct_size", "sigma", "seed", "divergence", "tau", "sigma_units")
 ALIASES = {"hidden_width": ["--hidden"], "latent_dimension": ["--latent"], "batch_sources": ["--sources"], "latents_per_source": ["--k"],
            "generator_learning_rate": ["--lr-generator"], "value_learning_rate": ["--lr-value"], "ema_decay": ["--ema"]}
-CHUNK_ROWS = 50_000
 
 # problem, its settings, trainer fields, steps, measure -> bound
 TABLE = [
@@ -73,10 +73,7 @@ def train_and_report(problem, sides, settings, steps, seed, context):
         trainer.step(steps)
         seconds = time.perf_counter() - start
         with trainer.model() as model, model.session() as session:
-            def generate(x, noise_seed):
-                return np.concatenate([session.generate(x[i:i + CHUNK_ROWS], noise_seed, first_row=i)
-                                       for i in range(0, len(x), CHUNK_ROWS)]).astype(np.float64)
-            return problem.report(generate), seconds
+            return problem.report(runs.generator(session)), seconds
 
 
 def run(name, problem_settings, trainer_settings, steps, a, context):

@@ -2,7 +2,7 @@
 //! part of the library's interface.
 
 use crate::device::cpu::net::{CpuGradient, CpuNet};
-use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
+use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Sums};
 use crate::euot::Batch;
@@ -10,11 +10,12 @@ use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::networks::networks;
 use crate::euot::value_step::ValueStep;
-use crate::nn::adam::{Adam, Update};
+use crate::nn::adam::Adam;
 use crate::nn::init::kaiming;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 use crate::rng::{Sequence, Stream};
+use crate::train::cpu_network::Optimise;
 
 /// Rows of a block, latents of a source sample and components of a latent, as in a training with default settings.
 const ROWS: usize = 64;
@@ -218,7 +219,7 @@ impl Kernels {
         let old = old.each_ref().map(Vec::as_slice);
         let new = new.each_mut().map(Vec::as_mut_slice);
         // SAFETY: slices only.
-        unsafe { f32::dispatch(self.isa, Optimise { update, old, gradient: &self.derivative, new }) }
+        unsafe { f32::dispatch(self.isa, Optimise { update, averaging: 0.998, old, gradient: &self.derivative, new }) }
     }
 
     fn value_step(&mut self) {
@@ -270,20 +271,5 @@ impl Mats {
 fn fill_times(block: &mut CpuBlock<f32>, time: Mat) {
     for r in 0..time.rows {
         block.row_mut(time, r)[0] = 0.2 + 0.15 * (r / LATENTS) as f32;
-    }
-}
-
-struct Optimise<'a> {
-    update: Update,
-    old: [&'a [f32]; 4],
-    gradient: &'a [f32],
-    new: [&'a mut [f32]; 4],
-}
-
-impl Kernel<f32> for Optimise<'_> {
-    type Output = ();
-    #[inline(always)]
-    unsafe fn run<S: Simd<T = f32>>(self) {
-        self.update.apply(0.998, self.old, self.gradient, self.new);
     }
 }

@@ -144,12 +144,13 @@ impl Kernel<f32> for Reduce<'_> {
     }
 }
 
-struct Optimise<'a> {
-    update: Update,
-    averaging: f32,
-    old: [&'a [f32]; 4],
-    gradient: &'a [f32],
-    new: [&'a mut [f32]; 4],
+/// [`Update::apply`] with the processor's vectors.
+pub(crate) struct Optimise<'a> {
+    pub update: Update,
+    pub averaging: f32,
+    pub old: [&'a [f32]; 4],
+    pub gradient: &'a [f32],
+    pub new: [&'a mut [f32]; 4],
 }
 
 impl Kernel<f32> for Optimise<'_> {

@@ -3,7 +3,7 @@
 mod checkpoint;
 mod config;
 mod cpu_engine;
-mod cpu_network;
+pub(crate) mod cpu_network;
 mod cuda_engine;
 mod cuda_network;
 mod cuda_report;
