@@ -1,11 +1,12 @@
 // What inference needs around the networks: rows into the units of training and back, and means over latents. Units as
 // in src/data/normalisation.rs, rounding by rounding, so that results have the CPU's bits wherever the networks' outputs
-// have: normalised = (x - shift) / scale and x = normalised scale + shift, in double.
+// have: normalised = (x - shift) / scale and x = normalised scale + shift, in double. What the networks see is moved further:
+// x' = (x - (shift - scale weight pull)) / seen, as src/euot/gaussian_bridge.rs says.
 //
-//   rows_import      out[r repeat + k][j] = normalised x[r][j] for k < repeat; column d = value where append is not 0
+//   rows_import      out[r repeat + k][j] = x'[r][j] for k < repeat; column d = value where append is not 0
 //   rows_export      out = x scale + shift[j]; a null shift is zero
-//   drift_export     out = factor g, in float
-//   ratio_export     ratio[r] = Psi*'(v[r v_stride])
+//   drift_export     out = gradient g + (away (x - shift[j]) + along pull[j]), x in data units, in double
+//   ratio_export     ratio[r] = Psi*'(v[r v_stride] + known(x[r])), known of quadratic.cuh, x normalised
 //   mean_accumulate  sum[r][j] = sum over k < latents, in their order, in float, of raw[r latents + k][j]; on top of
 //                    what is there where start is 0
 //   mean_export      out = (x + sum / latents) scale + shift[j], x normalised
@@ -14,6 +15,7 @@
 // row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
 // named; rows_import does a division in double, the others two operations.
 #include "divergence.cuh"
+#include "quadratic.cuh"
 
 __device__ inline double normalised(float x, double shift, double scale) {
     return __ddiv_rn(__dadd_rn((double)x, -shift), scale);
@@ -31,13 +33,14 @@ __device__ inline void each_element(u64 rows, u32 d, const Body& body) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale, float* out,
-            u32 out_stride, u32 append, float value) {
+rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale,
+            const double* pull, double weight, double seen, float* out, u32 out_stride, u32 append, float value) {
     each_element((u64)rows * repeat, d, [=](u64 row, u32 col) {
         u32 copy;
         const u32 from = (u32)divide(row, repeat, copy);
         float* to = out + row * out_stride;
-        to[col] = (float)normalised(row_of(x, x_stride, from)[col], shift[col], scale);
+        const double by = __dmul_rn(scale, __dmul_rn(weight, pull[col]));
+        to[col] = (float)normalised(row_of(x, x_stride, from)[col], __dadd_rn(shift[col], -by), seen);
         if (append != 0 && col + 1 == d) {
             to[d] = value;
         }
@@ -54,17 +57,23 @@ rows_export(const float* x, u32 x_stride, u32 rows, u32 d, const double* shift, 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-drift_export(const float* g, u32 g_stride, u32 rows, u32 d, float factor, float* out, u32 out_stride) {
+drift_export(const float* g, u32 g_stride, const float* x, u32 x_stride, u32 rows, u32 d, double gradient, double away,
+             const double* shift, double along, const double* pull, float* out, u32 out_stride) {
     each_element(rows, d, [=](u64 row, u32 col) {
-        row_of(out, out_stride, (u32)row)[col] = factor * row_of(g, g_stride, (u32)row)[col];
+        const double from = __dadd_rn((double)row_of(x, x_stride, (u32)row)[col], -shift[col]);
+        const double known = __dadd_rn(__dmul_rn(away, from), __dmul_rn(along, pull[col]));
+        const double network = __dmul_rn(gradient, (double)row_of(g, g_stride, (u32)row)[col]);
+        row_of(out, out_stride, (u32)row)[col] = (float)__dadd_rn(network, known);
     });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-ratio_export(const float* v, u32 v_stride, u32 rows, u32 divergence, double tau, float* ratio) {
+ratio_export(const float* v, u32 v_stride, const float* x, u32 x_stride, u32 rows, u32 d, float curvature,
+             const float* slope_of, float level, u32 divergence, double tau, float* ratio) {
     each_element(rows, 1, [=](u64 row, u32) {
         double value, slope;
-        conjugate_of(divergence, tau, v[row * v_stride], value, slope);
+        const double known = quadratic_at(x + row * x_stride, d, curvature, slope_of, level);
+        conjugate_of(divergence, tau, v[row * v_stride] + known, value, slope);
         ratio[row] = (float)slope;
     });
 }

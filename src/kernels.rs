@@ -4,7 +4,7 @@
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Sums};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::Batch;
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::generator_step::GeneratorStep;
@@ -73,6 +73,7 @@ pub struct Kernels {
     width: usize,
     isa: Isa,
     head: Head,
+    quadratic: Quadratic<Vec<f32>>,
     shapes: [Mlp; 2],
     nets: [CpuNet<f32>; 2],
     gradients: [CpuGradient<f32>; 2],
@@ -124,6 +125,7 @@ impl Kernels {
             width,
             isa,
             head: Head { sigma: 1.0, deterministic: false },
+            quadratic: Quadratic { curvature: 0.1, slope: vec![0.1; dimension], level: 0.0 },
             gradients: [0, 1].map(|i| CpuGradient::new(&shapes[i].layout)),
             shapes,
             nets,
@@ -226,7 +228,8 @@ impl Kernels {
         let batch = self.batch();
         let [value, generator] = &self.shapes;
         let conjugate = Conjugate { divergence: Divergence::Kl, tau: 1.0 };
-        let step = ValueStep { value, generator, head: self.head, conjugate, scale: 1.0 / ROWS as f64 };
+        let quadratic = &self.quadratic;
+        let step = ValueStep { value, generator, head: self.head, conjugate, quadratic, scale: 1.0 / ROWS as f64 };
         let [gradient, _] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }

@@ -1,8 +1,8 @@
 //! Samples of the two sides as the host hands them over, and what a trainer makes of them.
 //!
 //! A host describes each side with [`Data`]: a strided array of samples with optional weights, or a sampler that
-//! draws fresh batches. [`prepare`] checks both sides, measures one common [`Normalisation`] and returns a
-//! [`DataSource`] a side, which hands out batches of normalised rows without allocating.
+//! draws fresh batches. [`Sides`] checks both, measures one common [`Normalisation`] and makes a [`DataSource`] of each, which
+//! hands out batches of normalised rows without allocating.
 
 mod dtype;
 mod moments;
@@ -14,8 +14,9 @@ mod tensor;
 mod weights;
 
 pub use dtype::DType;
+pub(crate) use moments::Spread;
 pub use normalisation::Normalisation;
-pub use prepare::{STATISTICS_ROWS, prepare, prepare_with};
+pub use prepare::{STATISTICS_ROWS, Sides};
 pub use sampler::Sampler;
 pub use source::{ArraySource, DataSource};
 pub use tensor::{MAX_RANK, TensorView};

@@ -1,5 +1,16 @@
 //! Mean and central second moment of each component of one side.
 
+use super::normalisation::Normalisation;
+
+/// Moments of one side in units of a normalisation.
+#[derive(Clone, Debug)]
+pub(crate) struct Spread {
+    /// One number a component.
+    pub mean: Vec<f64>,
+    /// Averaged over the components.
+    pub variance: f64,
+}
+
 /// Weighted moments, gathered block by block: two passes inside a block, and blocks joined by their means, so that
 /// a small spread around a large mean survives.
 pub(super) struct Moments {
@@ -62,6 +73,13 @@ impl Moments {
     /// Mean of each component.
     pub fn mean(&self) -> &[f64] {
         &self.mean
+    }
+
+    /// In units of a normalisation.
+    pub fn normalised(&self, units: &Normalisation) -> Spread {
+        let mean = self.mean.iter().zip(&units.shift).map(|(mean, shift)| (mean - shift) / units.scale).collect();
+        let deviations = self.spread.iter().map(|spread| (spread / self.weight).sqrt() / units.scale);
+        Spread { mean, variance: deviations.map(|x| x * x).sum::<f64>() / self.mean.len() as f64 }
     }
 
     /// Mean of (value - centre)^2 of one component.

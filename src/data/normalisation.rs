@@ -58,6 +58,12 @@ impl Normalisation {
         Ok(Self { shift, scale })
     }
 
+    /// The one for `normalised = (normalised by this one + by) / factor`.
+    pub fn moved(&self, by: impl Iterator<Item = f64>, factor: f64) -> Self {
+        let shift = self.shift.iter().zip(by).map(|(shift, by)| shift - self.scale * by).collect();
+        Self { shift, scale: self.scale * factor }
+    }
+
     /// Number of components.
     pub fn dimension(&self) -> usize {
         self.shift.len()
@@ -92,6 +98,11 @@ impl Normalisation {
     /// If the two slices differ in length or do not hold whole rows; so do the other methods below.
     pub fn apply(&self, data: &[f32], normalised: &mut [f32]) {
         self.map(data, normalised, |value, shift, scale| ((f64::from(value) - shift) / scale) as f32);
+    }
+
+    /// [`Normalisation::apply`] for one value of component `j`.
+    pub(crate) fn one(&self, j: usize, value: f32) -> f32 {
+        ((f64::from(value) - self.shift[j]) / self.scale) as f32
     }
 
     /// As [`Normalisation::apply`], from 64-bit values.

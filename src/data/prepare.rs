@@ -1,6 +1,6 @@
 //! From what the host handed over to what a trainer owns.
 
-use super::moments::Moments;
+use super::moments::{Moments, Spread};
 use super::sampler::{self, Sampler};
 use super::source::{ArraySource, DataSource, SamplerSource};
 use super::tensor::{MAX_RANK, TensorView, reserved};
@@ -14,43 +14,50 @@ pub const STATISTICS_ROWS: usize = 4096;
 /// Most numbers asked of a sampler in one call while the normalisation is measured.
 const STATISTICS_BATCH: usize = 1 << 20;
 
-/// Checks both sides, measures their common normalisation and takes what a trainer needs: arrays are copied, and
-/// samplers are moved in after [`STATISTICS_ROWS`] samples were drawn from each, the source first.
-///
-/// Returns the source, the target, the normalisation and the shape of one sample.
-///
-/// Errors name the side and the argument: sample shapes that differ, a value that is not finite, bad weights, data
-/// without spread or outside the 32-bit range, a sampler that fails.
-pub fn prepare(source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource, Normalisation, Vec<usize>)> {
-    let (mut source, mut target) = check(source, target)?;
-    let normalisation = Normalisation::from_moments(&source.moments()?, &target.moments()?)?;
-    let shape = source.sample_shape.clone();
-    Ok((source.finish(&normalisation)?, target.finish(&normalisation)?, normalisation, shape))
+/// Both sides as the host handed them over, of one sample shape and with sound weights.
+pub struct Sides<'a, 'b> {
+    source: Side<'a>,
+    target: Side<'b>,
 }
 
-/// As [`prepare`] with a normalisation measured before, so that a resumed run sees its data as the first run did.
-/// Draws nothing from samplers. The normalisation must have as many components as a sample.
-pub fn prepare_with(
-    normalisation: &Normalisation,
-    source: Data<'_>,
-    target: Data<'_>,
-) -> Result<(DataSource, DataSource, Vec<usize>)> {
-    let (source, target) = check(source, target)?;
-    normalisation.check(source.dimension())?;
-    let shape = source.sample_shape.clone();
-    Ok((source.finish(normalisation)?, target.finish(normalisation)?, shape))
-}
-
-fn check<'a, 'b>(source: Data<'a>, target: Data<'b>) -> Result<(Side<'a>, Side<'b>)> {
-    let source = Side::check("source", source)?;
-    let target = Side::check("target", target)?;
-    if source.sample_shape != target.sample_shape {
-        return Err(Error::invalid(format!(
-            "one sample has shape {:?} on the source side and {:?} on the target side; both must be the same",
-            source.sample_shape, target.sample_shape
-        )));
+impl<'a, 'b> Sides<'a, 'b> {
+    /// Checks both sides. Errors name the side and the argument: sample shapes that differ, bad weights.
+    pub fn check(source: Data<'a>, target: Data<'b>) -> Result<Self> {
+        let source = Side::check("source", source)?;
+        let target = Side::check("target", target)?;
+        if source.sample_shape != target.sample_shape {
+            return Err(Error::invalid(format!(
+                "one sample has shape {:?} on the source side and {:?} on the target side; both must be the same",
+                source.sample_shape, target.sample_shape
+            )));
+        }
+        Ok(Self { source, target })
     }
-    Ok((source, target))
+
+    /// Shape of one sample.
+    pub fn sample_shape(&self) -> &[usize] {
+        &self.source.sample_shape
+    }
+
+    /// The common normalisation, and both sides' moments in its units. [`STATISTICS_ROWS`] samples are drawn from each
+    /// sampler, the source first.
+    ///
+    /// Errors name the side and the argument: a value that is not finite, data without spread or outside the 32-bit
+    /// range, a sampler that fails.
+    pub fn measure(&mut self) -> Result<(Normalisation, [Spread; 2])> {
+        let moments = [self.source.moments()?, self.target.moments()?];
+        let normalisation = Normalisation::from_moments(&moments[0], &moments[1])?;
+        let spreads = moments.map(|side| side.normalised(&normalisation));
+        Ok((normalisation, spreads))
+    }
+
+    /// Takes what a trainer needs, each side in units of its own: arrays are copied, and samplers are moved in. The
+    /// normalisations must have as many components as a sample. Errors as of [`Self::measure`].
+    pub fn prepare(self, source: &Normalisation, target: &Normalisation) -> Result<(DataSource, DataSource)> {
+        source.check(self.source.dimension())?;
+        target.check(self.target.dimension())?;
+        Ok((self.source.finish(source)?, self.target.finish(target)?))
+    }
 }
 
 /// A side whose shape and weights are known to be sound.

@@ -53,13 +53,13 @@ impl Mat {
 /// Sums over the rows of a block, in the units of the normalised problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Of V(1, x1).
+    /// Of V(1, x1), quadratic part included; so are the next two.
     pub generated: f64,
     /// Of Psi*(V(1, y)).
     pub conjugate: f64,
     /// Of Psi*'(V(1, y)).
     pub density_ratio: f64,
-    /// Of 1/2 |grad V|^2 + <grad V, b>.
+    /// Of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
     pub action: f64,
     /// Of V(t, x_t) + sigma^2 (log p - log w).
     pub generator: f64,
@@ -74,6 +74,18 @@ impl Sums {
         self.action += other.action;
         self.generator += other.generator;
     }
+}
+
+/// A quadratic function of a sample: level + sum over j of x_j (curvature / 2 x_j + slope_j). `S` is how a device keeps the
+/// slope, d numbers.
+#[derive(Clone, Debug)]
+pub struct Quadratic<S> {
+    /// Of every component alike.
+    pub curvature: f64,
+    /// At 0.
+    pub slope: S,
+    /// At 0.
+    pub level: f64,
 }
 
 /// Gaussian head of the generator: how raw outputs become a mean and a standard deviation.
@@ -133,6 +145,8 @@ pub trait Device {
     type Gradient;
     /// Noise of a block: matrices, or what draws it where it is used.
     type Noise: Copy;
+    /// Slope of a quadratic.
+    type Slope;
     /// Sums of the loss terms over the rows, or where they are kept.
     type Sums;
     /// Operations may still be reading when later ones begin, so a matrix that a gradient was taken from is not written
@@ -182,9 +196,19 @@ pub trait Device {
 
     /// Points of the bridges, in one pass.
     fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
-    /// For v = [V(1, x1); V(1, y)] (2 rows x 1): sums, and in `delta` the derivative of minus the potential gap,
-    /// -scale for x1 rows and scale Psi*'(v) for y rows.
-    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Self::Sums);
+    /// For V(1, .) = v + quadratic at `ends` = \[x1; y\] (2 rows x d): sums, and in `delta` the derivative of minus the
+    /// potential gap by v, -scale for x1 rows and scale Psi*'(V(1, y)) for y rows. v and `delta` are 2 rows x 1.
+    #[allow(clippy::too_many_arguments)]
+    fn dual(
+        &mut self,
+        conjugate: &Conjugate,
+        quadratic: &Quadratic<Self::Slope>,
+        ends: Mat,
+        v: Mat,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Self::Sums,
+    );
     /// Action sums of g and b (rows x d); `w` (rows x (d + 1)) = \[scale (g + b), 0\], a direction in (x, t).
     fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), and

@@ -8,7 +8,7 @@ use super::value_step::{TIME_MAX, ValueStep};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Activation, Device, Head, Mat, Sums};
+use crate::device::{Activation, Device, Head, Mat, Quadratic, Sums};
 use crate::nn::checks::check_gradient;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
@@ -24,6 +24,7 @@ pub(crate) struct Case {
     pub latents: usize,
     pub head: Head,
     pub conjugate: Conjugate,
+    pub quadratic: Quadratic<Vec<f64>>,
     pub value: Mlp,
     pub generator: Mlp,
     pub value_weights: Vec<f64>,
@@ -89,6 +90,7 @@ impl Case {
             generator: &self.generator,
             head: self.head,
             conjugate: self.conjugate,
+            quadratic: &Quadratic::of(&self.quadratic),
             scale: 1.0 / self.rows() as f64,
         };
         step.run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
@@ -211,6 +213,11 @@ fn cases() -> impl Strategy<Value = Case> {
                 latents,
                 head: Head { sigma, deterministic },
                 conjugate: Conjugate { divergence, tau },
+                quadratic: Quadratic {
+                    curvature: 0.3,
+                    slope: normals(seed ^ 3, Stream::Init, d).iter().map(|x| 0.3 * x).collect(),
+                    level: 0.1,
+                },
                 value_weights: weights(&value, Stream::Init),
                 generator_weights: weights(&generator, Stream::SourceIndex),
                 value,

@@ -4,7 +4,7 @@
 use super::checks::Case;
 use super::divergence::{Conjugate, Divergence};
 use crate::device::cpu::simd::Isa;
-use crate::device::{Activation, Head};
+use crate::device::{Activation, Head, Quadratic};
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 use serde::Deserialize;
@@ -87,6 +87,7 @@ fn check(json: &str) {
         latents: f.k,
         head: Head { sigma: f.sigma, deterministic: f.deterministic },
         conjugate: Conjugate { divergence: f.divergence, tau: f.tau },
+        quadratic: Quadratic { curvature: 0.0, slope: vec![0.0; f.d], level: 0.0 },
         value: mlp(f.d + 1, 1),
         generator: mlp(f.d + f.latent, if f.deterministic { f.d } else { 2 * f.d }),
         value_weights: flat(&f.value),

@@ -2,6 +2,7 @@
 //! of a dual step for the value function and a marginal-matching step for the generator.
 
 pub mod divergence;
+pub(crate) mod gaussian_bridge;
 pub mod generator_step;
 pub mod networks;
 pub mod value_step;

@@ -12,14 +12,14 @@
 
 use super::Batch;
 use super::divergence::{Conjugate, Divergence};
-use crate::device::{Device, Head, Points};
+use crate::device::{Device, Head, Points, Quadratic};
 use crate::nn::mlp::Mlp;
 
 /// Bridge times of the value step are uniform below this: where s is small, b_t grows like 1 / sqrt(1 - t).
 pub const TIME_MAX: f64 = 0.995;
 
 /// What a value step needs beside its rows.
-pub struct ValueStep<'a> {
+pub struct ValueStep<'a, S> {
     /// V(t, x), inputs \[x, t\], one output.
     pub value: &'a Mlp,
     /// Generator, inputs \[x0, z\].
@@ -28,13 +28,15 @@ pub struct ValueStep<'a> {
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
+    /// What V(1, .) has beside the network.
+    pub quadratic: &'a Quadratic<S>,
     /// One over the rows of the whole batch.
     pub scale: f64,
 }
 
-impl ValueStep<'_> {
+impl<S> ValueStep<'_, S> {
     /// Adds the gradient of minus L for these rows to `gradient`, and the loss terms to `sums`.
-    pub fn run<D: Device>(
+    pub fn run<D: Device<Slope = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -54,7 +56,8 @@ impl ValueStep<'_> {
         let ends_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
             let tape = self.value.record(device, value, ends, false);
             let delta = device.scratch(2 * rows, 1);
-            device.dual(&self.conjugate, tape.output, delta, self.scale, sums);
+            let at = ends.columns(0, d);
+            device.dual(&self.conjugate, self.quadratic, at, tape.output, delta, self.scale, sums);
             // Balanced transport leaves the level of V free: the gradient of its bias is zero, of which rounding would
             // leave a remainder that Adam makes into whole steps.
             let level = self.conjugate.divergence != Divergence::Balanced;

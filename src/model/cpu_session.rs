@@ -1,5 +1,6 @@
 //! Inference on the processor: one thread's workspace. After the first call of a size nothing is allocated.
 
+use super::drift::Drift;
 use super::frozen::{Inner, Nets};
 use super::session::Inference;
 use crate::device::cpu::net::CpuNet;
@@ -27,15 +28,17 @@ impl CpuSession {
         Self { block: CpuBlock::new(isa), model: Arc::clone(model), noise: Vec::new(), path: Vec::new() }
     }
 
-    /// [x, t] for the value function, normalised.
-    fn states(&mut self, x: &[f32], time: f64) -> Mat {
+    /// [x', t'] for the value function: what it `sees` of each component's value.
+    fn states(&mut self, x: &[f32], time: f64, sees: impl Fn(usize, f32) -> f32) -> Mat {
         let d = self.model.info.dimension;
         let rows = x.len() / d;
         self.block.reset();
         let input = self.block.scratch(rows, d + 1);
         for (r, x) in x.chunks_exact(d).enumerate() {
             let row = self.block.row_mut(input, r);
-            self.model.normalisation.apply(x, &mut row[..d]);
+            for (j, (to, &x)) in row.iter_mut().zip(x).enumerate() {
+                *to = sees(j, x);
+            }
             row[d] = time as f32;
         }
         input
@@ -57,13 +60,13 @@ impl CpuSession {
         end.columns(0, d)
     }
 
-    /// [x0, z] for source rows, normalised; `first` is the number of the first one.
+    /// [x0', z] for source rows; `first` is the number of the first one.
     fn input<'a>(&mut self, source: impl Iterator<Item = &'a [f32]>, rows: usize, seed: u64, first: u64) -> Mat {
         let (d, latent) = (self.model.info.dimension, self.model.info.latent_dimension);
         self.block.reset();
         let input = self.block.scratch(rows, d + latent);
         for (r, x) in source.enumerate() {
-            self.model.normalisation.apply(x, &mut self.block.row_mut(input, r)[..d]);
+            self.model.source_units.apply(x, &mut self.block.row_mut(input, r)[..d]);
         }
         let z = input.columns(d, d + latent);
         self.block.draw_normals(&Sequence::new(seed, 0, Stream::Latent), first.wrapping_mul(latent as u64), z);
@@ -130,7 +133,7 @@ impl Inference for CpuSession {
             self.block.reset();
             let x = self.block.scratch(1, d);
             let row = self.block.row_mut(x, 0);
-            model.normalisation.apply(x0, row);
+            model.source_units.apply(x0, row);
             for (x, sum) in row.iter_mut().zip(&*out) {
                 *x += sum / latents as f32;
             }
@@ -143,7 +146,7 @@ impl Inference for CpuSession {
         let d = self.model.info.dimension;
         let (rows, line) = (source.len() / d, times.len() * d);
         let model = Arc::clone(&self.model);
-        let sigma = model.head.sigma;
+        let sigma = model.sigma;
         let sequence = Sequence::new(seed, 0, Stream::Bridge);
         for from in (0..rows).step_by(BLOCK_ROWS) {
             let to = rows.min(from + BLOCK_ROWS);
@@ -182,19 +185,20 @@ impl Inference for CpuSession {
         let d = self.model.info.dimension;
         let rows = state.len() / d;
         let model = Arc::clone(&self.model);
-        // V is a cost, so its gradient scales like a length.
-        let scale = -model.normalisation.scale as f32;
+        let known = Drift::new(&model, time);
         for from in (0..rows).step_by(BLOCK_ROWS) {
             let to = rows.min(from + BLOCK_ROWS);
-            let input = self.states(&state[from * d..to * d], time);
+            let input = self.states(&state[from * d..to * d], known.time, |j, x| known.see(&model, j, x));
             let block = &mut self.block;
             let tape = model.value.record(block, value_net(&model), input, false);
             let one = block.scratch(to - from, 1);
             block.fill(one, 1.0);
             let g = model.value.backward_input(block, value_net(&model), &tape, one);
-            for (r, out) in drift[from * d..to * d].chunks_exact_mut(d).enumerate() {
-                for (out, g) in out.iter_mut().zip(block.row(g, r)) {
-                    *out = scale * g;
+            let rows = state[from * d..to * d].chunks_exact(d).zip(drift[from * d..to * d].chunks_exact_mut(d));
+            for (r, (x, out)) in rows.enumerate() {
+                let g = &block.row(g, r)[..d];
+                for (j, ((&x, out), &g)) in x.iter().zip(out).zip(g).enumerate() {
+                    *out = known.at(&model, j, x, g);
                 }
             }
         }
@@ -205,12 +209,15 @@ impl Inference for CpuSession {
         let d = self.model.info.dimension;
         let rows = ratio.len();
         let model = Arc::clone(&self.model);
+        let units = &model.normalisation;
         for from in (0..rows).step_by(BLOCK_ROWS) {
             let to = rows.min(from + BLOCK_ROWS);
-            let input = self.states(&target[from * d..to * d], 1.0);
+            let input = self.states(&target[from * d..to * d], 1.0, |j, y| units.one(j, y));
             let v = model.value.forward(&mut self.block, value_net(&model), input);
             for (r, out) in ratio[from..to].iter_mut().enumerate() {
-                *out = model.conjugate.evaluate(f64::from(self.block.row(v, r)[0])).1 as f32;
+                let known = model.quadratic.at(&self.block.row(input, r)[..d]);
+                let v = f64::from(self.block.row(v, r)[0]) + f64::from(known);
+                *out = model.conjugate.evaluate(v).1 as f32;
             }
         }
         Ok(())

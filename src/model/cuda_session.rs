@@ -1,15 +1,17 @@
 //! Inference on a GPU. Host rows are copied there and back in pieces that fit; the call waits for them. Device rows are
 //! worked on where they lie, in the order of the context's stream.
 
-use super::frozen::{Description, Inner, Nets};
+use super::drift::Drift;
+use super::frozen::{Inner, Nets};
 use super::session::{DeviceRows, Inference};
 use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::{Bridge, Device, Mat, Points};
+use crate::device::{Bridge, Device, Mat, Points, Quadratic};
 use crate::error::Result;
+use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::nn::mlp::Mlp;
 use crate::rng::Stream;
 use std::ops::Range;
@@ -26,22 +28,32 @@ pub(super) struct CudaNets {
     nets: [CudaNet; 2],
     /// What `nets` points at.
     _weights: [DeviceBuffer<f32>; 2],
-    /// Of the normalisation, d numbers.
+    /// Of the normalisation, d numbers; so the next two, of the bridge and of the known part of V(1, .).
     shift: DeviceBuffer<f64>,
+    pull: DeviceBuffer<f64>,
+    slope: DeviceBuffer<f32>,
 }
 
 impl CudaNets {
     /// Copies the value function's and the generator's weights to the GPU.
-    pub fn new(gpu: &Arc<Gpu>, mlps: [&Mlp; 2], weights: [&[f32]; 2], description: &Description) -> Result<Self> {
+    pub fn new(
+        gpu: &Arc<Gpu>,
+        mlps: [&Mlp; 2],
+        weights: [&[f32]; 2],
+        shift: &[f64],
+        bridge: &GaussianBridge,
+    ) -> Result<Self> {
         let _entered = gpu.enter()?;
         let weights = [
             DeviceBuffer::of(gpu, weights[0], "the weights of the value function")?,
             DeviceBuffer::of(gpu, weights[1], "the weights of the generator")?,
         ];
-        let shift = DeviceBuffer::of(gpu, &description.shift, "the shift of the samples")?;
+        let shift = DeviceBuffer::of(gpu, shift, "the shift of the samples")?;
+        let pull = DeviceBuffer::of(gpu, &bridge.pull, "the pull of the bridge")?;
+        let slope = DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&bridge.quadratic()).slope, "the slope of V")?;
         let net = |index: usize| CudaNet::new(gpu, weights[index].address(), &mlps[index].layout.layers);
         let nets = [net(0), net(1)];
-        Ok(Self { gpu: Arc::clone(gpu), nets, _weights: weights, shift })
+        Ok(Self { gpu: Arc::clone(gpu), nets, _weights: weights, shift, pull, slope })
     }
 
     fn value(&self) -> &CudaNet {
@@ -134,14 +146,16 @@ impl<'a> Kit<'a> {
         }
     }
 
-    /// Normalised rows into the first columns of `to`, each `repeat` times, from an address of rows in data units; with
-    /// `value` the column behind them is set to it.
+    /// Rows as they are seen into the first columns of `to`, each `repeat` times, from an address of rows in data units;
+    /// with `value` the column behind them is set to it.
+    #[allow(clippy::too_many_arguments)]
     fn import(
         &self,
         block: &mut CudaBlock,
         from: (u64, usize),
         rows: usize,
         repeat: usize,
+        Seen { weight, scale }: Seen,
         to: Mat,
         value: Option<f32>,
     ) {
@@ -155,6 +169,9 @@ impl<'a> Kit<'a> {
             d as u32,
             self.nets.shift.address(),
             self.model.normalisation.scale,
+            self.nets.pull.address(),
+            weight,
+            scale,
             out,
             stride,
             u32::from(value.is_some()),
@@ -188,7 +205,17 @@ impl<'a> Kit<'a> {
         CudaNoise { seed, counter: 0, number: 0, first_row }
     }
 
-    /// [x0, z]; `first` is the number of the first row of it.
+    /// How the generator sees source samples.
+    fn source(&self) -> Seen {
+        Seen { weight: 1.0, scale: self.model.source_units.scale }
+    }
+
+    /// Normalised rows.
+    fn plain(&self) -> Seen {
+        Seen { weight: 0.0, scale: self.model.normalisation.scale }
+    }
+
+    /// [x0', z]; `first` is the number of the first row of it.
     fn input(
         &self,
         block: &mut CudaBlock,
@@ -200,14 +227,14 @@ impl<'a> Kit<'a> {
     ) -> Mat {
         let (d, latent) = (self.model.info.dimension, self.model.info.latent_dimension);
         let input = block.scratch(rows * repeat, d + latent);
-        self.import(block, from, rows, repeat, input.columns(0, d), None);
+        self.import(block, from, rows, repeat, self.source(), input.columns(0, d), None);
         let z = input.columns(d, d + latent);
         block.normals(&Self::noise(seed, first), Stream::Latent, first.wrapping_mul(latent as u64), z);
         input
     }
 
-    /// Normalised x0 and x1 (rows x d each).
-    fn endpoints(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize, seed: u64, first: u64) -> [Mat; 2] {
+    /// Normalised x1 (rows x d).
+    fn endpoints(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize, seed: u64, first: u64) -> Mat {
         let d = self.model.info.dimension;
         let input = self.input(block, from, rows, 1, seed, first);
         let raw = self.model.generator.forward(block, self.nets.generator(), input);
@@ -216,17 +243,22 @@ impl<'a> Kit<'a> {
         let bridge = Bridge { x0, raw, noise: Self::noise(seed, first), time: x0 };
         let end = block.scratch(rows, d + 1);
         block.bridge(&self.model.head, &bridge, &Points { end: Some(end), ..Points::default() });
-        [x0, end.columns(0, d)]
+        end.columns(0, d)
     }
 
-    /// [x, t], normalised.
-    fn states(&self, block: &mut CudaBlock, rows: &[f32], time: f64) -> Mat {
-        let d = self.model.info.dimension;
-        let from = self.rows(block, rows);
-        let states = block.scratch(rows.len() / d, d + 1);
-        self.import(block, from, states.rows, 1, states, Some(time as f32));
+    /// [x', t'], from an address of rows in data units.
+    fn states(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize, seen: Seen, time: f64) -> Mat {
+        let states = block.scratch(rows, self.model.info.dimension + 1);
+        self.import(block, from, rows, 1, seen, states, Some(time as f32));
         states
     }
+}
+
+/// Units in which rows are seen: how much of the pull, and the scale.
+#[derive(Clone, Copy)]
+struct Seen {
+    weight: f64,
+    scale: f64,
 }
 
 /// Dense rows of results.
@@ -239,7 +271,7 @@ impl Inference for CudaSession {
         let d = self.model.info.dimension;
         self.each(source.len() / d, MOST_ROWS, generated, d, |kit, block, range| {
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
-            let [_, end] = kit.endpoints(block, from, range.len(), seed, first_row.wrapping_add(range.start as u64));
+            let end = kit.endpoints(block, from, range.len(), seed, first_row.wrapping_add(range.start as u64));
             let out = dense(block, range.len() * d);
             kit.export(block, end, (block.address(out), d));
             out
@@ -263,7 +295,7 @@ impl Inference for CudaSession {
             let rows = range.len();
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
             let x0 = block.scratch(rows, d);
-            kit.import(block, from, rows, 1, x0, None);
+            kit.import(block, from, rows, 1, kit.source(), x0, None);
             let (sum, out) = (block.scratch(rows, d), dense(block, rows * d));
             let mark = block.mark();
             let first = first_row.wrapping_add(range.start as u64).wrapping_mul(latents as u64);
@@ -300,12 +332,14 @@ impl Inference for CudaSession {
     fn trajectory(&mut self, source: &[f32], times: &[f64], seed: u64, first_row: u64, path: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
         let line = times.len() * d;
-        let (along, spread) = bridge_steps(times, self.model.head.sigma);
+        let (along, spread) = bridge_steps(times, self.model.sigma);
         self.each(source.len() / d, MOST_ROWS, path, line, |kit, block, range| {
             let (rows, first) = (range.len(), first_row.wrapping_add(range.start as u64));
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
             let (along, spread) = (block.upload(&along), block.upload(&spread));
-            let [x0, x1] = kit.endpoints(block, from, rows, seed, first);
+            let x1 = kit.endpoints(block, from, rows, seed, first);
+            let x0 = block.scratch(rows, d);
+            kit.import(block, from, rows, 1, kit.plain(), x0, None);
             let out = dense(block, rows * line);
             let ((x0, x0_stride), (x1, x1_stride)) = (block.place(x0), block.place(x1));
             let arguments = arguments_of![
@@ -332,18 +366,34 @@ impl Inference for CudaSession {
 
     fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
-        // V is a cost, so its gradient scales like a length.
-        let factor = -self.model.normalisation.scale as f32;
+        let known = Drift::new(&self.model, time);
         self.each(state.len() / d, MOST_ROWS, drift, d, |kit, block, range| {
             let rows = range.len();
-            let states = kit.states(block, &state[range.start * d..range.end * d], time);
+            let from = kit.rows(block, &state[range.start * d..range.end * d]);
+            let seen = Seen { weight: known.weight, scale: known.scale };
+            let states = kit.states(block, from, rows, seen, known.time);
             let tape = kit.model.value.record(block, kit.nets.value(), states, false);
             let one = block.scratch(rows, 1);
             block.fill(one, 1.0);
             let g = kit.model.value.backward_input(block, kit.nets.value(), &tape, one);
             let out = dense(block, rows * d);
             let (g, stride) = block.place(g);
-            let arguments = arguments_of![g, stride, rows as u32, d as u32, factor, block.address(out), d as u32];
+            let [gradient, away, along] = known.factors;
+            let arguments = arguments_of![
+                g,
+                stride,
+                from.0,
+                from.1 as u32,
+                rows as u32,
+                d as u32,
+                gradient,
+                away,
+                kit.nets.shift.address(),
+                along,
+                kit.nets.pull.address(),
+                block.address(out),
+                d as u32,
+            ];
             block.launch_over(Kernel::DriftExport, (rows * d) as u64, arguments);
             out
         })
@@ -353,13 +403,26 @@ impl Inference for CudaSession {
         let d = self.model.info.dimension;
         self.each(target.len() / d, MOST_ROWS, ratio, 1, |kit, block, range| {
             let rows = range.len();
-            let states = kit.states(block, &target[range.start * d..range.end * d], 1.0);
+            let from = kit.rows(block, &target[range.start * d..range.end * d]);
+            let states = kit.states(block, from, rows, kit.plain(), 1.0);
             let v = kit.model.value.forward(block, kit.nets.value(), states);
             let out = dense(block, rows);
-            let (v, stride) = block.place(v);
-            let conjugate = &kit.model.conjugate;
-            let arguments =
-                arguments_of![v, stride, rows as u32, conjugate.divergence as u32, conjugate.tau, block.address(out),];
+            let ((v, stride), (states, states_stride)) = (block.place(v), block.place(states));
+            let (conjugate, quadratic) = (&kit.model.conjugate, &kit.model.quadratic);
+            let arguments = arguments_of![
+                v,
+                stride,
+                states,
+                states_stride,
+                rows as u32,
+                d as u32,
+                quadratic.curvature as f32,
+                kit.nets.slope.address(),
+                quadratic.level as f32,
+                conjugate.divergence as u32,
+                conjugate.tau,
+                block.address(out),
+            ];
             block.launch_over(Kernel::RatioExport, rows as u64, arguments);
             out
         })
@@ -390,7 +453,7 @@ impl Inference for CudaSession {
             let rows = piece.min(source.rows - from);
             let mut block = self.block(&kit);
             let first = first_row.wrapping_add(from as u64);
-            let [_, end] = kit.endpoints(&mut block, at(source, from), rows, seed, first);
+            let end = kit.endpoints(&mut block, at(source, from), rows, seed, first);
             kit.export(&mut block, end, at(generated, from));
             block.finish()?;
         }

@@ -5,9 +5,10 @@ use crate::context::Context;
 use crate::data::Normalisation;
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
-use crate::device::{Activation, Head};
+use crate::device::{Activation, Head, Quadratic};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
+use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::{MAX_DIMENSION, networks};
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
@@ -31,6 +32,8 @@ pub(crate) struct Description {
     pub sample_shape: Vec<usize>,
     pub shift: Vec<f64>,
     pub scale: f64,
+    /// What the networks add to; not in files of format version 1.
+    pub bridge: Option<GaussianBridge>,
     pub steps: u64,
 }
 
@@ -60,6 +63,14 @@ pub struct ModelInfo {
 pub(super) struct Inner {
     pub info: ModelInfo,
     pub normalisation: Normalisation,
+    /// Units in which the generator sees source samples.
+    pub source_units: Normalisation,
+    pub bridge: GaussianBridge,
+    /// Of V(1, .), beside the network.
+    pub quadratic: Quadratic<Vec<f32>>,
+    /// Noise of the normalised problem.
+    pub sigma: f64,
+    /// With the noise of the problem that the networks see; so is the conjugate's tau.
     pub head: Head,
     pub conjugate: Conjugate,
     pub value: Mlp,
@@ -88,10 +99,15 @@ impl Model {
         generator: Vec<f32>,
     ) -> Result<Self> {
         let d = description.shift.len();
+        let scale = description.scale;
+        let bridge = description.bridge.clone().unwrap_or_else(|| GaussianBridge::none(d));
+        let normalisation = Normalisation { shift: description.shift.clone(), scale };
+        let conjugate = Conjugate { divergence: description.divergence, tau: description.tau };
         let (value_mlp, generator_mlp) = description.networks();
         let nets = match context.gpu() {
             Some(gpu) => {
-                Nets::Cuda(CudaNets::new(gpu, [&value_mlp, &generator_mlp], [&value, &generator], &description)?)
+                let mlps = [&value_mlp, &generator_mlp];
+                Nets::Cuda(CudaNets::new(gpu, mlps, [&value, &generator], &normalisation.shift, &bridge)?)
             }
             None => {
                 let isa = context.isa();
@@ -107,7 +123,6 @@ impl Model {
                 }
             }
         };
-        let scale = description.scale;
         let info = ModelInfo {
             sample_shape: description.sample_shape.clone(),
             dimension: d,
@@ -121,9 +136,13 @@ impl Model {
         };
         Ok(Self(Arc::new(Inner {
             info,
-            normalisation: Normalisation { shift: description.shift.clone(), scale },
-            head: Head { sigma: description.sigma, deterministic: description.deterministic },
-            conjugate: Conjugate { divergence: description.divergence, tau: description.tau },
+            source_units: bridge.source(&normalisation),
+            normalisation,
+            quadratic: Quadratic::of(&bridge.quadratic()),
+            sigma: description.sigma,
+            head: Head { sigma: bridge.sigma(description.sigma), deterministic: description.deterministic },
+            conjugate: bridge.conjugate(&conjugate),
+            bridge,
             nets,
             value: value_mlp,
             generator: generator_mlp,
@@ -205,7 +224,25 @@ impl Description {
                 return Err(format!("{name} is {x}, but must be a finite number above 0"));
             }
         }
-        checked_dimension(&self.sample_shape, &self.shift, self.scale, MAX_DIMENSION).map(|_| ())
+        let d = checked_dimension(&self.sample_shape, &self.shift, self.scale, MAX_DIMENSION)?;
+        checked_bridge(self.bridge.clone(), d).map(|_| ())
+    }
+}
+
+/// The bridge that a file describes, or that of a file from before there was one.
+pub(crate) fn checked_bridge(
+    bridge: Option<GaussianBridge>,
+    dimension: usize,
+) -> std::result::Result<GaussianBridge, String> {
+    match bridge {
+        None => Ok(GaussianBridge::none(dimension)),
+        Some(bridge) if !bridge.is_sound() => {
+            Err(format!("bridge has a contraction of {} or numbers that are not finite", bridge.contraction))
+        }
+        Some(bridge) if bridge.pull.len() != dimension => {
+            Err(format!("bridge.pull has {} components, but samples have {dimension}", bridge.pull.len()))
+        }
+        Some(bridge) => Ok(bridge),
     }
 }
 

@@ -2,9 +2,10 @@
 
 mod cpu_session;
 mod cuda_session;
+mod drift;
 mod frozen;
 mod session;
 
-pub(crate) use frozen::{Description, checked_dimension};
+pub(crate) use frozen::{Description, checked_bridge, checked_dimension};
 pub use frozen::{Model, ModelInfo};
 pub use session::{DeviceRows, Session};

@@ -6,6 +6,7 @@ use super::metrics::Metrics;
 use super::trainer::State;
 use crate::data::Normalisation;
 use crate::error::{Error, Result};
+use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::{MAX_DIMENSION, networks};
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
@@ -18,6 +19,8 @@ struct Description {
     sample_shape: Vec<usize>,
     shift: Vec<f64>,
     scale: f64,
+    /// Not in files of format version 1.
+    bridge: Option<GaussianBridge>,
     metrics: Metrics,
     /// Of the normalised source and target, where they are arrays.
     fingerprints: [Option<u64>; 2],
@@ -31,6 +34,7 @@ pub(super) fn save(path: &Path, state: &State, fingerprints: [Option<u64>; 2]) -
         sample_shape: state.sample_shape.clone(),
         shift: state.normalisation.shift.clone(),
         scale: state.normalisation.scale,
+        bridge: Some(state.bridge.clone()),
         metrics: state.metrics,
         fingerprints,
     };
@@ -53,9 +57,10 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let mut container = Container::from_bytes(&atomic::read(path)?, Kind::Checkpoint, &origin)?;
     let description: Description = container.description()?;
     let foreign = |what: String| Error::Format(format!("cannot load from '{origin}': {what}"));
-    let Description { config, sample_shape, shift, scale, metrics, fingerprints } = description;
+    let Description { config, sample_shape, shift, scale, bridge, metrics, fingerprints } = description;
     config.validate().map_err(|e| foreign(e.to_string()))?;
     let d = crate::model::checked_dimension(&sample_shape, &shift, scale, MAX_DIMENSION).map_err(foreign)?;
+    let bridge = crate::model::checked_bridge(bridge, d).map_err(foreign)?;
     let (value, generator) = networks(
         d,
         config.latent_dimension,
@@ -75,5 +80,5 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     };
     let networks = [take(NETWORKS[0], value.layout.len())?, take(NETWORKS[1], generator.layout.len())?];
     let normalisation = Normalisation { shift, scale };
-    Ok((State { config, sample_shape, normalisation, metrics, networks }, fingerprints))
+    Ok((State { config, sample_shape, normalisation, bridge, metrics, networks }, fingerprints))
 }

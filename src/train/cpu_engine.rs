@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::side::{Side, Sides};
 use crate::context::Context;
 use crate::data::DataSource;
-use crate::device::Sums;
+use crate::device::{Quadratic, Sums};
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::{CpuBlock, CpuNoise, Sizes};
@@ -36,6 +36,7 @@ const MAX_GRADIENTS: usize = 1 << 27;
 pub(crate) struct CpuEngine {
     context: Context,
     plan: Plan,
+    quadratic: Quadratic<Vec<f32>>,
     value: Network,
     generator: Network,
     /// One workspace a thread.
@@ -108,6 +109,7 @@ impl CpuEngine {
             value: Network::new(context.isa(), &plan.value.layout, value, cut.slots),
             generator: Network::new(context.isa(), &plan.generator.layout, generator, cut.slots),
             workspaces: (0..context.threads()).map(workspace).collect(),
+            quadratic: Quadratic::of(&plan.bridge.quadratic()),
             plan,
             cut,
             can_take_back: false,
@@ -127,7 +129,7 @@ pub(super) struct HalfStep<'a> {
 impl CpuEngine {
     /// One half of a step; when its loss or gradient is not finite nothing changes.
     fn half_step(&mut self, step: &HalfStep<'_>) -> Result<Outcome> {
-        let Self { context, plan, value, generator, workspaces, cut, .. } = self;
+        let Self { context, plan, quadratic, value, generator, workspaces, cut, .. } = self;
         let (network, nets) = match step.half {
             Half::Value => (&mut value.slots, [&value.net, &generator.net]),
             Half::Generator => (&mut generator.slots, [&value.net, &generator.net]),
@@ -147,7 +149,7 @@ impl CpuEngine {
                 if from < to {
                     block.reset();
                     let batch = draw.batch(block, from, to);
-                    carry(plan, step.half, block, nets, &batch, slot);
+                    carry(plan, quadratic, step.half, block, nets, &batch, slot);
                 }
             }
         });
@@ -228,6 +230,7 @@ fn share_sizes(workspaces: &mut [Mutex<CpuBlock<f32>>]) {
 /// The step itself on one block.
 fn carry(
     plan: &Plan,
+    quadratic: &Quadratic<Vec<f32>>,
     half: Half,
     block: &mut CpuBlock<f32>,
     [value, generator]: [&CpuNet<f32>; 2],
@@ -243,6 +246,7 @@ fn carry(
                 generator: &plan.generator,
                 head: plan.head,
                 conjugate: plan.conjugate,
+                quadratic,
                 scale,
             }
             .run(block, value, generator, batch, gradient, sums);

@@ -6,7 +6,7 @@ use super::cuda_side::CudaSide;
 use super::engine::{Half, NetworkState};
 use super::plan::Plan;
 use crate::data::DataSource;
-use crate::device::Device;
+use crate::device::{Device, Quadratic};
 use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaGradient;
@@ -35,6 +35,8 @@ pub(super) struct CudaStep {
     plan: Plan,
     pub value: CudaNetwork,
     pub generator: CudaNetwork,
+    /// Of the known part of V(1, .).
+    slope: DeviceBuffer<f32>,
     pub source: CudaSide,
     pub target: CudaSide,
     pub report: DeviceBuffer<u64>,
@@ -66,6 +68,7 @@ impl CudaStep {
         let mut step = Self {
             value: CudaNetwork::new(gpu, &plan.value.layout, &networks[0], "value function")?,
             generator: CudaNetwork::new(gpu, &plan.generator.layout, &networks[1], "generator")?,
+            slope: DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&plan.bridge.quadratic()).slope, "the slope of V")?,
             source: CudaSide::new(gpu, sides[0], plan.sources, "source")?,
             target: CudaSide::new(gpu, sides[1], rows, "target")?,
             report,
@@ -122,6 +125,8 @@ impl CudaStep {
         let network = self.network(half);
         let gpu = block.gpu();
         let nets = [self.value.net(&gpu), self.generator.net(&gpu)];
+        let Quadratic { curvature, level, .. } = plan.bridge.quadratic();
+        let quadratic = Quadratic { curvature, slope: self.slope.address(), level };
         let mut squares = 0;
         let mut sums = CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] };
         for from in (0..plan.sources).step_by(self.cut) {
@@ -141,6 +146,7 @@ impl CudaStep {
                     generator: &plan.generator,
                     head: plan.head,
                     conjugate: plan.conjugate,
+                    quadratic: &quadratic,
                     scale,
                 }
                 .run(block, &nets[0], &nets[1], &batch, &mut gradient, &mut sums),

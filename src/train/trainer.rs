@@ -6,12 +6,13 @@ use super::cpu_engine::CpuEngine;
 use super::cuda_engine::CudaEngine;
 use super::engine::{Engine, NetworkState, StepOutcome};
 use super::metrics::Metrics;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, bridge, plan, problem};
 use super::side::{SideBuffer, Sides};
 use crate::context::{Context, LogLevel};
 use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
-use crate::euot::divergence::Divergence;
+use crate::euot::divergence::{Conjugate, Divergence};
+use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use std::path::Path;
@@ -85,6 +86,7 @@ pub(super) struct State {
     pub config: TrainerConfig,
     pub sample_shape: Vec<usize>,
     pub normalisation: Normalisation,
+    pub bridge: GaussianBridge,
     pub metrics: Metrics,
     pub networks: [NetworkState; 2],
 }
@@ -97,20 +99,23 @@ impl Trainer {
     /// different shapes on the two sides; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         config.validate()?;
-        let (source, target, normalisation, sample_shape) = data::prepare(source, target)?;
-        let d = normalisation.dimension();
-        let plan = plan(&config, d, &normalisation)?;
+        let mut sides = data::Sides::check(source, target)?;
+        let sample_shape = sides.sample_shape().to_vec();
+        let (normalisation, spreads) = sides.measure()?;
+        let bridge = bridge(&config, &normalisation, &spreads)?;
+        let plan = plan(&config, &normalisation, &bridge)?;
+        let (source, target) = sides.prepare(&bridge.source(&normalisation), &normalisation)?;
         let networks = [
             NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
             NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
         ];
-        let state = State { config, sample_shape, normalisation, metrics: Metrics::default(), networks };
+        let state = State { config, sample_shape, normalisation, bridge, metrics: Metrics::default(), networks };
         Self::assemble(context, state, plan, source, target)
     }
 
     fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
-        let State { config, sample_shape, normalisation, metrics, networks } = state;
-        report(context, &plan, &normalisation);
+        let State { config, sample_shape, normalisation, bridge: _, metrics, networks } = state;
+        report(context, &config, &normalisation)?;
         let data = [&source, &target];
         let engine: Box<dyn Engine> = match context.gpu() {
             Some(gpu) => Box::new(CudaEngine::new(gpu, plan.clone(), &networks, &data, metrics.step)?),
@@ -220,10 +225,12 @@ impl Trainer {
     /// Metrics after `step` steps.
     fn observed(&self, step: u64, StepOutcome { value, generator }: &StepOutcome) -> Metrics {
         let rows = self.config.batch_rows() as f64;
-        // V is a cost, and costs scale with the square of lengths.
-        let cost = self.normalisation.scale.powi(2) / rows;
+        let bridge = &self.plan.bridge;
+        // V is a cost, and costs scale with the square of lengths; the networks' is `contraction` times too large.
+        let cost = self.normalisation.scale.powi(2) / (rows * bridge.contraction);
         let potential = (value.sums.generated - value.sums.conjugate) * cost;
-        let action = value.sums.action * cost;
+        // The known part's own action is how much it gains from start to end.
+        let action = (value.sums.action - rows * bridge.start) * cost;
         let dual = potential - action;
         Metrics {
             step,
@@ -259,13 +266,14 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
     pub fn model(&mut self) -> Result<Model> {
+        let (sigma, conjugate) = problem(&self.config, &self.normalisation)?;
         let [value, generator] = self.engine.state()?;
         Model::new(
             &self.context,
             crate::model::Description {
                 divergence: self.config.divergence,
-                tau: self.plan.conjugate.tau,
-                sigma: self.plan.head.sigma,
+                tau: conjugate.tau,
+                sigma,
                 activation: self.config.activation,
                 hidden_width: self.config.hidden_width,
                 hidden_layers: self.config.hidden_layers,
@@ -274,6 +282,7 @@ impl Trainer {
                 sample_shape: self.sample_shape.clone(),
                 shift: self.normalisation.shift.clone(),
                 scale: self.normalisation.scale,
+                bridge: Some(self.plan.bridge.clone()),
                 steps: self.metrics.step,
             },
             value.average,
@@ -291,6 +300,7 @@ impl Trainer {
             config: self.config.clone(),
             sample_shape: self.sample_shape.clone(),
             normalisation: self.normalisation.clone(),
+            bridge: self.plan.bridge.clone(),
             metrics: self.metrics,
             networks: self.engine.state()?,
         };
@@ -305,14 +315,16 @@ impl Trainer {
     /// for other data than the training began with.
     pub fn load(context: &Context, path: &Path, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         let (state, fingerprints) = checkpoint::load(path)?;
-        let (source, target, shape) = data::prepare_with(&state.normalisation, source, target)?;
-        if shape != state.sample_shape {
+        let sides = data::Sides::check(source, target)?;
+        if sides.sample_shape() != state.sample_shape {
             return Err(Error::invalid(format!(
-                "source.samples has samples of shape {shape:?}, but the checkpoint '{}' was trained on {:?}",
+                "source.samples has samples of shape {:?}, but the checkpoint '{}' was trained on {:?}",
+                sides.sample_shape(),
                 path.display(),
                 state.sample_shape
             )));
         }
+        let (source, target) = sides.prepare(&state.bridge.source(&state.normalisation), &state.normalisation)?;
         for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
             if data.fingerprint() != expected {
                 return Err(Error::invalid(format!(
@@ -321,7 +333,7 @@ impl Trainer {
                 )));
             }
         }
-        let plan = plan(&state.config, state.normalisation.dimension(), &state.normalisation)?;
+        let plan = plan(&state.config, &state.normalisation, &state.bridge)?;
         Self::assemble(context, state, plan, source, target)
     }
 }
@@ -340,13 +352,14 @@ impl Clock {
 }
 
 /// Tells what was measured, and warns of numbers that are likely not meant.
-fn report(context: &Context, plan: &Plan, normalisation: &Normalisation) {
-    let (sigma, tau) = (plan.head.sigma, plan.conjugate.tau);
+fn report(context: &Context, config: &TrainerConfig, normalisation: &Normalisation) -> Result<()> {
+    let (sigma, Conjugate { divergence, tau }) = problem(config, normalisation)?;
     context.log(
         LogLevel::Info,
         &format!(
             "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
-            plan.dimension, normalisation.scale
+            normalisation.dimension(),
+            normalisation.scale
         ),
     );
     if !(1e-3..=3.0).contains(&sigma) {
@@ -357,10 +370,10 @@ fn report(context: &Context, plan: &Plan, normalisation: &Normalisation) {
             ),
         );
     }
-    if plan.conjugate.divergence != Divergence::Balanced && tau < 1e-2 {
+    if divergence != Divergence::Balanced && tau < 1e-2 {
         context.log(
             LogLevel::Warn,
             &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
         );
-    }
+    }    Ok(())
 }

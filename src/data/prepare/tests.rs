@@ -1,8 +1,22 @@
-//! What a trainer may rely on after [`prepare`](super::prepare), whatever the host handed over.
+//! What a trainer may rely on after [`Sides`](super::Sides), whatever the host handed over.
 
 use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Both sides in the units measured on them; with these and the shape of a sample.
+fn prepare(source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource, Normalisation, Vec<usize>)> {
+    let mut sides = Sides::check(source, target)?;
+    let (units, _) = sides.measure()?;
+    let shape = sides.sample_shape().to_vec();
+    let (source, target) = sides.prepare(&units, &units)?;
+    Ok((source, target, units, shape))
+}
+
+/// As on resuming: in units measured before.
+fn prepare_with(units: &Normalisation, source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource)> {
+    Sides::check(source, target)?.prepare(units, units)
+}
 
 fn message<T>(result: Result<T>) -> String {
     result.err().expect("must be refused").to_string()
@@ -120,7 +134,7 @@ fn samplers_are_measured_normalised_and_not_touched_when_resuming() {
     assert_eq!(drawn.load(Ordering::Relaxed), STATISTICS_ROWS);
     assert_eq!((shape, source.fingerprint()), (vec![4], None));
 
-    let (resumed, other, _) = prepare_with(&normalisation, Data::sampler(&[4], counted(&drawn)), target()).unwrap();
+    let (resumed, other) = prepare_with(&normalisation, Data::sampler(&[4], counted(&drawn)), target()).unwrap();
     assert_eq!(drawn.load(Ordering::Relaxed), STATISTICS_ROWS);
     assert!(other.fingerprint().is_some());
     let mut out = vec![0.0f32; 50 * 4];
@@ -154,7 +168,7 @@ fn resuming_on_the_same_data_keeps_the_fingerprint() {
     let (first, second) = sides();
     let (a, b, normalisation, _) = prepare(first, second).unwrap();
     let (first, second) = sides();
-    let (c, d, _) = prepare_with(&normalisation, first, second).unwrap();
+    let (c, d) = prepare_with(&normalisation, first, second).unwrap();
     assert_eq!(a.fingerprint(), c.fingerprint());
     assert_eq!(b.fingerprint(), d.fingerprint());
     assert_ne!(a.fingerprint(), b.fingerprint());
@@ -220,7 +234,7 @@ fn a_failing_sampler_is_named_with_its_reason() {
             write(batch);
             Ok(())
         });
-        let (_, side, _) = prepare_with(&normalisation, target(), side).unwrap();
+        let (_, side) = prepare_with(&normalisation, target(), side).unwrap();
         message(sampler(side).fill(4, &mut [0.0; 8], "target"))
     };
     let forgotten = fill(|batch| batch[..5].fill(1.0));

@@ -4,7 +4,7 @@ use super::block::{CpuBlock, CpuNoise};
 use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Sums};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::divergence::Conjugate;
 
 impl<T: Real> Device for CpuBlock<T> {
@@ -12,6 +12,7 @@ impl<T: Real> Device for CpuBlock<T> {
     type Net = CpuNet<T>;
     type Gradient = CpuGradient<T>;
     type Noise = CpuNoise;
+    type Slope = Vec<T>;
     type Sums = Sums;
     const OVERLAPS: bool = false;
 
@@ -66,8 +67,17 @@ impl<T: Real> Device for CpuBlock<T> {
         self.method_bridge(head, bridge, points);
     }
 
-    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums) {
-        self.method_dual(conjugate, v, delta, scale, sums);
+    fn dual(
+        &mut self,
+        conjugate: &Conjugate,
+        quadratic: &Quadratic<Vec<T>>,
+        ends: Mat,
+        v: Mat,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Sums,
+    ) {
+        self.method_dual(conjugate, quadratic, ends, v, delta, scale, sums);
     }
 
     fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {

@@ -3,7 +3,7 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Head, Mat, Points, Sums};
+use crate::device::{Bridge, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::divergence::Conjugate;
 
 /// The generator's head for one element: standard deviation, and whether its logarithm was inside the range.
@@ -96,6 +96,20 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
     }
 }
 
+impl<T: Real> Quadratic<Vec<T>> {
+    /// In the processor's numbers.
+    pub(crate) fn of(quadratic: &Quadratic<Vec<f64>>) -> Self {
+        let Quadratic { curvature, ref slope, level } = *quadratic;
+        Self { curvature, slope: slope.iter().map(|&x| T::of(x)).collect(), level }
+    }
+
+    /// Its value.
+    pub(crate) fn at(&self, x: &[T]) -> T {
+        let half = T::of(0.5 * self.curvature);
+        x.iter().zip(&self.slope).fold(T::of(self.level), |sum, (&x, &slope)| sum + x * (half * x + slope))
+    }
+}
+
 impl<T: Real> CpuBlock<T> {
     pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
         let isa = self.isa;
@@ -104,12 +118,25 @@ impl<T: Real> CpuBlock<T> {
         unsafe { T::dispatch(isa, kernel) }
     }
 
-    pub(super) fn method_dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut Sums) {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn method_dual(
+        &mut self,
+        conjugate: &Conjugate,
+        quadratic: &Quadratic<Vec<T>>,
+        ends: Mat,
+        v: Mat,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Sums,
+    ) {
         let half = v.rows / 2;
         for r in 0..half {
-            sums.generated += self.row(v, r)[0].wide();
+            let known = quadratic.at(self.row(ends, r)).wide();
+            sums.generated += self.row(v, r)[0].wide() + known;
+            sums.action += known;
             self.row_mut(delta, r)[0] = T::of(-scale);
-            let (value, slope) = conjugate.evaluate(self.row(v, half + r)[0].wide());
+            let known = quadratic.at(self.row(ends, half + r)).wide();
+            let (value, slope) = conjugate.evaluate(self.row(v, half + r)[0].wide() + known);
             sums.conjugate += value;
             sums.density_ratio += slope;
             self.row_mut(delta, half + r)[0] = T::of(scale * slope);

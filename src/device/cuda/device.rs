@@ -5,7 +5,7 @@ use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{Argument, Kernel, arguments_of};
 use super::layers::ProductKind;
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic};
 use crate::euot::divergence::Conjugate;
 use cudarc::driver::sys;
 
@@ -23,6 +23,8 @@ impl Device for CudaBlock {
     type Net = CudaNet;
     type Gradient = CudaGradient;
     type Noise = CudaNoise;
+    /// Device address.
+    type Slope = u64;
     type Sums = CudaSums;
     const OVERLAPS: bool = true;
 
@@ -134,11 +136,23 @@ impl Device for CudaBlock {
         );
     }
 
-    fn dual(&mut self, conjugate: &Conjugate, v: Mat, delta: Mat, scale: f64, sums: &mut CudaSums) {
+    fn dual(
+        &mut self,
+        conjugate: &Conjugate,
+        quadratic: &Quadratic<u64>,
+        ends: Mat,
+        v: Mat,
+        delta: Mat,
+        scale: f64,
+        sums: &mut CudaSums,
+    ) {
         let rows = v.rows / 2;
         let grid = reduction_blocks(rows as u64);
-        let ((v, v_stride), (delta, delta_stride)) = (self.place(v), self.place(delta));
-        let [generated, psi, ratio] = [GENERATED, CONJUGATE, DENSITY_RATIO].map(|term| sums.take(term, grid as usize));
+        let d = ends.cols as u32;
+        let ((ends, ends_stride), (v, v_stride), (delta, delta_stride)) =
+            (self.place(ends), self.place(v), self.place(delta));
+        let terms = [GENERATED, CONJUGATE, DENSITY_RATIO, ACTION];
+        let [generated, psi, ratio, action] = terms.map(|term| sums.take(term, grid as usize));
         self.launch(
             Kernel::DualTerms,
             [grid, 1, 1],
@@ -147,6 +161,12 @@ impl Device for CudaBlock {
                 v,
                 v_stride,
                 rows as u32,
+                ends,
+                ends_stride,
+                d,
+                quadratic.curvature as f32,
+                quadratic.slope,
+                quadratic.level as f32,
                 conjugate.divergence as u32,
                 conjugate.tau,
                 scale,
@@ -155,6 +175,7 @@ impl Device for CudaBlock {
                 generated,
                 psi,
                 ratio,
+                action,
             ],
         );
     }

@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{cases, in_two_orders, normals};
-use crate::data::{ArraySource, Data, DataSource, TensorView, prepare};
+use crate::data::{ArraySource, Data, DataSource, TensorView, Sides};
 use crate::rng::{Sequence, Stream, unit};
 use proptest::prelude::*;
 
@@ -42,7 +42,9 @@ fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bo
         let weights = TensorView::from_f32(&weights, &[samples]).unwrap();
         if weighted { Data::weighted(view, weights) } else { Data::array(view) }
     };
-    let (source, target, ..) = prepare(data(0), data(1)).ok()?;
+    let mut sides = Sides::check(data(0), data(1)).unwrap();
+    let (units, _) = sides.measure().ok()?;
+    let (source, target) = sides.prepare(&units, &units).ok()?;
     let side = |data: DataSource, drawn_by_host: bool, stream| {
         let DataSource::Array(array) = data else { unreachable!("it was made of an array") };
         let table = array.alias_table().map(|t| (Buffer::of(t.thresholds()), Buffer::of(t.aliases())));

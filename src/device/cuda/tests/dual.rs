@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
-use crate::device::{Device, Sums};
+use crate::device::{Device, Quadratic, Sums};
 use crate::euot::divergence::{Conjugate, Divergence};
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ proptest! {
     #[test]
     fn terms_of_every_divergence(
         rows in 1usize..700, seed in any::<u64>(), spread in 0.1f32..30.0, tau in 0.1f64..10.0, blocks in 1u32..5,
-        stride in 1usize..4, nan in any::<bool>(),
+        stride in 1usize..4, d in 1usize..20, curvature in -0.5f64..0.5, nan in any::<bool>(),
     ) {
         if !available() {
             return Ok(());
@@ -25,27 +25,34 @@ proptest! {
             values[rows + rows / 2] = f32::NAN;
         }
         let scale = 1.0 / rows as f64;
+        let x = normals(seed ^ 1, 2 * rows * (d + 1));
+        let quadratic = Quadratic { curvature, slope: normals(seed ^ 2, d), level: 0.25 };
+        let slope_of = Buffer::of(&quadratic.slope);
+        let ends_at = Matrix::of(&x, d + 1, d + stride);
         for divergence in ALL {
             let mut block = cpu();
             let v = upload(&mut block, &values, 1);
+            let ends = upload(&mut block, &x, d + 1).columns(0, d);
             let delta = block.scratch(2 * rows, 1);
             let mut sums = Sums::default();
-            block.dual(&Conjugate { divergence, tau }, v, delta, scale, &mut sums);
+            block.dual(&Conjugate { divergence, tau }, &quadratic, ends, v, delta, scale, &mut sums);
             let expected = download(&block, delta);
 
             let v = Matrix::of(&values, 1, stride);
             let found = in_two_orders(seed, |order| {
                 let delta = Matrix::new(2 * rows, 1, stride);
-                let parts = [0; 3].map(|_| Buffer::<f64>::new(blocks as usize));
+                let parts = [0; 4].map(|_| Buffer::<f64>::new(blocks as usize));
                 launch("dual_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
-                    &v.data, stride as u32, rows as u32, divergence as u32, tau, scale, &delta.data, stride as u32,
-                    &parts[0], &parts[1], &parts[2],
+                    &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, curvature as f32, &slope_of,
+                    quadratic.level as f32, divergence as u32, tau, scale, &delta.data, stride as u32, &parts[0], &parts[1],
+                    &parts[2], &parts[3],
                 ]);
-                let [a, b, c] = parts;
-                [delta.into(), a.into(), b.into(), c.into()]
+                let [a, b, c, e] = parts;
+                [delta.into(), a.into(), b.into(), c.into(), e.into()]
             });
-            let scale = rows as f64 * f64::from(spread);
+            let scale = rows as f64 * f64::from(spread).max(d as f64);
             close_sum("generated", found[1].sum(), sums.generated, scale);
+            close_sum("action", found[4].sum(), sums.action, scale);
             if nan {
                 prop_assert!(found[2].sum().is_nan());
                 prop_assert!(found[3].sum().is_nan() || divergence == Divergence::Balanced);

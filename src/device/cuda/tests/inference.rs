@@ -4,6 +4,7 @@ use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, in_two_orders, normals};
 use crate::data::Normalisation;
+use crate::device::Quadratic;
 use crate::euot::divergence::{Conjugate, Divergence};
 use proptest::prelude::*;
 
@@ -64,26 +65,31 @@ proptest! {
     #![proptest_config(super::support::cases(40))]
 
     #[test]
-    fn rows_come_in(shape in shapes(), repeat in 1usize..5, append in any::<bool>(), value in -1f32..1.0) {
+    fn rows_come_in(
+        shape in shapes(), repeat in 1usize..5, append in any::<bool>(), value in -1f32..1.0, weight in 0f64..=1.0,
+        factor in 0.1f64..10.0,
+    ) {
         if !available() {
             return Ok(());
         }
         let Shape { rows, d, ref units, .. } = shape;
         let x = shape.values(0, 4e3);
         let mut normalised = vec![0f32; x.len()];
-        units.apply(&x, &mut normalised);
+        let pull: Vec<f64> = normals(shape.seed ^ 7, d).into_iter().map(f64::from).collect();
+        let seen = units.moved(pull.iter().map(|h| weight * h), factor);
+        seen.apply(&x, &mut normalised);
         let extra = usize::from(append);
         let expected: Vec<f32> = normalised
             .chunks_exact(d)
             .flat_map(|row| std::iter::repeat_n(row, repeat))
             .flat_map(|row| row.iter().copied().chain(append.then_some(value)))
             .collect();
-        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        let (x, shift, pull) = (shape.matrix(&x), Buffer::of(&units.shift), Buffer::of(&pull));
         let [found] = in_two_orders(shape.seed, |order| {
             let out = Matrix::new(rows * repeat, d + extra, d + extra + shape.gap);
             shape.run("rows_import", order, arguments_of![
-                &x.data, shape.stride(), rows as u32, repeat as u32, d as u32, &shift, units.scale, &out.data,
-                out.stride as u32, u32::from(append), value,
+                &x.data, shape.stride(), rows as u32, repeat as u32, d as u32, &shift, units.scale, &pull, weight, seen.scale,
+                &out.data, out.stride as u32, u32::from(append), value,
             ]);
             [out.into()]
         });
@@ -91,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_go_out(shape in shapes(), shifted in any::<bool>(), factor in -10f32..10.0) {
+    fn rows_go_out(shape in shapes(), shifted in any::<bool>(), factors in any::<[i8; 3]>()) {
         if !available() {
             return Ok(());
         }
@@ -100,15 +106,26 @@ proptest! {
         let plain = Normalisation { shift: vec![0.0; d], scale: units.scale };
         let mut expected = vec![0f32; x.len()];
         if shifted { units } else { &plain }.undo(&x, &mut expected);
-        let drift: Vec<f32> = x.iter().map(|g| factor * g).collect();
-        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        let [gradient, away, along] = factors.map(|factor| f64::from(factor) / 100.0);
+        let pull: Vec<f64> = normals(shape.seed ^ 7, d).into_iter().map(f64::from).collect();
+        let state = shape.values(3, 4e3);
+        let drift: Vec<f32> = (0..x.len())
+            .map(|i| {
+                let known = away * (f64::from(state[i]) - units.shift[i % d]) + along * pull[i % d];
+                (gradient * f64::from(x[i]) + known) as f32
+            })
+            .collect();
+        let (x, state, shift, pull) =
+            (shape.matrix(&x), shape.matrix(&state), Buffer::of(&units.shift), Buffer::of(&pull));
         let (rows, d, stride) = (rows as u32, d as u32, shape.stride());
         let [found, found_drift] = in_two_orders(shape.seed, |order| {
             let [out, drift] = [0; 2].map(|_| Matrix::new(shape.rows, shape.d, shape.d + shape.gap));
             shape.run("rows_export", order, arguments_of![
                 &x.data, stride, rows, d, shifted.then_some(&shift), units.scale, &out.data, stride,
             ]);
-            shape.run("drift_export", order, arguments_of![&x.data, stride, rows, d, factor, &drift.data, stride]);
+            shape.run("drift_export", order, arguments_of![
+                &x.data, stride, &state.data, stride, rows, d, gradient, away, &shift, along, &pull, &drift.data, stride,
+            ]);
             [out.into(), drift.into()]
         });
         same_bits("export", &found.values(), &expected);
@@ -158,7 +175,8 @@ proptest! {
 
     #[test]
     fn ratios(
-        rows in 1usize..300, stride in 1usize..4, tau in 0.1f64..10.0, spread in 0.1f32..30.0, seed in any::<u64>(),
+        rows in 1usize..300, stride in 1usize..4, d in 1usize..20, curvature in -0.5f64..0.5, tau in 0.1f64..10.0,
+        spread in 0.1f32..30.0, seed in any::<u64>(),
     ) {
         if !available() {
             return Ok(());
@@ -166,17 +184,22 @@ proptest! {
         let mut v: Vec<f32> = normals(seed, rows).iter().map(|v| v * spread).collect();
         v[rows / 2] = f32::NAN;
         let values = Matrix::of(&v, 1, stride);
+        let x = normals(seed ^ 1, rows * (d + 1));
+        let quadratic = Quadratic { curvature, slope: normals(seed ^ 2, d), level: 0.25 };
+        let (at, slope_of) = (Matrix::of(&x, d + 1, d + stride), Buffer::of(&quadratic.slope));
         for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
             let conjugate = Conjugate { divergence, tau };
             let [found] = in_two_orders(seed, |order| {
                 let out = Matrix::new(1, rows, rows);
                 launch("ratio_export", [2, 1, 1], [64, 1, 1], order, arguments_of![
-                    &values.data, stride as u32, rows as u32, divergence as u32, tau, &out.data,
+                    &values.data, stride as u32, &at.data, (d + stride) as u32, rows as u32, d as u32, curvature as f32,
+                    &slope_of, quadratic.level as f32, divergence as u32, tau, &out.data,
                 ]);
                 [out.into()]
             });
-            for (&found, &v) in found.values().iter().zip(&v) {
-                let expected = conjugate.evaluate(f64::from(v)).1 as f32;
+            for ((&found, &v), x) in found.values().iter().zip(&v).zip(x.chunks_exact(d + 1)) {
+                let known = quadratic.at(&x[..d]);
+                let expected = conjugate.evaluate(f64::from(v) + f64::from(known)).1 as f32;
                 if expected.is_nan() {
                     prop_assert!(found.is_nan());
                 } else {

@@ -1,0 +1,236 @@
+//! The Gaussian bridge that a training starts from: what two Gaussians with the samples' means and variances would need, so
+//! that the networks learn only how the samples differ from that.
+//!
+//! The cost 1/2 |x1 - x0|^2 and the noise sigma enter a plan through <x0, x1> / sigma^2 alone; what depends on one end is
+//! the potentials'. So the plan between x0 and x1 is that between x0' = q (x0 + h) and x1 with noise sigma' = sigma sqrt(q),
+//! for every contraction q > 0 and every pull h. With g = 1/q - 1 and the solution of the value function's equation
+//!
+//! V0(t, x) = (g/2 |x|^2 - <h, x> - (1 - t)/2 |h|^2) / (1 + (1 - t) g) + d/2 sigma^2 log(1 + (1 - t) g) + level
+//!
+//! the value functions of the two problems are tied by
+//!
+//! V(t, x) = V0(t, x) + V'(t', x') / q,   x' = q (x + (1 - t) h) / D,   t' = q t / D,   D = 1 - t + q t.
+//!
+//! q and h are those for which a Gaussian source is carried by the noise alone onto what a Gaussian target weighted by its
+//! density ratio is: then V' = 0. Balanced, with variances a and b, this is a q^2 + sigma^2 q = b and
+//! q (mean of x0 + h) = mean of x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal
+//! Transport between Unbalanced Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
+
+use super::divergence::{Conjugate, Divergence};
+use crate::data::{Normalisation, Spread};
+use crate::device::Quadratic;
+use serde::{Deserialize, Serialize};
+
+/// See the module. All numbers are those of the normalised problem.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct GaussianBridge {
+    /// q.
+    pub contraction: f64,
+    /// h, d numbers.
+    pub pull: Vec<f64>,
+    /// Of V0: a Gaussian target's density ratio averages 1.
+    pub level: f64,
+    /// q times the mean of V0(0, x0) over the source.
+    pub start: f64,
+}
+
+/// A side that is all one point is taken for one of this variance, in units of the data's common one.
+const LEAST_VARIANCE: f64 = 1e-6;
+/// Bounds of q: samples of both sides stay in the range of 32-bit numbers.
+const CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
+
+impl GaussianBridge {
+    /// The one that changes nothing: V0 = 0.
+    pub fn none(dimension: usize) -> Self {
+        Self { contraction: 1.0, pull: vec![0.0; dimension], level: 0.0, start: 0.0 }
+    }
+
+    /// Between Gaussians with these moments.
+    pub fn between(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Self {
+        let d = source.mean.len() as f64;
+        let [a, b] = [source, target].map(|side| side.variance.max(LEAST_VARIANCE));
+        let noise = sigma * sigma;
+        // Every conjugate has the density ratio e^(v / tau) of KL to first order, with a tau of its own.
+        let softness = match conjugate.divergence {
+            Divergence::Balanced => 0.0,
+            Divergence::Kl => 1.0 / conjugate.tau,
+            Divergence::Chi2 | Divergence::Softplus => 0.5 / conjugate.tau,
+        };
+        // The end's precision is 1/b - g / tau: (a q + noise) (q / b - (1 - q) / tau) = 1.
+        let (k, m) = (1.0 + b * softness, noise * softness);
+        let (second, first, zeroth) = (a * k, noise * k - a * b * softness, b * (1.0 + m));
+        let root = (first * first + 4.0 * second * zeroth).sqrt();
+        let q = if first > 0.0 { 2.0 * zeroth / (first + root) } else { (root - first) / (2.0 * second) };
+        let q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+        let end = q * (a * q + noise);
+        let pull: Vec<f64> =
+            source.mean.iter().zip(&target.mean).map(|(x, y)| (end / b * y - q * x) / (q + end * softness)).collect();
+        let g = 1.0 / q - 1.0;
+        // tau log E[e^(V0(1, y) / tau)] without its level, in a form that stays exact as tau grows.
+        let shrunk = 1.0 - g * b * softness;
+        let spread = if softness > 0.0 { -(-g * b * softness).ln_1p() / softness } else { g * b };
+        let shifts: f64 =
+            target.mean.iter().zip(&pull).map(|(y, h)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk).sum();
+        let level = -0.5 * (d * spread + shifts);
+        let square: f64 = d * a + dot(&source.mean, &source.mean);
+        let start = 0.5 * (1.0 - q) * square - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
+            - 0.5 * d * noise * q.ln()
+            + level;
+        let bridge = Self { contraction: q, pull, level, start: q * start };
+        if bridge.is_sound() { bridge } else { Self::none(source.mean.len()) }
+    }
+
+    /// Whether all numbers are finite and q is in its range.
+    pub fn is_sound(&self) -> bool {
+        (CONTRACTIONS[0]..=CONTRACTIONS[1]).contains(&self.contraction)
+            && self.level.is_finite()
+            && self.start.is_finite()
+            && self.pull.iter().all(|h| h.is_finite())
+    }
+
+    /// Noise of the problem that the networks are trained on.
+    pub fn sigma(&self, sigma: f64) -> f64 {
+        sigma * self.contraction.sqrt()
+    }
+
+    /// q Psi*(v / q), the conjugate for potentials that are q times as large.
+    pub fn conjugate(&self, conjugate: &Conjugate) -> Conjugate {
+        Conjugate { tau: self.contraction * conjugate.tau, ..*conjugate }
+    }
+
+    /// q V0(1, x).
+    pub fn quadratic(&self) -> Quadratic<Vec<f64>> {
+        Quadratic {
+            curvature: 1.0 - self.contraction,
+            slope: self.pull.iter().map(|h| -self.contraction * h).collect(),
+            level: self.contraction * self.level,
+        }
+    }
+
+    /// Units in which the networks see source samples, x0', where `units` are those of the normalised problem.
+    pub fn source(&self, units: &Normalisation) -> Normalisation {
+        units.moved(self.pull.iter().copied(), 1.0 / self.contraction)
+    }
+
+    /// D and t' at time t.
+    pub fn clock(&self, time: f64) -> (f64, f64) {
+        let divisor = 1.0 - time + self.contraction * time;
+        (divisor, self.contraction * time / divisor)
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sides() -> impl Strategy<Value = (Spread, Spread)> {
+        let side = |mean| (prop::collection::vec(mean, 3), 0.01f64..4.0);
+        (side(-1.5f64..1.5), side(-1.5f64..1.5))
+            .prop_map(|(x, y)| (Spread { mean: x.0, variance: x.1 }, Spread { mean: y.0, variance: y.1 }))
+    }
+
+    fn v0(bridge: &GaussianBridge, sigma: f64, t: f64, x: &[f64]) -> f64 {
+        let g = 1.0 / bridge.contraction - 1.0;
+        let left = 1.0 + (1.0 - t) * g;
+        let h = &bridge.pull;
+        (0.5 * g * dot(x, x) - dot(h, x) - 0.5 * (1.0 - t) * dot(h, h)) / left
+            + 0.5 * x.len() as f64 * sigma * sigma * left.ln()
+            + bridge.level
+    }
+
+    proptest! {
+        /// V' = 0 is the answer: noise alone carries the source onto the target weighted by its density ratio.
+        #[test]
+        fn gaussians_need_nothing_more((source, target) in sides(), sigma in 0.02f64..5.0, tau in 0.05f64..50.0, psi in 0usize..4) {
+            let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
+            let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau });
+            let q = bridge.contraction;
+            let softness = [0.0, 1.0 / tau, 0.5 / tau, 0.5 / tau][psi];
+            let end = q * q * source.variance + sigma * sigma * q;
+            let precision = 1.0 / target.variance - (1.0 / q - 1.0) * softness;
+            prop_assert!((end * precision - 1.0).abs() < 1e-9, "{end} {precision}");
+            for j in 0..3 {
+                let mean = q * (source.mean[j] + bridge.pull[j]);
+                let expected = (target.mean[j] / target.variance - bridge.pull[j] * softness) / precision;
+                prop_assert!((mean - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{mean} {expected}");
+            }
+        }
+
+        /// For KL, whose ratio is exactly e^(v / tau), the target's mass is that of the source.
+        #[test]
+        fn the_density_ratio_averages_one((source, target) in sides(), sigma in 0.1f64..2.0, tau in 0.3f64..20.0) {
+            let conjugate = Conjugate { divergence: Divergence::Kl, tau };
+            let (source, target) = (
+                Spread { mean: source.mean[..1].to_vec(), ..source },
+                Spread { mean: target.mean[..1].to_vec(), ..target },
+            );
+            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate);
+            let (deviation, n) = (target.variance.sqrt(), 40_000);
+            let width = 40.0 / f64::from(n);
+            let mass: f64 = (0..n)
+                .map(|i| {
+                    let z = -20.0 + (f64::from(i) + 0.5) * width;
+                    let y = target.mean[0] + deviation * z;
+                    (-0.5 * z * z + v0(&bridge, sigma, 1.0, &[y]) / tau).exp() * width / (2.0 * std::f64::consts::PI).sqrt()
+                })
+                .sum();
+            // Beyond the grid's end nothing may be left.
+            let precision = 1.0 - (1.0 / bridge.contraction - 1.0) * target.variance / tau;
+            prop_assume!(precision > 0.2);
+            prop_assert!((mass - 1.0).abs() < 1e-6, "{mass}");
+        }
+
+        /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with noise
+        /// sigma' to one with noise sigma: here for V' = <p, x'> + (1 - t')/2 |p|^2 negated where it must be.
+        #[test]
+        fn value_functions_stay_value_functions(
+            (source, target) in sides(), sigma in 0.2f64..2.0, t in 0.05f64..0.95, x in prop::collection::vec(-2.0f64..2.0, 3),
+            p in prop::collection::vec(-1.0f64..1.0, 3),
+        ) {
+            let conjugate = Conjugate { divergence: Divergence::Balanced, tau: 1.0 };
+            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate);
+            let q = bridge.contraction;
+            let v = |t: f64, x: &[f64]| {
+                let (divisor, time) = bridge.clock(t);
+                let moved: Vec<f64> =
+                    x.iter().zip(&bridge.pull).map(|(x, h)| q * (x + (1.0 - t) * h) / divisor).collect();
+                v0(&bridge, sigma, t, x) + (dot(&p, &moved) - 0.5 * (1.0 - time) * dot(&p, &p)) / q
+            };
+            let step = 1e-4;
+            let dt = (v(t + step, &x) - v(t - step, &x)) / (2.0 * step);
+            let (mut laplacian, mut square) = (0.0, 0.0);
+            for j in 0..3 {
+                let at = |by: f64| {
+                    let mut moved = x.clone();
+                    moved[j] += by;
+                    v(t, &moved)
+                };
+                laplacian += (at(step) - 2.0 * at(0.0) + at(-step)) / (step * step);
+                square += ((at(step) - at(-step)) / (2.0 * step)).powi(2);
+            }
+            let terms = dt.abs() + 0.5 * sigma * sigma * laplacian.abs() + 0.5 * square;
+            let left = dt + 0.5 * sigma * sigma * laplacian - 0.5 * square;
+            prop_assert!(left.abs() < 1e-4 * (1.0 + terms), "{left} of {terms}");
+        }
+    }
+
+    #[test]
+    fn sides_without_spread_and_extreme_noise_give_sound_numbers() {
+        for (a, b) in [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1e12, 1e-12)] {
+            for sigma in [1e-6, 1.0, 1e3] {
+                for tau in [1e-9, 1.0, 1e9] {
+                    for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+                        let [source, target] = [a, b].map(|variance| Spread { mean: vec![0.5], variance });
+                        let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau });
+                        assert!(bridge.is_sound(), "{a} {b} {sigma} {tau} {divergence:?}: {bridge:?}");
+                    }
+                }
+            }
+        }
+    }
+}
