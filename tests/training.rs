@@ -179,7 +179,10 @@ fn a_weight_counts_as_that_many_samples() {
     }
     for (ws, wt) in [(ONES, target_weights), (source_weights, ONES)] {
         let other = weighted(&ws, &wt)[1];
-        assert!((other.0 - expected[1].0).abs() > 8.0 * error(found[1]), "the weights made no difference: {other:?} {expected:?}");
+        assert!(
+            (other.0 - expected[1].0).abs() > 8.0 * error(found[1]),
+            "the weights made no difference: {other:?} {expected:?}"
+        );
     }
 }
 

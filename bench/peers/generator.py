@@ -1,5 +1,5 @@
-"""The generator of a model file in plain numbers: y = x0 + mean(x0, z) + exp(clip(log_std(x0, z))) * xi, and the noise that the
-library draws for it.
+"""The generator of a model file in plain numbers: y = x + mean(x, z) + exp(clip(log_std(x, z))) * xi for x = seen(x0), source
+samples moved as in src/euot/gaussian_bridge.rs, and the noise that the library draws for it.
 
 A model file is safetensors; the tensor `generator` holds W (inputs x outputs, by rows) and b of each layer, one after the other,
 for samples (x - shift) / scale. That is folded into the first and the last layer here, so that nobody pays for it.
@@ -36,9 +36,16 @@ class Generator:
         first[1][:] -= shift @ first[0][:d]
         for part in last:
             part[..., :d] *= scale
-        start = math.log(0.5 * about["sigma"])
+        bridge = about["bridge"]
+        self.kept = bridge["contraction"]
+        self.moved = (1 - self.kept) * shift + self.kept * scale * np.array(bridge["pull"])
+        start = math.log(0.5 * about["sigma"] * math.sqrt(self.kept))
         last[1][d:] += start + math.log(scale)
         self.low, self.high = min(-6, start - 4) + math.log(scale), max(3, start + 1) + math.log(scale)
+
+    def seen(self, x0):
+        """What the network is given of source samples."""
+        return (self.kept * x0 + self.moved).astype(np.float32)
 
     def float32(self):
         return [(w.astype(np.float32), b.astype(np.float32)) for w, b in self.layers]

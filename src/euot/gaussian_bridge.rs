@@ -41,7 +41,7 @@ const CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
 
 impl GaussianBridge {
     /// The one that changes nothing: V0 = 0.
-    pub fn none(dimension: usize) -> Self {
+    fn none(dimension: usize) -> Self {
         Self { contraction: 1.0, pull: vec![0.0; dimension], level: 0.0, start: 0.0 }
     }
 
@@ -73,15 +73,29 @@ impl GaussianBridge {
             target.mean.iter().zip(&pull).map(|(y, h)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk).sum();
         let level = -0.5 * (d * spread + shifts);
         let square: f64 = d * a + dot(&source.mean, &source.mean);
-        let start = 0.5 * (1.0 - q) * square - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
+        let start = 0.5 * (1.0 - q) * square
+            - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
             - 0.5 * d * noise * q.ln()
             + level;
         let bridge = Self { contraction: q, pull, level, start: q * start };
         if bridge.is_sound() { bridge } else { Self::none(source.mean.len()) }
     }
 
-    /// Whether all numbers are finite and q is in its range.
-    pub fn is_sound(&self) -> bool {
+    /// What is wrong with one that was read from a file.
+    pub fn check(&self, dimension: usize) -> Result<(), String> {
+        if !self.is_sound() {
+            return Err(format!(
+                "bridge has a contraction of {} or a number that is not finite; it must be from {:e} to {:e}",
+                self.contraction, CONTRACTIONS[0], CONTRACTIONS[1]
+            ));
+        }
+        if self.pull.len() != dimension {
+            return Err(format!("bridge.pull has {} components, but samples have {dimension}", self.pull.len()));
+        }
+        Ok(())
+    }
+
+    fn is_sound(&self) -> bool {
         (CONTRACTIONS[0]..=CONTRACTIONS[1]).contains(&self.contraction)
             && self.level.is_finite()
             && self.start.is_finite()
@@ -186,7 +200,7 @@ mod tests {
         }
 
         /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with noise
-        /// sigma' to one with noise sigma: here for V' = <p, x'> + (1 - t')/2 |p|^2 negated where it must be.
+        /// sigma' to one with noise sigma: here for V' = <p, x'> - (1 - t')/2 |p|^2.
         #[test]
         fn value_functions_stay_value_functions(
             (source, target) in sides(), sigma in 0.2f64..2.0, t in 0.05f64..0.95, x in prop::collection::vec(-2.0f64..2.0, 3),

@@ -5,7 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `format_version` | a whole number as text, now `2` |
+//! | `format_version` | a whole number as text, now `1` |
 //! | `description` | one JSON document |
 //!
 //! Tensors are row-major and little-endian, element type F32. Equal content gives equal bytes.
@@ -21,7 +21,7 @@ use super::tensor::read_f32;
 use crate::{Error, Result};
 
 /// The version written, and the newest one read. Raise it when an older reader would misunderstand the file.
-pub(crate) const FORMAT_VERSION: u64 = 2;
+pub(crate) const FORMAT_VERSION: u64 = 1;
 /// Messages quote what a file says about itself; a hostile file must not make them long.
 const MAX_MESSAGE: usize = 400;
 

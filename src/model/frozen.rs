@@ -32,8 +32,8 @@ pub(crate) struct Description {
     pub sample_shape: Vec<usize>,
     pub shift: Vec<f64>,
     pub scale: f64,
-    /// What the networks add to; not in files of format version 1.
-    pub bridge: Option<GaussianBridge>,
+    /// What the networks add to.
+    pub bridge: GaussianBridge,
     pub steps: u64,
 }
 
@@ -100,7 +100,7 @@ impl Model {
     ) -> Result<Self> {
         let d = description.shift.len();
         let scale = description.scale;
-        let bridge = description.bridge.clone().unwrap_or_else(|| GaussianBridge::none(d));
+        let bridge = description.bridge.clone();
         let normalisation = Normalisation { shift: description.shift.clone(), scale };
         let conjugate = Conjugate { divergence: description.divergence, tau: description.tau };
         let (value_mlp, generator_mlp) = description.networks();
@@ -225,24 +225,7 @@ impl Description {
             }
         }
         let d = checked_dimension(&self.sample_shape, &self.shift, self.scale, MAX_DIMENSION)?;
-        checked_bridge(self.bridge.clone(), d).map(|_| ())
-    }
-}
-
-/// The bridge that a file describes, or that of a file from before there was one.
-pub(crate) fn checked_bridge(
-    bridge: Option<GaussianBridge>,
-    dimension: usize,
-) -> std::result::Result<GaussianBridge, String> {
-    match bridge {
-        None => Ok(GaussianBridge::none(dimension)),
-        Some(bridge) if !bridge.is_sound() => {
-            Err(format!("bridge has a contraction of {} or numbers that are not finite", bridge.contraction))
-        }
-        Some(bridge) if bridge.pull.len() != dimension => {
-            Err(format!("bridge.pull has {} components, but samples have {dimension}", bridge.pull.len()))
-        }
-        Some(bridge) => Ok(bridge),
+        self.bridge.check(d)
     }
 }
 

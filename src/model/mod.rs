@@ -6,6 +6,6 @@ mod drift;
 mod frozen;
 mod session;
 
-pub(crate) use frozen::{Description, checked_bridge, checked_dimension};
+pub(crate) use frozen::{Description, checked_dimension};
 pub use frozen::{Model, ModelInfo};
 pub use session::{DeviceRows, Session};

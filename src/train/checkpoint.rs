@@ -19,8 +19,7 @@ struct Description {
     sample_shape: Vec<usize>,
     shift: Vec<f64>,
     scale: f64,
-    /// Not in files of format version 1.
-    bridge: Option<GaussianBridge>,
+    bridge: GaussianBridge,
     metrics: Metrics,
     /// Of the normalised source and target, where they are arrays.
     fingerprints: [Option<u64>; 2],
@@ -34,7 +33,7 @@ pub(super) fn save(path: &Path, state: &State, fingerprints: [Option<u64>; 2]) -
         sample_shape: state.sample_shape.clone(),
         shift: state.normalisation.shift.clone(),
         scale: state.normalisation.scale,
-        bridge: Some(state.bridge.clone()),
+        bridge: state.bridge.clone(),
         metrics: state.metrics,
         fingerprints,
     };
@@ -60,7 +59,7 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let Description { config, sample_shape, shift, scale, bridge, metrics, fingerprints } = description;
     config.validate().map_err(|e| foreign(e.to_string()))?;
     let d = crate::model::checked_dimension(&sample_shape, &shift, scale, MAX_DIMENSION).map_err(foreign)?;
-    let bridge = crate::model::checked_bridge(bridge, d).map_err(foreign)?;
+    bridge.check(d).map_err(foreign)?;
     let (value, generator) = networks(
         d,
         config.latent_dimension,

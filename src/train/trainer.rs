@@ -282,7 +282,7 @@ impl Trainer {
                 sample_shape: self.sample_shape.clone(),
                 shift: self.normalisation.shift.clone(),
                 scale: self.normalisation.scale,
-                bridge: Some(self.plan.bridge.clone()),
+                bridge: self.plan.bridge.clone(),
                 steps: self.metrics.step,
             },
             value.average,
@@ -375,5 +375,6 @@ fn report(context: &Context, config: &TrainerConfig, normalisation: &Normalisati
             LogLevel::Warn,
             &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
         );
-    }    Ok(())
+    }
+    Ok(())
 }

@@ -99,7 +99,10 @@ fn files_of_another_kind_or_version_say_what_they_are() {
         "__metadata__": {"format": "sfeuot-model", "format_version": (FORMAT_VERSION + 6).to_string()},
         "weight": {"dtype": "F2048", "packed": true},
     });
-    assert_says(&file(&newer.to_string(), &[]), &[&format!("format version {}", FORMAT_VERSION + 6), &format!("up to {FORMAT_VERSION}")]);
+    assert_says(
+        &file(&newer.to_string(), &[]),
+        &[&format!("format version {}", FORMAT_VERSION + 6), &format!("up to {FORMAT_VERSION}")],
+    );
     for version in ["", "0", "-1", "1.0", "one"] {
         let metadata = json!({"format": "sfeuot-model", "format_version": version, "description": "{}"});
         assert_says(&with_metadata(metadata), &["format_version", &format!("'{version}'")]);

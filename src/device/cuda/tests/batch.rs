@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{cases, in_two_orders, normals};
-use crate::data::{ArraySource, Data, DataSource, TensorView, Sides};
+use crate::data::{ArraySource, Data, DataSource, Sides, TensorView};
 use crate::rng::{Sequence, Stream, unit};
 use proptest::prelude::*;
 
