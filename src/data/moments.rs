@@ -11,6 +11,20 @@ pub(crate) struct Spread {
     pub variance: f64,
 }
 
+impl Spread {
+    /// Mean square of the distance from `centre`, averaged over the components.
+    pub fn square_about(&self, centre: &[f64]) -> f64 {
+        let away: f64 = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre).powi(2)).sum();
+        self.variance + away / self.mean.len() as f64
+    }
+
+    /// Of (x - centre) / scale.
+    pub fn normalised(&self, centre: &[f64], scale: f64) -> Self {
+        let mean = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre) / scale).collect();
+        Self { mean, variance: self.variance / (scale * scale) }
+    }
+}
+
 /// Weighted moments, gathered block by block: two passes inside a block, and blocks joined by their means, so that
 /// a small spread around a large mean survives.
 pub(super) struct Moments {

@@ -81,6 +81,13 @@ impl GaussianBridge {
         if bridge.is_sound() { bridge } else { Self::none(source.mean.len()) }
     }
 
+    /// Moments of x0' where the source has these.
+    pub fn moved(&self, source: &Spread) -> Spread {
+        let q = self.contraction;
+        let mean = source.mean.iter().zip(&self.pull).map(|(x, h)| q * (x + h)).collect();
+        Spread { mean, variance: q * q * source.variance }
+    }
+
     /// What is wrong with one that was read from a file.
     pub fn check(&self, dimension: usize) -> Result<(), String> {
         if !self.is_sound() {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a model file says beside the weights. sigma and tau are those of the normalised problem.
+/// What a model file says beside the weights. sigma and tau are those of the normalised problem, with `scale`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Description {
     pub divergence: Divergence,
@@ -32,6 +32,8 @@ pub(crate) struct Description {
     pub sample_shape: Vec<usize>,
     pub shift: Vec<f64>,
     pub scale: f64,
+    /// That sigma and tau may have been given relative to.
+    pub common_scale: f64,
     /// What the networks add to.
     pub bridge: GaussianBridge,
     pub steps: u64,
@@ -52,7 +54,7 @@ pub struct ModelInfo {
     pub sigma: f64,
     /// Weight of the divergence, in the data's units squared.
     pub tau: f64,
-    /// The common scale that the data were divided by.
+    /// The data's common scale, that sigma and tau may be given relative to.
     pub data_scale: f64,
     /// Training steps behind it.
     pub steps: u64,
@@ -130,7 +132,7 @@ impl Model {
             divergence: description.divergence,
             sigma: description.sigma * scale,
             tau: description.tau * scale * scale,
-            data_scale: scale,
+            data_scale: description.common_scale,
             steps: description.steps,
             parameters: (value.len() + generator.len()) as u64,
         };
@@ -224,7 +226,7 @@ impl Description {
                 return Err(format!("{name} is {x}, but must be a finite number above 0"));
             }
         }
-        let d = checked_dimension(&self.sample_shape, &self.shift, self.scale, MAX_DIMENSION)?;
+        let d = checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
         self.bridge.check(d)
     }
 }
@@ -233,7 +235,7 @@ impl Description {
 pub(crate) fn checked_dimension(
     shape: &[usize],
     shift: &[f64],
-    scale: f64,
+    scales: [f64; 2],
     most: usize,
 ) -> std::result::Result<usize, String> {
     let product = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
@@ -241,8 +243,11 @@ pub(crate) fn checked_dimension(
         Some(d) if d == shift.len() && (1..=most).contains(&d) => {}
         _ => return Err(format!("sample_shape is {shape:?}, but shift has {} components", shift.len())),
     }
-    if !(scale.is_finite() && scale > 0.0 && shift.iter().all(|x| x.is_finite())) {
-        return Err(format!("scale is {scale}, but must be a finite number above 0, and shift must be finite"));
+    if !(scales.iter().all(|&scale| scale.is_finite() && scale > 0.0) && shift.iter().all(|x| x.is_finite())) {
+        let [scale, common] = scales;
+        return Err(format!(
+            "scale is {scale} and common_scale {common}, but both must be finite numbers above 0, and shift must be finite"
+        ));
     }
     Ok(shift.len())
 }

@@ -245,7 +245,7 @@ impl Session {
                 let near = ((f64::from(x) - shift) / normalisation.scale).abs() <= FARTHEST;
                 if !near {
                     return Err(Error::invalid(format!(
-                        "{name} row {r}, component {j} is {x:e}, but must be finite and within {FARTHEST:e} times the data's common scale {:e} of their centre",
+                        "{name} row {r}, component {j} is {x:e}, but must be finite and within {FARTHEST:e} times the scale {:e} of the samples around their centre",
                         normalisation.scale
                     )));
                 }

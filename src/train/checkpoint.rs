@@ -3,6 +3,7 @@
 use super::config::TrainerConfig;
 use super::engine::NetworkState;
 use super::metrics::Metrics;
+use super::plan::Frame;
 use super::trainer::State;
 use crate::data::Normalisation;
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ struct Description {
     sample_shape: Vec<usize>,
     shift: Vec<f64>,
     scale: f64,
+    common_scale: f64,
     bridge: GaussianBridge,
     metrics: Metrics,
     /// Of the normalised source and target, where they are arrays.
@@ -31,9 +33,10 @@ pub(super) fn save(path: &Path, state: &State, fingerprints: [Option<u64>; 2]) -
     let description = Description {
         config: state.config.clone(),
         sample_shape: state.sample_shape.clone(),
-        shift: state.normalisation.shift.clone(),
-        scale: state.normalisation.scale,
-        bridge: state.bridge.clone(),
+        shift: state.frame.normalisation.shift.clone(),
+        scale: state.frame.normalisation.scale,
+        common_scale: state.frame.common_scale,
+        bridge: state.frame.bridge.clone(),
         metrics: state.metrics,
         fingerprints,
     };
@@ -56,9 +59,10 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let mut container = Container::from_bytes(&atomic::read(path)?, Kind::Checkpoint, &origin)?;
     let description: Description = container.description()?;
     let foreign = |what: String| Error::Format(format!("cannot load from '{origin}': {what}"));
-    let Description { config, sample_shape, shift, scale, bridge, metrics, fingerprints } = description;
+    let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
     config.validate().map_err(|e| foreign(e.to_string()))?;
-    let d = crate::model::checked_dimension(&sample_shape, &shift, scale, MAX_DIMENSION).map_err(foreign)?;
+    let d = crate::model::checked_dimension(&sample_shape, &shift, [scale, common_scale], MAX_DIMENSION)
+        .map_err(foreign)?;
     bridge.check(d).map_err(foreign)?;
     let (value, generator) = networks(
         d,
@@ -78,6 +82,6 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
         })
     };
     let networks = [take(NETWORKS[0], value.layout.len())?, take(NETWORKS[1], generator.layout.len())?];
-    let normalisation = Normalisation { shift, scale };
-    Ok((State { config, sample_shape, normalisation, bridge, metrics, networks }, fingerprints))
+    let frame = Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge };
+    Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
 }

@@ -31,24 +31,25 @@ pub(crate) struct Plan {
     pub config: TrainerConfig,
 }
 
-/// sigma in normalised units: its square and the square's inverse stay far inside the 32-bit range.
+/// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
+/// Both sides' variance about their centre at least, in units of the common scale's square.
+const LEAST_SPREAD: f64 = 1e-6;
 
-/// sigma and the conjugate of the normalised problem.
+/// sigma and the conjugate as multiples of the data's common scale and its square.
 ///
 /// # Errors
-/// sigma or tau out of range once the data's scale is known.
-pub(super) fn problem(config: &TrainerConfig, normalisation: &Normalisation) -> Result<(f64, Conjugate)> {
+/// sigma or tau out of range once that scale is known.
+pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64, Conjugate)> {
     let (length, cost) = match config.sigma_units {
-        SigmaUnits::Data => (normalisation.scale, normalisation.scale.powi(2)),
+        SigmaUnits::Data => (common_scale, common_scale.powi(2)),
         SigmaUnits::Relative => (1.0, 1.0),
     };
     let sigma = config.sigma / length;
     if !SIGMA_RANGE.contains(&sigma) {
         return Err(Error::invalid(format!(
-            "sigma is {} times the data's common scale {:e}, but must be from {:e} to {:e} times it",
+            "sigma is {} times the data's common scale {common_scale:e}, but must be from {:e} to {:e} times it",
             sigma,
-            normalisation.scale,
             SIGMA_RANGE.start(),
             SIGMA_RANGE.end()
         )));
@@ -56,33 +57,62 @@ pub(super) fn problem(config: &TrainerConfig, normalisation: &Normalisation) -> 
     let tau = config.tau / cost;
     if !(tau.is_finite() && tau > 0.0) {
         return Err(Error::invalid(format!(
-            "tau is {tau} times the square of the data's common scale {:e}, but must be a finite number above 0 there too",
-            normalisation.scale
+            "tau is {tau} times the square of the data's common scale {common_scale:e}, but must be a finite number above 0 there too"
         )));
     }
     Ok((sigma, Conjugate { divergence: config.divergence, tau }))
 }
 
-/// The bridge between Gaussians with the samples' moments.
-///
-/// # Errors
-/// As [`problem`].
-pub(super) fn bridge(
-    config: &TrainerConfig,
-    normalisation: &Normalisation,
-    [source, target]: &[Spread; 2],
-) -> Result<GaussianBridge> {
-    let (sigma, conjugate) = problem(config, normalisation)?;
-    Ok(GaussianBridge::between(source, target, sigma, &conjugate))
+/// The problem as a training sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// What sigma and tau may be given as multiples of, in data units.
+    pub common_scale: f64,
+    /// Units in which both sides, once the source is moved, lie around 0 with a spread of 1.
+    pub normalisation: Normalisation,
+    /// In these units.
+    pub bridge: GaussianBridge,
 }
 
-/// The plan that a configuration, the data's scale and what is known of the answer give.
+impl Frame {
+    /// From the common normalisation and both sides' moments in it.
+    ///
+    /// # Errors
+    /// As [`problem`].
+    pub fn new(config: &TrainerConfig, common: &Normalisation, [source, target]: &[Spread; 2]) -> Result<Self> {
+        let (sigma, conjugate) = problem(config, common.scale)?;
+        let bridge = GaussianBridge::between(source, target, sigma, &conjugate);
+        let moved = bridge.moved(source);
+        let centre: Vec<f64> = moved.mean.iter().zip(&target.mean).map(|(x, y)| 0.5 * (x + y)).collect();
+        let scale = (0.5 * moved.square_about(&centre) + 0.5 * target.square_about(&centre)).max(LEAST_SPREAD).sqrt();
+        let [source, target] = [source, target].map(|side| side.normalised(&centre, scale));
+        let conjugate = Conjugate { tau: conjugate.tau / (scale * scale), ..conjugate };
+        Ok(Self {
+            common_scale: common.scale,
+            normalisation: common.moved(centre.into_iter().map(|centre| -centre), scale),
+            bridge: GaussianBridge::between(&source, &target, sigma / scale, &conjugate),
+        })
+    }
+
+    /// sigma and the conjugate in its units.
+    ///
+    /// # Errors
+    /// As [`problem`].
+    pub fn problem(&self, config: &TrainerConfig) -> Result<(f64, Conjugate)> {
+        let (sigma, conjugate) = problem(config, self.common_scale)?;
+        let units = self.common_scale / self.normalisation.scale;
+        Ok((sigma * units, Conjugate { tau: conjugate.tau * units * units, ..conjugate }))
+    }
+}
+
+/// The plan that a configuration and the problem give.
 ///
 /// # Errors
 /// As [`problem`]; samples with too many components.
-pub(super) fn plan(config: &TrainerConfig, normalisation: &Normalisation, bridge: &GaussianBridge) -> Result<Plan> {
-    let (sigma, conjugate) = problem(config, normalisation)?;
-    let dimension = normalisation.dimension();
+pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
+    let (sigma, conjugate) = frame.problem(config)?;
+    let bridge = &frame.bridge;
+    let dimension = frame.normalisation.dimension();
     if dimension > MAX_DIMENSION {
         return Err(Error::invalid(format!(
             "source.samples has samples of {dimension} components, but at most {MAX_DIMENSION} are allowed"

@@ -6,13 +6,12 @@ use super::cpu_engine::CpuEngine;
 use super::cuda_engine::CudaEngine;
 use super::engine::{Engine, NetworkState, StepOutcome};
 use super::metrics::Metrics;
-use super::plan::{Plan, bridge, plan, problem};
+use super::plan::{Frame, Plan, plan, problem};
 use super::side::{SideBuffer, Sides};
 use crate::context::{Context, LogLevel};
-use crate::data::{self, Data, DataSource, Normalisation};
+use crate::data::{self, Data, DataSource};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
-use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use std::path::Path;
@@ -71,7 +70,7 @@ pub struct Trainer {
     context: Context,
     config: TrainerConfig,
     sample_shape: Vec<usize>,
-    normalisation: Normalisation,
+    frame: Frame,
     plan: Plan,
     engine: Box<dyn Engine>,
     sides: Sides,
@@ -85,8 +84,7 @@ pub struct Trainer {
 pub(super) struct State {
     pub config: TrainerConfig,
     pub sample_shape: Vec<usize>,
-    pub normalisation: Normalisation,
-    pub bridge: GaussianBridge,
+    pub frame: Frame,
     pub metrics: Metrics,
     pub networks: [NetworkState; 2],
 }
@@ -101,21 +99,21 @@ impl Trainer {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        let (normalisation, spreads) = sides.measure()?;
-        let bridge = bridge(&config, &normalisation, &spreads)?;
-        let plan = plan(&config, &normalisation, &bridge)?;
-        let (source, target) = sides.prepare(&bridge.source(&normalisation), &normalisation)?;
+        let (common, spreads) = sides.measure()?;
+        let frame = Frame::new(&config, &common, &spreads)?;
+        let plan = plan(&config, &frame)?;
+        let (source, target) = sides.prepare(&frame.bridge.source(&frame.normalisation), &frame.normalisation)?;
         let networks = [
             NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
             NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
         ];
-        let state = State { config, sample_shape, normalisation, bridge, metrics: Metrics::default(), networks };
+        let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
         Self::assemble(context, state, plan, source, target)
     }
 
     fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
-        let State { config, sample_shape, normalisation, bridge: _, metrics, networks } = state;
-        report(context, &config, &normalisation)?;
+        let State { config, sample_shape, frame, metrics, networks } = state;
+        report(context, &config, &frame)?;
         let data = [&source, &target];
         let engine: Box<dyn Engine> = match context.gpu() {
             Some(gpu) => Box::new(CudaEngine::new(gpu, plan.clone(), &networks, &data, metrics.step)?),
@@ -129,7 +127,7 @@ impl Trainer {
             },
             config,
             sample_shape,
-            normalisation,
+            frame,
             plan,
             engine,
             metrics,
@@ -227,7 +225,7 @@ impl Trainer {
         let rows = self.config.batch_rows() as f64;
         let bridge = &self.plan.bridge;
         // V is a cost, and costs scale with the square of lengths; the networks' is `contraction` times too large.
-        let cost = self.normalisation.scale.powi(2) / (rows * bridge.contraction);
+        let cost = self.frame.normalisation.scale.powi(2) / (rows * bridge.contraction);
         let potential = (value.sums.generated - value.sums.conjugate) * cost;
         // The known part's own action is how much it gains from start to end.
         let action = (value.sums.action - rows * bridge.start) * cost;
@@ -266,7 +264,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
     pub fn model(&mut self) -> Result<Model> {
-        let (sigma, conjugate) = problem(&self.config, &self.normalisation)?;
+        let (sigma, conjugate) = self.frame.problem(&self.config)?;
         let [value, generator] = self.engine.state()?;
         Model::new(
             &self.context,
@@ -280,8 +278,9 @@ impl Trainer {
                 latent_dimension: self.config.latent_dimension,
                 deterministic: self.config.deterministic,
                 sample_shape: self.sample_shape.clone(),
-                shift: self.normalisation.shift.clone(),
-                scale: self.normalisation.scale,
+                shift: self.frame.normalisation.shift.clone(),
+                scale: self.frame.normalisation.scale,
+                common_scale: self.frame.common_scale,
                 bridge: self.plan.bridge.clone(),
                 steps: self.metrics.step,
             },
@@ -299,8 +298,7 @@ impl Trainer {
         let state = State {
             config: self.config.clone(),
             sample_shape: self.sample_shape.clone(),
-            normalisation: self.normalisation.clone(),
-            bridge: self.plan.bridge.clone(),
+            frame: self.frame.clone(),
             metrics: self.metrics,
             networks: self.engine.state()?,
         };
@@ -324,7 +322,8 @@ impl Trainer {
                 state.sample_shape
             )));
         }
-        let (source, target) = sides.prepare(&state.bridge.source(&state.normalisation), &state.normalisation)?;
+        let units = &state.frame.normalisation;
+        let (source, target) = sides.prepare(&state.frame.bridge.source(units), units)?;
         for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
             if data.fingerprint() != expected {
                 return Err(Error::invalid(format!(
@@ -333,7 +332,7 @@ impl Trainer {
                 )));
             }
         }
-        let plan = plan(&state.config, &state.normalisation, &state.bridge)?;
+        let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, source, target)
     }
 }
@@ -352,14 +351,14 @@ impl Clock {
 }
 
 /// Tells what was measured, and warns of numbers that are likely not meant.
-fn report(context: &Context, config: &TrainerConfig, normalisation: &Normalisation) -> Result<()> {
-    let (sigma, Conjugate { divergence, tau }) = problem(config, normalisation)?;
+fn report(context: &Context, config: &TrainerConfig, frame: &Frame) -> Result<()> {
+    let (sigma, Conjugate { divergence, tau }) = problem(config, frame.common_scale)?;
     context.log(
         LogLevel::Info,
         &format!(
             "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
-            normalisation.dimension(),
-            normalisation.scale
+            frame.normalisation.dimension(),
+            frame.common_scale
         ),
     );
     if !(1e-3..=3.0).contains(&sigma) {
