@@ -2,9 +2,12 @@
 // x0, forward and backward, streamed like the rows of an attention. Rows of a group (K consecutive ones) share x0 and t.
 //
 // With m_k = x0 + t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t), and for samples i of the group
-//   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / (sigma^2 t)) ],     log p_i = logsumexp_k l_ik - log K
+//   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / (sigma^2 t)) ],
+//   log p_i = K / (K - n) log(mean over all k of exp l_ik) - n / (K - n) log(mean over the n of i's own half of exp l_ik),
 //   loss  = sum_i V_i + sigma^2 (log p_i - log w_i),       log w_i = -1/2 sum_j (x_ij - x0_j)^2 / (sigma^2 t)
-// and with shares a_ik = exp(l_ik) / sum_k exp(l_ik) the gradient by the raw outputs, through the samples x_i alone:
+// with halves k < K/2 and the rest (deterministic, or K = 1: not split, n = K and log p_i the first mean alone), and with
+// shares a_ik = K / (K - n) exp(l_ik) / sum_k exp(l_ik) - [k in i's half] n / (K - n) exp(l_ik) / sum over it of exp(l_ik)
+// the gradient by the raw outputs, through the samples x_i alone:
 //   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i - sigma^2 pull_i + (x_i - x0) / t
 //   delta[r][j]     = scale t gx
 //   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
@@ -19,7 +22,7 @@
 //
 // mixture_16, _32, _64   K up to that number, the group's shares at once. Grid: groups. Writes delta and
 //                        losses[group] (double). Shared memory 9, 17 and 41 KiB.
-// mixture_density        any K: max_k l_ik and 1 / sum_k exp(l_ik - max) of each row to density [rows], and
+// mixture_density        any K: max_k l_ik and the factors of exp(l_ik - max) of each row to density [rows], and
 //                        losses[group tiles + tile].
 // mixture_gradient       any K: delta, given density. Grid of both: (tiles, groups), tiles = K / 64 rounded up. l_ik is
 //                        computed twice, three times where deterministic; delta takes the tiles' contributions one by one.
@@ -36,7 +39,7 @@ __device__ inline void whole_group(const Group& group, double* losses) {
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
     float l[Q][Q];
     log_densities<Q>(group, at, 0, 0, l);
-    const float log_latents = logf((float)group.latents);
+    const u32 half = half_of(group);
     double loss = 0.0;
 #pragma unroll
     for (u32 a = 0; a < Q; ++a) {
@@ -47,20 +50,25 @@ __device__ inline void whole_group(const Group& group, double* losses) {
             top = larger(top, l[a][b]);
         }
         top = lanes_max<SIDE>(top);
-        float total = 0.0f;
+        float low = 0.0f, high = 0.0f;
 #pragma unroll
         for (u32 b = 0; b < Q; ++b) {
             l[a][b] = expf(l[a][b] - top);
-            total += l[a][b];
+            (tx + SIDE * b < half ? low : high) += l[a][b];
         }
-        total = lanes_sum<SIDE>(total);
-        const float inverse = 1.0f / total, log_w = log_reference(group, row);
+        low = lanes_sum<SIDE>(low);
+        high = lanes_sum<SIDE>(high);
+        float log_p;
+        const RowDensity density = row_density(group, row, top, low, high, log_p);
+        const float log_w = log_reference(group, row);
 #pragma unroll
         for (u32 b = 0; b < Q; ++b) {
-            at.share[(tx + SIDE * b) * PITCH<Q> + row] = row < group.latents ? l[a][b] * inverse : 0.0f;
+            const u32 component = tx + SIDE * b;
+            at.share[component * PITCH<Q> + row] =
+                row < group.latents ? share_of(group, density, row, component, l[a][b]) : 0.0f;
         }
         if (tx == 0 && row < group.latents) {
-            loss += row_loss(group, row, top + logf(total) - log_latents, log_w);
+            loss += row_loss(group, row, log_p, log_w);
         }
     }
     // Its barriers also stand between the shares and their readers.
@@ -136,37 +144,44 @@ extern "C" __global__ void __launch_bounds__(THREADS) mixture_64(MIXTURE_PARAMET
 constexpr u32 TILE = 4 * SIDE;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-mixture_density(MIXTURE_PARAMETERS, float2* density, double* losses) {
+mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
     const Group group = MIXTURE_GROUP(blockIdx.y);
     const Tables<4> at = tables<4>();
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE, rows = blockIdx.x * TILE;
-    float top[4], total[4];
+    float top[4], low[4], high[4];
 #pragma unroll
     for (u32 a = 0; a < 4; ++a) {
         top[a] = -infinity();
-        total[a] = 0.0f;
+        low[a] = high[a] = 0.0f;
     }
+    const u32 half = half_of(group);
     for (u32 components = 0; components < latents; components += TILE) {
         float l[4][4];
         log_densities<4>(group, at, rows, components, l);
 #pragma unroll
         for (u32 a = 0; a < 4; ++a) {
-            float high = larger(larger(l[a][0], l[a][1]), larger(l[a][2], l[a][3]));
-            high = larger(top[a], lanes_max<SIDE>(high));
-            float sum = (expf(l[a][0] - high) + expf(l[a][1] - high)) + (expf(l[a][2] - high) + expf(l[a][3] - high));
-            total[a] = total[a] * expf(top[a] - high) + lanes_sum<SIDE>(sum);
-            top[a] = high;
+            float most = larger(larger(l[a][0], l[a][1]), larger(l[a][2], l[a][3]));
+            most = larger(top[a], lanes_max<SIDE>(most));
+            float in_low = 0.0f, in_high = 0.0f;
+#pragma unroll
+            for (u32 b = 0; b < 4; ++b) {
+                (components + tx + SIDE * b < half ? in_low : in_high) += expf(l[a][b] - most);
+            }
+            const float before = expf(top[a] - most);
+            low[a] = low[a] * before + lanes_sum<SIDE>(in_low);
+            high[a] = high[a] * before + lanes_sum<SIDE>(in_high);
+            top[a] = most;
         }
     }
-    const float log_latents = logf((float)latents);
     double loss = 0.0;
 #pragma unroll
     for (u32 a = 0; a < 4; ++a) {
         const u32 row = rows + ty + SIDE * a;
         const float log_w = log_reference(group, row);
         if (tx == 0 && row < latents) {
-            density[(u64)blockIdx.y * latents + row] = make_float2(top[a], 1.0f / total[a]);
-            loss += row_loss(group, row, top[a] + logf(total[a]) - log_latents, log_w);
+            float log_p;
+            density[(u64)blockIdx.y * latents + row] = row_density(group, row, top[a], low[a], high[a], log_p);
+            loss += row_loss(group, row, log_p, log_w);
         }
     }
     loss = block_sum(loss);
@@ -176,8 +191,8 @@ mixture_density(MIXTURE_PARAMETERS, float2* density, double* losses) {
 }
 
 // Shares of samples and components of two tiles, from l and the samples' sums.
-__device__ inline void share_tile(const Group& group, const Tables<4>& at, const float2* density, u32 samples,
-                                  u32 components) {
+__device__ inline void share_tile(const Group& group, const Tables<4>& at, const RowDensity* density,
+                                  u32 samples, u32 components) {
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
     float l[4][4];
     log_densities<4>(group, at, samples, components, l);
@@ -185,17 +200,20 @@ __device__ inline void share_tile(const Group& group, const Tables<4>& at, const
     for (u32 a = 0; a < 4; ++a) {
         const u32 sample = ty + SIDE * a;
         const bool there = samples + sample < group.latents;
-        const float2 sum = there ? density[samples + sample] : make_float2(0.0f, 0.0f);
+        const RowDensity row = there ? density[samples + sample] : RowDensity{0.0f, 0.0f, 0.0f};
 #pragma unroll
         for (u32 b = 0; b < 4; ++b) {
-            at.share[(tx + SIDE * b) * PITCH<4> + sample] = there ? expf(l[a][b] - sum.x) * sum.y : 0.0f;
+            const u32 component = tx + SIDE * b;
+            const float e = expf(l[a][b] - row.top);
+            at.share[component * PITCH<4> + sample] =
+                there ? share_of(group, row, samples + sample, components + component, e) : 0.0f;
         }
     }
 }
 
 // Room for two blocks: by itself ptxas holds to 64 registers on some architectures and spills.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
-mixture_gradient(MIXTURE_PARAMETERS, const float2* density) {
+mixture_gradient(MIXTURE_PARAMETERS, const RowDensity* density) {
     const Group group = MIXTURE_GROUP(blockIdx.y);
     const Tables<4> at = tables<4>();
     density += (u64)blockIdx.y * latents;

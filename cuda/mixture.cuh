@@ -154,6 +154,32 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
     }
 }
 
+// Components of the group's first half, 0 where it is not split: `half_of` of src/device.
+__device__ inline u32 half_of(const Group& group) {
+    return group.head.deterministic != 0 ? 0 : group.latents / 2;
+}
+
+// What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own half.
+struct RowDensity {
+    float top, all, own;
+};
+
+// From the sums of exp(l - top) over either half; with it log p.
+__device__ inline RowDensity row_density(const Group& group, u32 row, float top, float low, float high, float& log_p) {
+    const u32 half = half_of(group);
+    const bool first = row < half;
+    const u32 part = first ? half : group.latents - half;
+    const float total = low + high, own = first ? low : high, rest = (float)(group.latents - part);
+    const float by_all = rest > 0.0f ? (float)group.latents / rest : 1.0f, by_own = rest > 0.0f ? (float)part / rest : 0.0f;
+    log_p = by_all * (top + logf(total) - logf((float)group.latents)) - by_own * (top + logf(own) - logf((float)part));
+    return {top, by_all / total, by_own / own};
+}
+
+__device__ inline float share_of(const Group& group, const RowDensity& density, u32 row, u32 component, float e) {
+    const u32 half = half_of(group);
+    return e * ((row < half) == (component < half) ? density.all - density.own : density.all);
+}
+
 // log w of a row, the same in the sixteen lanes that share it.
 __device__ inline float log_reference(const Group& group, u32 row) {
     float sum = 0.0f;

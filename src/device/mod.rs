@@ -109,6 +109,22 @@ impl Head {
     }
 }
 
+/// Components of a group's first half; 0 where the group is not split: a single component has no halves, and a
+/// deterministic generator needs the gradient of the loss as it stands.
+pub(crate) fn half_of(head: &Head, latents: usize) -> usize {
+    if head.deterministic { 0 } else { latents / 2 }
+}
+
+/// Factors of the two estimates of log p by all `latents` components and by the `part` of the sample's own half, the first
+/// less the second: the bias of each is as one over its number, so that of the difference cancels.
+pub(crate) fn extrapolation(latents: usize, part: usize) -> (f64, f64) {
+    if part == latents {
+        return (1.0, 0.0);
+    }
+    let rest = (latents - part) as f64;
+    (latents as f64 / rest, part as f64 / rest)
+}
+
 /// The inputs that the bridge operations share, one row a sample. `N` is how the device keeps the noise.
 #[derive(Clone, Copy, Debug)]
 pub struct Bridge<N> {
@@ -211,8 +227,8 @@ pub trait Device {
     );
     /// Action sums of g and b (rows x d); `w` (rows x (d + 1)) = \[scale (g + b), 0\], a direction in (x, t).
     fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
-    /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), and
-    /// into `delta` (shape of `raw`) scale times its gradient with respect to the raw outputs, given v = V(t, x_t)
+    /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
+    /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw outputs, given v = V(t, x_t)
     /// and g = grad V(t, x_t): through x_t alone, or where deterministic through the components of p too.
     #[allow(clippy::too_many_arguments)]
     fn mixture(

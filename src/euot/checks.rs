@@ -8,7 +8,7 @@ use super::value_step::{TIME_MAX, ValueStep};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Activation, Device, Head, Mat, Quadratic, Sums};
+use crate::device::{Activation, Device, Head, Mat, Quadratic, Sums, extrapolation};
 use crate::nn::checks::check_gradient;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
@@ -172,7 +172,13 @@ impl Case {
             let density = |c: usize| -> f64 {
                 (0..d).map(|j| log_normal(x[j], held_mean[c * d + j], held_variance[c * d + j])).sum()
             };
-            let log_p = ((first..first + k).map(|c| density(c).exp()).sum::<f64>() / k as f64).ln();
+            let mean_log = |components: std::ops::Range<usize>| {
+                let count = components.len() as f64;
+                (components.map(|c| density(first + c).exp()).sum::<f64>() / count).ln()
+            };
+            let own = if r - first < k / 2 { 0..k / 2 } else { k / 2..k };
+            let (by_all, by_own) = extrapolation(k, own.len());
+            let log_p = by_all * mean_log(0..k) - by_own * mean_log(own);
             let log_w: f64 = (0..d).map(|j| log_normal(x[j], self.x0[r / k * d + j], eps * t)).sum();
             block.row(v, r)[0] + eps * (log_p - log_w)
         };

@@ -3,7 +3,11 @@
 //! G(theta) = E_t\[V(t, x_t) + sigma^2 (log p_theta(x_t | x0) - log N(x_t; x0, sigma^2 t I))\],
 //!
 //! where p_theta(x_t | x0) is estimated by the mixture of the Gaussian bridge marginals of K latents of the same x0.
-//! It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant and the bound of finite K.
+//! It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant and what finite K leaves.
+//!
+//! A mixture of K components that has the sample's own among them overstates log p, and what it overstates depends on where the
+//! components lie, so that it moves the optimum: by one over K to first order, which is taken off by extrapolation. With n
+//! components in the sample's half of the group, log p = K / (K - n) log p_K - n / (K - n) log p_n.
 //!
 //! theta enters through x_t and through the components of the mixture, q. Given the K latents, x_t is a sample of q itself,
 //! so the second part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero: it is noise, and is left

@@ -7,7 +7,7 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Head, Mat, Sums};
+use crate::device::{Bridge, Head, Mat, Sums, extrapolation, half_of};
 
 pub(super) struct Mixture<'a, T> {
     pub block: &'a mut CpuBlock<T>,
@@ -41,7 +41,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         let sigma = T::of(head.sigma);
         let sigma2 = sigma * sigma;
         let (one, half) = (T::one(), T::of(0.5));
-        let log_latents = T::of((latents as f64).ln());
+        let half_latents = half_of(head, latents);
 
         for group in 0..bridge.x0.rows / latents {
             let first = group * latents;
@@ -102,12 +102,24 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                         total = S::add(total, e);
                     }
                     let total = S::sum(total);
-                    let inverse_total = S::splat(one / total);
+                    // The sample's own half of the components, whose estimate is taken off.
+                    let own = if k < half_latents { 0..half_latents } else { half_latents..latents };
+                    let mut part = T::zero();
+                    for c in own.clone() {
+                        part = part + *share.add(c);
+                    }
+                    let (by_all, by_own) = extrapolation(latents, own.len());
+                    let (by_all, by_own) = (T::of(by_all), T::of(by_own));
+                    for c in own.clone() {
+                        *share.add(c) = *share.add(c) * (one - by_own / by_all * (total / part));
+                    }
+                    let factor = S::splat(by_all / total);
                     for c in (0..padded).step_by(S::LANES) {
-                        S::store(share.add(c), S::mul(S::load(share.add(c)), inverse_total));
+                        S::store(share.add(c), S::mul(S::load(share.add(c)), factor));
                     }
 
-                    let log_p = top + total.ln() - log_latents;
+                    let mean_log = |sum: T, count: usize| top + sum.ln() - T::of((count as f64).ln());
+                    let log_p = by_all * mean_log(total, latents) - by_own * mean_log(part, own.len());
                     let mut log_w = T::zero();
                     for j in 0..d {
                         let x = block.row(xt, row)[j];

@@ -265,7 +265,7 @@ impl Device for CudaBlock {
         }
         let tiles = latents.div_ceil(MIXTURE_TILE);
         let losses = sums.take(GENERATOR, groups * tiles);
-        let density = self.scratch_address(2 * groups * latents);
+        let density = self.scratch_address(3 * groups * latents);
         let grid = [tiles as u32, groups as u32, 1];
         let forward = with(arguments_of![density, losses]);
         let backward = with(arguments_of![density]);

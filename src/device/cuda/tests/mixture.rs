@@ -109,7 +109,7 @@ impl Problem {
                 let losses = Buffer::<f64>::new(if kernel == "tiles" { groups * tiles } else { groups });
                 let to = losses.address() as u64;
                 if kernel == "tiles" {
-                    let density = Buffer::<[f32; 2]>::new(rows);
+                    let density = Buffer::<[f32; 3]>::new(rows);
                     let by = density.address() as u64;
                     let grid = [tiles as u32, groups as u32, 1];
                     run("mixture_density", grid, order, &delta, &[by, to]);
