@@ -6,7 +6,8 @@
 Each case runs in a process of its own, which reads its resident memory (from smaps_rollup: the kernel counts the pages, where the
 quicker VmRSS may lag by some dozens) after every few steps. After a warm-up, the first
 tenth, a line is fitted by least squares: its slope, its standard error, and the difference of the largest and the smallest value.
-Allocated pages only: memory that the allocator keeps and reuses counts as resident.
+Allocated pages only: memory that the allocator keeps and reuses counts as resident. What the allocator has handed out and not got
+back (mallinfo2 of the GNU C library) is given beside it: a leak shows there to the byte.
 """
 import concurrent.futures
 import ctypes
@@ -27,6 +28,21 @@ BAR_KIB = 256
 def resident_kib(field="Rss", file="smaps_rollup"):
     with open(f"/proc/self/{file}") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
+
+
+class Mallinfo(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in
+                ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
+
+
+def held_bytes():
+    """What the process's allocator has handed out; 0 where the C library does not say."""
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if mallinfo2 is None:
+        return 0
+    mallinfo2.restype = Mallinfo
+    info = mallinfo2()
+    return info.uordblks + info.hblkhd
 
 
 def pools(dim):
@@ -62,7 +78,7 @@ KINDS = {"training": training, "lifetimes": lifetimes}
 
 
 def measure(kind, dim, width, sources, count, samples, threads):
-    """(counts, KiB at each, peak KiB, KiB before, seconds)"""
+    """(counts, KiB at each, peak KiB, KiB before, seconds, bytes held more at the end than after the first half)"""
     before, every = resident_kib(), max(1, count // samples)
     with sfeuot.Context(threads=threads) as context:
         run = KINDS[kind](context, dim, width, sources)
@@ -71,7 +87,10 @@ def measure(kind, dim, width, sources, count, samples, threads):
         for i in range(len(counts)):
             run(every)
             counts[i], kib[i] = (i + 1) * every, resident_kib()
-        return counts, kib, resident_kib("VmHWM", "status"), before, time.perf_counter() - start
+            if i == len(counts) // 2:
+                held = held_bytes()
+        seconds = time.perf_counter() - start
+        return counts, kib, resident_kib("VmHWM", "status"), before, seconds, held_bytes() - held
 
 
 def line(counts, kib):
@@ -91,18 +110,18 @@ def main():
              ("lifetimes", 2, 64, 8, report.by_scale(a, 5000, 1000, 20))]
     head = [
         "case", "count", "before it, MiB", "peak, MiB", "after warm-up, MiB", "largest - smallest, KiB", "slope, bytes a count",
-        "gain over the case, KiB", "flat", "seconds"
+        "gain over the case, KiB", "flat", "heap's gain over the second half, bytes", "seconds"
     ]
     rows, curves = [], []
     text = (
         f"Resident memory of the process, {a.threads} threads, 32 x 16 rows a step (8 x 16 where things are made and released). "
         "The count is of steps; in the last row of trainers made, stepped once, frozen, sampled and released. Flat: the fitted "
-        f"line gains less than {BAR_KIB} KiB."
+        f"line gains less than {BAR_KIB} KiB. The heap's gain is what was handed out and not given back, Python's own included."
     )
     for kind, dim, width, sources, count in cases:
         print(f"{kind}, d = {dim}, width {width}: {count}", file=sys.stderr, flush=True)
         with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-            counts, kib, peak, before, seconds = process.submit(measure, kind, dim, width, sources, count, 100,
+            counts, kib, peak, before, seconds, held = process.submit(measure, kind, dim, width, sources, count, 100,
                                                                 a.threads).result()
         warm = len(counts) // 10
         slope, error = line(counts[warm:], kib[warm:])
@@ -110,7 +129,7 @@ def main():
         name = f"{kind}, d = {dim}, width {width}"
         rows.append([
             name, count, f"{before / 1024:.1f}", f"{peak / 1024:.1f}", f"{kib[warm] / 1024:.1f}", f"{np.ptp(kib[warm:]):.0f}",
-            f"{slope:.3f} +- {error:.3f}", f"{gain:.1f}", "yes" if gain < BAR_KIB else "**no**", f"{seconds:.0f}"
+            f"{slope:.3f} +- {error:.3f}", f"{gain:.1f}", "yes" if gain < BAR_KIB else "**no**", held, f"{seconds:.0f}"
         ])
         curves.append((name, counts, kib))
         parts = [report.provenance(a, ["numpy"], seeds=[SEED], threads=a.threads), text, report.table(head, rows)]

@@ -361,12 +361,10 @@ fn report(context: &Context, config: &TrainerConfig, frame: &Frame) -> Result<()
             frame.common_scale
         ),
     );
-    if !(1e-3..=3.0).contains(&sigma) {
+    if sigma < 1e-3 {
         context.log(
             LogLevel::Warn,
-            &format!(
-                "sigma is {sigma:e} times the data's common scale; outside 0.001 to 3 training needs many more steps"
-            ),
+            &format!("sigma is {sigma:e} times the data's common scale; below 0.001 training needs many more steps"),
         );
     }
     if divergence != Divergence::Balanced && tau < 1e-2 {
