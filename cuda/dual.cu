@@ -7,28 +7,30 @@
 // density_ratio and action [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row, beside a
 // network's forward and reverse pass.
 //
-// Launch: one-dimensional, any number of blocks; a thread takes one pair of rows after another. 16 + 8 d bytes a pair.
+// Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d bytes a
+// pair.
 #include "divergence.cuh"
 #include "quadratic.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_stride, u32 d, float curvature,
-           const float* slope_of, float level, u32 divergence, double tau, double scale, float* delta, u32 delta_stride,
+dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_stride, u32 d, double curvature,
+           const float* slope_of, double level, u32 divergence, double tau, double scale, float* delta, u32 delta_stride,
            double* generated, double* conjugate, double* density_ratio, double* action) {
     double sums[4] = {0.0, 0.0, 0.0, 0.0};
-    const u64 step = (u64)gridDim.x * blockDim.x;
-    for (u64 row = (u64)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
-        double value, slope;
-        const double there = quadratic_at(ends + (rows + row) * ends_stride, d, curvature, slope_of, level);
+    each_row_of_warp(rows, [&](u64 row, bool writes) {
         const double here = quadratic_at(ends + row * ends_stride, d, curvature, slope_of, level);
-        conjugate_of(divergence, tau, v[(rows + row) * v_stride] + there, value, slope);
-        sums[0] += v[row * v_stride] + here;
-        sums[3] += here;
-        sums[1] += value;
-        sums[2] += slope;
-        delta[row * delta_stride] = (float)-scale;
-        delta[(rows + row) * delta_stride] = (float)(scale * slope);
-    }
+        const double there = quadratic_at(ends + (rows + row) * ends_stride, d, curvature, slope_of, level);
+        if (writes) {
+            double value, slope;
+            conjugate_of(divergence, tau, v[(rows + row) * v_stride] + there, value, slope);
+            sums[0] += v[row * v_stride] + here;
+            sums[1] += value;
+            sums[2] += slope;
+            sums[3] += here;
+            delta[row * delta_stride] = (float)-scale;
+            delta[(rows + row) * delta_stride] = (float)(scale * slope);
+        }
+    });
     double* const to[4] = {generated, conjugate, density_ratio, action};
 #pragma unroll
     for (u32 i = 0; i < 4; ++i) {

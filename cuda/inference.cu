@@ -1,5 +1,5 @@
 // What inference needs around the networks: rows into the units of training and back, and means over latents. Units as
-// in src/data/normalisation.rs, rounding by rounding, so that results have the CPU's bits wherever the networks' outputs
+// in src/data/normalisation.rs, rounding by rounding, so that all but the ratio have the CPU's bits wherever the networks' outputs
 // have: normalised = (x - shift) / scale and x = normalised scale + shift, in double. What the networks see is moved further:
 // x' = (x - (shift - scale weight pull)) / seen, as src/euot/gaussian_bridge.rs says.
 //
@@ -11,8 +11,8 @@
 //                    what is there where start is 0
 //   mean_export      out = (x + sum / latents) scale + shift[j], x normalised
 //
-// Matrices are rows x d. Launch: one-dimensional, any number of blocks; a thread takes one element after another (one
-// row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
+// Matrices are rows x d. Launch: one-dimensional, any number of blocks; a thread takes one element after another (a
+// warp one row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
 // named; rows_import does a division in double, the others two operations.
 #include "divergence.cuh"
 #include "quadratic.cuh"
@@ -68,13 +68,15 @@ drift_export(const float* g, u32 g_stride, const float* x, u32 x_stride, u32 row
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-ratio_export(const float* v, u32 v_stride, const float* x, u32 x_stride, u32 rows, u32 d, float curvature,
-             const float* slope_of, float level, u32 divergence, double tau, float* ratio) {
-    each_element(rows, 1, [=](u64 row, u32) {
-        double value, slope;
+ratio_export(const float* v, u32 v_stride, const float* x, u32 x_stride, u32 rows, u32 d, double curvature,
+             const float* slope_of, double level, u32 divergence, double tau, float* ratio) {
+    each_row_of_warp(rows, [=](u64 row, bool writes) {
         const double known = quadratic_at(x + row * x_stride, d, curvature, slope_of, level);
-        conjugate_of(divergence, tau, v[row * v_stride] + known, value, slope);
-        ratio[row] = (float)slope;
+        if (writes) {
+            double value, slope;
+            conjugate_of(divergence, tau, v[row * v_stride] + known, value, slope);
+            ratio[row] = (float)slope;
+        }
     });
 }
 

@@ -47,8 +47,8 @@ pub struct SfeuotMetrics {
     /// E[1/2 |grad V|^2 + grad V . b] along the bridges, b their drift, in units of cost; settles at
     /// minus the kinetic energy E of the integral of 1/2 |u|^2.
     pub action: f64,
-    /// Norm of the value network's gradient, before clipping, for samples divided by their common
-    /// scale.
+    /// Norm of the value network's gradient, before clipping, in units of the problem that the networks
+    /// see: both sides around 0 with a spread of 1, the source moved.
     pub value_gradient_norm: f64,
     /// Norm of the generator's gradient, before clipping, in the same units.
     pub generator_gradient_norm: f64,

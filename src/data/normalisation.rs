@@ -1,15 +1,15 @@
-//! The one affine map between data units and the units in which networks are trained.
+//! Affine maps between data units and the units in which networks are trained.
 
 use super::moments::Moments;
 use crate::{Error, Result};
 
 /// A shift for each component and one scale for all: `normalised = (value - shift) / scale`.
 ///
-/// Both sides share it and the scale is the same in every direction, so that transport costs keep their meaning:
-/// squared distances, `sigma`^2 and `tau` in data units are those in normalised units times `scale`^2.
+/// The scale is the same in every direction, so that transport costs keep their meaning: squared distances, `sigma`^2 and
+/// `tau` in data units are those in normalised units times `scale`^2.
 ///
-/// The shift is the midpoint of the two sides' weighted means; the scale is the root mean square, over both sides
-/// and all components, of the deviation from that shift.
+/// The one measured on both sides has the midpoint of their weighted means as its shift and as its scale the root mean square,
+/// over both sides and all components, of the deviation from that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
     /// One number a component, in data units.

@@ -146,7 +146,7 @@ impl<'a> Side<'a> {
                 None => Ok(()),
                 Some(at) => Err(Error::invalid(format!(
                     "{argument} holds {:e} at sample {}, component {}, which is beyond the 32-bit range once divided by the \
-                     common scale {:e}; leave such samples out",
+                     samples' scale {:e}; leave such samples out",
                     block[at],
                     first + at / dimension,
                     at % dimension,

@@ -5,7 +5,7 @@ use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
 use crate::{Error, Result};
 
-/// One side of the problem in normalised units, as [`prepare`](super::prepare) returns it.
+/// One side of the problem in normalised units, as [`Sides`](super::Sides) makes it.
 pub enum DataSource {
     /// A finite set of samples.
     Array(ArraySource),
@@ -113,7 +113,7 @@ impl SamplerSource {
             None => Ok(()),
             Some(at) => Err(Error::invalid(format!(
                 "the {side} sampler gave a value at row {}, component {} that is beyond the 32-bit range once divided by the \
-                 common scale {:e}; samples must lie nearer to those that the scale was measured on",
+                 samples' scale {:e}; samples must lie nearer to those that the scale was measured on",
                 at / dimension,
                 at % dimension,
                 self.normalisation.scale

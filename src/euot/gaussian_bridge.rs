@@ -28,14 +28,16 @@ pub(crate) struct GaussianBridge {
     pub contraction: f64,
     /// h, d numbers.
     pub pull: Vec<f64>,
-    /// Of V0: a Gaussian target's density ratio averages 1.
+    /// Of V0: with KL a Gaussian target's density ratio averages 1, otherwise V0(1, .) averages 0 over it.
     pub level: f64,
     /// q times the mean of V0(0, x0) over the source.
     pub start: f64,
 }
 
-/// A side that is all one point is taken for one of this variance, in units of the data's common one.
+/// A side that is all one point is taken for one of this variance.
 const LEAST_VARIANCE: f64 = 1e-6;
+/// 1 / tau at most: from there on the target's masses count for nothing.
+const MOST_SOFTNESS: f64 = 1e12;
 /// Bounds of q: samples of both sides stay in the range of 32-bit numbers.
 const CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
 
@@ -55,23 +57,32 @@ impl GaussianBridge {
             Divergence::Balanced => 0.0,
             Divergence::Kl => 1.0 / conjugate.tau,
             Divergence::Chi2 | Divergence::Softplus => 0.5 / conjugate.tau,
-        };
-        // The end's precision is 1/b - g / tau: (a q + noise) (q / b - (1 - q) / tau) = 1.
-        let (k, m) = (1.0 + b * softness, noise * softness);
-        let (second, first, zeroth) = (a * k, noise * k - a * b * softness, b * (1.0 + m));
-        let root = (first * first + 4.0 * second * zeroth).sqrt();
-        let q = if first > 0.0 { 2.0 * zeroth / (first + root) } else { (root - first) / (2.0 * second) };
-        let q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
-        let end = q * (a * q + noise);
-        let pull: Vec<f64> =
-            source.mean.iter().zip(&target.mean).map(|(x, y)| (end / b * y - q * x) / (q + end * softness)).collect();
+        }
+        .min(MOST_SOFTNESS);
+        // The end's precision is 1/b - g / tau: (a q + noise) (q / b - (1 - q) / tau) = 1, here divided by 1/b + 1/tau.
+        let k = 1.0 + b * softness;
+        let (first, zeroth) = (noise - a * (b * softness / k), b * (1.0 + noise * softness) / k);
+        let both = (first * first + 4.0 * a * zeroth).sqrt();
+        let root = if first > 0.0 { 2.0 * zeroth / (first + both) } else { (both - first) / (2.0 * a) };
+        let q = root.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
         let g = 1.0 / q - 1.0;
-        // tau log E[e^(V0(1, y) / tau)] without its level, in a form that stays exact as tau grows.
-        let shrunk = 1.0 - g * b * softness;
-        let spread = if softness > 0.0 { -(-g * b * softness).ln_1p() / softness } else { g * b };
-        let shifts: f64 =
-            target.mean.iter().zip(&pull).map(|(y, h)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk).sum();
-        let level = -0.5 * (d * spread + shifts);
+        // The difference loses its digits where tau is small.
+        let precision = if q == root { 1.0 / (q * (a * q + noise)) } else { 1.0 / b - g * softness };
+        let pull =
+            source.mean.iter().zip(&target.mean).map(|(x, y)| (y / b - precision * q * x) / (precision * q + softness));
+        let pull: Vec<f64> = pull.collect();
+        let level = match conjugate.divergence {
+            // tau log E[e^(V0(1, y) / tau)] without its level, in a form that stays exact as tau grows.
+            Divergence::Kl => {
+                let shrunk = b * precision;
+                let drop = g * b * softness;
+                let spread = -(if drop.abs() < 0.5 { (-drop).ln_1p() } else { shrunk.ln() }) / softness;
+                let shift = |(y, h): (&f64, &f64)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk;
+                -0.5 * (d * spread + target.mean.iter().zip(&pull).map(shift).sum::<f64>())
+            }
+            // The mean of V0(1, y) is 0.
+            _ => -0.5 * g * (d * b + dot(&target.mean, &target.mean)) + dot(&target.mean, &pull),
+        };
         let square: f64 = d * a + dot(&source.mean, &source.mean);
         let start = 0.5 * (1.0 - q) * square
             - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
@@ -88,16 +99,25 @@ impl GaussianBridge {
         Spread { mean, variance: q * q * source.variance }
     }
 
-    /// What is wrong with one that was read from a file.
-    pub fn check(&self, dimension: usize) -> Result<(), String> {
+    /// What is wrong with one that was read from a file, for samples in these units.
+    pub fn check(&self, units: &Normalisation) -> Result<(), String> {
         if !self.is_sound() {
             return Err(format!(
                 "bridge has a contraction of {} or a number that is not finite; it must be from {:e} to {:e}",
                 self.contraction, CONTRACTIONS[0], CONTRACTIONS[1]
             ));
         }
-        if self.pull.len() != dimension {
-            return Err(format!("bridge.pull has {} components, but samples have {dimension}", self.pull.len()));
+        if self.pull.len() != units.dimension() {
+            return Err(format!(
+                "bridge.pull has {} components, but samples have {}",
+                self.pull.len(),
+                units.dimension()
+            ));
+        }
+        let (source, known) = (self.source(units), self.quadratic());
+        let numbers = known.slope.iter().chain([&known.level]);
+        if source.check(self.pull.len()).is_err() || numbers.into_iter().any(|x| !(*x as f32).is_finite()) {
+            return Err("bridge has numbers too large to compute with".into());
         }
         Ok(())
     }
@@ -237,6 +257,36 @@ mod tests {
             let terms = dt.abs() + 0.5 * sigma * sigma * laplacian.abs() + 0.5 * square;
             let left = dt + 0.5 * sigma * sigma * laplacian - 0.5 * square;
             prop_assert!(left.abs() < 1e-4 * (1.0 + terms), "{left} of {terms}");
+        }
+    }
+
+    /// The means are right at the ends of q's range too: noise far above a target of one point.
+    #[test]
+    fn the_means_agree_where_the_contraction_is_held() {
+        let [source, target] = [(-0.5, 1.0), (0.5, 0.0)].map(|(mean, variance)| Spread { mean: vec![mean], variance });
+        for divergence in [Divergence::Balanced, Divergence::Kl] {
+            let conjugate = Conjugate { divergence, tau: 1e9 };
+            let bridge = GaussianBridge::between(&source, &target, 100.0, &conjugate);
+            assert_eq!(bridge.contraction, CONTRACTIONS[0]);
+            let mean = bridge.moved(&source).mean[0];
+            assert!((mean - 0.5).abs() < 1e-3, "{divergence:?}: {mean}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_numbers_beyond_computing_is_refused() {
+        let units = Normalisation { shift: vec![0.0; 2], scale: 1.0 };
+        let good = GaussianBridge::none(2);
+        good.check(&units).expect("it changes nothing");
+        for (bad, word) in [
+            (GaussianBridge { contraction: 0.0, ..good.clone() }, "contraction"),
+            (GaussianBridge { contraction: f64::NAN, ..good.clone() }, "contraction"),
+            (GaussianBridge { level: f64::INFINITY, ..good.clone() }, "finite"),
+            (GaussianBridge { pull: vec![0.0; 3], ..good.clone() }, "3 components"),
+            (GaussianBridge { pull: vec![1e300, 0.0], ..good.clone() }, "too large"),
+        ] {
+            let sentence = bad.check(&units).expect_err("it must be refused");
+            assert!(sentence.contains(word), "{sentence}");
         }
     }
 

@@ -9,10 +9,10 @@
 //! components lie, so that it moves the optimum: by one over K to first order, which is taken off by extrapolation. With n
 //! components in the sample's half of the group, log p = K / (K - n) log p_K - n / (K - n) log p_n.
 //!
-//! theta enters through x_t and through the components of the mixture, q. Given the K latents, x_t is a sample of q itself,
-//! so the second part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero: it is noise, and is left
-//! out. What stays vanishes row by row where q = p_V, not only on average ("sticking the landing": Roeder, Wu, Duvenaud,
-//! NeurIPS 2017). x_t is taken as its mean and a multiple of its standard deviation
+//! theta enters through x_t and through the components of the mixture, q. Given the latents of either estimate, x_t is a
+//! sample of its q, so the second part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero (for odd K, where
+//! the halves count differently, on average over latents): it is noise, and is left out. What stays vanishes row by row where q =
+//! p_V, not only on average ("sticking the landing": Roeder, Wu, Duvenaud, NeurIPS 2017). x_t is taken as its mean and a multiple of its standard deviation
 //! sqrt(t^2 s^2 + sigma^2 t (1 - t)).
 //!
 //! A deterministic generator cannot reach p_V and its components are sharp near t = 1, where the two parts cancel; there

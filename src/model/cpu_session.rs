@@ -216,7 +216,7 @@ impl Inference for CpuSession {
             let v = model.value.forward(&mut self.block, value_net(&model), input);
             for (r, out) in ratio[from..to].iter_mut().enumerate() {
                 let known = model.quadratic.at(&self.block.row(input, r)[..d]);
-                let v = f64::from(self.block.row(v, r)[0]) + f64::from(known);
+                let v = f64::from(self.block.row(v, r)[0]) + known;
                 *out = model.conjugate.evaluate(v).1 as f32;
             }
         }

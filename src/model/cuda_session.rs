@@ -416,14 +416,15 @@ impl Inference for CudaSession {
                 states_stride,
                 rows as u32,
                 d as u32,
-                quadratic.curvature as f32,
+                quadratic.curvature,
                 kit.nets.slope.address(),
-                quadratic.level as f32,
+                quadratic.level,
                 conjugate.divergence as u32,
                 conjugate.tau,
                 block.address(out),
             ];
-            block.launch_over(Kernel::RatioExport, rows as u64, arguments);
+            // A warp a row.
+            block.launch_over(Kernel::RatioExport, 32 * rows as u64, arguments);
             out
         })
     }

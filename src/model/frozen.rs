@@ -226,10 +226,13 @@ impl Description {
                 return Err(format!("{name} is {x}, but must be a finite number above 0"));
             }
         }
-        let d = checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
-        self.bridge.check(d)
+        checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
+        self.bridge.check(&Normalisation { shift: self.shift.clone(), scale: self.scale })
     }
 }
+
+/// Of the data's common scale to that of what networks see, far beyond what a training finds.
+const SCALE_RATIOS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 
 /// The dimension that a file's shape and normalisation agree on.
 pub(crate) fn checked_dimension(
@@ -243,11 +246,14 @@ pub(crate) fn checked_dimension(
         Some(d) if d == shift.len() && (1..=most).contains(&d) => {}
         _ => return Err(format!("sample_shape is {shape:?}, but shift has {} components", shift.len())),
     }
+    let [scale, common] = scales;
     if !(scales.iter().all(|&scale| scale.is_finite() && scale > 0.0) && shift.iter().all(|x| x.is_finite())) {
-        let [scale, common] = scales;
         return Err(format!(
             "scale is {scale} and common_scale {common}, but both must be finite numbers above 0, and shift must be finite"
         ));
+    }
+    if !SCALE_RATIOS.contains(&(common / scale)) {
+        return Err(format!("common_scale {common:e} and scale {scale:e} are too far apart"));
     }
     Ok(shift.len())
 }

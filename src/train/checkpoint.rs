@@ -63,7 +63,8 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     config.validate().map_err(|e| foreign(e.to_string()))?;
     let d = crate::model::checked_dimension(&sample_shape, &shift, [scale, common_scale], MAX_DIMENSION)
         .map_err(foreign)?;
-    bridge.check(d).map_err(foreign)?;
+    let normalisation = Normalisation { shift, scale };
+    bridge.check(&normalisation).map_err(foreign)?;
     let (value, generator) = networks(
         d,
         config.latent_dimension,
@@ -82,6 +83,6 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
         })
     };
     let networks = [take(NETWORKS[0], value.layout.len())?, take(NETWORKS[1], generator.layout.len())?];
-    let frame = Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge };
+    let frame = Frame { common_scale, normalisation, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
 }

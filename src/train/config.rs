@@ -61,7 +61,7 @@ pub struct TrainerConfig {
     /// Decay of the weights' exponential moving average, in [0, 1); the average starts with shorter memory.
     /// Default 0.998.
     pub ema_decay: f64,
-    /// Largest norm of a network's gradient in the normalised problem, longer ones are shortened to it; 0, the default,
+    /// Largest norm of a network's gradient in the problem that the networks see, longer ones are shortened to it; 0, the default,
     /// leaves them as they are.
     pub gradient_clip: f64,
     /// Steps over which both rates fall along a half cosine; 0, the default, keeps them constant.

@@ -16,9 +16,9 @@ pub struct Metrics {
     pub potential: f64,
     /// E_t\[1/2 |grad V|^2 + <grad V, b>\]; at the optimum minus the kinetic energy.
     pub action: f64,
-    /// Norm of the value function's gradient before clipping, in the units of the normalised problem.
+    /// Norm of the value function's gradient before clipping, in units of the problem that the networks see.
     pub value_gradient_norm: f64,
-    /// Norm of the generator's gradient before clipping, in the units of the normalised problem.
+    /// Norm of the generator's gradient before clipping, in units of the problem that the networks see.
     pub generator_gradient_norm: f64,
     /// E\[Psi*'(V(1, y))\] over the target: 1 when the masses agree.
     pub density_ratio_mean: f64,

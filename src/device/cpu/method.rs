@@ -103,10 +103,10 @@ impl<T: Real> Quadratic<Vec<T>> {
         Self { curvature, slope: slope.iter().map(|&x| T::of(x)).collect(), level }
     }
 
-    /// Its value.
-    pub(crate) fn at(&self, x: &[T]) -> T {
-        let half = T::of(0.5 * self.curvature);
-        x.iter().zip(&self.slope).fold(T::of(self.level), |sum, (&x, &slope)| sum + x * (half * x + slope))
+    /// Its value, in 64 bits: conjugates raise it to a power.
+    pub(crate) fn at(&self, x: &[T]) -> f64 {
+        let half = 0.5 * self.curvature;
+        x.iter().zip(&self.slope).fold(self.level, |sum, (x, slope)| sum + x.wide() * (half * x.wide() + slope.wide()))
     }
 }
 
@@ -131,11 +131,11 @@ impl<T: Real> CpuBlock<T> {
     ) {
         let half = v.rows / 2;
         for r in 0..half {
-            let known = quadratic.at(self.row(ends, r)).wide();
+            let known = quadratic.at(self.row(ends, r));
             sums.generated += self.row(v, r)[0].wide() + known;
             sums.action += known;
             self.row_mut(delta, r)[0] = T::of(-scale);
-            let known = quadratic.at(self.row(ends, half + r)).wide();
+            let known = quadratic.at(self.row(ends, half + r));
             let (value, slope) = conjugate.evaluate(self.row(v, half + r)[0].wide() + known);
             sums.conjugate += value;
             sums.density_ratio += slope;

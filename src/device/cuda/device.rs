@@ -147,7 +147,8 @@ impl Device for CudaBlock {
         sums: &mut CudaSums,
     ) {
         let rows = v.rows / 2;
-        let grid = reduction_blocks(rows as u64);
+        // A warp a row.
+        let grid = reduction_blocks(32 * rows as u64);
         let d = ends.cols as u32;
         let ((ends, ends_stride), (v, v_stride), (delta, delta_stride)) =
             (self.place(ends), self.place(v), self.place(delta));
@@ -164,9 +165,9 @@ impl Device for CudaBlock {
                 ends,
                 ends_stride,
                 d,
-                quadratic.curvature as f32,
+                quadratic.curvature,
                 quadratic.slope,
-                quadratic.level as f32,
+                quadratic.level,
                 conjugate.divergence as u32,
                 conjugate.tau,
                 scale,

@@ -43,8 +43,8 @@ proptest! {
                 let delta = Matrix::new(2 * rows, 1, stride);
                 let parts = [0; 4].map(|_| Buffer::<f64>::new(blocks as usize));
                 launch("dual_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
-                    &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, curvature as f32, &slope_of,
-                    quadratic.level as f32, divergence as u32, tau, scale, &delta.data, stride as u32, &parts[0], &parts[1],
+                    &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, curvature, &slope_of,
+                    quadratic.level, divergence as u32, tau, scale, &delta.data, stride as u32, &parts[0], &parts[1],
                     &parts[2], &parts[3],
                 ]);
                 let [a, b, c, e] = parts;

@@ -192,14 +192,14 @@ proptest! {
             let [found] = in_two_orders(seed, |order| {
                 let out = Matrix::new(1, rows, rows);
                 launch("ratio_export", [2, 1, 1], [64, 1, 1], order, arguments_of![
-                    &values.data, stride as u32, &at.data, (d + stride) as u32, rows as u32, d as u32, curvature as f32,
-                    &slope_of, quadratic.level as f32, divergence as u32, tau, &out.data,
+                    &values.data, stride as u32, &at.data, (d + stride) as u32, rows as u32, d as u32, curvature,
+                    &slope_of, quadratic.level, divergence as u32, tau, &out.data,
                 ]);
                 [out.into()]
             });
             for ((&found, &v), x) in found.values().iter().zip(&v).zip(x.chunks_exact(d + 1)) {
                 let known = quadratic.at(&x[..d]);
-                let expected = conjugate.evaluate(f64::from(v) + f64::from(known)).1 as f32;
+                let expected = conjugate.evaluate(f64::from(v) + known).1 as f32;
                 if expected.is_nan() {
                     prop_assert!(found.is_nan());
                 } else {
