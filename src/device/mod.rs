@@ -228,8 +228,9 @@ pub trait Device {
     /// Action sums of g and b (rows x d); `w` (rows x (d + 1)) = \[scale (g + b), 0\], a direction in (x, t).
     fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
-    /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw outputs, given v = V(t, x_t)
-    /// and g = grad V(t, x_t): through x_t alone, or where deterministic through the components of p too.
+    /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
+    /// outputs, given v = V(t, x_t) and g = grad V(t, x_t): through x_t alone, or where deterministic through the
+    /// components of p too.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,

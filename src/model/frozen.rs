@@ -1,6 +1,6 @@
 //! A trained transport: both networks, frozen, with what undoes the normalisation.
 
-use super::cuda_session::CudaNets;
+use super::cuda_kit::CudaNets;
 use crate::context::Context;
 use crate::data::Normalisation;
 use crate::device::cpu::net::CpuNet;

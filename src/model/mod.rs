@@ -1,6 +1,7 @@
 //! Inference: the frozen model, sessions that call it, and its file.
 
 mod cpu_session;
+mod cuda_kit;
 mod cuda_session;
 mod drift;
 mod frozen;
