@@ -564,8 +564,8 @@ typedef struct SfeuotMetrics {
     // E[1/2 |grad V|^2 + grad V . b] along the bridges, b their drift, in units of cost; settles at
     // minus the kinetic energy E of the integral of 1/2 |u|^2.
     double action;
-    // Norm of the value network's gradient, before clipping, for samples divided by their common
-    // scale.
+    // Norm of the value network's gradient, before clipping, in units of the problem that the networks
+    // see: both sides around 0 with a spread of 1, the source moved.
     double value_gradient_norm;
     // Norm of the generator's gradient, before clipping, in the same units.
     double generator_gradient_norm;
