@@ -17,7 +17,7 @@ import runs
 from problems import Mixture, pools
 
 GENERATOR_RATE = 1e-3
-batch = lambda sources, k: {"batch_sources": sources, "latents_per_source": k}
+batch = lambda sources, k: {"batch_sources": sources, "components": k}
 ratio = lambda r: {"value_learning_rate": GENERATOR_RATE / r}
 
 # name -> changed fields

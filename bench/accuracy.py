@@ -22,7 +22,7 @@ import sfeuot_ctypes as sfeuot
 from problems import Gaussian, Mixture, Outliers, pools
 
 SET_BY_PROBLEM = ("struct_size", "sigma", "seed", "divergence", "tau", "sigma_units")
-ALIASES = {"hidden_width": ["--hidden"], "latent_dimension": ["--latent"], "batch_sources": ["--sources"], "latents_per_source": ["--k"],
+ALIASES = {"hidden_width": ["--hidden"], "latent_dimension": ["--latent"], "batch_sources": ["--sources"], "components": ["--k"],
            "generator_learning_rate": ["--lr-generator"], "value_learning_rate": ["--lr-value"], "ema_decay": ["--ema"]}
 
 # problem, its settings, trainer fields, steps, measure -> bound

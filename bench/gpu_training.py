@@ -53,7 +53,7 @@ class Problem:
 
     def trainer(self, context):
         return sfeuot.Trainer(context, *self.sides, divergence="balanced", sigma=1.0, sigma_units="data", hidden_width=self.width,
-                              latent_dimension=8, batch_sources=64, latents_per_source=16, seed=1)
+                              latent_dimension=8, batch_sources=64, components=16, seed=1)
 
     def tensors(self, trainer):
         trainer.save(self.folder / "checkpoint")

@@ -51,7 +51,7 @@ def pools(dim):
 
 
 def trainer(context, sides, width, sources):
-    return sfeuot.Trainer(context, *sides, sigma=0.7, seed=SEED, hidden_width=width, batch_sources=sources, latents_per_source=16)
+    return sfeuot.Trainer(context, *sides, sigma=0.7, seed=SEED, hidden_width=width, batch_sources=sources, components=16)
 
 
 def training(context, dim, width, sources):

@@ -76,7 +76,7 @@ class Training:
         self.context = sfeuot.Context(threads=point.threads)
         self.trainer = sfeuot.Trainer(self.context, *sides, divergence="balanced", sigma=1.0, sigma_units="data",
                                       hidden_width=point.width, latent_dimension=LATENT, batch_sources=point.sources,
-                                      latents_per_source=point.k)
+                                      components=point.k)
         start = time.perf_counter()
         self.trainer.step(2)
         self.step_seconds = (time.perf_counter() - start) / 2

@@ -67,7 +67,7 @@ class Data(c.Structure):
 class TrainerConfig(c.Structure):
     _fields_ = [("struct_size", _u32), ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("sigma_units", _i32),
                 ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("latent_dimension", _u32),
-                ("deterministic", _i32), ("batch_sources", _u32), ("latents_per_source", _u32),
+                ("deterministic", _i32), ("batch_sources", _u32), ("components", _u32),
                 ("generator_learning_rate", _f64), ("value_learning_rate", _f64), ("adam_beta1", _f64), ("adam_beta2", _f64),
                 ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64)]
 
@@ -80,7 +80,7 @@ class Metrics(c.Structure):
 
 class ModelInfo(c.Structure):
     _fields_ = [("struct_size", _u32), ("sample_rank", _u32), ("dimension", _u64), ("latent_dimension", _u32),
-                ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("data_scale", _f64), ("steps", _u64), ("parameters", _u64)]
+                ("components", _u32), ("divergence", _i32), ("reserved", _u32), ("sigma", _f64), ("tau", _f64), ("data_scale", _f64), ("steps", _u64), ("parameters", _u64)]
 
 
 ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))

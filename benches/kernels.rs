@@ -28,6 +28,7 @@ const OPS: [(&str, Op); 15] = [
     ("weights", Op::Weights),
     ("weights_of_two", Op::WeightsOfTwo),
     ("bridge", Op::Bridge),
+    ("choose", Op::Choose),
     ("mixture", Op::Mixture),
     ("noise", Op::Noise),
     ("optimiser", Op::Optimiser),

@@ -3,6 +3,7 @@
 #include "activation.cu"
 #include "batch.cu"
 #include "bridge.cu"
+#include "components.cu"
 #include "dual.cu"
 #include "inference.cu"
 #include "mixture.cu"

@@ -13,7 +13,9 @@
 //   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
 // and where deterministic through the components too, with push_k = sum_i a_ik (x_i - m_k) / c_k,
 //   delta[r][j]     = scale t (gx + sigma^2 push),
-// all as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
+// With log_weight the components of a group are weighted by w_k = exp log_weight_k, K times a probability: l_ik then has
+// + log_weight_k, halves are not split, row i counts w_i times in the loss and in delta, and row_losses[i] is its own loss.
+// All as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
 //
 // Nothing of size K x K leaves the chip. A block is 16 x 16 threads, stages x, m and 1/c of 32 coordinates at a time in
 // shared memory (coordinates along the rows there, an odd number of floats each, so that both the staging, coalesced
@@ -93,13 +95,14 @@ __device__ inline void whole_group(const Group& group, double* losses) {
 #define MIXTURE_PARAMETERS                                                                                           \
     const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,            \
         u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 latents, u32 d, float sigma,  \
-        float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale, float *delta,   \
-        u32 delta_stride
+        float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,                 \
+        const float *log_weight, float *row_losses, float *delta, u32 delta_stride
 
 // Group `index` of the parameters above.
 #define MIXTURE_GROUP(index)                                                                                         \
     group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, latents, d,       \
-             sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, delta, delta_stride)
+             sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight, row_losses, delta,     \
+             delta_stride)
 
 __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     const u64 row = (u64)index * latents;
@@ -110,6 +113,8 @@ __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     group.xt = xt + row * xt_stride;
     group.v = v + row * v_stride;
     group.g = g + row * g_stride;
+    group.log_weight = log_weight != nullptr ? log_weight + row : nullptr;
+    group.loss = row_losses != nullptr ? row_losses + row : nullptr;
     group.delta = delta + row * delta_stride;
     group.x0_stride = x0_stride;
     group.raw_stride = raw_stride;

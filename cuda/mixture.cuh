@@ -9,7 +9,9 @@ constexpr u32 SIDE = 16, THREADS = SIDE * SIDE, COLUMNS = 32, EACH = COLUMNS / S
 // One group's matrices, from its first row.
 struct Group {
     const float *x0, *raw, *xt, *v, *g;
-    float* delta;
+    // log(K probability) of the components, null where all are equally likely; with it where rows' losses go.
+    const float* log_weight;
+    float *loss, *delta;
     u32 x0_stride, raw_stride, xt_stride, v_stride, g_stride, delta_stride;
     u32 d, latents;
     float t, sigma2, brown, reference, scale;
@@ -54,7 +56,7 @@ __device__ inline float variance_of(const Group& group, u32 component, u32 col) 
     return variance_by(group, group.t * std_of(group, component, col, inside));
 }
 
-// Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates; the shares'
+// Sums of log(variance / (sigma^2 t)) of SIDE Q components, less twice a log-weight, into the line, in the order of the coordinates; the shares'
 // place is in use until the last barrier.
 template <u32 Q>
 __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u32 components) {
@@ -75,7 +77,9 @@ __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u3
         }
     }
     if (threadIdx.x < SIDE * Q) {
-        at.line[threadIdx.x] = sum;
+        const u32 k = components + threadIdx.x;
+        const bool weighted = group.log_weight != nullptr && k < group.latents;
+        at.line[threadIdx.x] = weighted ? __fmaf_rn(-2.0f, group.log_weight[k], sum) : sum;
     }
     __syncthreads();
 }
@@ -156,7 +160,7 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
 
 // Components of the group's first half, 0 where it is not split: `half_of` of src/device.
 __device__ inline u32 half_of(const Group& group) {
-    return group.head.deterministic != 0 ? 0 : group.latents / 2;
+    return group.head.deterministic != 0 || group.log_weight != nullptr ? 0 : group.latents / 2;
 }
 
 // What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own half.
@@ -193,8 +197,19 @@ __device__ inline float log_reference(const Group& group, u32 row) {
     return -0.5f * lanes_sum<SIDE>(sum) / group.reference;
 }
 
+// K times the probability of a row's component.
+__device__ inline float weight_of(const Group& group, u32 row) {
+    return group.log_weight != nullptr ? expf(group.log_weight[row]) : 1.0f;
+}
+
+// What a row adds to the sum of losses; keeps its own where that is wanted.
 __device__ inline float row_loss(const Group& group, u32 row, float log_p, float log_w) {
-    return group.v[(u64)row * group.v_stride] + group.sigma2 * (log_p - log_w);
+    const float loss = group.v[(u64)row * group.v_stride] + group.sigma2 * (log_p - log_w);
+    if (group.log_weight == nullptr) {
+        return loss;
+    }
+    group.loss[row] = loss;
+    return weight_of(group, row) * loss;
 }
 
 // Backward through the staged coordinates from `first` on, by the shares a(sample, component), which lie at
@@ -255,13 +270,14 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
         }
     }
     __syncthreads();
-    const float t = group.t, sigma2 = group.sigma2, scale = group.scale;
+    const float t = group.t, sigma2 = group.sigma2;
     for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
         const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, row = rows + r, place = j * PITCH<Q> + r;
         if (col >= group.d || row >= group.latents) {
             continue;
         }
         const float x = row_of(group.xt, group.xt_stride, row)[col];
+        const float scale = group.scale * weight_of(group, row);
         float gx = 0.0f, widen = 0.0f;
         bool inside = false;
         if (SAMPLE) {

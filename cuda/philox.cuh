@@ -15,6 +15,7 @@ enum Stream : u32 {
     STREAM_ENDPOINT = 4,
     STREAM_BRIDGE = 5,
     STREAM_TIME = 6,
+    STREAM_COMPONENT = 7,
 };
 
 struct Sequence {

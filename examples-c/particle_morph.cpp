@@ -123,7 +123,7 @@ Session learn(const std::vector<float> &source, const std::vector<float> &target
     // the end. With a noise this small a particle has few choices, so half the usual latents cover them.
     config.generator_learning_rate = 4e-3;
     config.value_learning_rate = 3e-3;
-    config.latents_per_source = 8;
+    config.components = 8;
     config.decay_steps = steps;
     config.seed = seed;
 

@@ -451,7 +451,7 @@ typedef struct SfeuotTensor {
 // that number in the text. It runs during calls on the trainer only, on the thread that made the
 // call. sfeuot_trainer_create asks for
 // 4096 samples in all, to measure their scale; each step for batch_sources rows of the source,
-// twice, and for batch_sources x latents_per_source rows of the target.
+// twice, and for batch_sources x components rows of the target.
 typedef int32_t (*SfeuotSampleCallback)(void *userdata,
                                         float *batch,
                                         uint64_t rows,
@@ -504,17 +504,23 @@ typedef struct SfeuotTrainerConfig {
     uint32_t hidden_width;
     // Hidden layers of each network, 1 to 16. Default 3.
     uint32_t hidden_layers;
-    // Numbers of noise the generator sees beside the sample, 1 to 4096; more allow more modes for
-    // one source point. Default 8.
+    // Numbers of noise z the generator sees beside the sample, 0 to 4096. With 0 it gives a source
+    // sample a mixture of `components` Gaussians whose probabilities, means and deviations are all
+    // learnt: the most accurate, and the fastest to train. With more (8 is a good number) the
+    // conditional distribution may take any form, and the network's last layer, which is
+    // components x (2 dimension + 1) wide without them, is only 2 dimension wide: for samples of
+    // thousands of numbers, such as images. Default 0.
     uint32_t latent_dimension;
-    // 1 gives the generator no noise of its own beside the latents, as suits images; 0 lets it
-    // learn one. Default 0.
+    // 1 gives the generator no noise of its own beside the latents, of which there must be some, as
+    // suits images; 0 lets it learn one. Default 0.
     int32_t deterministic;
-    // Source samples of a step, 1 to 2^20. Default 64.
+    // Source samples of a step, 1 to 2^20. Default 128.
     uint32_t batch_sources;
-    // Latents drawn for each source sample of a step, K, 1 to 4096, and times batch_sources at most
-    // 2^24; time grows with both. Default 16.
-    uint32_t latents_per_source;
+    // K, 1 to 4096, and times batch_sources at most 2^24; time grows with both. The Gaussians of the
+    // mixture that a source sample is given, and so about how many clusters its images can fall
+    // into; with latents, how many are drawn for each source sample of a step, where 16 is a good
+    // number. Default 8.
+    uint32_t components;
     // Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     // 1e-3.
     double generator_learning_rate;
@@ -589,10 +595,14 @@ typedef struct SfeuotModelInfo {
     uint32_t sample_rank;
     // Numbers of one sample: the product of its shape.
     uint64_t dimension;
-    // Numbers of noise the generator sees beside the sample.
+    // Numbers of noise the generator sees beside the sample; 0 for none.
     uint32_t latent_dimension;
+    // Gaussians of the mixture that a source sample is given; with latents, those a training drew for each.
+    uint32_t components;
     // SFEUOT_DIVERGENCE_* of the training.
     int32_t divergence;
+    // 0.
+    uint32_t reserved;
     // Noise of the coupling in data units, whichever units it was given in.
     double sigma;
     // Price of unmatched mass in data units squared.
@@ -841,7 +851,9 @@ int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
                                        uint64_t first_row,
                                        const struct SfeuotTensor *generated);
 
-// Averages latents generated samples (at least 1) for each source row: the barycentric map.
+// The mean of what is generated for each source row: the barycentric map. Exact where the model has
+// no latents (SfeuotModelInfo.latent_dimension is 0), otherwise the average over this many latents, at
+// least 1, whose own noise is averaged exactly.
 //   source  rows x dimension, data units
 //   mean    rows x dimension, data units
 int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,

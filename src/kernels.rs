@@ -6,6 +6,7 @@ use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::Batch;
+use crate::euot::conditional::{Conditional, Weighted};
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::networks::networks;
@@ -17,10 +18,11 @@ use crate::nn::mlp::Mlp;
 use crate::rng::{Sequence, Stream};
 use crate::train::cpu_network::Optimise;
 
-/// Rows of a block, latents of a source sample and components of a latent, as in a training with default settings.
+/// Rows of a block and the generator's form, as in a training with default settings.
 const ROWS: usize = 64;
-const LATENTS: usize = 16;
-const LATENT: usize = 8;
+const CONDITIONAL: Conditional = Conditional { components: 8, latent: 0 };
+/// Source samples of a block.
+const SOURCES: usize = ROWS / CONDITIONAL.components;
 /// Of the value function, the layer that stands for the hidden ones.
 const HIDDEN: usize = 1;
 
@@ -47,9 +49,11 @@ pub enum Op {
     WeightsOfTwo,
     /// Points of the bridges.
     Bridge,
+    /// Components drawn from the generator's outputs.
+    Choose,
     /// Log-density of the mixture with its gradient.
     Mixture,
-    /// Noise of a block: latents, endpoint and bridge.
+    /// Noise of a block: endpoint and bridge.
     Noise,
     /// Adam and the moving average, of both networks.
     Optimiser,
@@ -97,7 +101,8 @@ struct Mats {
     x0: Mat,
     raw: Mat,
     noise: CpuNoise,
-    latents: Mat,
+    outputs: Mat,
+    weighted: Weighted,
     time: Mat,
     column: Mat,
     delta: Mat,
@@ -107,7 +112,8 @@ impl Kernels {
     /// For samples of `dimension` components and layers of `width`.
     pub fn new(dimension: usize, width: usize) -> Self {
         let isa = Isa::detect();
-        let (value, generator) = networks(dimension, LATENT, width, 3, false, Activation::Silu);
+        let (value, generator) = 
+            networks(dimension, CONDITIONAL, width, 3, false, Activation::Silu).expect("few components");
         let shapes = [value, generator];
         let weights = [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last));
         let nets = [0, 1].map(|i| {
@@ -143,6 +149,7 @@ impl Kernels {
             kernels.steps.draw_normals(&Sequence::new(0, i as u64, Stream::Init), 0, mat);
         }
         fill_times(&mut kernels.steps, batch.time);
+        kernels.steps.draw_uniforms(&Sequence::new(0, 0, Stream::Component), 0, batch.noise.component);
         kernels
     }
 
@@ -151,9 +158,13 @@ impl Kernels {
         let (d, steps) = (self.dimension, &mut self.steps);
         steps.reset();
         Batch {
-            input: steps.scratch(ROWS, d + LATENT),
+            input: steps.scratch(ROWS, d),
             ends: Some(steps.scratch(2 * ROWS, d + 1)),
-            noise: CpuNoise { xi: steps.scratch(ROWS, d), eta: steps.scratch(ROWS, d) },
+            noise: CpuNoise {
+                xi: steps.scratch(ROWS, d),
+                eta: steps.scratch(ROWS, d),
+                component: steps.scratch(SOURCES, 1),
+            },
             time: steps.scratch(ROWS, 1),
         }
     }
@@ -167,10 +178,11 @@ impl Kernels {
             Op::Backward | Op::Tangent | Op::TangentBackward | Op::Weights => self.width * self.width,
             Op::WeightsOfTwo => 2 * self.width * self.width,
             Op::FirstLayer => (self.dimension + 1) * self.width,
-            Op::ValueStep => generator + (2 * 3 + 6) * value,
-            Op::GeneratorStep => 3 * generator + 2 * value,
-            Op::Bridge | Op::Mixture => return Work::Elements(ROWS as u64),
-            Op::Noise => return Work::Elements((ROWS * (LATENT + 2 * self.dimension)) as u64),
+            // The generator sees a source sample once.
+            Op::ValueStep => generator / CONDITIONAL.components + (2 * 3 + 6) * value,
+            Op::GeneratorStep => 3 * generator / CONDITIONAL.components + 2 * value,
+            Op::Bridge | Op::Choose | Op::Mixture => return Work::Elements(ROWS as u64),
+            Op::Noise => return Work::Elements((ROWS * 2 * self.dimension) as u64),
             Op::Optimiser => return Work::Elements(self.derivative.len() as u64),
         };
         Work::Flops((2 * ROWS * multiply_adds) as u64)
@@ -198,13 +210,15 @@ impl Kernels {
                 let points = Points { end: Some(m.ends), state: Some(m.states), drift: Some(m.drift) };
                 block.bridge(&self.head, &bridge, &points);
             }
+            Op::Choose => block.choose(m.outputs, Some(&m.noise), m.raw, None),
             Op::Mixture => {
-                let xt = m.states.columns(0, self.dimension);
-                block.mixture(&self.head, &bridge, xt, m.column, m.drift, LATENTS, m.delta, 1.0, &mut self.sums);
+                let (xt, components) = (m.states.columns(0, self.dimension), CONDITIONAL.components);
+                let (v, g, weighted) = (m.column, m.drift, Some(m.weighted));
+                block.mixture(&self.head, &bridge, xt, v, g, components, weighted, m.delta, 1.0, &mut self.sums);
             }
             Op::Noise => {
                 for (mat, stream) in
-                    [(m.latents, Stream::Latent), (m.noise.xi, Stream::Endpoint), (m.noise.eta, Stream::Bridge)]
+                    [(m.noise.xi, Stream::Endpoint), (m.noise.eta, Stream::Bridge)]
                 {
                     block.draw_normals(&Sequence::new(0, 1, stream), 0, mat);
                 }
@@ -229,7 +243,8 @@ impl Kernels {
         let [value, generator] = &self.shapes;
         let conjugate = Conjugate { divergence: Divergence::Kl, tau: 1.0 };
         let quadratic = &self.quadratic;
-        let step = ValueStep { value, generator, head: self.head, conjugate, quadratic, scale: 1.0 / ROWS as f64 };
+        let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
+        let step = ValueStep { value, generator, conditional, head, conjugate, quadratic, scale };
         let [gradient, _] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }
@@ -237,7 +252,8 @@ impl Kernels {
     fn generator_step(&mut self) {
         let batch = self.batch();
         let [value, generator] = &self.shapes;
-        let step = GeneratorStep { value, generator, head: self.head, latents: LATENTS, scale: 1.0 / ROWS as f64 };
+        let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
+        let step = GeneratorStep { value, generator, conditional, head, scale };
         let [_, gradient] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }
@@ -258,8 +274,9 @@ impl Mats {
             zeros: normals(width),
             x0: normals(dimension),
             raw: normals(2 * dimension),
-            noise: CpuNoise { xi: normals(dimension), eta: normals(dimension) },
-            latents: normals(LATENT),
+            noise: CpuNoise { xi: normals(dimension), eta: normals(dimension), component: normals(1) },
+            outputs: normals(CONDITIONAL.components * (2 * dimension + 1)).rows(0, SOURCES),
+            weighted: Weighted { log: normals(1), loss: normals(1) },
             time: normals(1),
             column: normals(1),
             delta: normals(2 * dimension),
@@ -273,6 +290,6 @@ impl Mats {
 /// One time inside (0, 1) for each source sample.
 fn fill_times(block: &mut CpuBlock<f32>, time: Mat) {
     for r in 0..time.rows {
-        block.row_mut(time, r)[0] = 0.2 + 0.15 * (r / LATENTS) as f32;
+        block.row_mut(time, r)[0] = 0.2 + 0.08 * (r / CONDITIONAL.components) as f32;
     }
 }

@@ -24,6 +24,8 @@ pub enum Stream {
     Bridge = 5,
     /// Bridge times t.
     Time = 6,
+    /// Which of its components a source sample takes.
+    Component = 7,
 }
 
 /// The place of a sequence: elements of it are numbered from zero.

@@ -45,7 +45,7 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         }
         SfeuotTrainerConfig, 128 {
             struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
-            hidden_layers 36, latent_dimension 40, deterministic 44, batch_sources 48, latents_per_source 52,
+            hidden_layers 36, latent_dimension 40, deterministic 44, batch_sources 48, components 52,
             generator_learning_rate 56, value_learning_rate 64, adam_beta1 72, adam_beta2 80, ema_decay 88,
             gradient_clip 96, decay_steps 104, decay_floor 112, seed 120
         }
@@ -53,9 +53,9 @@ fn structs_have_the_layout_programs_were_compiled_against() {
             struct_size 0, reserved 4, step 8, dual 16, value_loss 24, generator_loss 32, potential 40, action 48,
             value_gradient_norm 56, generator_gradient_norm 64, density_ratio_mean 72, steps_per_second 80
         }
-        SfeuotModelInfo, 64 {
-            struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, divergence 20, sigma 24, tau 32,
-            data_scale 40, steps 48, parameters 56
+        SfeuotModelInfo, 72 {
+            struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, components 20, divergence 24, reserved 28,
+            sigma 32, tau 40, data_scale 48, steps 56, parameters 64
         }
     }
 
@@ -86,9 +86,9 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     );
     assert_eq!(
         (config.hidden_width, config.hidden_layers, config.latent_dimension, config.batch_sources),
-        (128, 3, 8, 64)
+        (128, 3, 0, 128)
     );
-    assert_eq!((config.latents_per_source, config.decay_steps, config.seed), (16, 0, 0));
+    assert_eq!((config.components, config.decay_steps, config.seed), (8, 0, 0));
     let rates = [config.generator_learning_rate, config.value_learning_rate, config.decay_floor];
     assert_eq!(rates, [1e-3, 3e-4, 0.02]);
     assert_eq!([config.tau, config.adam_beta1, config.adam_beta2, config.ema_decay], [1.0, 0.5, 0.99, 0.998]);

@@ -44,7 +44,7 @@ const BROKEN: &[(&str, Break)] = &[
     ("hidden_width", |p| p.config.hidden_width = u32::MAX),
     ("hidden_layers", |p| p.config.hidden_layers = 0),
     ("batch_sources", |p| p.config.batch_sources = 0),
-    ("latents_per_source", |p| p.config.latents_per_source = 0),
+    ("components", |p| p.config.components = 0),
 
     ("source.samples", |p| p.source.data.samples = null()),
     ("target.sample_callback", |p| p.target.data.sample_callback = Some(never)),

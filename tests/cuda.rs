@@ -93,7 +93,7 @@ fn a_step_is_the_cpus() {
                 let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
                 let config = TrainerConfig {
                     batch_sources: sources,
-                    latents_per_source: latents,
+                    components: latents,
                     deterministic,
                     divergence,
                     activation,
@@ -200,7 +200,7 @@ fn a_batch_that_does_not_fit_is_carried_in_pieces() {
         return;
     }
     let clouds = Clouds::new(2);
-    let config = TrainerConfig { batch_sources: 64, latents_per_source: 8, ..small() };
+    let config = TrainerConfig { batch_sources: 64, components: 8, ..small() };
     let free = with(Products::Fused);
     let mut whole = clouds.trainer(&free, config.clone());
     let taken = free.device_memory();

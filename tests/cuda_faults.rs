@@ -59,7 +59,7 @@ fn with(products: Products) -> CudaConfig {
 
 /// A problem whose steps are a few launches of a few blocks.
 fn tiny() -> TrainerConfig {
-    TrainerConfig { hidden_width: 8, batch_sources: 3, latents_per_source: 2, ..small() }
+    TrainerConfig { hidden_width: 8, batch_sources: 3, components: 2, ..small() }
 }
 
 /// CUDA is refused and AUTO the CPU, both for a reason that has these parts; the CPU then trains.

@@ -31,7 +31,7 @@ fn with(products: Products) -> Context {
 }
 
 fn tiny() -> TrainerConfig {
-    TrainerConfig { hidden_width: 8, batch_sources: 3, latents_per_source: 2, ..small() }
+    TrainerConfig { hidden_width: 8, batch_sources: 3, components: 2, ..small() }
 }
 
 /// How often `work` waits for the device.
@@ -176,7 +176,7 @@ fn those_who_share_a_context_get_what_they_get_alone() {
         let context = with(products);
         let configs = [
             TrainerConfig { seed: 1, ..small() },
-            TrainerConfig { seed: 2, latents_per_source: 20, batch_sources: 2, ..small() },
+            TrainerConfig { seed: 2, components: 20, batch_sources: 2, ..small() },
         ];
         let expected = [0, 1].map(|i| results(&context, &configs[i], 12, &format!("alone{i}")));
         let model = Clouds::new(2).model(tiny(), 3);
@@ -225,7 +225,7 @@ fn bits_do_not_depend_on_what_the_device_does_first() {
                 for deterministic in [false, true] {
                     let config = TrainerConfig {
                         batch_sources: sources,
-                        latents_per_source: latents,
+                        components: latents,
                         deterministic,
                         divergence: if deterministic { Divergence::Balanced } else { Divergence::Kl },
                         gradient_clip: 1.0,

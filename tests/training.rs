@@ -31,7 +31,7 @@ fn any_number_of_threads_gives_the_same_bits_for_any_batch() {
         for deterministic in [false, true] {
             let train = |threads| {
                 let config =
-                    TrainerConfig { batch_sources: sources, latents_per_source: latents, deterministic, ..small() };
+                    TrainerConfig { batch_sources: sources, components: latents, deterministic, ..small() };
                 let mut trainer = clouds.trainer(&context(threads), config);
                 let metrics = trainer.step(4).expect("a sound problem");
                 assert_finite(&metrics);
@@ -394,7 +394,7 @@ fn a_shifted_gaussian_is_learnt() {
         hidden_layers: 2,
         latent_dimension: 2,
         batch_sources: 64,
-        latents_per_source: 8,
+        components: 8,
         generator_learning_rate: 2e-3,
         value_learning_rate: 2e-3,
         ema_decay: 0.99,
@@ -430,7 +430,7 @@ fn outliers_of_the_target_get_a_small_density_ratio() {
         tau: 1.0,
         hidden_width: 32,
         batch_sources: 32,
-        latents_per_source: 8,
+        components: 8,
         generator_learning_rate: 3e-3,
         value_learning_rate: 1e-3,
         ..Default::default()
@@ -473,7 +473,7 @@ fn default_settings_suit_data_of_any_scale() {
 fn what_does_not_fit_in_memory_is_refused() {
     let samples: Vec<f32> = (0..2 << 20).map(|i| (i % 7) as f32).collect();
     let data = || Data::array(TensorView::from_f32(&samples, &[2, 1 << 20]).expect("two rows"));
-    let config = TrainerConfig { batch_sources: 1, latents_per_source: 4096, sigma: 0.2, ..TrainerConfig::default() };
+    let config = TrainerConfig { batch_sources: 1, components: 4096, sigma: 0.2, ..TrainerConfig::default() };
     let error = Trainer::new(&context(1), config, data(), data()).err();
     assert!(matches!(error, Some(Error::OutOfMemory(_))), "{error:?}");
 }

@@ -22,7 +22,7 @@ def main(a):
     context = sfeuot.Context(device=a.device, threads=a.threads, **gpu)
     trainer = sfeuot.Trainer(
         context, source, target, divergence="balanced", sigma=math.sqrt(a.epsilon), sigma_units="data", hidden_width=a.hidden,
-        hidden_layers=a.layers, latent_dimension=a.latent, batch_sources=a.sources, latents_per_source=a.k,
+        hidden_layers=a.layers, latent_dimension=a.latent, batch_sources=a.sources, components=a.k,
         generator_learning_rate=a.lr_generator, value_learning_rate=a.lr_value, ema_decay=a.ema, seed=a.seed)
 
     def run(n):

@@ -26,10 +26,14 @@ pub struct SfeuotModelInfo {
     pub sample_rank: u32,
     /// Numbers of one sample: the product of its shape.
     pub dimension: u64,
-    /// Numbers of noise the generator sees beside the sample.
+    /// Numbers of noise the generator sees beside the sample; 0 for none.
     pub latent_dimension: u32,
+    /// Gaussians of the mixture that a source sample is given; with latents, those a training drew for each.
+    pub components: u32,
     /// SFEUOT_DIVERGENCE_* of the training.
     pub divergence: i32,
+    /// 0.
+    pub reserved: u32,
     /// Noise of the coupling in data units, whichever units it was given in.
     pub sigma: f64,
     /// Price of unmatched mass in data units squared.
@@ -53,7 +57,9 @@ unsafe impl Versioned for SfeuotModelInfo {
             sample_rank: 0,
             dimension: 0,
             latent_dimension: 0,
+            components: 0,
             divergence: 0,
+            reserved: 0,
             sigma: 0.0,
             tau: 0.0,
             data_scale: 0.0,
@@ -69,7 +75,9 @@ impl From<&ModelInfo> for SfeuotModelInfo {
             sample_rank: core.sample_shape.len() as u32,
             dimension: core.dimension as u64,
             latent_dimension: core.latent_dimension as u32,
+            components: core.components as u32,
             divergence: core.divergence.into(),
+            reserved: 0,
             sigma: core.sigma,
             tau: core.tau,
             data_scale: core.data_scale,

@@ -134,7 +134,9 @@ pub unsafe extern "C" fn sfeuot_session_generate_tensor(
     })
 }
 
-/// Averages latents generated samples (at least 1) for each source row: the barycentric map.
+/// The mean of what is generated for each source row: the barycentric map. Exact where the model has
+/// no latents (SfeuotModelInfo.latent_dimension is 0), otherwise the average over this many latents, at
+/// least 1, whose own noise is averaged exactly.
 ///   source  rows x dimension, data units
 ///   mean    rows x dimension, data units
 #[unsafe(no_mangle)]

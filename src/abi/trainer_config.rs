@@ -63,17 +63,23 @@ pub struct SfeuotTrainerConfig {
     pub hidden_width: u32,
     /// Hidden layers of each network, 1 to 16. Default 3.
     pub hidden_layers: u32,
-    /// Numbers of noise the generator sees beside the sample, 1 to 4096; more allow more modes for
-    /// one source point. Default 8.
+    /// Numbers of noise z the generator sees beside the sample, 0 to 4096. With 0 it gives a source
+    /// sample a mixture of `components` Gaussians whose probabilities, means and deviations are all
+    /// learnt: the most accurate, and the fastest to train. With more (8 is a good number) the
+    /// conditional distribution may take any form, and the network's last layer, which is
+    /// components x (2 dimension + 1) wide without them, is only 2 dimension wide: for samples of
+    /// thousands of numbers, such as images. Default 0.
     pub latent_dimension: u32,
-    /// 1 gives the generator no noise of its own beside the latents, as suits images; 0 lets it
-    /// learn one. Default 0.
+    /// 1 gives the generator no noise of its own beside the latents, of which there must be some, as
+    /// suits images; 0 lets it learn one. Default 0.
     pub deterministic: i32,
-    /// Source samples of a step, 1 to 2^20. Default 64.
+    /// Source samples of a step, 1 to 2^20. Default 128.
     pub batch_sources: u32,
-    /// Latents drawn for each source sample of a step, K, 1 to 4096, and times batch_sources at most
-    /// 2^24; time grows with both. Default 16.
-    pub latents_per_source: u32,
+    /// K, 1 to 4096, and times batch_sources at most 2^24; time grows with both. The Gaussians of the
+    /// mixture that a source sample is given, and so about how many clusters its images can fall
+    /// into; with latents, how many are drawn for each source sample of a step, where 16 is a good
+    /// number. Default 8.
+    pub components: u32,
     /// Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     /// 1e-3.
     pub generator_learning_rate: f64,
@@ -119,7 +125,7 @@ unsafe impl Versioned for SfeuotTrainerConfig {
             latent_dimension: count(core.latent_dimension),
             deterministic: core.deterministic.into(),
             batch_sources: count(core.batch_sources),
-            latents_per_source: count(core.latents_per_source),
+            components: count(core.components),
             generator_learning_rate: core.generator_learning_rate,
             value_learning_rate: core.value_learning_rate,
             adam_beta1: core.adam_beta1,
@@ -153,7 +159,7 @@ impl SfeuotTrainerConfig {
                 }
             },
             batch_sources: self.batch_sources as usize,
-            latents_per_source: self.latents_per_source as usize,
+            components: self.components as usize,
             generator_learning_rate: self.generator_learning_rate,
             value_learning_rate: self.value_learning_rate,
             adam_beta1: self.adam_beta1,

@@ -7,6 +7,7 @@
 pub mod cpu;
 pub mod cuda;
 
+use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
 use cpu::simd::Real;
 
@@ -37,10 +38,19 @@ pub struct Mat {
 }
 
 impl Mat {
+    /// No rows.
+    pub const NONE: Self = Self { offset: 0, stride: 0, view: false, rows: 0, cols: 0 };
+
     /// Rows `from..to` of it.
     pub fn rows(self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.rows);
         Self { offset: self.offset + from * self.stride, rows: to - from, ..self }
+    }
+
+    /// Every `step`-th row of it, from the first.
+    pub fn every(self, step: usize) -> Self {
+        assert!(self.rows.is_multiple_of(step));
+        Self { stride: step * self.stride, view: true, rows: self.rows / step, ..self }
     }
 
     /// Columns `from..to` of it.
@@ -98,6 +108,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// Raw outputs of a component in d dimensions.
+    pub fn raw(&self, d: usize) -> usize {
+        if self.deterministic { d } else { 2 * d }
+    }
+
     /// log(0.5 sigma): the standard deviation an untrained network gives.
     pub fn log_std_offset(&self) -> f64 {
         (0.5 * self.sigma).ln()
@@ -109,20 +124,20 @@ impl Head {
     }
 }
 
-/// Components of a group's first half; 0 where the group is not split: a single component has no halves, and a
-/// deterministic generator needs the gradient of the loss as it stands.
-pub(crate) fn half_of(head: &Head, latents: usize) -> usize {
-    if head.deterministic { 0 } else { latents / 2 }
+/// Components of a group's first half; 0 where the group is not split: a single component has no halves, a deterministic
+/// generator needs the gradient of the loss as it stands, and of weighted components none is missing.
+pub(crate) fn half_of(head: &Head, weighted: bool, components: usize) -> usize {
+    if head.deterministic || weighted { 0 } else { components / 2 }
 }
 
-/// Factors of the two estimates of log p by all `latents` components and by the `part` of the sample's own half, the first
+/// Factors of the two estimates of log p by all `components` and by the `part` of the sample's own half, the first
 /// less the second: the bias of each is as one over its number, so that of the difference cancels.
-pub(crate) fn extrapolation(latents: usize, part: usize) -> (f64, f64) {
-    if part == latents {
+pub(crate) fn extrapolation(components: usize, part: usize) -> (f64, f64) {
+    if part == components {
         return (1.0, 0.0);
     }
-    let rest = (latents - part) as f64;
-    (latents as f64 / rest, part as f64 / rest)
+    let rest = (components - part) as f64;
+    (components as f64 / rest, part as f64 / rest)
 }
 
 /// The inputs that the bridge operations share, one row a sample. `N` is how the device keeps the noise.
@@ -130,7 +145,7 @@ pub(crate) fn extrapolation(latents: usize, part: usize) -> (f64, f64) {
 pub struct Bridge<N> {
     /// Source samples (rows x d).
     pub x0: Mat,
-    /// Raw generator outputs (rows x 2 d; rows x d when deterministic): mean as a residual on x0, log-std.
+    /// Raw outputs of the rows' components (rows x 2 d; rows x d when deterministic): mean as a residual on x0, log-std.
     pub raw: Mat,
     /// Standard normals: xi of the endpoint and eta of the bridge (rows x d each).
     pub noise: N,
@@ -210,6 +225,15 @@ pub trait Device {
     /// Adds sum over pairs of x^T delta to the gradient of W, and the column sums of `bias` to that of b.
     fn gradient(&mut self, gradient: &mut Self::Gradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>);
 
+    /// Of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`) gives each source sample, that of
+    /// each of its rows, of which all have as many: to `raw` (rows x raw). With `noise` drawn by probability, the rows of a
+    /// source at even distances along the cumulated ones; without it each component in turn, the rows being K, and with
+    /// log(K probability) to `log` (rows x 1).
+    fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, raw: Mat, log: Option<Mat>);
+    /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in turn
+    /// (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K probability_k (loss_k -
+    /// mean loss).
+    fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
     /// Points of the bridges, in one pass.
     fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
     /// For V(1, .) = v + quadratic at `ends` = \[x1; y\] (2 rows x d): sums, and in `delta` the derivative of minus the
@@ -227,10 +251,10 @@ pub trait Device {
     );
     /// Action sums of g and b (rows x d); `w` (rows x (d + 1)) = \[scale (g + b), 0\], a direction in (x, t).
     fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
-    /// The generator's loss over groups of `latents` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
+    /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
     /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
     /// outputs, given v = V(t, x_t) and g = grad V(t, x_t): through x_t alone, or where deterministic through the
-    /// components of p too.
+    /// components of p too. Where `weighted`, components count by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,
@@ -239,7 +263,8 @@ pub trait Device {
         xt: Mat,
         v: Mat,
         g: Mat,
-        latents: usize,
+        components: usize,
+        weighted: Option<Weighted>,
         delta: Mat,
         scale: f64,
         sums: &mut Self::Sums,

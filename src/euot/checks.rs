@@ -2,6 +2,7 @@
 //! instruction set. The same code runs in f32 in production.
 
 use super::Batch;
+use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
 use super::generator_step::{GeneratorStep, TIME_MIN};
 use super::value_step::{TIME_MAX, ValueStep};
@@ -19,9 +20,8 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub d: usize,
-    pub latent: usize,
     pub sources: usize,
-    pub latents: usize,
+    pub conditional: Conditional,
     pub head: Head,
     pub conjugate: Conjugate,
     pub quadratic: Quadratic<Vec<f64>>,
@@ -35,39 +35,43 @@ pub(crate) struct Case {
     pub z: Vec<f64>,
     pub xi: Vec<f64>,
     pub eta: Vec<f64>,
-    /// One number a source, uniform in [0, 1].
+    /// One number a source, uniform in [0, 1]; so is what components are drawn by.
     pub time: Vec<f64>,
+    pub component: Vec<f64>,
 }
 
 impl Case {
     fn rows(&self) -> usize {
-        self.sources * self.latents
+        self.sources * self.conditional.components
     }
 
     fn batch<T: Real>(&self, block: &mut CpuBlock<T>, time: impl Fn(f64) -> f64) -> Batch<CpuNoise> {
         let rows = self.rows();
-        let (d, width) = (self.d, self.d + self.latent);
+        let Conditional { components, latent } = self.conditional;
+        let (d, width) = (self.d, self.d + latent);
         let input = block.scratch(rows, width);
         let ends = block.scratch(2 * rows, d + 1);
         let [xi, eta] = [0; 2].map(|_| block.scratch(rows, d));
         let times = block.scratch(rows, 1);
+        let component = block.scratch(self.sources, 1);
         // `every` consecutive rows share a line of the values.
         let mut fill = |to: Mat, values: &[f64], every: usize| {
-            for r in 0..rows {
+            for r in 0..to.rows {
                 for c in 0..to.cols {
                     block.row_mut(to, r)[c] = T::of(values[r / every * to.cols + c]);
                 }
             }
         };
-        fill(input.columns(0, d), &self.x0, self.latents);
+        fill(input.columns(0, d), &self.x0, components);
         fill(input.columns(d, width), &self.z, 1);
         let targets = ends.rows(rows, 2 * rows);
         fill(targets.columns(0, d), &self.y, 1);
         fill(targets.columns(d, d + 1), &[1.0], rows);
         fill(xi, &self.xi, 1);
         fill(eta, &self.eta, 1);
-        fill(times, &self.time.iter().map(|&t| time(t)).collect::<Vec<_>>(), self.latents);
-        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta }, time: times }
+        fill(times, &self.time.iter().map(|&t| time(t)).collect::<Vec<_>>(), components);
+        fill(component, &self.component, 1);
+        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times }
     }
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
@@ -88,6 +92,7 @@ impl Case {
         let step = ValueStep {
             value: &self.value,
             generator: &self.generator,
+            conditional: self.conditional,
             head: self.head,
             conjugate: self.conjugate,
             quadratic: &Quadratic::of(&self.quadratic),
@@ -107,8 +112,8 @@ impl Case {
         let step = GeneratorStep {
             value: &self.value,
             generator: &self.generator,
+            conditional: self.conditional,
             head: self.head,
-            latents: self.latents,
             scale: 1.0 / self.rows() as f64,
         };
         step.run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
@@ -126,32 +131,39 @@ impl Case {
 
     /// Bridge time of a row in the generator step.
     fn time_of(&self, row: usize) -> f64 {
-        TIME_MIN + (1.0 - TIME_MIN) * self.time[row / self.latents]
+        TIME_MIN + (1.0 - TIME_MIN) * self.time[row / self.conditional.components]
     }
 
-    /// Mean and variance of every component of the generator step, rows x d each.
-    fn components(&self) -> (Vec<f64>, Vec<f64>) {
+    /// Mean and variance of every component of the generator step, rows x d each, and K times the probability of each.
+    fn components(&self) -> [Vec<f64>; 3] {
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
         let generator = &self.nets::<f64>(Isa::Portable)[1];
         let batch = self.batch(&mut block, |t| t);
-        let raw = self.generator.forward(&mut block, generator, batch.input);
+        let (k, width) = (self.conditional.components, self.head.raw(self.d));
+        let own = self.conditional.own();
+        let outputs = self.generator.forward(&mut block, generator, batch.input);
+        // Every row of a source sample gives all its components where they are the network's own.
+        let raw = |r: usize, i: usize| block.row(outputs, r)[if own { r % k * width + i } else { i }];
+        let logit = |r: usize, c: usize| if own { block.row(outputs, r)[k * width + c].exp() } else { 1.0 };
+        let weight = |r: usize| k as f64 * logit(r, r % k) / (0..k).map(|c| logit(r, c)).sum::<f64>();
         let (low, high) = self.head.log_std_range();
         let element = |i: usize| {
             let (r, j) = (i / self.d, i % self.d);
-            let (t, line) = (self.time_of(r), block.row(raw, r));
-            let mean = self.x0[r / self.latents * self.d + j] + t * line[j];
-            let s = (line[self.d + j] + self.head.log_std_offset()).clamp(low, high).exp();
+            let t = self.time_of(r);
+            let mean = self.x0[r / k * self.d + j] + t * raw(r, j);
+            let s = (raw(r, self.d + j) + self.head.log_std_offset()).clamp(low, high).exp();
             (mean, t * t * s * s + self.head.sigma.powi(2) * t * (1.0 - t))
         };
-        (0..self.rows() * self.d).map(element).unzip()
+        let (mean, variance) = (0..self.rows() * self.d).map(element).unzip();
+        [mean, variance, (0..self.rows()).map(weight).collect()]
     }
 
-    /// The generator's loss by plain loops, as a function of x_t alone: x_t moves with its own component and keeps its
-    /// distance from it in standard deviations, while p is the mixture of `held`'s components.
+    /// The generator's loss by plain loops, as a function of x_t and of how much each row counts: x_t moves with its own
+    /// component and keeps its distance from it in standard deviations, while p is the mixture of `held`'s components.
     fn loss_of_samples(&self, held: &Self) -> f64 {
-        let (d, k, eps) = (self.d, self.latents, self.head.sigma.powi(2));
-        let (mean, variance) = self.components();
-        let (held_mean, held_variance) = held.components();
+        let (d, k, eps) = (self.d, self.conditional.components, self.head.sigma.powi(2));
+        let [mean, variance, weight] = self.components();
+        let [held_mean, held_variance, held_weight] = held.components();
         let value = &self.nets::<f64>(Isa::Portable)[0];
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
         let state = block.scratch(self.rows(), d + 1);
@@ -174,13 +186,14 @@ impl Case {
             };
             let mean_log = |components: std::ops::Range<usize>| {
                 let count = components.len() as f64;
-                (components.map(|c| density(first + c).exp()).sum::<f64>() / count).ln()
+                (components.map(|c| held_weight[first + c] * density(first + c).exp()).sum::<f64>() / count).ln()
             };
-            let own = if r - first < k / 2 { 0..k / 2 } else { k / 2..k };
+            let half = if self.conditional.own() { 0 } else { k / 2 };
+            let own = if r - first < half { 0..half } else { half..k };
             let (by_all, by_own) = extrapolation(k, own.len());
             let log_p = by_all * mean_log(0..k) - by_own * mean_log(own);
             let log_w: f64 = (0..d).map(|j| log_normal(x[j], self.x0[r / k * d + j], eps * t)).sum();
-            block.row(v, r)[0] + eps * (log_p - log_w)
+            weight[r] * (block.row(v, r)[0] + eps * (log_p - log_w))
         };
         (0..self.rows()).map(row).sum::<f64>() / self.rows() as f64
     }
@@ -193,15 +206,17 @@ fn normals(seed: u64, stream: Stream, n: usize) -> Vec<f64> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let sizes = (1usize..6, 1usize..5, 1usize..4, 1usize..19, 1usize..4, 1usize..40);
+    let sizes = (1usize..6, 0usize..5, 1usize..4, 1usize..19, 1usize..4, 1usize..40);
     let problem = (0.05f64..2.0, 0.3f64..3.0, 0usize..4, 0usize..3, any::<bool>(), any::<u64>());
     (sizes, problem).prop_map(
-        |((d, latent, sources, latents, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
+        |((d, latent, sources, components, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
+            let conditional = Conditional { components, latent };
+            let head = Head { sigma, deterministic: deterministic && !conditional.own() };
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
             let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
             let mlp = |inputs, outputs| Mlp { layout: Layout::new(inputs, width, hidden, outputs), activation };
             let value = mlp(d + 1, 1);
-            let generator = mlp(d + latent, if deterministic { d } else { 2 * d });
+            let generator = mlp(d + latent, conditional.outputs(head.raw(d)).unwrap());
             let weights = |mlp: &Mlp, stream| {
                 let mut w = normals(seed, stream, mlp.layout.len());
                 for layer in &mlp.layout.layers {
@@ -209,15 +224,15 @@ fn cases() -> impl Strategy<Value = Case> {
                 }
                 w
             };
-            let rows = sources * latents;
-            let mut time = vec![0f32; sources];
+            let rows = sources * components;
+            let [mut time, mut component] = [0; 2].map(|_| vec![0f32; sources]);
             Sequence::new(seed, 0, Stream::Time).uniforms(0, &mut time);
+            Sequence::new(seed, 0, Stream::Component).uniforms(0, &mut component);
             Case {
                 d,
-                latent,
                 sources,
-                latents,
-                head: Head { sigma, deterministic },
+                conditional,
+                head,
                 conjugate: Conjugate { divergence, tau },
                 quadratic: Quadratic {
                     curvature: 0.3,
@@ -234,6 +249,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 xi: normals(seed, Stream::Endpoint, rows * d),
                 eta: normals(seed, Stream::Bridge, rows * d),
                 time: time.into_iter().map(|t| f64::from(t) * 0.98).collect(),
+                component: component.into_iter().map(f64::from).collect(),
             }
         },
     )
@@ -284,13 +300,17 @@ proptest! {
     /// What the gradient of the generator step leaves out, the part through the components, is zero on average.
     #[test]
     fn left_out_part_is_noise(case in cases().prop_filter("no std", |c| !c.head.deterministic)) {
-        let mut case = Case { sources: 1, latents: 4, y: vec![0.0; 4 * case.d], ..case };
-        let mut noise = normals(5, Stream::Bridge, SAMPLES * 4 * (case.latent + 2 * case.d)).into_iter();
+        let Conditional { components, latent } = case.conditional;
+        // The network's own components cannot be fewer than they are.
+        let k = if latent == 0 { components } else { 4 };
+        let conditional = Conditional { components: k, latent };
+        let mut case = Case { sources: 1, conditional, y: vec![0.0; k * case.d], ..case };
+        let mut noise = normals(5, Stream::Bridge, SAMPLES * k * (latent + 2 * case.d)).into_iter();
         let mut take = |n: usize| -> Vec<f64> { noise.by_ref().take(n).collect() };
         let direction = normals(6, Stream::Init, case.generator_weights.len());
         let mut parts = Vec::new();
         for _ in 0..SAMPLES {
-            (case.z, case.xi, case.eta) = (take(4 * case.latent), take(4 * case.d), take(4 * case.d));
+            (case.z, case.xi, case.eta) = (take(k * latent), take(k * case.d), take(k * case.d));
             let path: f64 = case.generator_step::<f64>(Isa::Portable).1.iter().zip(&direction).map(|(g, e)| g * e).sum();
             let at = |h: f64| {
                 let mut moved = case.clone();

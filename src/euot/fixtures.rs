@@ -2,6 +2,7 @@
 //! in tests/fixtures: same weights, same noise.
 
 use super::checks::Case;
+use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head, Quadratic};
@@ -25,6 +26,9 @@ struct Noise {
     xi: Vec<f64>,
     eta: Vec<f64>,
     t: Vec<f64>,
+    /// Absent where the generator has latents.
+    #[serde(default)]
+    component: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -80,16 +84,17 @@ fn check(json: &str) {
     let f: Fixture = serde_json::from_str(json).unwrap();
     let mlp =
         |inputs, outputs| Mlp { layout: Layout::new(inputs, f.hidden, f.layers, outputs), activation: f.activation };
+    let conditional = Conditional { components: f.k, latent: f.latent };
+    let head = Head { sigma: f.sigma, deterministic: f.deterministic };
     let case = Case {
         d: f.d,
-        latent: f.latent,
         sources: f.n,
-        latents: f.k,
-        head: Head { sigma: f.sigma, deterministic: f.deterministic },
+        conditional,
+        head,
         conjugate: Conjugate { divergence: f.divergence, tau: f.tau },
         quadratic: Quadratic { curvature: 0.0, slope: vec![0.0; f.d], level: 0.0 },
         value: mlp(f.d + 1, 1),
-        generator: mlp(f.d + f.latent, if f.deterministic { f.d } else { 2 * f.d }),
+        generator: mlp(f.d + f.latent, conditional.outputs(head.raw(f.d)).unwrap()),
         value_weights: flat(&f.value),
         generator_weights: flat(&f.generator),
         x0: f.noise.x0,
@@ -98,6 +103,7 @@ fn check(json: &str) {
         xi: f.noise.xi,
         eta: f.noise.eta,
         time: f.noise.t,
+        component: if f.noise.component.is_empty() { vec![1.0; f.n] } else { f.noise.component },
     };
     let rows = (f.n * f.k) as f64;
     let close = |what: &str, found: f64, expected: f64, scale: f64, tolerance: f64| {
@@ -137,4 +143,4 @@ macro_rules! fixtures {
     )+};
 }
 
-fixtures!(balanced_d2 chi2_d2 deterministic_d3 kl_d3 kl_large_d1 softplus_d5);
+fixtures!(balanced_d2 chi2_d2 components_d2 components_kl_d3 deterministic_d3 kl_d3 kl_large_d1 softplus_d5);

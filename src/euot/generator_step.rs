@@ -19,6 +19,7 @@
 //! the gradient is that of G as it stands.
 
 use super::Batch;
+use super::conditional::Conditional;
 use crate::device::{Device, Head, Points};
 use crate::nn::mlp::Mlp;
 
@@ -32,12 +33,12 @@ pub const TIME_MAX_DETERMINISTIC: f64 = 0.995;
 pub struct GeneratorStep<'a> {
     /// V(t, x), inputs \[x, t\], one output.
     pub value: &'a Mlp,
-    /// Generator, inputs \[x0, z\].
+    /// The generator.
     pub generator: &'a Mlp,
-    /// How its outputs are read.
+    /// What its outputs are; K consecutive rows share x0 and t.
+    pub conditional: Conditional,
+    /// How a component is read.
     pub head: Head,
-    /// K: this many consecutive rows share x0 and t.
-    pub latents: usize,
     /// One over the rows of the whole batch.
     pub scale: f64,
 }
@@ -55,8 +56,8 @@ impl GeneratorStep<'_> {
     ) {
         let rows = batch.input.rows;
         let d = self.value.layout.layers[0].inputs - 1;
-        let tape = self.generator.record(device, generator, batch.input, false);
-        let bridge = batch.bridge(d, tape.output);
+        let of = self.conditional.record(device, self.generator, generator, batch, self.head.raw(d));
+        let bridge = batch.bridge(d, of.raw);
 
         let state = device.scratch(rows, d + 1);
         device.bridge(&self.head, &bridge, &Points { state: Some(state), ..Points::default() });
@@ -65,18 +66,19 @@ impl GeneratorStep<'_> {
         device.fill(one, 1.0);
         let g = self.value.backward_input(device, value, &value_tape, one);
 
-        let delta = device.scratch(rows, tape.output.cols);
+        let delta = device.scratch(rows, of.raw.cols);
         device.mixture(
             &self.head,
             &bridge,
             state.columns(0, d),
             value_tape.output,
             g.columns(0, d),
-            self.latents,
+            self.conditional.components,
+            of.weighted,
             delta,
             self.scale,
             sums,
         );
-        self.generator.backward_parameters(device, generator, &tape, delta, true, gradient);
+        of.backward(device, self.generator, generator, delta, self.scale, gradient);
     }
 }

@@ -1,6 +1,7 @@
 //! The method: simulation-free entropic unbalanced optimal transport (Choi and Choi, arXiv 2410.02656), in the form
 //! of a dual step for the value function and a marginal-matching step for the generator.
 
+pub mod conditional;
 pub mod divergence;
 pub(crate) mod gaussian_bridge;
 pub mod generator_step;
@@ -12,7 +13,7 @@ use crate::device::{Bridge, Mat};
 /// One block of rows of a batch, normalised. Rows of the same source sample follow each other.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<N> {
-    /// \[x0, z\], the generator's inputs: source samples, each repeated for its latents, and latents.
+    /// \[x0, z\]: source samples, each repeated for its rows, and latents where there are any.
     pub input: Mat,
     /// For the value step: room for \[x1, 1\] (rows x (d + 1)), and after it target samples as \[y, 1\] (as many).
     pub ends: Option<Mat>,

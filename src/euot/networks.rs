@@ -1,24 +1,37 @@
 //! Shapes of the two networks that the method trains against each other.
 
+use super::conditional::Conditional;
 use crate::device::Activation;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 
+/// Outputs of the generator at most: its last layer must stay addressable too.
+const MAX_OUTPUTS: usize = 1 << 24;
+
 /// Samples of at most this many components: layers as wide as the sample must stay addressable.
 pub(crate) const MAX_DIMENSION: usize = 1 << 20;
 
-/// The value function, inputs \[x, t\] and one output, and the generator, inputs \[x0, z\] and a mean with, unless
-/// deterministic, a log-standard deviation for each component.
+/// The value function, inputs \[x, t\] and one output, and the generator, inputs \[x0, z\] and for each component of x1 given them a
+/// mean and, unless deterministic, a log-standard deviation for each number of a sample.
+///
+/// # Errors
+/// Components that are too many for the dimension.
 pub(crate) fn networks(
     dimension: usize,
-    latent: usize,
+    conditional: Conditional,
     width: usize,
     hidden: usize,
     deterministic: bool,
     activation: Activation,
-) -> (Mlp, Mlp) {
-    let outputs = if deterministic { dimension } else { 2 * dimension };
+) -> Result<(Mlp, Mlp), String> {
+    let Conditional { components, .. } = conditional;
+    let raw = if deterministic { dimension } else { 2 * dimension };
+    let outputs = conditional.outputs(raw).filter(|&outputs| outputs <= MAX_OUTPUTS).ok_or_else(|| {
+        format!(
+            "components is {components} and samples have {dimension} numbers, which gives the generator more than {MAX_OUTPUTS} outputs; give it fewer components, or latents (latent_dimension above 0)"
+        )
+    })?;
     let value = Mlp { layout: Layout::new(dimension + 1, width, hidden, 1), activation };
-    let generator = Mlp { layout: Layout::new(dimension + latent, width, hidden, outputs), activation };
-    (value, generator)
+    let generator = Mlp { layout: Layout::new(dimension + conditional.latent, width, hidden, outputs), activation };
+    Ok((value, generator))
 }

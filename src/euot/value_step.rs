@@ -11,6 +11,7 @@
 //! one directional derivative, no second-order differentiation.
 
 use super::Batch;
+use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
 use crate::device::{Device, Head, Points, Quadratic};
 use crate::nn::mlp::Mlp;
@@ -22,9 +23,11 @@ pub const TIME_MAX: f64 = 0.995;
 pub struct ValueStep<'a, S> {
     /// V(t, x), inputs \[x, t\], one output.
     pub value: &'a Mlp,
-    /// Generator, inputs \[x0, z\].
+    /// The generator.
     pub generator: &'a Mlp,
-    /// How its outputs are read.
+    /// What its outputs are.
+    pub conditional: Conditional,
+    /// How a component is read.
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
@@ -48,7 +51,7 @@ impl<S> ValueStep<'_, S> {
         let rows = batch.input.rows;
         let d = self.value.layout.layers[0].inputs - 1;
         let ends = batch.ends.expect("a value step's batch has target samples");
-        let raw = self.generator.forward(device, generator, batch.input);
+        let raw = self.conditional.draw(device, self.generator, generator, batch, self.head.raw(d));
         let (state, drift) = (device.scratch(rows, d + 1), device.scratch(rows, d));
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
         device.bridge(&self.head, &batch.bridge(d, raw), &points);

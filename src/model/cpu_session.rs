@@ -50,11 +50,18 @@ impl CpuSession {
         let rows = source.len() / d;
         let input = self.input(source.chunks_exact(d), rows, seed, first);
         let model = Arc::clone(&self.model);
-        let raw = model.generator.forward(&mut self.block, generator_net(&model), input);
+        let mut raw = model.generator.forward(&mut self.block, generator_net(&model), input);
+        let component = self.block.scratch(rows, 1);
+        if model.conditional.own() {
+            self.block.draw_uniforms(&Sequence::new(seed, 0, Stream::Component), first, component);
+            let outputs = std::mem::replace(&mut raw, self.block.scratch(rows, model.head.raw(d)));
+            let noise = CpuNoise { xi: component, eta: component, component };
+            self.block.choose(outputs, Some(&noise), raw, None);
+        }
         let endpoint = Sequence::new(seed, 0, Stream::Endpoint);
         let xi = self.block.normals(&endpoint, first.wrapping_mul(d as u64), rows, d);
         // Neither bridge noise nor times are read for endpoints.
-        let bridge = Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi }, time: xi };
+        let bridge = Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi, component }, time: xi };
         let end = self.block.scratch(rows, d + 1);
         self.block.bridge(&model.head, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)
@@ -68,9 +75,24 @@ impl CpuSession {
         for (r, x) in source.enumerate() {
             self.model.source_units.apply(x, &mut self.block.row_mut(input, r)[..d]);
         }
-        let z = input.columns(d, d + latent);
-        self.block.draw_normals(&Sequence::new(seed, 0, Stream::Latent), first.wrapping_mul(latent as u64), z);
+        if latent > 0 {
+            let z = input.columns(d, d + latent);
+            self.block.draw_normals(&Sequence::new(seed, 0, Stream::Latent), first.wrapping_mul(latent as u64), z);
+        }
         input
+    }
+
+    /// The conditional mean where the network tells all components.
+    fn exact_mean(&mut self, source: &[f32], mean: &mut [f32]) -> Result<()> {
+        let d = self.model.info.dimension;
+        let model = Arc::clone(&self.model);
+        for (source, mean) in source.chunks(BLOCK_ROWS * d).zip(mean.chunks_mut(BLOCK_ROWS * d)) {
+            let input = self.input(source.chunks_exact(d), source.len() / d, 0, 0);
+            let outputs = model.generator.forward(&mut self.block, generator_net(&model), input);
+            self.block.components_mean(outputs, model.head.raw(d), input);
+            self.export(input, mean);
+        }
+        Ok(())
     }
 
     fn export(&self, x: Mat, out: &mut [f32]) {
@@ -117,6 +139,9 @@ impl Inference for CpuSession {
     ) -> Result<()> {
         let d = self.model.info.dimension;
         let model = Arc::clone(&self.model);
+        if model.conditional.own() {
+            return self.exact_mean(source, mean);
+        }
         for (r, (x0, out)) in source.chunks_exact(d).zip(mean.chunks_exact_mut(d)).enumerate() {
             let first = first_row.wrapping_add(r as u64).wrapping_mul(latents as u64);
             out.fill(0.0);

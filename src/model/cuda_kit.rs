@@ -152,8 +152,10 @@ impl<'a> Kit<'a> {
         let (d, latent) = (self.model.info.dimension, self.model.info.latent_dimension);
         let input = block.scratch(rows * repeat, d + latent);
         self.import(block, from, rows, repeat, self.source(), input.columns(0, d), None);
-        let z = input.columns(d, d + latent);
-        block.normals(&Self::noise(seed, first), Stream::Latent, first.wrapping_mul(latent as u64), z);
+        if latent > 0 {
+            let z = input.columns(d, d + latent);
+            block.normals(&Self::noise(seed, first), Stream::Latent, first.wrapping_mul(latent as u64), z);
+        }
         input
     }
 
@@ -161,13 +163,32 @@ impl<'a> Kit<'a> {
     pub fn endpoints(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize, seed: u64, first: u64) -> Mat {
         let d = self.model.info.dimension;
         let input = self.input(block, from, rows, 1, seed, first);
-        let raw = self.model.generator.forward(block, self.nets.generator(), input);
+        let mut raw = self.model.generator.forward(block, self.nets.generator(), input);
+        if self.model.conditional.own() {
+            let outputs = std::mem::replace(&mut raw, block.scratch(rows, self.model.head.raw(d)));
+            block.choose(outputs, Some(&Self::noise(seed, first)), raw, None);
+        }
         let x0 = input.columns(0, d);
         // Times are not read for endpoints.
         let bridge = Bridge { x0, raw, noise: Self::noise(seed, first), time: x0 };
         let end = block.scratch(rows, d + 1);
         block.bridge(&self.model.head, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)
+    }
+
+    /// The mean of normalised x1 (rows x d), where the network tells all components.
+    pub fn exact_mean(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize) -> Mat {
+        let d = self.model.info.dimension;
+        let x0 = block.scratch(rows, d);
+        self.import(block, from, rows, 1, self.source(), x0, None);
+        let outputs = self.model.generator.forward(block, self.nets.generator(), x0);
+        let ((at, stride), (to, to_stride)) = (block.place(outputs), block.place(x0));
+        let components = self.model.conditional.components as u32;
+        let raw = self.model.head.raw(d) as u32;
+        let arguments = arguments_of![at, stride, rows as u32, components, raw, d as u32, to, to_stride];
+        // A warp a row.
+        block.launch_over(Kernel::ComponentsMean, 32 * rows as u64, arguments);
+        x0
     }
 
     /// [x', t'], from an address of rows in data units.

@@ -111,6 +111,15 @@ impl Inference for CudaSession {
         mean: &mut [f32],
     ) -> Result<()> {
         let d = self.model.info.dimension;
+        if self.model.conditional.own() {
+            return self.each(source.len() / d, MOST_ROWS, mean, d, |kit, block, range| {
+                let from = kit.rows(block, &source[range.start * d..range.end * d]);
+                let x1 = kit.exact_mean(block, from, range.len());
+                let out = dense(block, range.len() * d);
+                kit.export(block, x1, (block.address(out), d));
+                out
+            });
+        }
         // Many rows with all their latents, or one row with some of its latents after others.
         let width = self.model.generator.layout.layers[0].outputs;
         let piece = latents.min(MOST_ROWS).min((MOST_FLOATS / (4 * width)).max(1));

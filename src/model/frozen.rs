@@ -7,6 +7,7 @@ use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head, Quadratic};
 use crate::error::{Error, Result};
+use crate::euot::conditional::Conditional;
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::{MAX_DIMENSION, networks};
@@ -28,6 +29,7 @@ pub(crate) struct Description {
     pub hidden_width: usize,
     pub hidden_layers: usize,
     pub latent_dimension: usize,
+    pub components: usize,
     pub deterministic: bool,
     pub sample_shape: Vec<usize>,
     pub shift: Vec<f64>,
@@ -46,8 +48,10 @@ pub struct ModelInfo {
     pub sample_shape: Vec<usize>,
     /// Numbers in a sample: the product of its shape.
     pub dimension: usize,
-    /// Components of the generator's latent.
+    /// Numbers of the generator's latent; 0 for none.
     pub latent_dimension: usize,
+    /// Gaussians of the mixture given a source sample; where there are latents, those a training drew for each.
+    pub components: usize,
     /// How the end marginal is tied to the target.
     pub divergence: Divergence,
     /// Noise, in the data's units.
@@ -74,6 +78,7 @@ pub(super) struct Inner {
     pub sigma: f64,
     /// With the noise of the problem that the networks see; so is the conjugate's tau.
     pub head: Head,
+    pub conditional: Conditional,
     pub conjugate: Conjugate,
     pub value: Mlp,
     pub generator: Mlp,
@@ -105,7 +110,7 @@ impl Model {
         let bridge = description.bridge.clone();
         let normalisation = Normalisation { shift: description.shift.clone(), scale };
         let conjugate = Conjugate { divergence: description.divergence, tau: description.tau };
-        let (value_mlp, generator_mlp) = description.networks();
+        let (value_mlp, generator_mlp) = description.networks().map_err(Error::Format)?;
         let nets = match context.gpu() {
             Some(gpu) => {
                 let mlps = [&value_mlp, &generator_mlp];
@@ -129,6 +134,7 @@ impl Model {
             sample_shape: description.sample_shape.clone(),
             dimension: d,
             latent_dimension: description.latent_dimension,
+            components: description.components,
             divergence: description.divergence,
             sigma: description.sigma * scale,
             tau: description.tau * scale * scale,
@@ -143,6 +149,7 @@ impl Model {
             quadratic: Quadratic::of(&bridge.quadratic()),
             sigma: description.sigma,
             head: Head { sigma: bridge.sigma(description.sigma), deterministic: description.deterministic },
+            conditional: description.conditional(),
             conjugate: bridge.conjugate(&conjugate),
             bridge,
             nets,
@@ -191,7 +198,8 @@ impl Model {
         let mut container = Container::from_bytes(bytes, Kind::Model, origin)?;
         let description: Description = container.description()?;
         description.check().map_err(|what| Error::Format(format!("cannot load from '{origin}': {what}")))?;
-        let (value, generator) = description.networks();
+        let (value, generator) =
+            description.networks().map_err(|what| Error::Format(format!("cannot load from '{origin}': {what}")))?;
         let value = container.take_f32("value", &[value.layout.len()])?;
         let generator = container.take_f32("generator", &[generator.layout.len()])?;
         Self::new(context, description, value, generator)
@@ -199,10 +207,14 @@ impl Model {
 }
 
 impl Description {
-    fn networks(&self) -> (Mlp, Mlp) {
+    fn conditional(&self) -> Conditional {
+        Conditional { components: self.components, latent: self.latent_dimension }
+    }
+
+    fn networks(&self) -> std::result::Result<(Mlp, Mlp), String> {
         networks(
             self.shift.len(),
-            self.latent_dimension,
+            self.conditional(),
             self.hidden_width,
             self.hidden_layers,
             self.deterministic,
@@ -215,12 +227,12 @@ impl Description {
         for (name, n, most) in [
             ("hidden_width", self.hidden_width, SIZES),
             ("hidden_layers", self.hidden_layers, MAX_HIDDEN),
-            ("latent_dimension", self.latent_dimension, SIZES),
         ] {
             if !(1..=most).contains(&n) {
                 return Err(format!("{name} is {n}, but must be from 1 to {most}"));
             }
         }
+        self.conditional().check(self.deterministic)?;
         for (name, x) in [("sigma", self.sigma), ("tau", self.tau)] {
             if !(x.is_finite() && x > 0.0) {
                 return Err(format!("{name} is {x}, but must be a finite number above 0"));

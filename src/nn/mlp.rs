@@ -31,8 +31,6 @@ pub struct Tape {
     pub output: Mat,
 }
 
-const NONE: Mat = Mat { offset: 0, stride: 0, view: false, rows: 0, cols: 0 };
-
 impl Mlp {
     fn hidden(&self) -> usize {
         self.layout.layers.len() - 1
@@ -60,10 +58,10 @@ impl Mlp {
     pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
         let mut tape = Tape {
             input: x,
-            h: [NONE; MAX_HIDDEN],
-            slope: [NONE; MAX_HIDDEN],
-            curve: [NONE; MAX_HIDDEN],
-            output: NONE,
+            h: [Mat::NONE; MAX_HIDDEN],
+            slope: [Mat::NONE; MAX_HIDDEN],
+            curve: [Mat::NONE; MAX_HIDDEN],
+            output: Mat::NONE,
         };
         let mut h = x;
         for l in 0..self.hidden() {
@@ -71,7 +69,7 @@ impl Mlp {
             tape.slope[l] = device.scratch(x.rows, self.width());
             let curve = curvature.then(|| device.scratch(x.rows, self.width()));
             device.activated(net, l, self.activation, h, tape.h[l], Some(tape.slope[l]), curve);
-            tape.curve[l] = curve.unwrap_or(NONE);
+            tape.curve[l] = curve.unwrap_or(Mat::NONE);
             h = tape.h[l];
         }
         tape.output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
@@ -132,7 +130,7 @@ impl Mlp {
     pub fn input_gradient<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> InputGradient {
         let one = device.scratch(tape.output.rows, 1);
         device.fill(one, 1.0);
-        let mut deltas = [NONE; MAX_HIDDEN];
+        let mut deltas = [Mat::NONE; MAX_HIDDEN];
         let mut delta = one;
         for l in (1..=self.hidden()).rev() {
             deltas[l - 1] = device.scratch(delta.rows, self.width());
@@ -155,7 +153,7 @@ impl Mlp {
         gradient: &mut D::Gradient,
     ) {
         let hidden = self.hidden();
-        let mut tangents = [NONE; MAX_HIDDEN];
+        let mut tangents = [Mat::NONE; MAX_HIDDEN];
         let mut tangent = w;
         for l in 0..hidden {
             tangents[l] = device.scratch(w.rows, self.width());

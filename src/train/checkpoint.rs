@@ -67,12 +67,13 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     bridge.check(&normalisation).map_err(foreign)?;
     let (value, generator) = networks(
         d,
-        config.latent_dimension,
+        config.conditional(),
         config.hidden_width,
         config.hidden_layers,
         config.deterministic,
         config.activation,
-    );
+    )
+    .map_err(foreign)?;
     let mut take = |name: &str, len: usize| -> Result<NetworkState> {
         let mut part = |part: &str| container.take_f32(&format!("{name}.{part}"), &[len]);
         Ok(NetworkState {

@@ -2,6 +2,7 @@
 
 use crate::device::Activation;
 use crate::error::{Error, Result};
+use crate::euot::conditional::Conditional;
 use crate::euot::divergence::Divergence;
 use crate::nn::layout::MAX_HIDDEN;
 use serde::{Deserialize, Serialize};
@@ -41,15 +42,17 @@ pub struct TrainerConfig {
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// Components of the generator's latent z, 1 to 4096. Default 8.
+    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, it gives a source sample a mixture of
+    /// `components` Gaussians whose probabilities, means and standard deviations are all learnt; with more the family of
+    /// mixtures is not bounded by `components`, but the training is less accurate.
     pub latent_dimension: usize,
-    /// No standard-deviation head: the generator is a function of (x0, z). Default false.
+    /// No standard-deviation head: the generator is a function of (x0, z), so `latent_dimension` must not be 0. Default false.
     pub deterministic: bool,
-    /// Source samples in a batch, 1 to 2^20. Default 64.
+    /// Source samples in a batch, 1 to 2^20. Default 128.
     pub batch_sources: usize,
-    /// K, latents for each source sample in a batch, 1 to 4096. Products with batch_sources of at most 2^24.
-    /// Default 16.
-    pub latents_per_source: usize,
+    /// K, 1 to 4096: Gaussians of the mixture that x1 is drawn from, given x0; where there are latents, those drawn for each
+    /// source sample in a batch. Products with batch_sources of at most 2^24. Default 8.
+    pub components: usize,
     /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 1e-3.
     pub generator_learning_rate: f64,
     /// Learning rate of the value function, > 0. Default 3e-4.
@@ -82,10 +85,10 @@ impl Default for TrainerConfig {
             activation: Activation::Silu,
             hidden_width: 128,
             hidden_layers: 3,
-            latent_dimension: 8,
+            latent_dimension: 0,
             deterministic: false,
-            batch_sources: 64,
-            latents_per_source: 16,
+            batch_sources: 128,
+            components: 8,
             generator_learning_rate: 1e-3,
             value_learning_rate: 3e-4,
             adam_beta1: 0.5,
@@ -131,12 +134,11 @@ impl TrainerConfig {
         positive("tau", self.tau)?;
         count("hidden_width", self.hidden_width, 4096)?;
         count("hidden_layers", self.hidden_layers, MAX_HIDDEN)?;
-        count("latent_dimension", self.latent_dimension, 4096)?;
+        self.conditional().check(self.deterministic).map_err(Error::invalid)?;
         count("batch_sources", self.batch_sources, 1 << 20)?;
-        count("latents_per_source", self.latents_per_source, 4096)?;
         if self.batch_rows() > 1 << 24 {
             return Err(Error::invalid(format!(
-                "batch_sources times latents_per_source is {}, but must be at most {}",
+                "batch_sources times components is {}, but must be at most {}",
                 self.batch_rows(),
                 1 << 24
             )));
@@ -155,9 +157,14 @@ impl TrainerConfig {
         fraction("decay_floor", self.decay_floor, "]", true)
     }
 
+    /// What the generator is, given x0.
+    pub(crate) fn conditional(&self) -> Conditional {
+        Conditional { components: self.components, latent: self.latent_dimension }
+    }
+
     /// Rows of a batch.
     pub fn batch_rows(&self) -> usize {
-        self.batch_sources * self.latents_per_source
+        self.batch_sources * self.components
     }
 
     /// Factor of both learning rates at `step`, counted from 0.

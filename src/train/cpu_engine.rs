@@ -58,7 +58,7 @@ struct Cut {
 
 impl Cut {
     fn new(plan: &Plan) -> Self {
-        let sources = (BLOCK_ROWS / plan.latents).clamp(1, plan.sources);
+        let sources = (BLOCK_ROWS / plan.conditional.components).clamp(1, plan.sources);
         let count = plan.sources.div_ceil(sources);
         let parameters = plan.value.layout.len().max(plan.generator.layout.len());
         let slots = (MAX_GRADIENTS / parameters).clamp(1, MAX_SLOTS);
@@ -77,11 +77,11 @@ impl CpuEngine {
         let parameters = plan.value.layout.len() + plan.generator.layout.len();
         // Of a block: five matrices a hidden layer, and some thirty as wide as the sample or the latent.
         let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
-        let narrow = (plan.dimension + plan.latent).next_multiple_of(32) + 16;
+        let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
         let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * narrow);
-        let block = (2 * cut.sources * plan.latents).saturating_mul(row).saturating_mul(context.threads());
+        let block = (2 * cut.sources * plan.conditional.components).saturating_mul(row).saturating_mul(context.threads());
         let batches =
-            [plan.sources, plan.sources * plan.latents].into_iter().zip(sides).map(|(rows, side)| match side {
+            [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| match side {
                 DataSource::Array(_) => 0,
                 DataSource::Sampler(_) => rows.saturating_mul(plan.dimension),
             });
@@ -89,7 +89,7 @@ impl CpuEngine {
         let bytes = numbers.saturating_mul(size_of::<f32>());
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
             Error::OutOfMemory(format!(
-                "hidden_width, hidden_layers, batch_sources, latents_per_source and samples of {} numbers give a training of {bytes} bytes, more than can be had; make them smaller",
+                "hidden_width, hidden_layers, batch_sources, components and samples of {} numbers give a training of {bytes} bytes, more than can be had; make them smaller",
                 plan.dimension
             ))
         })
@@ -237,13 +237,14 @@ fn carry(
     batch: &Batch<CpuNoise>,
     slot: &mut Slot,
 ) {
-    let scale = 1.0 / (plan.sources * plan.latents) as f64;
+    let scale = 1.0 / (plan.sources * plan.conditional.components) as f64;
     let Slot { gradient, sums } = slot;
     match half {
         Half::Value => {
             ValueStep {
                 value: &plan.value,
                 generator: &plan.generator,
+                conditional: plan.conditional,
                 head: plan.head,
                 conjugate: plan.conjugate,
                 quadratic,
@@ -255,8 +256,8 @@ fn carry(
             GeneratorStep {
                 value: &plan.value,
                 generator: &plan.generator,
+                conditional: plan.conditional,
                 head: plan.head,
-                latents: plan.latents,
                 scale,
             }
             .run(block, value, generator, batch, gradient, sums);

@@ -51,7 +51,7 @@ impl CudaEngine {
         let workspace = DeviceBuffer::<f32>::new(
             gpu,
             room,
-            "the workspace of a training step (batch_sources, latents_per_source and hidden_width make it large)",
+            "the workspace of a training step (batch_sources, components and hidden_width make it large)",
         )?;
         // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
         // standing the optimiser changes nothing.

@@ -15,6 +15,7 @@ use crate::device::cuda::sums::{CudaSums, TERMS};
 use crate::device::{Device, Quadratic};
 use crate::error::{Error, Result};
 use crate::euot::Batch;
+use crate::euot::conditional::Conditional;
 use crate::euot::generator_step::{GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
 use crate::euot::value_step::{TIME_MAX, ValueStep};
 use std::sync::Arc;
@@ -61,7 +62,7 @@ impl CudaStep {
         sides: &[&DataSource; 2],
         counter: u64,
     ) -> Result<(Self, usize)> {
-        let rows = plan.sources * plan.latents;
+        let rows = plan.sources * plan.conditional.components;
         let before = gpu.account().used();
         let mut report = DeviceBuffer::zeroed(gpu, REPORT, "the steps' outcomes")?;
         report.store(COUNTER, &[counter])?;
@@ -76,7 +77,7 @@ impl CudaStep {
             capacity: MEASURED_CAPACITY,
             squares: DeviceBuffer::new(gpu, MOST_SQUARES, "the gradient's norm")?,
             decision: DeviceBuffer::zeroed(gpu, 4, "the optimiser's decision")?,
-            cut: plan.sources.min((MOST_ROWS / plan.latents).max(1)),
+            cut: plan.sources.min((MOST_ROWS / plan.conditional.components).max(1)),
             plan,
         };
         // Another cut has other sums, so it goes by the limit and by what this training takes, not by what else is there.
@@ -106,8 +107,8 @@ impl CudaStep {
             let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if self.plan.sources.div_ceil(self.cut) > MOST_PIECES {
                 return Err(Error::OutOfMemory(format!(
-                    "a batch of {} x {} rows of this size has to be carried in more than {MOST_PIECES} pieces to fit into the GPU's memory; lower batch_sources, latents_per_source or hidden_width, or raise memory_limit",
-                    self.plan.sources, self.plan.latents
+                    "a batch of {} x {} rows of this size has to be carried in more than {MOST_PIECES} pieces to fit into the GPU's memory; lower batch_sources, components or hidden_width, or raise memory_limit",
+                    self.plan.sources, self.plan.conditional.components
                 )));
             }
             if room <= most || self.cut == 1 {
@@ -132,18 +133,20 @@ impl CudaStep {
         for from in (0..plan.sources).step_by(self.cut) {
             let to = plan.sources.min(from + self.cut);
             block.reset(0);
-            let rows = (to - from) * plan.latents;
+            let rows = (to - from) * plan.conditional.components;
             let contributions: &[usize] = match half {
                 Half::Value => &[2 * rows, rows],
+                Half::Generator if plan.conditional.own() => &[to - from],
                 Half::Generator => &[rows],
             };
             let mut gradient = CudaGradient::new(block, &nets[half as usize], contributions);
             let batch = self.batch(block, half, from, to);
-            let scale = 1.0 / (plan.sources * plan.latents) as f64;
+            let scale = 1.0 / (plan.sources * plan.conditional.components) as f64;
             match half {
                 Half::Value => ValueStep {
                     value: &plan.value,
                     generator: &plan.generator,
+                    conditional: plan.conditional,
                     head: plan.head,
                     conjugate: plan.conjugate,
                     quadratic: &quadratic,
@@ -153,8 +156,8 @@ impl CudaStep {
                 Half::Generator => GeneratorStep {
                     value: &plan.value,
                     generator: &plan.generator,
+                    conditional: plan.conditional,
                     head: plan.head,
-                    latents: plan.latents,
                     scale,
                 }
                 .run(block, &nets[0], &nets[1], &batch, &mut gradient, &mut sums),
@@ -170,8 +173,8 @@ impl CudaStep {
     /// Rows of source samples `from..to` of the batch.
     fn batch(&self, block: &mut CudaBlock, half: Half, from: usize, to: usize) -> Batch<CudaNoise> {
         let plan = &self.plan;
-        let Plan { dimension: d, latent, latents, .. } = *plan;
-        let (first, rows) = (from * latents, (to - from) * latents);
+        let Plan { dimension: d, conditional: Conditional { components, latent }, .. } = *plan;
+        let (first, rows) = (from * components, (to - from) * components);
         let input = block.scratch(rows, d + latent);
         let ends = (half == Half::Value).then(|| block.scratch(2 * rows, d + 1));
         let time = block.scratch(rows, 1);
@@ -183,15 +186,15 @@ impl CudaStep {
         };
         let (low, high, repeat) = match half {
             Half::Value => (0.0, TIME_MAX, 1),
-            Half::Generator if plan.head.deterministic => (TIME_MIN, TIME_MAX_DETERMINISTIC, latents),
-            Half::Generator => (TIME_MIN, 1.0, latents),
+            Half::Generator if plan.head.deterministic => (TIME_MIN, TIME_MAX_DETERMINISTIC, components),
+            Half::Generator => (TIME_MIN, 1.0, components),
         };
         let (input_at, input_stride) = block.place(input);
         let (targets, targets_stride) = ends.map_or((0, 0), |ends| block.place(ends.rows(rows, 2 * rows)));
         let rest: &[Argument] = arguments_of![
             from as u64,
             rows as u32,
-            latents as u32,
+            components as u32,
             d as u32,
             latent as u32,
             input_at,

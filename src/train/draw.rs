@@ -7,6 +7,7 @@ use super::side::Side;
 use crate::device::Device;
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::euot::Batch;
+use crate::euot::conditional::Conditional;
 use crate::euot::generator_step::{TIME_MAX_DETERMINISTIC, TIME_MIN};
 use crate::euot::value_step::TIME_MAX;
 use crate::rng::{Sequence, Stream, unit};
@@ -35,7 +36,7 @@ impl<'a> Draw<'a> {
     }
 
     fn time(&self, row: usize) -> f32 {
-        let index = row / self.plan.latents;
+        let index = row / self.plan.conditional.components;
         let (low, high, index) = match self.step.half {
             Half::Value => (0.0, TIME_MAX, row),
             Half::Generator if self.plan.head.deterministic => (TIME_MIN, TIME_MAX_DETERMINISTIC, index),
@@ -48,20 +49,22 @@ impl<'a> Draw<'a> {
 
     /// Rows of source samples `from..to` of the batch.
     pub fn batch(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Batch<CpuNoise> {
-        let Plan { dimension, latent, latents, .. } = *self.plan;
-        let first = from * latents;
-        let rows = (to - from) * latents;
+        let Plan { dimension, conditional: Conditional { components, latent }, .. } = *self.plan;
+        let first = from * components;
+        let rows = (to - from) * components;
 
         let input = block.scratch(rows, dimension + latent);
         let index = self.sequence(Stream::SourceIndex);
         for i in from..to {
             let sample = sample(self.step.source, &index, i, dimension);
-            for r in (i - from) * latents..(i - from + 1) * latents {
+            for r in (i - from) * components..(i - from + 1) * components {
                 block.row_mut(input, r)[..dimension].copy_from_slice(sample);
             }
         }
-        let z = input.columns(dimension, dimension + latent);
-        block.draw_normals(&self.sequence(Stream::Latent), (first * latent) as u64, z);
+        if latent > 0 {
+            let z = input.columns(dimension, dimension + latent);
+            block.draw_normals(&self.sequence(Stream::Latent), (first * latent) as u64, z);
+        }
         let ends = (self.step.half == Half::Value).then(|| {
             let ends = block.scratch(2 * rows, dimension + 1);
             let index = self.sequence(Stream::TargetIndex);
@@ -76,8 +79,10 @@ impl<'a> Draw<'a> {
         for r in 0..rows {
             block.row_mut(time, r)[0] = self.time(first + r);
         }
+        let component = block.scratch(to - from, 1);
+        block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component);
         let mut normals = |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
-        let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge) };
+        let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge), component };
         Batch { input, ends, noise, time }
     }
 }

@@ -4,6 +4,7 @@ use super::config::{SigmaUnits, TrainerConfig};
 use crate::data::{Normalisation, Spread};
 use crate::device::Head;
 use crate::error::{Error, Result};
+use crate::euot::conditional::Conditional;
 use crate::euot::divergence::Conjugate;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::{MAX_DIMENSION, networks};
@@ -14,11 +15,10 @@ use crate::nn::mlp::Mlp;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub dimension: usize,
-    pub latent: usize,
     /// Source samples in a batch.
     pub sources: usize,
-    /// K.
-    pub latents: usize,
+    /// What the generator is, given x0.
+    pub conditional: Conditional,
     /// What is known of the answer before training.
     pub bridge: GaussianBridge,
     /// With the noise of the problem that the networks see; so is the conjugate's tau.
@@ -120,17 +120,17 @@ pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
     }
     let (value, generator) = networks(
         dimension,
-        config.latent_dimension,
+        config.conditional(),
         config.hidden_width,
         config.hidden_layers,
         config.deterministic,
         config.activation,
-    );
+    )
+    .map_err(Error::invalid)?;
     Ok(Plan {
         dimension,
-        latent: config.latent_dimension,
         sources: config.batch_sources,
-        latents: config.latents_per_source,
+        conditional: config.conditional(),
         head: Head { sigma: bridge.sigma(sigma), deterministic: config.deterministic },
         conjugate: bridge.conjugate(&conjugate),
         bridge: bridge.clone(),

@@ -276,6 +276,7 @@ impl Trainer {
                 hidden_width: self.config.hidden_width,
                 hidden_layers: self.config.hidden_layers,
                 latent_dimension: self.config.latent_dimension,
+                components: self.config.components,
                 deterministic: self.config.deterministic,
                 sample_shape: self.sample_shape.clone(),
                 shift: self.frame.normalisation.shift.clone(),

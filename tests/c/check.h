@@ -59,7 +59,7 @@ static void config_small(SfeuotTrainerConfig *config) {
     config->hidden_layers = 2;
     config->latent_dimension = 2;
     config->batch_sources = 4;
-    config->latents_per_source = 2;
+    config->components = 2;
 }
 
 static SfeuotContext *context_on_cpu(void) {

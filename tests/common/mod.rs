@@ -72,7 +72,7 @@ impl Problem {
         config.hidden_layers = 2;
         config.latent_dimension = 2;
         config.batch_sources = 4;
-        config.latents_per_source = 2;
+        config.components = 2;
         Self { config, source: Side::new(0.0), target: Side::new(1.0) }
     }
 

@@ -23,7 +23,7 @@ pub fn small() -> TrainerConfig {
         hidden_layers: 2,
         latent_dimension: 3,
         batch_sources: 7,
-        latents_per_source: 5,
+        components: 5,
         seed: 11,
         ..Default::default()
     }

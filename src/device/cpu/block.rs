@@ -4,7 +4,7 @@
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
 use crate::device::Mat;
-use crate::rng::Sequence;
+use crate::rng::{Sequence, unit};
 
 /// Numbers that a workspace has room for.
 #[derive(Clone, Copy, Default)]
@@ -20,13 +20,15 @@ impl Sizes {
     }
 }
 
-/// Standard normals of a block of rows, drawn.
+/// Noise of a block of rows, drawn: standard normals but for the last.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuNoise {
     /// Endpoint noise (rows x d).
     pub xi: Mat,
     /// Bridge noise (rows x d); not read for endpoints alone.
     pub eta: Mat,
+    /// What draws components, uniform in (0, 1] (sources x 1); not read where a generator has latents.
+    pub component: Mat,
 }
 
 /// Workspace and instruction set of one worker.
@@ -85,6 +87,19 @@ impl<T: Real> CpuBlock<T> {
         &self.arena[from..from + mat.cols]
     }
 
+    /// A row to write and one of another matrix to read.
+    pub(super) fn two_rows(&mut self, to: Mat, to_row: usize, from: Mat, from_row: usize) -> (&mut [T], &[T]) {
+        assert!(to_row < to.rows && from_row < from.rows);
+        let (to_start, from_start) = (to.offset + to_row * to.stride, from.offset + from_row * from.stride);
+        if to_start < from_start {
+            let (low, high) = self.arena.split_at_mut(from_start);
+            (&mut low[to_start..to_start + to.cols], &high[..from.cols])
+        } else {
+            let (low, high) = self.arena.split_at_mut(to_start);
+            (&mut high[..to.cols], &low[from_start..from_start + from.cols])
+        }
+    }
+
     /// One row, exact width.
     pub fn row_mut(&mut self, mat: Mat, row: usize) -> &mut [T] {
         assert!(row < mat.rows);
@@ -99,6 +114,13 @@ impl CpuBlock<f32> {
         let mat = self.allocate(rows, cols);
         self.draw_normals(sequence, first, mat);
         mat
+    }
+
+    /// Fills `to` (rows x 1) with uniform numbers in (0, 1], the elements of `sequence` from `first` on.
+    pub fn draw_uniforms(&mut self, sequence: &Sequence, first: u64, to: Mat) {
+        for r in 0..to.rows {
+            self.row_mut(to, r)[0] = unit(sequence.word(first.wrapping_add(r as u64)));
+        }
     }
 
     /// Fills `to`, which may be a view, with standard normals, the elements of `sequence` from `first` on.

@@ -5,6 +5,7 @@ use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
 use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
+use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
 
 impl<T: Real> Device for CpuBlock<T> {
@@ -63,6 +64,14 @@ impl<T: Real> Device for CpuBlock<T> {
         self.layer_gradient(gradient, layer, pairs, bias);
     }
 
+    fn choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, raw: Mat, log: Option<Mat>) {
+        self.components_choose(outputs, noise, raw, log);
+    }
+
+    fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
+        self.components_fold(outputs, delta, loss, scale, to);
+    }
+
     fn bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
         self.method_bridge(head, bridge, points);
     }
@@ -91,13 +100,14 @@ impl<T: Real> Device for CpuBlock<T> {
         xt: Mat,
         v: Mat,
         g: Mat,
-        latents: usize,
+        components: usize,
+        weighted: Option<Weighted>,
         delta: Mat,
         scale: f64,
         sums: &mut Sums,
     ) {
         let isa = self.isa;
-        let kernel = Mixture { block: self, head, bridge, xt, v, g, latents, delta, scale, sums };
+        let kernel = Mixture { block: self, head, bridge, xt, v, g, components, weighted, delta, scale, sums };
         // SAFETY: rows are indexed with checks; vectors stay within the kernel's own tables.
         unsafe { T::dispatch(isa, kernel) }
     }

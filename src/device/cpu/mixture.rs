@@ -7,6 +7,7 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
+use crate::euot::conditional::Weighted;
 use crate::device::{Bridge, Head, Mat, Sums, extrapolation, half_of};
 
 pub(super) struct Mixture<'a, T> {
@@ -16,7 +17,8 @@ pub(super) struct Mixture<'a, T> {
     pub xt: Mat,
     pub v: Mat,
     pub g: Mat,
-    pub latents: usize,
+    pub components: usize,
+    pub weighted: Option<Weighted>,
     pub delta: Mat,
     pub scale: f64,
     pub sums: &'a mut Sums,
@@ -29,10 +31,10 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { block, head, bridge, xt, v, g, latents, delta, scale, sums } = self;
+        let Self { block, head, bridge, xt, v, g, components, weighted, delta, scale, sums } = self;
         let d = bridge.x0.cols;
-        assert!(bridge.x0.rows.is_multiple_of(latents));
-        let padded = latents.next_multiple_of(S::LANES);
+        assert!(bridge.x0.rows.is_multiple_of(components));
+        let padded = components.next_multiple_of(S::LANES);
         // Component tables, one row a coordinate: mean, inverse variance, and for a deterministic generator the gradient
         // to the mean.
         let tables = block.allocate(if head.deterministic { 3 * d } else { 2 * d }, padded);
@@ -41,10 +43,10 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         let sigma = T::of(head.sigma);
         let sigma2 = sigma * sigma;
         let (one, half) = (T::one(), T::of(0.5));
-        let half_latents = half_of(head, latents);
+        let half_components = half_of(head, weighted.is_some(), components);
 
-        for group in 0..bridge.x0.rows / latents {
-            let first = group * latents;
+        for group in 0..bridge.x0.rows / components {
+            let first = group * components;
             let t = block.row(bridge.time, first)[0];
             let brown = sigma2 * t * (one - t);
             let reference = sigma2 * t;
@@ -53,7 +55,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                 let mut log_variance = T::zero();
                 for j in 0..d {
                     let (mut mean, mut inverse) = (T::zero(), T::zero());
-                    if k < latents {
+                    if k < components {
                         let raw = block.row(bridge.raw, first + k);
                         let x0 = block.row(bridge.x0, first + k)[j];
                         let ts = t * spread.std(raw, d, j).0;
@@ -68,7 +70,12 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                         block.row_mut(tables, 2 * d + j)[k] = T::zero();
                     }
                 }
-                block.row_mut(lines, 0)[k] = if k < latents { log_variance } else { T::of(NOBODY) };
+                let log_weight = match weighted {
+                    Some(weighted) if k < components => block.row(weighted.log, first + k)[0],
+                    _ => T::zero(),
+                };
+                block.row_mut(lines, 0)[k] =
+                    if k < components { log_variance - T::of(2.0) * log_weight } else { T::of(NOBODY) };
             }
 
             let table = block.ptr(tables);
@@ -77,7 +84,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
             // SAFETY (of the vector accesses below): rows of the tables and lines hold `padded` elements.
             let share = unsafe { log_variance.add(lines.stride) };
 
-            for k in 0..latents {
+            for k in 0..components {
                 let row = first + k;
                 let mut top = T::neg_infinity();
                 unsafe {
@@ -90,7 +97,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                         }
                         S::store(share.add(c), S::mul(q, S::splat(-half)));
                     }
-                    for c in 0..latents {
+                    for c in 0..components {
                         let l = *share.add(c);
                         // A NaN must come through.
                         top = if l > top || l.is_nan() { l } else { top };
@@ -103,12 +110,12 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     }
                     let total = S::sum(total);
                     // The sample's own half of the components, whose estimate is taken off.
-                    let own = if k < half_latents { 0..half_latents } else { half_latents..latents };
+                    let own = if k < half_components { 0..half_components } else { half_components..components };
                     let mut part = T::zero();
                     for c in own.clone() {
                         part = part + *share.add(c);
                     }
-                    let (by_all, by_own) = extrapolation(latents, own.len());
+                    let (by_all, by_own) = extrapolation(components, own.len());
                     let (by_all, by_own) = (T::of(by_all), T::of(by_own));
                     for c in own.clone() {
                         *share.add(c) = *share.add(c) * (one - by_own / by_all * (total / part));
@@ -119,7 +126,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     }
 
                     let mean_log = |sum: T, count: usize| top + sum.ln() - T::of((count as f64).ln());
-                    let log_p = by_all * mean_log(total, latents) - by_own * mean_log(part, own.len());
+                    let log_p = by_all * mean_log(total, components) - by_own * mean_log(part, own.len());
                     let mut log_w = T::zero();
                     for j in 0..d {
                         let x = block.row(xt, row)[j];
@@ -140,13 +147,20 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                         let gx = block.row(g, row)[j] - sigma2 * S::sum(pull) + away / t;
                         block.row_mut(delta, row)[j] = gx;
                     }
-                    sums.generator += (block.row(v, row)[0] + sigma2 * (log_p - log_w)).wide();
+                    let loss = block.row(v, row)[0] + sigma2 * (log_p - log_w);
+                    let mut weight = T::one();
+                    if let Some(weighted) = weighted {
+                        block.row_mut(weighted.loss, row)[0] = loss;
+                        weight = block.row(weighted.log, row)[0].exp_lane();
+                    }
+                    sums.generator += (weight * loss).wide();
                 }
             }
 
-            let scale = T::of(scale);
-            for k in 0..latents {
+            for k in 0..components {
                 let row = first + k;
+                let weight = weighted.map_or(one, |weighted| block.row(weighted.log, row)[0].exp_lane());
+                let scale = T::of(scale) * weight;
                 for j in 0..d {
                     let gx = block.row(delta, row)[j];
                     if head.deterministic {

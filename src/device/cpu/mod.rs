@@ -3,6 +3,7 @@
 
 mod activation;
 mod block;
+mod components;
 mod dense;
 mod device;
 pub(crate) mod disjoint;

@@ -6,10 +6,11 @@ use super::kernels::{Argument, Kernel, arguments_of};
 use super::layers::ProductKind;
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
 use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic};
+use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
 use cudarc::driver::sys;
 
-/// Samples and components of a tile of the mixture kernels for many latents.
+/// Samples and components of a tile of the mixture kernels for many components.
 const MIXTURE_TILE: usize = 64;
 
 /// The head as kernels take it: offset, ends of the range, whether deterministic.
@@ -93,6 +94,57 @@ impl Device for CudaBlock {
 
     fn gradient(&mut self, gradient: &mut CudaGradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
         self.layer_gradient(gradient, layer, pairs, bias);
+    }
+
+    fn choose(&mut self, outputs: Mat, noise: Option<&CudaNoise>, raw: Mat, log: Option<Mat>) {
+        let each = raw.rows / outputs.rows;
+        let components = outputs.cols / (raw.cols + 1);
+        let none = CudaNoise { seed: 0, counter: 0, number: 0, first_row: 0 };
+        let CudaNoise { seed, counter, number, first_row } = *noise.unwrap_or(&none);
+        let ((from, from_stride), (to, to_stride)) = (self.place(outputs), self.place(raw));
+        self.launch_over(
+            Kernel::ComponentsChoose,
+            // A warp a row.
+            32 * raw.rows as u64,
+            arguments_of![
+                from,
+                from_stride,
+                raw.rows as u32,
+                each as u32,
+                components as u32,
+                raw.cols as u32,
+                u32::from(noise.is_some()),
+                seed,
+                counter,
+                number,
+                first_row / each as u64,
+                to,
+                to_stride,
+                log.map_or(0, |log| self.address(log)),
+            ],
+        );
+    }
+
+    fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
+        let ((from, from_stride), (by_raw, by_raw_stride)) = (self.place(outputs), self.place(delta));
+        let (out, out_stride) = self.place(to);
+        self.launch_over(
+            Kernel::ComponentsFold,
+            32 * outputs.rows as u64,
+            arguments_of![
+                from,
+                from_stride,
+                outputs.rows as u32,
+                (delta.rows / outputs.rows) as u32,
+                delta.cols as u32,
+                by_raw,
+                by_raw_stride,
+                self.address(loss),
+                scale,
+                out,
+                out_stride,
+            ],
+        );
     }
 
     fn bridge(&mut self, head: &Head, bridge: &Bridge<CudaNoise>, points: &Points) {
@@ -213,17 +265,20 @@ impl Device for CudaBlock {
         xt: Mat,
         v: Mat,
         g: Mat,
-        latents: usize,
+        components: usize,
+        weighted: Option<Weighted>,
         delta: Mat,
         scale: f64,
         sums: &mut CudaSums,
     ) {
         let d = xt.cols;
-        let groups = xt.rows / latents;
+        let groups = xt.rows / components;
         let (x0, x0_stride) = self.place(bridge.x0);
         let (raw, raw_stride) = self.place(bridge.raw);
         let ((xt, xt_stride), (v, v_stride), (g, g_stride)) = (self.place(xt), self.place(v), self.place(g));
         let (delta, delta_stride) = self.place(delta);
+        let [log_weight, row_losses] =
+            weighted.map_or([0; 2], |weighted| [weighted.log, weighted.loss].map(|mat| self.address(mat)));
         let (offset, low, high, deterministic) = head_arguments(head);
         let time = self.address(bridge.time);
         let with = |rest: &[Argument]| {
@@ -239,7 +294,7 @@ impl Device for CudaBlock {
                 v_stride,
                 g,
                 g_stride,
-                latents as u32,
+                components as u32,
                 d as u32,
                 head.sigma as f32,
                 offset,
@@ -247,12 +302,14 @@ impl Device for CudaBlock {
                 high,
                 deterministic,
                 scale as f32,
+                log_weight,
+                row_losses,
                 delta,
                 delta_stride,
             ];
             [shared, rest].concat()
         };
-        let whole = match latents {
+        let whole = match components {
             0..=16 => Some(Kernel::Mixture16),
             17..=32 => Some(Kernel::Mixture32),
             33..=64 => Some(Kernel::Mixture64),
@@ -264,9 +321,9 @@ impl Device for CudaBlock {
             self.launch(kernel, [groups as u32, 1, 1], [THREADS, 1, 1], &arguments);
             return;
         }
-        let tiles = latents.div_ceil(MIXTURE_TILE);
+        let tiles = components.div_ceil(MIXTURE_TILE);
         let losses = sums.take(GENERATOR, groups * tiles);
-        let density = self.scratch_address(3 * groups * latents);
+        let density = self.scratch_address(3 * groups * components);
         let grid = [tiles as u32, groups as u32, 1];
         let forward = with(arguments_of![density, losses]);
         let backward = with(arguments_of![density]);

@@ -4,7 +4,7 @@ use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload};
 use crate::device::cpu::CpuNoise;
-use crate::device::{Bridge, Device, Head, Points};
+use crate::device::{Bridge, Device, Head, Mat, Points};
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ proptest! {
         let bridge = Bridge {
             x0: upload(&mut block, &x0, d),
             raw: upload(&mut block, &raw, outputs),
-            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d) },
+            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d), component: Mat::NONE },
             time: upload(&mut block, &time, 1),
         };
         let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));

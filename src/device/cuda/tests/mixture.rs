@@ -6,24 +6,27 @@ use super::support::{
     Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
-use crate::device::{Bridge, Device, Head, Points, Sums};
+use crate::device::{Bridge, Device, Head, Mat, Points, Sums};
+use crate::euot::conditional::Weighted;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 struct Problem {
     groups: usize,
-    latents: usize,
+    components: usize,
     d: usize,
     gap: usize,
     head: Head,
+    /// Components have probabilities of their own.
+    weighted: bool,
     seed: u64,
 }
 
-fn problems(latents: impl Strategy<Value = usize>, d: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
-    (1usize..4, latents, d, 1usize..4, 0.05f64..2.0, any::<bool>(), any::<u64>()).prop_map(
-        |(groups, latents, d, gap, sigma, deterministic, seed)| {
-            let head = Head { sigma, deterministic };
-            Problem { groups, latents, d, gap, head, seed }
+fn problems(components: impl Strategy<Value = usize>, d: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
+    (1usize..4, components, d, 1usize..4, 0.05f64..2.0, 0u32..3, any::<u64>()).prop_map(
+        |(groups, components, d, gap, sigma, kind, seed)| {
+            let head = Head { sigma, deterministic: kind == 1 };
+            Problem { groups, components, d, gap, head, weighted: kind == 2, seed }
         },
     )
 }
@@ -31,11 +34,11 @@ fn problems(latents: impl Strategy<Value = usize>, d: impl Strategy<Value = usiz
 impl Problem {
     /// Compares the kernels for this K with the CPU device; with `spoilt` x_t holds a NaN.
     fn check(&self, spoilt: bool) {
-        let &Self { groups, latents, d, gap, head, seed } = self;
-        let rows = groups * latents;
+        let &Self { groups, components, d, gap, head, weighted, seed } = self;
+        let rows = groups * components;
         let outputs = if head.deterministic { d } else { 2 * d };
         let of_group = |values: Vec<f32>, cols: usize| -> Vec<f32> {
-            values.chunks_exact(cols).flat_map(|line| line.repeat(latents)).collect()
+            values.chunks_exact(cols).flat_map(|line| line.repeat(components)).collect()
         };
         let x0 = of_group(normals(seed, groups * d), d);
         let last = if head.deterministic { 0.995 } else { 1.0 };
@@ -49,7 +52,7 @@ impl Problem {
         let bridge = Bridge {
             x0: upload(&mut block, &x0, d),
             raw: upload(&mut block, &raw, outputs),
-            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d) },
+            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d), component: Mat::NONE },
             time: upload(&mut block, &time, 1),
         };
         let state = block.scratch(rows, d + 1);
@@ -60,15 +63,23 @@ impl Problem {
         }
         let (vm, gm) = (upload(&mut block, &v, 1), upload(&mut block, &g, d));
         let delta = block.scratch(rows, outputs);
+        let log_weights: Vec<f32> = normals(seed ^ 7, rows).iter().map(|x| 0.5 * x).collect();
+        let by = Weighted { log: upload(&mut block, &log_weights, 1), loss: block.scratch(rows, 1) };
+        block.fill(by.loss, 0.0);
         let mut sums = Sums::default();
-        block.mixture(&head, &bridge, xt, vm, gm, latents, delta, scale, &mut sums);
-        let expected = download(&block, delta);
+        block.mixture(&head, &bridge, xt, vm, gm, components, weighted.then_some(by), delta, scale, &mut sums);
+        let (expected, expected_losses) = (download(&block, delta), download(&block, by.loss));
 
         let [x0, xt, g] = [x0, download(&block, xt), g].map(|x| Matrix::of(&x, d, d + gap));
         let (raw, v) = (Matrix::of(&raw, outputs, outputs + gap), Matrix::of(&v, 1, gap));
-        let time = Buffer::of(&time);
+        let (time, log_weights) = (Buffer::of(&time), Buffer::of(&log_weights));
         let (offset, low, high, deterministic) = head_arguments(&head);
-        let run = |kernel: &str, grid: [u32; 3], order: u64, delta: &Matrix, rest: &[u64]| {
+        let run = |kernel: &str, grid: [u32; 3], order: u64, [delta, row_losses]: [&Matrix; 2], rest: &[u64]| {
+            let [log_weight, row_losses] = if weighted {
+                [log_weights.address() as u64, row_losses.data.address() as u64]
+            } else {
+                [0; 2]
+            };
             let mut arguments = Vec::from(arguments_of![
                 &x0.data,
                 x0.stride as u32,
@@ -81,7 +92,7 @@ impl Problem {
                 v.stride as u32,
                 &g.data,
                 g.stride as u32,
-                latents as u32,
+                components as u32,
                 d as u32,
                 head.sigma as f32,
                 offset,
@@ -89,6 +100,8 @@ impl Problem {
                 high,
                 deterministic,
                 scale as f32,
+                log_weight,
+                row_losses,
                 &delta.data,
                 delta.stride as u32,
             ]);
@@ -97,37 +110,42 @@ impl Problem {
         };
         let mut kernels = Vec::new();
         for (most, kernel) in [(16, "mixture_16"), (32, "mixture_32"), (64, "mixture_64")] {
-            if latents <= most {
+            if components <= most {
                 kernels.push(kernel);
             }
         }
         kernels.push("tiles");
         for kernel in kernels {
-            let [delta, losses]: [Output; 2] = in_two_orders(seed, |order| {
+            let [delta, losses, row_losses]: [Output; 3] = in_two_orders(seed, |order| {
                 let delta = Matrix::new(rows, outputs, outputs + gap);
-                let tiles = latents.div_ceil(64);
+                let row_losses = Matrix::of(&vec![0.0; rows], 1, 1);
+                let out = [&delta, &row_losses];
+                let tiles = components.div_ceil(64);
                 let losses = Buffer::<f64>::new(if kernel == "tiles" { groups * tiles } else { groups });
                 let to = losses.address() as u64;
                 if kernel == "tiles" {
                     let density = Buffer::<[f32; 3]>::new(rows);
                     let by = density.address() as u64;
                     let grid = [tiles as u32, groups as u32, 1];
-                    run("mixture_density", grid, order, &delta, &[by, to]);
-                    run("mixture_gradient", grid, order, &delta, &[by]);
+                    run("mixture_density", grid, order, out, &[by, to]);
+                    run("mixture_gradient", grid, order, out, &[by]);
                 } else {
-                    run(kernel, [groups as u32, 1, 1], order, &delta, &[to]);
+                    run(kernel, [groups as u32, 1, 1], order, out, &[to]);
                 }
-                [delta.into(), losses.into()]
+                [delta.into(), losses.into(), row_losses.into()]
             });
+            let most_weight = if weighted { 8.0 } else { 1.0 };
             if spoilt {
                 assert!(losses.sum().is_nan(), "{kernel}");
             } else {
-                let size = rows as f64 * (1.0 + head.sigma * head.sigma * d as f64);
+                let size = most_weight * rows as f64 * (1.0 + head.sigma * head.sigma * d as f64);
                 close_sum(kernel, losses.sum(), sums.generator, size);
                 // What g and the mixture, which has sigma^2 before it, add to an element: they may cancel each other, and so
                 // may the two estimates of the mixture, whose forces are larger where a component is narrow.
-                let terms = 4.0 * scale * (1.0 + head.sigma * head.sigma);
+                let terms = most_weight * 4.0 * scale * (1.0 + head.sigma * head.sigma);
                 close_from(kernel, &delta.values(), &expected, outputs, terms as f32);
+                let one = 1.0 + head.sigma * head.sigma * d as f64;
+                close_from(kernel, &row_losses.values(), &expected_losses, 1, one as f32);
             }
         }
     }
@@ -151,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn many_latents(problem in problems(65usize..=200, 1usize..=70)) {
+    fn many_components(problem in problems(65usize..=200, 1usize..=70)) {
         if available() {
             problem.check(false);
         }

@@ -4,6 +4,7 @@ mod action;
 mod activation;
 mod batch;
 mod bridge;
+mod components;
 mod dual;
 mod guarded;
 mod host;

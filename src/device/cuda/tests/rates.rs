@@ -170,7 +170,7 @@ fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
     let operations = 6.0 * (latents * ELEMENTS) as f64;
     bench.report("mixture", &format!("K {latents}, d {d}"), 28.0 * elements, operations, |block| {
         let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
-        block.mixture(&HEAD, &bridge, xt, v, g, latents, delta, 1.0 / rows as f64, &mut sums);
+        block.mixture(&HEAD, &bridge, xt, v, g, latents, None, delta, 1.0 / rows as f64, &mut sums);
     });
     bench.block.reset(mark);
     Ok(())

@@ -1,0 +1,139 @@
+//! The generator's law of x1 given x0: a mixture of K Gaussians, whose components are either the network's own outputs,
+//! each with a probability, or those of K latents z, drawn and all equally likely.
+//!
+//! The network's own: outputs of a source sample are \[raw_1, .., raw_K, logits\], raw_k of 2 d numbers as the head reads them
+//! and K logits, whose softmax are the probabilities. p(x1 | x0) is known then, not estimated, and the derivative of a
+//! loss by a probability is a sum over components. With latents the family is larger, but p is an average over those
+//! drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the next.
+
+use super::Batch;
+use crate::device::{Device, Mat};
+use crate::nn::mlp::{Mlp, Tape};
+
+/// Components of either kind at most.
+const MOST: usize = 4096;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditional {
+    /// K.
+    pub components: usize,
+    /// Components of z; 0 where the network gives all K components itself.
+    pub latent: usize,
+}
+
+impl Conditional {
+    /// What is wrong with it, if anything, as a sentence about a configuration's names.
+    ///
+    /// # Errors
+    /// Sizes out of range; a generator without latents and without a standard deviation.
+    pub fn check(&self, deterministic: bool) -> Result<(), String> {
+        let Self { components, latent } = *self;
+        if !(1..=MOST).contains(&components) {
+            return Err(format!("components is {components}, but must be from 1 to {MOST}"));
+        }
+        if latent > MOST {
+            return Err(format!("latent_dimension is {latent}, but must be from 0 to {MOST}"));
+        }
+        if deterministic && latent == 0 {
+            return Err(format!(
+                "latent_dimension is 0, but a deterministic generator has no randomness but its latents: it must be from 1 to {MOST}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the network gives all components of a source sample, with their probabilities.
+    pub fn own(&self) -> bool {
+        self.latent == 0
+    }
+
+    /// Outputs of the network, of which one component takes `raw`; None for more than can be counted.
+    pub fn outputs(&self, raw: usize) -> Option<usize> {
+        if self.own() { self.components.checked_mul(raw.checked_add(1)?) } else { Some(raw) }
+    }
+
+    /// What the network sees of a batch: every row, or one of each source sample's.
+    fn seen(&self, input: Mat) -> Mat {
+        if self.own() { input.every(self.components) } else { input }
+    }
+
+    /// Raw outputs for each row of a batch (rows x `raw`), of a component drawn by its probability.
+    pub(super) fn draw<D: Device>(
+        &self,
+        device: &mut D,
+        generator: &Mlp,
+        net: &D::Net,
+        batch: &Batch<D::Noise>,
+        raw: usize,
+    ) -> Mat {
+        let outputs = generator.forward(device, net, self.seen(batch.input));
+        if !self.own() {
+            return outputs;
+        }
+        let to = device.scratch(batch.input.rows, raw);
+        device.choose(outputs, Some(&batch.noise), to, None);
+        to
+    }
+
+    /// All components of each source sample, one a row, kept for the reverse pass.
+    pub(super) fn record<D: Device>(
+        &self,
+        device: &mut D,
+        generator: &Mlp,
+        net: &D::Net,
+        batch: &Batch<D::Noise>,
+        raw: usize,
+    ) -> Components {
+        let tape = generator.record(device, net, self.seen(batch.input), false);
+        if !self.own() {
+            return Components { raw: tape.output, tape, weighted: None };
+        }
+        let rows = batch.input.rows;
+        let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
+        let to = device.scratch(rows, raw);
+        device.choose(tape.output, None, to, Some(weighted.log));
+        Components { raw: to, tape, weighted: Some(weighted) }
+    }
+}
+
+/// What stands beside components that are not equally likely.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighted {
+    /// Logarithms of K times the probabilities (rows x 1).
+    pub log: Mat,
+    /// Where the loss of each row goes (rows x 1).
+    pub loss: Mat,
+}
+
+/// The components of a batch's source samples.
+pub(super) struct Components {
+    /// rows x what the head reads.
+    pub raw: Mat,
+    pub weighted: Option<Weighted>,
+    tape: Tape,
+}
+
+impl Components {
+    /// Adds the gradient of the generator's parameters, given that by the rows' raw outputs.
+    pub fn backward<D: Device>(
+        &self,
+        device: &mut D,
+        generator: &Mlp,
+        net: &D::Net,
+        delta: Mat,
+        scale: f64,
+        gradient: &mut D::Gradient,
+    ) {
+        let delta = match self.weighted {
+            None => delta,
+            Some(weighted) => {
+                let output = self.tape.output;
+                let to = device.scratch(output.rows, output.cols);
+                device.fold(output, delta, weighted.loss, scale, to);
+                to
+            }
+        };
+        generator.backward_parameters(device, net, &self.tape, delta, true, gradient);
+    }
+}
