@@ -17,7 +17,7 @@ use sfeuot::{Context, ContextConfig, Data, DeviceKind, Session, TensorView, Trai
 /// Dimension and width: the standard sizes of the measurements in `bench/`.
 const SIZES: [(usize, usize); 2] = [(2, 128), (16, 256)];
 
-const OPS: [(&str, Op); 15] = [
+const OPS: [(&str, Op); 16] = [
     ("product", Op::Product),
     ("layer_first", Op::FirstLayer),
     ("layer", Op::Activated),

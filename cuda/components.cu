@@ -117,12 +117,16 @@ components_mean(const float* outputs, u32 outputs_stride, u32 sources, u32 compo
         const u32 source = (u32)index;
         const float* from = row_of(outputs, outputs_stride, source);
         const Probabilities of = probabilities_of(from, raw, components);
-        for (u32 j = threadIdx.x % WARP; j < d; j += WARP) {
-            float sum = row_of(to, to_stride, source)[j];
-            for (u32 k = 0; k < components; ++k) {
-                sum = __fadd_rn(sum, __fmul_rn((float)probability(of, k), from[(u64)k * raw + j]));
+        float* sum = row_of(to, to_stride, source);
+        for (u32 first = 0; first < components; first += WARP) {
+            const u32 lane = threadIdx.x % WARP, count = components - first < WARP ? components - first : WARP;
+            const float own = lane < count ? (float)probability(of, first + lane) : 0.0f;
+            for (u32 k = 0; k < count; ++k) {
+                const float weight = __shfl_sync(ALL_LANES, own, k);
+                for (u32 j = lane; j < d; j += WARP) {
+                    sum[j] = __fadd_rn(sum[j], __fmul_rn(weight, from[(u64)(first + k) * raw + j]));
+                }
             }
-            row_of(to, to_stride, source)[j] = sum;
         }
     });
 }

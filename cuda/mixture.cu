@@ -142,7 +142,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) mixture_32(MIXTURE_PARAMET
     whole_group<2>(MIXTURE_GROUP(blockIdx.x), losses);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) mixture_64(MIXTURE_PARAMETERS, double* losses) {
+// Room for two blocks, as for mixture_gradient.
+extern "C" __global__ void __launch_bounds__(THREADS, 2) mixture_64(MIXTURE_PARAMETERS, double* losses) {
     whole_group<4>(MIXTURE_GROUP(blockIdx.x), losses);
 }
 

@@ -45,6 +45,9 @@ const BROKEN: &[(&str, Break)] = &[
     ("hidden_layers", |p| p.config.hidden_layers = 0),
     ("batch_sources", |p| p.config.batch_sources = 0),
     ("components", |p| p.config.components = 0),
+    ("components", |p| p.config.components = 4097),
+    ("latent_dimension", |p| p.config.latent_dimension = 4097),
+    ("latent_dimension", |p| (p.config.deterministic, p.config.latent_dimension) = (1, 0)),
 
     ("source.samples", |p| p.source.data.samples = null()),
     ("target.sample_callback", |p| p.target.data.sample_callback = Some(never)),

@@ -8,7 +8,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use problems::{Clouds, context, floats, small};
+use problems::{Clouds, context, floats, forms};
 use sfeuot::abi::*;
 use sfeuot::*;
 
@@ -66,8 +66,8 @@ fn steady_state_allocates_nothing() {
 fn training_steps() {
     let clouds = Clouds::new(3);
     for threads in [1, 2, 4] {
-        for deterministic in [false, true] {
-            let config = TrainerConfig { deterministic, decay_steps: 50, ..small() };
+        for form in forms() {
+            let config = TrainerConfig { decay_steps: 50, ..form };
             let mut trainer = clouds.trainer(&context(threads), config);
             // One step is enough, also for a thread that had no part in it.
             trainer.step(1).expect("a sound problem");
@@ -89,8 +89,8 @@ fn session_calls() {
     let clouds = Clouds::new(2);
     let x = floats(&problems::normals(2 * ROWS, 5));
     let mut out = vec![0f32; 6 * ROWS];
-    for deterministic in [false, true] {
-        let model = clouds.model(TrainerConfig { deterministic, ..small() }, 2);
+    for form in forms() {
+        let model = clouds.model(form, 2);
         let mut session = Session::new(&model).expect("a workspace");
         let calls: [(&str, &SessionCall); 5] = [
             ("generate", &|session, rows, out| session.generate(&x[..2 * rows], 1, 0, &mut out[..2 * rows])),

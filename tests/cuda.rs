@@ -86,18 +86,25 @@ fn a_step_is_the_cpus() {
     }
     let clouds = Clouds::new(3);
     for products in BOTH {
-        for (sources, latents, deterministic) in
-            [(7, 5, false), (1, 1, true), (3, 20, false), (2, 70, false), (5, 9, true)]
-        {
+        let [own, latents, deterministic] = forms();
+        for (sources, components, form) in [
+            (7, 5, &own),
+            (1, 1, &own),
+            (2, 70, &own),
+            (7, 5, &latents),
+            (1, 1, &deterministic),
+            (3, 20, &latents),
+            (2, 70, &latents),
+            (5, 9, &deterministic),
+        ] {
             for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
                 let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
                 let config = TrainerConfig {
                     batch_sources: sources,
-                    components: latents,
-                    deterministic,
+                    components,
                     divergence,
                     activation,
-                    ..small()
+                    ..form.clone()
                 };
                 compare(&clouds, &config, products, 1, 1e-5);
             }
@@ -116,6 +123,7 @@ fn two_hundred_steps_are_the_cpus() {
     let config = TrainerConfig { gradient_clip: 0.5, decay_steps: 150, ..small() };
     for products in BOTH {
         compare(&Clouds::new(2), &config, products, 200, 1e-3);
+        compare(&Clouds::new(2), &TrainerConfig { latent_dimension: 3, ..config.clone() }, products, 200, 1e-3);
     }
 }
 
@@ -239,8 +247,9 @@ fn sessions_give_what_the_cpus_give() {
     if !simulator::load_with_compiler() {
         return;
     }
-    for (dimension, deterministic) in [(1, false), (3, true), (8, false)] {
-        let pair = models(dimension, TrainerConfig { deterministic, ..small() });
+    let [own, latents, deterministic] = forms();
+    for (dimension, form) in [(1, &own), (8, &own), (3, &deterministic), (8, &latents)] {
+        let pair = models(dimension, form.clone());
         let [mut cpu, mut gpu] = pair.each_ref().map(|model| Session::new(model).expect("a workspace"));
         let rows = 23;
         let x = floats(&normals(rows * dimension, 5));

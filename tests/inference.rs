@@ -9,6 +9,7 @@ use problems::*;
 use sfeuot::*;
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| Clouds::new(2).model(small(), 60));
+static WITH_LATENTS: LazyLock<Model> = LazyLock::new(|| Clouds::new(2).model(with_latents(), 60));
 
 fn session() -> Session {
     Session::new(&MODEL).expect("a workspace")
@@ -34,8 +35,14 @@ fn everything(session: &mut Session) -> Vec<Vec<f32>> {
 
 #[test]
 fn noise_is_a_function_of_seed_and_row() {
+    for model in [&MODEL, &WITH_LATENTS] {
+        noise_is_a_function_of_seed_and_row_for(model);
+    }
+}
+
+fn noise_is_a_function_of_seed_and_row_for(model: &Model) {
     let (x, times) = (rows(), [0.0, 0.25, 1.0]);
-    let mut session = session();
+    let mut session = Session::new(model).expect("a workspace");
     let mut call = |x: &[f32], seed, first_row| {
         let mut out = [vec![0f32; x.len()], vec![0f32; x.len()], vec![0f32; 3 * x.len()]];
         session.generate(x, seed, first_row, &mut out[0]).expect("finite rows");
@@ -53,8 +60,9 @@ fn noise_is_a_function_of_seed_and_row() {
     }
     assert!(pieces == whole);
     for (seed, row) in [(2, 1000), (1, 1001)] {
-        for (other, whole) in call(&x, seed, row).iter().zip(&whole) {
-            assert_ne!(other, whole);
+        for (i, (other, whole)) in call(&x, seed, row).iter().zip(&whole).enumerate() {
+            // The conditional mean has no noise where the generator has no latents.
+            assert_eq!(other == whole, i == 1 && model.info().latent_dimension == 0);
         }
     }
     // Rows with the same x0 get independent draws; the last row's number may wrap.
@@ -156,8 +164,8 @@ fn the_drift_is_the_gradient_that_the_density_ratio_shows() {
 #[test]
 fn the_conditional_mean_is_the_mean_of_what_is_generated() {
     const DRAWS: usize = 20_000;
-    let mut session = session();
-    for x0 in [[0.0f32, 0.0], [1.5, -2.0]] {
+    for (model, x0) in [(&MODEL, [0.0f32, 0.0]), (&MODEL, [1.5, -2.0]), (&WITH_LATENTS, [0.5, 0.5])] {
+        let mut session = Session::new(model).expect("a workspace");
         let mut x1 = vec![0f32; 2 * DRAWS];
         session.generate(&x0.repeat(DRAWS), 2, 0, &mut x1).expect("finite rows");
         let mut mean = [0f32; 2];
@@ -205,8 +213,9 @@ fn a_sample_keeps_its_shape() {
     let model = trainer.model().unwrap();
     let info = model.info();
     assert_eq!((&info.sample_shape[..], info.dimension, info.steps), (&[2, 3, 2][..], 12, 3));
-    // Both networks: (12 + 1, 20, 20, 1) and (12 + 3, 20, 20, 24), weights and biases.
-    assert_eq!(info.parameters, (13 * 20 + 20 + 420 + 21) + (15 * 20 + 20 + 420 + 20 * 24 + 24));
+    // Both networks: (12 + 1, 20, 20, 1) and (12, 20, 20, 5 (2 * 12 + 1)), weights and biases.
+    assert_eq!(info.parameters, (13 * 20 + 20 + 420 + 21) + (12 * 20 + 20 + 420 + 20 * 125 + 125));
+    assert_eq!((info.latent_dimension, info.components), (0, 5));
     let loaded = Model::load_memory(&context(1), &bytes(&model, "shape")).expect("a good file");
     assert_eq!(loaded.info(), info);
     let mut out = vec![0f32; 240];

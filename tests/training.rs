@@ -27,11 +27,10 @@ fn assert_finite(metrics: &Metrics) {
 #[test]
 fn any_number_of_threads_gives_the_same_bits_for_any_batch() {
     let clouds = Clouds::new(3);
-    for (sources, latents) in [(1, 1), (7, 5), (70, 1), (3, 100), (129, 7), (300, 16)] {
-        for deterministic in [false, true] {
+    for (sources, components) in [(1, 1), (7, 5), (70, 1), (3, 100), (129, 7), (300, 16)] {
+        for form in forms() {
             let train = |threads| {
-                let config =
-                    TrainerConfig { batch_sources: sources, components: latents, deterministic, ..small() };
+                let config = TrainerConfig { batch_sources: sources, components, ..form.clone() };
                 let mut trainer = clouds.trainer(&context(threads), config);
                 let metrics = trainer.step(4).expect("a sound problem");
                 assert_finite(&metrics);
@@ -39,7 +38,7 @@ fn any_number_of_threads_gives_the_same_bits_for_any_batch() {
             };
             let alone = train(1);
             for threads in 2..=4 {
-                assert!(train(threads) == alone, "{sources} x {latents}, {threads} threads");
+                assert!(train(threads) == alone, "{sources} x {components}, {threads} threads");
             }
         }
     }
@@ -51,7 +50,7 @@ fn a_training_goes_on_bit_for_bit_from_its_checkpoint_and_in_single_steps() {
     let weights: Vec<f64> = (0..SAMPLES).map(|i| (i % 5) as f64).collect();
     let weights = || TensorView::from_f64(&weights, &[SAMPLES]).expect("one weight a sample");
     let decay = TrainerConfig { decay_steps: 15, gradient_clip: 0.1, ..small() };
-    for (config, weighted) in [(small(), false), (decay.clone(), false), (decay, true)] {
+    for (config, weighted) in [(small(), false), (with_latents(), false), (decay.clone(), false), (decay, true)] {
         let data = || {
             let (source, target) = (view(&clouds.source, 2), view(&clouds.target, 2));
             if weighted {
@@ -369,7 +368,7 @@ fn a_deterministic_generator_has_no_noise_but_its_latent() {
     let clouds = Clouds::new(2);
     let rows = floats(&clouds.source);
     for deterministic in [true, false] {
-        let model = clouds.model(TrainerConfig { deterministic, ..small() }, 20);
+        let model = clouds.model(TrainerConfig { deterministic, ..with_latents() }, 20);
         let mut session = Session::new(&model).expect("a workspace");
         let (mut x1, mut mean, mut other) = (vec![0f32; rows.len()], vec![0f32; rows.len()], vec![0f32; rows.len()]);
         session.generate(&rows, 3, 0, &mut x1).expect("finite rows");
@@ -392,7 +391,6 @@ fn a_shifted_gaussian_is_learnt() {
         sigma_units: SigmaUnits::Data,
         hidden_width: 32,
         hidden_layers: 2,
-        latent_dimension: 2,
         batch_sources: 64,
         components: 8,
         generator_learning_rate: 2e-3,
@@ -474,6 +472,10 @@ fn what_does_not_fit_in_memory_is_refused() {
     let samples: Vec<f32> = (0..2 << 20).map(|i| (i % 7) as f32).collect();
     let data = || Data::array(TensorView::from_f32(&samples, &[2, 1 << 20]).expect("two rows"));
     let config = TrainerConfig { batch_sources: 1, components: 4096, sigma: 0.2, ..TrainerConfig::default() };
-    let error = Trainer::new(&context(1), config, data(), data()).err();
+    let with_latents = TrainerConfig { latent_dimension: 8, ..config.clone() };
+    let error = Trainer::new(&context(1), with_latents, data(), data()).err();
     assert!(matches!(error, Some(Error::OutOfMemory(_))), "{error:?}");
+    // A last layer of more outputs than any memory holds is refused by name.
+    let error = Trainer::new(&context(1), config, data(), data()).err().expect("too many").to_string();
+    assert!(error.starts_with("components is 4096") && error.contains("latent_dimension"), "{error}");
 }

@@ -9,6 +9,7 @@ import os
 import pathlib
 import sys
 import time
+import typing
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -18,13 +19,23 @@ LOG_STD_MIN, LOG_STD_MAX = -6.0, 3.0
 POOL_ROWS, POOL_NUMBERS = 100_000, 1_600_000
 
 
+class Form(typing.NamedTuple):
+    """The generator's law of x1 given x0: a mixture of k Gaussians. They are those of k latents of `latent` numbers, all equally
+    likely; or, where that is 0, the network sees x0 alone and gives every one, and after them the logits of their probabilities."""
+    k: int
+    latent: int
+
+    def outputs(self, dim):
+        return 2 * dim if self.latent else self.k * (2 * dim + 1)
+
+
 def arguments(description, extra=None):
     p = argparse.ArgumentParser(description=description)
     p.add_argument("--dim", type=int, default=2)
     p.add_argument("--hidden", type=int, default=128)
-    p.add_argument("--latent", type=int, default=8)
-    p.add_argument("--sources", type=int, default=64, help="x0 per batch")
-    p.add_argument("--k", type=int, default=16, help="latents per x0")
+    p.add_argument("--latent", type=int, default=0, help="numbers of a latent; 0: the generator gives its components itself")
+    p.add_argument("--sources", type=int, default=128, help="x0 per batch")
+    p.add_argument("--k", type=int, default=8, help="components per x0")
     p.add_argument("--layers", type=int, default=3, help="hidden layers")
     p.add_argument("--epsilon", type=float, default=1.0, help="sigma^2")
     p.add_argument("--lr-generator", type=float, default=1e-3)

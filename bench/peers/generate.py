@@ -3,8 +3,9 @@
     python generate.py --program onnx --model model.safetensors --rows 1 --threads 1 --serve
 
 Answers to lines of stdin, "SECONDS fixed" or "SECONDS drawn", with the median microseconds of a call: on noise that is given, or
-with drawing z and xi in every call, as the library does in any case. A call is what its users write: arrays of the program's own
-kind in and out, and an optimised, frozen model. Before that it says "ready" and how far it is from float64.
+with drawing it in every call, as the library does in any case. A call is what its users write: arrays of the program's own
+kind in and out, and an optimised, frozen model. Before that it says "ready" and how far it is from float64. The noise is xi and what
+generator.py calls `extra`: the latent z, or what a component is drawn by.
 """
 import argparse
 import json
@@ -18,7 +19,7 @@ PROGRAMS = ("library", "torch", "torch-trace", "torch-compile", "jax", "onnx", "
 SEED = 5
 
 
-def library(a, model, x0, _z, _xi):
+def library(a, model, x0, _extra, _xi):
     """The calls of the C API, each session on a thread of its own; the noise is its own in both modes."""
     import numpy as np
     import sfeuot_ctypes as sfeuot
@@ -47,7 +48,7 @@ def library(a, model, x0, _z, _xi):
     return call, call
 
 
-def torch(a, model, x0, z, xi):
+def torch(a, model, x0, extra, xi):
     import torch
     torch.set_num_threads(a.threads)
     torch.set_grad_enabled(False)
@@ -63,11 +64,19 @@ def torch(a, model, x0, z, xi):
                 linears += [linear, torch.nn.SiLU()]
             self.layers = torch.nn.Sequential(*linears[:-1])
 
-        def forward(self, x0, z, xi):
-            mean, log_std = self.layers(torch.cat([x0, z], 1)).chunk(2, 1)
+        def forward(self, x0, extra, xi):
+            raw = self.layers(torch.cat([x0, extra], 1)) if model.latent else self.choose(self.layers(x0), extra)
+            mean, log_std = raw.chunk(2, 1)
             return torch.addcmul(x0 + mean, log_std.clamp(model.low, model.high).exp(), xi)
 
-    net, given = Net().eval(), [torch.from_numpy(array) for array in (x0, z, xi)]
+        def choose(self, outputs, u):
+            raw, logits = outputs.split([model.raw, model.components], 1)
+            choice = torch.searchsorted(logits.softmax(1).cumsum(1), u).clamp(max=model.components - 1)
+            return raw.unflatten(1, (model.components, -1))[firsts, choice[:, 0]]
+
+    firsts = torch.arange(len(x0))
+    net, given = Net().eval(), [torch.from_numpy(array) for array in (x0, extra, xi)]
+    draw_extra = torch.randn_like if model.latent else torch.rand_like
     if a.program == "torch-trace":
         net = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, given)))
     elif a.program == "torch-compile":
@@ -79,31 +88,37 @@ def torch(a, model, x0, z, xi):
 
     def drawn():
         with torch.inference_mode():
-            return net(given[0], torch.randn_like(given[1]), torch.randn_like(given[2]))
+            return net(given[0], draw_extra(given[1]), torch.randn_like(given[2]))
     return fixed, drawn
 
 
-def jax(a, model, x0, z, xi):
+def jax(a, model, x0, extra, xi):
     import jax
     import jax.numpy as jnp
     jax.config.update("jax_platforms", "cpu")
     layers = [(jnp.asarray(w), jnp.asarray(b)) for w, b in model.float32()]
 
     @jax.jit
-    def net(x0, z, xi):
-        h = jnp.concatenate([x0, z], 1)
+    def net(x0, extra, xi):
+        h = jnp.concatenate([x0, extra], 1) if model.latent else x0
         for w, b in layers[:-1]:
             h = jax.nn.silu(h @ w + b)
         w, b = layers[-1]
-        mean, log_std = jnp.split(h @ w + b, 2, 1)
+        out = h @ w + b
+        if not model.latent:
+            ends = jnp.cumsum(jax.nn.softmax(out[:, model.raw:]), 1)[:, :-1]
+            choice = (extra > ends).sum(1)
+            out = out[:, :model.raw].reshape(len(x0), model.components, -1)[jnp.arange(len(x0)), choice]
+        mean, log_std = jnp.split(out, 2, 1)
         return x0 + mean + jnp.exp(log_std.clip(model.low, model.high)) * xi
 
     @jax.jit
     def with_noise(x0, key):
         key, one, two = jax.random.split(key, 3)
-        return net(x0, jax.random.normal(one, z.shape), jax.random.normal(two, xi.shape)), key
+        return net(x0, draw_extra(one, extra.shape), jax.random.normal(two, xi.shape)), key
 
-    given = [jnp.asarray(array) for array in (x0, z, xi)]
+    draw_extra = jax.random.normal if model.latent else jax.random.uniform
+    given = [jnp.asarray(array) for array in (x0, extra, xi)]
     key = jax.random.key(SEED)
 
     def drawn():
@@ -114,27 +129,52 @@ def jax(a, model, x0, z, xi):
 
 
 def onnx_model(model, rows):
-    """SiLU as a * sigmoid(a), which ONNX Runtime fuses; the shapes are fixed, which is its faster form."""
+    """SiLU as a * sigmoid(a), which ONNX Runtime fuses; the shapes are fixed, which is its faster form. Without latents, what gives
+    the logits is a product of its own, and so is the sum of probabilities: nothing is cut apart or copied for them."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
-    nodes, tensors = [helper.make_node("Concat", ["x0", "z"], ["h0"], axis=1)], []
+    nodes, tensors = [], []
     constant = lambda name, value: tensors.append(numpy_helper.from_array(np.asarray(value), name))
     layers = model.float32()
+    if model.latent:
+        nodes.append(helper.make_node("Concat", ["x0", "extra"], ["h0"], axis=1))
+    else:
+        w, b = layers[-1]
+        layers[-1] = w[:, :model.raw].copy(), b[:model.raw].copy()
+        constant("w_logits", w[:, model.raw:].copy())
+        constant("b_logits", b[model.raw:].copy())
     for l, (w, b) in enumerate(layers):
         constant(f"w{l}", w)
         constant(f"b{l}", b)
-        nodes.append(helper.make_node("Gemm", [f"h{l}", f"w{l}", f"b{l}"], [f"a{l}"]))
+        into = f"h{l}" if l or model.latent else "x0"
+        nodes.append(helper.make_node("Gemm", [into, f"w{l}", f"b{l}"], [f"a{l}"]))
         if l < len(layers) - 1:
             nodes += [
                 helper.make_node("Sigmoid", [f"a{l}"], [f"s{l}"]),
                 helper.make_node("Mul", [f"a{l}", f"s{l}"], [f"h{l + 1}"])
             ]
+    raw = f"a{len(layers) - 1}"
+    if not model.latent:
+        constant("cumulate", np.triu(np.ones((model.components, model.components - 1), np.float32)))
+        constant("apart", np.array([rows, model.components, 2 * model.dim], np.int64))
+        constant("along", np.array([1], np.int64))
+        nodes += [
+            helper.make_node("Gemm", [f"h{len(layers) - 1}", "w_logits", "b_logits"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["p"], axis=1),
+            helper.make_node("MatMul", ["p", "cumulate"], ["ends"]),
+            helper.make_node("Greater", ["extra", "ends"], ["beyond"]),
+            helper.make_node("Cast", ["beyond"], ["counted"], to=TensorProto.INT64),
+            helper.make_node("ReduceSum", ["counted", "along"], ["choice"], keepdims=1),
+            helper.make_node("Reshape", [raw, "apart"], ["each"]),
+            helper.make_node("GatherND", ["each", "choice"], ["chosen"], batch_dims=1)
+        ]
+        raw = "chosen"
     constant("halves", np.array([model.dim, model.dim], np.int64))
     constant("low", np.float32(model.low))
     constant("high", np.float32(model.high))
     nodes += [
-        helper.make_node("Split", [f"a{len(layers) - 1}", "halves"], ["mean", "raw"], axis=1),
+        helper.make_node("Split", [raw, "halves"], ["mean", "raw"], axis=1),
         helper.make_node("Clip", ["raw", "low", "high"], ["log_std"]),
         helper.make_node("Exp", ["log_std"], ["std"]),
         helper.make_node("Mul", ["std", "xi"], ["spread"]),
@@ -143,14 +183,14 @@ def onnx_model(model, rows):
     ]
     shape = lambda name, columns: helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, columns])
     graph = helper.make_graph(nodes, "generator",
-                              [shape("x0", model.dim), shape("z", model.latent),
+                              [shape("x0", model.dim), shape("extra", model.latent or 1),
                                shape("xi", model.dim)], [shape("x1", model.dim)], tensors)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(made)
     return made.SerializeToString()
 
 
-def onnx(a, model, x0, z, xi):
+def onnx(a, model, x0, extra, xi):
     import numpy as np
     import onnxruntime
     options = onnxruntime.SessionOptions()
@@ -158,12 +198,13 @@ def onnx(a, model, x0, z, xi):
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = onnxruntime.InferenceSession(onnx_model(model, len(x0)), options, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(SEED)
+    draw_extra = rng.standard_normal if model.latent else rng.random
     if a.program == "onnx":
-        feed, wanted = {"x0": x0, "z": z, "xi": xi}, ["x1"]
+        feed, wanted = {"x0": x0, "extra": extra, "xi": xi}, ["x1"]
         call = lambda: session.run(wanted, feed)[0]
     else:       # inputs and output stay where they are; drawing writes to the bound arrays
         out, binding = np.empty_like(x0), session.io_binding()
-        for name, array in (("x0", x0), ("z", z), ("xi", xi)):
+        for name, array in (("x0", x0), ("extra", extra), ("xi", xi)):
             binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         binding.bind_output("x1", "cpu", 0, np.float32, out.shape, out.ctypes.data)
 
@@ -172,7 +213,7 @@ def onnx(a, model, x0, z, xi):
             return out
 
     def drawn():
-        rng.standard_normal(out=z, dtype=np.float32)
+        draw_extra(out=extra, dtype=np.float32)
         rng.standard_normal(out=xi, dtype=np.float32)
         return call()
     return call, drawn
@@ -205,13 +246,13 @@ def main():
     from generator import Generator
     model = Generator(a.model)
     x0 = np.random.default_rng(1).normal(size=(a.rows, model.dim)).astype(np.float32)
-    z, xi = (array.astype(np.float32) for array in model.library_noise(SEED, a.rows))
+    extra, xi = (array.astype(np.float32) for array in model.library_noise(SEED, a.rows))
     seen = model.seen(x0)
-    truth = model(seen, z, xi)
+    truth, decided = model(seen, extra, xi), model.decided(seen, extra)
     make = {"library": library, "jax": jax, "onnx": onnx}[a.program.split("-")[0]] if not a.program.startswith("torch") else torch
     # The others are given what the library makes of x0, for nothing.
-    fixed, drawn = make(a, model, x0 if a.program == "library" else seen, z, xi)
-    difference = float(np.abs(np.asarray(fixed()) - truth).max() / np.abs(truth).max())
+    fixed, drawn = make(a, model, x0 if a.program == "library" else seen, extra, xi)
+    difference = float(np.abs(np.asarray(fixed()) - truth)[decided].max() / np.abs(truth).max())
     for _ in range(3):
         fixed(), drawn()
     print("ready", difference, flush=True)

@@ -1,5 +1,7 @@
-"""The generator of a model file in plain numbers: y = x + mean(x, z) + exp(clip(log_std(x, z))) * xi for x = seen(x0), source
-samples moved as in src/euot/gaussian_bridge.rs, and the noise that the library draws for it.
+"""The generator of a model file in plain numbers: y = x + mean + exp(clip(log_std)) * xi for x = seen(x0), source samples moved as
+in src/euot/gaussian_bridge.rs, and the noise that the library draws for it. With latents the network gives mean and log_std for
+(x, z). Without, it gives K of each for x, and K logits: what is taken is the first component whose cumulated probability is not
+below u. That number or z, whichever a model has, is called `extra` here.
 
 A model file is safetensors; the tensor `generator` holds W (inputs x outputs, by rows) and b of each layer, one after the other,
 for samples (x - shift) / scale. That is folded into the first and the last layer here, so that nobody pays for it.
@@ -11,7 +13,9 @@ import struct
 
 import numpy as np
 
-LATENT_STREAM, ENDPOINT_STREAM = 3, 4       # src/rng.rs
+LATENT_STREAM, ENDPOINT_STREAM, COMPONENT_STREAM = 3, 4, 7      # src/rng.rs
+# What is drawn nearer to a cumulated probability than this is for rounding to decide.
+UNDECIDED = 1e-5
 
 
 class Generator:
@@ -24,8 +28,11 @@ class Generator:
         about = json.loads(head["__metadata__"]["description"])
         assert about["activation"] == "silu" and not about["deterministic"], "written for SiLU and a generator with a spread"
         self.dim, self.latent = math.prod(about["sample_shape"]), about["latent_dimension"]
+        self.components = 1 if self.latent else about["components"]     # those that the network gives
+        self.raw = 2 * self.dim * self.components
         self.layers, offset = [], 0
-        sizes = [self.dim + self.latent, *[about["hidden_width"]] * about["hidden_layers"], 2 * self.dim]
+        outputs = self.raw + (0 if self.latent else self.components)
+        sizes = [self.dim + self.latent, *[about["hidden_width"]] * about["hidden_layers"], outputs]
         for i, o in zip(sizes[:-1], sizes[1:]):
             w, b = flat[offset:offset + i * o].reshape(i, o).copy(), flat[offset + i * o:offset + i * o + o].copy()
             self.layers.append((w, b))
@@ -34,13 +41,15 @@ class Generator:
         first, last, d = self.layers[0], self.layers[-1], self.dim
         first[0][:d] /= scale
         first[1][:] -= shift @ first[0][:d]
+        is_mean = np.arange(self.raw) % (2 * d) < d
+        means, spreads = np.flatnonzero(is_mean), np.flatnonzero(~is_mean)
         for part in last:
-            part[..., :d] *= scale
+            part[..., means] *= scale
         bridge = about["bridge"]
         self.kept = bridge["contraction"]
         self.moved = (1 - self.kept) * shift + self.kept * scale * np.array(bridge["pull"])
         start = math.log(0.5 * about["sigma"] * math.sqrt(self.kept))
-        last[1][d:] += start + math.log(scale)
+        last[1][spreads] += start + math.log(scale)
         self.low, self.high = min(-6, start - 4) + math.log(scale), max(3, start + 1) + math.log(scale)
 
     def seen(self, x0):
@@ -50,24 +59,41 @@ class Generator:
     def float32(self):
         return [(w.astype(np.float32), b.astype(np.float32)) for w, b in self.layers]
 
-    def __call__(self, x0, z, xi):
-        """In float64: what all others are compared with."""
-        h = np.concatenate([x0, z], 1).astype(np.float64)
+    def outputs(self, x0, extra):
+        h = (np.concatenate([x0, extra], 1) if self.latent else x0).astype(np.float64)
         for w, b in self.layers[:-1]:
             a = h @ w + b
             h = a / (1 + np.exp(-a))
         w, b = self.layers[-1]
-        out = h @ w + b
+        return h @ w + b
+
+    def ends(self, outputs):
+        """Cumulated probabilities, but the last one, which is 1."""
+        p = np.exp(outputs[:, self.raw:] - outputs[:, self.raw:].max(1, keepdims=True))
+        return (p.cumsum(1) / p.sum(1, keepdims=True))[:, :-1]
+
+    def __call__(self, x0, extra, xi):
+        """In float64: what all others are compared with."""
+        out = self.outputs(x0, extra)
+        if not self.latent:
+            choice = (extra > self.ends(out)).sum(1)
+            out = out[:, :self.raw].reshape(len(x0), self.components, -1)[np.arange(len(x0)), choice]
         return x0 + out[:, :self.dim] + np.exp(out[:, self.dim:].clip(self.low, self.high)) * xi
 
+    def decided(self, x0, extra):
+        """Rows whose component float32 must choose as float64 does."""
+        if self.latent:
+            return np.ones(len(x0), bool)
+        return (np.abs(extra - self.ends(self.outputs(x0, extra))) > UNDECIDED).all(1)
+
     def library_noise(self, seed, rows):
-        """z and xi of the library's call with this seed and first row 0."""
-        return normals(seed, LATENT_STREAM, rows * self.latent).reshape(rows, -1), normals(seed, ENDPOINT_STREAM,
-                                                                                           rows * self.dim).reshape(rows, -1)
+        """z or u, and xi, of the library's call with this seed and first row 0."""
+        extra = normals(seed, LATENT_STREAM, rows * self.latent) if self.latent else uniforms(seed, COMPONENT_STREAM, rows)
+        return extra.reshape(rows, -1), normals(seed, ENDPOINT_STREAM, rows * self.dim).reshape(rows, -1)
 
 
-def normals(seed, stream, count):
-    """Philox 4x32-10 (Salmon et al., SC 2011), counter (block, stream), and Box and Muller's pairs."""
+def words(seed, stream, count):
+    """Philox 4x32-10 (Salmon et al., SC 2011), counter (block, stream): four words each of so many blocks that `count` are there."""
     blocks = -(-count // 4)
     mask = np.uint64(0xFFFFFFFF)
     w = [
@@ -82,7 +108,19 @@ def normals(seed, stream, count):
         high = np.uint64(32)
         w = [(q >> high) ^ w[1] ^ np.uint64(key[0]), q & mask, (p >> high) ^ w[3] ^ np.uint64(key[1]), p & mask]
         key = [(key[0] + 0x9E3779B9) & 0xFFFFFFFF, (key[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    result = np.empty((blocks, 4))
+    return w
+
+
+def uniforms(seed, stream, count):
+    """In (0, 1], rounded as the library rounds them."""
+    whole = np.stack(words(seed, stream, count), 1).ravel()[:count].astype(np.float32)
+    return ((whole.astype(np.float64) + 0.5) / 2**32).astype(np.float32)
+
+
+def normals(seed, stream, count):
+    """Box and Muller's pairs."""
+    w = words(seed, stream, count)
+    result = np.empty((len(w[0]), 4))
     for i in (0, 2):
         radius = np.sqrt(-2 * np.log((w[i] + 0.5) / 2**32))
         angle = w[i + 1].astype(np.uint32).view(np.int32) * (np.pi / 2**31)

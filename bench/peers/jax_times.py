@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import common
 import jax_step
 from problems import pools
 
-SOURCES, K, LATENT, HIDDEN, EMA, INNER = 64, 16, 8, 128, 0.998, 50
+SOURCES, FORM, HIDDEN, EMA, INNER = 128, common.Form(8, 0), 128, 0.998, 50
 
 
 def train(problem, steps, seed, fixed):
@@ -23,18 +24,18 @@ def train(problem, steps, seed, fixed):
     d, sigma = problem.d, math.sqrt(problem.epsilon)
     kv, kg, key = jax.random.split(jax.random.key(seed), 3)
     value = jax_step.init_mlp(kv, [d + 1, *[HIDDEN] * 3, 1])
-    generator = jax_step.init_mlp(kg, [d + LATENT, *[HIDDEN] * 3, 2 * d], 0.5)
+    generator = jax_step.init_mlp(kg, [d, *[HIDDEN] * 3, FORM.outputs(d)], 0.5)
     value_adam, generator_adam = optax.adam(3e-4, b1=0.5, b2=0.99), optax.adam(1e-3, b1=0.5, b2=0.99)
-    draw = lambda key: jax_step.draw(key, source, target, SOURCES, K, LATENT)
+    draw = lambda key: jax_step.draw(key, source, target, SOURCES, FORM)
 
     def one(state, _):
         pv, pg, sv, sg, average, key = state
         key, a1, a2 = jax.random.split(key, 3)
-        update, sv = value_adam.update(jax.grad(jax_step.value_loss)(pv, pg, draw(a1), sigma, lambda v: v), sv)
+        update, sv = value_adam.update(jax.grad(jax_step.value_loss)(pv, pg, draw(a1), sigma, lambda v: v, FORM), sv)
         pv = optax.apply_updates(pv, update)
-        x0, y, z, xi, raw_t, eta = draw(a2)
-        batch = x0, y, z, xi, jnp.ones_like(raw_t) if fixed else raw_t, eta
-        update, sg = generator_adam.update(jax.grad(jax_step.generator_loss)(pg, pv, batch, sigma, K), sg)
+        x0, y, extra, xi, raw_t, eta = draw(a2)
+        batch = x0, y, extra, xi, jnp.ones_like(raw_t) if fixed else raw_t, eta
+        update, sg = generator_adam.update(jax.grad(jax_step.generator_loss)(pg, pv, batch, sigma, FORM), sg)
         pg = optax.apply_updates(pg, update)
         average = jax.tree.map(lambda e, p: EMA * e + (1 - EMA) * p, average, pg)
         return (pv, pg, sv, sg, average, key), None
@@ -48,6 +49,8 @@ def train(problem, steps, seed, fixed):
 
 
 def ends(generator, x, key, sigma):
-    kz, kx = jax.random.split(key)
-    mean, std = jax_step.head(generator, x, jax.random.normal(kz, (len(x), LATENT)), sigma)
+    kc, kx = jax.random.split(key)
+    raw, log_weight = jax_step.components(generator, jnp.repeat(x, FORM.k, 0), None, FORM)
+    choice = FORM.k * jnp.arange(len(x)) + jax.random.categorical(kc, log_weight)
+    mean, std = jax_step.head(raw[choice], x, sigma)
     return mean + std * jax.random.normal(kx, x.shape)

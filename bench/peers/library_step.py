@@ -1,6 +1,6 @@
 """The training step of this library, called through its C API.
 
-    python library_step.py --dim 2 --hidden 128 --latent 8 --sources 64 --k 16 --threads 2 --steps 500 --warmup 50 --json
+    python library_step.py --dim 2 --hidden 128 --sources 128 --k 8 --threads 2 --steps 500 --warmup 50 --json
     python library_step.py --device cuda --products fused ...
 """
 import math

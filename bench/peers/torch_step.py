@@ -1,6 +1,6 @@
 """The training step in PyTorch: value step, generator step, Adam for both, average of the generator.
 
-    python torch_step.py --dim 2 --hidden 128 --latent 8 --sources 64 --k 16 --threads 2 --steps 500 --warmup 50 --json [--compile]
+    python torch_step.py --dim 2 --hidden 128 --sources 128 --k 8 --threads 2 --steps 500 --warmup 50 --json [--compile]
     python torch_step.py --device cuda [--compile] [--graph] [--tf32] ...
 
 `--compile` runs both losses with their gradients through torch.compile (a C++ compiler is needed). `--graph` captures a
@@ -40,17 +40,35 @@ def value_at(value, t, x):
     return value(torch.cat([x, t], 1))[:, 0]
 
 
-def head(generator, x0, z, sigma):
-    """Mean and standard deviation of x1 given (x0, z)."""
-    shift, raw = generator(torch.cat([x0, z], 1)).chunk(2, 1)
+def components(generator, x0, extra, form):
+    """What the head reads of each row's component (rows, 2 d), and the log-probabilities (sources, k), None where all are alike."""
+    if form.latent:
+        return generator(torch.cat([x0, extra], 1)), None
+    raw, logits = generator(x0[::form.k]).split([form.outputs(x0.shape[1]) - form.k, form.k], 1)
+    return raw.reshape(len(x0), -1), logits.log_softmax(1)
+
+
+def chosen(raw, log_weight, uniform):
+    """A component for each row in place of all in turn, drawn systematically: row j takes the one at (j + uniform) / k along the
+    cumulated probabilities of its source."""
+    n, k = log_weight.shape
+    count = lambda end: torch.arange(end, device=raw.device)
+    place = torch.searchsorted(log_weight.exp().cumsum(1)[:, :-1].contiguous(), (count(k) + uniform) / k)
+    return raw[(place + k * count(n)[:, None]).flatten()]
+
+
+def head(raw, x0, sigma):
+    """Mean and standard deviation of x1 given x0 and the component."""
+    shift, raw = raw.chunk(2, 1)
     return x0 + shift, (raw + math.log(0.5 * sigma)).clamp(common.LOG_STD_MIN, common.LOG_STD_MAX).exp()
 
 
-def value_bridge(generator, batch, sigma):
+def value_bridge(generator, batch, sigma, form):
     """The parts of the value step that have no gradient: x1, x_t, the bridge drift and t, one row per sample."""
-    x0, _, z, xi, raw_t, eta = batch
+    x0, _, extra, xi, raw_t, eta = batch
     with torch.no_grad():
-        mean, std = head(generator, x0, z, sigma)
+        raw, log_weight = components(generator, x0, extra, form)
+        mean, std = head(raw if form.latent else chosen(raw, log_weight, extra), x0, sigma)
         x1 = torch.addcmul(mean, std, xi)
         t = common.VALUE_TIME_MAX * raw_t
         away = t * std * xi + sigma * (t * (1 - t)).sqrt() * eta
@@ -59,9 +77,9 @@ def value_bridge(generator, batch, sigma):
         return x1, torch.lerp(x0, mean, t) + away, drift, t
 
 
-def value_loss(value, generator, batch, sigma, conjugate):
+def value_loss(value, generator, batch, sigma, conjugate, form):
     """Minus the dual objective."""
-    x1, x_t, drift, t = value_bridge(generator, batch, sigma)
+    x1, x_t, drift, t = value_bridge(generator, batch, sigma, form)
     y = batch[1]
     x_t.requires_grad_()
     ends = value_at(value, y.new_ones(len(x1) + len(y), 1), torch.cat([x1, y]))
@@ -70,20 +88,23 @@ def value_loss(value, generator, batch, sigma, conjugate):
     return (gradient * (0.5 * gradient + drift)).sum(1).mean() - potential
 
 
-def log_mixture(x_t, centre, variance):
-    """log of the mean over k of N(x_t; centre_k, variance_k), twice, less that over the sample's own half of them, whose bias
-    is twice as large; arguments (sources, k, d), k even."""
+def log_mixture(x_t, centre, variance, log_weight):
+    """log of the sum over k of exp(log_weight_k) N(x_t; centre_k, variance_k); arguments (sources, k, d). Of equally likely
+    components, which are drawn, it is twice that, less that over the sample's own half of them, whose bias is twice as large; k even."""
     square = ((x_t[:, :, None] - centre[:, None]) ** 2 / variance[:, None]).sum(-1)
     log_det = variance.log().sum(-1)[:, None]
     pairs, k, h = -0.5 * (square + log_det), x_t.shape[1], x_t.shape[1] // 2
+    if log_weight is not None:
+        return torch.logsumexp(pairs + log_weight[:, None], 2) - 0.5 * x_t.shape[2] * math.log(2 * math.pi)
     own = torch.cat([torch.logsumexp(pairs[:, :h, :h], 2), torch.logsumexp(pairs[:, h:, h:], 2)], 1)
     return 2 * (torch.logsumexp(pairs, 2) - math.log(k)) - (own - math.log(h)) - 0.5 * x_t.shape[2] * math.log(2 * math.pi)
 
 
-def generator_loss(generator, value, batch, sigma, k):
-    x0, _, z, xi, raw_t, eta = batch
+def generator_loss(generator, value, batch, sigma, form):
+    x0, _, extra, xi, raw_t, eta = batch
     d, eps = x0.shape[1], sigma * sigma
-    mean, std = head(generator, x0, z, sigma)
+    raw, log_weight = components(generator, x0, extra, form)
+    mean, std = head(raw, x0, sigma)
     t = common.GENERATOR_TIME_MIN + (1 - common.GENERATOR_TIME_MIN) * raw_t
     noise_var = eps * t * (1 - t)
     centre, variance = torch.lerp(x0, mean, t), (t * std) ** 2 + noise_var
@@ -91,30 +112,34 @@ def generator_loss(generator, value, batch, sigma, k):
     with torch.no_grad():
         away = (t * std * xi + noise_var.sqrt() * eta) / deviation
     x_t = centre + deviation * away
-    group = lambda a: a.view(-1, k, d)
+    group = lambda a: a.view(-1, form.k, d)
     # Through the samples alone: the part through the components has mean zero.
-    log_p = log_mixture(group(x_t), group(centre.detach()), group(variance.detach())).flatten()
+    held = None if form.latent else log_weight.detach()
+    log_p = log_mixture(group(x_t), group(centre.detach()), group(variance.detach()), held).flatten()
     log_w = -0.5 * (((x_t - x0) ** 2).sum(1) / (eps * t[:, 0]) + d * (2 * math.pi * eps * t[:, 0]).log())
-    return (value_at(value, t, x_t) + eps * (log_p - log_w)).mean()
+    losses = value_at(value, t, x_t) + eps * (log_p - log_w)
+    return losses.mean() if form.latent else (log_weight.exp() * losses.view(-1, form.k)).sum(1).mean()
 
 
-def draw(source, target, n, k, latent):
-    """One batch: x0, y, z, xi, raw t, eta; n * k rows each, a source's k rows next to each other."""
-    d, rows, on = source.shape[1], n * k, {"device": source.device}
+def draw(source, target, n, form):
+    """One batch: x0, y, z, xi, raw t, eta; n * k rows each, a source's k rows next to each other. Without latents, in place of z
+    what the components are drawn by: one uniform number a source."""
+    k, d, rows, on = form.k, source.shape[1], n * form.k, {"device": source.device}
     x0 = source[torch.randint(len(source), (n,), **on)].repeat_interleave(k, 0)
     y = target[torch.randint(len(target), (rows,), **on)]
     raw_t = torch.rand(n, 1, **on).repeat_interleave(k, 0)
-    return x0, y, torch.randn(rows, latent, **on), torch.randn(rows, d, **on), raw_t, torch.randn(rows, d, **on)
+    extra = torch.randn(rows, form.latent, **on) if form.latent else torch.rand(n, 1, **on)
+    return x0, y, extra, torch.randn(rows, d, **on), raw_t, torch.randn(rows, d, **on)
 
 
-def compiled_losses(value, generator, sigma, k):
+def compiled_losses(value, generator, sigma, form):
     """Both losses with their gradients, each traced into one graph."""
     from torch.func import functional_call, grad_and_value
 
     call = lambda module, params: lambda x: functional_call(module, params, (x,))
 
     def value_part(value_params, generator_params, batch):
-        x1, x_t, drift, t = value_bridge(call(generator, generator_params), batch, sigma)
+        x1, x_t, drift, t = value_bridge(call(generator, generator_params), batch, sigma, form)
 
         def loss(params):
             net, y = call(value, params), batch[1]
@@ -125,7 +150,7 @@ def compiled_losses(value, generator, sigma, k):
         return grad_and_value(loss)(value_params)
 
     def generator_part(generator_params, value_params, batch):
-        loss = lambda params: generator_loss(call(generator, params), call(value, value_params), batch, sigma, k)
+        loss = lambda params: generator_loss(call(generator, params), call(value, value_params), batch, sigma, form)
         return grad_and_value(loss)(generator_params)
 
     return torch.compile(value_part), torch.compile(generator_part)
@@ -155,18 +180,18 @@ def main(a):
     torch.manual_seed(a.seed)
     torch.set_float32_matmul_precision("high" if a.tf32 else "highest")
     source, target = (torch.from_numpy(p).to(a.device) for p in common.mixture_pools(a))
-    sigma = math.sqrt(a.epsilon)
+    sigma, form = math.sqrt(a.epsilon), common.Form(a.k, a.latent)
     value = Mlp([a.dim + 1, *[a.hidden] * a.layers, 1]).to(a.device)
-    generator = Mlp([a.dim + a.latent, *[a.hidden] * a.layers, 2 * a.dim], 0.5).to(a.device)
+    generator = Mlp([a.dim + a.latent, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5).to(a.device)
     value_params, generator_params = list(value.parameters()), list(generator.parameters())
     average = [p.detach().clone() for p in generator_params]
     settings = {"betas": (0.5, 0.99), "fused": True, "capturable": a.graph}
     value_adam = torch.optim.Adam(value_params, lr=a.lr_value, **settings)
     generator_adam = torch.optim.Adam(generator_params, lr=a.lr_generator, **settings)
-    batch = lambda: draw(source, target, a.sources, a.k, a.latent)
+    batch = lambda: draw(source, target, a.sources, form)
 
     if a.compile:
-        value_part, generator_part = compiled_losses(value, generator, sigma, a.k)
+        value_part, generator_part = compiled_losses(value, generator, sigma, form)
         value_named, generator_named = dict(value.named_parameters()), dict(generator.named_parameters())
 
         @torch.no_grad()
@@ -181,11 +206,11 @@ def main(a):
     else:
         # Asking for the gradients by name leaves out those of the other network's parameters.
         def value_gradients():
-            loss = value_loss(value, generator, batch(), sigma, lambda v: v)
+            loss = value_loss(value, generator, batch(), sigma, lambda v: v, form)
             return loss.detach(), torch.autograd.grad(loss, value_params)
 
         def generator_gradients():
-            loss = generator_loss(generator, value, batch(), sigma, a.k)
+            loss = generator_loss(generator, value, batch(), sigma, form)
             return loss.detach(), torch.autograd.grad(loss, generator_params)
 
     def update(optimizer, params, gradients):

@@ -70,7 +70,6 @@ impl Problem {
         config.sigma = 0.5;
         config.hidden_width = 8;
         config.hidden_layers = 2;
-        config.latent_dimension = 2;
         config.batch_sources = 4;
         config.components = 2;
         Self { config, source: Side::new(0.0), target: Side::new(1.0) }

@@ -21,12 +21,21 @@ pub fn small() -> TrainerConfig {
         sigma_units: SigmaUnits::Data,
         hidden_width: 20,
         hidden_layers: 2,
-        latent_dimension: 3,
         batch_sources: 7,
         components: 5,
         seed: 11,
         ..Default::default()
     }
+}
+
+/// The same with a generator that has latents, and one that has nothing else.
+pub fn with_latents() -> TrainerConfig {
+    TrainerConfig { latent_dimension: 3, ..small() }
+}
+
+/// Every form of a generator.
+pub fn forms() -> [TrainerConfig; 3] {
+    [small(), with_latents(), TrainerConfig { deterministic: true, ..with_latents() }]
 }
 
 /// Independent standard normal numbers: splitmix64 and Box-Muller.
