@@ -1,11 +1,12 @@
 """What each choice of the training is worth: one changed at a time, on mixtures with a known plan. Through the C API.
 
     cargo build --release
-    python bench/ablations.py --output ablations.md --plots plots          # about 13 minutes on two cores
+    python bench/ablations.py --output ablations.md --plots plots          # about 15 minutes on two cores
     python bench/ablations.py --epsilon 10 --dims 2 --steps 4000 --seeds 0
 
-Default settings but for what a row names: 64 sources x K = 16, rates 1e-3 (generator) and 3e-4 (value), moving average 0.998,
-no decay, noise head on. d = 2 has width 128 and all seeds, d = 16 width 256, half the steps, the first seed and fewer rows.
+Default settings but for what a row names: 128 sources x K = 8 components without latents, rates 1e-3 (generator) and 3e-4 (value),
+moving average 0.998, no decay. Latents are 8 numbers each, 16 of them for each of 64 sources. d = 2 has width 128 and all seeds,
+d = 16 width 256, half the steps, the first seed and fewer rows.
 Measure: cBW-UVP in percent (see accuracy.py). Random bridge times against t = 1 in the generator step is no setting of the
 library, so the same step in JAX is compared with itself (peers/jax_times.py).
 """
@@ -19,14 +20,16 @@ from problems import Mixture, pools
 GENERATOR_RATE = 1e-3
 batch = lambda sources, k: {"batch_sources": sources, "components": k}
 ratio = lambda r: {"value_learning_rate": GENERATOR_RATE / r}
+LATENTS = {"latent_dimension": 8, **batch(64, 16)}
 
 # name -> changed fields
 SETTINGS = {
     "default": {},
-    "1024 x 1": batch(1024, 1), "256 x 4": batch(256, 4), "16 x 64": batch(16, 64),
-    "16 x 1": batch(16, 1), "16 x 4": batch(16, 4), "16 x 16": batch(16, 16), "128 x 16": batch(128, 16),
+    "1024 x 1": batch(1024, 1), "256 x 4": batch(256, 4), "64 x 16": batch(64, 16), "16 x 64": batch(16, 64),
+    "16 x 1": batch(16, 1), "16 x 4": batch(16, 4), "16 x 8": batch(16, 8), "16 x 16": batch(16, 16),
+    "64 x 8": batch(64, 8), "256 x 8": batch(256, 8),
+    "latents": LATENTS, "latents, no noise head": {"deterministic": 1, **LATENTS},
     "ratio 1": ratio(1), "ratio 10": ratio(10), "ratio 30": ratio(30),
-    "no noise head": {"deterministic": 1},
     "average 0.9": {"ema_decay": 0.9}, "average 0.99": {"ema_decay": 0.99}, "average 0.9995": {"ema_decay": 0.9995},
     "decay": "decay",
     "random times (JAX)": False, "t = 1 (JAX)": True,
@@ -34,19 +37,23 @@ SETTINGS = {
 
 # title, axis, rows: (label, setting)
 GROUPS = [
-    ("K at 1024 rows a step", "K", [("1", "1024 x 1"), ("4", "256 x 4"), ("16", "default"), ("64", "16 x 64")]),
-    ("K at 16 sources a step", "K", [("1", "16 x 1"), ("4", "16 x 4"), ("16", "16 x 16"), ("64", "16 x 64")]),
-    ("sources a step, K = 16", "sources", [("16", "16 x 16"), ("64", "default"), ("128", "128 x 16")]),
+    ("components at 1024 rows a step", "K",
+     [("1", "1024 x 1"), ("4", "256 x 4"), ("8", "default"), ("16", "64 x 16"), ("64", "16 x 64")]),
+    ("components at 16 sources a step", "K",
+     [("1", "16 x 1"), ("4", "16 x 4"), ("8", "16 x 8"), ("16", "16 x 16"), ("64", "16 x 64")]),
+    ("sources a step, K = 8", "sources", [("16", "16 x 8"), ("64", "64 x 8"), ("128", "default"), ("256", "256 x 8")]),
+    ("what the generator gives", "law of x1 given x0",
+     [("components", "default"), ("latents", "latents"), ("latents alone (`deterministic`)", "latents, no noise head")]),
     ("rate of the generator / of the value", "ratio",
      [("1", "ratio 1"), ("3.3", "default"), ("10", "ratio 10"), ("30", "ratio 30")]),
-    ("noise head", "head", [("on", "default"), ("off (`deterministic`)", "no noise head")]),
     ("moving average", "decay",
      [("0.9", "average 0.9"), ("0.99", "average 0.99"), ("0.998", "default"), ("0.9995", "average 0.9995")]),
     ("rates over time", "rates", [("constant", "default"), ("cosine to the default floor", "decay")]),
     ("generator's bridge times (the same step in JAX)", "times",
      [("random in [0.2, 1]", "random times (JAX)"), ("1", "t = 1 (JAX)")]),
 ]
-LARGE = ["default", "1024 x 1", "256 x 4", "16 x 64", "ratio 1", "ratio 10", "ratio 30", "no noise head", "decay"]
+LARGE = ["default", "1024 x 1", "256 x 4", "64 x 16", "16 x 64", "latents", "latents, no noise head", "ratio 1", "ratio 10",
+         "ratio 30", "decay"]
 
 
 def work(job):
@@ -111,11 +118,11 @@ def main():
     a.dims = a.dims or report.by_scale(a, [2, 16], [2], [2, 16])
     a.seeds = a.seeds or report.by_scale(a, [0, 1, 2], [0], [0])
     steps = a.steps or report.by_scale(a, 4000, 500, 4)
-    few = report.by_scale(a, list(SETTINGS), ["default", "1024 x 1", "16 x 64", "ratio 1", "ratio 10", "no noise head", "decay"],
+    few = report.by_scale(a, list(SETTINGS), ["default", "1024 x 1", "16 x 64", "latents", "ratio 1", "ratio 10", "decay"],
                           ["default", "1024 x 1", "decay", "t = 1 (JAX)"])
     jobs = []
     for d in sorted(a.dims, reverse=True):      # the long ones first, so that the workers end together
-        settings = few if d <= 2 else [s for s in LARGE if s in few] if a.scale != "smoke" else ["no noise head"]
+        settings = few if d <= 2 else [s for s in LARGE if s in few] if a.scale != "smoke" else ["latents, no noise head"]
         jobs += [{"dim": d, "epsilon": a.epsilon, "setting": name, "seed": seed, "steps": steps if d <= 2 else max(steps // 2, 1)}
                  for name in settings for seed in (a.seeds if d <= 2 else a.seeds[:1])]
     done = []

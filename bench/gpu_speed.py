@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 import sfeuot_ctypes as sfeuot
-from programs import PEERS, multiply_adds, width_of
+from programs import K, PEERS, multiply_adds, width_of
 
 PROGRAMS = {
     "library-auto": ["library_step.py", "--products", "auto"],
@@ -31,9 +31,8 @@ PROGRAMS = {
     "torch-compile-graph": ["torch_step.py", "--compile", "--graph"],
     "torch-compile-graph-tf32": ["torch_step.py", "--compile", "--graph", "--tf32"],
 }
-# dimension, sources a batch; 16 latents a source
-PROBLEMS = [(2, 64), (16, 64), (16, 1024)]
-LATENTS = 16
+# dimension, sources a batch, each with K rows
+PROBLEMS = [(2, 128), (16, 128), (16, 2048)]
 # The library's rate over that of PyTorch's fastest float32 program, at the least.
 BAR = 1.0
 
@@ -43,7 +42,7 @@ class Program:
 
     def __init__(self, name, dim, sources, a):
         command = [sys.executable, PEERS / PROGRAMS[name][0], *PROGRAMS[name][1:], "--device", a.device, "--dim", dim,
-                   "--hidden", width_of(dim), "--sources", sources, "--k", LATENTS, "--threads", 2, "--warmup", 100, "--serve"]
+                   "--hidden", width_of(dim), "--sources", sources, "--k", K, "--threads", 2, "--warmup", 100, "--serve"]
         self.name, self.ready = name, False
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -95,8 +94,8 @@ def table(dim, sources, rates, names):
     """Markdown, and (check, value) of the library against PyTorch's fastest."""
     median = {name: statistics.median(r) for name, r in rates.items()}
     library = max((v for name, v in median.items() if name.startswith("library")), default=None)
-    work = 2e-12 * multiply_adds(dim, width_of(dim), 8) * sources * LATENTS
-    title = f"d = {dim}, width {width_of(dim)}, {sources} x {LATENTS} samples a step"
+    work = 2e-12 * multiply_adds(dim, width_of(dim)) * sources * K
+    title = f"d = {dim}, width {width_of(dim)}, {sources} x {K} samples a step"
     lines = [f"### {title}", "| program | steps/s, median | lowest to highest | fastest library / program | TFLOP/s of the method |",
              "|---|---|---|---|---|"]
     for name in names:

@@ -21,8 +21,9 @@ import numpy as np
 import sfeuot_ctypes as sfeuot
 from problems import Mixture, pools
 
-# dimension, hidden width
-SIZES = [(2, 128), (16, 256)]
+# dimension, hidden width, what differs from the default: a network that gives the components, and once one with latents
+LATENTS = {"latent_dimension": 8, "batch_sources": 64, "components": 16}
+SIZES = [(2, 128, {}), (16, 256, {}), (2, 128, LATENTS)]
 PRODUCTS = ["fused", "cublaslt"]
 # steps -> largest relative difference of weights to the CPU's
 BARS = {1: 1e-5, 200: 1e-3}
@@ -47,13 +48,13 @@ def read(path):
 class Problem:
     """One size: its data, and trainings on them."""
 
-    def __init__(self, dim, width, folder):
-        self.dim, self.width, self.folder = dim, width, pathlib.Path(folder)
+    def __init__(self, dim, width, config, folder):
+        self.dim, self.width, self.config, self.folder = dim, width, config, pathlib.Path(folder)
         self.sides = pools(Mixture(dim, 1.0), 20_000)
 
     def trainer(self, context):
         return sfeuot.Trainer(context, *self.sides, divergence="balanced", sigma=1.0, sigma_units="data", hidden_width=self.width,
-                              latent_dimension=8, batch_sources=64, components=16, seed=1)
+                              seed=1, **self.config)
 
     def tensors(self, trainer):
         trainer.save(self.folder / "checkpoint")
@@ -102,11 +103,11 @@ def open_context(device, products):
 def compare(device, report):
     steps = sorted(BARS)
     with tempfile.TemporaryDirectory() as folder, sfeuot.Context(device="cpu") as cpu:
-        for dim, width in SIZES:
-            problem = Problem(dim, width, folder)
+        for dim, width, config in SIZES:
+            problem = Problem(dim, width, config, folder)
             expected, cpu_seconds = problem.trained(cpu, steps)
             for products in PRODUCTS:
-                title = f"d {dim}, width {width}, {products}"
+                title = f"d {dim}, width {width}{', latents' * bool(config)}, {products}"
                 try:
                     with open_context(device, products) as context:
                         found, seconds = problem.trained(context, steps)
@@ -132,7 +133,7 @@ def smoke(device):
     lines = []
     with sfeuot.Context(device=device, log=lambda level, text: lines.append(text), log_level="debug") as context, \
             tempfile.TemporaryDirectory() as folder:
-        problem = Problem(2, 128, folder)
+        problem = Problem(*SIZES[0], folder)
         with problem.trainer(context) as trainer:
             metrics = trainer.step(100)
             with trainer.model() as model, model.session() as session:

@@ -5,9 +5,9 @@ JAX and ONNX Runtime.
     python bench/latency.py --output latency.md         # 7 minutes; --quick: 15 seconds
 
 The library saves a model; the others read its weights from the file (peers/generator.py, peers/generate.py), and every output is
-compared with float64. All are called from Python, so that each time has a call's overhead in it, that of the library's ctypes
-call too. The library draws its noise in every call; the others are measured on given noise, and once more drawing theirs. All
-programs of a size stay alive and are measured in turn.
+compared with float64, but for rows whose component only rounding decides. All are called from Python, so that each time has a
+call's overhead in it, that of the library's ctypes call too. The library draws its noise in every call; the others are measured
+on given noise, and once more drawing theirs. All programs of a size stay alive and are measured in turn.
 """
 import json
 import os

@@ -51,7 +51,7 @@ def pools(dim):
 
 
 def trainer(context, sides, width, sources):
-    return sfeuot.Trainer(context, *sides, sigma=0.7, seed=SEED, hidden_width=width, batch_sources=sources, components=16)
+    return sfeuot.Trainer(context, *sides, sigma=0.7, seed=SEED, hidden_width=width, batch_sources=sources)
 
 
 def training(context, dim, width, sources):
@@ -106,15 +106,15 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     a = p.parse_args()
     steps = report.by_scale(a, 50_000, 2_000, 50)
-    cases = [("training", 2, 64, 32, steps), ("training", 16, 256, 32, steps // 25),
-             ("lifetimes", 2, 64, 8, report.by_scale(a, 5000, 1000, 20))]
+    cases = [("training", 2, 64, 64, steps), ("training", 16, 256, 64, steps // 25),
+             ("lifetimes", 2, 64, 16, report.by_scale(a, 5000, 1000, 20))]
     head = [
         "case", "count", "before it, MiB", "peak, MiB", "after warm-up, MiB", "largest - smallest, KiB", "slope, bytes a count",
         "gain over the case, KiB", "flat", "heap's gain over the second half, bytes", "seconds"
     ]
     rows, curves = [], []
     text = (
-        f"Resident memory of the process, {a.threads} threads, 32 x 16 rows a step (8 x 16 where things are made and released). "
+        f"Resident memory of the process, {a.threads} threads, 64 x 8 rows a step (16 x 8 where things are made and released). "
         "The count is of steps; in the last row of trainers made, stepped once, frozen, sampled and released. Flat: the fitted "
         f"line gains less than {BAR_KIB} KiB, or else the heap nothing. The heap's gain is what was handed out and not given back, Python's own "
         "included: where it is 0, pages that became resident are the allocator's to reuse."

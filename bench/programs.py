@@ -12,7 +12,7 @@ import sys
 import typing
 
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
-LATENT, K = 8, 16
+LATENT, K = 0, 8        # the default: the network gives the K components of a source sample itself
 PROGRAMS = {
     "library": ["library_step.py"],
     "torch": ["torch_step.py", "--omp-wait", "passive"],
@@ -29,10 +29,10 @@ def width_of(dim):
 
 
 class Size(typing.NamedTuple):
-    """A training problem: dimension, hidden width, source samples a step (each with K latents), threads."""
+    """A training problem: dimension, hidden width, source samples a step (each with K rows), threads."""
     dim: int
     width: int
-    sources: int = 64
+    sources: int = 128
     threads: int = 2
 
     @property
@@ -44,16 +44,19 @@ class Size(typing.NamedTuple):
         return f"d = {self.dim}, width {self.width}, {self.sources} x {K} rows a step, {threads}"
 
 
-def multiply_adds(dim, hidden, latent=LATENT, layers=3):
+def multiply_adds(dim, hidden, latent=LATENT, k=K, layers=3):
     """Multiply-adds of one training step per sample (a row of the batch), the dense layers alone.
 
     Value step: generator forward; two ends, each forward, backward to the input, weight gradient; the action term: forward,
     backward to x, tangent, and the reverse pass over all that, 7 products in all. Generator step: generator forward and
-    twice that backward, value forward and backward to x.
+    twice that backward, value forward and backward to x. Without latents the generator runs once for the k rows of a source.
     """
     inner = (layers - 1) * hidden * hidden
     value = (dim + 1) * hidden + inner + hidden
-    generator = (dim + latent) * hidden + inner + hidden * 2 * dim
+    if latent:
+        generator = (dim + latent) * hidden + inner + hidden * 2 * dim
+    else:
+        generator = (dim * hidden + inner + hidden * k * (2 * dim + 1)) / k
     return generator + 2 * 3 * value + 7 * value + 3 * generator + 2 * value
 
 

@@ -3,11 +3,11 @@
     cargo build --release
     python bench/scaling.py --output scaling.md --plots plots       # 4 minutes; --quick: 20 seconds
 
-Two curves, through the standard sizes d = 2, width 128 and d = 16, width 256, in dimension, latents a source (with as many rows),
-batch, width and threads. All points of a panel are measured in turn, each for a moment, several times over.
+Two curves, through the standard sizes d = 2, width 128 and d = 16, width 256, in dimension, components a source (with as many
+rows), batch, width and threads. All points of a panel are measured in turn, each for a moment, several times over.
 
 The arithmetic bound is the rate of matrix products (peers/matmul_rate.py in the same run, the fastest library, 1024 rows of that
-width) over the method's count of multiply-adds (programs.py): the library makes 5 % fewer, and narrow layers count in full. The
+width) over the method's count of multiply-adds (programs.py): the library makes 6 % fewer, and narrow layers count in full. The
 bandwidth bound is what the optimiser moves at the least: four vectors of each network read and written, at the rate of copying
 as much memory.
 """
@@ -23,7 +23,7 @@ import report
 import sfeuot_ctypes as sfeuot
 from peers import matmul_rate
 from problems import Mixture, pools
-from programs import LATENT, multiply_adds
+from programs import K, LATENT, multiply_adds
 
 CORES = 2
 
@@ -31,8 +31,8 @@ CORES = 2
 class Point(typing.NamedTuple):
     dim: int
     width: int
-    sources: int = 64
-    k: int = 16
+    sources: int = 128
+    k: int = K
     threads: int = CORES
 
     @property
@@ -44,7 +44,8 @@ class Point(typing.NamedTuple):
         """Read and written by one step of the optimiser: weights, average and two moments of both networks."""
         hidden = 2 * (self.width + 1) * self.width
         value = (self.dim + 2) * self.width + hidden + self.width + 1
-        generator = (self.dim + LATENT + 1) * self.width + hidden + (self.width + 1) * 2 * self.dim
+        outputs = 2 * self.dim if LATENT else self.k * (2 * self.dim + 1)
+        generator = (self.dim + LATENT + 1) * self.width + hidden + (self.width + 1) * outputs
         return 2 * 4 * 4 * (value + generator)
 
 
@@ -57,7 +58,7 @@ def panels(full):
     vary = lambda change, values: [[change(p, v) for v in choose(values)] for p in STANDARD]
     return {
         "dimension": vary(lambda p, d: p._replace(dim=d), [1, 2, 4, 8, 16, 32, 64, 128, 256]),
-        "latents a source": vary(lambda p, k: p._replace(sources=p.rows // k, k=k), [4, 8, 16, 32, 64, 128]),
+        "components": vary(lambda p, k: p._replace(sources=p.rows // k, k=k), [1, 2, 4, 8, 16, 32, 64]),
         "rows a step": vary(lambda p, n: p._replace(sources=n // p.k), [64, 256, 1024, 4096, 16384, 65536]),
         "width": vary(lambda p, w: p._replace(width=w), [32, 64, 128, 256, 512, 1024]),
         "threads": vary(lambda p, t: p._replace(threads=t), range(1, CORES + 1)),
@@ -65,7 +66,7 @@ def panels(full):
 
 
 def coordinate(quantity, p):
-    return {"dimension": p.dim, "latents a source": p.k, "rows a step": p.rows, "width": p.width, "threads": p.threads}[quantity]
+    return {"dimension": p.dim, "components": p.k, "rows a step": p.rows, "width": p.width, "threads": p.threads}[quantity]
 
 
 class Training:
@@ -192,7 +193,7 @@ def main():
         if key not in copies:
             copies[key] = copy_rate(*key)
         rate = gflops.get(p.threads, gflops[CORES])[p.width] * (1 if p.threads in gflops else p.threads / CORES)
-        return 1e9 * rate / (2 * multiply_adds(p.dim, p.width) * p.rows), copies[key] / p.state_bytes
+        return 1e9 * rate / (2 * multiply_adds(p.dim, p.width, k=p.k) * p.rows), copies[key] / p.state_bytes
 
     bound = {p: bounds(p) for p in points}
     rates = "; ".join(f"{threads} thread{'s' * (threads > 1)}: " + ", ".join(f"width {w} {v:.0f}" for w, v in by.items())

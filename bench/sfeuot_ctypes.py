@@ -80,7 +80,8 @@ class Metrics(c.Structure):
 
 class ModelInfo(c.Structure):
     _fields_ = [("struct_size", _u32), ("sample_rank", _u32), ("dimension", _u64), ("latent_dimension", _u32),
-                ("components", _u32), ("divergence", _i32), ("reserved", _u32), ("sigma", _f64), ("tau", _f64), ("data_scale", _f64), ("steps", _u64), ("parameters", _u64)]
+                ("components", _u32), ("divergence", _i32), ("reserved", _u32), ("sigma", _f64), ("tau", _f64), ("data_scale", _f64),
+                ("steps", _u64), ("parameters", _u64)]
 
 
 ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))
@@ -515,7 +516,8 @@ class Session(Handle):
         call("session_generate_tensor", self.pointer, c.byref(x), seed, first_row, c.byref(y))
         return out
 
-    def conditional_mean(self, source, latents, seed=0, first_row=0):
+    def conditional_mean(self, source, latents=1, seed=0, first_row=0):
+        """Exact where the model has no latents; the mean over so many otherwise."""
         x = self._rows(source)
         mean = np.empty_like(x)
         call("session_conditional_mean", self.pointer, self._of(x), len(x), latents, seed, first_row, self._of(mean))

@@ -26,8 +26,8 @@ SWEEPS = [
     ("dimension", D16, [D16._replace(dim=d) for d in (2, 3, 128)], [128]),
     ("width", D2, [D2._replace(width=w) for w in (64, 256, 512)], [64]),
     ("width", D16, [D16._replace(width=w) for w in (64, 128, 512)], [512]),
-    ("batch", D2, [D2._replace(sources=n) for n in (1024, 4096)], []),
-    ("batch", D16, [D16._replace(sources=n) for n in (1024, 4096)], []),
+    ("batch", D2, [D2._replace(sources=n) for n in (2048, 8192)], []),
+    ("batch", D16, [D16._replace(sources=n) for n in (2048, 8192)], []),
     ("threads", D2, [D2._replace(threads=1)], [1]),
     ("threads", D16, [D16._replace(threads=1)], [1]),
 ]

@@ -26,7 +26,8 @@ PRODUCTS = [("Activate", "products, forward", "activations and their derivatives
             ("Scale", "products, reverse and tangent", "derivatives applied in reverse and tangent passes")]
 WEIGHTS = "products, weight gradients, and layers without activation"
 # Other kernels by the source file that a sample's innermost known function lies in.
-FILES = [("mixture.rs", "mixture log-density"), ("method.rs", "bridges, dual and action"), ("rng.rs", "noise"),
+FILES = [("mixture.rs", "mixture log-density"), ("components.rs", "components and their probabilities"),
+         ("method.rs", "bridges, dual and action"), ("rng.rs", "noise"),
          ("draw.rs", "drawing of the batch"), ("adam.rs", "optimiser and average"), ("cpu_network.rs", "optimiser and average"),
          ("net.rs", "arranging weights for products"), ("activation.rs", "activations and their derivatives"),
          ("pool.rs", "waiting for threads"), ("sampler.rs", "drawing of the batch"), ("data/", "drawing of the batch"),
@@ -124,7 +125,7 @@ def profile(a):
     head = ["operation", *(f"d = {size.dim}, width {size.width}" for size in sizes)]
     samples = " and ".join(str(count.total()) for count in counts)
     return [
-        report.provenance(a, ["numpy"], threads=1), f"Share of the cycles of a training step of 64 x 16 rows; {samples} samples.",
+        report.provenance(a, ["numpy"], threads=1), f"Share of the cycles of a training step of 128 x 8 rows; {samples} samples.",
         report.table(head, rows)
     ]
 

@@ -120,10 +120,10 @@ Session learn(const std::vector<float> &source, const std::vector<float> &target
     config.sigma_units = SFEUOT_SIGMA_DATA_UNITS;
     config.sigma = sigma;
     // Sharp edges want a value function that turns quickly: faster rates than the defaults, brought down to a crawl at
-    // the end. With a noise this small a particle has few choices, so half the usual latents cover them.
+    // the end, and more steps of half the usual batch.
     config.generator_learning_rate = 4e-3;
     config.value_learning_rate = 3e-3;
-    config.components = 8;
+    config.batch_sources = 64;
     config.decay_steps = steps;
     config.seed = seed;
 

@@ -4,8 +4,8 @@
 
 Answers to lines of stdin, "SECONDS fixed" or "SECONDS drawn", with the median microseconds of a call: on noise that is given, or
 with drawing it in every call, as the library does in any case. A call is what its users write: arrays of the program's own
-kind in and out, and an optimised, frozen model. Before that it says "ready" and how far it is from float64. The noise is xi and what
-generator.py calls `extra`: the latent z, or what a component is drawn by.
+kind in and out, and an optimised, frozen model. Before that it says "ready" and how far it is from float64. The noise is xi and
+what generator.py calls `extra`: the latent z, or what a component is drawn by.
 """
 import argparse
 import json

@@ -93,7 +93,7 @@ class Generator:
 
 
 def words(seed, stream, count):
-    """Philox 4x32-10 (Salmon et al., SC 2011), counter (block, stream): four words each of so many blocks that `count` are there."""
+    """Philox 4x32-10 (Salmon et al., SC 2011), counter (block, stream): the four words of as many blocks as `count` takes."""
     blocks = -(-count // 4)
     mask = np.uint64(0xFFFFFFFF)
     w = [

@@ -89,8 +89,8 @@ def value_loss(value, generator, batch, sigma, conjugate, form):
 
 
 def log_mixture(x_t, centre, variance, log_weight):
-    """log of the sum over k of exp(log_weight_k) N(x_t; centre_k, variance_k); arguments (sources, k, d). Of equally likely
-    components, which are drawn, it is twice that, less that over the sample's own half of them, whose bias is twice as large; k even."""
+    """log of the sum over k of exp(log_weight_k) N(x_t; centre_k, variance_k); arguments (sources, k, d). Of components that are
+    drawn and equally likely, None, it is twice that, less that over the sample's own half, whose bias is twice as large; k even."""
     square = ((x_t[:, :, None] - centre[:, None]) ** 2 / variance[:, None]).sum(-1)
     log_det = variance.log().sum(-1)[:, None]
     pairs, k, h = -0.5 * (square + log_det), x_t.shape[1], x_t.shape[1] // 2

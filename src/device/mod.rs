@@ -160,7 +160,7 @@ pub struct Points {
     pub end: Option<Mat>,
     /// \[x_t, t\] (rows x (d + 1)), x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta.
     pub state: Option<Mat>,
-    /// The mean of the bridge's drift (x1 - x_t) / (1 - t) given x0, z and x_t, with m the mean as a residual on x0:
+    /// The mean of the bridge's drift (x1 - x_t) / (1 - t) given x0, the component and x_t, with m its mean as a residual on x0:
     /// m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m) (rows x d).
     pub drift: Option<Mat>,
 }

@@ -75,11 +75,13 @@ impl CpuEngine {
         // Two states of four vectors, the packed weights both ways, the gradient, one gradient a slot, and a model.
         let vectors = 8 + 2 + 1 + cut.slots + 6;
         let parameters = plan.value.layout.len() + plan.generator.layout.len();
-        // Of a block: five matrices a hidden layer, and some thirty as wide as the sample or the latent.
+        // Of a block: five matrices a hidden layer, some thirty as wide as the sample or the latent, and the generator's outputs.
         let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
         let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
         let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * narrow);
-        let block = (2 * cut.sources * plan.conditional.components).saturating_mul(row).saturating_mul(context.threads());
+        let outputs = plan.generator.layout.layers.last().map_or(0, |layer| layer.outputs);
+        let block = (2 * cut.sources * plan.conditional.components).saturating_mul(row);
+        let block = block.saturating_add(4 * cut.sources * outputs).saturating_mul(context.threads());
         let batches =
             [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| match side {
                 DataSource::Array(_) => 0,
