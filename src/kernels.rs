@@ -112,7 +112,7 @@ impl Kernels {
     /// For samples of `dimension` components and layers of `width`.
     pub fn new(dimension: usize, width: usize) -> Self {
         let isa = Isa::detect();
-        let (value, generator) = 
+        let (value, generator) =
             networks(dimension, CONDITIONAL, width, 3, false, Activation::Silu).expect("few components");
         let shapes = [value, generator];
         let weights = [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last));
@@ -217,9 +217,7 @@ impl Kernels {
                 block.mixture(&self.head, &bridge, xt, v, g, components, weighted, m.delta, 1.0, &mut self.sums);
             }
             Op::Noise => {
-                for (mat, stream) in
-                    [(m.noise.xi, Stream::Endpoint), (m.noise.eta, Stream::Bridge)]
-                {
+                for (mat, stream) in [(m.noise.xi, Stream::Endpoint), (m.noise.eta, Stream::Bridge)] {
                     block.draw_normals(&Sequence::new(0, 1, stream), 0, mat);
                 }
             }

@@ -99,13 +99,8 @@ fn a_step_is_the_cpus() {
         ] {
             for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
                 let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
-                let config = TrainerConfig {
-                    batch_sources: sources,
-                    components,
-                    divergence,
-                    activation,
-                    ..form.clone()
-                };
+                let config =
+                    TrainerConfig { batch_sources: sources, components, divergence, activation, ..form.clone() };
                 compare(&clouds, &config, products, 1, 1e-5);
             }
         }

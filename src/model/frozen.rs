@@ -224,10 +224,9 @@ impl Description {
 
     fn check(&self) -> std::result::Result<(), String> {
         const SIZES: usize = 4096;
-        for (name, n, most) in [
-            ("hidden_width", self.hidden_width, SIZES),
-            ("hidden_layers", self.hidden_layers, MAX_HIDDEN),
-        ] {
+        for (name, n, most) in
+            [("hidden_width", self.hidden_width, SIZES), ("hidden_layers", self.hidden_layers, MAX_HIDDEN)]
+        {
             if !(1..=most).contains(&n) {
                 return Err(format!("{name} is {n}, but must be from 1 to {most}"));
             }

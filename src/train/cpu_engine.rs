@@ -83,9 +83,11 @@ impl CpuEngine {
         let block = (2 * cut.sources * plan.conditional.components).saturating_mul(row);
         let block = block.saturating_add(4 * cut.sources * outputs).saturating_mul(context.threads());
         let batches =
-            [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| match side {
-                DataSource::Array(_) => 0,
-                DataSource::Sampler(_) => rows.saturating_mul(plan.dimension),
+            [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| {
+                match side {
+                    DataSource::Array(_) => 0,
+                    DataSource::Sampler(_) => rows.saturating_mul(plan.dimension),
+                }
             });
         let numbers = vectors.saturating_mul(parameters).saturating_add(block).saturating_add(batches.sum());
         let bytes = numbers.saturating_mul(size_of::<f32>());

@@ -7,8 +7,8 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
-use crate::euot::conditional::Weighted;
 use crate::device::{Bridge, Head, Mat, Sums, extrapolation, half_of};
+use crate::euot::conditional::Weighted;
 
 pub(super) struct Mixture<'a, T> {
     pub block: &'a mut CpuBlock<T>,

@@ -22,7 +22,10 @@ struct Problem {
     seed: u64,
 }
 
-fn problems(components: impl Strategy<Value = usize>, d: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
+fn problems(
+    components: impl Strategy<Value = usize>,
+    d: impl Strategy<Value = usize>,
+) -> impl Strategy<Value = Problem> {
     (1usize..4, components, d, 1usize..4, 0.05f64..2.0, 0u32..3, any::<u64>()).prop_map(
         |(groups, components, d, gap, sigma, kind, seed)| {
             let head = Head { sigma, deterministic: kind == 1 };
@@ -75,11 +78,8 @@ impl Problem {
         let (time, log_weights) = (Buffer::of(&time), Buffer::of(&log_weights));
         let (offset, low, high, deterministic) = head_arguments(&head);
         let run = |kernel: &str, grid: [u32; 3], order: u64, [delta, row_losses]: [&Matrix; 2], rest: &[u64]| {
-            let [log_weight, row_losses] = if weighted {
-                [log_weights.address() as u64, row_losses.data.address() as u64]
-            } else {
-                [0; 2]
-            };
+            let [log_weight, row_losses] =
+                if weighted { [log_weights.address() as u64, row_losses.data.address() as u64] } else { [0; 2] };
             let mut arguments = Vec::from(arguments_of![
                 &x0.data,
                 x0.stride as u32,
