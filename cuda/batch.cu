@@ -1,12 +1,12 @@
 // The rows of a half step, as src/train/draw.rs draws them on the CPU, to the bit: samples of both sides, latents and
-// bridge times of `rows` rows, the first of which are the latents of source sample number first_source of the batch
-// (`latents` rows each).
+// bridge times of `rows` rows, the first of which are those of source sample number first_source of the batch (`each`
+// rows a source).
 //
 //   input [rows][d + latent]   [x0, z]: the source sample of each row, and standard normals, element
-//                              (first_source latents + r) latent + c of the stream LATENT
-//   ends [rows][d + 1]         [y, 1]: target samples, number first_source latents + r of the batch each
+//                              (first_source each + r) latent + c of the stream LATENT
+//   ends [rows][d + 1]         [y, 1]: target samples, number first_source each + r of the batch each
 //   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi with
-//                              a random start (word 0 of the stream TIME), row = first_source latents + r
+//                              a random start (word 0 of the stream TIME), row = first_source each + r
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
 // weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is 0,
 // the host has drawn, and number n is row n.
@@ -69,14 +69,14 @@ __device__ inline void draw_times(u32 start, u64 first, u32 repeat, float low, f
 extern "C" __global__ void __launch_bounds__(256)
 batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
            const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
-           u64 first_source, u32 rows, u32 latents, u32 d, u32 latent, float* input, u32 input_stride, float* ends,
+           u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, float* ends,
            u32 ends_stride, float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter,
            u64 number) {
-    const u64 first = first_source * latents;
+    const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:
             draw_rows({source, source_samples, source_thresholds, source_aliases},
-                      sequence_of(seed, counter, number, STREAM_SOURCE_INDEX), first, latents, input, input_stride, rows,
+                      sequence_of(seed, counter, number, STREAM_SOURCE_INDEX), first, each, input, input_stride, rows,
                       d, false);
             break;
         case 1:

@@ -67,9 +67,9 @@ __device__ inline void whole_group(const Group& group, double* losses) {
         for (u32 b = 0; b < Q; ++b) {
             const u32 component = tx + SIDE * b;
             at.share[component * PITCH<Q> + row] =
-                row < group.latents ? share_of(group, density, row, component, l[a][b]) : 0.0f;
+                row < group.components ? share_of(group, density, row, component, l[a][b]) : 0.0f;
         }
-        if (tx == 0 && row < group.latents) {
+        if (tx == 0 && row < group.components) {
             loss += row_loss(group, row, log_p, log_w);
         }
     }
@@ -85,27 +85,27 @@ __device__ inline void whole_group(const Group& group, double* losses) {
             __syncthreads();
         }
         if (group.head.deterministic != 0) {
-            backward<Q, true, true>(group, at, first, 0, group.latents, true);
+            backward<Q, true, true>(group, at, first, 0, group.components, true);
         } else {
-            backward<Q, true, false>(group, at, first, 0, group.latents, true);
+            backward<Q, true, false>(group, at, first, 0, group.components, true);
         }
     }
 }
 
 #define MIXTURE_PARAMETERS                                                                                           \
     const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,            \
-        u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 latents, u32 d, float sigma,  \
+        u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 components, u32 d, float sigma,  \
         float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,                 \
         const float *log_weight, float *row_losses, float *delta, u32 delta_stride
 
 // Group `index` of the parameters above.
 #define MIXTURE_GROUP(index)                                                                                         \
-    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, latents, d,       \
+    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, components, d,       \
              sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight, row_losses, delta,     \
              delta_stride)
 
 __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
-    const u64 row = (u64)index * latents;
+    const u64 row = (u64)index * components;
     const float t = time[row], sigma2 = sigma * sigma;
     Group group;
     group.x0 = x0 + row * x0_stride;
@@ -123,7 +123,7 @@ __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     group.g_stride = g_stride;
     group.delta_stride = delta_stride;
     group.d = d;
-    group.latents = latents;
+    group.components = components;
     group.t = t;
     group.sigma2 = sigma2;
     group.brown = sigma2 * t * (1.0f - t);
@@ -161,9 +161,9 @@ mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
         low[a] = high[a] = 0.0f;
     }
     const u32 half = half_of(group);
-    for (u32 components = 0; components < latents; components += TILE) {
+    for (u32 first_component = 0; first_component < components; first_component += TILE) {
         float l[4][4];
-        log_densities<4>(group, at, rows, components, l);
+        log_densities<4>(group, at, rows, first_component, l);
 #pragma unroll
         for (u32 a = 0; a < 4; ++a) {
             float most = larger(larger(l[a][0], l[a][1]), larger(l[a][2], l[a][3]));
@@ -171,7 +171,7 @@ mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
             float in_low = 0.0f, in_high = 0.0f;
 #pragma unroll
             for (u32 b = 0; b < 4; ++b) {
-                (components + tx + SIDE * b < half ? in_low : in_high) += expf(l[a][b] - most);
+                (first_component + tx + SIDE * b < half ? in_low : in_high) += expf(l[a][b] - most);
             }
             const float before = expf(top[a] - most);
             low[a] = low[a] * before + lanes_sum<SIDE>(in_low);
@@ -184,9 +184,9 @@ mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
     for (u32 a = 0; a < 4; ++a) {
         const u32 row = rows + ty + SIDE * a;
         const float log_w = log_reference(group, row);
-        if (tx == 0 && row < latents) {
+        if (tx == 0 && row < components) {
             float log_p;
-            density[(u64)blockIdx.y * latents + row] = row_density(group, row, top[a], low[a], high[a], log_p);
+            density[(u64)blockIdx.y * components + row] = row_density(group, row, top[a], low[a], high[a], log_p);
             loss += row_loss(group, row, log_p, log_w);
         }
     }
@@ -198,21 +198,21 @@ mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
 
 // Shares of samples and components of two tiles, from l and the samples' sums.
 __device__ inline void share_tile(const Group& group, const Tables<4>& at, const RowDensity* density,
-                                  u32 samples, u32 components) {
+                                  u32 samples, u32 first_component) {
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
     float l[4][4];
-    log_densities<4>(group, at, samples, components, l);
+    log_densities<4>(group, at, samples, first_component, l);
 #pragma unroll
     for (u32 a = 0; a < 4; ++a) {
         const u32 sample = ty + SIDE * a;
-        const bool there = samples + sample < group.latents;
+        const bool there = samples + sample < group.components;
         const RowDensity row = there ? density[samples + sample] : RowDensity{0.0f, 0.0f, 0.0f};
 #pragma unroll
         for (u32 b = 0; b < 4; ++b) {
             const u32 component = tx + SIDE * b;
             const float e = expf(l[a][b] - row.top);
             at.share[component * PITCH<4> + sample] =
-                there ? share_of(group, row, samples + sample, components + component, e) : 0.0f;
+                there ? share_of(group, row, samples + sample, first_component + component, e) : 0.0f;
         }
     }
 }
@@ -222,10 +222,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
 mixture_gradient(MIXTURE_PARAMETERS, const RowDensity* density) {
     const Group group = MIXTURE_GROUP(blockIdx.y);
     const Tables<4> at = tables<4>();
-    density += (u64)blockIdx.y * latents;
+    density += (u64)blockIdx.y * components;
     const u32 rows = blockIdx.x * TILE;
-    for (u32 others = 0; others < latents; others += TILE) {
-        const u32 count = latents - others < TILE ? latents - others : TILE;
+    for (u32 others = 0; others < components; others += TILE) {
+        const u32 count = components - others < TILE ? components - others : TILE;
         share_tile(group, at, density, rows, others);
         for (u32 first = 0; first < d; first += COLUMNS) {
             __syncthreads();

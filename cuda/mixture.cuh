@@ -13,7 +13,7 @@ struct Group {
     const float* log_weight;
     float *loss, *delta;
     u32 x0_stride, raw_stride, xt_stride, v_stride, g_stride, delta_stride;
-    u32 d, latents;
+    u32 d, components;
     float t, sigma2, brown, reference, scale;
     Head head;
 };
@@ -56,16 +56,17 @@ __device__ inline float variance_of(const Group& group, u32 component, u32 col) 
     return variance_by(group, group.t * std_of(group, component, col, inside));
 }
 
-// Sums of log(variance / (sigma^2 t)) of SIDE Q components, less twice a log-weight, into the line, in the order of the coordinates; the shares'
+// Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates, less twice the
+// log-weight, so that -1/2 of it adds that; the shares'
 // place is in use until the last barrier.
 template <u32 Q>
-__device__ inline void log_variances(const Group& group, const Tables<Q>& at, u32 components) {
+__device__ inline void log_variances(const Group& group, const Tables<Q>& at, u32 first_component) {
     float sum = 0.0f;
     for (u32 first = 0; first < group.d; first += COLUMNS) {
         __syncthreads();
         for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
-            const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, k = components + r;
-            const bool there = col < group.d && k < group.latents;
+            const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, k = first_component + r;
+            const bool there = col < group.d && k < group.components;
             at.share[j * PITCH<Q> + r] = there ? logf(variance_of(group, k, col) / group.reference) : 0.0f;
         }
         __syncthreads();
@@ -77,8 +78,8 @@ __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u3
         }
     }
     if (threadIdx.x < SIDE * Q) {
-        const u32 k = components + threadIdx.x;
-        const bool weighted = group.log_weight != nullptr && k < group.latents;
+        const u32 k = first_component + threadIdx.x;
+        const bool weighted = group.log_weight != nullptr && k < group.components;
         at.line[threadIdx.x] = weighted ? __fmaf_rn(-2.0f, group.log_weight[k], sum) : sum;
     }
     __syncthreads();
@@ -92,14 +93,14 @@ __device__ inline float mean_of(const Group& group, u32 component, u32 col) {
 
 // Stages coordinates first.. of SIDE Q samples and as many components; zeros beyond either's end.
 template <u32 Q>
-__device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first, u32 samples, u32 components) {
+__device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first, u32 samples, u32 first_component) {
     for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
-        const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, place = j * PITCH<Q> + r, k = components + r;
+        const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, place = j * PITCH<Q> + r, k = first_component + r;
         float x = 0.0f, mean = 0.0f, inverse = 0.0f;
-        if (col < group.d && samples + r < group.latents) {
+        if (col < group.d && samples + r < group.components) {
             x = row_of(group.xt, group.xt_stride, samples + r)[col];
         }
-        if (col < group.d && k < group.latents) {
+        if (col < group.d && k < group.components) {
             mean = mean_of(group, k, col);
             inverse = 1.0f / variance_of(group, k, col);
         }
@@ -113,10 +114,10 @@ __device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first,
 // last. Leaves the last coordinates staged, and the shares' place free. Terms are added as the CPU adds them: l is a
 // difference of sums over d terms, whose rounding would show in high dimension.
 template <u32 Q>
-__device__ inline void log_densities(const Group& group, const Tables<Q>& at, u32 samples, u32 components,
+__device__ inline void log_densities(const Group& group, const Tables<Q>& at, u32 samples, u32 first_component,
                                      float (&l)[Q][Q]) {
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
-    log_variances<Q>(group, at, components);
+    log_variances<Q>(group, at, first_component);
 #pragma unroll
     for (u32 b = 0; b < Q; ++b) {
 #pragma unroll
@@ -126,7 +127,7 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
     }
     for (u32 first = 0; first < group.d; first += COLUMNS) {
         __syncthreads();
-        stage<Q>(group, at, first, samples, components);
+        stage<Q>(group, at, first, samples, first_component);
         __syncthreads();
         const u32 cols = group.d - first < COLUMNS ? group.d - first : COLUMNS;
 #pragma unroll 2
@@ -150,7 +151,7 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
     }
 #pragma unroll
     for (u32 b = 0; b < Q; ++b) {
-        const bool there = components + tx + SIDE * b < group.latents;
+        const bool there = first_component + tx + SIDE * b < group.components;
 #pragma unroll
         for (u32 a = 0; a < Q; ++a) {
             l[a][b] = there ? -0.5f * l[a][b] : -infinity();
@@ -160,7 +161,7 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
 
 // Components of the group's first half, 0 where it is not split: `half_of` of src/device.
 __device__ inline u32 half_of(const Group& group) {
-    return group.head.deterministic != 0 || group.log_weight != nullptr ? 0 : group.latents / 2;
+    return group.head.deterministic != 0 || group.log_weight != nullptr ? 0 : group.components / 2;
 }
 
 // What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own half.
@@ -172,10 +173,10 @@ struct RowDensity {
 __device__ inline RowDensity row_density(const Group& group, u32 row, float top, float low, float high, float& log_p) {
     const u32 half = half_of(group);
     const bool first = row < half;
-    const u32 part = first ? half : group.latents - half;
-    const float total = low + high, own = first ? low : high, rest = (float)(group.latents - part);
-    const float by_all = rest > 0.0f ? (float)group.latents / rest : 1.0f, by_own = rest > 0.0f ? (float)part / rest : 0.0f;
-    log_p = by_all * (top + logf(total) - logf((float)group.latents)) - by_own * (top + logf(own) - logf((float)part));
+    const u32 part = first ? half : group.components - half;
+    const float total = low + high, own = first ? low : high, rest = (float)(group.components - part);
+    const float by_all = rest > 0.0f ? (float)group.components / rest : 1.0f, by_own = rest > 0.0f ? (float)part / rest : 0.0f;
+    log_p = by_all * (top + logf(total) - logf((float)group.components)) - by_own * (top + logf(own) - logf((float)part));
     return {top, by_all / total, by_own / own};
 }
 
@@ -187,7 +188,7 @@ __device__ inline float share_of(const Group& group, const RowDensity& density, 
 // log w of a row, the same in the sixteen lanes that share it.
 __device__ inline float log_reference(const Group& group, u32 row) {
     float sum = 0.0f;
-    if (row < group.latents) {
+    if (row < group.components) {
         const float *x = row_of(group.xt, group.xt_stride, row), *x0 = row_of(group.x0, group.x0_stride, row);
         for (u32 j = threadIdx.x % SIDE; j < group.d; j += SIDE) {
             const float away = x[j] - x0[j];
@@ -254,8 +255,11 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
             }
         }
     }
-    // Through the tables, so that the rows are written along their coordinates.
+    // Through the tables, so that the rows are written along their coordinates; weights through the line.
     __syncthreads();
+    if (threadIdx.x < SIDE * Q) {
+        at.line[threadIdx.x] = rows + threadIdx.x < group.components ? weight_of(group, rows + threadIdx.x) : 0.0f;
+    }
 #pragma unroll
     for (u32 a = 0; a < Q; ++a) {
 #pragma unroll
@@ -273,11 +277,11 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
     const float t = group.t, sigma2 = group.sigma2;
     for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
         const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, row = rows + r, place = j * PITCH<Q> + r;
-        if (col >= group.d || row >= group.latents) {
+        if (col >= group.d || row >= group.components) {
             continue;
         }
         const float x = row_of(group.xt, group.xt_stride, row)[col];
-        const float scale = group.scale * weight_of(group, row);
+        const float scale = group.scale * at.line[r];
         float gx = 0.0f, widen = 0.0f;
         bool inside = false;
         if (SAMPLE) {

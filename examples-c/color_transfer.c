@@ -33,7 +33,6 @@
 
 enum {
     PIECE_ROWS = 8192,  /* pixels handed over per call */
-    MEAN_LATENTS = 64,  /* generator passes averaged per entry of the table */
     PANEL_GAP = 8,      /* pixels between the pictures of the contact sheet */
     PATH_CAPACITY = 4096
 };
@@ -184,7 +183,7 @@ static float *bake(SfeuotSession *session, const Settings *settings, Space space
                          (float)(i / size / size) / last};
         space_from_srgb(space, srgb, grid + 3 * i);
     }
-    TRY(sfeuot_session_conditional_mean, session, grid, entries, MEAN_LATENTS, settings->seed, 0, mean);
+    TRY(sfeuot_session_conditional_mean, session, grid, entries, 1, settings->seed, 0, mean);
     for (size_t i = 0; i < entries; i++) {
         space_to_srgb(space, mean + 3 * i, grid + 3 * i);
     }

@@ -506,13 +506,13 @@ typedef struct SfeuotTrainerConfig {
     uint32_t hidden_layers;
     // Numbers of noise z the generator sees beside the sample, 0 to 4096. With 0 it gives a source
     // sample a mixture of `components` Gaussians whose probabilities, means and deviations are all
-    // learnt: the most accurate, and the fastest to train. With more (8 is a good number) the
+    // learnt: the more accurate on the problems measured, and faster to train. With more (8 is a good number) the
     // conditional distribution may take any form, and the network's last layer, which is
     // components x (2 dimension + 1) wide without them, is only 2 dimension wide: for samples of
     // thousands of numbers, such as images. Default 0.
     uint32_t latent_dimension;
-    // 1 gives the generator no noise of its own beside the latents, of which there must be some, as
-    // suits images; 0 lets it learn one. Default 0.
+    // 1 gives the generator no noise of its own beside the latents, and needs latent_dimension to be at
+    // least 1, as suits images; 0 lets it learn one. Default 0.
     int32_t deterministic;
     // Source samples of a step, 1 to 2^20. Default 128.
     uint32_t batch_sources;
@@ -601,7 +601,7 @@ typedef struct SfeuotModelInfo {
     uint32_t components;
     // SFEUOT_DIVERGENCE_* of the training.
     int32_t divergence;
-    // 0.
+    // Always 0.
     uint32_t reserved;
     // Noise of the coupling in data units, whichever units it was given in.
     double sigma;
@@ -823,7 +823,7 @@ int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **
 //   source     rows x dimension, data units
 //   generated  rows x dimension, data units
 // The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
-// drawn at once (on a GPU up to rounding), and another seed draws other samples for the same
+// drawn at once (on a GPU up to rounding, by which about one row in a million draws another component), and another seed draws other samples for the same
 // sources.
 int32_t sfeuot_session_generate(struct SfeuotSession *session,
                                 const float *source,
@@ -851,9 +851,10 @@ int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
                                        uint64_t first_row,
                                        const struct SfeuotTensor *generated);
 
-// The mean of what is generated for each source row: the barycentric map. Exact where the model has
-// no latents (SfeuotModelInfo.latent_dimension is 0), otherwise the average over this many latents, at
-// least 1, whose own noise is averaged exactly.
+// The mean of what is generated for each source row: the barycentric map. It is exact where the model
+// has no latents (SfeuotModelInfo.latent_dimension is 0): latents, seed and first_row change nothing
+// then. Otherwise it is the mean over that many latents, drawn for each row, with the rest of the
+// noise averaged exactly. latents is at least 1.
 //   source  rows x dimension, data units
 //   mean    rows x dimension, data units
 int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,

@@ -223,6 +223,24 @@ fn a_sample_keeps_its_shape() {
     assert!(out.iter().all(|x| x.is_finite()));
 }
 
+/// A description is read without trust: what the weights do not fit, or no training makes, is named.
+#[test]
+fn a_file_that_describes_no_generator_is_refused() {
+    let file = bytes(&MODEL, "described");
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let header = String::from_utf8(file[8..8 + length].to_vec()).expect("a header is text");
+    for (from, to, part) in [
+        ("components\\\":5", "components\\\":0", "components is 0"),
+        ("components\\\":5", "components\\\":4", "generator"),
+        ("deterministic\\\":false", "deterministic\\\":true ", "latent_dimension is 0"),
+    ] {
+        assert!(header.contains(from), "{header}");
+        let changed = [&file[..8], header.replace(from, to).as_bytes(), &file[8 + length..]].concat();
+        let error = Model::load_memory(&context(1), &changed).err().expect(to);
+        assert!(matches!(error, Error::Format(_)) && error.to_string().contains(part), "{error}");
+    }
+}
+
 #[test]
 fn a_refused_call_writes_nothing_and_names_the_argument() {
     let mut session = session();

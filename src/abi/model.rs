@@ -32,7 +32,7 @@ pub struct SfeuotModelInfo {
     pub components: u32,
     /// SFEUOT_DIVERGENCE_* of the training.
     pub divergence: i32,
-    /// 0.
+    /// Always 0.
     pub reserved: u32,
     /// Noise of the coupling in data units, whichever units it was given in.
     pub sigma: f64,

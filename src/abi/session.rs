@@ -60,7 +60,7 @@ pub unsafe extern "C" fn sfeuot_session_create(model: *mut SfeuotModel, session:
 ///   source     rows x dimension, data units
 ///   generated  rows x dimension, data units
 /// The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
-/// drawn at once (on a GPU up to rounding), and another seed draws other samples for the same
+/// drawn at once (on a GPU up to rounding, by which about one row in a million draws another component), and another seed draws other samples for the same
 /// sources.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_generate(
@@ -134,9 +134,10 @@ pub unsafe extern "C" fn sfeuot_session_generate_tensor(
     })
 }
 
-/// The mean of what is generated for each source row: the barycentric map. Exact where the model has
-/// no latents (SfeuotModelInfo.latent_dimension is 0), otherwise the average over this many latents, at
-/// least 1, whose own noise is averaged exactly.
+/// The mean of what is generated for each source row: the barycentric map. It is exact where the model
+/// has no latents (SfeuotModelInfo.latent_dimension is 0): latents, seed and first_row change nothing
+/// then. Otherwise it is the mean over that many latents, drawn for each row, with the rest of the
+/// noise averaged exactly. latents is at least 1.
 ///   source  rows x dimension, data units
 ///   mean    rows x dimension, data units
 #[unsafe(no_mangle)]

@@ -29,7 +29,7 @@ pub enum Activation {
 pub struct Mat {
     pub(crate) offset: usize,
     pub(crate) stride: usize,
-    /// Some columns of a wider matrix: no operation may write whole vectors to it.
+    /// Some columns or rows of a larger matrix: no operation may write whole vectors to it.
     pub(crate) view: bool,
     /// Rows of the block.
     pub rows: usize,
@@ -53,6 +53,20 @@ impl Mat {
         Self { stride: step * self.stride, view: true, rows: self.rows / step, ..self }
     }
 
+    /// Of a generator's outputs: how many components of `raw` numbers and a logit each there are.
+    pub(crate) fn components(self, raw: usize) -> usize {
+        assert!(self.cols.is_multiple_of(raw + 1));
+        self.cols / (raw + 1)
+    }
+
+    /// Of a generator's outputs: how many of `rows` each source sample has; all its components where none is drawn.
+    pub(crate) fn each(self, rows: Self, components: usize, drawn: bool) -> usize {
+        assert!(rows.rows.is_multiple_of(self.rows));
+        let each = rows.rows / self.rows;
+        assert!(drawn || each == components);
+        each
+    }
+
     /// Columns `from..to` of it.
     pub fn columns(self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.cols);
@@ -71,7 +85,7 @@ pub struct Sums {
     pub density_ratio: f64,
     /// Of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
     pub action: f64,
-    /// Of V(t, x_t) + sigma^2 (log p - log w).
+    /// Of V(t, x_t) + sigma^2 (log p - log w), each row counting K times its component's probability.
     pub generator: f64,
 }
 
@@ -110,7 +124,12 @@ pub struct Head {
 impl Head {
     /// Raw outputs of a component in d dimensions.
     pub fn raw(&self, d: usize) -> usize {
-        if self.deterministic { d } else { 2 * d }
+        Self::numbers(d, self.deterministic)
+    }
+
+    /// [`Self::raw`] of a head that has no sigma yet.
+    pub(crate) fn numbers(d: usize, deterministic: bool) -> usize {
+        if deterministic { d } else { 2 * d }
     }
 
     /// log(0.5 sigma): the standard deviation an untrained network gives.
@@ -225,10 +244,10 @@ pub trait Device {
     /// Adds sum over pairs of x^T delta to the gradient of W, and the column sums of `bias` to that of b.
     fn gradient(&mut self, gradient: &mut Self::Gradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>);
 
-    /// Of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`) gives each source sample, that of
-    /// each of its rows, of which all have as many: to `raw` (rows x raw). With `noise` drawn by probability, the rows of a
-    /// source at even distances along the cumulated ones; without it each component in turn, the rows being K, and with
-    /// log(K probability) to `log` (rows x 1).
+    /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`) gives its
+    /// source sample to `raw` (rows x raw); every source has as many rows. With `noise` components are drawn: those of a
+    /// source's rows lie at even distances along its cumulated probabilities, and none has probability 0. Without, a source has K
+    /// rows, and takes each component in turn. Where `log` (rows x 1) is given, log(K probability) goes there.
     fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, raw: Mat, log: Option<Mat>);
     /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in turn
     /// (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K probability_k (loss_k -
@@ -254,7 +273,8 @@ pub trait Device {
     /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
     /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
     /// outputs, given v = V(t, x_t) and g = grad V(t, x_t): through x_t alone, or where deterministic through the
-    /// components of p too. Where `weighted`, components count by their probability, in p and in the sum.
+    /// components of p too. Where `weighted`, which a deterministic generator cannot be,
+    /// components count by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,

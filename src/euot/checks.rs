@@ -120,6 +120,25 @@ impl Case {
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
     }
 
+    /// Whether every place along the cumulated probabilities is so far from a boundary that rounding cannot draw another
+    /// component.
+    fn decided(&self) -> bool {
+        if !self.conditional.own() {
+            return true;
+        }
+        let [.., weight] = self.components();
+        let k = self.conditional.components;
+        weight.chunks_exact(k).zip(&self.component).all(|(weights, u)| {
+            let mut cumulated = 0.0;
+            weights[..k - 1].iter().all(|weight| {
+                cumulated += weight;
+                // Places are j + u, in units of one over K.
+                let near = (cumulated - u).rem_euclid(1.0);
+                near.min(1.0 - near) > 1e-3
+            })
+        })
+    }
+
     fn value_loss(&self) -> f64 {
         let sums = self.value_step::<f64>(Isa::Portable).0;
         (sums.conjugate - sums.generated + sums.action) / self.rows() as f64
@@ -280,7 +299,7 @@ proptest! {
 
     /// f32 on every instruction set of this processor against f64.
     #[test]
-    fn instruction_sets_agree(case in cases()) {
+    fn instruction_sets_agree(case in cases().prop_filter("components near a boundary", Case::decided)) {
         let exact = [case.value_step::<f64>(Isa::Portable).1, case.generator_step::<f64>(Isa::Portable).1];
         let sets: &[Isa] = match Isa::detect() {
             Isa::Avx512 => &[Isa::Avx512, Isa::Avx2, Isa::Portable],

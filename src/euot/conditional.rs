@@ -37,7 +37,7 @@ impl Conditional {
         }
         if deterministic && latent == 0 {
             return Err(format!(
-                "latent_dimension is 0, but a deterministic generator has no randomness but its latents: it must be from 1 to {MOST}"
+                "latent_dimension is 0, but must be from 1 to {MOST} where deterministic is 1: such a generator has no randomness but its latents"
             ));
         }
         Ok(())

@@ -11,12 +11,16 @@ use crate::error::Result;
 use crate::rng::{Sequence, Stream};
 use std::sync::Arc;
 
-/// Rows carried at a time: their activations stay in a core's cache.
-const BLOCK_ROWS: usize = 64;
+/// Rows carried at a time at most: their activations stay in a core's cache.
+const MOST_ROWS: usize = 64;
+/// Outputs of the generator that are held at a time, unless one row has more: a megabyte.
+const MOST_OUTPUTS: usize = 1 << 18;
 
 /// See the module.
 pub(super) struct CpuSession {
     model: Arc<Inner>,
+    /// Carried at a time.
+    rows: usize,
     block: CpuBlock<f32>,
     noise: Vec<f32>,
     path: Vec<f32>,
@@ -25,7 +29,9 @@ pub(super) struct CpuSession {
 impl CpuSession {
     /// A workspace for a model whose networks are on the processor.
     pub fn new(model: &Arc<Inner>, isa: Isa) -> Self {
-        Self { block: CpuBlock::new(isa), model: Arc::clone(model), noise: Vec::new(), path: Vec::new() }
+        let outputs = model.generator.layout.layers.last().map_or(1, |layer| layer.outputs);
+        let rows = (MOST_OUTPUTS / outputs).clamp(1, MOST_ROWS);
+        Self { block: CpuBlock::new(isa), rows, model: Arc::clone(model), noise: Vec::new(), path: Vec::new() }
     }
 
     /// [x', t'] for the value function: what it `sees` of each component's value.
@@ -51,17 +57,18 @@ impl CpuSession {
         let input = self.input(source.chunks_exact(d), rows, seed, first);
         let model = Arc::clone(&self.model);
         let mut raw = model.generator.forward(&mut self.block, generator_net(&model), input);
-        let component = self.block.scratch(rows, 1);
         if model.conditional.own() {
+            let component = self.block.scratch(rows, 1);
             self.block.draw_uniforms(&Sequence::new(seed, 0, Stream::Component), first, component);
             let outputs = std::mem::replace(&mut raw, self.block.scratch(rows, model.head.raw(d)));
-            let noise = CpuNoise { xi: component, eta: component, component };
+            let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component };
             self.block.choose(outputs, Some(&noise), raw, None);
         }
         let endpoint = Sequence::new(seed, 0, Stream::Endpoint);
         let xi = self.block.normals(&endpoint, first.wrapping_mul(d as u64), rows, d);
         // Neither bridge noise nor times are read for endpoints.
-        let bridge = Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi, component }, time: xi };
+        let bridge =
+            Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi, component: Mat::NONE }, time: xi };
         let end = self.block.scratch(rows, d + 1);
         self.block.bridge(&model.head, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)
@@ -86,7 +93,7 @@ impl CpuSession {
     fn exact_mean(&mut self, source: &[f32], mean: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
         let model = Arc::clone(&self.model);
-        for (source, mean) in source.chunks(BLOCK_ROWS * d).zip(mean.chunks_mut(BLOCK_ROWS * d)) {
+        for (source, mean) in source.chunks(self.rows * d).zip(mean.chunks_mut(self.rows * d)) {
             let input = self.input(source.chunks_exact(d), source.len() / d, 0, 0);
             let outputs = model.generator.forward(&mut self.block, generator_net(&model), input);
             self.block.components_mean(outputs, model.head.raw(d), input);
@@ -120,8 +127,8 @@ impl Inference for CpuSession {
     fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
         let rows = source.len() / d;
-        for from in (0..rows).step_by(BLOCK_ROWS) {
-            let to = rows.min(from + BLOCK_ROWS);
+        for from in (0..rows).step_by(self.rows) {
+            let to = rows.min(from + self.rows);
             let range = from * d..to * d;
             let x1 = self.endpoints(&source[range.clone()], seed, first_row.wrapping_add(from as u64));
             self.export(x1, &mut generated[range]);
@@ -145,8 +152,8 @@ impl Inference for CpuSession {
         for (r, (x0, out)) in source.chunks_exact(d).zip(mean.chunks_exact_mut(d)).enumerate() {
             let first = first_row.wrapping_add(r as u64).wrapping_mul(latents as u64);
             out.fill(0.0);
-            for from in (0..latents).step_by(BLOCK_ROWS) {
-                let rows = BLOCK_ROWS.min(latents - from);
+            for from in (0..latents).step_by(self.rows) {
+                let rows = self.rows.min(latents - from);
                 let input = self.input((0..rows).map(|_| x0), rows, seed, first.wrapping_add(from as u64));
                 let raw = model.generator.forward(&mut self.block, generator_net(&model), input);
                 for i in 0..rows {
@@ -173,8 +180,8 @@ impl Inference for CpuSession {
         let model = Arc::clone(&self.model);
         let sigma = model.sigma;
         let sequence = Sequence::new(seed, 0, Stream::Bridge);
-        for from in (0..rows).step_by(BLOCK_ROWS) {
-            let to = rows.min(from + BLOCK_ROWS);
+        for from in (0..rows).step_by(self.rows) {
+            let to = rows.min(from + self.rows);
             let first = first_row.wrapping_add(from as u64);
             let x1 = self.endpoints(&source[from * d..to * d], seed, first);
             for r in 0..to - from {
@@ -211,8 +218,8 @@ impl Inference for CpuSession {
         let rows = state.len() / d;
         let model = Arc::clone(&self.model);
         let known = Drift::new(&model, time);
-        for from in (0..rows).step_by(BLOCK_ROWS) {
-            let to = rows.min(from + BLOCK_ROWS);
+        for from in (0..rows).step_by(self.rows) {
+            let to = rows.min(from + self.rows);
             let input = self.states(&state[from * d..to * d], known.time, |j, x| known.see(&model, j, x));
             let block = &mut self.block;
             let tape = model.value.record(block, value_net(&model), input, false);
@@ -235,8 +242,8 @@ impl Inference for CpuSession {
         let rows = ratio.len();
         let model = Arc::clone(&self.model);
         let units = &model.normalisation;
-        for from in (0..rows).step_by(BLOCK_ROWS) {
-            let to = rows.min(from + BLOCK_ROWS);
+        for from in (0..rows).step_by(self.rows) {
+            let to = rows.min(from + self.rows);
             let input = self.states(&target[from * d..to * d], 1.0, |j, y| units.one(j, y));
             let v = model.value.forward(&mut self.block, value_net(&model), input);
             for (r, out) in ratio[from..to].iter_mut().enumerate() {

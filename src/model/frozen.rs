@@ -255,7 +255,7 @@ pub(crate) fn checked_dimension(
     let product = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
     match product {
         Some(d) if d == shift.len() && (1..=most).contains(&d) => {}
-        _ => return Err(format!("sample_shape is {shape:?}, but shift has {} components", shift.len())),
+        _ => return Err(format!("sample_shape is {shape:?}, but shift has {} numbers", shift.len())),
     }
     let [scale, common] = scales;
     if !(scales.iter().all(|&scale| scale.is_finite() && scale > 0.0) && shift.iter().all(|x| x.is_finite())) {

@@ -57,7 +57,8 @@ pub struct DeviceRows {
 ///
 /// Rows are samples, row-major, in the data's units. Noise is a function of (seed, row number): the same seed gives
 /// the same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once; on a
-/// GPU up to rounding, as sums there depend on how many rows there are.
+/// GPU up to rounding, as sums there depend on how many rows there are, by which about one row in a million draws another
+/// component of its mixture.
 pub struct Session {
     model: Arc<Inner>,
     device: Box<dyn Inference>,
@@ -81,7 +82,7 @@ impl Session {
         Model(Arc::clone(&self.model))
     }
 
-    /// One-step generation: for each source sample x0, one sample x1 = T(x0, z, xi) of the plan given x0.
+    /// One-step generation: for each source sample x0, one sample x1 of the plan given x0.
     /// `source` and `generated` are rows x dimension, in data units.
     ///
     /// # Errors
@@ -144,8 +145,9 @@ impl Session {
         self.device.generate_on_device(source, seed, first_row, generated)
     }
 
-    /// Mean of x1 given each x0, over `latents` draws of z; the Gaussian part is averaged exactly. `source` and `mean` are
-    /// rows x dimension, in data units.
+    /// Mean of x1 given each x0: exact for a model without latents, for which `latents`, `seed` and `first_row` change nothing;
+    /// otherwise over `latents` draws of z, the Gaussian part averaged exactly. `source` and `mean` are rows x dimension, in
+    /// data units.
     ///
     /// # Errors
     /// As [`Self::generate`]; `latents` of zero or above 2^24.
@@ -245,7 +247,7 @@ impl Session {
                 let near = ((f64::from(x) - shift) / normalisation.scale).abs() <= FARTHEST;
                 if !near {
                     return Err(Error::invalid(format!(
-                        "{name} row {r}, component {j} is {x:e}, but must be finite and within {FARTHEST:e} times the scale {:e} of the samples around their centre",
+                        "{name} row {r}, number {j} is {x:e}, but must be finite and within {FARTHEST:e} times the scale {:e} of the samples around their centre",
                         normalisation.scale
                     )));
                 }

@@ -42,7 +42,7 @@ pub struct TrainerConfig {
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, it gives a source sample a mixture of
+    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, the generator gives a source sample a mixture of
     /// `components` Gaussians whose probabilities, means and standard deviations are all learnt; with more the family of
     /// mixtures is not bounded by `components`, but the training is less accurate.
     pub latent_dimension: usize,

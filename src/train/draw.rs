@@ -4,8 +4,8 @@ use super::cpu_engine::HalfStep;
 use super::engine::Half;
 use super::plan::Plan;
 use super::side::Side;
-use crate::device::Device;
 use crate::device::cpu::{CpuBlock, CpuNoise};
+use crate::device::{Device, Mat};
 use crate::euot::Batch;
 use crate::euot::conditional::Conditional;
 use crate::euot::generator_step::{TIME_MAX_DETERMINISTIC, TIME_MIN};
@@ -79,8 +79,11 @@ impl<'a> Draw<'a> {
         for r in 0..rows {
             block.row_mut(time, r)[0] = self.time(first + r);
         }
-        let component = block.scratch(to - from, 1);
-        block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component);
+        let mut component = Mat::NONE;
+        if self.step.half == Half::Value && latent == 0 {
+            component = block.scratch(to - from, 1);
+            block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component);
+        }
         let mut normals = |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
         let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge), component };
         Batch { input, ends, noise, time }

@@ -108,14 +108,14 @@ impl Frame {
 /// The plan that a configuration and the problem give.
 ///
 /// # Errors
-/// As [`problem`]; samples with too many components.
+/// As [`problem`]; samples of too many numbers, or too many components for them.
 pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
     let (sigma, conjugate) = frame.problem(config)?;
     let bridge = &frame.bridge;
     let dimension = frame.normalisation.dimension();
     if dimension > MAX_DIMENSION {
         return Err(Error::invalid(format!(
-            "source.samples has samples of {dimension} components, but at most {MAX_DIMENSION} are allowed"
+            "source.samples has samples of {dimension} numbers, but at most {MAX_DIMENSION} are allowed"
         )));
     }
     let (value, generator) = networks(

@@ -28,12 +28,12 @@ pub fn small() -> TrainerConfig {
     }
 }
 
-/// The same with a generator that has latents, and one that has nothing else.
+/// The same with a generator that has latents.
 pub fn with_latents() -> TrainerConfig {
     TrainerConfig { latent_dimension: 3, ..small() }
 }
 
-/// Every form of a generator.
+/// Every form of a generator: its own components, latents, and latents with no noise beside them.
 pub fn forms() -> [TrainerConfig; 3] {
     [small(), with_latents(), TrainerConfig { deterministic: true, ..with_latents() }]
 }

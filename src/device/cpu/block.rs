@@ -27,7 +27,7 @@ pub struct CpuNoise {
     pub xi: Mat,
     /// Bridge noise (rows x d); not read for endpoints alone.
     pub eta: Mat,
-    /// What draws components, uniform in (0, 1] (sources x 1); not read where a generator has latents.
+    /// What draws components, uniform in (0, 1] (sources x 1); read where a generator without latents draws them.
     pub component: Mat,
 }
 

@@ -18,7 +18,7 @@ struct Probabilities {
 impl Probabilities {
     fn new<T: Real>(outputs: &[T], components: usize) -> Self {
         let first = outputs.len() - components;
-        // A NaN does not enter the largest; it shows in the total.
+        // A NaN does not enter the largest; it shows in the total, and so in every probability.
         let top = outputs[first..].iter().fold(f64::NEG_INFINITY, |top, logit| top.max(logit.wide()));
         let total = outputs[first..].iter().map(|logit| (logit.wide() - top).exp()).sum();
         Self { components, first, top, total }
@@ -34,30 +34,27 @@ impl Probabilities {
     }
 }
 
-/// How many components there are of `raw` numbers and a logit each.
-fn count(outputs: Mat, raw: usize) -> usize {
-    assert!(outputs.cols.is_multiple_of(raw + 1));
-    outputs.cols / (raw + 1)
-}
-
 impl<T: Real> CpuBlock<T> {
     pub(super) fn components_choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, raw: Mat, log: Option<Mat>) {
-        let components = count(outputs, raw.cols);
-        let each = raw.rows / outputs.rows;
+        let components = outputs.components(raw.cols);
+        let each = outputs.each(raw, components, noise.is_some());
         for source in 0..outputs.rows {
             let probabilities = Probabilities::new(self.row(outputs, source), components);
             let uniform = noise.map(|noise| self.row(noise.component, source)[0].wide());
-            let (mut component, mut cumulated) = (0, probabilities.of(self.row(outputs, source), 0));
+            let (mut reached, mut cumulated) = (0, probabilities.of(self.row(outputs, source), 0));
             for i in 0..each {
                 let row = source * each + i;
-                match uniform {
-                    None => component = i,
-                    Some(uniform) => {
-                        let at = (i as f64 + uniform) / each as f64;
-                        while component + 1 < components && at > cumulated {
-                            component += 1;
-                            cumulated += probabilities.of(self.row(outputs, source), component);
-                        }
+                let mut component = i;
+                if let Some(uniform) = uniform {
+                    let at = (i as f64 + uniform) / each as f64;
+                    while reached + 1 < components && at > cumulated {
+                        reached += 1;
+                        cumulated += probabilities.of(self.row(outputs, source), reached);
+                    }
+                    component = reached;
+                    // Rounding may leave the sum below 1, and the last components with no probability.
+                    while component > 0 && probabilities.of(self.row(outputs, source), component) == 0.0 {
+                        component -= 1;
                     }
                 }
                 let (out, line) = self.two_rows(raw, row, outputs, source);
@@ -72,7 +69,8 @@ impl<T: Real> CpuBlock<T> {
 
     pub(super) fn components_fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
         let raw = delta.cols;
-        let components = count(outputs, raw);
+        let components = outputs.components(raw);
+        outputs.each(delta, components, false);
         for source in 0..outputs.rows {
             let first = source * components;
             let probabilities = Probabilities::new(self.row(outputs, source), components);
@@ -91,7 +89,7 @@ impl<T: Real> CpuBlock<T> {
 
     /// Adds the mean of x1 - x0 given each source sample, over all its components, to the rows of `to`.
     pub fn components_mean(&mut self, outputs: Mat, raw: usize, to: Mat) {
-        let components = count(outputs, raw);
+        let components = outputs.components(raw);
         for source in 0..outputs.rows {
             let probabilities = Probabilities::new(self.row(outputs, source), components);
             for k in 0..components {
@@ -102,5 +100,42 @@ impl<T: Real> CpuBlock<T> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::device::cpu::simd::Isa;
+
+    /// Components of one number: 0, 1, .. with these logits; what `each` rows take at u.
+    fn taken(logits: &[f64], each: usize, u: f64) -> Vec<f64> {
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let outputs = block.scratch(1, 2 * logits.len());
+        let numbers = (0..logits.len()).map(|k| k as f64).chain(logits.iter().copied());
+        block.row_mut(outputs, 0).iter_mut().zip(numbers).for_each(|(to, x)| *to = x);
+        let (component, raw) = (block.scratch(1, 1), block.scratch(each, 1));
+        block.row_mut(component, 0)[0] = u;
+        block.choose(outputs, Some(&CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component }), raw, None);
+        (0..each).map(|row| block.row(raw, row)[0]).collect()
+    }
+
+    #[test]
+    fn rows_follow_the_probabilities() {
+        let logits = [0.5f64.ln(), 0.25f64.ln(), 0.25f64.ln()];
+        assert_eq!(taken(&logits, 4, 0.5), [0.0, 0.0, 1.0, 2.0]);
+        assert_eq!(taken(&logits, 1, 0.6), [1.0]);
+        assert_eq!(taken(&logits, 1, 1e-9), [0.0]);
+    }
+
+    #[test]
+    fn what_has_no_probability_is_never_drawn() {
+        // Seven sevenths may fall short of 1 in floats; the last two have no part in it.
+        let logits = [&[0.1; 7][..], &[-1e3, -1e4]].concat();
+        for u in [1e-9, 0.5, 1.0] {
+            assert!(taken(&logits, 5, u).iter().all(|&k| k < 7.0));
+        }
+        assert_eq!(taken(&logits, 1, 1.0), [6.0]);
     }
 }

@@ -34,6 +34,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         let Self { block, head, bridge, xt, v, g, components, weighted, delta, scale, sums } = self;
         let d = bridge.x0.cols;
         assert!(bridge.x0.rows.is_multiple_of(components));
+        assert!(weighted.is_none() || !head.deterministic);
         let padded = components.next_multiple_of(S::LANES);
         // Component tables, one row a coordinate: mean, inverse variance, and for a deterministic generator the gradient
         // to the mean.

@@ -97,19 +97,19 @@ impl Device for CudaBlock {
     }
 
     fn choose(&mut self, outputs: Mat, noise: Option<&CudaNoise>, raw: Mat, log: Option<Mat>) {
-        let each = raw.rows / outputs.rows;
-        let components = outputs.cols / (raw.cols + 1);
+        let components = outputs.components(raw.cols);
+        let each = outputs.each(raw, components, noise.is_some());
         let none = CudaNoise { seed: 0, counter: 0, number: 0, first_row: 0 };
         let CudaNoise { seed, counter, number, first_row } = *noise.unwrap_or(&none);
         let ((from, from_stride), (to, to_stride)) = (self.place(outputs), self.place(raw));
         self.launch_over(
             Kernel::ComponentsChoose,
-            // A warp a row.
-            32 * raw.rows as u64,
+            // A warp a source sample.
+            32 * outputs.rows as u64,
             arguments_of![
                 from,
                 from_stride,
-                raw.rows as u32,
+                outputs.rows as u32,
                 each as u32,
                 components as u32,
                 raw.cols as u32,
@@ -126,6 +126,8 @@ impl Device for CudaBlock {
     }
 
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
+        let components = outputs.components(delta.cols);
+        outputs.each(delta, components, false);
         let ((from, from_stride), (by_raw, by_raw_stride)) = (self.place(outputs), self.place(delta));
         let (out, out_stride) = self.place(to);
         self.launch_over(
@@ -135,7 +137,7 @@ impl Device for CudaBlock {
                 from,
                 from_stride,
                 outputs.rows as u32,
-                (delta.rows / outputs.rows) as u32,
+                components as u32,
                 delta.cols as u32,
                 by_raw,
                 by_raw_stride,
@@ -273,6 +275,7 @@ impl Device for CudaBlock {
     ) {
         let d = xt.cols;
         let groups = xt.rows / components;
+        assert!(weighted.is_none() || !head.deterministic);
         let (x0, x0_stride) = self.place(bridge.x0);
         let (raw, raw_stride) = self.place(bridge.raw);
         let ((xt, xt_stride), (v, v_stride), (g, g_stride)) = (self.place(xt), self.place(v), self.place(g));

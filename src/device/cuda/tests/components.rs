@@ -16,6 +16,8 @@ struct Problem {
     gap: usize,
     /// Of the logits: from all alike to one that takes all.
     spread: f32,
+    /// The last component has no probability.
+    dead: bool,
     first_source: u64,
     seed: u64,
 }
@@ -30,6 +32,9 @@ impl Problem {
         let mut outputs = normals(self.seed, self.sources * cols);
         for line in outputs.chunks_exact_mut(cols) {
             line[self.components * self.raw()..].iter_mut().for_each(|logit| *logit *= self.spread);
+            if self.dead && self.components > 1 {
+                line[cols - 1] = -1e3;
+            }
         }
         outputs
     }
@@ -55,7 +60,7 @@ impl Problem {
             let mut arguments = Vec::from(arguments_of![
                 &from.data,
                 from.stride as u32,
-                rows as u32,
+                self.sources as u32,
                 each as u32,
                 self.components as u32,
                 raw as u32,
@@ -137,10 +142,10 @@ impl Problem {
 }
 
 fn problems() -> impl Strategy<Value = Problem> {
-    (1usize..12, 1usize..80, 1usize..40, 0usize..4, 0f32..30.0, any::<u64>()).prop_map(
-        |(sources, components, d, gap, spread, seed)| {
+    (1usize..12, 1usize..80, 1usize..40, 0usize..4, 0f32..30.0, any::<bool>(), any::<u64>()).prop_map(
+        |(sources, components, d, gap, spread, dead, seed)| {
             let first_source = if seed % 2 == 0 { seed % 100 } else { u64::MAX - seed % 5 };
-            Problem { sources, components, d, gap, spread, first_source, seed }
+            Problem { sources, components, d, gap, spread, dead, first_source, seed }
         },
     )
 }

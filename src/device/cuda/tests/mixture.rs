@@ -66,7 +66,11 @@ impl Problem {
         }
         let (vm, gm) = (upload(&mut block, &v, 1), upload(&mut block, &g, d));
         let delta = block.scratch(rows, outputs);
-        let log_weights: Vec<f32> = normals(seed ^ 7, rows).iter().map(|x| 0.5 * x).collect();
+        let mut log_weights: Vec<f32> = normals(seed ^ 7, rows).iter().map(|x| 0.5 * x).collect();
+        if seed % 3 == 0 && components > 1 {
+            // Components that have died out.
+            log_weights.chunks_exact_mut(components).for_each(|group| group[0] = -1e3);
+        }
         let by = Weighted { log: upload(&mut block, &log_weights, 1), loss: block.scratch(rows, 1) };
         block.fill(by.loss, 0.0);
         let mut sums = Sums::default();

@@ -16,6 +16,7 @@ use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::sums::CudaSums;
 use crate::device::{Bridge, Device, Head, Mat, Points};
+use crate::euot::conditional::Weighted;
 use crate::error::Result;
 use crate::rng::Stream;
 use cudarc::driver::sys::{self, CUdevice_attribute};
@@ -157,23 +158,40 @@ fn bridges(bench: &mut Bench, d: usize) {
 }
 
 /// Forward and backward of a batch's mixtures: 20 bytes an element read, 8 written, 6 K operations.
-fn mixtures(bench: &mut Bench, d: usize, latents: usize) -> Result<()> {
+fn mixtures(bench: &mut Bench, d: usize, components: usize, weighted: bool) -> Result<()> {
     let rows = ELEMENTS / d;
     let mark = bench.block.mark();
     let (x0, raw, xt) = (bench.normals(rows, d), bench.normals(rows, 2 * d), bench.normals(rows, d));
     let (g, v) = (bench.normals(rows, d), bench.normals(rows, 1));
     let (time, delta) = (bench.block.scratch(rows, 1), bench.block.scratch(rows, 2 * d));
     bench.block.fill(time, 0.5);
-    let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / latents, "losses")?;
+    let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / components, "losses")?;
     let bridge = Bridge { x0, raw, noise: noise(), time };
     let elements = ELEMENTS as f64;
-    let operations = 6.0 * (latents * ELEMENTS) as f64;
-    bench.report("mixture", &format!("K {latents}, d {d}"), 28.0 * elements, operations, |block| {
+    let operations = 6.0 * (components * ELEMENTS) as f64;
+    let by = Weighted { log: bench.normals(rows, 1), loss: bench.block.scratch(rows, 1) };
+    let by = weighted.then_some(by);
+    let name = if weighted { "mixture, weighted" } else { "mixture" };
+    bench.report(name, &format!("K {components}, d {d}"), 28.0 * elements, operations, |block| {
         let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
-        block.mixture(&HEAD, &bridge, xt, v, g, latents, None, delta, 1.0 / rows as f64, &mut sums);
+        block.mixture(&HEAD, &bridge, xt, v, g, components, by, delta, 1.0 / rows as f64, &mut sums);
     });
     bench.block.reset(mark);
     Ok(())
+}
+
+/// Components drawn for the rows of source samples, and a gradient folded back: 4 bytes a number read and written each.
+fn components(bench: &mut Bench, d: usize, components: usize) {
+    let (rows, raw) = (ELEMENTS / d, 2 * d);
+    let mark = bench.block.mark();
+    let outputs = bench.normals(rows / components, components * (raw + 1));
+    let (to, losses) = (bench.normals(rows, raw), bench.normals(rows, 1));
+    let folded = bench.block.scratch(outputs.rows, outputs.cols);
+    let (what, bytes) = (format!("K {components}, d {d}"), 16.0 * ELEMENTS as f64);
+    let noise = noise();
+    bench.report("components_choose", &what, bytes, 0.0, |block| block.choose(outputs, Some(&noise), to, None));
+    bench.report("components_fold", &what, bytes, 0.0, |block| block.fold(outputs, to, losses, 1.0, folded));
+    bench.block.reset(mark);
 }
 
 /// Adam with the moving average, applied: 20 bytes a parameter read, 16 written. And the sum of a gradient's
@@ -266,8 +284,13 @@ fn rates() -> Result<()> {
     for d in [16, 64] {
         bridges(&mut bench, d);
     }
-    for (d, latents) in [(16, 16), (64, 16), (16, 64), (64, 64)] {
-        mixtures(&mut bench, d, latents)?;
+    for (d, components, weighted) in
+        [(16, 8, true), (64, 8, true), (16, 16, false), (64, 16, false), (16, 64, false), (64, 64, false)]
+    {
+        mixtures(&mut bench, d, components, weighted)?;
+    }
+    for d in [16, 64] {
+        components(&mut bench, d, 8);
     }
     optimiser(&mut bench)?;
     activations(&mut bench);
