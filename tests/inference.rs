@@ -290,7 +290,7 @@ fn rows_beyond_computing_are_refused_and_nothing_is_written() {
         ];
         for error in errors {
             let text = error.expect_err("out of range").to_string();
-            assert!(text.contains("row 1, component 1"), "{text}");
+            assert!(text.contains("row 1, number 1"), "{text}");
         }
         assert_eq!(out, [7f32; 4]);
     }
