@@ -507,9 +507,8 @@ typedef struct SfeuotTrainerConfig {
     // Numbers of noise z the generator sees beside the sample, 0 to 4096. With 0 it gives a source
     // sample a mixture of `components` Gaussians whose probabilities, means and deviations are all
     // learnt: the more accurate on the problems measured, and faster to train. With more (8 is a good number) the
-    // conditional distribution may take any form, and the network's last layer, which is
-    // components x (2 dimension + 1) wide without them, is only 2 dimension wide: for samples of
-    // thousands of numbers, such as images. Default 0.
+    // network's last layer, which is components x (2 dimension + 1) wide without them, is only
+    // 2 dimension wide: for samples of thousands of numbers, such as images. Default 0.
     uint32_t latent_dimension;
     // 1 gives the generator no noise of its own beside the latents, and needs latent_dimension to be at
     // least 1, as suits images; 0 lets it learn one. Default 0.
