@@ -6,7 +6,6 @@
 //! loss by a probability is a sum over components. With latents the family is larger, but p is an average over those
 //! drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the next.
 
-use super::Batch;
 use crate::device::{Device, Mat};
 use crate::nn::mlp::{Mlp, Tape};
 
@@ -53,26 +52,30 @@ impl Conditional {
         if self.own() { self.components.checked_mul(raw.checked_add(1)?) } else { Some(raw) }
     }
 
-    /// What the network sees of a batch: every row, or one of each source sample's.
-    fn seen(&self, input: Mat) -> Mat {
-        if self.own() { input.every(self.components) } else { input }
+    /// What the network sees of inputs with `each` rows a source sample: every row, or one of each source sample's.
+    fn seen(&self, input: Mat, each: usize) -> Mat {
+        if self.own() { input.every(each) } else { input }
     }
 
-    /// Raw outputs for each row of a batch (rows x `raw`), of a component drawn by its probability.
-    pub(super) fn draw<D: Device>(
+    /// Raw outputs for each row of `input` (rows x `raw`), of a component drawn by its probability; `each` consecutive rows
+    /// share a source sample.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn draw<D: Device>(
         &self,
         device: &mut D,
         generator: &Mlp,
         net: &D::Net,
-        batch: &Batch<D::Noise>,
+        input: Mat,
+        each: usize,
+        noise: &D::Noise,
         raw: usize,
     ) -> Mat {
-        let outputs = generator.forward(device, net, self.seen(batch.input));
+        let outputs = generator.forward(device, net, self.seen(input, each));
         if !self.own() {
             return outputs;
         }
-        let to = device.scratch(batch.input.rows, raw);
-        device.choose(outputs, Some(&batch.noise), to, None);
+        let to = device.scratch(input.rows, raw);
+        device.choose(outputs, Some(noise), to, None);
         to
     }
 
@@ -82,14 +85,14 @@ impl Conditional {
         device: &mut D,
         generator: &Mlp,
         net: &D::Net,
-        batch: &Batch<D::Noise>,
+        input: Mat,
         raw: usize,
     ) -> Components {
-        let tape = generator.record(device, net, self.seen(batch.input), false);
+        let tape = generator.record(device, net, self.seen(input, self.components), false);
         if !self.own() {
             return Components { raw: tape.output, tape, weighted: None };
         }
-        let rows = batch.input.rows;
+        let rows = input.rows;
         let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
         let to = device.scratch(rows, raw);
         device.choose(tape.output, None, to, Some(weighted.log));

@@ -57,7 +57,7 @@ impl GeneratorStep<'_> {
     ) {
         let rows = batch.input.rows;
         let d = self.value.layout.layers[0].inputs - 1;
-        let of = self.conditional.record(device, self.generator, generator, batch, self.head.raw(d));
+        let of = self.conditional.record(device, self.generator, generator, batch.input, self.head.raw(d));
         let bridge = batch.bridge(d, of.raw);
 
         let state = device.scratch(rows, d + 1);

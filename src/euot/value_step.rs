@@ -51,7 +51,8 @@ impl<S> ValueStep<'_, S> {
         let rows = batch.input.rows;
         let d = self.value.layout.layers[0].inputs - 1;
         let ends = batch.ends.expect("a value step's batch has target samples");
-        let raw = self.conditional.draw(device, self.generator, generator, batch, self.head.raw(d));
+        let (each, raw) = (self.conditional.components, self.head.raw(d));
+        let raw = self.conditional.draw(device, self.generator, generator, batch.input, each, &batch.noise, raw);
         let (state, drift) = (device.scratch(rows, d + 1), device.scratch(rows, d));
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
         device.bridge(&self.head, &batch.bridge(d, raw), &points);

@@ -56,19 +56,18 @@ impl CpuSession {
         let rows = source.len() / d;
         let input = self.input(source.chunks_exact(d), rows, seed, first);
         let model = Arc::clone(&self.model);
-        let mut raw = model.generator.forward(&mut self.block, generator_net(&model), input);
-        if model.conditional.own() {
-            let component = self.block.scratch(rows, 1);
-            self.block.draw_uniforms(&Sequence::new(seed, 0, Stream::Component), first, component);
-            let outputs = std::mem::replace(&mut raw, self.block.scratch(rows, model.head.raw(d)));
-            let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component };
-            self.block.choose(outputs, Some(&noise), raw, None);
-        }
         let endpoint = Sequence::new(seed, 0, Stream::Endpoint);
         let xi = self.block.normals(&endpoint, first.wrapping_mul(d as u64), rows, d);
+        let mut component = Mat::NONE;
+        if model.conditional.own() {
+            component = self.block.scratch(rows, 1);
+            self.block.draw_uniforms(&Sequence::new(seed, 0, Stream::Component), first, component);
+        }
         // Neither bridge noise nor times are read for endpoints.
-        let bridge =
-            Bridge { x0: input.columns(0, d), raw, noise: CpuNoise { xi, eta: xi, component: Mat::NONE }, time: xi };
+        let noise = CpuNoise { xi, eta: xi, component };
+        let (net, raw) = (generator_net(&model), model.head.raw(d));
+        let raw = model.conditional.draw(&mut self.block, &model.generator, net, input, 1, &noise, raw);
+        let bridge = Bridge { x0: input.columns(0, d), raw, noise, time: xi };
         let end = self.block.scratch(rows, d + 1);
         self.block.bridge(&model.head, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)

@@ -163,14 +163,12 @@ impl<'a> Kit<'a> {
     pub fn endpoints(&self, block: &mut CudaBlock, from: (u64, usize), rows: usize, seed: u64, first: u64) -> Mat {
         let d = self.model.info.dimension;
         let input = self.input(block, from, rows, 1, seed, first);
-        let mut raw = self.model.generator.forward(block, self.nets.generator(), input);
-        if self.model.conditional.own() {
-            let outputs = std::mem::replace(&mut raw, block.scratch(rows, self.model.head.raw(d)));
-            block.choose(outputs, Some(&Self::noise(seed, first)), raw, None);
-        }
+        let (noise, raw) = (Self::noise(seed, first), self.model.head.raw(d));
+        let Inner { conditional, generator, .. } = self.model;
+        let raw = conditional.draw(block, generator, self.nets.generator(), input, 1, &noise, raw);
         let x0 = input.columns(0, d);
         // Times are not read for endpoints.
-        let bridge = Bridge { x0, raw, noise: Self::noise(seed, first), time: x0 };
+        let bridge = Bridge { x0, raw, noise, time: x0 };
         let end = block.scratch(rows, d + 1);
         block.bridge(&self.model.head, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)
