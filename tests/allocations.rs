@@ -1,5 +1,5 @@
 //! A step of a training and a call of a session allocate nothing once they have run: a host can make them inside a
-//! frame or an audio callback. Counted on all threads, so this file is a program of its own: a test runner's threads allocate
+//! frame or an audio callback. And what is released gives all its memory back. Counted on all threads, so this file is a program of its own: a test runner's threads allocate
 //! when they like.
 
 mod common;
@@ -16,28 +16,34 @@ use sfeuot::*;
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+/// Bytes handed out and not given back; wraps.
+static HELD: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller's.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        HELD.fetch_add(size.wrapping_sub(layout.size()), Ordering::Relaxed);
         // SAFETY: the caller's.
         unsafe { System.realloc(memory, layout, size) }
     }
@@ -62,6 +68,29 @@ fn main() {
     session_calls();
     calls_from_c();
     println!("a steady state allocates nothing: ok");
+    lifetimes();
+    println!("what is released leaves nothing: ok");
+}
+
+/// Trainer, model and session, used and released, as often as one likes.
+fn lifetimes() {
+    let problem = common::Problem::new();
+    let x = floats(&problems::normals(2 * ROWS, 5));
+    let mut out = vec![0f32; 2 * ROWS];
+    let mut live = |times: usize| {
+        for _ in 0..times {
+            let handles = common::Handles::new(&problem);
+            // SAFETY: live handles, and arrays of the sizes the calls name.
+            unsafe {
+                common::ok(sfeuot_trainer_step(handles.trainer, 2, null_mut()));
+                common::ok(sfeuot_session_generate(handles.session, x.as_ptr(), ROWS as u64, 1, 0, out.as_mut_ptr()));
+            }
+        }
+        HELD.load(Ordering::Relaxed)
+    };
+    // Tables of handles grow to what was alive at once.
+    let before = live(3);
+    assert_eq!(live(40).wrapping_sub(before) as isize, 0, "bytes held after 40 lifetimes");
 }
 
 fn training_steps() {

@@ -87,16 +87,17 @@ impl Conditional {
         net: &D::Net,
         input: Mat,
         raw: usize,
-    ) -> Components {
+    ) -> Recorded {
         let tape = generator.record(device, net, self.seen(input, self.components), false);
-        if !self.own() {
-            return Components { raw: tape.output, tape, weighted: None };
-        }
         let rows = input.rows;
+        let delta = device.scratch(rows, raw);
+        if !self.own() {
+            return Recorded { rows: Components { raw: tape.output, delta, weighted: None }, tape };
+        }
         let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
         let to = device.scratch(rows, raw);
         device.choose(tape.output, None, to, Some(weighted.log));
-        Components { raw: to, tape, weighted: Some(weighted) }
+        Recorded { rows: Components { raw: to, delta, weighted: Some(weighted) }, tape }
     }
 }
 
@@ -109,31 +110,55 @@ pub struct Weighted {
     pub loss: Mat,
 }
 
-/// The components of a batch's source samples.
-pub(super) struct Components {
+impl Weighted {
+    fn rows(self, from: usize, to: usize) -> Self {
+        Self { log: self.log.rows(from, to), loss: self.loss.rows(from, to) }
+    }
+}
+
+/// Components, one a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Components {
     /// rows x what the head reads.
     pub raw: Mat,
+    /// Where the gradient by them goes, of the same shape.
+    pub delta: Mat,
     pub weighted: Option<Weighted>,
-    tape: Tape,
 }
 
 impl Components {
+    /// Those of rows `from..to`.
+    pub fn rows(&self, from: usize, to: usize) -> Self {
+        Self {
+            raw: self.raw.rows(from, to),
+            delta: self.delta.rows(from, to),
+            weighted: self.weighted.map(|weighted| weighted.rows(from, to)),
+        }
+    }
+}
+
+/// The components of source samples, and how they came about.
+pub(crate) struct Recorded {
+    pub rows: Components,
+    tape: Tape,
+}
+
+impl Recorded {
     /// Adds the gradient of the generator's parameters, given that by the rows' raw outputs.
     pub fn backward<D: Device>(
         &self,
         device: &mut D,
         generator: &Mlp,
         net: &D::Net,
-        delta: Mat,
         scale: f64,
         gradient: &mut D::Gradient,
     ) {
-        let delta = match self.weighted {
-            None => delta,
+        let delta = match self.rows.weighted {
+            None => self.rows.delta,
             Some(weighted) => {
                 let output = self.tape.output;
                 let to = device.scratch(output.rows, output.cols);
-                device.fold(output, delta, weighted.loss, scale, to);
+                device.fold(output, self.rows.delta, weighted.loss, scale, to);
                 to
             }
         };

@@ -1,7 +1,7 @@
 //! Agreement of both steps with an independent float64 implementation by automatic differentiation, on the problems
 //! in tests/fixtures: same weights, same noise.
 
-use super::checks::Case;
+use super::case::Case;
 use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
 use crate::device::cpu::simd::Isa;

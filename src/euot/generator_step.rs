@@ -20,8 +20,8 @@
 //! the gradient is that of G as it stands.
 
 use super::Batch;
-use super::conditional::Conditional;
-use crate::device::{Device, Head, Points};
+use super::conditional::{Components, Conditional, Recorded};
+use crate::device::{Device, Head, Mat, Points};
 use crate::nn::mlp::Mlp;
 
 /// Bridge times of the generator step are uniform from here to 1.
@@ -55,9 +55,28 @@ impl GeneratorStep<'_> {
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
+        let of = self.record(device, generator, batch.input);
+        self.carry(device, value, batch, &of.rows, sums);
+        self.backward(device, generator, &of, gradient);
+    }
+
+    /// The components of these source samples.
+    pub(crate) fn record<D: Device>(&self, device: &mut D, generator: &D::Net, input: Mat) -> Recorded {
+        let raw = self.head.raw(self.value.layout.layers[0].inputs - 1);
+        self.conditional.record(device, self.generator, generator, input, raw)
+    }
+
+    /// The loss of rows, into `sums`, and its gradient by their components.
+    pub(crate) fn carry<D: Device>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        batch: &Batch<D::Noise>,
+        of: &Components,
+        sums: &mut D::Sums,
+    ) {
         let rows = batch.input.rows;
         let d = self.value.layout.layers[0].inputs - 1;
-        let of = self.conditional.record(device, self.generator, generator, batch.input, self.head.raw(d));
         let bridge = batch.bridge(d, of.raw);
 
         let state = device.scratch(rows, d + 1);
@@ -67,7 +86,6 @@ impl GeneratorStep<'_> {
         device.fill(one, 1.0);
         let g = self.value.backward_input(device, value, &value_tape, one);
 
-        let delta = device.scratch(rows, of.raw.cols);
         device.mixture(
             &self.head,
             &bridge,
@@ -76,10 +94,20 @@ impl GeneratorStep<'_> {
             g.columns(0, d),
             self.conditional.components,
             of.weighted,
-            delta,
+            of.delta,
             self.scale,
             sums,
         );
-        of.backward(device, self.generator, generator, delta, self.scale, gradient);
+    }
+
+    /// Adds the gradient of the generator's parameters, once all rows of `of` have been carried.
+    pub(crate) fn backward<D: Device>(
+        &self,
+        device: &mut D,
+        generator: &D::Net,
+        of: &Recorded,
+        gradient: &mut D::Gradient,
+    ) {
+        of.backward(device, self.generator, generator, self.scale, gradient);
     }
 }

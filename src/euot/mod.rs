@@ -31,6 +31,8 @@ impl<N: Copy> Batch<N> {
 }
 
 #[cfg(test)]
+mod case;
+#[cfg(test)]
 mod checks;
 #[cfg(test)]
 mod fixtures;

@@ -13,7 +13,7 @@
 use super::Batch;
 use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
-use crate::device::{Device, Head, Points, Quadratic};
+use crate::device::{Device, Head, Mat, Points, Quadratic};
 use crate::nn::mlp::Mlp;
 
 /// Bridge times of the value step are uniform below this: where s is small, b_t grows like 1 / sqrt(1 - t).
@@ -38,6 +38,10 @@ pub struct ValueStep<'a, S> {
 }
 
 impl<S> ValueStep<'_, S> {
+    fn dimension(&self) -> usize {
+        self.value.layout.layers[0].inputs - 1
+    }
+
     /// Adds the gradient of minus L for these rows to `gradient`, and the loss terms to `sums`.
     pub fn run<D: Device<Slope = S>>(
         &self,
@@ -48,11 +52,29 @@ impl<S> ValueStep<'_, S> {
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
+        let raw = self.draw(device, generator, batch.input, &batch.noise);
+        self.carry(device, value, batch, raw, gradient, sums);
+    }
+
+    /// Raw outputs of the component that each row of `input` takes.
+    pub fn draw<D: Device>(&self, device: &mut D, generator: &D::Net, input: Mat, noise: &D::Noise) -> Mat {
+        let (each, raw) = (self.conditional.components, self.head.raw(self.dimension()));
+        self.conditional.draw(device, self.generator, generator, input, each, noise, raw)
+    }
+
+    /// [`Self::run`] for rows whose components have been drawn.
+    pub fn carry<D: Device<Slope = S>>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        batch: &Batch<D::Noise>,
+        raw: Mat,
+        gradient: &mut D::Gradient,
+        sums: &mut D::Sums,
+    ) {
         let rows = batch.input.rows;
-        let d = self.value.layout.layers[0].inputs - 1;
+        let d = self.dimension();
         let ends = batch.ends.expect("a value step's batch has target samples");
-        let (each, raw) = (self.conditional.components, self.head.raw(d));
-        let raw = self.conditional.draw(device, self.generator, generator, batch.input, each, &batch.noise, raw);
         let (state, drift) = (device.scratch(rows, d + 1), device.scratch(rows, d));
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
         device.bridge(&self.head, &batch.bridge(d, raw), &points);

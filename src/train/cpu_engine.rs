@@ -1,12 +1,13 @@
 //! Training steps on the processor.
 //!
 //! A batch is cut into blocks of rows that fit a core's cache, and blocks into equal runs, the slots. A slot is a job
-//! for any thread: it draws its rows' noise and samples, carries block after block through both networks and adds up a
-//! gradient of its own. Gradients are then reduced in slot order. Cuts depend on the batch alone, so weights are
-//! bitwise equal for any number of threads.
+//! for any thread: it draws its rows' noise and samples, carries block after block through the value function and adds up a
+//! gradient of its own. The generator is passed once for the source samples of several blocks: its last layer has the more
+//! weights the larger d and K are, and a block alone has too few source samples to be worth reading them for. Gradients are
+//! then reduced in slot order. Cuts depend on the batch alone, so weights are bitwise equal for any number of threads.
 
 use super::cpu_network::{Network, Slot};
-use super::draw::Draw;
+use super::draw::{Draw, Sources};
 use super::engine::{Advance, Engine, Half, NetworkState, Outcome, StepOutcome};
 use super::plan::Plan;
 use super::side::{Side, Sides};
@@ -20,10 +21,13 @@ use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::value_step::ValueStep;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// Rows of a block: the tape of a width-128 network then takes half a megabyte of cache.
 const BLOCK_ROWS: usize = 64;
+/// Rows that the generator is passed with at once where it sees each source sample once.
+const GENERATOR_ROWS: usize = 32;
 /// Blocks of a slot at least: a slot costs one gradient to clear and to reduce.
 const SLOT_BLOCKS: usize = 2;
 /// Slots at most: enough for any processor's cores.
@@ -50,20 +54,23 @@ pub(crate) struct CpuEngine {
 #[derive(Clone, Copy)]
 struct Cut {
     /// Source samples of a block.
-    sources: usize,
-    /// Blocks of a slot.
-    blocks: usize,
+    block: usize,
+    /// Source samples that the generator is passed with at once, a whole number of blocks.
+    pass: usize,
+    /// Source samples of a slot.
+    slot: usize,
     slots: usize,
 }
 
 impl Cut {
     fn new(plan: &Plan) -> Self {
-        let sources = (BLOCK_ROWS / plan.conditional.components).clamp(1, plan.sources);
-        let count = plan.sources.div_ceil(sources);
+        let block = (BLOCK_ROWS / plan.conditional.components).clamp(1, plan.sources);
+        let count = plan.sources.div_ceil(block);
         let parameters = plan.value.layout.len().max(plan.generator.layout.len());
         let slots = (MAX_GRADIENTS / parameters).clamp(1, MAX_SLOTS);
         let blocks = count.div_ceil(slots).max(SLOT_BLOCKS);
-        Self { sources, blocks, slots: count.div_ceil(blocks) }
+        let pass = if plan.conditional.own() { (GENERATOR_ROWS / block).clamp(1, blocks) } else { 1 };
+        Self { block, pass: pass * block, slot: blocks * block, slots: count.div_ceil(blocks) }
     }
 }
 
@@ -80,8 +87,10 @@ impl CpuEngine {
         let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
         let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * narrow);
         let outputs = plan.generator.layout.layers.last().map_or(0, |layer| layer.outputs);
-        let block = (2 * cut.sources * plan.conditional.components).saturating_mul(row);
-        let block = block.saturating_add(4 * cut.sources * outputs).saturating_mul(context.threads());
+        let components = plan.conditional.components;
+        let block = (2 * cut.block * components).saturating_mul(row);
+        let pass = (cut.pass * components).saturating_mul(6 * narrow).saturating_add(4 * cut.pass * outputs);
+        let block = block.saturating_add(pass).saturating_mul(context.threads());
         let batches =
             [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| {
                 match side {
@@ -145,17 +154,15 @@ impl CpuEngine {
             let slot = unsafe { slots.one(index) };
             // A worker works on one job at a time, so nobody waits here.
             let block = &mut *workspaces[worker].lock().unwrap_or_else(PoisonError::into_inner);
-            slot.gradient.values.fill(0.0);
+            slot.gradient.restart();
             slot.sums = Sums::default();
-            for number in index * cut.blocks..(index + 1) * cut.blocks {
-                let from = number * cut.sources;
-                let to = plan.sources.min(from + cut.sources);
-                if from < to {
-                    block.reset();
-                    let batch = draw.batch(block, from, to);
-                    carry(plan, quadratic, step.half, block, nets, &batch, slot);
-                }
+            let end = plan.sources.min((index + 1) * cut.slot);
+            for from in (index * cut.slot..end).step_by(cut.pass) {
+                let sources = from..end.min(from + cut.pass);
+                Pass { plan, quadratic, half: step.half, draw: &draw, rows: cut.block * plan.conditional.components }
+                    .carry(block, nets, sources, slot);
             }
+            slot.gradient.complete();
         });
         share_sizes(workspaces);
         let network = match step.half {
@@ -231,40 +238,75 @@ fn share_sizes(workspaces: &mut [Mutex<CpuBlock<f32>>]) {
     }
 }
 
-/// The step itself on one block.
-fn carry(
-    plan: &Plan,
-    quadratic: &Quadratic<Vec<f32>>,
+/// The step itself on some source samples of the batch.
+struct Pass<'a> {
+    plan: &'a Plan,
+    quadratic: &'a Quadratic<Vec<f32>>,
     half: Half,
-    block: &mut CpuBlock<f32>,
-    [value, generator]: [&CpuNet<f32>; 2],
-    batch: &Batch<CpuNoise>,
-    slot: &mut Slot,
-) {
-    let scale = 1.0 / (plan.sources * plan.conditional.components) as f64;
-    let Slot { gradient, sums } = slot;
-    match half {
-        Half::Value => {
-            ValueStep {
-                value: &plan.value,
-                generator: &plan.generator,
-                conditional: plan.conditional,
-                head: plan.head,
-                conjugate: plan.conjugate,
-                quadratic,
-                scale,
+    draw: &'a Draw<'a>,
+    /// Of a block.
+    rows: usize,
+}
+
+impl Pass<'_> {
+    fn carry(
+        &self,
+        block: &mut CpuBlock<f32>,
+        [value, generator]: [&CpuNet<f32>; 2],
+        sources: Range<usize>,
+        slot: &mut Slot,
+    ) {
+        let Self { plan, quadratic, draw, .. } = *self;
+        let scale = 1.0 / plan.config.batch_rows() as f64;
+        let Slot { gradient, sums } = slot;
+        block.reset();
+        let sources = draw.sources(block, sources.start, sources.end);
+        match self.half {
+            Half::Value => {
+                let step = ValueStep {
+                    value: &plan.value,
+                    generator: &plan.generator,
+                    conditional: plan.conditional,
+                    head: plan.head,
+                    conjugate: plan.conjugate,
+                    quadratic,
+                    scale,
+                };
+                let raw = step.draw(block, generator, sources.input, &sources.noise);
+                self.blocks(block, &sources, |block, batch, rows| {
+                    step.carry(block, value, batch, raw.rows(rows.start, rows.end), gradient, sums);
+                });
             }
-            .run(block, value, generator, batch, gradient, sums);
+            Half::Generator => {
+                let step = GeneratorStep {
+                    value: &plan.value,
+                    generator: &plan.generator,
+                    conditional: plan.conditional,
+                    head: plan.head,
+                    scale,
+                };
+                let recorded = step.record(block, generator, sources.input);
+                self.blocks(block, &sources, |block, batch, rows| {
+                    step.carry(block, value, batch, &recorded.rows.rows(rows.start, rows.end), sums);
+                });
+                step.backward(block, generator, &recorded, gradient);
+            }
         }
-        Half::Generator => {
-            GeneratorStep {
-                value: &plan.value,
-                generator: &plan.generator,
-                conditional: plan.conditional,
-                head: plan.head,
-                scale,
-            }
-            .run(block, value, generator, batch, gradient, sums);
+    }
+
+    /// Does `carry` for block after block, each in the same workspace.
+    fn blocks(
+        &self,
+        block: &mut CpuBlock<f32>,
+        sources: &Sources,
+        mut carry: impl FnMut(&mut CpuBlock<f32>, &Batch<CpuNoise>, Range<usize>),
+    ) {
+        let used = block.used();
+        for from in (0..sources.input.rows).step_by(self.rows) {
+            let rows = from..sources.input.rows.min(from + self.rows);
+            let batch = self.draw.rows(block, sources, rows.start, rows.end);
+            carry(block, &batch, rows);
+            block.release(used);
         }
     }
 }

@@ -47,13 +47,10 @@ impl<'a> Draw<'a> {
         low as f32 + (high - low) as f32 * u
     }
 
-    /// Rows of source samples `from..to` of the batch.
-    pub fn batch(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Batch<CpuNoise> {
+    /// Inputs of the rows of source samples `from..to` of the batch, and what draws their components.
+    pub fn sources(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Sources {
         let Plan { dimension, conditional: Conditional { components, latent }, .. } = *self.plan;
-        let first = from * components;
-        let rows = (to - from) * components;
-
-        let input = block.scratch(rows, dimension + latent);
+        let input = block.scratch((to - from) * components, dimension + latent);
         let index = self.sequence(Stream::SourceIndex);
         for i in from..to {
             let sample = sample(self.step.source, &index, i, dimension);
@@ -63,8 +60,20 @@ impl<'a> Draw<'a> {
         }
         if latent > 0 {
             let z = input.columns(dimension, dimension + latent);
-            block.draw_normals(&self.sequence(Stream::Latent), (first * latent) as u64, z);
+            block.draw_normals(&self.sequence(Stream::Latent), (from * components * latent) as u64, z);
         }
+        let mut component = Mat::NONE;
+        if self.step.half == Half::Value && latent == 0 {
+            component = block.scratch(to - from, 1);
+            block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component);
+        }
+        Sources { first: from * components, input, noise: CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component } }
+    }
+
+    /// What rows `from..to` of them have beside these.
+    pub fn rows(&self, block: &mut CpuBlock<f32>, sources: &Sources, from: usize, to: usize) -> Batch<CpuNoise> {
+        let dimension = self.plan.dimension;
+        let (first, rows) = (sources.first + from, to - from);
         let ends = (self.step.half == Half::Value).then(|| {
             let ends = block.scratch(2 * rows, dimension + 1);
             let index = self.sequence(Stream::TargetIndex);
@@ -79,15 +88,20 @@ impl<'a> Draw<'a> {
         for r in 0..rows {
             block.row_mut(time, r)[0] = self.time(first + r);
         }
-        let mut component = Mat::NONE;
-        if self.step.half == Half::Value && latent == 0 {
-            component = block.scratch(to - from, 1);
-            block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component);
-        }
         let mut normals = |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
-        let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge), component };
-        Batch { input, ends, noise, time }
+        let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge), component: Mat::NONE };
+        Batch { input: sources.input.rows(from, to), ends, noise, time }
     }
+}
+
+/// The source samples of a stretch of the batch.
+pub(super) struct Sources {
+    /// Number of the first row in the batch.
+    first: usize,
+    /// As in [`Batch`].
+    pub input: Mat,
+    /// For drawing components alone.
+    pub noise: CpuNoise,
 }
 
 fn sample<'a>(side: Side<'a>, index: &Sequence, number: usize, dimension: usize) -> &'a [f32] {

@@ -62,6 +62,17 @@ impl<T: Real> CpuBlock<T> {
         self.used = 0;
     }
 
+    /// How far it is used, for [`Self::release`].
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Gives back the matrices that were made since `used` was asked.
+    pub fn release(&mut self, used: usize) {
+        assert!(used <= self.used);
+        self.used = used;
+    }
+
     /// A matrix whose rows are padded to whole vectors. A power-of-two distance between rows would put them all into
     /// the same few sets of the first-level cache, hence the odd number of half lines beyond.
     pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
@@ -78,6 +89,12 @@ impl<T: Real> CpuBlock<T> {
         assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols <= self.arena.len());
         // SAFETY: the matrix was allocated from this arena, which never shrinks.
         unsafe { self.arena.as_mut_ptr().add(mat.offset) }
+    }
+
+    /// Start of a matrix and the distance of its rows, in each of which `reach` numbers may be read.
+    pub(super) fn rows_of(&mut self, mat: Mat, reach: usize) -> (*mut T, usize) {
+        assert!(reach <= mat.stride && mat.offset + mat.rows * mat.stride <= self.arena.len());
+        (self.ptr(mat), mat.stride)
     }
 
     /// One row, exact width.

@@ -118,12 +118,14 @@ impl<T: Real> Epilogue<T> for Adjoin<T> {
     }
 }
 
-/// Column sums of a matrix, added to `sum`.
+/// Column sums of a matrix, in `sum`.
 struct ColumnSums<T> {
     x: Rows<T>,
     rows: usize,
     cols: usize,
     sum: *mut T,
+    /// Start from what is there.
+    add: bool,
 }
 
 impl<T: Real> Kernel<T> for ColumnSums<T> {
@@ -133,14 +135,14 @@ impl<T: Real> Kernel<T> for ColumnSums<T> {
         unsafe {
             let whole = self.cols / S::LANES * S::LANES;
             for c in (0..whole).step_by(S::LANES) {
-                let mut sum = S::load(self.sum.add(c));
+                let mut sum = if self.add { S::load(self.sum.add(c)) } else { S::splat(T::zero()) };
                 for r in 0..self.rows {
                     sum = S::add(sum, S::load(self.x.at(r, c)));
                 }
                 S::store(self.sum.add(c), sum);
             }
             for c in whole..self.cols {
-                let mut sum = *self.sum.add(c);
+                let mut sum = if self.add { *self.sum.add(c) } else { T::zero() };
                 for r in 0..self.rows {
                     sum = sum + *self.x.at(r, c);
                 }
@@ -292,16 +294,18 @@ impl<T: Real> CpuBlock<T> {
         let first = segment(self, pairs[0]);
         let segments = [first, pairs.get(1).map_or(first, |&p| segment(self, p))];
         let segments = &segments[..pairs.len()];
-        let c = gradient.values[layer.offset..layer.bias()].as_mut_ptr();
+        let (weights, accumulate) = gradient.weights(index);
+        let c = weights.as_mut_ptr();
         let (m, n) = if swap { (layer.outputs, layer.inputs) } else { (layer.inputs, layer.outputs) };
         let (row, col) = if swap { (1, layer.outputs) } else { (layer.outputs, 1) };
-        let output = Output { c, row, col, padded: n, accumulate: true, bias: ptr::null() };
+        let output = Output { c, row, col, padded: n, accumulate, bias: ptr::null() };
         // SAFETY: the gradient has inputs x outputs elements there; the matrices' rows are padded to whole panels.
         unsafe { Gemm { m, n, segments, output, epilogue: Plain }.execute(isa) };
         if let Some(delta) = bias {
-            let sum = gradient.values[layer.bias()..layer.end()].as_mut_ptr();
+            let (biases, add) = gradient.biases(index);
+            let sum = biases.as_mut_ptr();
             assert_eq!(delta.cols, layer.outputs);
-            let sums = ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum };
+            let sums = ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum, add };
             // SAFETY: the gradient has as many elements there as delta has columns.
             unsafe { T::dispatch(isa, sums) }
         }

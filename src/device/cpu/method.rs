@@ -1,47 +1,59 @@
-//! Endpoint, bridge, dual and action terms on a block of rows. A few numbers a row: plain loops over the d columns,
-//! compiled with the processor's vectors.
+//! Endpoint, bridge, dual and action terms on a block of rows. A few numbers a row: the first two along the d columns by whole
+//! vectors, the others in plain loops.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
 use crate::device::{Bridge, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::divergence::Conjugate;
+use std::ptr;
 
-/// The generator's head for one element: standard deviation, and whether its logarithm was inside the range.
+/// The generator's head: standard deviations from raw outputs, a vector at a time.
 #[derive(Clone, Copy)]
-pub(super) struct Spread<T> {
-    offset: T,
-    low: T,
-    high: T,
+pub(super) struct Spread<S: Simd> {
+    offset: S::V,
+    low: S::V,
+    high: S::V,
     deterministic: bool,
 }
 
-impl<T: Real> Spread<T> {
-    pub(super) fn new(head: &Head) -> Self {
+impl<S: Simd> Spread<S> {
+    /// # Safety
+    /// As for [`Simd`].
+    #[inline(always)]
+    pub(super) unsafe fn new(head: &Head) -> Self {
         let (low, high) = head.log_std_range();
-        Self {
-            offset: T::of(head.log_std_offset()),
-            low: T::of(low),
-            high: T::of(high),
-            deterministic: head.deterministic,
+        // SAFETY: the caller's.
+        unsafe {
+            let splat = |x| S::splat(S::T::of(x));
+            let [offset, low, high] = [splat(head.log_std_offset()), splat(low), splat(high)];
+            Self { offset, low, high, deterministic: head.deterministic }
         }
     }
 
-    /// `raw` is one row of the generator's outputs.
+    /// Standard deviations of components j.. of d, and `then` where their logarithm is inside the range, 0 elsewhere. `raw` is a
+    /// row of the generator's outputs.
+    ///
+    /// # Safety
+    /// As for [`Simd`]; a vector may be read at d + j of the row.
     #[inline(always)]
-    pub(super) fn std(&self, raw: &[T], d: usize, j: usize) -> (T, bool) {
-        if self.deterministic {
-            return (T::zero(), false);
+    pub(super) unsafe fn at(
+        &self,
+        raw: *const S::T,
+        d: usize,
+        j: usize,
+        then: impl FnOnce(S::V) -> S::V,
+    ) -> (S::V, S::V) {
+        // SAFETY: the caller's.
+        unsafe {
+            if self.deterministic {
+                let zero = S::splat(S::T::of(0.0));
+                return (zero, zero);
+            }
+            let log = S::add(S::load(raw.add(d + j)), self.offset);
+            // The second operand is what a NaN gives: it must come through.
+            let s = S::exp(S::min(self.high, S::max(self.low, log)));
+            (s, S::within(log, self.low, self.high, then(s)))
         }
-        let log = raw[d + j] + self.offset;
-        // Written so that a NaN stays one.
-        let clamped = if log < self.low {
-            self.low
-        } else if log > self.high {
-            self.high
-        } else {
-            log
-        };
-        (clamped.exp_lane(), log > self.low && log < self.high)
     }
 }
 
@@ -57,40 +69,58 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
         let Self { block, head, bridge, points } = self;
-        let d = bridge.x0.cols;
-        let spread = Spread::new(head);
-        let sigma = T::of(head.sigma);
+        let (rows, d) = (bridge.x0.rows, bridge.x0.cols);
         let timed = points.state.is_some() || points.drift.is_some();
-        for r in 0..bridge.x0.rows {
-            let t = if timed { block.row(bridge.time, r)[0] } else { T::one() };
-            let rest = T::one() - t;
-            let noise = sigma * (t * rest).sqrt();
-            for j in 0..d {
-                let raw = block.row(bridge.raw, r);
-                let (s, _) = spread.std(raw, d, j);
-                let x0 = block.row(bridge.x0, r)[j];
-                let (mean, reach) = (raw[j], s * block.row(bridge.noise.xi, r)[j]);
-                let x1 = x0 + mean + reach;
-                if let Some(end) = points.end {
-                    block.row_mut(end, r)[j] = x1;
-                }
-                if timed {
-                    let eta = block.row(bridge.noise.eta, r)[j];
-                    if let Some(drift) = points.drift {
-                        let (own, free) = (s * s, sigma * sigma);
-                        let pull = (own - free) / (t * own + rest * free);
-                        block.row_mut(drift, r)[j] = mean + pull * (t * reach + noise * eta);
+        let sigma = T::of(head.sigma);
+        // SAFETY: of each row as many numbers may be read, or written, as is asked for; those beyond its columns are some number
+        // that nobody reads.
+        unsafe {
+            let spread = Spread::<S>::new(head);
+            let free = S::splat(sigma * sigma);
+            let whole = d.next_multiple_of(S::LANES);
+            let [x0, xi] = [bridge.x0, bridge.noise.xi].map(|mat| block.rows_of(mat, whole));
+            let raw = block.rows_of(bridge.raw, head.raw(d) - d + whole);
+            let eta = if timed { block.rows_of(bridge.noise.eta, whole) } else { xi };
+            let nowhere = (ptr::null_mut(), 0);
+            let [end, state, drift] = [points.end, points.state, points.drift].map(|mat| {
+                mat.map_or(nowhere, |mat| {
+                    assert!(!mat.view && mat.rows == rows);
+                    block.rows_of(mat, whole)
+                })
+            });
+            for r in 0..rows {
+                let t = if timed { block.row(bridge.time, r)[0] } else { T::one() };
+                let noise = S::splat(sigma * (t * (T::one() - t)).sqrt());
+                let (time, rest) = (S::splat(t), S::splat(T::one() - t));
+                let row = |(start, stride): (*mut T, usize)| start.wrapping_add(r * stride);
+                let (x0, raw, xi, eta) = (row(x0), row(raw), row(xi), row(eta));
+                for j in (0..d).step_by(S::LANES) {
+                    let (s, _) = spread.at(raw, d, j, |s| s);
+                    let (from, mean) = (S::load(x0.add(j)), S::load(raw.add(j)));
+                    let reach = S::mul(s, S::load(xi.add(j)));
+                    let x1 = S::add(S::add(from, mean), reach);
+                    if !end.0.is_null() {
+                        S::store(row(end).add(j), x1);
                     }
-                    if let Some(state) = points.state {
-                        block.row_mut(state, r)[j] = rest * x0 + t * x1 + noise * eta;
+                    if timed {
+                        let brown = S::mul(noise, S::load(eta.add(j)));
+                        if !drift.0.is_null() {
+                            let own = S::mul(s, s);
+                            let variance = S::fma(time, own, S::mul(rest, free));
+                            let pull = S::div(S::sub(own, free), variance);
+                            S::store(row(drift).add(j), S::fma(pull, S::fma(time, reach, brown), mean));
+                        }
+                        if !state.0.is_null() {
+                            S::store(row(state).add(j), S::fma(rest, from, S::fma(time, x1, brown)));
+                        }
                     }
                 }
-            }
-            if let Some(end) = points.end {
-                block.row_mut(end, r)[d] = T::one();
-            }
-            if let Some(state) = points.state {
-                block.row_mut(state, r)[d] = t;
+                if !end.0.is_null() {
+                    *row(end).add(d) = T::one();
+                }
+                if !state.0.is_null() {
+                    *row(state).add(d) = t;
+                }
             }
         }
     }
@@ -114,7 +144,7 @@ impl<T: Real> CpuBlock<T> {
     pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
         let isa = self.isa;
         let kernel = BridgeKernel { block: self, head, bridge, points };
-        // SAFETY: the kernel indexes rows with checks.
+        // SAFETY: the kernel checks its extents.
         unsafe { T::dispatch(isa, kernel) }
     }
 

@@ -7,7 +7,7 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Head, Mat, Sums, extrapolation, half_of};
+use crate::device::{Bridge, Device, Head, Mat, Sums, extrapolation, half_of};
 use crate::euot::conditional::Weighted;
 
 pub(super) struct Mixture<'a, T> {
@@ -36,48 +36,19 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         assert!(bridge.x0.rows.is_multiple_of(components));
         assert!(weighted.is_none() || !head.deterministic);
         let padded = components.next_multiple_of(S::LANES);
-        // Component tables, one row a coordinate: mean, inverse variance, and for a deterministic generator the gradient
-        // to the mean.
-        let tables = block.allocate(if head.deterministic { 3 * d } else { 2 * d }, padded);
-        let lines = block.allocate(2, padded);
-        let spread = Spread::<T>::new(head);
+        let group = Group::<S>::new(block, head, bridge, components);
+        let Group { tables, lines, .. } = group;
         let sigma = T::of(head.sigma);
         let sigma2 = sigma * sigma;
         let (one, half) = (T::one(), T::of(0.5));
         let half_components = half_of(head, weighted.is_some(), components);
 
-        for group in 0..bridge.x0.rows / components {
-            let first = group * components;
+        for first in (0..bridge.x0.rows).step_by(components) {
             let t = block.row(bridge.time, first)[0];
-            let brown = sigma2 * t * (one - t);
             let reference = sigma2 * t;
 
-            for k in 0..padded {
-                let mut log_variance = T::zero();
-                for j in 0..d {
-                    let (mut mean, mut inverse) = (T::zero(), T::zero());
-                    if k < components {
-                        let raw = block.row(bridge.raw, first + k);
-                        let x0 = block.row(bridge.x0, first + k)[j];
-                        let ts = t * spread.std(raw, d, j).0;
-                        let variance = ts * ts + brown;
-                        mean = x0 + t * raw[j];
-                        inverse = one / variance;
-                        log_variance = log_variance + (variance / reference).ln();
-                    }
-                    block.row_mut(tables, j)[k] = mean;
-                    block.row_mut(tables, d + j)[k] = inverse;
-                    if head.deterministic {
-                        block.row_mut(tables, 2 * d + j)[k] = T::zero();
-                    }
-                }
-                let log_weight = match weighted {
-                    Some(weighted) if k < components => block.row(weighted.log, first + k)[0],
-                    _ => T::zero(),
-                };
-                block.row_mut(lines, 0)[k] =
-                    if k < components { log_variance - T::of(2.0) * log_weight } else { T::of(NOBODY) };
-            }
+            // SAFETY: this kernel's own promise.
+            unsafe { group.tabulate(block, first, t, sigma2, weighted) };
 
             let table = block.ptr(tables);
             let stride = tables.stride;
@@ -159,24 +130,143 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
             }
 
             for k in 0..components {
-                let row = first + k;
-                let weight = weighted.map_or(one, |weighted| block.row(weighted.log, row)[0].exp_lane());
+                let weight = weighted.map_or(one, |weighted| block.row(weighted.log, first + k)[0].exp_lane());
                 let scale = T::of(scale) * weight;
-                for j in 0..d {
-                    let gx = block.row(delta, row)[j];
-                    if head.deterministic {
+                if head.deterministic {
+                    for j in 0..d {
                         let mean = block.row(tables, 2 * d + j)[k];
-                        block.row_mut(delta, row)[j] = scale * t * (gx + sigma2 * mean);
-                        continue;
+                        let gx = block.row(delta, first + k)[j];
+                        block.row_mut(delta, first + k)[j] = scale * t * (gx + sigma2 * mean);
                     }
-                    block.row_mut(delta, row)[j] = scale * t * gx;
-                    let away = block.row(xt, row)[j] - block.row(tables, j)[k];
-                    let (s, inside) = spread.std(block.row(bridge.raw, row), d, j);
-                    // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
-                    let widen = t * t * s * s * (away * block.row(tables, d + j)[k]);
-                    block.row_mut(delta, row)[d + j] = if inside { scale * gx * widen } else { T::zero() };
+                } else {
+                    // SAFETY: as above.
+                    unsafe { group.gradient(block, first, k, t, scale, xt, delta) };
                 }
             }
         }
     }
+}
+
+/// The components of one source sample at its time, tabulated.
+struct Group<S: Simd> {
+    spread: Spread<S>,
+    d: usize,
+    components: usize,
+    deterministic: bool,
+    x0: Mat,
+    raw: Mat,
+    /// By components (rows): means and inverse variances, t^2 s^2 where log s is inside its range, and variances over that of the
+    /// reference.
+    means: Mat,
+    inverses: Mat,
+    moved: Mat,
+    ratios: Mat,
+    /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
+    tables: Mat,
+    /// Sums of log variances over the reference's less twice the log of the component's weight, and a line for whoever needs one.
+    lines: Mat,
+}
+
+impl<T: Real, S: Simd<T = T>> Group<S> {
+    #[inline(always)]
+    fn new(block: &mut CpuBlock<T>, head: &Head, bridge: &Bridge<CpuNoise>, components: usize) -> Self {
+        let (d, padded) = (bridge.x0.cols, components.next_multiple_of(S::LANES));
+        let group = Self {
+            // SAFETY: whoever has an S may use it.
+            spread: unsafe { Spread::new(head) },
+            d,
+            components,
+            deterministic: head.deterministic,
+            x0: bridge.x0,
+            raw: bridge.raw,
+            means: block.allocate(components, d),
+            inverses: block.allocate(components, d),
+            moved: block.allocate(components, d),
+            ratios: block.allocate(1, d),
+            tables: block.allocate(if head.deterministic { 3 * d } else { 2 * d }, padded),
+            lines: block.allocate(2, padded),
+        };
+        block.fill(group.tables, 0.0);
+        block.row_mut(group.lines, 0).fill(T::of(NOBODY));
+        group
+    }
+
+    /// Start of a row, of which whole vectors up to the d-th number may be accessed, from `from` on.
+    #[inline(always)]
+    fn row(&self, block: &mut CpuBlock<T>, mat: Mat, row: usize, from: usize) -> *mut T {
+        let (start, stride) = block.rows_of(mat, from + self.d.next_multiple_of(S::LANES));
+        start.wrapping_add(row * stride)
+    }
+
+    /// Takes the components in the rows from `first` on.
+    ///
+    /// # Safety
+    /// As for [`Kernel::run`].
+    #[inline(always)]
+    unsafe fn tabulate(&self, block: &mut CpuBlock<T>, first: usize, t: T, sigma2: T, weighted: Option<Weighted>) {
+        let brown = sigma2 * t * (T::one() - t);
+        for k in 0..self.components {
+            let raw = self.row(block, self.raw, first + k, if self.deterministic { 0 } else { self.d });
+            let x0 = self.row(block, self.x0, first + k, 0);
+            let to = [self.means, self.inverses, self.moved].map(|mat| self.row(block, mat, k, 0));
+            let ratio = self.row(block, self.ratios, 0, 0);
+            // SAFETY: the rows were asked for at this reach.
+            unsafe {
+                let time = S::splat(t);
+                for j in (0..self.d).step_by(S::LANES) {
+                    let square = |s| S::mul(S::mul(time, s), S::mul(time, s));
+                    let (s, moved) = self.spread.at(raw, self.d, j, square);
+                    let variance = S::add(square(s), S::splat(brown));
+                    S::store(to[0].add(j), S::fma(time, S::load(raw.add(j)), S::load(x0.add(j))));
+                    S::store(to[1].add(j), S::div(S::splat(T::one()), variance));
+                    S::store(to[2].add(j), moved);
+                    S::store(ratio.add(j), S::div(variance, S::splat(sigma2 * t)));
+                }
+            }
+            for j in 0..self.d {
+                let (mean, inverse) = (block.row(self.means, k)[j], block.row(self.inverses, k)[j]);
+                block.row_mut(self.tables, j)[k] = mean;
+                block.row_mut(self.tables, self.d + j)[k] = inverse;
+                if self.deterministic {
+                    block.row_mut(self.tables, 2 * self.d + j)[k] = T::zero();
+                }
+            }
+            let log_weight = weighted.map_or(T::zero(), |weighted| block.row(weighted.log, first + k)[0]);
+            let log_variance = T::of(log_of_product(block.row(self.ratios, 0)));
+            block.row_mut(self.lines, 0)[k] = log_variance - T::of(2.0) * log_weight;
+        }
+    }
+
+    /// From the gradient by x_t, in the row of component `k` of `delta`, to `scale` times that by its raw outputs.
+    ///
+    /// # Safety
+    /// As for [`Kernel::run`].
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn gradient(&self, block: &mut CpuBlock<T>, first: usize, k: usize, t: T, scale: T, xt: Mat, delta: Mat) {
+        let (xt, delta) = (self.row(block, xt, first + k, 0), self.row(block, delta, first + k, self.d));
+        let [mean, inverse, moved] = [self.means, self.inverses, self.moved].map(|mat| self.row(block, mat, k, 0));
+        // SAFETY: the rows were asked for at this reach. What a vector of the gradient to the means writes beyond d, the gradient to
+        // the deviations overwrites, so that one waits.
+        unsafe {
+            for j in (0..self.d).step_by(S::LANES) {
+                let gx = S::mul(S::splat(scale), S::load(delta.add(j)));
+                // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
+                let away = S::sub(S::load(xt.add(j)), S::load(mean.add(j)));
+                let widen = S::mul(S::load(moved.add(j)), S::mul(away, S::load(inverse.add(j))));
+                S::store(moved.add(j), S::mul(gx, widen));
+                S::store(delta.add(j), S::mul(S::splat(t), gx));
+            }
+            for j in (0..self.d).step_by(S::LANES) {
+                S::store(delta.add(self.d + j), S::load(moved.add(j)));
+            }
+        }
+    }
+}
+
+/// log of the product of positive numbers. A logarithm costs more than many products, which in 64 bits hold sixteen factors of
+/// any that occur: variances relative to the problem's lie between 1e-12 and 1e15 (`Head::log_std_range`).
+#[inline(always)]
+fn log_of_product<T: Real>(factors: &[T]) -> f64 {
+    factors.chunks(16).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()
 }

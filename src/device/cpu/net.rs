@@ -123,11 +123,50 @@ pub struct CpuGradient<T> {
     pub(super) layers: Vec<Layer>,
     /// One number a parameter.
     pub values: Aligned<T>,
+    /// Of each layer's weights and biases: whether they are still to be written, whatever stands there.
+    unwritten: Vec<[bool; 2]>,
 }
 
 impl<T: Real> CpuGradient<T> {
     /// Zero.
     pub fn new(layout: &Layout) -> Self {
-        Self { layers: layout.layers.clone(), values: Aligned::new(layout.len()) }
+        Self {
+            layers: layout.layers.clone(),
+            values: Aligned::new(layout.len()),
+            unwritten: vec![[false; 2]; layout.layers.len()],
+        }
+    }
+
+    /// Begins anew at zero. Nothing is written: the first contribution takes the place of what is there, and
+    /// [`Self::complete`] clears what has none.
+    pub fn restart(&mut self) {
+        self.unwritten.fill([true; 2]);
+    }
+
+    /// Weights of a layer, and whether to add to them.
+    pub(super) fn weights(&mut self, layer: usize) -> (&mut [T], bool) {
+        let add = !std::mem::take(&mut self.unwritten[layer][0]);
+        let (from, to) = (self.layers[layer].offset, self.layers[layer].bias());
+        (&mut self.values[from..to], add)
+    }
+
+    /// Biases of a layer, and whether to add to them.
+    pub(super) fn biases(&mut self, layer: usize) -> (&mut [T], bool) {
+        let add = !std::mem::take(&mut self.unwritten[layer][1]);
+        let (from, to) = (self.layers[layer].bias(), self.layers[layer].end());
+        (&mut self.values[from..to], add)
+    }
+
+    /// Writes what nothing was added to.
+    pub fn complete(&mut self) {
+        for layer in 0..self.layers.len() {
+            let clear = |(values, written): (&mut [T], bool)| {
+                if !written {
+                    values.fill(T::zero());
+                }
+            };
+            clear(self.weights(layer));
+            clear(self.biases(layer));
+        }
     }
 }

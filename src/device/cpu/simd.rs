@@ -76,10 +76,15 @@ pub trait Simd: Copy + 'static {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// The larger; b where either is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller; b where either is NaN.
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn exp(a: Self::V) -> Self::V;
+    /// `then` in lanes where low < a < high, 0 in others.
+    unsafe fn within(a: Self::V, low: Self::V, high: Self::V, then: Self::V) -> Self::V;
     /// Sum of the lanes, in a fixed order.
     unsafe fn sum(a: Self::V) -> Self::T;
     /// A function of each lane, for what has no vector form.
@@ -134,6 +139,10 @@ impl<T: Real> Simd for Portable<T> {
         lanes!(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
+    unsafe fn min(a: [T; 8], b: [T; 8]) -> [T; 8] {
+        lanes!(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
     unsafe fn fma(a: [T; 8], b: [T; 8], c: [T; 8]) -> [T; 8] {
         if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
             lanes!(|i| a[i].mul_add(b[i], c[i]))
@@ -145,6 +154,10 @@ impl<T: Real> Simd for Portable<T> {
     #[inline(always)]
     unsafe fn exp(a: [T; 8]) -> [T; 8] {
         lanes!(|i| a[i].exp_lane())
+    }
+    #[inline(always)]
+    unsafe fn within(a: [T; 8], low: [T; 8], high: [T; 8], then: [T; 8]) -> [T; 8] {
+        lanes!(|i| if low[i] < a[i] && a[i] < high[i] { then[i] } else { T::zero() })
     }
     #[inline(always)]
     unsafe fn sum(a: [T; 8]) -> T {

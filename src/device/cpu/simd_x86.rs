@@ -62,6 +62,7 @@ impl Simd for Avx512 {
         mul(a, b) = _mm512_mul_ps;
         div(a, b) = _mm512_div_ps;
         max(a, b) = _mm512_max_ps;
+        min(a, b) = _mm512_min_ps;
         fma(a, b, c) = _mm512_fmadd_ps;
     }
     #[inline(always)]
@@ -86,6 +87,13 @@ impl Simd for Avx512 {
             let r = _mm512_fnmadd_ps(n, Self::splat(LN2_HIGH), x);
             let r = _mm512_fnmadd_ps(n, Self::splat(LN2_LOW), r);
             _mm512_scalef_ps(exp_polynomial!(Self, r), n)
+        }
+    }
+    #[inline(always)]
+    unsafe fn within(a: __m512, low: __m512, high: __m512, then: __m512) -> __m512 {
+        unsafe {
+            let above = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(low, a);
+            _mm512_maskz_mov_ps(_mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(above, a, high), then)
         }
     }
     #[inline(always)]
@@ -114,6 +122,7 @@ impl Simd for Avx2 {
         mul(a, b) = _mm256_mul_ps;
         div(a, b) = _mm256_div_ps;
         max(a, b) = _mm256_max_ps;
+        min(a, b) = _mm256_min_ps;
         fma(a, b, c) = _mm256_fmadd_ps;
     }
     #[inline(always)]
@@ -138,6 +147,13 @@ impl Simd for Avx2 {
             let r = _mm256_fnmadd_ps(n, Self::splat(LN2_LOW), r);
             let bits = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)));
             _mm256_mul_ps(exp_polynomial!(Self, r), _mm256_castsi256_ps(bits))
+        }
+    }
+    #[inline(always)]
+    unsafe fn within(a: __m256, low: __m256, high: __m256, then: __m256) -> __m256 {
+        unsafe {
+            let inside = _mm256_and_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(low, a), _mm256_cmp_ps::<_CMP_LT_OQ>(a, high));
+            _mm256_and_ps(inside, then)
         }
     }
     #[inline(always)]

@@ -1,0 +1,329 @@
+//! Random problems with all their numbers, for the checks: both steps on them, and their losses by plain loops.
+
+use super::Batch;
+use super::conditional::Conditional;
+use super::divergence::{Conjugate, Divergence};
+use super::generator_step::{GeneratorStep, TIME_MIN};
+use super::value_step::{TIME_MAX, ValueStep};
+use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::simd::{Isa, Real};
+use crate::device::cpu::{CpuBlock, CpuNoise};
+use crate::device::{Activation, Device, Head, Mat, Quadratic, Sums, extrapolation};
+use crate::nn::layout::Layout;
+use crate::nn::mlp::Mlp;
+use crate::rng::{Sequence, Stream};
+use proptest::prelude::*;
+
+/// A problem with all its numbers, in f64; `T` is what it is computed in.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub d: usize,
+    pub sources: usize,
+    pub conditional: Conditional,
+    pub head: Head,
+    pub conjugate: Conjugate,
+    pub quadratic: Quadratic<Vec<f64>>,
+    pub value: Mlp,
+    pub generator: Mlp,
+    pub value_weights: Vec<f64>,
+    pub generator_weights: Vec<f64>,
+    /// One row a source.
+    pub x0: Vec<f64>,
+    pub y: Vec<f64>,
+    pub z: Vec<f64>,
+    pub xi: Vec<f64>,
+    pub eta: Vec<f64>,
+    /// One number a source, uniform in [0, 1]; so is what components are drawn by.
+    pub time: Vec<f64>,
+    pub component: Vec<f64>,
+}
+
+impl Case {
+    fn rows(&self) -> usize {
+        self.sources * self.conditional.components
+    }
+
+    fn batch<T: Real>(&self, block: &mut CpuBlock<T>, time: impl Fn(f64) -> f64) -> Batch<CpuNoise> {
+        let rows = self.rows();
+        let Conditional { components, latent } = self.conditional;
+        let (d, width) = (self.d, self.d + latent);
+        let input = block.scratch(rows, width);
+        let ends = block.scratch(2 * rows, d + 1);
+        let [xi, eta] = [0; 2].map(|_| block.scratch(rows, d));
+        let times = block.scratch(rows, 1);
+        let component = block.scratch(self.sources, 1);
+        // `every` consecutive rows share a line of the values.
+        let mut fill = |to: Mat, values: &[f64], every: usize| {
+            for r in 0..to.rows {
+                for c in 0..to.cols {
+                    block.row_mut(to, r)[c] = T::of(values[r / every * to.cols + c]);
+                }
+            }
+        };
+        fill(input.columns(0, d), &self.x0, components);
+        fill(input.columns(d, width), &self.z, 1);
+        let targets = ends.rows(rows, 2 * rows);
+        fill(targets.columns(0, d), &self.y, 1);
+        fill(targets.columns(d, d + 1), &[1.0], rows);
+        fill(xi, &self.xi, 1);
+        fill(eta, &self.eta, 1);
+        fill(times, &self.time.iter().map(|&t| time(t)).collect::<Vec<_>>(), components);
+        fill(component, &self.component, 1);
+        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times }
+    }
+
+    fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
+        [(&self.value, &self.value_weights), (&self.generator, &self.generator_weights)].map(|(mlp, weights)| {
+            let mut net = CpuNet::new(isa, &mlp.layout, true);
+            net.pack(&weights.iter().map(|&w| T::of(w)).collect::<Vec<T>>());
+            net
+        })
+    }
+
+    /// Rows `from..to` of a batch, as a batch of their own.
+    fn part<T: Real>(&self, block: &mut CpuBlock<T>, of: &Batch<CpuNoise>, from: usize, to: usize) -> Batch<CpuNoise> {
+        let rows = to - from;
+        let ends = block.scratch(2 * rows, self.d + 1);
+        for r in 0..rows {
+            let y = block.row(of.ends.unwrap(), self.rows() + from + r).to_vec();
+            block.row_mut(ends, rows + r).copy_from_slice(&y);
+        }
+        let [xi, eta] = [of.noise.xi, of.noise.eta].map(|noise| noise.rows(from, to));
+        let noise = CpuNoise { xi, eta, component: Mat::NONE };
+        Batch { input: of.input.rows(from, to), ends: Some(ends), noise, time: of.time.rows(from, to) }
+    }
+
+    /// Gradients of both steps with V passed by one source sample after another.
+    pub fn by_parts(&self) -> [Vec<f64>; 2] {
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let [value, generator] = self.nets::<f64>(Isa::Portable);
+        let mut gradients = [&self.value, &self.generator].map(|mlp| CpuGradient::new(&mlp.layout));
+        // What stood there must not count.
+        gradients.iter_mut().for_each(|gradient| {
+            gradient.values.fill(7.0);
+            gradient.restart();
+        });
+        let [to_value, to_generator] = &mut gradients;
+        let parts = || (0..self.rows()).step_by(self.conditional.components);
+        let mut sums = Sums::default();
+
+        let (step, batch) = (self.value_step_of(&self.quadratic), self.batch(&mut block, |t| t * TIME_MAX));
+        let raw = step.draw(&mut block, &generator, batch.input, &batch.noise);
+        for from in parts() {
+            let to = from + self.conditional.components;
+            let part = self.part(&mut block, &batch, from, to);
+            step.carry(&mut block, &value, &part, raw.rows(from, to), to_value, &mut sums);
+        }
+
+        let (step, batch) = (self.generator_step_of(), self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t));
+        let recorded = step.record(&mut block, &generator, batch.input);
+        for from in parts() {
+            let to = from + self.conditional.components;
+            let part = self.part(&mut block, &batch, from, to);
+            step.carry(&mut block, &value, &part, &recorded.rows.rows(from, to), &mut sums);
+        }
+        step.backward(&mut block, &generator, &recorded, to_generator);
+        gradients.map(|mut gradient| {
+            gradient.complete();
+            gradient.values.to_vec()
+        })
+    }
+
+    fn value_step_of<'a, S>(&'a self, quadratic: &'a Quadratic<S>) -> ValueStep<'a, S> {
+        ValueStep {
+            value: &self.value,
+            generator: &self.generator,
+            conditional: self.conditional,
+            head: self.head,
+            conjugate: self.conjugate,
+            quadratic,
+            scale: 1.0 / self.rows() as f64,
+        }
+    }
+
+    fn generator_step_of(&self) -> GeneratorStep<'_> {
+        GeneratorStep {
+            value: &self.value,
+            generator: &self.generator,
+            conditional: self.conditional,
+            head: self.head,
+            scale: 1.0 / self.rows() as f64,
+        }
+    }
+
+    /// Loss terms and gradient of the value step.
+    pub fn value_step<T: Real>(&self, isa: Isa) -> (Sums, Vec<f64>) {
+        let mut block = CpuBlock::<T>::new(isa);
+        let [value, generator] = self.nets::<T>(isa);
+        let batch = self.batch(&mut block, |t| t * TIME_MAX);
+        let mut gradient = CpuGradient::new(&self.value.layout);
+        let mut sums = Sums::default();
+        let quadratic = Quadratic::of(&self.quadratic);
+        self.value_step_of(&quadratic).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
+        (sums, gradient.values.iter().map(|g| g.wide()).collect())
+    }
+
+    /// Loss terms and gradient of the generator step.
+    pub fn generator_step<T: Real>(&self, isa: Isa) -> (Sums, Vec<f64>) {
+        let mut block = CpuBlock::<T>::new(isa);
+        let [value, generator] = self.nets::<T>(isa);
+        let batch = self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t);
+        let mut gradient = CpuGradient::new(&self.generator.layout);
+        let mut sums = Sums::default();
+        self.generator_step_of().run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
+        (sums, gradient.values.iter().map(|g| g.wide()).collect())
+    }
+
+    /// Whether every place along the cumulated probabilities is so far from a boundary that rounding cannot draw another
+    /// component.
+    pub fn decided(&self) -> bool {
+        if !self.conditional.own() {
+            return true;
+        }
+        let [.., weight] = self.components();
+        let k = self.conditional.components;
+        weight.chunks_exact(k).zip(&self.component).all(|(weights, u)| {
+            let mut cumulated = 0.0;
+            weights[..k - 1].iter().all(|weight| {
+                cumulated += weight;
+                // Places are j + u, in units of one over K.
+                let near = (cumulated - u).rem_euclid(1.0);
+                near.min(1.0 - near) > 1e-3
+            })
+        })
+    }
+
+    pub fn value_loss(&self) -> f64 {
+        let sums = self.value_step::<f64>(Isa::Portable).0;
+        (sums.conjugate - sums.generated + sums.action) / self.rows() as f64
+    }
+
+    pub fn generator_loss(&self) -> f64 {
+        self.generator_step::<f64>(Isa::Portable).0.generator / self.rows() as f64
+    }
+
+    /// Bridge time of a row in the generator step.
+    fn time_of(&self, row: usize) -> f64 {
+        TIME_MIN + (1.0 - TIME_MIN) * self.time[row / self.conditional.components]
+    }
+
+    /// Mean and variance of every component of the generator step, rows x d each, and K times the probability of each.
+    fn components(&self) -> [Vec<f64>; 3] {
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let generator = &self.nets::<f64>(Isa::Portable)[1];
+        let batch = self.batch(&mut block, |t| t);
+        let (k, width) = (self.conditional.components, self.head.raw(self.d));
+        let own = self.conditional.own();
+        let outputs = self.generator.forward(&mut block, generator, batch.input);
+        // Every row of a source sample gives all its components where they are the network's own.
+        let raw = |r: usize, i: usize| block.row(outputs, r)[if own { r % k * width + i } else { i }];
+        let logit = |r: usize, c: usize| if own { block.row(outputs, r)[k * width + c].exp() } else { 1.0 };
+        let weight = |r: usize| k as f64 * logit(r, r % k) / (0..k).map(|c| logit(r, c)).sum::<f64>();
+        let (low, high) = self.head.log_std_range();
+        let element = |i: usize| {
+            let (r, j) = (i / self.d, i % self.d);
+            let t = self.time_of(r);
+            let mean = self.x0[r / k * self.d + j] + t * raw(r, j);
+            let s = (raw(r, self.d + j) + self.head.log_std_offset()).clamp(low, high).exp();
+            (mean, t * t * s * s + self.head.sigma.powi(2) * t * (1.0 - t))
+        };
+        let (mean, variance) = (0..self.rows() * self.d).map(element).unzip();
+        [mean, variance, (0..self.rows()).map(weight).collect()]
+    }
+
+    /// The generator's loss by plain loops, as a function of x_t and of how much each row counts: x_t moves with its own
+    /// component and keeps its distance from it in standard deviations, while p is the mixture of `held`'s components.
+    pub fn loss_of_samples(&self, held: &Self) -> f64 {
+        let (d, k, eps) = (self.d, self.conditional.components, self.head.sigma.powi(2));
+        let [mean, variance, weight] = self.components();
+        let [held_mean, held_variance, held_weight] = held.components();
+        let value = &self.nets::<f64>(Isa::Portable)[0];
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let state = block.scratch(self.rows(), d + 1);
+        for r in 0..self.rows() {
+            let t = self.time_of(r);
+            for i in r * d..(r + 1) * d {
+                let own = (held_variance[i] - eps * t * (1.0 - t)).max(0.0).sqrt();
+                let away = own * self.xi[i] + (eps * t * (1.0 - t)).sqrt() * self.eta[i];
+                block.row_mut(state, r)[i % d] = mean[i] + (variance[i] / held_variance[i]).sqrt() * away;
+            }
+            block.row_mut(state, r)[d] = t;
+        }
+        let v = self.value.forward(&mut block, value, state);
+        let log_normal = |x: f64, mean: f64, variance: f64| -0.5 * ((x - mean).powi(2) / variance + variance.ln());
+        let row = |r: usize| {
+            let (t, x) = (self.time_of(r), block.row(state, r));
+            let first = r / k * k;
+            let density = |c: usize| -> f64 {
+                (0..d).map(|j| log_normal(x[j], held_mean[c * d + j], held_variance[c * d + j])).sum()
+            };
+            let mean_log = |components: std::ops::Range<usize>| {
+                let count = components.len() as f64;
+                (components.map(|c| held_weight[first + c] * density(first + c).exp()).sum::<f64>() / count).ln()
+            };
+            let half = if self.conditional.own() { 0 } else { k / 2 };
+            let own = if r - first < half { 0..half } else { half..k };
+            let (by_all, by_own) = extrapolation(k, own.len());
+            let log_p = by_all * mean_log(0..k) - by_own * mean_log(own);
+            let log_w: f64 = (0..d).map(|j| log_normal(x[j], self.x0[r / k * d + j], eps * t)).sum();
+            weight[r] * (block.row(v, r)[0] + eps * (log_p - log_w))
+        };
+        (0..self.rows()).map(row).sum::<f64>() / self.rows() as f64
+    }
+}
+
+pub(super) fn normals(seed: u64, stream: Stream, n: usize) -> Vec<f64> {
+    let mut x = vec![0f32; n];
+    Sequence::new(seed, 0, stream).normals(0, &mut x);
+    x.into_iter().map(f64::from).collect()
+}
+
+pub(super) fn cases() -> impl Strategy<Value = Case> {
+    let sizes = (1usize..6, 0usize..5, 1usize..4, 1usize..19, 1usize..4, 1usize..40);
+    let problem = (0.05f64..2.0, 0.3f64..3.0, 0usize..4, 0usize..3, any::<bool>(), any::<u64>());
+    (sizes, problem).prop_map(
+        |((d, latent, sources, components, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
+            let conditional = Conditional { components, latent };
+            let head = Head { sigma, deterministic: deterministic && !conditional.own() };
+            let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
+            let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
+            let mlp = |inputs, outputs| Mlp { layout: Layout::new(inputs, width, hidden, outputs), activation };
+            let value = mlp(d + 1, 1);
+            let generator = mlp(d + latent, conditional.outputs(head.raw(d)).unwrap());
+            let weights = |mlp: &Mlp, stream| {
+                let mut w = normals(seed, stream, mlp.layout.len());
+                for layer in &mlp.layout.layers {
+                    w[layer.offset..layer.bias()].iter_mut().for_each(|x| *x /= (layer.inputs as f64).sqrt());
+                }
+                w
+            };
+            let rows = sources * components;
+            let [mut time, mut component] = [0; 2].map(|_| vec![0f32; sources]);
+            Sequence::new(seed, 0, Stream::Time).uniforms(0, &mut time);
+            Sequence::new(seed, 0, Stream::Component).uniforms(0, &mut component);
+            Case {
+                d,
+                sources,
+                conditional,
+                head,
+                conjugate: Conjugate { divergence, tau },
+                quadratic: Quadratic {
+                    curvature: 0.3,
+                    slope: normals(seed ^ 3, Stream::Init, d).iter().map(|x| 0.3 * x).collect(),
+                    level: 0.1,
+                },
+                value_weights: weights(&value, Stream::Init),
+                generator_weights: weights(&generator, Stream::SourceIndex),
+                value,
+                generator,
+                x0: normals(seed ^ 1, Stream::Init, sources * d),
+                y: normals(seed ^ 2, Stream::Init, rows * d),
+                z: normals(seed, Stream::Latent, rows * latent),
+                xi: normals(seed, Stream::Endpoint, rows * d),
+                eta: normals(seed, Stream::Bridge, rows * d),
+                time: time.into_iter().map(|t| f64::from(t) * 0.98).collect(),
+                component: component.into_iter().map(f64::from).collect(),
+            }
+        },
+    )
+}
