@@ -72,25 +72,36 @@ fn main() {
     println!("what is released leaves nothing: ok");
 }
 
-/// Trainer, model and session, used and released, as often as one likes.
+/// Context, trainer, model and session, used and released, as often as one likes.
 fn lifetimes() {
-    let problem = common::Problem::new();
+    let clouds = Clouds::new(2);
     let x = floats(&problems::normals(2 * ROWS, 5));
     let mut out = vec![0f32; 2 * ROWS];
-    let mut live = |times: usize| {
+    for form in forms() {
+        let mut held_after = |times: usize| {
+            for _ in 0..times {
+                let mut trainer = clouds.trainer(&context(3), form.clone());
+                trainer.step(2).expect("a sound problem");
+                let mut session = Session::new(&trainer.model().expect("a model")).expect("a workspace");
+                session.generate(&x, 1, 0, &mut out).expect("finite rows");
+            }
+            HELD.load(Ordering::Relaxed)
+        };
+        let before = held_after(3);
+        assert_eq!(held_after(30).wrapping_sub(before) as isize, 0, "bytes held after 30 lifetimes");
+    }
+    let problem = common::Problem::new();
+    let held_after = |times: usize| {
         for _ in 0..times {
             let handles = common::Handles::new(&problem);
-            // SAFETY: live handles, and arrays of the sizes the calls name.
-            unsafe {
-                common::ok(sfeuot_trainer_step(handles.trainer, 2, null_mut()));
-                common::ok(sfeuot_session_generate(handles.session, x.as_ptr(), ROWS as u64, 1, 0, out.as_mut_ptr()));
-            }
+            // SAFETY: a live handle; no metrics are wanted.
+            common::ok(unsafe { sfeuot_trainer_step(handles.trainer, 2, null_mut()) });
         }
         HELD.load(Ordering::Relaxed)
     };
-    // Tables of handles grow to what was alive at once.
-    let before = live(3);
-    assert_eq!(live(40).wrapping_sub(before) as isize, 0, "bytes held after 40 lifetimes");
+    // The table of handles grows to what was alive at once.
+    let before = held_after(3);
+    assert_eq!(held_after(30).wrapping_sub(before) as isize, 0, "bytes held after 30 lifetimes of handles");
 }
 
 fn training_steps() {

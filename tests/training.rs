@@ -27,7 +27,7 @@ fn assert_finite(metrics: &Metrics) {
 #[test]
 fn any_number_of_threads_gives_the_same_bits_for_any_batch() {
     let clouds = Clouds::new(3);
-    for (sources, components) in [(1, 1), (7, 5), (70, 1), (3, 100), (129, 7), (300, 16)] {
+    for (sources, components) in [(1, 1), (7, 5), (70, 1), (3, 100), (129, 7), (300, 16), (2500, 8)] {
         for form in forms() {
             let train = |threads| {
                 let config = TrainerConfig { batch_sources: sources, components, ..form.clone() };

@@ -92,12 +92,12 @@ impl Conditional {
         let rows = input.rows;
         let delta = device.scratch(rows, raw);
         if !self.own() {
-            return Recorded { rows: Components { raw: tape.output, delta, weighted: None }, tape };
+            return Recorded { components: Components { raw: tape.output, delta, weighted: None }, tape };
         }
         let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
         let to = device.scratch(rows, raw);
         device.choose(tape.output, None, to, Some(weighted.log));
-        Recorded { rows: Components { raw: to, delta, weighted: Some(weighted) }, tape }
+        Recorded { components: Components { raw: to, delta, weighted: Some(weighted) }, tape }
     }
 }
 
@@ -139,7 +139,7 @@ impl Components {
 
 /// The components of source samples, and how they came about.
 pub(crate) struct Recorded {
-    pub rows: Components,
+    pub components: Components,
     tape: Tape,
 }
 
@@ -153,12 +153,12 @@ impl Recorded {
         scale: f64,
         gradient: &mut D::Gradient,
     ) {
-        let delta = match self.rows.weighted {
-            None => self.rows.delta,
+        let delta = match self.components.weighted {
+            None => self.components.delta,
             Some(weighted) => {
                 let output = self.tape.output;
                 let to = device.scratch(output.rows, output.cols);
-                device.fold(output, self.rows.delta, weighted.loss, scale, to);
+                device.fold(output, self.components.delta, weighted.loss, scale, to);
                 to
             }
         };

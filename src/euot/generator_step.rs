@@ -56,7 +56,7 @@ impl GeneratorStep<'_> {
         sums: &mut D::Sums,
     ) {
         let of = self.record(device, generator, batch.input);
-        self.carry(device, value, batch, &of.rows, sums);
+        self.carry(device, value, batch, &of.components, sums);
         self.backward(device, generator, &of, gradient);
     }
 

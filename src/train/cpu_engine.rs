@@ -26,9 +26,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// Rows of a block: the tape of a width-128 network then takes half a megabyte of cache.
 const BLOCK_ROWS: usize = 64;
-/// Rows that the generator is passed with at once where it sees each source sample once.
-const GENERATOR_ROWS: usize = 32;
-/// Blocks of a slot at least: a slot costs one gradient to clear and to reduce.
+/// Source samples that the generator is passed with at once, about, where it sees each of them once: by whole blocks of a slot.
+const PASS_SOURCES: usize = 32;
+/// Numbers that a pass keeps at most, unless one block keeps more: four megabytes.
+const PASS_NUMBERS: usize = 1 << 20;
+/// Blocks of a slot at least: a slot costs one gradient to write and to reduce.
 const SLOT_BLOCKS: usize = 2;
 /// Slots at most: enough for any processor's cores.
 const MAX_SLOTS: usize = 64;
@@ -69,8 +71,18 @@ impl Cut {
         let parameters = plan.value.layout.len().max(plan.generator.layout.len());
         let slots = (MAX_GRADIENTS / parameters).clamp(1, MAX_SLOTS);
         let blocks = count.div_ceil(slots).max(SLOT_BLOCKS);
-        let pass = if plan.conditional.own() { (GENERATOR_ROWS / block).clamp(1, blocks) } else { 1 };
+        let most = (PASS_SOURCES.min(PASS_NUMBERS / Self::kept(plan)) / block).max(1);
+        let passes = if plan.conditional.own() { blocks.div_ceil(most) } else { blocks };
+        let pass = blocks.div_ceil(passes);
         Self { block, pass: pass * block, slot: blocks * block, slots: count.div_ceil(blocks) }
+    }
+
+    /// Numbers that a pass keeps of a source sample beside the hidden layers: of each row the sample, the component's raw outputs
+    /// and the gradient by them; the generator's outputs and the gradient by those.
+    fn kept(plan: &Plan) -> usize {
+        let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
+        let outputs = plan.generator.layout.layers.last().map_or(0, |layer| layer.outputs);
+        plan.conditional.components.saturating_mul(6 * narrow).saturating_add(4 * outputs)
     }
 }
 
@@ -82,14 +94,12 @@ impl CpuEngine {
         // Two states of four vectors, the packed weights both ways, the gradient, one gradient a slot, and a model.
         let vectors = 8 + 2 + 1 + cut.slots + 6;
         let parameters = plan.value.layout.len() + plan.generator.layout.len();
-        // Of a block: five matrices a hidden layer, some thirty as wide as the sample or the latent, and the generator's outputs.
+        // Of a block: five matrices a hidden layer, and some thirty as wide as the sample or the latent.
         let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
         let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
         let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * narrow);
-        let outputs = plan.generator.layout.layers.last().map_or(0, |layer| layer.outputs);
-        let components = plan.conditional.components;
-        let block = (2 * cut.block * components).saturating_mul(row);
-        let pass = (cut.pass * components).saturating_mul(6 * narrow).saturating_add(4 * cut.pass * outputs);
+        let block = (2 * cut.block * plan.conditional.components).saturating_mul(row);
+        let pass = cut.pass.saturating_mul(Cut::kept(plan));
         let block = block.saturating_add(pass).saturating_mul(context.threads());
         let batches =
             [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| {
@@ -148,6 +158,8 @@ impl CpuEngine {
             Half::Generator => (&mut generator.slots, [&value.net, &generator.net]),
         };
         let draw = Draw::new(plan, step);
+        let rows = cut.block * plan.conditional.components;
+        let pass = Pass { plan, quadratic, half: step.half, draw: &draw, rows };
         let slots = Disjoint::new(network);
         context.pool().run(cut.slots, |index, worker| {
             // SAFETY: each slot is one job's.
@@ -158,9 +170,7 @@ impl CpuEngine {
             slot.sums = Sums::default();
             let end = plan.sources.min((index + 1) * cut.slot);
             for from in (index * cut.slot..end).step_by(cut.pass) {
-                let sources = from..end.min(from + cut.pass);
-                Pass { plan, quadratic, half: step.half, draw: &draw, rows: cut.block * plan.conditional.components }
-                    .carry(block, nets, sources, slot);
+                pass.carry(block, nets, from..end.min(from + cut.pass), slot);
             }
             slot.gradient.complete();
         });
@@ -287,7 +297,7 @@ impl Pass<'_> {
                 };
                 let recorded = step.record(block, generator, sources.input);
                 self.blocks(block, &sources, |block, batch, rows| {
-                    step.carry(block, value, batch, &recorded.rows.rows(rows.start, rows.end), sums);
+                    step.carry(block, value, batch, &recorded.components.rows(rows.start, rows.end), sums);
                 });
                 step.backward(block, generator, &recorded, gradient);
             }

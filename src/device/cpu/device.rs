@@ -108,7 +108,7 @@ impl<T: Real> Device for CpuBlock<T> {
     ) {
         let isa = self.isa;
         let kernel = Mixture { block: self, head, bridge, xt, v, g, components, weighted, delta, scale, sums };
-        // SAFETY: rows are indexed with checks; vectors stay within the kernel's own tables.
+        // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, kernel) }
     }
 }

@@ -24,25 +24,22 @@ impl<S: Simd> Spread<S> {
         let (low, high) = head.log_std_range();
         // SAFETY: the caller's.
         unsafe {
-            let splat = |x| S::splat(S::T::of(x));
-            let [offset, low, high] = [splat(head.log_std_offset()), splat(low), splat(high)];
-            Self { offset, low, high, deterministic: head.deterministic }
+            Self {
+                offset: S::splat(S::T::of(head.log_std_offset())),
+                low: S::splat(S::T::of(low)),
+                high: S::splat(S::T::of(high)),
+                deterministic: head.deterministic,
+            }
         }
     }
 
-    /// Standard deviations of components j.. of d, and `then` where their logarithm is inside the range, 0 elsewhere. `raw` is a
-    /// row of the generator's outputs.
+    /// Standard deviations of numbers j.. of d, and their logarithms before they are brought into the range. `raw` is a row of the
+    /// generator's outputs.
     ///
     /// # Safety
     /// As for [`Simd`]; a vector may be read at d + j of the row.
     #[inline(always)]
-    pub(super) unsafe fn at(
-        &self,
-        raw: *const S::T,
-        d: usize,
-        j: usize,
-        then: impl FnOnce(S::V) -> S::V,
-    ) -> (S::V, S::V) {
+    pub(super) unsafe fn at(&self, raw: *const S::T, d: usize, j: usize) -> (S::V, S::V) {
         // SAFETY: the caller's.
         unsafe {
             if self.deterministic {
@@ -51,9 +48,18 @@ impl<S: Simd> Spread<S> {
             }
             let log = S::add(S::load(raw.add(d + j)), self.offset);
             // The second operand is what a NaN gives: it must come through.
-            let s = S::exp(S::min(self.high, S::max(self.low, log)));
-            (s, S::within(log, self.low, self.high, then(s)))
+            (S::exp(S::min(self.high, S::max(self.low, log))), log)
         }
+    }
+
+    /// `then` where the logarithm is inside the range, 0 elsewhere.
+    ///
+    /// # Safety
+    /// As for [`Simd`].
+    #[inline(always)]
+    pub(super) unsafe fn inside(&self, log: S::V, then: S::V) -> S::V {
+        // SAFETY: the caller's.
+        unsafe { S::within(log, self.low, self.high, then) }
     }
 }
 
@@ -72,22 +78,27 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
         let (rows, d) = (bridge.x0.rows, bridge.x0.cols);
         let timed = points.state.is_some() || points.drift.is_some();
         let sigma = T::of(head.sigma);
-        // SAFETY: of each row as many numbers may be read, or written, as is asked for; those beyond its columns are some number
-        // that nobody reads.
+        let whole = d.next_multiple_of(S::LANES);
+        let numbers = head.raw(d);
+        let mut reach = |mat: Mat, cols: usize, reach: usize| {
+            assert!(mat.rows == rows && mat.cols == cols);
+            block.rows_of(mat, reach)
+        };
+        let (x0, xi) = (reach(bridge.x0, d, whole), reach(bridge.noise.xi, d, whole));
+        let eta = if timed { reach(bridge.noise.eta, d, whole) } else { xi };
+        let raw = reach(bridge.raw, numbers, numbers - d + whole);
+        let mut written = |mat: Option<Mat>, cols: usize| {
+            mat.map_or((ptr::null_mut(), 0), |mat| {
+                assert!(!mat.view);
+                reach(mat, cols, whole.max(cols))
+            })
+        };
+        let (end, state, drift) = (written(points.end, d + 1), written(points.state, d + 1), written(points.drift, d));
+        // SAFETY: each matrix has these rows, and each row the numbers that are accessed here. Those beyond its columns are some
+        // number that nobody reads, so they may be read and written.
         unsafe {
             let spread = Spread::<S>::new(head);
             let free = S::splat(sigma * sigma);
-            let whole = d.next_multiple_of(S::LANES);
-            let [x0, xi] = [bridge.x0, bridge.noise.xi].map(|mat| block.rows_of(mat, whole));
-            let raw = block.rows_of(bridge.raw, head.raw(d) - d + whole);
-            let eta = if timed { block.rows_of(bridge.noise.eta, whole) } else { xi };
-            let nowhere = (ptr::null_mut(), 0);
-            let [end, state, drift] = [points.end, points.state, points.drift].map(|mat| {
-                mat.map_or(nowhere, |mat| {
-                    assert!(!mat.view && mat.rows == rows);
-                    block.rows_of(mat, whole)
-                })
-            });
             for r in 0..rows {
                 let t = if timed { block.row(bridge.time, r)[0] } else { T::one() };
                 let noise = S::splat(sigma * (t * (T::one() - t)).sqrt());
@@ -95,7 +106,7 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                 let row = |(start, stride): (*mut T, usize)| start.wrapping_add(r * stride);
                 let (x0, raw, xi, eta) = (row(x0), row(raw), row(xi), row(eta));
                 for j in (0..d).step_by(S::LANES) {
-                    let (s, _) = spread.at(raw, d, j, |s| s);
+                    let (s, _) = spread.at(raw, d, j);
                     let (from, mean) = (S::load(x0.add(j)), S::load(raw.add(j)));
                     let reach = S::mul(s, S::load(xi.add(j)));
                     let x1 = S::add(S::add(from, mean), reach);
@@ -144,7 +155,7 @@ impl<T: Real> CpuBlock<T> {
     pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
         let isa = self.isa;
         let kernel = BridgeKernel { block: self, head, bridge, points };
-        // SAFETY: the kernel checks its extents.
+        // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, kernel) }
     }
 

@@ -1,6 +1,6 @@
 //! The generator's loss: log-density of x_t under the mixture of the K Gaussian bridge marginals of its x0, with its
-//! gradient. K x K pairs of d components for each x0, streamed like the rows of an attention: components lie along
-//! the vectors, and nothing of size K x K x d is kept.
+//! gradient. K x K pairs of d numbers for each x0, streamed like the rows of an attention: over the pairs components lie along
+//! the vectors, elsewhere coordinates, and nothing of size K x K x d is kept.
 //!
 //! Which of its two unbiased forms the gradient takes is said in `euot::generator_step`.
 
@@ -33,10 +33,16 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
     unsafe fn run<S: Simd<T = T>>(self) {
         let Self { block, head, bridge, xt, v, g, components, weighted, delta, scale, sums } = self;
         let d = bridge.x0.cols;
-        assert!(bridge.x0.rows.is_multiple_of(components));
+        let rows = bridge.x0.rows;
+        assert!(rows.is_multiple_of(components));
+        for (mat, cols) in [(bridge.raw, head.raw(d)), (delta, head.raw(d)), (xt, d), (g, d), (v, 1)] {
+            assert!(mat.rows == rows && mat.cols == cols);
+        }
+        assert!(!delta.view);
         assert!(weighted.is_none() || !head.deterministic);
         let padded = components.next_multiple_of(S::LANES);
-        let group = Group::<S>::new(block, head, bridge, components);
+        // SAFETY: this kernel's own promise, here and below.
+        let group = unsafe { Group::<S>::new(block, head, bridge, components) };
         let Group { tables, lines, .. } = group;
         let sigma = T::of(head.sigma);
         let sigma2 = sigma * sigma;
@@ -47,7 +53,6 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
             let t = block.row(bridge.time, first)[0];
             let reference = sigma2 * t;
 
-            // SAFETY: this kernel's own promise.
             unsafe { group.tabulate(block, first, t, sigma2, weighted) };
 
             let table = block.ptr(tables);
@@ -155,11 +160,12 @@ struct Group<S: Simd> {
     deterministic: bool,
     x0: Mat,
     raw: Mat,
-    /// By components (rows): means and inverse variances, t^2 s^2 where log s is inside its range, and variances over that of the
-    /// reference.
+    /// By components (rows): means, inverse variances, and t^2 s^2 where log s is inside its range, in the place of which
+    /// [`Self::gradient`] leaves that of the deviations.
     means: Mat,
     inverses: Mat,
     moved: Mat,
+    /// Of one component: variances over that of the reference.
     ratios: Mat,
     /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
     tables: Mat,
@@ -168,11 +174,13 @@ struct Group<S: Simd> {
 }
 
 impl<T: Real, S: Simd<T = T>> Group<S> {
+    /// # Safety
+    /// As for [`Kernel::run`].
     #[inline(always)]
-    fn new(block: &mut CpuBlock<T>, head: &Head, bridge: &Bridge<CpuNoise>, components: usize) -> Self {
+    unsafe fn new(block: &mut CpuBlock<T>, head: &Head, bridge: &Bridge<CpuNoise>, components: usize) -> Self {
         let (d, padded) = (bridge.x0.cols, components.next_multiple_of(S::LANES));
         let group = Self {
-            // SAFETY: whoever has an S may use it.
+            // SAFETY: the caller's.
             spread: unsafe { Spread::new(head) },
             d,
             components,
@@ -194,6 +202,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     /// Start of a row, of which whole vectors up to the d-th number may be accessed, from `from` on.
     #[inline(always)]
     fn row(&self, block: &mut CpuBlock<T>, mat: Mat, row: usize, from: usize) -> *mut T {
+        assert!(row < mat.rows);
         let (start, stride) = block.rows_of(mat, from + self.d.next_multiple_of(S::LANES));
         start.wrapping_add(row * stride)
     }
@@ -214,12 +223,12 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
             unsafe {
                 let time = S::splat(t);
                 for j in (0..self.d).step_by(S::LANES) {
-                    let square = |s| S::mul(S::mul(time, s), S::mul(time, s));
-                    let (s, moved) = self.spread.at(raw, self.d, j, square);
-                    let variance = S::add(square(s), S::splat(brown));
+                    let (s, log) = self.spread.at(raw, self.d, j);
+                    let own = S::mul(S::mul(time, s), S::mul(time, s));
+                    let variance = S::add(own, S::splat(brown));
                     S::store(to[0].add(j), S::fma(time, S::load(raw.add(j)), S::load(x0.add(j))));
                     S::store(to[1].add(j), S::div(S::splat(T::one()), variance));
-                    S::store(to[2].add(j), moved);
+                    S::store(to[2].add(j), self.spread.inside(log, own));
                     S::store(ratio.add(j), S::div(variance, S::splat(sigma2 * t)));
                 }
             }
@@ -264,8 +273,9 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     }
 }
 
-/// log of the product of positive numbers. A logarithm costs more than many products, which in 64 bits hold sixteen factors of
-/// any that occur: variances relative to the problem's lie between 1e-12 and 1e15 (`Head::log_std_range`).
+/// log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the product of sixteen
+/// numbers between 1e-19 and 1e19; variances relative to the problem's are within 1e-15 and 1e16, by the range of sigma that a
+/// trainer takes and that of log s (`Head::log_std_range`).
 #[inline(always)]
 fn log_of_product<T: Real>(factors: &[T]) -> f64 {
     factors.chunks(16).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()

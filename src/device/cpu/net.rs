@@ -121,7 +121,7 @@ impl<T: Real> CpuNet<T> {
 /// Accumulated gradient of a network, in the order of its flat parameter vector.
 pub struct CpuGradient<T> {
     pub(super) layers: Vec<Layer>,
-    /// One number a parameter.
+    /// One number a parameter; between [`Self::restart`] and [`Self::complete`] in part what was there before.
     pub values: Aligned<T>,
     /// Of each layer's weights and biases: whether they are still to be written, whatever stands there.
     unwritten: Vec<[bool; 2]>,
@@ -160,8 +160,8 @@ impl<T: Real> CpuGradient<T> {
     /// Writes what nothing was added to.
     pub fn complete(&mut self) {
         for layer in 0..self.layers.len() {
-            let clear = |(values, written): (&mut [T], bool)| {
-                if !written {
+            let clear = |(values, add): (&mut [T], bool)| {
+                if !add {
                     values.fill(T::zero());
                 }
             };

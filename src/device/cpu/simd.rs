@@ -239,3 +239,47 @@ pub(super) const LN2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Taylor series of e^r for |r| <= ln(2)/2, highest power first: its truncation is 1e-8 relative.
 pub(super) const EXP_SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What chooses between lanes, at values on both sides of the others, on them, and NaN.
+    struct Choices;
+
+    impl Kernel<f32> for Choices {
+        type Output = Vec<[f32; 3]>;
+        #[inline(always)]
+        unsafe fn run<S: Simd<T = f32>>(self) -> Vec<[f32; 3]> {
+            let mut lanes = [[0f32; 16]; 3];
+            // SAFETY: the trait's contract, and no vector has more lanes.
+            let choose = |x: f32| unsafe {
+                let (low, x, high) = (S::splat(-1.0), S::splat(x), S::splat(2.0));
+                S::store(lanes[0].as_mut_ptr(), S::max(low, x));
+                S::store(lanes[1].as_mut_ptr(), S::min(high, x));
+                S::store(lanes[2].as_mut_ptr(), S::within(x, low, high, S::splat(7.0)));
+                assert!(lanes.iter().all(|lanes| lanes[..S::LANES].iter().all(|x| x.to_bits() == lanes[0].to_bits())));
+                lanes.map(|lanes| lanes[0])
+            };
+            [-3.0, -1.0, 0.5, 2.0, 5.0, f32::NAN].map(choose).to_vec()
+        }
+    }
+
+    #[test]
+    fn a_nan_comes_through_and_bounds_are_outside() {
+        let mut sets = vec![Isa::Portable];
+        if Isa::detect() != Isa::Portable {
+            sets.push(Isa::Avx2);
+        }
+        if Isa::detect() == Isa::Avx512 {
+            sets.push(Isa::Avx512);
+        }
+        for isa in sets {
+            // SAFETY: the processor has the set.
+            let found = unsafe { f32::dispatch(isa, Choices) };
+            let expected = [[-1.0, -3.0, 0.0], [-1.0, -1.0, 0.0], [0.5, 0.5, 7.0], [2.0, 2.0, 0.0], [5.0, 2.0, 0.0]];
+            assert_eq!(found[..5], expected, "{isa:?}");
+            assert!(found[5][0].is_nan() && found[5][1].is_nan() && found[5][2] == 0.0, "{isa:?}: {:?}", found[5]);
+        }
+    }
+}
