@@ -21,8 +21,8 @@ import report
 import sfeuot_ctypes as sfeuot
 
 SEED = 0
-# What the line may gain over the whole of a case.
-BAR_KIB = 256
+# What the line may gain over the whole of a case; or else what the heap may gain a count, where an allocation has 16 at least.
+BAR_KIB, HELD_BYTES = 256, 1
 
 
 def resident_kib(field="Rss", file="smaps_rollup"):
@@ -116,8 +116,8 @@ def main():
     text = (
         f"Resident memory of the process, {a.threads} threads, 64 x 8 rows a step (16 x 8 where things are made and released). "
         "The count is of steps; in the last row of trainers made, stepped once, frozen, sampled and released. Flat: the fitted "
-        f"line gains less than {BAR_KIB} KiB, or else the heap nothing. The heap's gain is what was handed out and not given back, Python's own "
-        "included: where it is 0, pages that became resident are the allocator's to reuse."
+        f"line gains less than {BAR_KIB} KiB, or else the heap less than {HELD_BYTES} byte a count. The heap's gain is what was handed out and not given back, Python's own "
+        "included, which a training shows alone: pages that became resident beyond it are the allocator's to reuse."
     )
     for kind, dim, width, sources, count in cases:
         print(f"{kind}, d = {dim}, width {width}: {count}", file=sys.stderr, flush=True)
@@ -127,7 +127,7 @@ def main():
         warm = len(counts) // 10
         slope, error = line(counts[warm:], kib[warm:])
         gain = slope * counts[-1] / 1024
-        flat = gain < BAR_KIB or (held_bytes() > 0 and held <= 0)
+        flat = gain < BAR_KIB or (held_bytes() > 0 and held < HELD_BYTES * count)
         name = f"{kind}, d = {dim}, width {width}"
         rows.append([
             name, count, f"{before / 1024:.1f}", f"{peak / 1024:.1f}", f"{kib[warm] / 1024:.1f}", f"{np.ptp(kib[warm:]):.0f}",
