@@ -21,8 +21,8 @@ import report
 import sfeuot_ctypes as sfeuot
 
 SEED = 0
-# What the line may gain over the whole of a case; or else what the heap may gain a count, where an allocation has 16 at least.
-BAR_KIB, HELD_BYTES = 256, 1
+# What the line may gain over the whole of a case.
+BAR_KIB = 256
 
 
 def resident_kib(field="Rss", file="smaps_rollup"):
@@ -35,13 +35,17 @@ class Mallinfo(ctypes.Structure):
                 ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
 
 
+# Looked up once: a CDLL is a class of its own, whose kilobyte would be counted as held.
+MALLINFO = getattr(ctypes.CDLL(None), "mallinfo2", None)
+if MALLINFO:
+    MALLINFO.restype = Mallinfo
+
+
 def held_bytes():
     """What the process's allocator has handed out; 0 where the C library does not say."""
-    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if mallinfo2 is None:
+    if not MALLINFO:
         return 0
-    mallinfo2.restype = Mallinfo
-    info = mallinfo2()
+    info = MALLINFO()
     return info.uordblks + info.hblkhd
 
 
@@ -107,7 +111,7 @@ def main():
     a = p.parse_args()
     steps = report.by_scale(a, 50_000, 2_000, 50)
     cases = [("training", 2, 64, 64, steps), ("training", 16, 256, 64, steps // 25),
-             ("lifetimes", 2, 64, 16, report.by_scale(a, 5000, 1000, 20))]
+             ("lifetimes", 2, 64, 16, report.by_scale(a, 20_000, 1000, 20))]
     head = [
         "case", "count", "before it, MiB", "peak, MiB", "after warm-up, MiB", "largest - smallest, KiB", "slope, bytes a count",
         "gain over the case, KiB", "flat", "heap's gain over the second half, bytes", "seconds"
@@ -116,8 +120,8 @@ def main():
     text = (
         f"Resident memory of the process, {a.threads} threads, 64 x 8 rows a step (16 x 8 where things are made and released). "
         "The count is of steps; in the last row of trainers made, stepped once, frozen, sampled and released. Flat: the fitted "
-        f"line gains less than {BAR_KIB} KiB, or else the heap less than {HELD_BYTES} byte a count. The heap's gain is what was handed out and not given back, Python's own "
-        "included, which a training shows alone: pages that became resident beyond it are the allocator's to reuse."
+        f"line gains less than {BAR_KIB} KiB, or else the heap nothing. The heap's gain is what was handed out and not given back, Python's own "
+        "included: where it is 0, pages that became resident are the allocator's to reuse."
     )
     for kind, dim, width, sources, count in cases:
         print(f"{kind}, d = {dim}, width {width}: {count}", file=sys.stderr, flush=True)
@@ -127,7 +131,7 @@ def main():
         warm = len(counts) // 10
         slope, error = line(counts[warm:], kib[warm:])
         gain = slope * counts[-1] / 1024
-        flat = gain < BAR_KIB or (held_bytes() > 0 and held < HELD_BYTES * count)
+        flat = gain < BAR_KIB or (held_bytes() > 0 and held <= 0)
         name = f"{kind}, d = {dim}, width {width}"
         rows.append([
             name, count, f"{before / 1024:.1f}", f"{peak / 1024:.1f}", f"{kib[warm] / 1024:.1f}", f"{np.ptp(kib[warm:]):.0f}",

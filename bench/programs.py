@@ -50,13 +50,14 @@ def multiply_adds(dim, hidden, latent=LATENT, k=K, layers=3):
     Value step: generator forward; two ends, each forward, backward to the input, weight gradient; the action term: forward,
     backward to x, tangent, and the reverse pass over all that, 7 products in all. Generator step: generator forward and
     twice that backward, value forward and backward to x. Without latents the generator runs once for the k rows of a source.
+    Networks see a sample's squares beside it.
     """
     inner = (layers - 1) * hidden * hidden
-    value = (dim + 1) * hidden + inner + hidden
+    value = (2 * dim + 1) * hidden + inner + hidden
     if latent:
-        generator = (dim + latent) * hidden + inner + hidden * 2 * dim
+        generator = (2 * dim + latent) * hidden + inner + hidden * 2 * dim
     else:
-        generator = (dim * hidden + inner + hidden * k * (2 * dim + 1)) / k
+        generator = (2 * dim * hidden + inner + hidden * k * (2 * dim + 1)) / k
     return generator + 2 * 3 * value + 7 * value + 3 * generator + 2 * value
 
 

@@ -43,9 +43,9 @@ class Point(typing.NamedTuple):
     def state_bytes(self):
         """Read and written by one step of the optimiser: weights, average and two moments of both networks."""
         hidden = 2 * (self.width + 1) * self.width
-        value = (self.dim + 2) * self.width + hidden + self.width + 1
+        value = (2 * self.dim + 2) * self.width + hidden + self.width + 1
         outputs = 2 * self.dim if LATENT else self.k * (2 * self.dim + 1)
-        generator = (self.dim + LATENT + 1) * self.width + hidden + (self.width + 1) * outputs
+        generator = (2 * self.dim + LATENT + 1) * self.width + hidden + (self.width + 1) * outputs
         return 2 * 4 * 4 * (value + generator)
 
 

@@ -67,7 +67,7 @@ class Data(c.Structure):
 class TrainerConfig(c.Structure):
     _fields_ = [("struct_size", _u32), ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("sigma_units", _i32),
                 ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("latent_dimension", _u32),
-                ("deterministic", _i32), ("batch_sources", _u32), ("components", _u32),
+                ("deterministic", _i32), ("squares", _i32), ("batch_sources", _u32), ("components", _u32), ("reserved", _u32),
                 ("generator_learning_rate", _f64), ("value_learning_rate", _f64), ("adam_beta1", _f64), ("adam_beta2", _f64),
                 ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64)]
 

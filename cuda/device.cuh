@@ -102,6 +102,17 @@ __device__ inline float lanes_max(float x) {
     return x;
 }
 
+// Calls body(row, col) for this thread's elements of a rows x d matrix.
+template <class Body>
+__device__ inline void each_element(u64 rows, u32 d, const Body& body) {
+    const u64 total = rows * d, step = (u64)gridDim.x * blockDim.x;
+    for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
+        u32 col;
+        const u64 row = divide(index, d, col);
+        body(row, col);
+    }
+}
+
 // Sum over the block, valid in thread 0; one-dimensional blocks of up to 1024 threads, all of which must call it.
 __device__ inline double block_sum(double x) {
     SHARED(double, by_warp, WARP);

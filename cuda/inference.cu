@@ -21,17 +21,6 @@ __device__ inline double normalised(float x, double shift, double scale) {
     return __ddiv_rn(__dadd_rn((double)x, -shift), scale);
 }
 
-// Calls body(row, col) for this thread's elements of a rows x d matrix.
-template <class Body>
-__device__ inline void each_element(u64 rows, u32 d, const Body& body) {
-    const u64 total = rows * d, step = (u64)gridDim.x * blockDim.x;
-    for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
-        u32 col;
-        const u64 row = divide(index, d, col);
-        body(row, col);
-    }
-}
-
 extern "C" __global__ void __launch_bounds__(256)
 rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale,
             const double* pull, double weight, double seen, float* out, u32 out_stride, u32 append, float value) {

@@ -10,3 +10,4 @@
 #include "optimiser.cu"
 #include "philox.cu"
 #include "product.cu"
+#include "squares.cu"

@@ -4,18 +4,19 @@
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
+use crate::device::{Bridge, Device, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::Batch;
 use crate::euot::conditional::{Conditional, Weighted};
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::generator_step::GeneratorStep;
-use crate::euot::networks::networks;
+use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::value_step::ValueStep;
 use crate::nn::adam::Adam;
 use crate::nn::init::kaiming;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 use crate::rng::{Sequence, Stream};
+use crate::train::TrainerConfig;
 use crate::train::cpu_network::Optimise;
 
 /// Rows of a block and the generator's form, as in a training with default settings.
@@ -112,12 +113,13 @@ impl Kernels {
     /// For samples of `dimension` components and layers of `width`.
     pub fn new(dimension: usize, width: usize) -> Self {
         let isa = Isa::detect();
+        let config = TrainerConfig { hidden_width: width, ..TrainerConfig::default() };
         let (value, generator) =
-            networks(dimension, CONDITIONAL, width, 3, false, Activation::Silu).expect("few components");
+            config.networks(&GaussianBridge::none(dimension)).shapes(dimension).expect("few components");
         let shapes = [value, generator];
         let weights = [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last));
         let nets = [0, 1].map(|i| {
-            let mut net = CpuNet::new(isa, &shapes[i].layout, true);
+            let mut net = CpuNet::of(isa, &shapes[i], true);
             net.pack(&weights[i]);
             net
         });

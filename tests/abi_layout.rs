@@ -43,11 +43,11 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         SfeuotData, 48 {
             struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32, sample_shape 40
         }
-        SfeuotTrainerConfig, 128 {
+        SfeuotTrainerConfig, 136 {
             struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
-            hidden_layers 36, latent_dimension 40, deterministic 44, batch_sources 48, components 52,
-            generator_learning_rate 56, value_learning_rate 64, adam_beta1 72, adam_beta2 80, ema_decay 88,
-            gradient_clip 96, decay_steps 104, decay_floor 112, seed 120
+            hidden_layers 36, latent_dimension 40, deterministic 44, squares 48, batch_sources 52, components 56,
+            reserved 60, generator_learning_rate 64, value_learning_rate 72, adam_beta1 80, adam_beta2 88, ema_decay 96,
+            gradient_clip 104, decay_steps 112, decay_floor 120, seed 128
         }
         SfeuotMetrics, 88 {
             struct_size 0, reserved 4, step 8, dual 16, value_loss 24, generator_loss 32, potential 40, action 48,
@@ -81,8 +81,8 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     let config = common::init(sfeuot_trainer_config_init);
     assert_eq!(config.struct_size as usize, size_of::<SfeuotTrainerConfig>());
     assert_eq!(
-        (config.divergence, config.sigma_units, config.activation, config.deterministic),
-        (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_RELATIVE, SFEUOT_ACTIVATION_SILU, 0)
+        (config.divergence, config.sigma_units, config.activation, config.deterministic, config.squares),
+        (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_RELATIVE, SFEUOT_ACTIVATION_SILU, 0, 1)
     );
     assert_eq!(
         (config.hidden_width, config.hidden_layers, config.latent_dimension, config.batch_sources),

@@ -40,6 +40,7 @@ const BROKEN: &[(&str, Break)] = &[
     ("activation", |p| p.config.activation = 3),
     ("sigma_units", |p| p.config.sigma_units = i32::MIN),
     ("deterministic", |p| p.config.deterministic = 2),
+    ("squares", |p| p.config.squares = -1),
     ("hidden_width", |p| p.config.hidden_width = 0),
     ("hidden_width", |p| p.config.hidden_width = u32::MAX),
     ("hidden_layers", |p| p.config.hidden_layers = 0),

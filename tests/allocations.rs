@@ -1,6 +1,6 @@
 //! A step of a training and a call of a session allocate nothing once they have run: a host can make them inside a
-//! frame or an audio callback. And what is released gives all its memory back. Counted on all threads, so this file is a program of its own: a test runner's threads allocate
-//! when they like.
+//! frame or an audio callback. And what is released gives all its memory back. Counted on all threads, so this file is a
+//! program of its own: a test runner's threads allocate when they like.
 
 mod common;
 mod problems;

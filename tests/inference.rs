@@ -214,7 +214,7 @@ fn a_sample_keeps_its_shape() {
     let info = model.info();
     assert_eq!((&info.sample_shape[..], info.dimension, info.steps), (&[2, 3, 2][..], 12, 3));
     // Both networks: (12 + 1, 20, 20, 1) and (12, 20, 20, 5 (2 * 12 + 1)), weights and biases.
-    assert_eq!(info.parameters, (13 * 20 + 20 + 420 + 21) + (12 * 20 + 20 + 420 + 20 * 125 + 125));
+    assert_eq!(info.parameters, (25 * 20 + 20 + 420 + 21) + (24 * 20 + 20 + 420 + 20 * 125 + 125));
     assert_eq!((info.latent_dimension, info.components), (0, 5));
     let loaded = Model::load_memory(&context(1), &bytes(&model, "shape")).expect("a good file");
     assert_eq!(loaded.info(), info);

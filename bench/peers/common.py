@@ -15,6 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 VALUE_TIME_MAX, GENERATOR_TIME_MIN = 0.995, 0.2
 LOG_STD_MIN, LOG_STD_MAX = -6.0, 3.0
+# Of the squares that networks see beside a sample: where they bend, and their centre at time 0 and its change until 1.
+REACH, START, CHANGE = 3.0, 0.5**0.5, 0.5
 # Samples of a pool, and numbers that it holds at most.
 POOL_ROWS, POOL_NUMBERS = 100_000, 1_600_000
 
@@ -24,6 +26,10 @@ class Form(typing.NamedTuple):
     likely; or, where that is 0, the network sees x0 alone and gives every one, and after them the logits of their probabilities."""
     k: int
     latent: int
+
+    def inputs(self, dim):
+        """Of the value function and of the generator: a sample, time or latent, and the sample's squares."""
+        return 2 * dim + 1, 2 * dim + self.latent
 
     def outputs(self, dim):
         return 2 * dim if self.latent else self.k * (2 * dim + 1)

@@ -65,7 +65,11 @@ def torch(a, model, x0, extra, xi):
             self.layers = torch.nn.Sequential(*linears[:-1])
 
         def forward(self, x0, extra, xi):
-            raw = self.layers(torch.cat([x0, extra], 1)) if model.latent else self.choose(self.layers(x0), extra)
+            parts = [x0, extra] if model.latent else [x0]
+            if model.along:
+                parts.append((1 + (model.along * x0 + by).square()).sqrt())
+            outputs = self.layers(torch.cat(parts, 1))
+            raw = outputs if model.latent else self.choose(outputs, extra)
             mean, log_std = raw.chunk(2, 1)
             return torch.addcmul(x0 + mean, log_std.clamp(model.low, model.high).exp(), xi)
 
@@ -75,6 +79,7 @@ def torch(a, model, x0, extra, xi):
             return raw.unflatten(1, (model.components, -1))[firsts, choice[:, 0]]
 
     firsts = torch.arange(len(x0))
+    by = torch.from_numpy(model.by.astype("float32")) if model.along else None
     net, given = Net().eval(), [torch.from_numpy(array) for array in (x0, extra, xi)]
     draw_extra = torch.randn_like if model.latent else torch.rand_like
     if a.program == "torch-trace":
@@ -97,10 +102,14 @@ def jax(a, model, x0, extra, xi):
     import jax.numpy as jnp
     jax.config.update("jax_platforms", "cpu")
     layers = [(jnp.asarray(w), jnp.asarray(b)) for w, b in model.float32()]
+    by = jnp.asarray(model.by, jnp.float32) if model.along else None
 
     @jax.jit
     def net(x0, extra, xi):
-        h = jnp.concatenate([x0, extra], 1) if model.latent else x0
+        parts = [x0, extra] if model.latent else [x0]
+        if model.along:
+            parts.append(jnp.sqrt(1 + (model.along * x0 + by) ** 2))
+        h = jnp.concatenate(parts, 1)
         for w, b in layers[:-1]:
             h = jax.nn.silu(h @ w + b)
         w, b = layers[-1]
@@ -137,9 +146,22 @@ def onnx_model(model, rows):
     nodes, tensors = [], []
     constant = lambda name, value: tensors.append(numpy_helper.from_array(np.asarray(value), name))
     layers = model.float32()
-    if model.latent:
-        nodes.append(helper.make_node("Concat", ["x0", "extra"], ["h0"], axis=1))
-    else:
+    parts = ["x0", "extra"] if model.latent else ["x0"]
+    if model.along:
+        constant("along_x", np.float32(model.along))
+        constant("by", model.by.astype(np.float32))
+        constant("one", np.float32(1))
+        nodes += [
+            helper.make_node("Mul", ["x0", "along_x"], ["x_along"]),
+            helper.make_node("Add", ["x_along", "by"], ["u"]),
+            helper.make_node("Mul", ["u", "u"], ["u_squared"]),
+            helper.make_node("Add", ["u_squared", "one"], ["under_root"]),
+            helper.make_node("Sqrt", ["under_root"], ["root"])
+        ]
+        parts.append("root")
+    if len(parts) > 1:
+        nodes.append(helper.make_node("Concat", parts, ["h0"], axis=1))
+    if not model.latent:
         w, b = layers[-1]
         layers[-1] = w[:, :model.raw].copy(), b[:model.raw].copy()
         constant("w_logits", w[:, model.raw:].copy())
@@ -147,7 +169,7 @@ def onnx_model(model, rows):
     for l, (w, b) in enumerate(layers):
         constant(f"w{l}", w)
         constant(f"b{l}", b)
-        into = f"h{l}" if l or model.latent else "x0"
+        into = f"h{l}" if l or len(parts) > 1 else "x0"
         nodes.append(helper.make_node("Gemm", [into, f"w{l}", f"b{l}"], [f"a{l}"]))
         if l < len(layers) - 1:
             nodes += [

@@ -4,7 +4,7 @@ in src/euot/gaussian_bridge.rs, and the noise that the library draws for it. Wit
 below u. That number or z, whichever a model has, is called `extra` here.
 
 A model file is safetensors; the tensor `generator` holds W (inputs x outputs, by rows) and b of each layer, one after the other,
-for samples (x - shift) / scale. That is folded into the first and the last layer here, so that nobody pays for it.
+for samples (x - shift) / scale, and behind x0 and z the squares of src/device/squares.rs. That is folded into the first and the last layer here, so that nobody pays for it.
 """
 import json
 import math
@@ -30,9 +30,10 @@ class Generator:
         self.dim, self.latent = math.prod(about["sample_shape"]), about["latent_dimension"]
         self.components = 1 if self.latent else about["components"]     # those that the network gives
         self.raw = 2 * self.dim * self.components
+        squares = self.dim if about["squares"] else 0
         self.layers, offset = [], 0
         outputs = self.raw + (0 if self.latent else self.components)
-        sizes = [self.dim + self.latent, *[about["hidden_width"]] * about["hidden_layers"], outputs]
+        sizes = [self.dim + self.latent + squares, *[about["hidden_width"]] * about["hidden_layers"], outputs]
         for i, o in zip(sizes[:-1], sizes[1:]):
             w, b = flat[offset:offset + i * o].reshape(i, o).copy(), flat[offset + i * o:offset + i * o + o].copy()
             self.layers.append((w, b))
@@ -41,6 +42,12 @@ class Generator:
         first, last, d = self.layers[0], self.layers[-1], self.dim
         first[0][:d] /= scale
         first[1][:] -= shift @ first[0][:d]
+        # s = 9 sqrt(2) (sqrt(1 + u^2) - 1) - c with u = along x + by: all around the root is folded into the layer too.
+        self.along, self.by = (1 / (3 * scale), -shift / (3 * scale)) if squares else (None, None)
+        if squares:
+            centre = np.array(about["bridge"]["squares"][0]) / math.sqrt(2)
+            first[1][:] -= (9 * math.sqrt(2) + centre) @ first[0][-d:]
+            first[0][-d:] *= 9 * math.sqrt(2)
         is_mean = np.arange(self.raw) % (2 * d) < d
         means, spreads = np.flatnonzero(is_mean), np.flatnonzero(~is_mean)
         for part in last:
@@ -60,7 +67,10 @@ class Generator:
         return [(w.astype(np.float32), b.astype(np.float32)) for w, b in self.layers]
 
     def outputs(self, x0, extra):
-        h = (np.concatenate([x0, extra], 1) if self.latent else x0).astype(np.float64)
+        parts = [x0, extra] if self.latent else [x0]
+        if self.along:
+            parts.append(np.sqrt(1 + (self.along * x0.astype(np.float64) + self.by) ** 2))
+        h = np.concatenate(parts, 1).astype(np.float64)
         for w, b in self.layers[:-1]:
             a = h @ w + b
             h = a / (1 + np.exp(-a))

@@ -34,15 +34,22 @@ def mlp(params, x):
     return x @ w + b
 
 
+def squares(x, t):
+    """(x^2 - E x^2) / sqrt(2) for x of spread 1, bent to grow like |x| far out."""
+    square = x * (x / (1 + jnp.sqrt(1 + (x / common.REACH) ** 2)))
+    return math.sqrt(2) * square - (common.START + common.CHANGE * t)
+
+
 def value_at(params, t, x):
-    return mlp(params, jnp.concatenate([x, t], 1))[:, 0]
+    return mlp(params, jnp.concatenate([x, t, squares(x, t)], 1))[:, 0]
 
 
 def components(params, x0, extra, form):
     """What the head reads of each row's component (rows, 2 d), and the log-probabilities (sources, k), None where all are alike."""
     if form.latent:
-        return mlp(params, jnp.concatenate([x0, extra], 1)), None
-    outputs = mlp(params, x0[::form.k])
+        return mlp(params, jnp.concatenate([x0, extra, squares(x0, 0)], 1)), None
+    x0_once = x0[::form.k]
+    outputs = mlp(params, jnp.concatenate([x0_once, squares(x0_once, 0)], 1))
     return outputs[:, :-form.k].reshape(len(x0), -1), jax.nn.log_softmax(outputs[:, -form.k:])
 
 
@@ -125,8 +132,9 @@ def main(a):
     source, target = (jnp.asarray(p) for p in common.mixture_pools(a))
     sigma, form = math.sqrt(a.epsilon), common.Form(a.k, a.latent)
     kv, kg, key = jax.random.split(jax.random.key(a.seed), 3)
-    value = init_mlp(kv, [a.dim + 1, *[a.hidden] * a.layers, 1])
-    generator = init_mlp(kg, [a.dim + a.latent, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5)
+    value_inputs, generator_inputs = form.inputs(a.dim)
+    value = init_mlp(kv, [value_inputs, *[a.hidden] * a.layers, 1])
+    generator = init_mlp(kg, [generator_inputs, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5)
     value_adam, generator_adam = optax.adam(a.lr_value, b1=0.5, b2=0.99), optax.adam(a.lr_generator, b1=0.5, b2=0.99)
     batch = lambda key, source, target: draw(key, source, target, a.sources, form)
 

@@ -23,8 +23,9 @@ def train(problem, steps, seed, fixed):
     source, target = (jnp.asarray(p) for p in pools(problem, 200_000))
     d, sigma = problem.d, math.sqrt(problem.epsilon)
     kv, kg, key = jax.random.split(jax.random.key(seed), 3)
-    value = jax_step.init_mlp(kv, [d + 1, *[HIDDEN] * 3, 1])
-    generator = jax_step.init_mlp(kg, [d, *[HIDDEN] * 3, FORM.outputs(d)], 0.5)
+    value_inputs, generator_inputs = FORM.inputs(d)
+    value = jax_step.init_mlp(kv, [value_inputs, *[HIDDEN] * 3, 1])
+    generator = jax_step.init_mlp(kg, [generator_inputs, *[HIDDEN] * 3, FORM.outputs(d)], 0.5)
     value_adam, generator_adam = optax.adam(3e-4, b1=0.5, b2=0.99), optax.adam(1e-3, b1=0.5, b2=0.99)
     draw = lambda key: jax_step.draw(key, source, target, SOURCES, FORM)
 

@@ -36,15 +36,22 @@ class Mlp(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
+def squares(x, t):
+    """(x^2 - E x^2) / sqrt(2) for x of spread 1, bent to grow like |x| far out."""
+    square = x * (x / (1 + (1 + (x / common.REACH) ** 2).sqrt()))
+    return math.sqrt(2) * square - (common.START + common.CHANGE * t)
+
+
 def value_at(value, t, x):
-    return value(torch.cat([x, t], 1))[:, 0]
+    return value(torch.cat([x, t, squares(x, t)], 1))[:, 0]
 
 
 def components(generator, x0, extra, form):
     """What the head reads of each row's component (rows, 2 d), and the log-probabilities (sources, k), None where all are alike."""
     if form.latent:
-        return generator(torch.cat([x0, extra], 1)), None
-    raw, logits = generator(x0[::form.k]).split([form.outputs(x0.shape[1]) - form.k, form.k], 1)
+        return generator(torch.cat([x0, extra, squares(x0, 0)], 1)), None
+    x0_once = x0[::form.k]
+    raw, logits = generator(torch.cat([x0_once, squares(x0_once, 0)], 1)).split([form.outputs(x0.shape[1]) - form.k, form.k], 1)
     return raw.reshape(len(x0), -1), logits.log_softmax(1)
 
 
@@ -181,8 +188,9 @@ def main(a):
     torch.set_float32_matmul_precision("high" if a.tf32 else "highest")
     source, target = (torch.from_numpy(p).to(a.device) for p in common.mixture_pools(a))
     sigma, form = math.sqrt(a.epsilon), common.Form(a.k, a.latent)
-    value = Mlp([a.dim + 1, *[a.hidden] * a.layers, 1]).to(a.device)
-    generator = Mlp([a.dim + a.latent, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5).to(a.device)
+    value_inputs, generator_inputs = form.inputs(a.dim)
+    value = Mlp([value_inputs, *[a.hidden] * a.layers, 1]).to(a.device)
+    generator = Mlp([generator_inputs, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5).to(a.device)
     value_params, generator_params = list(value.parameters()), list(generator.parameters())
     average = [p.detach().clone() for p in generator_params]
     settings = {"betas": (0.5, 0.99), "fused": True, "capturable": a.graph}

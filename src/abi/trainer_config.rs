@@ -72,6 +72,11 @@ pub struct SfeuotTrainerConfig {
     /// 1 gives the generator no noise of its own beside the latents, and needs latent_dimension to be at
     /// least 1, as suits images; 0 lets it learn one. Default 0.
     pub deterministic: i32,
+    /// 1 lets both networks see, beside each number x of a sample, a square of it: (x^2 - 1) / sqrt(2)
+    /// for x with spread 1, bent to grow like |x| beyond 3 spreads. Value functions of Gaussians and
+    /// mixtures are made of squares, and the more numbers a sample has, the more is gained. The first layers
+    /// become twice as large. 0 for samples alone. Default 1.
+    pub squares: i32,
     /// Source samples of a step, 1 to 2^20. Default 128.
     pub batch_sources: u32,
     /// K, 1 to 4096, and times batch_sources at most 2^24; time grows with both. The Gaussians of the
@@ -79,6 +84,8 @@ pub struct SfeuotTrainerConfig {
     /// into; with latents, how many are drawn for each source sample of a step, where 16 is a good
     /// number. Default 8.
     pub components: u32,
+    /// 0.
+    pub reserved: u32,
     /// Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     /// 1e-3.
     pub generator_learning_rate: f64,
@@ -123,8 +130,10 @@ unsafe impl Versioned for SfeuotTrainerConfig {
             hidden_layers: count(core.hidden_layers),
             latent_dimension: count(core.latent_dimension),
             deterministic: core.deterministic.into(),
+            squares: core.squares.into(),
             batch_sources: count(core.batch_sources),
             components: count(core.components),
+            reserved: 0,
             generator_learning_rate: core.generator_learning_rate,
             value_learning_rate: core.value_learning_rate,
             adam_beta1: core.adam_beta1,
@@ -139,7 +148,7 @@ unsafe impl Versioned for SfeuotTrainerConfig {
 }
 
 impl SfeuotTrainerConfig {
-    /// Enums and the boolean; what the numbers may be is the core's to say.
+    /// Enums and switches; what the numbers may be is the core's to say.
     pub(super) fn checked(self) -> Outcome<TrainerConfig> {
         Ok(TrainerConfig {
             divergence: self.divergence.try_into()?,
@@ -150,13 +159,8 @@ impl SfeuotTrainerConfig {
             hidden_width: self.hidden_width as usize,
             hidden_layers: self.hidden_layers as usize,
             latent_dimension: self.latent_dimension as usize,
-            deterministic: match self.deterministic {
-                0 => false,
-                1 => true,
-                other => {
-                    return Err(Failure::argument(format!("config.deterministic is {other}; allowed are 0 and 1")));
-                }
-            },
+            deterministic: switch("deterministic", self.deterministic)?,
+            squares: switch("squares", self.squares)?,
             batch_sources: self.batch_sources as usize,
             components: self.components as usize,
             generator_learning_rate: self.generator_learning_rate,
@@ -169,6 +173,14 @@ impl SfeuotTrainerConfig {
             decay_floor: self.decay_floor,
             seed: self.seed,
         })
+    }
+}
+
+fn switch(name: &str, value: i32) -> Outcome<bool> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Failure::argument(format!("config.{name} is {other}; allowed are 0 and 1"))),
     }
 }
 

@@ -7,21 +7,37 @@ use super::normalisation::Normalisation;
 pub(crate) struct Spread {
     /// One number a component.
     pub mean: Vec<f64>,
-    /// Averaged over the components.
-    pub variance: f64,
+    /// One number a component.
+    pub variances: Vec<f64>,
 }
 
 impl Spread {
+    /// One with the same variance in every component.
+    #[cfg(test)]
+    pub fn even(mean: Vec<f64>, variance: f64) -> Self {
+        Self { variances: vec![variance; mean.len()], mean }
+    }
+
+    /// Averaged over the components.
+    pub fn variance(&self) -> f64 {
+        self.variances.iter().sum::<f64>() / self.variances.len() as f64
+    }
+
+    /// Mean square of each component.
+    pub fn squares(&self) -> Vec<f64> {
+        self.mean.iter().zip(&self.variances).map(|(mean, variance)| mean * mean + variance).collect()
+    }
+
     /// Mean square of the distance from `centre`, averaged over the components.
     pub fn square_about(&self, centre: &[f64]) -> f64 {
         let away: f64 = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre).powi(2)).sum();
-        self.variance + away / self.mean.len() as f64
+        self.variance() + away / self.mean.len() as f64
     }
 
     /// Of (x - centre) / scale.
     pub fn normalised(&self, centre: &[f64], scale: f64) -> Self {
         let mean = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre) / scale).collect();
-        Self { mean, variance: self.variance / (scale * scale) }
+        Self { mean, variances: self.variances.iter().map(|variance| variance / (scale * scale)).collect() }
     }
 }
 
@@ -93,7 +109,7 @@ impl Moments {
     pub fn normalised(&self, units: &Normalisation) -> Spread {
         let mean = self.mean.iter().zip(&units.shift).map(|(mean, shift)| (mean - shift) / units.scale).collect();
         let deviations = self.spread.iter().map(|spread| (spread / self.weight).sqrt() / units.scale);
-        Spread { mean, variance: deviations.map(|x| x * x).sum::<f64>() / self.mean.len() as f64 }
+        Spread { mean, variances: deviations.map(|x| x * x).collect() }
     }
 
     /// Mean of (value - centre)^2 of one component.

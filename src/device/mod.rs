@@ -6,6 +6,7 @@
 
 pub mod cpu;
 pub mod cuda;
+pub mod squares;
 
 use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
@@ -219,6 +220,13 @@ pub trait Device {
     /// Sets every element of `to`.
     fn fill(&mut self, to: Mat, value: f64);
 
+    /// to = \[x, s\], s the squares of as many of the first columns as `to` has room for, with the column behind those for the
+    /// time, if there is one, and the network's centre (see [`squares`]).
+    fn squares(&mut self, net: &Self::Net, x: Mat, to: Mat);
+    /// The gradient by x (of the shape of `x`), given `g` by \[x, s\], the time in s held: to = g_x + s' g_s.
+    fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat);
+    /// The tangent of \[x, s\] along `w`, the time in s held: to = \[w, s' w\].
+    fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat);
     /// out = x W + b.
     fn affine(&mut self, net: &Self::Net, layer: usize, x: Mat, out: Mat);
     /// a = x W + b; h = f(a), and where asked slope = f'(a), curve = f''(a).

@@ -3,13 +3,14 @@
 use super::Batch;
 use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
+use super::gaussian_bridge::GaussianBridge;
 use super::generator_step::{GeneratorStep, TIME_MIN};
+use super::networks::Networks;
 use super::value_step::{TIME_MAX, ValueStep};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::{Activation, Device, Head, Mat, Quadratic, Sums, extrapolation};
-use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
@@ -74,7 +75,7 @@ impl Case {
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
         [(&self.value, &self.value_weights), (&self.generator, &self.generator_weights)].map(|(mlp, weights)| {
-            let mut net = CpuNet::new(isa, &mlp.layout, true);
+            let mut net = CpuNet::of(isa, mlp, true);
             net.pack(&weights.iter().map(|&w| T::of(w)).collect::<Vec<T>>());
             net
         })
@@ -301,9 +302,17 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             let head = Head { sigma, deterministic: deterministic && !conditional.own() };
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
             let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
-            let mlp = |inputs, outputs| Mlp { layout: Layout::new(inputs, width, hidden, outputs), activation };
-            let value = mlp(d + 1, 1);
-            let generator = mlp(d + latent, conditional.outputs(head.raw(d)).unwrap());
+            let mut bridge = GaussianBridge::none(d);
+            bridge.squares = [seed ^ 4, seed ^ 5].map(|seed| normals(seed, Stream::Init, d));
+            let networks = Networks {
+                conditional,
+                deterministic: head.deterministic,
+                squares: (seed % 4 > 0).then_some(&bridge),
+                width,
+                hidden,
+                activation,
+            };
+            let (value, generator) = networks.shapes(d).unwrap();
             let weights = |mlp: &Mlp, stream| {
                 let mut w = normals(seed, stream, mlp.layout.len());
                 for layer in &mlp.layout.layers {

@@ -4,10 +4,10 @@
 use super::case::Case;
 use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
+use super::gaussian_bridge::GaussianBridge;
+use super::networks::Networks;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head, Quadratic};
-use crate::nn::layout::Layout;
-use crate::nn::mlp::Mlp;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -59,6 +59,8 @@ struct Fixture {
     divergence: Divergence,
     activation: Activation,
     deterministic: bool,
+    /// Mean squares of both sides, that the networks' squares are counted from; without, they have none.
+    squares: Option<[Vec<f64>; 2]>,
     value: Vec<Layer>,
     generator: Vec<Layer>,
     noise: Noise,
@@ -82,9 +84,19 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 
 fn check(json: &str) {
     let f: Fixture = serde_json::from_str(json).unwrap();
-    let mlp =
-        |inputs, outputs| Mlp { layout: Layout::new(inputs, f.hidden, f.layers, outputs), activation: f.activation };
     let conditional = Conditional { components: f.k, latent: f.latent };
+    let mut bridge = GaussianBridge::none(f.d);
+    let squares = f.squares.is_some();
+    bridge.squares = f.squares.unwrap_or(bridge.squares);
+    let networks = Networks {
+        conditional,
+        deterministic: f.deterministic,
+        squares: squares.then_some(&bridge),
+        width: f.hidden,
+        hidden: f.layers,
+        activation: f.activation,
+    };
+    let (value, generator) = networks.shapes(f.d).unwrap();
     let head = Head { sigma: f.sigma, deterministic: f.deterministic };
     let case = Case {
         d: f.d,
@@ -93,8 +105,8 @@ fn check(json: &str) {
         head,
         conjugate: Conjugate { divergence: f.divergence, tau: f.tau },
         quadratic: Quadratic { curvature: 0.0, slope: vec![0.0; f.d], level: 0.0 },
-        value: mlp(f.d + 1, 1),
-        generator: mlp(f.d + f.latent, conditional.outputs(head.raw(f.d)).unwrap()),
+        value,
+        generator,
         value_weights: flat(&f.value),
         generator_weights: flat(&f.generator),
         x0: f.noise.x0,
@@ -143,4 +155,4 @@ macro_rules! fixtures {
     )+};
 }
 
-fixtures!(balanced_d2 chi2_d2 components_d2 components_kl_d3 deterministic_d3 kl_d3 kl_large_d1 softplus_d5);
+fixtures!(balanced_d2 chi2_d2 components_d2 components_kl_d3 deterministic_d3 kl_d3 kl_large_d1 softplus_d5 squares_d3);

@@ -32,6 +32,8 @@ pub(crate) struct GaussianBridge {
     pub level: f64,
     /// q times the mean of V0(0, x0) over the source.
     pub start: f64,
+    /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0.
+    pub squares: [Vec<f64>; 2],
 }
 
 /// A side that is all one point is taken for one of this variance.
@@ -40,17 +42,25 @@ const LEAST_VARIANCE: f64 = 1e-6;
 const MOST_SOFTNESS: f64 = 1e12;
 /// Bounds of q: samples of both sides stay in the range of 32-bit numbers.
 const CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
+/// Where mean squares end that 32-bit numbers can be counted from.
+const SQUARES_END: f64 = 1e30;
 
 impl GaussianBridge {
     /// The one that changes nothing: V0 = 0.
-    fn none(dimension: usize) -> Self {
-        Self { contraction: 1.0, pull: vec![0.0; dimension], level: 0.0, start: 0.0 }
+    pub fn none(dimension: usize) -> Self {
+        Self {
+            contraction: 1.0,
+            pull: vec![0.0; dimension],
+            level: 0.0,
+            start: 0.0,
+            squares: [0; 2].map(|_| vec![1.0; dimension]),
+        }
     }
 
     /// Between Gaussians with these moments.
     pub fn between(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Self {
         let d = source.mean.len() as f64;
-        let [a, b] = [source, target].map(|side| side.variance.max(LEAST_VARIANCE));
+        let [a, b] = [source, target].map(|side| side.variance().max(LEAST_VARIANCE));
         let noise = sigma * sigma;
         // Every conjugate has the density ratio e^(v / tau) of KL to first order, with a tau of its own.
         let softness = match conjugate.divergence {
@@ -88,7 +98,8 @@ impl GaussianBridge {
             - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
             - 0.5 * d * noise * q.ln()
             + level;
-        let bridge = Self { contraction: q, pull, level, start: q * start };
+        let mut bridge = Self { contraction: q, pull, level, start: q * start, squares: [vec![], target.squares()] };
+        bridge.squares[0] = bridge.moved(source).squares();
         if bridge.is_sound() { bridge } else { Self::none(source.mean.len()) }
     }
 
@@ -96,7 +107,7 @@ impl GaussianBridge {
     pub fn moved(&self, source: &Spread) -> Spread {
         let q = self.contraction;
         let mean = source.mean.iter().zip(&self.pull).map(|(x, h)| q * (x + h)).collect();
-        Spread { mean, variance: q * q * source.variance }
+        Spread { mean, variances: source.variances.iter().map(|variance| q * q * variance).collect() }
     }
 
     /// What is wrong with one that was read from a file, for samples in these units.
@@ -114,6 +125,14 @@ impl GaussianBridge {
                 units.dimension()
             ));
         }
+        for squares in &self.squares {
+            if squares.len() != units.dimension() || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
+                return Err(format!(
+                    "bridge.squares has to have {} numbers from 0 to {SQUARES_END:e} for either side",
+                    units.dimension()
+                ));
+            }
+        }
         let (source, known) = (self.source(units), self.quadratic());
         let numbers = known.slope.iter().chain([&known.level]);
         if source.check(self.pull.len()).is_err() || numbers.into_iter().any(|x| !(*x as f32).is_finite()) {
@@ -127,6 +146,7 @@ impl GaussianBridge {
             && self.level.is_finite()
             && self.start.is_finite()
             && self.pull.iter().all(|h| h.is_finite())
+            && self.squares.iter().flatten().all(|x| (0.0..SQUARES_END).contains(x))
     }
 
     /// Noise of the problem that the networks are trained on.
@@ -172,7 +192,7 @@ mod tests {
     fn sides() -> impl Strategy<Value = (Spread, Spread)> {
         let side = |mean| (prop::collection::vec(mean, 3), 0.01f64..4.0);
         (side(-1.5f64..1.5), side(-1.5f64..1.5))
-            .prop_map(|(x, y)| (Spread { mean: x.0, variance: x.1 }, Spread { mean: y.0, variance: y.1 }))
+            .prop_map(|(x, y)| (Spread::even(x.0, x.1), Spread::even(y.0, y.1)))
     }
 
     fn v0(bridge: &GaussianBridge, sigma: f64, t: f64, x: &[f64]) -> f64 {
@@ -192,12 +212,12 @@ mod tests {
             let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau });
             let q = bridge.contraction;
             let softness = [0.0, 1.0 / tau, 0.5 / tau, 0.5 / tau][psi];
-            let end = q * q * source.variance + sigma * sigma * q;
-            let precision = 1.0 / target.variance - (1.0 / q - 1.0) * softness;
+            let end = q * q * source.variance() + sigma * sigma * q;
+            let precision = 1.0 / target.variance() - (1.0 / q - 1.0) * softness;
             prop_assert!((end * precision - 1.0).abs() < 1e-9, "{end} {precision}");
             for j in 0..3 {
                 let mean = q * (source.mean[j] + bridge.pull[j]);
-                let expected = (target.mean[j] / target.variance - bridge.pull[j] * softness) / precision;
+                let expected = (target.mean[j] / target.variance() - bridge.pull[j] * softness) / precision;
                 prop_assert!((mean - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{mean} {expected}");
             }
         }
@@ -207,11 +227,11 @@ mod tests {
         fn the_density_ratio_averages_one((source, target) in sides(), sigma in 0.1f64..2.0, tau in 0.3f64..20.0) {
             let conjugate = Conjugate { divergence: Divergence::Kl, tau };
             let (source, target) = (
-                Spread { mean: source.mean[..1].to_vec(), ..source },
-                Spread { mean: target.mean[..1].to_vec(), ..target },
+                Spread::even(source.mean[..1].to_vec(), source.variance()),
+                Spread::even(target.mean[..1].to_vec(), target.variance()),
             );
             let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate);
-            let (deviation, n) = (target.variance.sqrt(), 40_000);
+            let (deviation, n) = (target.variance().sqrt(), 40_000);
             let width = 40.0 / f64::from(n);
             let mass: f64 = (0..n)
                 .map(|i| {
@@ -221,7 +241,7 @@ mod tests {
                 })
                 .sum();
             // Beyond the grid's end nothing may be left.
-            let precision = 1.0 - (1.0 / bridge.contraction - 1.0) * target.variance / tau;
+            let precision = 1.0 - (1.0 / bridge.contraction - 1.0) * target.variance() / tau;
             prop_assume!(precision > 0.2);
             prop_assert!((mass - 1.0).abs() < 1e-6, "{mass}");
         }
@@ -263,7 +283,7 @@ mod tests {
     /// The means are right at the ends of q's range too: noise far above a target of one point.
     #[test]
     fn the_means_agree_where_the_contraction_is_held() {
-        let [source, target] = [(-0.5, 1.0), (0.5, 0.0)].map(|(mean, variance)| Spread { mean: vec![mean], variance });
+        let [source, target] = [(-0.5, 1.0), (0.5, 0.0)].map(|(mean, variance)| Spread::even(vec![mean], variance));
         for divergence in [Divergence::Balanced, Divergence::Kl] {
             let conjugate = Conjugate { divergence, tau: 1e9 };
             let bridge = GaussianBridge::between(&source, &target, 100.0, &conjugate);
@@ -283,6 +303,8 @@ mod tests {
             (GaussianBridge { contraction: f64::NAN, ..good.clone() }, "contraction"),
             (GaussianBridge { level: f64::INFINITY, ..good.clone() }, "finite"),
             (GaussianBridge { pull: vec![0.0; 3], ..good.clone() }, "3 components"),
+            (GaussianBridge { squares: [vec![1.0; 2], vec![1.0; 3]], ..good.clone() }, "bridge.squares"),
+            (GaussianBridge { squares: [vec![1.0; 2], vec![-1.0; 2]], ..good.clone() }, "finite"),
             (GaussianBridge { pull: vec![1e300, 0.0], ..good.clone() }, "too large"),
         ] {
             let sentence = bad.check(&units).expect_err("it must be refused");
@@ -296,7 +318,7 @@ mod tests {
             for sigma in [1e-6, 1.0, 1e3] {
                 for tau in [1e-9, 1.0, 1e9] {
                     for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
-                        let [source, target] = [a, b].map(|variance| Spread { mean: vec![0.5], variance });
+                        let [source, target] = [a, b].map(|variance| Spread::even(vec![0.5], variance));
                         let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau });
                         assert!(bridge.is_sound(), "{a} {b} {sigma} {tau} {divergence:?}: {bridge:?}");
                     }

@@ -45,6 +45,10 @@ pub struct GeneratorStep<'a> {
 }
 
 impl GeneratorStep<'_> {
+    fn dimension(&self) -> usize {
+        self.value.inputs() - 1
+    }
+
     /// Adds the gradient of G for these rows to `gradient`, and the loss to `sums`.
     pub fn run<D: Device>(
         &self,
@@ -62,7 +66,7 @@ impl GeneratorStep<'_> {
 
     /// The components of these source samples.
     pub(crate) fn record<D: Device>(&self, device: &mut D, generator: &D::Net, input: Mat) -> Recorded {
-        let raw = self.head.raw(self.value.layout.layers[0].inputs - 1);
+        let raw = self.head.raw(self.dimension());
         self.conditional.record(device, self.generator, generator, input, raw)
     }
 
@@ -76,7 +80,7 @@ impl GeneratorStep<'_> {
         sums: &mut D::Sums,
     ) {
         let rows = batch.input.rows;
-        let d = self.value.layout.layers[0].inputs - 1;
+        let d = self.dimension();
         let bridge = batch.bridge(d, of.raw);
 
         let state = device.scratch(rows, d + 1);

@@ -1,8 +1,9 @@
 //! Shapes of the two networks that the method trains against each other.
 
 use super::conditional::Conditional;
+use super::gaussian_bridge::GaussianBridge;
+use crate::device::squares::Centre;
 use crate::device::{Activation, Head};
-use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 
 /// Outputs of the generator at most: its last layer must stay addressable too.
@@ -11,28 +12,38 @@ const MAX_OUTPUTS: usize = 1 << 24;
 /// Samples of at most this many numbers: layers as wide as the sample must stay addressable.
 pub(crate) const MAX_DIMENSION: usize = 1 << 20;
 
-/// The value function, inputs \[x, t\] and one output, and the generator, inputs \[x0, z\] and for each component of x1 given them a
-/// mean and, unless deterministic, a log-standard deviation for each number of a sample.
-///
-/// # Errors
-/// Components that are too many for the dimension.
-pub(crate) fn networks(
-    dimension: usize,
-    conditional: Conditional,
-    width: usize,
-    hidden: usize,
-    deterministic: bool,
-    activation: Activation,
-) -> Result<(Mlp, Mlp), String> {
-    let Conditional { components, .. } = conditional;
-    let raw = Head::numbers(dimension, deterministic);
-    let outputs = conditional.outputs(raw).filter(|&outputs| outputs <= MAX_OUTPUTS).ok_or_else(|| {
-        format!(
-            "components is {components}, but must be from 1 to {} for samples of {dimension} numbers, so that the generator has at most {MAX_OUTPUTS} outputs, unless it has latents (latent_dimension above 0)",
-            MAX_OUTPUTS / (raw + 1)
-        )
-    })?;
-    let value = Mlp { layout: Layout::new(dimension + 1, width, hidden, 1), activation };
-    let generator = Mlp { layout: Layout::new(dimension + conditional.latent, width, hidden, outputs), activation };
-    Ok((value, generator))
+/// What shapes them.
+pub(crate) struct Networks<'a> {
+    pub conditional: Conditional,
+    pub deterministic: bool,
+    /// Both see the squares of a sample's numbers too, counted from what this bridge has.
+    pub squares: Option<&'a GaussianBridge>,
+    pub width: usize,
+    pub hidden: usize,
+    pub activation: Activation,
+}
+
+impl Networks<'_> {
+    /// For samples of `dimension` numbers the value function, inputs \[x, t\] and one output, and the generator, inputs \[x0, z\]
+    /// and for each component of x1 given them a mean and, unless deterministic, a log-standard deviation for each number of a
+    /// sample.
+    ///
+    /// # Errors
+    /// Components that are too many for the dimension.
+    pub fn shapes(&self, dimension: usize) -> Result<(Mlp, Mlp), String> {
+        let Conditional { components, latent } = self.conditional;
+        let raw = Head::numbers(dimension, self.deterministic);
+        let outputs = self.conditional.outputs(raw).filter(|&outputs| outputs <= MAX_OUTPUTS).ok_or_else(|| {
+            format!(
+                "components is {components}, but must be from 1 to {} for samples of {dimension} numbers, so that the generator has at most {MAX_OUTPUTS} outputs, unless it has latents (latent_dimension above 0)",
+                MAX_OUTPUTS / (raw + 1)
+            )
+        })?;
+        let [along, at_start] = self.squares.map_or([Centre::default(), Centre::default()], |bridge| {
+            let [start, end] = &bridge.squares;
+            [Centre::between(start, end), Centre::between(start, start)]
+        });
+        let mlp = |inputs, squares, outputs| Mlp::new(inputs, squares, self.width, self.hidden, outputs, self.activation);
+        Ok((mlp(dimension + 1, along, 1), mlp(dimension + latent, at_start, outputs)))
+    }
 }

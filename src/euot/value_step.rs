@@ -39,7 +39,7 @@ pub struct ValueStep<'a, S> {
 
 impl<S> ValueStep<'_, S> {
     fn dimension(&self) -> usize {
-        self.value.layout.layers[0].inputs - 1
+        self.value.inputs() - 1
     }
 
     /// Adds the gradient of minus L for these rows to `gradient`, and the loss terms to `sums`.

@@ -19,6 +19,7 @@ pub(super) struct CudaNets {
     nets: [CudaNet; 2],
     /// What `nets` points at.
     _weights: [DeviceBuffer<f32>; 2],
+    _centres: [DeviceBuffer<f32>; 2],
     /// Of the normalisation, d numbers; so the next two, of the bridge and of the known part of V(1, .).
     pub shift: DeviceBuffer<f64>,
     pub pull: DeviceBuffer<f64>,
@@ -42,9 +43,15 @@ impl CudaNets {
         let shift = DeviceBuffer::of(gpu, shift, "the shift of the samples")?;
         let pull = DeviceBuffer::of(gpu, &bridge.pull, "the pull of the bridge")?;
         let slope = DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&bridge.quadratic()).slope, "the slope of V")?;
-        let net = |index: usize| CudaNet::new(gpu, weights[index].address(), &mlps[index].layout.layers);
+        let centres = [
+            DeviceBuffer::of(gpu, &mlps[0].squares.numbers(), "the squares' centre of the value function")?,
+            DeviceBuffer::of(gpu, &mlps[1].squares.numbers(), "the squares' centre of the generator")?,
+        ];
+        let net = |index: usize| {
+            CudaNet::new(gpu, weights[index].address(), centres[index].address(), &mlps[index].layout.layers)
+        };
         let nets = [net(0), net(1)];
-        Ok(Self { gpu: Arc::clone(gpu), nets, _weights: weights, shift, pull, slope })
+        Ok(Self { gpu: Arc::clone(gpu), nets, _weights: weights, _centres: centres, shift, pull, slope })
     }
 
     pub fn value(&self) -> &CudaNet {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::networks::{MAX_DIMENSION, networks};
+use crate::euot::networks::{MAX_DIMENSION, Networks};
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
 use crate::nn::layout::MAX_HIDDEN;
@@ -31,6 +31,7 @@ pub(crate) struct Description {
     pub latent_dimension: usize,
     pub components: usize,
     pub deterministic: bool,
+    pub squares: bool,
     pub sample_shape: Vec<usize>,
     pub shift: Vec<f64>,
     pub scale: f64,
@@ -119,7 +120,7 @@ impl Model {
             None => {
                 let isa = context.isa();
                 let pack = |mlp: &Mlp, weights: &[f32], reverse| {
-                    let mut net = CpuNet::new(isa, &mlp.layout, reverse);
+                    let mut net = CpuNet::of(isa, mlp, reverse);
                     net.pack(weights);
                     net
                 };
@@ -212,14 +213,15 @@ impl Description {
     }
 
     fn networks(&self) -> std::result::Result<(Mlp, Mlp), String> {
-        networks(
-            self.shift.len(),
-            self.conditional(),
-            self.hidden_width,
-            self.hidden_layers,
-            self.deterministic,
-            self.activation,
-        )
+        let networks = Networks {
+            conditional: self.conditional(),
+            deterministic: self.deterministic,
+            squares: self.squares.then_some(&self.bridge),
+            width: self.hidden_width,
+            hidden: self.hidden_layers,
+            activation: self.activation,
+        };
+        networks.shapes(self.shift.len())
     }
 
     fn check(&self) -> std::result::Result<(), String> {

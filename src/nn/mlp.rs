@@ -7,16 +7,23 @@
 //! remains is the adjoint of the primal, c_l = f'(a_l) (c_(l+1) W^T) + f''(a_l) p_l a'_l, and
 //! dV'/dW_l = h_(l-1)^T c_l + h'_(l-1)^T delta_l.
 
+//!
+//! A network may see the squares of its first inputs as well ([`crate::device::squares`]): the first layer then has [x, s] for x, the
+//! gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
+
 use super::layout::{Layout, MAX_HIDDEN};
+use crate::device::squares::Centre;
 use crate::device::{Activation, Device, Mat};
 
 /// A network's shape; weights are kept by the device.
 #[derive(Clone, Debug)]
 pub struct Mlp {
-    /// Layers and where their weights lie.
+    /// Layers and where their weights lie. The first has the squares behind the inputs.
     pub layout: Layout,
     /// Of the hidden layers.
     pub activation: Activation,
+    /// Of the first inputs, which are seen squared too; the input behind those is the time.
+    pub squares: Centre,
 }
 
 type Rows = [Mat; MAX_HIDDEN];
@@ -24,6 +31,8 @@ type Rows = [Mat; MAX_HIDDEN];
 /// What a forward pass leaves for the reverse passes.
 pub struct Tape {
     input: Mat,
+    /// With squares.
+    seen: Mat,
     h: Rows,
     slope: Rows,
     curve: Rows,
@@ -32,6 +41,44 @@ pub struct Tape {
 }
 
 impl Mlp {
+    /// `hidden` layers of `width` units.
+    pub fn new(
+        inputs: usize,
+        squares: Centre,
+        width: usize,
+        hidden: usize,
+        outputs: usize,
+        activation: Activation,
+    ) -> Self {
+        assert!(squares.count() <= inputs);
+        Self { layout: Layout::new(inputs + squares.count(), width, hidden, outputs), activation, squares }
+    }
+
+    /// Numbers of an input, squares not counted.
+    pub fn inputs(&self) -> usize {
+        self.layout.layers[0].inputs - self.squares.count()
+    }
+
+    /// What the first layer sees of `x`.
+    fn seen<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
+        if self.squares.count() == 0 {
+            return x;
+        }
+        let to = device.scratch(x.rows, x.cols + self.squares.count());
+        device.squares(net, x, to);
+        to
+    }
+
+    /// The gradient by the input, given `g` by what the first layer saw.
+    fn input_of<D: Device>(&self, device: &mut D, tape: &Tape, g: Mat) -> Mat {
+        if self.squares.count() == 0 {
+            return g;
+        }
+        let to = device.scratch(g.rows, tape.input.cols);
+        device.squares_reverse(tape.input, g, to);
+        to
+    }
+
     fn hidden(&self) -> usize {
         self.layout.layers.len() - 1
     }
@@ -44,7 +91,7 @@ impl Mlp {
     pub fn forward<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
         let buffers = [device.scratch(x.rows, self.width()), device.scratch(x.rows, self.width())];
         let output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
-        let mut h = x;
+        let mut h = self.seen(device, net, x);
         for l in 0..self.hidden() {
             let out = buffers[l % 2];
             device.activated(net, l, self.activation, h, out, None, None);
@@ -58,12 +105,13 @@ impl Mlp {
     pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
         let mut tape = Tape {
             input: x,
+            seen: self.seen(device, net, x),
             h: [Mat::NONE; MAX_HIDDEN],
             slope: [Mat::NONE; MAX_HIDDEN],
             curve: [Mat::NONE; MAX_HIDDEN],
             output: Mat::NONE,
         };
-        let mut h = x;
+        let mut h = tape.seen;
         for l in 0..self.hidden() {
             tape.h[l] = device.scratch(x.rows, self.width());
             tape.slope[l] = device.scratch(x.rows, self.width());
@@ -91,7 +139,7 @@ impl Mlp {
         let mut buffers = [None; 2];
         let mut delta = delta;
         for l in (0..=self.hidden()).rev() {
-            let x = if l == 0 { tape.input } else { tape.h[l - 1] };
+            let x = if l == 0 { tape.seen } else { tape.h[l - 1] };
             let bias = (l < self.hidden() || output_bias).then_some(delta);
             device.gradient(gradient, l, &[(x, delta)], bias);
             if l > 0 {
@@ -122,7 +170,7 @@ impl Mlp {
         }
         let input = device.scratch(delta.rows, self.layout.layers[0].inputs);
         device.transposed(net, 0, delta, input);
-        input
+        self.input_of(device, tape, input)
     }
 
     /// Gradient of a scalar output with respect to the input, kept so that [`Self::backward_directional`] can follow:
@@ -139,6 +187,7 @@ impl Mlp {
         }
         let value = device.scratch(delta.rows, self.layout.layers[0].inputs);
         device.transposed(net, 0, delta, value);
+        let value = self.input_of(device, tape, value);
         InputGradient { value, one, deltas }
     }
 
@@ -154,7 +203,12 @@ impl Mlp {
     ) {
         let hidden = self.hidden();
         let mut tangents = [Mat::NONE; MAX_HIDDEN];
-        let mut tangent = w;
+        let mut direction = w;
+        if self.squares.count() > 0 {
+            direction = device.scratch(w.rows, tape.seen.cols);
+            device.squares_tangent(tape.input, w, direction);
+        }
+        let mut tangent = direction;
         for l in 0..hidden {
             tangents[l] = device.scratch(w.rows, self.width());
             device.tangent(net, l, tangent, tape.slope[l], tangents[l], tape.curve[l]);
@@ -165,7 +219,7 @@ impl Mlp {
         let mut buffers = [None; 2];
         let mut adjoint = tape.curve[hidden - 1];
         for l in (0..hidden).rev() {
-            let (x, xdot) = if l == 0 { (tape.input, w) } else { (tape.h[l - 1], tangents[l - 1]) };
+            let (x, xdot) = if l == 0 { (tape.seen, direction) } else { (tape.h[l - 1], tangents[l - 1]) };
             device.gradient(gradient, l, &[(x, adjoint), (xdot, input_gradient.deltas[l])], Some(adjoint));
             if l > 0 {
                 let out = self.buffer(device, w.rows, &mut buffers[l % 2]);

@@ -8,7 +8,7 @@ use super::trainer::State;
 use crate::data::Normalisation;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::networks::{MAX_DIMENSION, networks};
+use crate::euot::networks::MAX_DIMENSION;
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
 use serde::{Deserialize, Serialize};
@@ -65,15 +65,7 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
         .map_err(foreign)?;
     let normalisation = Normalisation { shift, scale };
     bridge.check(&normalisation).map_err(foreign)?;
-    let (value, generator) = networks(
-        d,
-        config.conditional(),
-        config.hidden_width,
-        config.hidden_layers,
-        config.deterministic,
-        config.activation,
-    )
-    .map_err(foreign)?;
+    let (value, generator) = config.networks(&bridge).shapes(d).map_err(foreign)?;
     let mut take = |name: &str, len: usize| -> Result<NetworkState> {
         let mut part = |part: &str| container.take_f32(&format!("{name}.{part}"), &[len]);
         Ok(NetworkState {

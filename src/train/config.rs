@@ -4,6 +4,8 @@ use crate::device::Activation;
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::divergence::Divergence;
+use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::networks::Networks;
 use crate::nn::layout::MAX_HIDDEN;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,10 @@ pub struct TrainerConfig {
     pub latent_dimension: usize,
     /// No standard-deviation head: the generator is a function of (x0, z), so `latent_dimension` must not be 0. Default false.
     pub deterministic: bool,
+    /// Both networks see beside each number x of a sample a square of it, (x^2 - 1) / sqrt(2) for x with spread 1, bent to grow like
+    /// |x| beyond 3 spreads: what potentials of Gaussians and mixtures are made of. Costs a first layer twice as large. Default
+    /// true.
+    pub squares: bool,
     /// Source samples in a batch, 1 to 2^20. Default 128.
     pub batch_sources: usize,
     /// K, 1 to 4096: Gaussians of the mixture that x1 is drawn from, given x0; where there are latents, those drawn for each
@@ -87,6 +93,7 @@ impl Default for TrainerConfig {
             hidden_layers: 3,
             latent_dimension: 0,
             deterministic: false,
+            squares: true,
             batch_sources: 128,
             components: 8,
             generator_learning_rate: 1e-3,
@@ -160,6 +167,18 @@ impl TrainerConfig {
     /// What the generator is, given x0.
     pub(crate) fn conditional(&self) -> Conditional {
         Conditional { components: self.components, latent: self.latent_dimension }
+    }
+
+    /// Shapes of both networks, where this bridge is what is known.
+    pub(crate) fn networks<'a>(&self, bridge: &'a GaussianBridge) -> Networks<'a> {
+        Networks {
+            conditional: self.conditional(),
+            deterministic: self.deterministic,
+            squares: self.squares.then_some(bridge),
+            width: self.hidden_width,
+            hidden: self.hidden_layers,
+            activation: self.activation,
+        }
     }
 
     /// Rows of a batch.

@@ -80,9 +80,13 @@ impl Cut {
     /// Numbers that a pass keeps of a source sample beside the hidden layers: of each row the sample, the component's raw outputs
     /// and the gradient by them; the generator's outputs and the gradient by those.
     fn kept(plan: &Plan) -> usize {
-        let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
         let outputs = plan.generator.layout.layers.last().map_or(0, |layer| layer.outputs);
-        plan.conditional.components.saturating_mul(6 * narrow).saturating_add(4 * outputs)
+        plan.conditional.components.saturating_mul(6 * Self::narrow(plan)).saturating_add(4 * outputs)
+    }
+
+    /// Numbers of a row as wide as the sample and the latent, padding included, at most.
+    fn narrow(plan: &Plan) -> usize {
+        (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16
     }
 }
 
@@ -96,8 +100,9 @@ impl CpuEngine {
         let parameters = plan.value.layout.len() + plan.generator.layout.len();
         // Of a block: five matrices a hidden layer, and some thirty as wide as the sample or the latent.
         let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
-        let narrow = (plan.dimension + plan.conditional.latent).next_multiple_of(32) + 16;
-        let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * narrow);
+        // With the squares twice as wide, ten.
+        let seen = plan.value.layout.layers[0].inputs.next_multiple_of(32) + 16;
+        let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * Cut::narrow(plan) + 10 * seen);
         let block = (2 * cut.block * plan.conditional.components).saturating_mul(row);
         let pass = cut.pass.saturating_mul(Cut::kept(plan));
         let block = block.saturating_add(pass).saturating_mul(context.threads());
@@ -129,8 +134,8 @@ impl CpuEngine {
         let workspace = |_| Mutex::new(CpuBlock::new(context.isa()));
         Ok(Self {
             context: context.clone(),
-            value: Network::new(context.isa(), &plan.value.layout, value, cut.slots),
-            generator: Network::new(context.isa(), &plan.generator.layout, generator, cut.slots),
+            value: Network::new(context.isa(), &plan.value, value, cut.slots),
+            generator: Network::new(context.isa(), &plan.generator, generator, cut.slots),
             workspaces: (0..context.threads()).map(workspace).collect(),
             quadratic: Quadratic::of(&plan.bridge.quadratic()),
             plan,

@@ -8,7 +8,8 @@ use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
 use crate::nn::adam::Update;
-use crate::nn::layout::{Layer, Layout};
+use crate::nn::layout::Layer;
+use crate::nn::mlp::Mlp;
 
 /// Parameters reduced by one job.
 const CHUNK: usize = 4096;
@@ -33,8 +34,9 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub fn new(isa: Isa, layout: &Layout, state: NetworkState, slots: usize) -> Self {
-        let mut net = CpuNet::new(isa, layout, true);
+    pub fn new(isa: Isa, mlp: &Mlp, state: NetworkState, slots: usize) -> Self {
+        let layout = &mlp.layout;
+        let mut net = CpuNet::of(isa, mlp, true);
         net.pack(&state.weights);
         let slot = |_| Slot { gradient: CpuGradient::new(layout), sums: Sums::default() };
         Self {

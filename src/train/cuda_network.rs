@@ -9,6 +9,7 @@ use crate::device::cuda::memory::DeviceBuffer;
 use crate::error::Result;
 use crate::nn::adam::Adam;
 use crate::nn::layout::Layout;
+use crate::nn::mlp::Mlp;
 use std::sync::Arc;
 
 /// Weights, average, first and second moment, in the order that the kernels have them.
@@ -25,11 +26,14 @@ pub(super) struct CudaNetwork {
     previous: DeviceBuffer<f32>,
     gradient: DeviceBuffer<f32>,
     layout: Layout,
+    /// Of the squares.
+    centre: DeviceBuffer<f32>,
 }
 
 impl CudaNetwork {
     /// Takes up a training. The context is current; so it is for every method.
-    pub fn new(gpu: &Arc<Gpu>, layout: &Layout, state: &NetworkState, name: &str) -> Result<Self> {
+    pub fn new(gpu: &Arc<Gpu>, mlp: &Mlp, state: &NetworkState, name: &str) -> Result<Self> {
+        let layout = &mlp.layout;
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);
         let parts = [&state.weights, &state.average, &state.first_moment, &state.second_moment];
@@ -43,6 +47,7 @@ impl CudaNetwork {
             previous: DeviceBuffer::of(gpu, &all, &what("state before a step"))?,
             gradient: DeviceBuffer::zeroed(gpu, pitch, &what("gradient"))?,
             layout: layout.clone(),
+            centre: DeviceBuffer::of(gpu, &mlp.squares.numbers(), &what("squares' centre"))?,
             len,
             pitch,
         })
@@ -50,7 +55,7 @@ impl CudaNetwork {
 
     /// The weights, as the passes read them.
     pub fn net(&self, gpu: &Gpu) -> CudaNet {
-        CudaNet::new(gpu, self.part(0), &self.layout.layers)
+        CudaNet::new(gpu, self.part(0), self.centre.address(), &self.layout.layers)
     }
 
     /// Device address of the gradient.

@@ -67,8 +67,8 @@ impl CudaStep {
         let mut report = DeviceBuffer::zeroed(gpu, REPORT, "the steps' outcomes")?;
         report.store(COUNTER, &[counter])?;
         let mut step = Self {
-            value: CudaNetwork::new(gpu, &plan.value.layout, &networks[0], "value function")?,
-            generator: CudaNetwork::new(gpu, &plan.generator.layout, &networks[1], "generator")?,
+            value: CudaNetwork::new(gpu, &plan.value, &networks[0], "value function")?,
+            generator: CudaNetwork::new(gpu, &plan.generator, &networks[1], "generator")?,
             slope: DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&plan.bridge.quadratic()).slope, "the slope of V")?,
             source: CudaSide::new(gpu, sides[0], plan.sources, "source")?,
             target: CudaSide::new(gpu, sides[1], rows, "target")?,

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::divergence::Conjugate;
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::networks::{MAX_DIMENSION, networks};
+use crate::euot::networks::MAX_DIMENSION;
 use crate::nn::adam::Adam;
 use crate::nn::mlp::Mlp;
 
@@ -118,15 +118,7 @@ pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
             "source.samples has samples of {dimension} numbers, but at most {MAX_DIMENSION} are allowed"
         )));
     }
-    let (value, generator) = networks(
-        dimension,
-        config.conditional(),
-        config.hidden_width,
-        config.hidden_layers,
-        config.deterministic,
-        config.activation,
-    )
-    .map_err(Error::invalid)?;
+    let (value, generator) = config.networks(bridge).shapes(dimension).map_err(Error::invalid)?;
     Ok(Plan {
         dimension,
         sources: config.batch_sources,

@@ -278,6 +278,7 @@ impl Trainer {
                 latent_dimension: self.config.latent_dimension,
                 components: self.config.components,
                 deterministic: self.config.deterministic,
+                squares: self.config.squares,
                 sample_shape: self.sample_shape.clone(),
                 shift: self.frame.normalisation.shift.clone(),
                 scale: self.frame.normalisation.scale,

@@ -27,6 +27,18 @@ impl<T: Real> Device for CpuBlock<T> {
         }
     }
 
+    fn squares(&mut self, net: &CpuNet<T>, x: Mat, to: Mat) {
+        self.squares_forward(&net.centre, x, to);
+    }
+
+    fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
+        self.squares_back(x, g, to);
+    }
+
+    fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
+        self.squares_along(x, w, to);
+    }
+
     fn affine(&mut self, net: &CpuNet<T>, layer: usize, x: Mat, out: Mat) {
         self.layer_affine(&net.layers[layer], x, out);
     }

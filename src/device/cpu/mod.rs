@@ -16,5 +16,6 @@ pub mod pool;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
+mod squares;
 
 pub use block::{CpuBlock, CpuNoise, Sizes};

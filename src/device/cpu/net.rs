@@ -4,6 +4,7 @@ use super::gemm::PANEL_VECTORS;
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
 use crate::nn::layout::{Layer, Layout};
+use crate::nn::mlp::Mlp;
 
 /// Products with at most this many columns are dot products along contiguous rows: a register tile would compute
 /// mostly padding.
@@ -93,10 +94,17 @@ impl<T: Real> PackedLayer<T> {
 pub struct CpuNet<T> {
     /// From input to output; the passes read them, the optimiser packs them one by one.
     pub layers: Vec<PackedLayer<T>>,
+    /// Of the squares: start and change.
+    pub(super) centre: Vec<T>,
 }
 
 impl<T: Real> CpuNet<T> {
-    /// Zero weights. `reverse` keeps the transposed form as well.
+    /// Zero weights of a network.
+    pub fn of(isa: Isa, mlp: &Mlp, reverse: bool) -> Self {
+        Self { centre: mlp.squares.numbers(), ..Self::new(isa, &mlp.layout, reverse) }
+    }
+
+    /// Zero weights of layers alone. `reverse` keeps the transposed form as well.
     pub fn new(isa: Isa, layout: &Layout, reverse: bool) -> Self {
         let last = layout.layers.len() - 1;
         let pack = |(l, layer): (usize, &Layer)| PackedLayer {
@@ -106,7 +114,7 @@ impl<T: Real> CpuNet<T> {
             transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)),
             bias: Aligned::new(layer.outputs.next_multiple_of(32)),
         };
-        Self { layers: layout.layers.iter().enumerate().map(pack).collect() }
+        Self { layers: layout.layers.iter().enumerate().map(pack).collect(), centre: Vec::new() }
     }
 
     /// Takes all weights from the flat parameter vector.

@@ -19,6 +19,28 @@ fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
     (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
 }
 
+impl CudaBlock {
+    /// Either kernel that multiplies by the slope of the squares.
+    fn squares_slope(&mut self, kernel: Kernel, x: Mat, of: Mat, squares: usize, to: Mat) {
+        let ((x_at, x_stride), (of, of_stride), (out, out_stride)) = (self.place(x), self.place(of), self.place(to));
+        self.launch_over(
+            kernel,
+            (x.rows * x.cols) as u64,
+            arguments_of![
+                x_at,
+                x_stride,
+                of,
+                of_stride,
+                x.rows as u32,
+                x.cols as u32,
+                squares as u32,
+                out,
+                out_stride,
+            ],
+        );
+    }
+}
+
 impl Device for CudaBlock {
     type Real = f32;
     type Net = CudaNet;
@@ -57,6 +79,32 @@ impl Device for CudaBlock {
             };
             super::driver::check(status, || "fill a matrix".into())
         });
+    }
+
+    fn squares(&mut self, net: &CudaNet, x: Mat, to: Mat) {
+        let ((x_at, x_stride), (out, out_stride)) = (self.place(x), self.place(to));
+        self.launch_over(
+            Kernel::SquaresForward,
+            (x.rows * x.cols) as u64,
+            arguments_of![
+                x_at,
+                x_stride,
+                x.rows as u32,
+                x.cols as u32,
+                (to.cols - x.cols) as u32,
+                net.centre,
+                out,
+                out_stride,
+            ],
+        );
+    }
+
+    fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
+        self.squares_slope(Kernel::SquaresReverse, x, g, g.cols - x.cols, to);
+    }
+
+    fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
+        self.squares_slope(Kernel::SquaresTangent, x, w, to.cols - x.cols, to);
     }
 
     fn affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {

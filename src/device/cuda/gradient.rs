@@ -10,14 +10,16 @@ use crate::nn::layout::Layer;
 pub(crate) struct CudaNet {
     pub weights: u64,
     pub layers: Vec<Layer>,
+    /// Start and change of the squares' centre; 0 where there are none.
+    pub centre: u64,
     /// Multiplied by the library's kernels, not by cublasLt.
     pub fused: bool,
 }
 
 impl CudaNet {
     /// At an address of the device.
-    pub fn new(gpu: &Gpu, weights: u64, layers: &[Layer]) -> Self {
-        Self { weights, layers: layers.to_vec(), fused: gpu.fuses(layers) }
+    pub fn new(gpu: &Gpu, weights: u64, centre: u64, layers: &[Layer]) -> Self {
+        Self { weights, layers: layers.to_vec(), centre, fused: gpu.fuses(layers) }
     }
 }
 

@@ -72,6 +72,9 @@ kernels! {
     RatioExport c"ratio_export"
     RowsExport c"rows_export"
     RowsImport c"rows_import"
+    SquaresForward c"squares_forward"
+    SquaresReverse c"squares_reverse"
+    SquaresTangent c"squares_tangent"
 }
 
 /// One argument of a kernel: a number or a device address, of at most 8 bytes.

@@ -1,0 +1,93 @@
+//! Squares of inputs ([`crate::device::squares`]), row by row in plain loops, which the compiler makes vectors of.
+
+use super::block::CpuBlock;
+use super::simd::{Kernel, Real, Simd};
+use crate::device::Mat;
+use crate::device::squares::{slope, square};
+use std::slice;
+
+/// What is computed of x, and for the latter two of another matrix.
+enum Pass<'a, T> {
+    /// \[x, s\], with this start and change of the centre.
+    Forward(&'a [T]),
+    /// g_x + s' g_s, of g.
+    Reverse(Mat),
+    /// \[w, s' w\], of w.
+    Tangent(Mat),
+}
+
+struct Squares<'a, T> {
+    block: &'a mut CpuBlock<T>,
+    pass: Pass<'a, T>,
+    x: Mat,
+    to: Mat,
+}
+
+impl<T: Real> Kernel<T> for Squares<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    unsafe fn run<S: Simd<T = T>>(self) {
+        let Self { block, pass, x, to } = self;
+        let (of, squares) = match pass {
+            Pass::Forward(_) => (x, to.cols - x.cols),
+            Pass::Reverse(g) => (g, g.cols - x.cols),
+            Pass::Tangent(w) => (w, to.cols - x.cols),
+        };
+        if let Pass::Forward(centre) = pass {
+            assert!(centre.len() == 2 * squares);
+        }
+        assert!(squares <= x.cols && of.rows == x.rows && to.rows == x.rows && !to.view);
+        let (from_at, x_at, to_at) = (block.ptr(of), block.ptr(x), block.ptr(to));
+        for r in 0..x.rows {
+            // SAFETY: each matrix has these rows, and `to`, which is written, is none of the others.
+            let (of, x, to) = unsafe {
+                (
+                    slice::from_raw_parts(from_at.add(r * of.stride), of.cols),
+                    slice::from_raw_parts(x_at.add(r * x.stride), x.cols),
+                    slice::from_raw_parts_mut(to_at.add(r * to.stride), to.cols),
+                )
+            };
+            let (same, rest) = to.split_at_mut(x.len());
+            same.copy_from_slice(&of[..x.len()]);
+            match pass {
+                Pass::Forward(centre) => {
+                    let (start, change) = centre.split_at(squares);
+                    let time = x.get(squares).copied().unwrap_or(T::zero());
+                    for (((s, &x), &start), &change) in rest.iter_mut().zip(x).zip(start).zip(change) {
+                        *s = square(x) - (start + time * change);
+                    }
+                }
+                Pass::Reverse(_) => {
+                    for ((g, &by_square), &x) in same.iter_mut().zip(&of[x.len()..]).zip(x) {
+                        *g = *g + slope(x) * by_square;
+                    }
+                }
+                Pass::Tangent(_) => {
+                    for ((s, &w), &x) in rest.iter_mut().zip(of).zip(x) {
+                        *s = slope(x) * w;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Real> CpuBlock<T> {
+    pub(super) fn squares_forward(&mut self, centre: &[T], x: Mat, to: Mat) {
+        self.squares_pass(Pass::Forward(centre), x, to);
+    }
+
+    pub(super) fn squares_back(&mut self, x: Mat, g: Mat, to: Mat) {
+        self.squares_pass(Pass::Reverse(g), x, to);
+    }
+
+    pub(super) fn squares_along(&mut self, x: Mat, w: Mat, to: Mat) {
+        self.squares_pass(Pass::Tangent(w), x, to);
+    }
+
+    fn squares_pass(&mut self, pass: Pass<'_, T>, x: Mat, to: Mat) {
+        let isa = self.isa;
+        // SAFETY: the kernel checks the matrices' extents.
+        unsafe { T::dispatch(isa, Squares { block: self, pass, x, to }) }
+    }
+}

@@ -1,0 +1,65 @@
+//! The squares that networks see beside their inputs:
+//!
+//! s(t, x) = sqrt(2) x^2 / (1 + r) - c(t),  ds/dx = sqrt(2) x / r,  r = sqrt(1 + x^2 / 9),
+//!
+//! for x of spread 1 about (x^2 - E x^2) / sqrt(2), of spread 1 too. Far out s goes on like |x|, so that a sample there is no
+//! outlier among squares. c(t) takes their mean away, which otherwise moves all d of them together: for the value function it goes
+//! evenly from the source's to the target's in t, as it does where noise alone carries one to the other, and x^2 - sigma^2 t then
+//! solves the equation of V (a heat polynomial).
+//!
+//! Potentials and drifts of Gaussians and of mixtures are made of squares. A layer's units have to approximate each of them, along
+//! one direction each, which is what d numbers with spreads of their own took most of a training for.
+
+use super::cpu::simd::Real;
+use std::f64::consts::SQRT_2;
+
+/// Where squares bend, in spreads.
+const REACH: f64 = 3.0;
+
+/// r.
+#[inline(always)]
+fn bend<T: Real>(x: T) -> T {
+    let part = x * T::of(1.0 / REACH);
+    (T::one() + part * part).sqrt()
+}
+
+/// s + c.
+#[inline(always)]
+pub fn square<T: Real>(x: T) -> T {
+    T::of(SQRT_2) * (x * (x / (T::one() + bend(x))))
+}
+
+/// ds/dx.
+#[inline(always)]
+pub fn slope<T: Real>(x: T) -> T {
+    T::of(SQRT_2) * (x / bend(x))
+}
+
+/// c of each number that is squared: start + t change. Without any there are no squares.
+#[derive(Clone, Debug, Default)]
+pub struct Centre {
+    /// At t = 0.
+    pub start: Vec<f64>,
+    /// From t = 0 to 1; 0 where the inputs have no time.
+    pub change: Vec<f64>,
+}
+
+impl Centre {
+    /// From these mean squares of x at t = 0 to those at t = 1.
+    pub fn between(start: &[f64], end: &[f64]) -> Self {
+        Self {
+            start: start.iter().map(|a| a / SQRT_2).collect(),
+            change: start.iter().zip(end).map(|(a, b)| (b - a) / SQRT_2).collect(),
+        }
+    }
+
+    /// How many numbers are squared.
+    pub fn count(&self) -> usize {
+        self.start.len()
+    }
+
+    /// start and then change, as kernels take them.
+    pub fn numbers<T: Real>(&self) -> Vec<T> {
+        self.start.iter().chain(&self.change).map(|&x| T::of(x)).collect()
+    }
+}
