@@ -29,6 +29,7 @@ SETTINGS = {
     "16 x 1": batch(16, 1), "16 x 4": batch(16, 4), "16 x 8": batch(16, 8), "16 x 16": batch(16, 16),
     "64 x 8": batch(64, 8), "256 x 8": batch(256, 8),
     "latents": LATENTS, "latents, no noise head": {"deterministic": 1, **LATENTS},
+    "no squares": {"squares": 0},
     "ratio 1": ratio(1), "ratio 10": ratio(10), "ratio 30": ratio(30),
     "average 0.9": {"ema_decay": 0.9}, "average 0.99": {"ema_decay": 0.99}, "average 0.9995": {"ema_decay": 0.9995},
     "decay": "decay",
@@ -44,6 +45,7 @@ GROUPS = [
     ("sources a step, K = 8", "sources", [("16", "16 x 8"), ("64", "64 x 8"), ("128", "default"), ("256", "256 x 8")]),
     ("what the generator gives", "law of x1 given x0",
      [("components", "default"), ("latents", "latents"), ("latents alone (`deterministic`)", "latents, no noise head")]),
+    ("what the networks see", "inputs", [("samples and their squares", "default"), ("samples", "no squares")]),
     ("rate of the generator / of the value", "ratio",
      [("1", "ratio 1"), ("3.3", "default"), ("10", "ratio 10"), ("30", "ratio 30")]),
     ("moving average", "decay",
@@ -52,7 +54,7 @@ GROUPS = [
     ("generator's bridge times (the same step in JAX)", "times",
      [("random in [0.2, 1]", "random times (JAX)"), ("1", "t = 1 (JAX)")]),
 ]
-LARGE = ["default", "1024 x 1", "256 x 4", "64 x 16", "16 x 64", "latents", "latents, no noise head", "ratio 1", "ratio 10",
+LARGE = ["default", "1024 x 1", "256 x 4", "64 x 16", "16 x 64", "latents", "latents, no noise head", "no squares", "ratio 1", "ratio 10",
          "ratio 30", "decay"]
 
 
@@ -95,7 +97,7 @@ def tell(values):
 def picture(a, found):
     if not a.plots:
         return ""
-    fig, axes = report.figure(4, 2, width=3.2)
+    fig, axes = report.figure(3, 3, width=3.2)
     for ax, (title, axis, rows) in zip(axes.ravel(), GROUPS):
         for d in a.dims:
             here = [(label.split(" (")[0], statistics.median(found[d, s])) for label, s in rows if (d, s) in found]

@@ -32,18 +32,29 @@ class Gaussian:
 
 
 class Mixture:
-    """N(0, I) -> the target that a 5-component Gaussian-mixture potential gives (Gushchin et al., NeurIPS 2023)."""
+    """N(0, I) -> the target that a 5-component Gaussian-mixture potential gives (Gushchin et al., NeurIPS 2023).
 
-    def __init__(self, dim=2, epsilon=1.0, components=5):
+    The potential's covariances are diagonal, or with `rotated` so in axes that are drawn at random.
+    """
+
+    def __init__(self, dim=2, epsilon=1.0, components=5, rotated=False):
         rng = np.random.default_rng(7)
         self.d, self.epsilon = dim, epsilon
         mu = rng.normal(size=(components, dim))
         self.mu = 5 * mu / np.linalg.norm(mu, axis=1, keepdims=True)
         self.var = rng.uniform(0.5, 1.5, (components, dim))
         self.plan_var = 1 / (1 / epsilon + 1 / self.var)
+        # Of the potential's axes, by rows; what follows is in these but where it says otherwise.
+        self.axes = np.linalg.qr(np.random.default_rng(8).normal(size=(dim, dim)))[0] if rotated else None
+
+    def to_axes(self, x):
+        return x if self.axes is None else x @ self.axes.T
+
+    def from_axes(self, x):
+        return x if self.axes is None else x @ self.axes
 
     def conditional(self, x):
-        """Weights (rows, components) and means (rows, components, d) of the plan's mixture given x."""
+        """Weights (rows, components) and means (rows, components, d) of the plan's mixture given x, all in the potential's axes."""
         diff = x[:, None] - self.mu
         log_w = -0.5 * (diff**2 / (self.var + self.epsilon) + np.log(self.var + self.epsilon)).sum(-1)
         w = np.exp(log_w - log_w.max(1, keepdims=True))
@@ -58,16 +69,19 @@ class Mixture:
 
     def sample_plan(self, x, rng):
         """One draw of the plan for each row of x."""
-        w, mean = self.conditional(x)
+        w, mean = self.conditional(self.to_axes(x))
         c = np.minimum((w.cumsum(1) < rng.uniform(size=(len(x), 1))).sum(1), w.shape[1] - 1)
-        return mean[np.arange(len(x)), c] + np.sqrt(self.plan_var[c]) * rng.normal(size=x.shape)
+        return self.from_axes(mean[np.arange(len(x)), c] + np.sqrt(self.plan_var[c]) * rng.normal(size=x.shape))
 
     def conditional_moments(self, x):
         """Mean (rows, d) and covariance (rows, d, d) of the plan given x, exact."""
-        w, mean = self.conditional(x)
+        w, mean = self.conditional(self.to_axes(x))
         m = (w[..., None] * mean).sum(1)
         dm = mean - m[:, None]
-        return m, np.einsum("nk,nki,nkj->nij", w, dm, dm) + (w @ self.plan_var)[:, :, None] * np.eye(self.d)
+        return self.moments_from_axes(m, np.einsum("nk,nki,nkj->nij", w, dm, dm) + (w @ self.plan_var)[:, :, None] * np.eye(self.d))
+
+    def moments_from_axes(self, mean, cov):
+        return (mean, cov) if self.axes is None else (mean @ self.axes, self.axes.T @ cov @ self.axes)
 
     @functools.cached_property
     def half_variance(self):
@@ -77,12 +91,12 @@ class Mixture:
         """Mean and covariance of the plan's end when x are its beginnings, each exact given its x."""
         first, second = np.zeros(self.d), np.zeros((self.d, self.d))
         for i in range(0, len(x), block):   # in blocks, for the memory's sake
-            w, mean = self.conditional(x[i:i + block])
+            w, mean = self.conditional(self.to_axes(x[i:i + block]))
             flat = mean.reshape(-1, self.d)
             weighted = w.reshape(-1, 1) * flat
             first += weighted.sum(0) / len(x)
             second += (weighted.T @ flat + np.diag(w.sum(0) @ self.plan_var)) / len(x)
-        return first, second - np.outer(first, first)
+        return self.moments_from_axes(first, second - np.outer(first, first))
 
     def percent(self, bw_squared):
         """UVP: BW^2 carries the factor 1/2 of the cost, the scale is half the target's variance."""

@@ -17,8 +17,9 @@ use sfeuot::{Context, ContextConfig, Data, DeviceKind, Session, TensorView, Trai
 /// Dimension and width: the standard sizes of the measurements in `bench/`.
 const SIZES: [(usize, usize); 2] = [(2, 128), (16, 256)];
 
-const OPS: [(&str, Op); 16] = [
+const OPS: [(&str, Op); 17] = [
     ("product", Op::Product),
+    ("squares", Op::Squares),
     ("layer_first", Op::FirstLayer),
     ("layer", Op::Activated),
     ("layer_derivatives", Op::ActivatedCurved),

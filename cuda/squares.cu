@@ -1,6 +1,6 @@
 // The squares that a network sees beside its inputs, as src/device/squares.rs says: of the first n of cols inputs
 //   s = sqrt(2) x^2 / (1 + r) - (start + t change),   s' = sqrt(2) x / r,   r = sqrt(1 + x^2 / 9),
-// where t is input n, or 0 where there is none, and centre has n numbers start and then n change.
+// where t is input n, or 0 where there is none, and centre has n numbers start and then n change (0 where input n is a latent).
 //
 //   squares_forward   out = [x, s]
 //   squares_reverse   out = g_x + s' g_s, of g = [g_x, g_s]

@@ -513,8 +513,8 @@ typedef struct SfeuotTrainerConfig {
     // 1 gives the generator no noise of its own beside the latents, and needs latent_dimension to be at
     // least 1, as suits images; 0 lets it learn one. Default 0.
     int32_t deterministic;
-    // 1 lets both networks see, beside each number x of a sample, a square of it: (x^2 - 1) / sqrt(2)
-    // for x with spread 1, bent to grow like |x| beyond 3 spreads. Value functions of Gaussians and
+    // 1 lets both networks see, beside each number x of a sample, a square of it, less its mean; with x
+    // in units of the common spread it is bent to grow like |x| beyond 3. Value functions of Gaussians and
     // mixtures are made of squares, and the more numbers a sample has, the more is gained. The first layers
     // become twice as large. 0 for samples alone. Default 1.
     int32_t squares;
@@ -525,7 +525,7 @@ typedef struct SfeuotTrainerConfig {
     // into; with latents, how many are drawn for each source sample of a step, where 16 is a good
     // number. Default 8.
     uint32_t components;
-    // 0.
+    // Must be 0.
     uint32_t reserved;
     // Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     // 1e-3.

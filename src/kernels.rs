@@ -8,8 +8,8 @@ use crate::device::{Bridge, Device, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::Batch;
 use crate::euot::conditional::{Conditional, Weighted};
 use crate::euot::divergence::{Conjugate, Divergence};
-use crate::euot::generator_step::GeneratorStep;
 use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::generator_step::GeneratorStep;
 use crate::euot::value_step::ValueStep;
 use crate::nn::adam::Adam;
 use crate::nn::init::kaiming;
@@ -32,6 +32,8 @@ const HIDDEN: usize = 1;
 pub enum Op {
     /// x W + b of a hidden layer, nothing fused.
     Product,
+    /// The first layer's inputs, with squares.
+    Squares,
     /// The first layer, with its activation and two derivatives.
     FirstLayer,
     /// A hidden layer with its activation.
@@ -95,6 +97,8 @@ pub struct Kernels {
 /// Inputs hold normals; curvatures hold zeros, which they keep however often they are multiplied.
 struct Mats {
     states: Mat,
+    /// With squares.
+    seen: Mat,
     ends: Mat,
     drift: Mat,
     hidden: [Mat; 4],
@@ -179,11 +183,11 @@ impl Kernels {
             Op::Product | Op::Activated | Op::ActivatedCurved => self.width * self.width,
             Op::Backward | Op::Tangent | Op::TangentBackward | Op::Weights => self.width * self.width,
             Op::WeightsOfTwo => 2 * self.width * self.width,
-            Op::FirstLayer => (self.dimension + 1) * self.width,
+            Op::FirstLayer => self.shapes[0].layout.layers[0].inputs * self.width,
             // The generator sees a source sample once.
             Op::ValueStep => generator / CONDITIONAL.components + (2 * 3 + 6) * value,
             Op::GeneratorStep => 3 * generator / CONDITIONAL.components + 2 * value,
-            Op::Bridge | Op::Choose | Op::Mixture => return Work::Elements(ROWS as u64),
+            Op::Squares | Op::Bridge | Op::Choose | Op::Mixture => return Work::Elements(ROWS as u64),
             Op::Noise => return Work::Elements((ROWS * 2 * self.dimension) as u64),
             Op::Optimiser => return Work::Elements(self.derivative.len() as u64),
         };
@@ -198,7 +202,8 @@ impl Kernels {
         let bridge = Bridge { x0: m.x0, raw: m.raw, noise: m.noise, time: m.time };
         match op {
             Op::Product => block.affine(value, HIDDEN, x, out),
-            Op::FirstLayer => block.activated(value, 0, activation, m.states, out, Some(slope), Some(other)),
+            Op::Squares => block.squares(value, m.states, m.seen),
+            Op::FirstLayer => block.activated(value, 0, activation, m.seen, out, Some(slope), Some(other)),
             Op::Activated => block.activated(value, HIDDEN, activation, x, out, None, None),
             Op::ActivatedCurved => block.activated(value, HIDDEN, activation, x, out, Some(slope), Some(other)),
             Op::Backward => block.backward(value, HIDDEN, x, slope, out, None),
@@ -268,6 +273,7 @@ impl Mats {
         };
         let mats = Self {
             states: normals(dimension + 1),
+            seen: normals(2 * dimension + 1),
             ends: normals(dimension + 1),
             drift: normals(dimension),
             hidden: [0; 4].map(|_| normals(width)),

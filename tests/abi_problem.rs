@@ -41,6 +41,7 @@ const BROKEN: &[(&str, Break)] = &[
     ("sigma_units", |p| p.config.sigma_units = i32::MIN),
     ("deterministic", |p| p.config.deterministic = 2),
     ("squares", |p| p.config.squares = -1),
+    ("reserved", |p| p.config.reserved = 7),
     ("hidden_width", |p| p.config.hidden_width = 0),
     ("hidden_width", |p| p.config.hidden_width = u32::MAX),
     ("hidden_layers", |p| p.config.hidden_layers = 0),

@@ -232,10 +232,13 @@ fn a_file_that_describes_no_generator_is_refused() {
     for (from, to, part) in [
         ("components\\\":5", "components\\\":0", "components is 0"),
         ("components\\\":5", "components\\\":4", "generator"),
+        ("squares\\\":true", "squares\\\":false", "value"),
+        ("mean_squares\\\":[[", "mean_squares\\\":[[1.0,", "bridge.mean_squares"),
         ("deterministic\\\":false", "deterministic\\\":true ", "latent_dimension is 0"),
     ] {
         assert!(header.contains(from), "{header}");
-        let changed = [&file[..8], header.replace(from, to).as_bytes(), &file[8 + length..]].concat();
+        let header = header.replace(from, to);
+        let changed = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat();
         let error = Model::load_memory(&context(1), &changed).err().expect(to);
         assert!(matches!(error, Error::Format(_)) && error.to_string().contains(part), "{error}");
     }

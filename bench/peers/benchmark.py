@@ -45,6 +45,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--omp-wait", default="passive", choices=["passive", "active"], help="how idle OpenMP threads wait")
     p.add_argument("--scale", default="full", choices=list(SCALES))
+    p.add_argument("--rotated", action="store_true", help="the potential's covariances in axes drawn at random, in place of diagonal")
     p.add_argument("--set", default={}, type=json.loads, metavar="JSON", help="settings in place of the method's own, for trials")
     return p.parse_args()
 
@@ -60,7 +61,7 @@ def limit_threads(a):
 def run(a):
     from problems import Mixture, pools
     scale = SCALES[a.scale]
-    problem = Mixture(a.dim, a.epsilon)
+    problem = Mixture(a.dim, a.epsilon, rotated=a.rotated)
     source, target = pools(problem, scale["pool_rows"])
     module = importlib.import_module(f"plan_{a.method}")
     method = module.Method(Task(problem, source, target, a.epsilon, a.budget, a.seed, a.threads),

@@ -15,8 +15,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 VALUE_TIME_MAX, GENERATOR_TIME_MIN = 0.995, 0.2
 LOG_STD_MIN, LOG_STD_MAX = -6.0, 3.0
-# Of the squares that networks see beside a sample: where they bend, and their centre at time 0 and its change until 1.
-REACH, START, CHANGE = 3.0, 0.5**0.5, 0.5
+# Of the squares that networks see beside a sample: where they bend, and their centre at time 0 and its change until 1, which here
+# are those of a spread of 1 at time 0 and of 1.45 at time 1 whatever the samples are.
+REACH, START, CHANGE = 3.0, 0.689, 0.5
 # Samples of a pool, and numbers that it holds at most.
 POOL_ROWS, POOL_NUMBERS = 100_000, 1_600_000
 

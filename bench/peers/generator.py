@@ -4,7 +4,8 @@ in src/euot/gaussian_bridge.rs, and the noise that the library draws for it. Wit
 below u. That number or z, whichever a model has, is called `extra` here.
 
 A model file is safetensors; the tensor `generator` holds W (inputs x outputs, by rows) and b of each layer, one after the other,
-for samples (x - shift) / scale, and behind x0 and z the squares of src/device/squares.rs. That is folded into the first and the last layer here, so that nobody pays for it.
+for samples (x - shift) / scale, and behind x0 and z the squares of src/device/squares.rs. That is folded
+into the first and the last layer here, so that nobody pays for it.
 """
 import json
 import math
@@ -45,7 +46,8 @@ class Generator:
         # s = 9 sqrt(2) (sqrt(1 + u^2) - 1) - c with u = along x + by: all around the root is folded into the layer too.
         self.along, self.by = (1 / (3 * scale), -shift / (3 * scale)) if squares else (None, None)
         if squares:
-            centre = np.array(about["bridge"]["squares"][0]) / math.sqrt(2)
+            centre = np.array(about["bridge"]["mean_squares"][0])
+            centre = 9 * math.sqrt(2) * (np.sqrt(1 + centre / 9) - 1)
             first[1][:] -= (9 * math.sqrt(2) + centre) @ first[0][-d:]
             first[0][-d:] *= 9 * math.sqrt(2)
         is_mean = np.arange(self.raw) % (2 * d) < d
@@ -68,7 +70,7 @@ class Generator:
 
     def outputs(self, x0, extra):
         parts = [x0, extra] if self.latent else [x0]
-        if self.along:
+        if self.along is not None:
             parts.append(np.sqrt(1 + (self.along * x0.astype(np.float64) + self.by) ** 2))
         h = np.concatenate(parts, 1).astype(np.float64)
         for w, b in self.layers[:-1]:

@@ -35,7 +35,7 @@ def mlp(params, x):
 
 
 def squares(x, t):
-    """(x^2 - E x^2) / sqrt(2) for x of spread 1, bent to grow like |x| far out."""
+    """About x^2 / sqrt(2) less a mean, bent to grow like |x| far out."""
     square = x * (x / (1 + jnp.sqrt(1 + (x / common.REACH) ** 2)))
     return math.sqrt(2) * square - (common.START + common.CHANGE * t)
 

@@ -72,8 +72,8 @@ pub struct SfeuotTrainerConfig {
     /// 1 gives the generator no noise of its own beside the latents, and needs latent_dimension to be at
     /// least 1, as suits images; 0 lets it learn one. Default 0.
     pub deterministic: i32,
-    /// 1 lets both networks see, beside each number x of a sample, a square of it: (x^2 - 1) / sqrt(2)
-    /// for x with spread 1, bent to grow like |x| beyond 3 spreads. Value functions of Gaussians and
+    /// 1 lets both networks see, beside each number x of a sample, a square of it, less its mean; with x
+    /// in units of the common spread it is bent to grow like |x| beyond 3. Value functions of Gaussians and
     /// mixtures are made of squares, and the more numbers a sample has, the more is gained. The first layers
     /// become twice as large. 0 for samples alone. Default 1.
     pub squares: i32,
@@ -84,7 +84,7 @@ pub struct SfeuotTrainerConfig {
     /// into; with latents, how many are drawn for each source sample of a step, where 16 is a good
     /// number. Default 8.
     pub components: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
     /// Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
     /// 1e-3.
@@ -150,6 +150,9 @@ unsafe impl Versioned for SfeuotTrainerConfig {
 impl SfeuotTrainerConfig {
     /// Enums and switches; what the numbers may be is the core's to say.
     pub(super) fn checked(self) -> Outcome<TrainerConfig> {
+        if self.reserved != 0 {
+            return Err(Failure::argument(format!("config.reserved is {}, but must be 0", self.reserved)));
+        }
         Ok(TrainerConfig {
             divergence: self.divergence.try_into()?,
             sigma: self.sigma,

@@ -24,8 +24,8 @@ impl Spread {
     }
 
     /// Mean square of each component.
-    pub fn squares(&self) -> Vec<f64> {
-        self.mean.iter().zip(&self.variances).map(|(mean, variance)| mean * mean + variance).collect()
+    pub fn squares(&self) -> impl Iterator<Item = f64> {
+        self.mean.iter().zip(&self.variances).map(|(mean, variance)| mean * mean + variance)
     }
 
     /// Mean square of the distance from `centre`, averaged over the components.

@@ -48,6 +48,12 @@ impl Mat {
         Self { offset: self.offset + from * self.stride, rows: to - from, ..self }
     }
 
+    /// Whether they have no element in common, by where they begin and end.
+    pub(crate) fn apart(&self, other: &Self) -> bool {
+        let end = |mat: &Self| mat.offset + mat.rows.saturating_sub(1) * mat.stride + mat.cols;
+        end(self) <= other.offset || end(other) <= self.offset
+    }
+
     /// Every `step`-th row of it, from the first.
     pub fn every(self, step: usize) -> Self {
         assert!(self.rows.is_multiple_of(step));
@@ -220,8 +226,9 @@ pub trait Device {
     /// Sets every element of `to`.
     fn fill(&mut self, to: Mat, value: f64);
 
-    /// to = \[x, s\], s the squares of as many of the first columns as `to` has room for, with the column behind those for the
-    /// time, if there is one, and the network's centre (see [`squares`]).
+    /// to = \[x, s\], s the squares of as many of the first columns as `to` has room for, counted from the network's centre (see
+    /// [`squares`]) at the time in the column behind those, or at 0 where there is none. (A latent there does nothing: the centre
+    /// of a generator does not change.)
     fn squares(&mut self, net: &Self::Net, x: Mat, to: Mat);
     /// The gradient by x (of the shape of `x`), given `g` by \[x, s\], the time in s held: to = g_x + s' g_s.
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat);

@@ -1,11 +1,11 @@
 //! The squares that networks see beside their inputs:
 //!
-//! s(t, x) = sqrt(2) x^2 / (1 + r) - c(t),  ds/dx = sqrt(2) x / r,  r = sqrt(1 + x^2 / 9),
+//! s(t, x) = q(x) - c(t),  q(x) = sqrt(2) x^2 / (1 + r),  dq/dx = sqrt(2) x / r,  r = sqrt(1 + x^2 / 9),
 //!
-//! for x of spread 1 about (x^2 - E x^2) / sqrt(2), of spread 1 too. Far out s goes on like |x|, so that a sample there is no
-//! outlier among squares. c(t) takes their mean away, which otherwise moves all d of them together: for the value function it goes
-//! evenly from the source's to the target's in t, as it does where noise alone carries one to the other, and x^2 - sigma^2 t then
-//! solves the equation of V (a heat polynomial).
+//! near 0 about (x^2 - E x^2) / sqrt(2), of spread 1 where x has it. Far out s goes on like |x|, so that a sample there is no outlier
+//! among squares. c(t) takes the mean away, which otherwise moves all d of them together. For the value function it goes evenly from
+//! the source's to the target's in t, as the mean of x^2 does where noise alone carries one to the other; x^2 - sigma^2 t then
+//! solves the equation of V to first order (a heat polynomial).
 //!
 //! Potentials and drifts of Gaussians and of mixtures are made of squares. A layer's units have to approximate each of them, along
 //! one direction each, which is what d numbers with spreads of their own took most of a training for.
@@ -13,7 +13,7 @@
 use super::cpu::simd::Real;
 use std::f64::consts::SQRT_2;
 
-/// Where squares bend, in spreads.
+/// Where squares bend, in the units that networks see.
 const REACH: f64 = 3.0;
 
 /// r.
@@ -23,13 +23,13 @@ fn bend<T: Real>(x: T) -> T {
     (T::one() + part * part).sqrt()
 }
 
-/// s + c.
+/// q.
 #[inline(always)]
 pub fn square<T: Real>(x: T) -> T {
     T::of(SQRT_2) * (x * (x / (T::one() + bend(x))))
 }
 
-/// ds/dx.
+/// dq/dx.
 #[inline(always)]
 pub fn slope<T: Real>(x: T) -> T {
     T::of(SQRT_2) * (x / bend(x))
@@ -45,11 +45,12 @@ pub struct Centre {
 }
 
 impl Centre {
-    /// From these mean squares of x at t = 0 to those at t = 1.
+    /// From these mean squares of x at t = 0 to those at t = 1: q at their roots, which is a little above the mean of q.
     pub fn between(start: &[f64], end: &[f64]) -> Self {
+        let at = |mean_square: &f64| square(mean_square.sqrt());
         Self {
-            start: start.iter().map(|a| a / SQRT_2).collect(),
-            change: start.iter().zip(end).map(|(a, b)| (b - a) / SQRT_2).collect(),
+            start: start.iter().map(at).collect(),
+            change: start.iter().zip(end).map(|(a, b)| at(b) - at(a)).collect(),
         }
     }
 

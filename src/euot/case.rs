@@ -303,11 +303,12 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
             let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
             let mut bridge = GaussianBridge::none(d);
-            bridge.squares = [seed ^ 4, seed ^ 5].map(|seed| normals(seed, Stream::Init, d));
+            bridge.mean_squares =
+                [seed ^ 4, seed ^ 5].map(|seed| normals(seed, Stream::Init, d).iter().map(|x| x * x).collect());
             let networks = Networks {
                 conditional,
                 deterministic: head.deterministic,
-                squares: (seed % 4 > 0).then_some(&bridge),
+                centred_by: (seed % 4 > 0).then_some(&bridge),
                 width,
                 hidden,
                 activation,

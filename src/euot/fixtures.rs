@@ -87,11 +87,11 @@ fn check(json: &str) {
     let conditional = Conditional { components: f.k, latent: f.latent };
     let mut bridge = GaussianBridge::none(f.d);
     let squares = f.squares.is_some();
-    bridge.squares = f.squares.unwrap_or(bridge.squares);
+    bridge.mean_squares = f.squares.unwrap_or(bridge.mean_squares);
     let networks = Networks {
         conditional,
         deterministic: f.deterministic,
-        squares: squares.then_some(&bridge),
+        centred_by: squares.then_some(&bridge),
         width: f.hidden,
         hidden: f.layers,
         activation: f.activation,
@@ -155,4 +155,4 @@ macro_rules! fixtures {
     )+};
 }
 
-fixtures!(balanced_d2 chi2_d2 components_d2 components_kl_d3 deterministic_d3 kl_d3 kl_large_d1 softplus_d5 squares_d3);
+fixtures!(balanced_d2 chi2_d2 components_d2 components_kl_d3 deterministic_d3 kl_d3 kl_large_d1 softplus_d5 squares_d3 squares_latents_d2);

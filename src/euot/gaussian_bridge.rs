@@ -32,8 +32,9 @@ pub(crate) struct GaussianBridge {
     pub level: f64,
     /// q times the mean of V0(0, x0) over the source.
     pub start: f64,
-    /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0.
-    pub squares: [Vec<f64>; 2],
+    /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0. To four digits:
+    /// what is counted from them needs no more, and a file's description has 2 d of them.
+    pub mean_squares: [Vec<f64>; 2],
 }
 
 /// A side that is all one point is taken for one of this variance.
@@ -53,7 +54,7 @@ impl GaussianBridge {
             pull: vec![0.0; dimension],
             level: 0.0,
             start: 0.0,
-            squares: [0; 2].map(|_| vec![1.0; dimension]),
+            mean_squares: [0; 2].map(|_| vec![1.0; dimension]),
         }
     }
 
@@ -98,8 +99,9 @@ impl GaussianBridge {
             - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
             - 0.5 * d * noise * q.ln()
             + level;
-        let mut bridge = Self { contraction: q, pull, level, start: q * start, squares: [vec![], target.squares()] };
-        bridge.squares[0] = bridge.moved(source).squares();
+        let mut bridge = Self { contraction: q, pull, level, start: q * start, mean_squares: Default::default() };
+        bridge.mean_squares =
+            [bridge.moved(source), target.clone()].map(|side| side.squares().map(four_digits).collect());
         if bridge.is_sound() { bridge } else { Self::none(source.mean.len()) }
     }
 
@@ -112,6 +114,14 @@ impl GaussianBridge {
 
     /// What is wrong with one that was read from a file, for samples in these units.
     pub fn check(&self, units: &Normalisation) -> Result<(), String> {
+        for squares in &self.mean_squares {
+            if squares.len() != units.dimension() || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
+                return Err(format!(
+                    "bridge.mean_squares has to have {} numbers from 0 to {SQUARES_END:e} for either side",
+                    units.dimension()
+                ));
+            }
+        }
         if !self.is_sound() {
             return Err(format!(
                 "bridge has a contraction of {} or a number that is not finite; it must be from {:e} to {:e}",
@@ -124,14 +134,6 @@ impl GaussianBridge {
                 self.pull.len(),
                 units.dimension()
             ));
-        }
-        for squares in &self.squares {
-            if squares.len() != units.dimension() || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
-                return Err(format!(
-                    "bridge.squares has to have {} numbers from 0 to {SQUARES_END:e} for either side",
-                    units.dimension()
-                ));
-            }
         }
         let (source, known) = (self.source(units), self.quadratic());
         let numbers = known.slope.iter().chain([&known.level]);
@@ -146,7 +148,7 @@ impl GaussianBridge {
             && self.level.is_finite()
             && self.start.is_finite()
             && self.pull.iter().all(|h| h.is_finite())
-            && self.squares.iter().flatten().all(|x| (0.0..SQUARES_END).contains(x))
+            && self.mean_squares.iter().flatten().all(|x| (0.0..SQUARES_END).contains(x))
     }
 
     /// Noise of the problem that the networks are trained on.
@@ -180,6 +182,10 @@ impl GaussianBridge {
     }
 }
 
+fn four_digits(x: f64) -> f64 {
+    format!("{x:.3e}").parse().expect("a number as it was written")
+}
+
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
@@ -191,8 +197,7 @@ mod tests {
 
     fn sides() -> impl Strategy<Value = (Spread, Spread)> {
         let side = |mean| (prop::collection::vec(mean, 3), 0.01f64..4.0);
-        (side(-1.5f64..1.5), side(-1.5f64..1.5))
-            .prop_map(|(x, y)| (Spread::even(x.0, x.1), Spread::even(y.0, y.1)))
+        (side(-1.5f64..1.5), side(-1.5f64..1.5)).prop_map(|(x, y)| (Spread::even(x.0, x.1), Spread::even(y.0, y.1)))
     }
 
     fn v0(bridge: &GaussianBridge, sigma: f64, t: f64, x: &[f64]) -> f64 {
@@ -216,6 +221,11 @@ mod tests {
             let precision = 1.0 / target.variance() - (1.0 / q - 1.0) * softness;
             prop_assert!((end * precision - 1.0).abs() < 1e-9, "{end} {precision}");
             for j in 0..3 {
+                let [start, end] = [0, 1].map(|side| bridge.mean_squares[side][j]);
+                let mean_end = target.mean[j].powi(2) + target.variance();
+                prop_assert!((end - mean_end).abs() < 1e-3 * mean_end, "{end} {mean_end}");
+                let mean_start = (q * (source.mean[j] + bridge.pull[j])).powi(2) + q * q * source.variance();
+                prop_assert!((start - mean_start).abs() < 1e-3 * mean_start, "{start} {mean_start}");
                 let mean = q * (source.mean[j] + bridge.pull[j]);
                 let expected = (target.mean[j] / target.variance() - bridge.pull[j] * softness) / precision;
                 prop_assert!((mean - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{mean} {expected}");
@@ -303,8 +313,8 @@ mod tests {
             (GaussianBridge { contraction: f64::NAN, ..good.clone() }, "contraction"),
             (GaussianBridge { level: f64::INFINITY, ..good.clone() }, "finite"),
             (GaussianBridge { pull: vec![0.0; 3], ..good.clone() }, "3 components"),
-            (GaussianBridge { squares: [vec![1.0; 2], vec![1.0; 3]], ..good.clone() }, "bridge.squares"),
-            (GaussianBridge { squares: [vec![1.0; 2], vec![-1.0; 2]], ..good.clone() }, "finite"),
+            (GaussianBridge { mean_squares: [vec![1.0; 2], vec![1.0; 3]], ..good.clone() }, "bridge.mean_squares"),
+            (GaussianBridge { mean_squares: [vec![1.0; 2], vec![-1.0; 2]], ..good.clone() }, "bridge.mean_squares"),
             (GaussianBridge { pull: vec![1e300, 0.0], ..good.clone() }, "too large"),
         ] {
             let sentence = bad.check(&units).expect_err("it must be refused");

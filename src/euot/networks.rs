@@ -16,8 +16,8 @@ pub(crate) const MAX_DIMENSION: usize = 1 << 20;
 pub(crate) struct Networks<'a> {
     pub conditional: Conditional,
     pub deterministic: bool,
-    /// Both see the squares of a sample's numbers too, counted from what this bridge has.
-    pub squares: Option<&'a GaussianBridge>,
+    /// Both see the squares of a sample's numbers too, counted from the mean squares of this bridge; without, they do not.
+    pub centred_by: Option<&'a GaussianBridge>,
     pub width: usize,
     pub hidden: usize,
     pub activation: Activation,
@@ -39,11 +39,11 @@ impl Networks<'_> {
                 MAX_OUTPUTS / (raw + 1)
             )
         })?;
-        let [along, at_start] = self.squares.map_or([Centre::default(), Centre::default()], |bridge| {
-            let [start, end] = &bridge.squares;
+        let [along, at_start] = self.centred_by.map_or([Centre::default(), Centre::default()], |bridge| {
+            let [start, end] = &bridge.mean_squares;
             [Centre::between(start, end), Centre::between(start, start)]
         });
-        let mlp = |inputs, squares, outputs| Mlp::new(inputs, squares, self.width, self.hidden, outputs, self.activation);
+        let mlp = |inputs, centre, outputs| Mlp::new(inputs, centre, self.width, self.hidden, outputs, self.activation);
         Ok((mlp(dimension + 1, along, 1), mlp(dimension + latent, at_start, outputs)))
     }
 }

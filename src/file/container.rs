@@ -93,7 +93,7 @@ impl Container {
     ///
     /// # Errors
     /// `Error::Format` for a value that is not finite, which [`Self::from_bytes`] would refuse: better no new file than
-    /// one that replaces a good one and cannot be loaded. Also for a description of more than 64 MiB.
+    /// one that replaces a good one and cannot be loaded. Also for a description of more than 80 MiB.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let fail = |what: String| cannot_save(self.kind, what);
         for tensor in &self.tensors {

@@ -15,7 +15,7 @@ use serde::ser::{SerializeMap as _, Serializer as _};
 pub(super) const PREFIX: usize = 8;
 /// A header is names, shapes and one description. More than this is no file of ours, and parsing it would cost a
 /// multiple of its size in memory.
-pub(super) const MAX_HEADER: usize = 64 << 20;
+pub(super) const MAX_HEADER: usize = 80 << 20;
 const METADATA: &str = "__metadata__";
 
 /// Splits a file into its header text and its data.

@@ -44,8 +44,8 @@ impl CudaNets {
         let pull = DeviceBuffer::of(gpu, &bridge.pull, "the pull of the bridge")?;
         let slope = DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&bridge.quadratic()).slope, "the slope of V")?;
         let centres = [
-            DeviceBuffer::of(gpu, &mlps[0].squares.numbers(), "the squares' centre of the value function")?,
-            DeviceBuffer::of(gpu, &mlps[1].squares.numbers(), "the squares' centre of the generator")?,
+            DeviceBuffer::of(gpu, &mlps[0].centre.numbers(), "the squares' centre of the value function")?,
+            DeviceBuffer::of(gpu, &mlps[1].centre.numbers(), "the squares' centre of the generator")?,
         ];
         let net = |index: usize| {
             CudaNet::new(gpu, weights[index].address(), centres[index].address(), &mlps[index].layout.layers)

@@ -216,7 +216,7 @@ impl Description {
         let networks = Networks {
             conditional: self.conditional(),
             deterministic: self.deterministic,
-            squares: self.squares.then_some(&self.bridge),
+            centred_by: self.squares.then_some(&self.bridge),
             width: self.hidden_width,
             hidden: self.hidden_layers,
             activation: self.activation,

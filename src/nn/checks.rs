@@ -34,7 +34,7 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
         |(((inputs, squares), width, hidden, outputs), rows, activation, seed)| {
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][activation];
             // Of the time's derivative, which nobody takes, the part through the centre is left out.
-            let start = normals(seed ^ 4, squares.min(inputs));
+            let start: Vec<f64> = normals(seed ^ 4, squares.min(inputs)).iter().map(|x| x * x).collect();
             let squares = Centre::between(&start, &start);
             let mlp = Mlp::new(inputs, squares, width, hidden, outputs, activation);
             let mut weights = normals(seed, mlp.layout.len());

@@ -6,7 +6,6 @@
 //! its derivative with respect to a'_l *is* delta_l: that half of the reverse pass over the tangent comes free. What
 //! remains is the adjoint of the primal, c_l = f'(a_l) (c_(l+1) W^T) + f''(a_l) p_l a'_l, and
 //! dV'/dW_l = h_(l-1)^T c_l + h'_(l-1)^T delta_l.
-
 //!
 //! A network may see the squares of its first inputs as well ([`crate::device::squares`]): the first layer then has [x, s] for x, the
 //! gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
@@ -22,8 +21,8 @@ pub struct Mlp {
     pub layout: Layout,
     /// Of the hidden layers.
     pub activation: Activation,
-    /// Of the first inputs, which are seen squared too; the input behind those is the time.
-    pub squares: Centre,
+    /// Of the first inputs' squares, which it sees too; without numbers it sees none.
+    pub centre: Centre,
 }
 
 type Rows = [Mat; MAX_HIDDEN];
@@ -44,34 +43,34 @@ impl Mlp {
     /// `hidden` layers of `width` units.
     pub fn new(
         inputs: usize,
-        squares: Centre,
+        centre: Centre,
         width: usize,
         hidden: usize,
         outputs: usize,
         activation: Activation,
     ) -> Self {
-        assert!(squares.count() <= inputs);
-        Self { layout: Layout::new(inputs + squares.count(), width, hidden, outputs), activation, squares }
+        assert!(centre.count() <= inputs);
+        Self { layout: Layout::new(inputs + centre.count(), width, hidden, outputs), activation, centre }
     }
 
     /// Numbers of an input, squares not counted.
     pub fn inputs(&self) -> usize {
-        self.layout.layers[0].inputs - self.squares.count()
+        self.layout.layers[0].inputs - self.centre.count()
     }
 
     /// What the first layer sees of `x`.
     fn seen<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
-        if self.squares.count() == 0 {
+        if self.centre.count() == 0 {
             return x;
         }
-        let to = device.scratch(x.rows, x.cols + self.squares.count());
+        let to = device.scratch(x.rows, x.cols + self.centre.count());
         device.squares(net, x, to);
         to
     }
 
     /// The gradient by the input, given `g` by what the first layer saw.
     fn input_of<D: Device>(&self, device: &mut D, tape: &Tape, g: Mat) -> Mat {
-        if self.squares.count() == 0 {
+        if self.centre.count() == 0 {
             return g;
         }
         let to = device.scratch(g.rows, tape.input.cols);
@@ -204,7 +203,7 @@ impl Mlp {
         let hidden = self.hidden();
         let mut tangents = [Mat::NONE; MAX_HIDDEN];
         let mut direction = w;
-        if self.squares.count() > 0 {
+        if self.centre.count() > 0 {
             direction = device.scratch(w.rows, tape.seen.cols);
             device.squares_tangent(tape.input, w, direction);
         }

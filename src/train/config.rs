@@ -50,9 +50,9 @@ pub struct TrainerConfig {
     pub latent_dimension: usize,
     /// No standard-deviation head: the generator is a function of (x0, z), so `latent_dimension` must not be 0. Default false.
     pub deterministic: bool,
-    /// Both networks see beside each number x of a sample a square of it, (x^2 - 1) / sqrt(2) for x with spread 1, bent to grow like
-    /// |x| beyond 3 spreads: what potentials of Gaussians and mixtures are made of. Costs a first layer twice as large. Default
-    /// true.
+    /// Both networks see beside each number x of a sample a square of it, less its mean; with x in units of the common spread
+    /// it is bent to grow like |x| beyond 3. Potentials of Gaussians and mixtures are made of squares. Costs a first layer twice
+    /// as large. Default true.
     pub squares: bool,
     /// Source samples in a batch, 1 to 2^20. Default 128.
     pub batch_sources: usize,
@@ -174,7 +174,7 @@ impl TrainerConfig {
         Networks {
             conditional: self.conditional(),
             deterministic: self.deterministic,
-            squares: self.squares.then_some(bridge),
+            centred_by: self.squares.then_some(bridge),
             width: self.hidden_width,
             hidden: self.hidden_layers,
             activation: self.activation,

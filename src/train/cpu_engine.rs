@@ -102,7 +102,9 @@ impl CpuEngine {
         let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
         // With the squares twice as wide, ten.
         let seen = plan.value.layout.layers[0].inputs.next_multiple_of(32) + 16;
-        let row = (6 * plan.value.layout.layers.len()).saturating_mul(width).saturating_add(30 * Cut::narrow(plan) + 10 * seen);
+        let row = (6 * plan.value.layout.layers.len())
+            .saturating_mul(width)
+            .saturating_add(30 * Cut::narrow(plan) + 10 * seen);
         let block = (2 * cut.block * plan.conditional.components).saturating_mul(row);
         let pass = cut.pass.saturating_mul(Cut::kept(plan));
         let block = block.saturating_add(pass).saturating_mul(context.threads());

@@ -47,7 +47,7 @@ impl CudaNetwork {
             previous: DeviceBuffer::of(gpu, &all, &what("state before a step"))?,
             gradient: DeviceBuffer::zeroed(gpu, pitch, &what("gradient"))?,
             layout: layout.clone(),
-            centre: DeviceBuffer::of(gpu, &mlp.squares.numbers(), &what("squares' centre"))?,
+            centre: DeviceBuffer::of(gpu, &mlp.centre.numbers(), &what("squares' centre"))?,
             len,
             pitch,
         })

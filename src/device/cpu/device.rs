@@ -4,6 +4,7 @@ use super::block::{CpuBlock, CpuNoise};
 use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
+use super::squares::Pass;
 use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
 use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
@@ -28,15 +29,15 @@ impl<T: Real> Device for CpuBlock<T> {
     }
 
     fn squares(&mut self, net: &CpuNet<T>, x: Mat, to: Mat) {
-        self.squares_forward(&net.centre, x, to);
+        self.squares_pass(Pass::Forward(&net.centre), x, to);
     }
 
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
-        self.squares_back(x, g, to);
+        self.squares_pass(Pass::Reverse(g), x, to);
     }
 
     fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
-        self.squares_along(x, w, to);
+        self.squares_pass(Pass::Tangent(w), x, to);
     }
 
     fn affine(&mut self, net: &CpuNet<T>, layer: usize, x: Mat, out: Mat) {

@@ -101,7 +101,7 @@ pub struct CpuNet<T> {
 impl<T: Real> CpuNet<T> {
     /// Zero weights of a network.
     pub fn of(isa: Isa, mlp: &Mlp, reverse: bool) -> Self {
-        Self { centre: mlp.squares.numbers(), ..Self::new(isa, &mlp.layout, reverse) }
+        Self { centre: mlp.centre.numbers(), ..Self::new(isa, &mlp.layout, reverse) }
     }
 
     /// Zero weights of layers alone. `reverse` keeps the transposed form as well.

@@ -7,7 +7,7 @@ use crate::device::squares::{slope, square};
 use std::slice;
 
 /// What is computed of x, and for the latter two of another matrix.
-enum Pass<'a, T> {
+pub(super) enum Pass<'a, T> {
     /// \[x, s\], with this start and change of the centre.
     Forward(&'a [T]),
     /// g_x + s' g_s, of g.
@@ -28,15 +28,17 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
         let Self { block, pass, x, to } = self;
-        let (of, squares) = match pass {
-            Pass::Forward(_) => (x, to.cols - x.cols),
-            Pass::Reverse(g) => (g, g.cols - x.cols),
-            Pass::Tangent(w) => (w, to.cols - x.cols),
+        let (of, narrow, wide) = match pass {
+            Pass::Forward(_) => (x, x, to),
+            Pass::Reverse(g) => (g, to, g),
+            Pass::Tangent(w) => (w, w, to),
         };
+        let squares = wide.cols - x.cols;
         if let Pass::Forward(centre) = pass {
             assert!(centre.len() == 2 * squares);
         }
-        assert!(squares <= x.cols && of.rows == x.rows && to.rows == x.rows && !to.view);
+        assert!(squares <= x.cols && narrow.cols == x.cols && of.rows == x.rows && to.rows == x.rows && !to.view);
+        assert!([of, x].iter().all(|from| to.apart(from)));
         let (from_at, x_at, to_at) = (block.ptr(of), block.ptr(x), block.ptr(to));
         for r in 0..x.rows {
             // SAFETY: each matrix has these rows, and `to`, which is written, is none of the others.
@@ -73,19 +75,7 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
 }
 
 impl<T: Real> CpuBlock<T> {
-    pub(super) fn squares_forward(&mut self, centre: &[T], x: Mat, to: Mat) {
-        self.squares_pass(Pass::Forward(centre), x, to);
-    }
-
-    pub(super) fn squares_back(&mut self, x: Mat, g: Mat, to: Mat) {
-        self.squares_pass(Pass::Reverse(g), x, to);
-    }
-
-    pub(super) fn squares_along(&mut self, x: Mat, w: Mat, to: Mat) {
-        self.squares_pass(Pass::Tangent(w), x, to);
-    }
-
-    fn squares_pass(&mut self, pass: Pass<'_, T>, x: Mat, to: Mat) {
+    pub(super) fn squares_pass(&mut self, pass: Pass<'_, T>, x: Mat, to: Mat) {
         let isa = self.isa;
         // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, Squares { block: self, pass, x, to }) }

@@ -22,6 +22,7 @@ fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
 impl CudaBlock {
     /// Either kernel that multiplies by the slope of the squares.
     fn squares_slope(&mut self, kernel: Kernel, x: Mat, of: Mat, squares: usize, to: Mat) {
+        assert!(squares <= x.cols && of.rows == x.rows && to.rows == x.rows);
         let ((x_at, x_stride), (of, of_stride), (out, out_stride)) = (self.place(x), self.place(of), self.place(to));
         self.launch_over(
             kernel,
@@ -82,6 +83,7 @@ impl Device for CudaBlock {
     }
 
     fn squares(&mut self, net: &CudaNet, x: Mat, to: Mat) {
+        assert!(to.rows == x.rows && to.cols <= 2 * x.cols);
         let ((x_at, x_stride), (out, out_stride)) = (self.place(x), self.place(to));
         self.launch_over(
             Kernel::SquaresForward,
@@ -100,10 +102,12 @@ impl Device for CudaBlock {
     }
 
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
+        assert!(to.cols == x.cols);
         self.squares_slope(Kernel::SquaresReverse, x, g, g.cols - x.cols, to);
     }
 
     fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
+        assert!(w.cols == x.cols);
         self.squares_slope(Kernel::SquaresTangent, x, w, to.cols - x.cols, to);
     }
 

@@ -16,7 +16,7 @@ mod product;
 mod rates;
 mod real;
 mod simulated;
-mod squares;
 #[path = "../../../../tests/common/simulator.rs"]
 pub mod simulator;
+mod squares;
 mod support;
