@@ -19,6 +19,15 @@ pub(super) fn check_pointer<T>(pointer: *const T, argument: &str) -> Outcome<()>
     Ok(())
 }
 
+/// A flag of C.
+pub(super) fn switch(argument: &str, value: i32) -> Outcome<bool> {
+    match value {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Failure::argument(format!("{argument} is {other}; allowed are 0 and 1"))),
+    }
+}
+
 /// Where a result goes, checked before the work begins.
 pub(super) struct Out<T>(*mut T);
 

@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::ops::Deref;
 
+use super::arguments::switch;
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
@@ -146,11 +147,7 @@ impl Tensor {
     unsafe fn checked(tensor: &SfeuotTensor) -> Outcome<Self> {
         let dtype = DType::try_from(tensor.dtype)?;
         let memory = Memory::try_from(tensor.memory)?;
-        let read_only = match tensor.read_only {
-            0 => false,
-            1 => true,
-            other => return Err(Failure::argument(format!("read_only is {other}; allowed are 0 and 1"))),
-        };
+        let read_only = switch("read_only", tensor.read_only)?;
         if tensor.data.is_null() {
             return Err(Failure::null("data"));
         }

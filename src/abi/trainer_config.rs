@@ -1,5 +1,6 @@
 //! How to train: the problem's numbers, the networks, the optimiser.
 
+use super::arguments::switch;
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
@@ -162,8 +163,8 @@ impl SfeuotTrainerConfig {
             hidden_width: self.hidden_width as usize,
             hidden_layers: self.hidden_layers as usize,
             latent_dimension: self.latent_dimension as usize,
-            deterministic: switch("deterministic", self.deterministic)?,
-            squares: switch("squares", self.squares)?,
+            deterministic: switch("config.deterministic", self.deterministic)?,
+            squares: switch("config.squares", self.squares)?,
             batch_sources: self.batch_sources as usize,
             components: self.components as usize,
             generator_learning_rate: self.generator_learning_rate,
@@ -176,14 +177,6 @@ impl SfeuotTrainerConfig {
             decay_floor: self.decay_floor,
             seed: self.seed,
         })
-    }
-}
-
-fn switch(name: &str, value: i32) -> Outcome<bool> {
-    match value {
-        0 => Ok(false),
-        1 => Ok(true),
-        other => Err(Failure::argument(format!("config.{name} is {other}; allowed are 0 and 1"))),
     }
 }
 

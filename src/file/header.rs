@@ -13,8 +13,8 @@ use serde::ser::{SerializeMap as _, Serializer as _};
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 8;
-/// A header is names, shapes and one description. More than this is no file of ours, and parsing it would cost a
-/// multiple of its size in memory.
+/// A header is names, shapes and one description, with 2 d numbers of up to 24 characters and 2 d of up to 10 where samples have
+/// d, 2^20 at most: 71 MB. More than this is no file of ours, and parsing it would cost a multiple of its size in memory.
 pub(super) const MAX_HEADER: usize = 80 << 20;
 const METADATA: &str = "__metadata__";
 
