@@ -1,8 +1,8 @@
 # The Rust library is built by cargo, the C and C++ examples by CMake; this ties the two together.
 #   make demo    recolours a photograph with the palette of another, into out/
 #   make test    every test, then an example the way make demo runs it, with few steps
-#   make install PREFIX=/usr/local   library, header, pkg-config file and CMake package; after make library. scripts/install
-#                says what else may be set (DESTDIR, LIBDIR, STRIP=1)
+#   make install PREFIX=/usr/local   library, header, pkg-config file and CMake package; after make library, which make test
+#                undoes. scripts/install says what else may be set (DESTDIR, LIBDIR, STRIP=1)
 #   make header  writes include/sfeuot.h anew from the Rust sources
 #   make lint    lock file, formatting, clippy and documentation, warnings as errors
 #   make bench   accuracy, speed and memory beside other systems, into bench/RESULTS.md and bench/plots; hours on a quiet

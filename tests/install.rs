@@ -25,21 +25,33 @@ int main(void)
 const PREFIX: &str = "/opt/of nowhere";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Installs for `PREFIX` into `folder` and returns what stands there for it.
-fn installed(folder: &Path, settings: &[(&str, &str)]) -> PathBuf {
+/// scripts/install for what this test run built, without what the caller's environment says about other folders.
+fn install(folder: &Path, settings: &[(&str, &str)]) -> Output {
     let mut install = Command::new(root().join("scripts/install"));
     install.arg(shared_library().parent().expect("a library is in a folder"));
+    for name in ["LIBDIR", "INCLUDEDIR", "STRIP"] {
+        install.env_remove(name);
+    }
     install.env("PREFIX", PREFIX).env("DESTDIR", folder).envs(settings.iter().copied());
-    let stdout = succeeded("scripts/install", install.output());
+    install.output().expect("scripts/install starts")
+}
+
+/// Installs into `folder` and returns what stands there for `PREFIX`.
+fn installed(folder: &Path, settings: &[(&str, &str)]) -> PathBuf {
+    let stdout = succeeded("scripts/install", install(folder, settings));
     assert!(stdout.lines().count() == 6 && stdout.lines().all(|line| Path::new(line).is_file()), "{stdout}");
     folder.join(PREFIX.trim_start_matches('/'))
 }
 
-fn succeeded(what: &str, output: std::io::Result<Output>) -> String {
-    let output = output.unwrap_or_else(|error| panic!("{what} does not start: {error}"));
+fn succeeded(what: &str, output: Output) -> String {
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     assert!(output.status.success(), "{what}: {}\n{stdout}\n{stderr}", output.status);
     stdout
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    succeeded(&format!("{command:?}"), output)
 }
 
 /// Whether a tool is there; in CI it has to be.
@@ -58,12 +70,14 @@ fn host(folder: &Path) -> PathBuf {
     source
 }
 
+/// Runs a host with the libraries of a folder, or with those it was linked to.
 fn runs(program: &Path, libraries: Option<&Path>) {
     let mut run = Command::new(program);
-    if let Some(folder) = libraries {
-        run.env("LD_LIBRARY_PATH", folder);
-    }
-    succeeded(&program.display().to_string(), run.output());
+    match libraries {
+        Some(folder) => run.env("LD_LIBRARY_PATH", folder),
+        None => run.env_remove("LD_LIBRARY_PATH"),
+    };
+    succeed(run.env("SFEUOT_CACHE_DIR", program.with_file_name("cache")));
 }
 
 #[test]
@@ -88,22 +102,26 @@ fn everything_is_in_its_place_and_names_no_other() {
     assert!(package.contains("includedir=${libdir}/../../include\n"), "{package}");
     assert!(package.contains(&format!("Version: {VERSION}\n")), "{package}");
     assert!(lib.join("../../include/sfeuot.h").is_file());
+    fs::remove_dir_all(folder).expect("the scratch folder is writable");
 }
 
 #[test]
-fn a_relative_prefix_and_a_folder_without_the_library_are_refused() {
+fn settings_that_mean_nothing_are_refused_by_name() {
     let folder = scratch("install-refused");
-    let refusal = |prefix: &str, built: &Path| {
-        let mut install = Command::new(root().join("scripts/install"));
-        let output =
-            install.arg(built).env("PREFIX", prefix).env("DESTDIR", folder.join("out")).output().expect("it starts");
-        assert!(!output.status.success() && !folder.join("out").exists());
-        String::from_utf8(output.stderr).expect("UTF-8")
-    };
-    let built = shared_library();
-    let built = built.parent().expect("a library is in a folder");
-    assert!(refusal("usr/local", built).contains("'usr/local' has to be an absolute path"));
-    assert!(refusal("/usr/local", &folder).contains("libsfeuot.so' is not there"));
+    for (name, value, why) in [
+        ("PREFIX", "usr/local", "PREFIX is 'usr/local'; it has to be an absolute path"),
+        ("LIBDIR", "lib64", "LIBDIR is 'lib64'; it has to be an absolute path"),
+        ("INCLUDEDIR", "/opt/R&D", "INCLUDEDIR is '/opt/R&D'"),
+        ("STRIP", "yes", "STRIP is 'yes'; it has to be 0 or 1"),
+    ] {
+        let refused = install(&folder.join("out"), &[(name, value)]);
+        let text = String::from_utf8(refused.stderr).expect("UTF-8");
+        assert!(!refused.status.success() && text.contains(why) && !folder.join("out").exists(), "{text}");
+    }
+    let nothing =
+        Command::new(root().join("scripts/install")).arg(&folder).env("PREFIX", PREFIX).output().expect("it starts");
+    let text = String::from_utf8(nothing.stderr).expect("UTF-8");
+    assert!(!nothing.status.success() && text.contains("libsfeuot.so' is not there"), "{text}");
 }
 
 #[test]
@@ -112,19 +130,24 @@ fn pkg_config_finds_it_where_it_was_moved() {
         return;
     }
     let folder = scratch("install-pkg-config");
-    let moved = folder.join("moved");
-    fs::rename(installed(&folder, &[("STRIP", "1")]), &moved).expect("a folder can be moved");
-    let flags = |options: &[&str]| {
-        let path = moved.join("lib/pkgconfig");
-        let flags = Command::new("pkg-config").args(options).arg("sfeuot").env("PKG_CONFIG_PATH", path).output();
-        succeeded("pkg-config", flags).split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    let moved = folder.join("moved here");
+    fs::rename(installed(&folder, &[]), &moved).expect("a folder can be moved");
+    let (source, packages) = (host(&folder), moved.join("lib/pkgconfig"));
+    let shell = |line: &str, program: &Path| {
+        let mut shell = Command::new("sh");
+        shell.args(["-euc", line, "sh"]).arg(&source).arg(program);
+        succeed(shell.env("PKG_CONFIG_PATH", &packages))
     };
-    assert_eq!(flags(&["--modversion"]), [VERSION]);
-    let program = folder.join("host");
-    let mut build = Command::new("cc");
-    build.arg(host(&folder)).args(flags(&["--cflags", "--libs"])).arg("-o").arg(&program);
-    succeeded("cc", build.output());
-    runs(&program, Some(&moved.join("lib")));
+    let (shared, archive) = (folder.join("shared"), folder.join("archive"));
+    assert_eq!(shell("pkg-config --modversion sfeuot", &shared).trim(), VERSION);
+    shell("eval cc '\"$1\"' \"$(pkg-config --cflags --libs sfeuot)\" -o '\"$2\"'", &shared);
+    // Without quotes: pkgconf escapes the space.
+    let static_link = "libdir=$(pkg-config --variable=libdir sfeuot)
+        eval cc \"$(pkg-config --cflags sfeuot)\" '\"$1\"' \"$libdir/libsfeuot.a\" -lm -o '\"$2\"'";
+    shell(static_link, &archive);
+    runs(&shared, Some(&moved.join("lib")));
+    fs::remove_dir_all(&moved).expect("a folder can be removed");
+    runs(&archive, None);
 }
 
 #[test]
@@ -133,31 +156,46 @@ fn cmake_finds_both_targets_where_it_was_moved() {
         return;
     }
     let folder = scratch("install-cmake");
-    let moved = folder.join("moved");
-    fs::rename(installed(&folder, &[]), &moved).expect("a folder can be moved");
-    let (major, minor) =
-        VERSION.split_once('.').map(|(a, b)| (a, b.split('.').next().unwrap_or(b))).expect("a version");
-    let project = |version: &str| {
-        format!(
-            "cmake_minimum_required(VERSION 3.16)\nproject(host C)\nfind_package(sfeuot {version} CONFIG REQUIRED)\n\
+    let moved = folder.join("moved here");
+    fs::rename(installed(&folder, &[("STRIP", "1")]), &moved).expect("a folder can be moved");
+    // As where /lib is a link to /usr/lib: the package is reached by a path that its relative paths do not hold from.
+    let linked = folder.join("linked");
+    fs::create_dir_all(linked.join("lib/cmake")).expect("the scratch folder is writable");
+    std::os::unix::fs::symlink(moved.join("lib/cmake/sfeuot"), linked.join("lib/cmake/sfeuot"))
+        .expect("a link can be made");
+
+    let source = host(&folder);
+    let configure = |version: &str, prefix: &Path, build: &str| {
+        let project = folder.join("project");
+        fs::create_dir_all(&project).expect("the scratch folder is writable");
+        let text = format!(
+            "cmake_minimum_required(VERSION 3.16...3.25)\nproject(host C)\nfind_package(sfeuot {version} CONFIG REQUIRED)\n\
              foreach(kind sfeuot static)\n  add_executable(with-${{kind}} \"{}\")\n  \
              target_link_libraries(with-${{kind}} PRIVATE sfeuot::${{kind}})\nendforeach()\n",
-            host(&folder).display()
-        )
-    };
-    let configure = |version: &str| {
-        fs::create_dir_all(folder.join("project")).expect("the scratch folder is writable");
-        fs::write(folder.join("project/CMakeLists.txt"), project(version)).expect("the scratch folder is writable");
+            source.display()
+        );
+        fs::write(project.join("CMakeLists.txt"), text).expect("the scratch folder is writable");
         let mut cmake = Command::new("cmake");
-        cmake.arg("-S").arg(folder.join("project")).arg("-B").arg(folder.join("build"));
-        cmake.arg(format!("-DCMAKE_PREFIX_PATH={}", moved.display())).output()
+        cmake.arg("-S").arg(project).arg("-B").arg(folder.join(build));
+        cmake.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())).arg("-DCMAKE_MAP_IMPORTED_CONFIG_DEBUG=Release");
+        cmake.arg("-DCMAKE_BUILD_TYPE=Debug").output().expect("cmake starts")
     };
-    let next = format!("{major}.{}", minor.parse::<u32>().expect("a number") + 1);
-    let refused = configure(&next).expect("cmake starts");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("sfeuot-config.cmake, version:"), "{refused:?}");
-
-    succeeded("configuring", configure(&format!("{major}.{minor}")));
-    succeeded("building", Command::new("cmake").arg("--build").arg(folder.join("build")).output());
+    let mut numbers = VERSION.split('.').map(|number| number.parse::<u32>().expect("a number"));
+    let (major, minor) = (numbers.next().expect("a major version"), numbers.next().expect("a minor version"));
+    for newer in [format!("{major}.{}", minor + 1), format!("{}", major + 1), format!("{VERSION}.1 EXACT")] {
+        let refused = configure(&newer, &moved, "refused");
+        let text = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            !refused.status.success() && text.contains(&format!("sfeuot-config.cmake, version: {VERSION}")),
+            "{text}"
+        );
+    }
+    for (version, prefix) in
+        [(format!("{VERSION} EXACT"), &moved), (String::new(), &linked), (format!("{major}.{minor}"), &moved)]
+    {
+        succeeded("configuring", configure(&version, prefix, "build"));
+        succeed(Command::new("cmake").arg("--build").arg(folder.join("build")).arg("--clean-first"));
+    }
     runs(&folder.join("build/with-sfeuot"), None);
     fs::remove_dir_all(&moved).expect("a folder can be removed");
     runs(&folder.join("build/with-static"), None);
