@@ -36,7 +36,10 @@ test:
 library:
 	$(CARGO) build --release --lib $(WITH)
 
-# Does not build: as root there may be no cargo.
+# Does not build: as root there may be no cargo. The folders by either of the names that packagers use.
+install: export PREFIX := $(or $(PREFIX),$(prefix))
+install: export LIBDIR := $(or $(LIBDIR),$(libdir))
+install: export INCLUDEDIR := $(or $(INCLUDEDIR),$(includedir))
 install:
 	@scripts/install "$(TARGET)/release"
 

@@ -39,7 +39,7 @@ fn install(folder: &Path, settings: &[(&str, &str)]) -> Output {
 /// Installs into `folder` and returns what stands there for `PREFIX`.
 fn installed(folder: &Path, settings: &[(&str, &str)]) -> PathBuf {
     let stdout = succeeded("scripts/install", install(folder, settings));
-    assert!(stdout.lines().count() == 6 && stdout.lines().all(|line| Path::new(line).is_file()), "{stdout}");
+    assert!(stdout.lines().count() == 8 && stdout.lines().all(|line| Path::new(line).is_file()), "{stdout}");
     folder.join(PREFIX.trim_start_matches('/'))
 }
 
