@@ -5,16 +5,10 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
+use common::programs::{has, succeed};
 use common::{root, scratch, shared_library, simulator};
-
-fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
-    output
-}
 
 const WARNINGS: [&str; 8] =
     ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wshadow", "-Wconversion", "-Wstrict-aliasing", "-Wundef"];
@@ -78,9 +72,7 @@ fn run(program: &Path, folder: &Path, arguments: &[&Path]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.stdout.is_empty() && stderr.is_empty(), "the library writes to the host's streams: {stderr}");
 
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "valgrind is not installed");
-        println!("valgrind is not installed: {} ran without it", program.display());
+    if !has("valgrind") {
         return;
     }
     succeed(

@@ -2,6 +2,8 @@
 
 #[path = "common/place.rs"]
 mod place;
+#[path = "common/programs.rs"]
+mod programs;
 #[cfg(target_os = "linux")]
 #[path = "common/simulator.rs"]
 mod simulator;
@@ -9,6 +11,8 @@ mod simulator;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+
+use programs::{has, succeeded};
 
 /// The folder of the built programs, or `None`, with a note printed, where CMake is absent and this is not CI. Packed
 /// programs are taken as they are.
@@ -21,9 +25,7 @@ fn build() -> Option<PathBuf> {
     if let Some(packed) = place::packed_examples() {
         return Some(packed);
     }
-    if Command::new("cmake").arg("--version").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "cmake is needed to test the examples; scripts/install-deps gets it");
-        eprintln!("skipped: cmake is not installed (scripts/install-deps gets it)");
+    if !has("cmake") {
         return None;
     }
     let root = place::root();
@@ -39,17 +41,10 @@ fn build() -> Option<PathBuf> {
         .arg(format!("-DSFEUOT_LIBRARY={}", place::shared_library().display()))
         .arg("-DSFEUOT_EXAMPLES_WERROR=ON")
         .output();
-    succeeded("configuring", configure.expect("cmake starts"));
+    succeeded("configuring", &configure.expect("cmake starts"));
     let build = Command::new("cmake").arg("--build").arg(&folder).output();
-    succeeded("building", build.expect("cmake starts"));
+    succeeded("building", &build.expect("cmake starts"));
     Some(folder)
-}
-
-fn succeeded(what: &str, output: Output) -> String {
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what} failed\n{stdout}\n{stderr}");
-    stdout
 }
 
 fn run(program: &Path, arguments: &[&str], out: Option<&Path>) -> Output {
@@ -103,7 +98,7 @@ fn color_transfer_writes_pictures_and_a_table() {
     let arguments = ["--steps", "20", "--lut-size", "5", "--seed", "7"];
 
     let first = folder.path().join("first");
-    let stdout = succeeded("color_transfer", run(&program, &arguments, Some(&first)));
+    let stdout = succeeded("color_transfer", &run(&program, &arguments, Some(&first)));
     for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
         assert!(stdout.contains(first.join(name).to_str().expect("UTF-8")), "{name} is not named in\n{stdout}");
     }
@@ -129,7 +124,7 @@ fn color_transfer_writes_pictures_and_a_table() {
 
     // The same seed gives the same files, whatever ran in between.
     let second = folder.path().join("second");
-    succeeded("color_transfer", run(&program, &arguments, Some(&second)));
+    succeeded("color_transfer", &run(&program, &arguments, Some(&second)));
     for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
         let read = |folder: &Path| std::fs::read(folder.join(name)).expect("a file");
         assert!(read(&first) == read(&second), "{name} differs between two runs");
@@ -141,7 +136,7 @@ fn particle_morph_writes_a_strip_and_an_animation() {
     let Some(programs) = programs() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let arguments = ["--steps", "20", "--particles", "300", "--size", "64"];
-    succeeded("particle_morph", run(&programs.join("particle_morph"), &arguments, Some(folder.path())));
+    succeeded("particle_morph", &run(&programs.join("particle_morph"), &arguments, Some(folder.path())));
     assert_eq!(png_size(&folder.path().join("morph_strip.png")), (8 * 64, 64));
     assert_eq!(png_size(&folder.path().join("morph.png")), (64, 64));
 
@@ -166,7 +161,7 @@ fn particle_morph_writes_a_strip_and_an_animation() {
 #[test]
 fn outliers_prints_shares_that_sum_to_one() {
     let Some(programs) = programs() else { return };
-    let stdout = succeeded("outliers", run(&programs.join("outliers"), &["--steps", "20"], None));
+    let stdout = succeeded("outliers", &run(&programs.join("outliers"), &["--steps", "20"], None));
     let shares: Vec<f64> = stdout
         .lines()
         .filter(|line| line.contains("mass"))
@@ -224,7 +219,7 @@ fn every_example_runs_on_a_gpu() {
         if name != "outliers" {
             command.arg("--out").arg(folder.path().join("out"));
         }
-        let stdout = succeeded(name, command.output().expect("it starts"));
+        let stdout = succeeded(name, &command.output().expect("it starts"));
         assert!(!stdout.is_empty());
         assert!(folder.path().join("cache").exists(), "{name} ran on the processor");
     }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::programs::{has, succeed, succeeded};
 use common::{root, scratch, shared_library};
 use sfeuot::abi::SFEUOT_ABI_VERSION;
 
@@ -38,30 +39,17 @@ fn install(folder: &Path, settings: &[(&str, &str)]) -> Output {
 
 /// Installs into `folder` and returns what stands there for `PREFIX`.
 fn installed(folder: &Path, settings: &[(&str, &str)]) -> PathBuf {
-    let stdout = succeeded("scripts/install", install(folder, settings));
+    let stdout = succeeded("scripts/install", &install(folder, settings));
     assert!(stdout.lines().count() == 8 && stdout.lines().all(|line| Path::new(line).is_file()), "{stdout}");
     folder.join(PREFIX.trim_start_matches('/'))
 }
 
-fn succeeded(what: &str, output: Output) -> String {
-    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    assert!(output.status.success(), "{what}: {}\n{stdout}\n{stderr}", output.status);
-    stdout
-}
-
-fn succeed(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    succeeded(&format!("{command:?}"), output)
-}
-
-/// Whether a tool is there; in CI it has to be.
-fn has(tool: &str) -> bool {
-    let there = Command::new(tool).arg("--version").output().is_ok();
-    assert!(there || std::env::var_os("CI").is_none(), "{tool} is needed; scripts/install-deps --tests gets it");
-    if !there {
-        eprintln!("skipped: {tool} is not installed");
-    }
-    there
+/// Installs into a fresh folder and moves what stands there: both folders.
+fn installed_and_moved(test: &str, settings: &[(&str, &str)]) -> (PathBuf, PathBuf) {
+    let folder = scratch(test);
+    let moved = folder.join("moved here");
+    fs::rename(installed(&folder, settings), &moved).expect("a folder can be moved");
+    (folder, moved)
 }
 
 fn host(folder: &Path) -> PathBuf {
@@ -129,17 +117,15 @@ fn pkg_config_finds_it_where_it_was_moved() {
     if !has("pkg-config") {
         return;
     }
-    let folder = scratch("install-pkg-config");
-    let moved = folder.join("moved here");
-    fs::rename(installed(&folder, &[]), &moved).expect("a folder can be moved");
+    let (folder, moved) = installed_and_moved("install-pkg-config", &[]);
     let (source, packages) = (host(&folder), moved.join("lib/pkgconfig"));
     let shell = |line: &str, program: &Path| {
         let mut shell = Command::new("sh");
         shell.args(["-euc", line, "sh"]).arg(&source).arg(program);
-        succeed(shell.env("PKG_CONFIG_PATH", &packages))
+        succeed(shell.env("PKG_CONFIG_PATH", &packages)).stdout
     };
     let (shared, archive) = (folder.join("shared"), folder.join("archive"));
-    assert_eq!(shell("pkg-config --modversion sfeuot", &shared).trim(), VERSION);
+    assert_eq!(shell("pkg-config --modversion sfeuot", &shared).trim_ascii(), VERSION.as_bytes());
     shell("eval cc '\"$1\"' \"$(pkg-config --cflags --libs sfeuot)\" -o '\"$2\"'", &shared);
     // Without quotes: pkgconf escapes the space.
     let static_link = "libdir=$(pkg-config --variable=libdir sfeuot)
@@ -155,9 +141,7 @@ fn cmake_finds_both_targets_where_it_was_moved() {
     if !has("cmake") {
         return;
     }
-    let folder = scratch("install-cmake");
-    let moved = folder.join("moved here");
-    fs::rename(installed(&folder, &[("STRIP", "1")]), &moved).expect("a folder can be moved");
+    let (folder, moved) = installed_and_moved("install-cmake", &[("STRIP", "1")]);
     // As where /lib is a link to /usr/lib: the package is reached by a path that its relative paths do not hold from.
     let linked = folder.join("linked");
     fs::create_dir_all(linked.join("lib/cmake")).expect("the scratch folder is writable");
@@ -193,7 +177,7 @@ fn cmake_finds_both_targets_where_it_was_moved() {
     for (version, prefix) in
         [(format!("{VERSION} EXACT"), &moved), (String::new(), &linked), (format!("{major}.{minor}"), &moved)]
     {
-        succeeded("configuring", configure(&version, prefix, "build"));
+        succeeded("configuring", &configure(&version, prefix, "build"));
         succeed(Command::new("cmake").arg("--build").arg(folder.join("build")).arg("--clean-first"));
     }
     runs(&folder.join("build/with-sfeuot"), None);

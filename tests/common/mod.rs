@@ -4,6 +4,7 @@
 
 #[allow(clippy::duplicate_mod, reason = "the simulator has it as well")]
 pub mod place;
+pub mod programs;
 #[cfg(target_os = "linux")]
 pub mod simulator;
 
