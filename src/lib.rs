@@ -43,6 +43,7 @@ mod file;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod kernels;
+mod memory;
 mod model;
 mod nn;
 mod rng;

@@ -1,0 +1,77 @@
+//! Memory that the system may refuse.
+//!
+//! What grows with an argument of the host or with a file is allocated here, so that a refusal is
+//! [`Error::OutOfMemory`] and not the end of the process. What stays small whatever the arguments, such as the text of a
+//! sentence, is allocated as usual.
+
+use crate::error::{Error, Result};
+
+/// An empty vector with room for `length` elements. `what` says in the sentence of a refusal what they are for.
+pub(crate) fn with_room<T>(what: &str, length: usize) -> Result<Vec<T>> {
+    let mut values = Vec::new();
+    reserve(&mut values, what, length)?;
+    Ok(values)
+}
+
+/// Makes room for `more` elements behind those that are there, and no further room.
+pub(crate) fn reserve<T>(values: &mut Vec<T>, what: &str, more: usize) -> Result<()> {
+    values.try_reserve_exact(more).map_err(|_| refused::<T>(what, values.len(), more))
+}
+
+/// `length` times `value`.
+pub(crate) fn filled<T: Clone>(what: &str, length: usize, value: T) -> Result<Vec<T>> {
+    let mut values = with_room(what, length)?;
+    values.resize(length, value);
+    Ok(values)
+}
+
+/// A copy of `from`.
+pub(crate) fn copied<T: Clone>(what: &str, from: &[T]) -> Result<Vec<T>> {
+    let mut values = with_room(what, from.len())?;
+    values.extend_from_slice(from);
+    Ok(values)
+}
+
+/// All elements of an iterator that knows their number.
+pub(crate) fn collected<T>(what: &str, from: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
+    let length = from.len();
+    let mut values = with_room(what, length)?;
+    // An iterator that tells a wrong length must not make the vector grow.
+    values.extend(from.take(length));
+    Ok(values)
+}
+
+fn refused<T>(what: &str, present: usize, more: usize) -> Error {
+    let bytes = (present as u128 + more as u128) * size_of::<T>() as u128;
+    Error::OutOfMemory(format!("the system has no memory for {what} ({bytes} bytes)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_the_memory_was_for_and_changes_nothing() {
+        let most = usize::MAX / 2;
+        let mut values = vec![1u8, 2];
+        let refused = [
+            with_room::<f64>("the samples", most).map(drop),
+            filled("the samples", most, 0f32).map(drop),
+            collected("the samples", (0..most).map(|i| i as u64)).map(drop),
+            reserve(&mut values, "the samples", most * 2 - 4),
+        ];
+        for refusal in refused {
+            let Err(Error::OutOfMemory(text)) = refusal else { panic!("{refusal:?}") };
+            assert!(text.starts_with("the system has no memory for the samples ("), "{text}");
+        }
+        assert_eq!(values, [1, 2]);
+    }
+
+    #[test]
+    fn vectors_hold_what_was_asked_for() {
+        assert_eq!(filled("x", 3, 7).unwrap(), [7; 3]);
+        assert_eq!(copied("x", &["a", "b"]).unwrap(), ["a", "b"]);
+        assert_eq!(collected("x", (1..4).map(|i| i * i)).unwrap(), [1, 4, 9]);
+        assert!(with_room::<u8>("x", 10).unwrap().capacity() >= 10);
+    }
+}
