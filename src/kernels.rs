@@ -26,6 +26,8 @@ const CONDITIONAL: Conditional = Conditional { components: 8, latent: 0 };
 const SOURCES: usize = ROWS / CONDITIONAL.components;
 /// Of the value function, the layer that stands for the hidden ones.
 const HIDDEN: usize = 1;
+/// Benchmarks are small.
+const MEMORY: &str = "memory for a benchmark";
 
 /// What can be run. Layers are those of the value function, on a block of 64 rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,11 +121,12 @@ impl Kernels {
         let isa = Isa::detect();
         let config = TrainerConfig { hidden_width: width, ..TrainerConfig::default() };
         let (value, generator) =
-            config.networks(&GaussianBridge::none(dimension)).shapes(dimension).expect("few components");
+            config.networks(&GaussianBridge::none(dimension).expect(MEMORY)).shapes(dimension).expect(MEMORY);
         let shapes = [value, generator];
-        let weights = [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last));
+        let weights =
+            [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last).expect(MEMORY));
         let nets = [0, 1].map(|i| {
-            let mut net = CpuNet::of(isa, &shapes[i], true);
+            let mut net = CpuNet::of(isa, &shapes[i], true).expect(MEMORY);
             net.pack(&weights[i]);
             net
         });
@@ -138,7 +141,7 @@ impl Kernels {
             isa,
             head: Head { sigma: 1.0, deterministic: false },
             quadratic: Quadratic { curvature: 0.1, slope: vec![0.1; dimension], level: 0.0 },
-            gradients: [0, 1].map(|i| CpuGradient::new(&shapes[i].layout)),
+            gradients: [0, 1].map(|i| CpuGradient::new(&shapes[i].layout).expect(MEMORY)),
             shapes,
             nets,
             derivative: parameters.iter().map(|w| 0.1 * w).collect(),
@@ -269,7 +272,9 @@ impl Mats {
         let mut number = 0;
         let mut normals = |cols| {
             number += 1;
-            block.normals(&Sequence::new(0, number, Stream::Latent), 0, ROWS, cols)
+            let mat = block.scratch(ROWS, cols);
+            block.draw_normals(&Sequence::new(0, number, Stream::Latent), 0, mat);
+            mat
         };
         let mats = Self {
             states: normals(dimension + 1),

@@ -41,7 +41,17 @@ pub(crate) fn collected<T>(what: &str, from: impl ExactSizeIterator<Item = T>) -
     Ok(values)
 }
 
-fn refused<T>(what: &str, present: usize, more: usize) -> Error {
+/// `length` elements that are made one by one, until one cannot be made.
+pub(crate) fn made<T>(what: &str, length: usize, mut make: impl FnMut(usize) -> Result<T>) -> Result<Vec<T>> {
+    let mut values = with_room(what, length)?;
+    for index in 0..length {
+        values.push(make(index)?);
+    }
+    Ok(values)
+}
+
+/// The refusal of room for `more` elements behind those `present`.
+pub(crate) fn refused<T>(what: &str, present: usize, more: usize) -> Error {
     let bytes = (present as u128 + more as u128) * size_of::<T>() as u128;
     Error::OutOfMemory(format!("the system has no memory for {what} ({bytes} bytes)"))
 }

@@ -8,7 +8,7 @@ use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::tensor::{SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
-use crate::data::Data;
+use crate::data::{Data, check_samples};
 
 /// One side of the problem, the source or the target: either samples, or a callback that draws
 /// fresh ones.
@@ -98,13 +98,18 @@ pub(super) unsafe fn read_side<'a>(
         }
         (false, None) => {
             // SAFETY: as promised.
-            let read = |tensor, name: &str, copy| unsafe { Tensor::read(tensor, name)?.view(context, name, copy) };
-            let samples = read(data.samples, &format!("{side}.samples"), &mut copies.samples)?;
-            let weights = if data.weights.is_null() {
-                None
-            } else {
-                Some(read(data.weights, &format!("{side}.weights"), &mut copies.weights)?)
-            };
+            let read = |tensor, name: &str| unsafe { Tensor::read(tensor, name) };
+            let (samples_name, weights_name) = (format!("{side}.samples"), format!("{side}.weights"));
+            let samples = read(data.samples, &samples_name)?;
+            let weights = (!data.weights.is_null()).then(|| read(data.weights, &weights_name)).transpose()?;
+            // Before anything is copied from a device.
+            let dimension = samples.shape[1..].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
+            check_samples(side, samples.shape[0], dimension)?;
+            // SAFETY: as promised.
+            let samples = unsafe { samples.view(context, &samples_name, &mut copies.samples) }?;
+            let copy = &mut copies.weights;
+            // SAFETY: as promised.
+            let weights = weights.map(|weights| unsafe { weights.view(context, &weights_name, copy) }).transpose()?;
             Ok(Data::Array { samples, weights })
         }
     }

@@ -29,6 +29,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::panic::shield;
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_OUT_OF_MEMORY};
+use crate::memory;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -113,21 +114,38 @@ pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
                 ));
             }
             None => {
+                let slot = free.1;
+                make_room(&mut free.0, slot)?;
                 free.1 += 1;
-                (free.1 - 1, 1)
+                (slot, 1)
             }
         }
     };
     let (chunk, at) = chunk_of(slot);
-    let chunk = TABLE[chunk].get_or_init(|| {
-        let empty = |i| Slot { index: slot - at + i, state: AtomicU64::new(0), object: AtomicPtr::default() };
-        (0..FIRST_CHUNK << chunk).map(empty).collect()
-    });
+    let chunk = TABLE[chunk].get().expect("a slot's chunk is made before its first use");
     let stamp = generation << KIND_BITS | T::KIND as u64;
     chunk[at].object.store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
     chunk[at].state.store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
     let value = (stamp as usize) << (SLOT_BITS + 1) | slot << 1 | 1;
     Ok(std::ptr::without_provenance_mut(value))
+}
+
+/// Makes the chunk of a slot that was never used, and room to keep it when it is free again: a release must not fail. The
+/// caller holds the lock.
+fn make_room(free: &mut VecDeque<(usize, u64)>, slot: usize) -> crate::Result<()> {
+    const WHAT: &str = "the table of handles";
+    let all = slot + 1;
+    if free.capacity() < all {
+        let more = all.max(FIRST_CHUNK).next_power_of_two() - free.len();
+        free.try_reserve(more).map_err(|_| memory::refused::<(usize, u64)>(WHAT, free.len(), more))?;
+    }
+    let (chunk, at) = chunk_of(slot);
+    if TABLE[chunk].get().is_none() {
+        let empty = |i| Slot { index: slot - at + i, state: AtomicU64::new(0), object: AtomicPtr::default() };
+        let slots = memory::made(WHAT, FIRST_CHUNK << chunk, |i| Ok(empty(i)))?;
+        let _ = TABLE[chunk].set(slots.into_boxed_slice());
+    }
+    Ok(())
 }
 
 /// The slot and stamp a handle of `T` names, if its value can be one.

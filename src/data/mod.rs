@@ -7,6 +7,7 @@
 mod dtype;
 mod moments;
 mod normalisation;
+mod numbers;
 mod prepare;
 mod sampler;
 mod source;
@@ -16,6 +17,8 @@ mod weights;
 pub use dtype::DType;
 pub(crate) use moments::Spread;
 pub use normalisation::Normalisation;
+pub(crate) use numbers::{MAX_DIMENSION, Numbers};
+pub(crate) use prepare::check_samples;
 pub use prepare::{STATISTICS_ROWS, Sides};
 pub use sampler::Sampler;
 pub use source::{ArraySource, DataSource};

@@ -1,21 +1,24 @@
 //! Mean and central second moment of each component of one side.
 
+use super::Numbers;
 use super::normalisation::Normalisation;
+use crate::error::Result;
+use crate::memory;
 
 /// Moments of one side in units of a normalisation.
 #[derive(Clone, Debug)]
 pub(crate) struct Spread {
     /// One number a component.
-    pub mean: Vec<f64>,
+    pub mean: Numbers,
     /// One number a component.
-    pub variances: Vec<f64>,
+    pub variances: Numbers,
 }
 
 impl Spread {
     /// One with the same variance in every component.
     #[cfg(test)]
     pub fn even(mean: Vec<f64>, variance: f64) -> Self {
-        Self { variances: vec![variance; mean.len()], mean }
+        Self { variances: vec![variance; mean.len()].into(), mean: mean.into() }
     }
 
     /// Averaged over the components.
@@ -24,8 +27,8 @@ impl Spread {
     }
 
     /// Mean square of each component.
-    pub fn squares(&self) -> impl Iterator<Item = f64> {
-        self.mean.iter().zip(&self.variances).map(|(mean, variance)| mean * mean + variance)
+    pub fn squares(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.mean.iter().zip(self.variances.iter()).map(|(mean, variance)| mean * mean + variance)
     }
 
     /// Mean square of the distance from `centre`, averaged over the components.
@@ -35,9 +38,10 @@ impl Spread {
     }
 
     /// Of (x - centre) / scale.
-    pub fn normalised(&self, centre: &[f64], scale: f64) -> Self {
-        let mean = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre) / scale).collect();
-        Self { mean, variances: self.variances.iter().map(|variance| variance / (scale * scale)).collect() }
+    pub fn normalised(&self, centre: &[f64], scale: f64) -> Result<Self> {
+        let mean = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre) / scale);
+        let variances = self.variances.iter().map(|variance| variance / (scale * scale));
+        Ok(Self { mean: Numbers::collect(mean)?, variances: Numbers::collect(variances)? })
     }
 }
 
@@ -52,8 +56,9 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    pub fn new(dimension: usize) -> Self {
-        Self { weight: 0.0, mean: vec![0.0; dimension], spread: vec![0.0; dimension], block_mean: vec![0.0; dimension] }
+    pub fn new(dimension: usize) -> Result<Self> {
+        let zeros = || memory::filled("the samples' moments", dimension, 0.0);
+        Ok(Self { weight: 0.0, mean: zeros()?, spread: zeros()?, block_mean: zeros()? })
     }
 
     /// Adds rows x dimension values; without `weights` each row weighs 1.
@@ -106,10 +111,10 @@ impl Moments {
     }
 
     /// In units of a normalisation.
-    pub fn normalised(&self, units: &Normalisation) -> Spread {
-        let mean = self.mean.iter().zip(&units.shift).map(|(mean, shift)| (mean - shift) / units.scale).collect();
+    pub fn normalised(&self, units: &Normalisation) -> Result<Spread> {
+        let mean = self.mean.iter().zip(units.shift.iter()).map(|(mean, shift)| (mean - shift) / units.scale);
         let deviations = self.spread.iter().map(|spread| (spread / self.weight).sqrt() / units.scale);
-        Spread { mean, variances: deviations.map(|x| x * x).collect() }
+        Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(deviations.map(|x| x * x))? })
     }
 
     /// Mean of (value - centre)^2 of one component.

@@ -1,5 +1,6 @@
 //! Affine maps between data units and the units in which networks are trained.
 
+use super::Numbers;
 use super::moments::Moments;
 use crate::{Error, Result};
 
@@ -13,22 +14,18 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
     /// One number a component, in data units.
-    pub shift: Vec<f64>,
+    pub shift: Numbers,
     /// In data units, above 0.
     pub scale: f64,
 }
 
 impl Normalisation {
     pub(super) fn from_moments(source: &Moments, target: &Moments) -> Result<Self> {
-        let shift: Vec<f64> =
-            source.mean().iter().zip(target.mean()).map(|(source, target)| 0.5 * source + 0.5 * target).collect();
-        let second: Vec<f64> = shift
-            .iter()
-            .enumerate()
-            .map(|(k, &centre)| {
-                0.5 * source.second_moment_about(k, centre) + 0.5 * target.second_moment_about(k, centre)
-            })
-            .collect();
+        let middle = source.mean().iter().zip(target.mean()).map(|(source, target)| 0.5 * source + 0.5 * target);
+        let shift = Numbers::collect(middle)?;
+        let second = Numbers::collect(shift.iter().enumerate().map(|(k, &centre)| {
+            0.5 * source.second_moment_about(k, centre) + 0.5 * target.second_moment_about(k, centre)
+        }))?;
         let scale = (second.iter().sum::<f64>() / second.len() as f64).sqrt();
         let magnitude = shift.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
 
@@ -41,7 +38,7 @@ impl Normalisation {
             )));
         }
         let resolution = f64::from(f32::EPSILON);
-        if !shift.iter().zip(&second).any(|(centre, second)| second.sqrt() > resolution * centre.abs()) {
+        if !shift.iter().zip(second.iter()).any(|(centre, second)| second.sqrt() > resolution * centre.abs()) {
             return Err(Error::invalid(format!(
                 "source.samples and target.samples are constant: they deviate by {scale:e} (root mean square) from values of \
                  magnitude {magnitude:e}; the deviation must exceed {resolution:.1e} of the magnitude, the resolution of the \
@@ -59,9 +56,9 @@ impl Normalisation {
     }
 
     /// The one for `normalised = (normalised by this one + by) / factor`.
-    pub fn moved(&self, by: impl Iterator<Item = f64>, factor: f64) -> Self {
-        let shift = self.shift.iter().zip(by).map(|(shift, by)| shift - self.scale * by).collect();
-        Self { shift, scale: self.scale * factor }
+    pub fn moved(&self, by: impl ExactSizeIterator<Item = f64>, factor: f64) -> Result<Self> {
+        let shift = Numbers::collect(self.shift.iter().zip(by).map(|(shift, by)| shift - self.scale * by))?;
+        Ok(Self { shift, scale: self.scale * factor })
     }
 
     /// Number of components.
@@ -124,7 +121,7 @@ impl Normalisation {
         assert_eq!(input.len(), output.len(), "input and output differ in size");
         assert!(input.len().is_multiple_of(self.dimension()), "the last row is not whole");
         for (input, output) in input.chunks_exact(self.dimension()).zip(output.chunks_exact_mut(self.dimension())) {
-            for ((&value, out), &shift) in input.iter().zip(output).zip(&self.shift) {
+            for ((&value, out), &shift) in input.iter().zip(output).zip(self.shift.iter()) {
                 *out = map(value, shift, self.scale);
             }
         }
@@ -133,7 +130,7 @@ impl Normalisation {
     fn map_in_place(&self, rows: &mut [f32], map: impl Fn(f32, f64, f64) -> f32) {
         assert!(rows.len().is_multiple_of(self.dimension()), "the last row is not whole");
         for row in rows.chunks_exact_mut(self.dimension()) {
-            for (value, &shift) in row.iter_mut().zip(&self.shift) {
+            for (value, &shift) in row.iter_mut().zip(self.shift.iter()) {
                 *value = map(*value, shift, self.scale);
             }
         }
@@ -147,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn moments(rows: &[f64], dimension: usize, block_rows: usize) -> Moments {
-        let mut moments = Moments::new(dimension);
+        let mut moments = Moments::new(dimension).unwrap();
         for block in rows.chunks(block_rows * dimension) {
             moments.add(block, None);
         }
@@ -215,7 +212,7 @@ mod tests {
         fn undo_takes_back_what_apply_did(
             data in prop::collection::vec(-1e3f32..1e3, 6), shift in prop::collection::vec(-1e3f64..1e3, 3), scale in 1.0f64..1e3,
         ) {
-            let normalisation = Normalisation { shift, scale };
+            let normalisation = Normalisation { shift: shift.into(), scale };
             let (mut normalised, mut back) = (vec![0.0; 6], vec![0.0; 6]);
             normalisation.apply(&data, &mut normalised);
             normalisation.undo(&normalised, &mut back);
@@ -246,7 +243,7 @@ mod tests {
     #[test]
     fn weights_count_as_repetitions() {
         // A weightless row takes no part, however far out and wherever in a block it lies.
-        let mut weighted = Moments::new(2);
+        let mut weighted = Moments::new(2).unwrap();
         weighted.add(&[1e200, 9.0], Some(&[0.0]));
         weighted.add(&[1e60, -1e200, 1.0, -2.0], Some(&[0.0, 2.0]));
         weighted.add(&[5.0, 0.5, 1e300, 0.0], Some(&[1.0, 0.0]));
@@ -269,7 +266,10 @@ mod tests {
         }
         let below_resolution: Vec<f64> = (0..40).map(|k| 1.0 + f64::from(k) * 1e-10).collect();
         assert!(measure(&below_resolution, &below_resolution, 1).is_err());
-        assert_eq!(measure(&[-1.0; 40], &[1.0; 60], 2).unwrap(), Normalisation { shift: vec![0.0, 0.0], scale: 1.0 });
+        assert_eq!(
+            measure(&[-1.0; 40], &[1.0; 60], 2).unwrap(),
+            Normalisation { shift: vec![0.0, 0.0].into(), scale: 1.0 }
+        );
         // A component that is constant must not hide the spread of another.
         let one_constant: Vec<f64> = (0..40).flat_map(|k| [1e12, f64::from(k).sin()]).collect();
         assert!(measure(&one_constant, &one_constant, 2).is_ok());

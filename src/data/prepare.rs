@@ -3,9 +3,10 @@
 use super::moments::{Moments, Spread};
 use super::sampler::{self, Sampler};
 use super::source::{ArraySource, DataSource, SamplerSource};
-use super::tensor::{MAX_RANK, TensorView, reserved};
+use super::tensor::{MAX_RANK, TensorView};
 use super::weights::read_weights;
-use super::{Data, Normalisation};
+use super::{Data, MAX_DIMENSION, Normalisation};
+use crate::memory;
 use crate::{Error, Result};
 
 /// Samples that a new trainer draws from a sampler to measure the normalisation.
@@ -23,6 +24,9 @@ pub struct Sides<'a, 'b> {
 impl<'a, 'b> Sides<'a, 'b> {
     /// Checks both sides. Errors name the side and the argument: sample shapes that differ, bad weights.
     pub fn check(source: Data<'a>, target: Data<'b>) -> Result<Self> {
+        // Limits of both first: weights are read into memory.
+        check_limits("source", &source)?;
+        check_limits("target", &target)?;
         let source = Side::check("source", source)?;
         let target = Side::check("target", target)?;
         if source.sample_shape != target.sample_shape {
@@ -39,6 +43,12 @@ impl<'a, 'b> Sides<'a, 'b> {
         &self.source.sample_shape
     }
 
+    /// Bytes that a training keeps of both sides: a copy of an array's samples and weights, or a sampler's batch, of so
+    /// many rows for source and target.
+    pub fn bytes(&self, batches: [usize; 2]) -> usize {
+        self.source.bytes(batches[0]).saturating_add(self.target.bytes(batches[1]))
+    }
+
     /// The common normalisation, and both sides' moments in its units. [`STATISTICS_ROWS`] samples are drawn from each
     /// sampler, the source first.
     ///
@@ -47,7 +57,7 @@ impl<'a, 'b> Sides<'a, 'b> {
     pub fn measure(&mut self) -> Result<(Normalisation, [Spread; 2])> {
         let moments = [self.source.moments()?, self.target.moments()?];
         let normalisation = Normalisation::from_moments(&moments[0], &moments[1])?;
-        let spreads = moments.map(|side| side.normalised(&normalisation));
+        let spreads = [moments[0].normalised(&normalisation)?, moments[1].normalised(&normalisation)?];
         Ok((normalisation, spreads))
     }
 
@@ -76,21 +86,12 @@ impl<'a> Side<'a> {
     fn check(name: &'static str, data: Data<'a>) -> Result<Self> {
         let (sample_shape, input) = match data {
             Data::Array { samples, weights } => {
-                let count = samples.count();
-                if u32::try_from(count).is_err() {
-                    return Err(Error::invalid(format!(
-                        "{name}.samples holds {count} samples; at most {} are allowed",
-                        u32::MAX
-                    )));
-                }
-                let weights =
-                    weights.map(|weights| read_weights(&weights, count, &format!("{name}.weights"))).transpose()?;
+                let weights = weights
+                    .map(|weights| read_weights(&weights, samples.count(), &format!("{name}.weights")))
+                    .transpose()?;
                 (samples.sample_shape().to_vec(), Input::Array { samples, weights })
             }
-            Data::Sampler { sample_shape, sampler } => {
-                check_sample_shape(name, &sample_shape)?;
-                (sample_shape, Input::Sampler(sampler))
-            }
+            Data::Sampler { sample_shape, sampler } => (sample_shape, Input::Sampler(sampler)),
         };
         Ok(Self { name, sample_shape, input })
     }
@@ -99,9 +100,20 @@ impl<'a> Side<'a> {
         self.sample_shape.iter().product()
     }
 
+    fn bytes(&self, batch: usize) -> usize {
+        let sample = self.dimension() * size_of::<f32>();
+        match &self.input {
+            Input::Sampler(_) => batch.saturating_mul(sample),
+            Input::Array { samples, weights } => {
+                let weight = if weights.is_some() { 2 * size_of::<u32>() } else { 0 };
+                samples.count().saturating_mul(sample + weight)
+            }
+        }
+    }
+
     fn moments(&mut self) -> Result<Moments> {
         let dimension = self.dimension();
-        let mut moments = Moments::new(dimension);
+        let mut moments = Moments::new(dimension)?;
         match &mut self.input {
             Input::Array { samples, weights } => {
                 samples.for_each_block(&format!("{}.samples", self.name), |first, block| {
@@ -113,9 +125,8 @@ impl<'a> Side<'a> {
             Input::Sampler(sampler) => {
                 let rows = (STATISTICS_BATCH / dimension).clamp(1, STATISTICS_ROWS);
                 let argument = format!("a batch of {}.sample_shape", self.name);
-                let mut batch: Vec<f32> = reserved(rows * dimension, &argument)?;
-                batch.resize(rows * dimension, 0.0);
-                let mut wide = reserved(rows * dimension, &argument)?;
+                let mut batch = memory::filled(&argument, rows * dimension, 0f32)?;
+                let mut wide = memory::with_room(&argument, rows * dimension)?;
                 for first in (0..STATISTICS_ROWS).step_by(rows) {
                     let batch = &mut batch[..rows.min(STATISTICS_ROWS - first) * dimension];
                     sampler::draw(&mut **sampler, batch, dimension, self.name)?;
@@ -137,7 +148,7 @@ impl<'a> Side<'a> {
             Input::Array { samples, weights } => (samples, weights),
         };
         let argument = format!("{}.samples", self.name);
-        let mut rows: Vec<f32> = reserved(samples.count() * dimension, &argument)?;
+        let mut rows: Vec<f32> = memory::with_room(&argument, samples.count() * dimension)?;
         samples.for_each_block(&argument, |first, block| {
             let start = rows.len();
             rows.resize(start + block.len(), 0.0);
@@ -154,7 +165,29 @@ impl<'a> Side<'a> {
                 ))),
             }
         })?;
-        Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())))
+        Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())?))
+    }
+}
+
+/// What a side may hold at most. Nothing of it is read.
+fn check_limits(side: &str, data: &Data<'_>) -> Result<()> {
+    match data {
+        Data::Array { samples, .. } => check_samples(side, samples.count(), Some(samples.dimension())),
+        Data::Sampler { sample_shape, .. } => check_sample_shape(side, sample_shape),
+    }
+}
+
+/// An array of so many samples, each of `dimension` numbers, or of more than can be counted.
+pub(crate) fn check_samples(side: &str, count: usize, dimension: Option<usize>) -> Result<()> {
+    if u32::try_from(count).is_err() {
+        return Err(Error::invalid(format!("{side}.samples holds {count} samples; at most {} are allowed", u32::MAX)));
+    }
+    match dimension {
+        Some(dimension) if dimension <= MAX_DIMENSION => Ok(()),
+        _ => Err(Error::invalid(format!(
+            "{side}.samples has samples of {} numbers, but at most {MAX_DIMENSION} are allowed",
+            dimension.map_or("more than 2^64".to_owned(), |dimension| dimension.to_string())
+        ))),
     }
 }
 
@@ -169,11 +202,11 @@ fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
     if let Some(axis) = shape.iter().position(|&extent| extent == 0) {
         return Err(Error::invalid(format!("{side}.sample_shape[{axis}] is 0; every extent must be at least 1")));
     }
-    // One row of 64-bit numbers has to be addressable.
-    let bytes = shape.iter().try_fold(8usize, |all, &n| all.checked_mul(n));
-    if bytes.and_then(|bytes| isize::try_from(bytes).ok()).is_none() {
+    let dimension = shape.iter().try_fold(1usize, |all, &n| all.checked_mul(n));
+    if dimension.is_none_or(|dimension| dimension > MAX_DIMENSION) {
         return Err(Error::invalid(format!(
-            "{side}.sample_shape {shape:?} counts more elements than can be addressed; its product must fit into memory"
+            "{side}.sample_shape is {shape:?}, but its product must be at most {MAX_DIMENSION}, the most numbers that a sample may \
+             have"
         )));
     }
     Ok(())

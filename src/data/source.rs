@@ -43,15 +43,15 @@ pub struct ArraySource {
 
 impl ArraySource {
     /// Takes whole rows, 1 to `u32::MAX` of them, and as many weights if any.
-    pub(super) fn new(rows: Vec<f32>, dimension: usize, weights: Option<&[f64]>) -> Self {
+    pub(super) fn new(rows: Vec<f32>, dimension: usize, weights: Option<&[f64]>) -> Result<Self> {
         let count = rows.len() / dimension;
-        Self {
+        Ok(Self {
             fingerprint: fingerprint(&rows, dimension, weights),
             rows,
             count,
             dimension,
-            table: weights.map(AliasTable::new),
-        }
+            table: weights.map(AliasTable::new).transpose()?,
+        })
     }
 
     /// Number of samples.
@@ -148,7 +148,7 @@ mod tests {
             rows in prop::collection::vec(-2.0f32..2.0, 12), at in 0usize..12, other in -2.0f32..2.0, swap in 1usize..12,
         ) {
             let print = |rows: &[f32], dimension, weights: Option<&[f64]>| {
-                ArraySource::new(rows.to_vec(), dimension, weights).fingerprint
+                ArraySource::new(rows.to_vec(), dimension, weights).unwrap().fingerprint
             };
             let original = print(&rows, 3, None);
             prop_assert_eq!(original, print(&rows, 3, None));

@@ -1,6 +1,7 @@
 //! Borrowed, strided arrays of a host, read as 64-bit floats in blocks of rows.
 
 use super::dtype::{DType, Element};
+use crate::memory;
 use crate::{Error, Result};
 use half::{bf16, f16};
 use std::marker::PhantomData;
@@ -158,7 +159,7 @@ impl<'a> TensorView<'a> {
     /// All values, row-major and contiguous. A value that is not finite is an error that names `argument`, the
     /// sample and the component.
     pub fn to_f64(&self, argument: &str) -> Result<Vec<f64>> {
-        let mut values = reserved(self.count() * self.dimension(), argument)?;
+        let mut values = memory::with_room(argument, self.count() * self.dimension())?;
         self.for_each_block(argument, |_, block| {
             values.extend_from_slice(block);
             Ok(())
@@ -176,8 +177,7 @@ impl<'a> TensorView<'a> {
         let dimension = self.dimension();
         let axes = self.joined_sample_axes();
         let rows = (BLOCK_ELEMENTS / dimension).clamp(1, self.count());
-        let mut buffer = reserved(rows * dimension, argument)?;
-        buffer.resize(rows * dimension, 0.0);
+        let mut buffer = memory::filled(argument, rows * dimension, 0f64)?;
         for first in (0..self.count()).step_by(rows) {
             let block = &mut buffer[..rows.min(self.count() - first) * dimension];
             match self.dtype {
@@ -260,17 +260,6 @@ impl<'a> TensorView<'a> {
             }
         }
     }
-}
-
-/// An empty vector with room for `length` numbers, or an error instead of the abort that a failed allocation is.
-pub(super) fn reserved<T>(length: usize, argument: &str) -> Result<Vec<T>> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(length).map_err(|_| {
-        Error::OutOfMemory(format!(
-            "{argument} holds {length} numbers, more than memory can be had for; pass fewer samples"
-        ))
-    })?;
-    Ok(values)
 }
 
 /// Number of elements of a shape; an error unless its rank is 1 to 8, no extent is 0 and all of it is addressable.

@@ -1,6 +1,7 @@
 //! Weights of samples, and the table that draws by them.
 
 use super::tensor::TensorView;
+use crate::memory;
 use crate::{Error, Result};
 
 /// Reads the weights of `count` samples, divided by the largest so that their sum cannot overflow.
@@ -44,14 +45,24 @@ pub struct AliasTable {
 impl AliasTable {
     /// Builds the table of finite weights >= 0, at least one of them above 0, no more than `u32::MAX` of them.
     /// The same weights give the same table on every machine.
-    pub(super) fn new(weights: &[f64]) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(super) fn new(weights: &[f64]) -> Result<Self> {
+        const TABLE: &str = "the table that samples are drawn by";
         let count = weights.len();
         let sum: f64 = weights.iter().sum();
-        let mut share: Vec<f64> = weights.iter().map(|weight| weight / sum * count as f64).collect();
+        let mut share = memory::collected(TABLE, weights.iter().map(|weight| weight / sum * count as f64))?;
         // A column that keeps its whole share is its own alias, whatever its threshold.
-        let mut aliases: Vec<u32> = (0..count as u32).collect();
-        let mut thresholds = vec![u32::MAX; count];
-        let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..count).rev().partition(|&k| share[k] < 1.0);
+        let mut aliases = memory::with_room(TABLE, count)?;
+        aliases.extend(0..count as u32);
+        let mut thresholds = memory::filled(TABLE, count, u32::MAX)?;
+        // Every column may become a small one, and none becomes a large one.
+        let mut small = memory::with_room(TABLE, count)?;
+        let mut large = memory::with_room(TABLE, share.iter().filter(|&&share| !(share < 1.0)).count())?;
+        for k in (0..count).rev() {
+            if share[k] < 1.0 { &mut small } else { &mut large }.push(k);
+        }
         while let (Some(&poor), Some(&rich)) = (small.last(), large.last()) {
             small.pop();
             thresholds[poor] = (share[poor] * 4_294_967_296.0).round() as u32;
@@ -63,7 +74,7 @@ impl AliasTable {
             }
         }
         // Columns left over have a share of 1 up to rounding and stay their own aliases.
-        Self { thresholds, aliases }
+        Ok(Self { thresholds, aliases })
     }
 
     /// The index that two independent, evenly distributed 32-bit numbers select.
@@ -113,7 +124,7 @@ mod tests {
                 .prop_filter("one must be positive", |weights| weights.iter().any(|&w| w > 0.0)),
         ) {
             let sum: f64 = weights.iter().sum();
-            let table = AliasTable::new(&weights);
+            let table = AliasTable::new(&weights).unwrap();
             for (index, probability) in probabilities(&table).into_iter().enumerate() {
                 prop_assert!((probability - weights[index] / sum).abs() < 1e-9, "index {}: {}", index, probability);
                 if weights[index] == 0.0 {
@@ -124,7 +135,7 @@ mod tests {
 
         #[test]
         fn equal_weights_draw_as_no_weights_do(count in 1usize..500, weight in 1e-3f64..1.0, column: u32, accept: u32) {
-            let table = AliasTable::new(&vec![weight; count]);
+            let table = AliasTable::new(&vec![weight; count]).unwrap();
             prop_assert_eq!(table.draw(column, accept), uniform_index(column, count));
         }
     }
@@ -132,7 +143,7 @@ mod tests {
     #[test]
     fn drawn_frequencies_follow_the_weights() {
         let weights = [0.0, 3.0, 1.0, 0.0, 0.5, 5.5];
-        let table = AliasTable::new(&weights);
+        let table = AliasTable::new(&weights).unwrap();
         // A Weyl sequence in two dimensions covers the square evenly.
         let draws = 100_000u64;
         let mut counts = [0u32; 6];

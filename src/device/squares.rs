@@ -11,6 +11,9 @@
 //! one direction each, which is what d numbers with spreads of their own took most of a training for.
 
 use super::cpu::simd::Real;
+use crate::data::Numbers;
+use crate::error::Result;
+use crate::memory;
 use std::f64::consts::SQRT_2;
 
 /// Where squares bend, in the units that networks see.
@@ -39,19 +42,19 @@ pub fn slope<T: Real>(x: T) -> T {
 #[derive(Clone, Debug, Default)]
 pub struct Centre {
     /// At t = 0.
-    pub start: Vec<f64>,
+    pub start: Numbers,
     /// From t = 0 to 1; 0 where the inputs have no time.
-    pub change: Vec<f64>,
+    pub change: Numbers,
 }
 
 impl Centre {
     /// From these mean squares of x at t = 0 to those at t = 1: q at their roots, which is a little above the mean of q.
-    pub fn between(start: &[f64], end: &[f64]) -> Self {
+    pub fn between(start: &[f64], end: &[f64]) -> Result<Self> {
         let at = |mean_square: &f64| square(mean_square.sqrt());
-        Self {
-            start: start.iter().map(at).collect(),
-            change: start.iter().zip(end).map(|(a, b)| at(b) - at(a)).collect(),
-        }
+        Ok(Self {
+            start: Numbers::collect(start.iter().map(at))?,
+            change: Numbers::collect(start.iter().zip(end).map(|(a, b)| at(b) - at(a)))?,
+        })
     }
 
     /// How many numbers are squared.
@@ -60,7 +63,9 @@ impl Centre {
     }
 
     /// start and then change, as kernels take them.
-    pub fn numbers<T: Real>(&self) -> Vec<T> {
-        self.start.iter().chain(&self.change).map(|&x| T::of(x)).collect()
+    pub fn numbers<T: Real>(&self) -> Result<Vec<T>> {
+        let mut numbers = memory::with_room("the squares' centre", 2 * self.count())?;
+        numbers.extend(self.start.iter().chain(self.change.iter()).map(|&x| T::of(x)));
+        Ok(numbers)
     }
 }

@@ -75,7 +75,7 @@ impl Case {
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
         [(&self.value, &self.value_weights), (&self.generator, &self.generator_weights)].map(|(mlp, weights)| {
-            let mut net = CpuNet::of(isa, mlp, true);
+            let mut net = CpuNet::of(isa, mlp, true).unwrap();
             net.pack(&weights.iter().map(|&w| T::of(w)).collect::<Vec<T>>());
             net
         })
@@ -99,7 +99,7 @@ impl Case {
     pub fn by_parts<T: Real>(&self, isa: Isa) -> [(Sums, Vec<f64>); 2] {
         let mut block = CpuBlock::<T>::new(isa);
         let [value, generator] = self.nets::<T>(isa);
-        let mut gradients = [&self.value, &self.generator].map(|mlp| CpuGradient::<T>::new(&mlp.layout));
+        let mut gradients = [&self.value, &self.generator].map(|mlp| CpuGradient::<T>::new(&mlp.layout).unwrap());
         for gradient in &mut gradients {
             gradient.values.fill(T::nan());
             gradient.restart();
@@ -160,7 +160,7 @@ impl Case {
         let mut block = CpuBlock::<T>::new(isa);
         let [value, generator] = self.nets::<T>(isa);
         let batch = self.batch(&mut block, |t| t * TIME_MAX);
-        let mut gradient = CpuGradient::new(&self.value.layout);
+        let mut gradient = CpuGradient::new(&self.value.layout).unwrap();
         let mut sums = Sums::default();
         let quadratic = Quadratic::of(&self.quadratic);
         self.value_step_of(&quadratic).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
@@ -172,7 +172,7 @@ impl Case {
         let mut block = CpuBlock::<T>::new(isa);
         let [value, generator] = self.nets::<T>(isa);
         let batch = self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t);
-        let mut gradient = CpuGradient::new(&self.generator.layout);
+        let mut gradient = CpuGradient::new(&self.generator.layout).unwrap();
         let mut sums = Sums::default();
         self.generator_step_of().run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
@@ -302,9 +302,9 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             let head = Head { sigma, deterministic: deterministic && !conditional.own() };
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
             let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
-            let mut bridge = GaussianBridge::none(d);
-            bridge.mean_squares =
-                [seed ^ 4, seed ^ 5].map(|seed| normals(seed, Stream::Init, d).iter().map(|x| x * x).collect());
+            let mut bridge = GaussianBridge::none(d).unwrap();
+            bridge.mean_squares = [seed ^ 4, seed ^ 5]
+                .map(|seed| normals(seed, Stream::Init, d).iter().map(|x| x * x).collect::<Vec<_>>().into());
             let networks = Networks {
                 conditional,
                 deterministic: head.deterministic,

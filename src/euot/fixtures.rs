@@ -6,6 +6,7 @@ use super::conditional::Conditional;
 use super::divergence::{Conjugate, Divergence};
 use super::gaussian_bridge::GaussianBridge;
 use super::networks::Networks;
+use crate::data::Numbers;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head, Quadratic};
 use serde::Deserialize;
@@ -60,7 +61,7 @@ struct Fixture {
     activation: Activation,
     deterministic: bool,
     /// Mean squares of both sides, that the networks' squares are counted from; without, they have none.
-    squares: Option<[Vec<f64>; 2]>,
+    squares: Option<[Numbers; 2]>,
     value: Vec<Layer>,
     generator: Vec<Layer>,
     noise: Noise,
@@ -85,7 +86,7 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 fn check(json: &str) {
     let f: Fixture = serde_json::from_str(json).unwrap();
     let conditional = Conditional { components: f.k, latent: f.latent };
-    let mut bridge = GaussianBridge::none(f.d);
+    let mut bridge = GaussianBridge::none(f.d).unwrap();
     let squares = f.squares.is_some();
     bridge.mean_squares = f.squares.unwrap_or(bridge.mean_squares);
     let networks = Networks {

@@ -17,8 +17,11 @@
 //! Transport between Unbalanced Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
 
 use super::divergence::{Conjugate, Divergence};
-use crate::data::{Normalisation, Spread};
+use crate::data::{Normalisation, Numbers, Spread};
 use crate::device::Quadratic;
+use crate::device::cpu::simd::Real;
+use crate::error::Result;
+use crate::memory;
 use serde::{Deserialize, Serialize};
 
 /// See the module. All numbers are those of the normalised problem.
@@ -27,14 +30,14 @@ pub(crate) struct GaussianBridge {
     /// q.
     pub contraction: f64,
     /// h, d numbers.
-    pub pull: Vec<f64>,
+    pub pull: Numbers,
     /// Of V0: with KL a Gaussian target's density ratio averages 1, otherwise V0(1, .) averages 0 over it.
     pub level: f64,
     /// q times the mean of V0(0, x0) over the source.
     pub start: f64,
     /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0. To four digits:
     /// what is counted from them needs no more, and a file's description has 2 d of them.
-    pub mean_squares: [Vec<f64>; 2],
+    pub mean_squares: [Numbers; 2],
 }
 
 /// A side that is all one point is taken for one of this variance.
@@ -48,18 +51,14 @@ const SQUARES_END: f64 = 1e30;
 
 impl GaussianBridge {
     /// The one that changes nothing: V0 = 0.
-    pub fn none(dimension: usize) -> Self {
-        Self {
-            contraction: 1.0,
-            pull: vec![0.0; dimension],
-            level: 0.0,
-            start: 0.0,
-            mean_squares: [0; 2].map(|_| vec![1.0; dimension]),
-        }
+    pub fn none(dimension: usize) -> Result<Self> {
+        let even = |value| Numbers::collect((0..dimension).map(|_| value));
+        let ones = even(1.0)?;
+        Ok(Self { contraction: 1.0, pull: even(0.0)?, level: 0.0, start: 0.0, mean_squares: [ones.clone(), ones] })
     }
 
     /// Between Gaussians with these moments.
-    pub fn between(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Self {
+    pub fn between(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Result<Self> {
         let d = source.mean.len() as f64;
         let [a, b] = [source, target].map(|side| side.variance().max(LEAST_VARIANCE));
         let noise = sigma * sigma;
@@ -79,9 +78,12 @@ impl GaussianBridge {
         let g = 1.0 / q - 1.0;
         // The difference loses its digits where tau is small.
         let precision = if q == root { 1.0 / (q * (a * q + noise)) } else { 1.0 / b - g * softness };
-        let pull =
-            source.mean.iter().zip(&target.mean).map(|(x, y)| (y / b - precision * q * x) / (precision * q + softness));
-        let pull: Vec<f64> = pull.collect();
+        let pull = source
+            .mean
+            .iter()
+            .zip(target.mean.iter())
+            .map(|(x, y)| (y / b - precision * q * x) / (precision * q + softness));
+        let pull = Numbers::collect(pull)?;
         let level = match conjugate.divergence {
             // tau log E[e^(V0(1, y) / tau)] without its level, in a form that stays exact as tau grows.
             Divergence::Kl => {
@@ -89,7 +91,7 @@ impl GaussianBridge {
                 let drop = g * b * softness;
                 let spread = -(if drop.abs() < 0.5 { (-drop).ln_1p() } else { shrunk.ln() }) / softness;
                 let shift = |(y, h): (&f64, &f64)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk;
-                -0.5 * (d * spread + target.mean.iter().zip(&pull).map(shift).sum::<f64>())
+                -0.5 * (d * spread + target.mean.iter().zip(pull.iter()).map(shift).sum::<f64>())
             }
             // The mean of V0(1, y) is 0.
             _ => -0.5 * g * (d * b + dot(&target.mean, &target.mean)) + dot(&target.mean, &pull),
@@ -100,20 +102,21 @@ impl GaussianBridge {
             - 0.5 * d * noise * q.ln()
             + level;
         let mut bridge = Self { contraction: q, pull, level, start: q * start, mean_squares: Default::default() };
-        bridge.mean_squares =
-            [bridge.moved(source), target.clone()].map(|side| side.squares().map(four_digits).collect());
-        if bridge.is_sound() { bridge } else { Self::none(source.mean.len()) }
+        let squares = |side: &Spread| Numbers::collect(side.squares().map(four_digits));
+        bridge.mean_squares = [squares(&bridge.moved(source)?)?, squares(target)?];
+        if bridge.is_sound() { Ok(bridge) } else { Self::none(source.mean.len()) }
     }
 
     /// Moments of x0' where the source has these.
-    pub fn moved(&self, source: &Spread) -> Spread {
+    pub fn moved(&self, source: &Spread) -> Result<Spread> {
         let q = self.contraction;
-        let mean = source.mean.iter().zip(&self.pull).map(|(x, h)| q * (x + h)).collect();
-        Spread { mean, variances: source.variances.iter().map(|variance| q * q * variance).collect() }
+        let mean = source.mean.iter().zip(self.pull.iter()).map(|(x, h)| q * (x + h));
+        let variances = source.variances.iter().map(|variance| q * q * variance);
+        Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(variances)? })
     }
 
     /// What is wrong with one that was read from a file, for samples in these units.
-    pub fn check(&self, units: &Normalisation) -> Result<(), String> {
+    pub fn check(&self, units: &Normalisation) -> std::result::Result<(), String> {
         for squares in &self.mean_squares {
             if squares.len() != units.dimension() || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
                 return Err(format!(
@@ -135,9 +138,13 @@ impl GaussianBridge {
                 units.dimension()
             ));
         }
-        let (source, known) = (self.source(units), self.quadratic());
-        let numbers = known.slope.iter().chain([&known.level]);
-        if source.check(self.pull.len()).is_err() || numbers.into_iter().any(|x| !(*x as f32).is_finite()) {
+        let known = self.slope().chain([self.contraction * self.level]);
+        let source = units.shift.iter().zip(self.pull.iter()).map(|(shift, h)| shift - units.scale * h);
+        let scale = units.scale / self.contraction;
+        if known.into_iter().any(|x| !(x as f32).is_finite())
+            || !(scale.is_finite() && scale > 0.0)
+            || source.into_iter().any(|x| !x.is_finite())
+        {
             return Err("bridge has numbers too large to compute with".into());
         }
         Ok(())
@@ -148,7 +155,7 @@ impl GaussianBridge {
             && self.level.is_finite()
             && self.start.is_finite()
             && self.pull.iter().all(|h| h.is_finite())
-            && self.mean_squares.iter().flatten().all(|x| (0.0..SQUARES_END).contains(x))
+            && self.mean_squares.iter().flat_map(|side| side.iter()).all(|x| (0.0..SQUARES_END).contains(x))
     }
 
     /// Noise of the problem that the networks are trained on.
@@ -162,16 +169,21 @@ impl GaussianBridge {
     }
 
     /// q V0(1, x).
-    pub fn quadratic(&self) -> Quadratic<Vec<f64>> {
-        Quadratic {
-            curvature: 1.0 - self.contraction,
-            slope: self.pull.iter().map(|h| -self.contraction * h).collect(),
-            level: self.contraction * self.level,
-        }
+    pub fn quadratic<T: Real>(&self) -> Result<Quadratic<Vec<T>>> {
+        Ok(self.quadratic_of(memory::collected("the slope of V", self.slope().map(T::of))?))
+    }
+
+    /// [`Self::quadratic`] with the slope that a device keeps of it.
+    pub fn quadratic_of<S>(&self, slope: S) -> Quadratic<S> {
+        Quadratic { curvature: 1.0 - self.contraction, slope, level: self.contraction * self.level }
+    }
+
+    fn slope(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.pull.iter().map(|h| -self.contraction * h)
     }
 
     /// Units in which the networks see source samples, x0', where `units` are those of the normalised problem.
-    pub fn source(&self, units: &Normalisation) -> Normalisation {
+    pub fn source(&self, units: &Normalisation) -> Result<Normalisation> {
         units.moved(self.pull.iter().copied(), 1.0 / self.contraction)
     }
 
@@ -214,7 +226,7 @@ mod tests {
         #[test]
         fn gaussians_need_nothing_more((source, target) in sides(), sigma in 0.02f64..5.0, tau in 0.05f64..50.0, psi in 0usize..4) {
             let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
-            let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau });
+            let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau }).unwrap();
             let q = bridge.contraction;
             let softness = [0.0, 1.0 / tau, 0.5 / tau, 0.5 / tau][psi];
             let end = q * q * source.variance() + sigma * sigma * q;
@@ -240,7 +252,7 @@ mod tests {
                 Spread::even(source.mean[..1].to_vec(), source.variance()),
                 Spread::even(target.mean[..1].to_vec(), target.variance()),
             );
-            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate);
+            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate).unwrap();
             let (deviation, n) = (target.variance().sqrt(), 40_000);
             let width = 40.0 / f64::from(n);
             let mass: f64 = (0..n)
@@ -264,12 +276,12 @@ mod tests {
             p in prop::collection::vec(-1.0f64..1.0, 3),
         ) {
             let conjugate = Conjugate { divergence: Divergence::Balanced, tau: 1.0 };
-            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate);
+            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate).unwrap();
             let q = bridge.contraction;
             let v = |t: f64, x: &[f64]| {
                 let (divisor, time) = bridge.clock(t);
                 let moved: Vec<f64> =
-                    x.iter().zip(&bridge.pull).map(|(x, h)| q * (x + (1.0 - t) * h) / divisor).collect();
+                    x.iter().zip(bridge.pull.iter()).map(|(x, h)| q * (x + (1.0 - t) * h) / divisor).collect();
                 v0(&bridge, sigma, t, x) + (dot(&p, &moved) - 0.5 * (1.0 - time) * dot(&p, &p)) / q
             };
             let step = 1e-4;
@@ -296,26 +308,32 @@ mod tests {
         let [source, target] = [(-0.5, 1.0), (0.5, 0.0)].map(|(mean, variance)| Spread::even(vec![mean], variance));
         for divergence in [Divergence::Balanced, Divergence::Kl] {
             let conjugate = Conjugate { divergence, tau: 1e9 };
-            let bridge = GaussianBridge::between(&source, &target, 100.0, &conjugate);
+            let bridge = GaussianBridge::between(&source, &target, 100.0, &conjugate).unwrap();
             assert_eq!(bridge.contraction, CONTRACTIONS[0]);
-            let mean = bridge.moved(&source).mean[0];
+            let mean = bridge.moved(&source).unwrap().mean[0];
             assert!((mean - 0.5).abs() < 1e-3, "{divergence:?}: {mean}");
         }
     }
 
     #[test]
     fn a_file_with_numbers_beyond_computing_is_refused() {
-        let units = Normalisation { shift: vec![0.0; 2], scale: 1.0 };
-        let good = GaussianBridge::none(2);
+        let units = Normalisation { shift: vec![0.0; 2].into(), scale: 1.0 };
+        let good = GaussianBridge::none(2).unwrap();
         good.check(&units).expect("it changes nothing");
         for (bad, word) in [
             (GaussianBridge { contraction: 0.0, ..good.clone() }, "contraction"),
             (GaussianBridge { contraction: f64::NAN, ..good.clone() }, "contraction"),
             (GaussianBridge { level: f64::INFINITY, ..good.clone() }, "finite"),
-            (GaussianBridge { pull: vec![0.0; 3], ..good.clone() }, "3 components"),
-            (GaussianBridge { mean_squares: [vec![1.0; 2], vec![1.0; 3]], ..good.clone() }, "bridge.mean_squares"),
-            (GaussianBridge { mean_squares: [vec![1.0; 2], vec![-1.0; 2]], ..good.clone() }, "bridge.mean_squares"),
-            (GaussianBridge { pull: vec![1e300, 0.0], ..good.clone() }, "too large"),
+            (GaussianBridge { pull: vec![0.0; 3].into(), ..good.clone() }, "3 components"),
+            (
+                GaussianBridge { mean_squares: [vec![1.0; 2].into(), vec![1.0; 3].into()], ..good.clone() },
+                "bridge.mean_squares",
+            ),
+            (
+                GaussianBridge { mean_squares: [vec![1.0; 2].into(), vec![-1.0; 2].into()], ..good.clone() },
+                "bridge.mean_squares",
+            ),
+            (GaussianBridge { pull: vec![1e300, 0.0].into(), ..good.clone() }, "too large"),
         ] {
             let sentence = bad.check(&units).expect_err("it must be refused");
             assert!(sentence.contains(word), "{sentence}");
@@ -329,7 +347,8 @@ mod tests {
                 for tau in [1e-9, 1.0, 1e9] {
                     for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
                         let [source, target] = [a, b].map(|variance| Spread::even(vec![0.5], variance));
-                        let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau });
+                        let bridge =
+                            GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau }).unwrap();
                         assert!(bridge.is_sound(), "{a} {b} {sigma} {tau} {divergence:?}: {bridge:?}");
                     }
                 }

@@ -4,13 +4,11 @@ use super::conditional::Conditional;
 use super::gaussian_bridge::GaussianBridge;
 use crate::device::squares::Centre;
 use crate::device::{Activation, Head};
+use crate::error::{Error, Result};
 use crate::nn::mlp::Mlp;
 
 /// Outputs of the generator at most: its last layer must stay addressable too.
 const MAX_OUTPUTS: usize = 1 << 24;
-
-/// Samples of at most this many numbers: layers as wide as the sample must stay addressable.
-pub(crate) const MAX_DIMENSION: usize = 1 << 20;
 
 /// What shapes them.
 pub(crate) struct Networks<'a> {
@@ -29,20 +27,23 @@ impl Networks<'_> {
     /// sample.
     ///
     /// # Errors
-    /// Components that are too many for the dimension.
-    pub fn shapes(&self, dimension: usize) -> Result<(Mlp, Mlp), String> {
+    /// [`Error::InvalidArgument`] for components that are too many for the dimension; [`Error::OutOfMemory`].
+    pub fn shapes(&self, dimension: usize) -> Result<(Mlp, Mlp)> {
         let Conditional { components, latent } = self.conditional;
         let raw = Head::numbers(dimension, self.deterministic);
         let outputs = self.conditional.outputs(raw).filter(|&outputs| outputs <= MAX_OUTPUTS).ok_or_else(|| {
-            format!(
+            Error::invalid(format!(
                 "components is {components}, but must be from 1 to {} for samples of {dimension} numbers, so that the generator has at most {MAX_OUTPUTS} outputs, unless it has latents (latent_dimension above 0)",
                 MAX_OUTPUTS / (raw + 1)
-            )
+            ))
         })?;
-        let [along, at_start] = self.centred_by.map_or([Centre::default(), Centre::default()], |bridge| {
-            let [start, end] = &bridge.mean_squares;
-            [Centre::between(start, end), Centre::between(start, start)]
-        });
+        let [along, at_start] = match self.centred_by {
+            None => [Centre::default(), Centre::default()],
+            Some(bridge) => {
+                let [start, end] = &bridge.mean_squares;
+                [Centre::between(start, end)?, Centre::between(start, start)?]
+            }
+        };
         let mlp = |inputs, centre, outputs| Mlp::new(inputs, centre, self.width, self.hidden, outputs, self.activation);
         Ok((mlp(dimension + 1, along, 1), mlp(dimension + latent, at_start, outputs)))
     }

@@ -6,7 +6,7 @@ use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::{Bridge, Device, Mat, Points, Quadratic};
+use crate::device::{Bridge, Device, Mat, Points};
 use crate::error::Result;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::nn::mlp::Mlp;
@@ -42,10 +42,10 @@ impl CudaNets {
         ];
         let shift = DeviceBuffer::of(gpu, shift, "the shift of the samples")?;
         let pull = DeviceBuffer::of(gpu, &bridge.pull, "the pull of the bridge")?;
-        let slope = DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&bridge.quadratic()).slope, "the slope of V")?;
+        let slope = DeviceBuffer::of(gpu, &bridge.quadratic::<f32>()?.slope, "the slope of V")?;
         let centres = [
-            DeviceBuffer::of(gpu, &mlps[0].centre.numbers(), "the squares' centre of the value function")?,
-            DeviceBuffer::of(gpu, &mlps[1].centre.numbers(), "the squares' centre of the generator")?,
+            DeviceBuffer::of(gpu, &mlps[0].centre.numbers()?, "the squares' centre of the value function")?,
+            DeviceBuffer::of(gpu, &mlps[1].centre.numbers()?, "the squares' centre of the generator")?,
         ];
         let net = |index: usize| {
             CudaNet::new(gpu, weights[index].address(), centres[index].address(), &mlps[index].layout.layers)

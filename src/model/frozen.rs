@@ -2,7 +2,7 @@
 
 use super::cuda_kit::CudaNets;
 use crate::context::Context;
-use crate::data::Normalisation;
+use crate::data::{MAX_DIMENSION, Normalisation, Numbers};
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head, Quadratic};
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::networks::{MAX_DIMENSION, Networks};
+use crate::euot::networks::Networks;
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
 use crate::nn::layout::MAX_HIDDEN;
@@ -33,7 +33,7 @@ pub(crate) struct Description {
     pub deterministic: bool,
     pub squares: bool,
     pub sample_shape: Vec<usize>,
-    pub shift: Vec<f64>,
+    pub shift: Numbers,
     pub scale: f64,
     /// That sigma and tau may have been given relative to.
     pub common_scale: f64,
@@ -111,7 +111,7 @@ impl Model {
         let bridge = description.bridge.clone();
         let normalisation = Normalisation { shift: description.shift.clone(), scale };
         let conjugate = Conjugate { divergence: description.divergence, tau: description.tau };
-        let (value_mlp, generator_mlp) = description.networks().map_err(Error::Format)?;
+        let (value_mlp, generator_mlp) = description.networks()?;
         let nets = match context.gpu() {
             Some(gpu) => {
                 let mlps = [&value_mlp, &generator_mlp];
@@ -120,14 +120,14 @@ impl Model {
             None => {
                 let isa = context.isa();
                 let pack = |mlp: &Mlp, weights: &[f32], reverse| {
-                    let mut net = CpuNet::of(isa, mlp, reverse);
+                    let mut net = CpuNet::of(isa, mlp, reverse)?;
                     net.pack(weights);
-                    net
+                    Ok::<_, Error>(net)
                 };
                 Nets::Cpu {
                     isa,
-                    value: pack(&value_mlp, &value, true),
-                    generator: pack(&generator_mlp, &generator, false),
+                    value: pack(&value_mlp, &value, true)?,
+                    generator: pack(&generator_mlp, &generator, false)?,
                 }
             }
         };
@@ -145,9 +145,9 @@ impl Model {
         };
         Ok(Self(Arc::new(Inner {
             info,
-            source_units: bridge.source(&normalisation),
+            source_units: bridge.source(&normalisation)?,
             normalisation,
-            quadratic: Quadratic::of(&bridge.quadratic()),
+            quadratic: bridge.quadratic()?,
             sigma: description.sigma,
             head: Head { sigma: bridge.sigma(description.sigma), deterministic: description.deterministic },
             conditional: description.conditional(),
@@ -199,8 +199,10 @@ impl Model {
         let mut container = Container::from_bytes(bytes, Kind::Model, origin)?;
         let description: Description = container.description()?;
         description.check().map_err(|what| Error::Format(format!("cannot load from '{origin}': {what}")))?;
-        let (value, generator) =
-            description.networks().map_err(|what| Error::Format(format!("cannot load from '{origin}': {what}")))?;
+        let (value, generator) = description.networks().map_err(|error| match error {
+            Error::InvalidArgument(what) => Error::Format(format!("cannot load from '{origin}': {what}")),
+            other => other,
+        })?;
         let value = container.take_f32("value", &[value.layout.len()])?;
         let generator = container.take_f32("generator", &[generator.layout.len()])?;
         Self::new(context, description, value, generator)
@@ -212,7 +214,7 @@ impl Description {
         Conditional { components: self.components, latent: self.latent_dimension }
     }
 
-    fn networks(&self) -> std::result::Result<(Mlp, Mlp), String> {
+    fn networks(&self) -> Result<(Mlp, Mlp)> {
         let networks = Networks {
             conditional: self.conditional(),
             deterministic: self.deterministic,

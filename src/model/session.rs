@@ -242,7 +242,7 @@ impl Session {
         }
         let normalisation = &self.model.normalisation;
         for (r, row) in x.chunks_exact(d).enumerate() {
-            for (j, (&x, shift)) in row.iter().zip(&normalisation.shift).enumerate() {
+            for (j, (&x, shift)) in row.iter().zip(normalisation.shift.iter()).enumerate() {
                 // A NaN is not below the limit either.
                 let near = ((f64::from(x) - shift) / normalisation.scale).abs() <= FARTHEST;
                 if !near {

@@ -35,7 +35,7 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][activation];
             // Of the time's derivative, which nobody takes, the part through the centre is left out.
             let start: Vec<f64> = normals(seed ^ 4, squares.min(inputs)).iter().map(|x| x * x).collect();
-            let squares = Centre::between(&start, &start);
+            let squares = Centre::between(&start, &start).unwrap();
             let mlp = Mlp::new(inputs, squares, width, hidden, outputs, activation);
             let mut weights = normals(seed, mlp.layout.len());
             for layer in &mlp.layout.layers {
@@ -55,7 +55,7 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
 
 impl Problem {
     fn net(&self) -> CpuNet<f64> {
-        let mut net = CpuNet::of(Isa::Portable, &self.mlp, true);
+        let mut net = CpuNet::of(Isa::Portable, &self.mlp, true).unwrap();
         net.pack(&self.weights);
         net
     }
@@ -88,7 +88,7 @@ impl Problem {
         let x = self.matrix(&mut block, &self.x);
         let delta = self.matrix(&mut block, &self.cotangent);
         let tape = self.mlp.record(&mut block, &net, x, false);
-        let mut gradient = CpuGradient::new(&self.mlp.layout);
+        let mut gradient = CpuGradient::new(&self.mlp.layout).unwrap();
         self.mlp.backward_parameters(&mut block, &net, &tape, delta, true, &mut gradient);
         let input = self.mlp.backward_input(&mut block, &net, &tape, delta);
         (gradient.values.to_vec(), self.values(&block, input))
@@ -103,7 +103,7 @@ impl Problem {
         let tape = self.mlp.record(&mut block, &net, x, true);
         let g = self.mlp.input_gradient(&mut block, &net, &tape);
         let value = self.values(&block, g.value).iter().zip(&self.direction).map(|(a, b)| a * b).sum();
-        let mut gradient = CpuGradient::new(&self.mlp.layout);
+        let mut gradient = CpuGradient::new(&self.mlp.layout).unwrap();
         self.mlp.backward_directional(&mut block, &net, &tape, &g, w, &mut gradient);
         (value, gradient.values.to_vec())
     }

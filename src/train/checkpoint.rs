@@ -5,10 +5,9 @@ use super::engine::NetworkState;
 use super::metrics::Metrics;
 use super::plan::Frame;
 use super::trainer::State;
-use crate::data::Normalisation;
+use crate::data::{MAX_DIMENSION, Normalisation, Numbers};
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::networks::MAX_DIMENSION;
 use crate::file::atomic;
 use crate::file::container::{Container, Kind};
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ use std::path::Path;
 struct Description {
     config: TrainerConfig,
     sample_shape: Vec<usize>,
-    shift: Vec<f64>,
+    shift: Numbers,
     scale: f64,
     common_scale: f64,
     bridge: GaussianBridge,
@@ -65,7 +64,10 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
         .map_err(foreign)?;
     let normalisation = Normalisation { shift, scale };
     bridge.check(&normalisation).map_err(foreign)?;
-    let (value, generator) = config.networks(&bridge).shapes(d).map_err(foreign)?;
+    let (value, generator) = config.networks(&bridge).shapes(d).map_err(|error| match error {
+        Error::InvalidArgument(what) => foreign(what),
+        other => other,
+    })?;
     let mut take = |name: &str, len: usize| -> Result<NetworkState> {
         let mut part = |part: &str| container.take_f32(&format!("{name}.{part}"), &[len]);
         Ok(NetworkState {

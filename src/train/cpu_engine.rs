@@ -12,15 +12,14 @@ use super::engine::{Advance, Engine, Half, NetworkState, Outcome, StepOutcome};
 use super::plan::Plan;
 use super::side::{Side, Sides};
 use crate::context::Context;
-use crate::data::DataSource;
 use crate::device::cpu::disjoint::Disjoint;
-use crate::device::cpu::net::CpuNet;
-use crate::device::cpu::{CpuBlock, CpuNoise, Sizes};
+use crate::device::cpu::{CpuBlock, CpuNoise, Measure, Sizes, Workspace};
 use crate::device::{Quadratic, Sums};
 use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::value_step::ValueStep;
+use crate::memory;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -91,60 +90,55 @@ impl Cut {
 }
 
 impl CpuEngine {
-    /// Asks the system for as much memory as a training will take, and gives it back: a configuration that is far too
-    /// large is refused here, where an allocation that fails later would end the process.
-    fn check_memory(context: &Context, plan: &Plan, sides: &[&DataSource; 2]) -> Result<()> {
+    /// Bytes that a training of these networks and this batch takes on the processor, the host's samples not counted.
+    pub fn bytes(context: &Context, plan: &Plan) -> usize {
         let cut = Cut::new(plan);
         // Two states of four vectors, the packed weights both ways, the gradient, one gradient a slot, and a model.
         let vectors = 8 + 2 + 1 + cut.slots + 6;
-        let parameters = plan.value.layout.len() + plan.generator.layout.len();
-        // Of a block: five matrices a hidden layer, and some thirty as wide as the sample or the latent.
-        let width = plan.value.layout.layers[0].outputs.next_multiple_of(32) + 16;
-        // With the squares twice as wide, ten.
-        let seen = plan.value.layout.layers[0].inputs.next_multiple_of(32) + 16;
-        let row = (6 * plan.value.layout.layers.len())
-            .saturating_mul(width)
-            .saturating_add(30 * Cut::narrow(plan) + 10 * seen);
-        let block = (2 * cut.block * plan.conditional.components).saturating_mul(row);
-        let pass = cut.pass.saturating_mul(Cut::kept(plan));
-        let block = block.saturating_add(pass).saturating_mul(context.threads());
-        let batches =
-            [plan.sources, plan.sources * plan.conditional.components].into_iter().zip(sides).map(|(rows, side)| {
-                match side {
-                    DataSource::Array(_) => 0,
-                    DataSource::Sampler(_) => rows.saturating_mul(plan.dimension),
-                }
-            });
-        let numbers = vectors.saturating_mul(parameters).saturating_add(block).saturating_add(batches.sum());
-        let bytes = numbers.saturating_mul(size_of::<f32>());
-        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
-            Error::OutOfMemory(format!(
-                "hidden_width, hidden_layers, batch_sources, components and samples of {} numbers give a training of {bytes} bytes, more than can be had; make them smaller",
-                plan.dimension
-            ))
-        })
+        let parameters = plan.value.layout.len().saturating_add(plan.generator.layout.len());
+        let workspaces = workspace(plan, &cut).numbers().saturating_mul(context.threads());
+        vectors.saturating_mul(parameters).saturating_add(workspaces).saturating_mul(size_of::<f32>())
     }
 
-    /// Takes up a training at `networks`, the value function's and the generator's state.
+    /// Takes up a training at `networks`, the value function's and the generator's state. Steps allocate nothing.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] for one that the system has no memory for.
-    pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2], sides: &[&DataSource; 2]) -> Result<Self> {
-        Self::check_memory(context, &plan, sides)?;
+    pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2]) -> Result<Self> {
         let [value, generator] = networks;
         let cut = Cut::new(&plan);
-        let workspace = |_| Mutex::new(CpuBlock::new(context.isa()));
+        let sizes = workspace(&plan, &cut);
+        let workspaces = memory::made("the threads' workspaces", context.threads(), |_| {
+            let mut block = CpuBlock::new(context.isa());
+            block.reserve(sizes)?;
+            Ok(Mutex::new(block))
+        })?;
         Ok(Self {
             context: context.clone(),
-            value: Network::new(context.isa(), &plan.value, value, cut.slots),
-            generator: Network::new(context.isa(), &plan.generator, generator, cut.slots),
-            workspaces: (0..context.threads()).map(workspace).collect(),
-            quadratic: Quadratic::of(&plan.bridge.quadratic()),
+            value: Network::new(context.isa(), &plan.value, value, cut.slots)?,
+            generator: Network::new(context.isa(), &plan.generator, generator, cut.slots)?,
+            workspaces,
+            quadratic: plan.bridge.quadratic()?,
             plan,
             cut,
             can_take_back: false,
         })
     }
+}
+
+/// What a thread needs for a pass of either half; the first pass is the longest.
+fn workspace(plan: &Plan, cut: &Cut) -> Sizes {
+    let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
+    let sizes = [Half::Value, Half::Generator].map(|half| {
+        let step = HalfStep { half, step: 0, source: Side::Batch(&[]), target: Side::Batch(&[]) };
+        let draw = Draw::new(plan, &step);
+        let pass =
+            Pass { plan, quadratic: &quadratic, half, draw: &draw, rows: cut.block * plan.conditional.components };
+        Measure::of(|measure| {
+            pass.carry(measure, [&(), &()], 0..cut.pass.min(plan.sources), &mut (), &mut Sums::default());
+        })
+    });
+    sizes[0].max(sizes[1])
 }
 
 /// One half of a step and its samples.
@@ -177,11 +171,11 @@ impl CpuEngine {
             slot.sums = Sums::default();
             let end = plan.sources.min((index + 1) * cut.slot);
             for from in (index * cut.slot..end).step_by(cut.pass) {
-                pass.carry(block, nets, from..end.min(from + cut.pass), slot);
+                let Slot { gradient, sums } = &mut *slot;
+                pass.carry(block, nets, from..end.min(from + cut.pass), gradient, sums);
             }
             slot.gradient.complete();
         });
-        share_sizes(workspaces);
         let network = match step.half {
             Half::Value => value,
             Half::Generator => generator,
@@ -240,18 +234,7 @@ impl Engine for CpuEngine {
     }
 
     fn state(&mut self) -> Result<[NetworkState; 2]> {
-        Ok([self.value.state.clone(), self.generator.state.clone()])
-    }
-}
-
-/// Makes all workspaces as large as the largest: a thread that got no block yet must not allocate when it gets one.
-fn share_sizes(workspaces: &mut [Mutex<CpuBlock<f32>>]) {
-    let mut most = Sizes::default();
-    for w in workspaces.iter_mut() {
-        most = most.max(w.get_mut().unwrap_or_else(PoisonError::into_inner).sizes());
-    }
-    for w in workspaces {
-        w.get_mut().unwrap_or_else(PoisonError::into_inner).reserve(most);
+        Ok([self.value.state.copied()?, self.generator.state.copied()?])
     }
 }
 
@@ -266,16 +249,16 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn carry(
+    fn carry<W: Workspace>(
         &self,
-        block: &mut CpuBlock<f32>,
-        [value, generator]: [&CpuNet<f32>; 2],
+        block: &mut W,
+        [value, generator]: [&W::Net; 2],
         sources: Range<usize>,
-        slot: &mut Slot,
+        gradient: &mut W::Gradient,
+        sums: &mut Sums,
     ) {
         let Self { plan, quadratic, draw, .. } = *self;
         let scale = 1.0 / plan.config.batch_rows() as f64;
-        let Slot { gradient, sums } = slot;
         block.reset();
         let sources = draw.sources(block, sources.start, sources.end);
         match self.half {
@@ -312,11 +295,11 @@ impl Pass<'_> {
     }
 
     /// Does `carry` for block after block, each in the same workspace.
-    fn blocks(
+    fn blocks<W: Workspace>(
         &self,
-        block: &mut CpuBlock<f32>,
+        block: &mut W,
         sources: &Sources,
-        mut carry: impl FnMut(&mut CpuBlock<f32>, &Batch<CpuNoise>, Range<usize>),
+        mut carry: impl FnMut(&mut W, &Batch<CpuNoise>, Range<usize>),
     ) {
         let used = block.used();
         for from in (0..sources.input.rows).step_by(self.rows) {

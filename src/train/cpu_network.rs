@@ -7,6 +7,8 @@ use crate::device::Sums;
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
+use crate::error::Result;
+use crate::memory;
 use crate::nn::adam::Update;
 use crate::nn::layout::Layer;
 use crate::nn::mlp::Mlp;
@@ -34,20 +36,21 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub fn new(isa: Isa, mlp: &Mlp, state: NetworkState, slots: usize) -> Self {
+    pub fn new(isa: Isa, mlp: &Mlp, state: NetworkState, slots: usize) -> Result<Self> {
+        const GRADIENT: &str = "a network's gradient";
         let layout = &mlp.layout;
-        let mut net = CpuNet::of(isa, mlp, true);
+        let mut net = CpuNet::of(isa, mlp, true)?;
         net.pack(&state.weights);
-        let slot = |_| Slot { gradient: CpuGradient::new(layout), sums: Sums::default() };
-        Self {
+        let slot = |_| Ok(Slot { gradient: CpuGradient::new(layout)?, sums: Sums::default() });
+        Ok(Self {
             layers: layout.layers.clone(),
             net,
-            slots: (0..slots).map(slot).collect(),
-            gradient: vec![0f32; layout.len()],
-            squares: vec![0f64; layout.len().div_ceil(CHUNK)],
-            previous: state.clone(),
+            slots: memory::made(GRADIENT, slots, slot)?,
+            gradient: memory::filled(GRADIENT, layout.len(), 0f32)?,
+            squares: memory::filled(GRADIENT, layout.len().div_ceil(CHUNK), 0f64)?,
+            previous: state.copied()?,
             state,
-        }
+        })
     }
 
     /// Sums the slots' gradients and losses.

@@ -6,7 +6,8 @@ use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::memory;
 use crate::nn::adam::Adam;
 use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
@@ -37,17 +38,21 @@ impl CudaNetwork {
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);
         let parts = [&state.weights, &state.average, &state.first_moment, &state.second_moment];
-        let mut all = vec![0f32; PARTS * pitch];
-        for (to, part) in all.chunks_exact_mut(pitch).zip(parts) {
-            to[..len].copy_from_slice(part);
-        }
         let what = |part: &str| format!("the {part} of the {name}");
+        let copy = |what| {
+            let mut all = DeviceBuffer::zeroed(gpu, PARTS * pitch, what)?;
+            for (index, part) in parts.into_iter().enumerate() {
+                all.upload(index * pitch, part)?;
+            }
+            gpu.synchronise()?;
+            Ok::<_, Error>(all)
+        };
         Ok(Self {
-            state: DeviceBuffer::of(gpu, &all, &what("state"))?,
-            previous: DeviceBuffer::of(gpu, &all, &what("state before a step"))?,
+            state: copy(&what("state"))?,
+            previous: copy(&what("state before a step"))?,
             gradient: DeviceBuffer::zeroed(gpu, pitch, &what("gradient"))?,
             layout: layout.clone(),
-            centre: DeviceBuffer::of(gpu, &mlp.centre.numbers(), &what("squares' centre"))?,
+            centre: DeviceBuffer::of(gpu, &mlp.centre.numbers()?, &what("squares' centre"))?,
             len,
             pitch,
         })
@@ -100,10 +105,12 @@ impl CudaNetwork {
 
     /// The state after all work that is queued.
     pub fn state(&self) -> Result<NetworkState> {
-        let mut all = vec![0f32; PARTS * self.pitch];
-        self.state.download(0, &mut all)?;
-        let part = |index: usize| all[index * self.pitch..][..self.len].to_vec();
-        Ok(NetworkState { weights: part(0), average: part(1), first_moment: part(2), second_moment: part(3) })
+        let part = |index: usize| {
+            let mut values = memory::filled("a network's state", self.len, 0f32)?;
+            self.state.download(index * self.pitch, &mut values)?;
+            Ok::<_, Error>(values)
+        };
+        Ok(NetworkState { weights: part(0)?, average: part(1)?, first_moment: part(2)?, second_moment: part(3)? })
     }
 
     fn part(&self, index: usize) -> u64 {

@@ -6,13 +6,13 @@ use super::cuda_side::CudaSide;
 use super::engine::{Half, NetworkState};
 use super::plan::Plan;
 use crate::data::DataSource;
+use crate::device::Device;
 use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaGradient;
 use crate::device::cuda::kernels::{Argument, Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::sums::{CudaSums, TERMS};
-use crate::device::{Device, Quadratic};
 use crate::error::{Error, Result};
 use crate::euot::Batch;
 use crate::euot::conditional::Conditional;
@@ -69,7 +69,7 @@ impl CudaStep {
         let mut step = Self {
             value: CudaNetwork::new(gpu, &plan.value, &networks[0], "value function")?,
             generator: CudaNetwork::new(gpu, &plan.generator, &networks[1], "generator")?,
-            slope: DeviceBuffer::of(gpu, &Quadratic::<Vec<f32>>::of(&plan.bridge.quadratic()).slope, "the slope of V")?,
+            slope: DeviceBuffer::of(gpu, &plan.bridge.quadratic::<f32>()?.slope, "the slope of V")?,
             source: CudaSide::new(gpu, sides[0], plan.sources, "source")?,
             target: CudaSide::new(gpu, sides[1], rows, "target")?,
             report,
@@ -126,8 +126,7 @@ impl CudaStep {
         let network = self.network(half);
         let gpu = block.gpu();
         let nets = [self.value.net(&gpu), self.generator.net(&gpu)];
-        let Quadratic { curvature, level, .. } = plan.bridge.quadratic();
-        let quadratic = Quadratic { curvature, slope: self.slope.address(), level };
+        let quadratic = plan.bridge.quadratic_of(self.slope.address());
         let mut squares = 0;
         let mut sums = CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] };
         for from in (0..plan.sources).step_by(self.cut) {

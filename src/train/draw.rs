@@ -4,8 +4,8 @@ use super::cpu_engine::HalfStep;
 use super::engine::Half;
 use super::plan::Plan;
 use super::side::Side;
-use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Device, Mat};
+use crate::device::Mat;
+use crate::device::cpu::{CpuNoise, Workspace};
 use crate::euot::Batch;
 use crate::euot::conditional::Conditional;
 use crate::euot::generator_step::{TIME_MAX_DETERMINISTIC, TIME_MIN};
@@ -48,47 +48,58 @@ impl<'a> Draw<'a> {
     }
 
     /// Inputs of the rows of source samples `from..to` of the batch, and what draws their components.
-    pub fn sources(&self, block: &mut CpuBlock<f32>, from: usize, to: usize) -> Sources {
+    pub fn sources<W: Workspace>(&self, block: &mut W, from: usize, to: usize) -> Sources {
         let Plan { dimension, conditional: Conditional { components, latent }, .. } = *self.plan;
         let input = block.scratch((to - from) * components, dimension + latent);
         let index = self.sequence(Stream::SourceIndex);
-        for i in from..to {
-            let sample = sample(self.step.source, &index, i, dimension);
-            for r in (i - from) * components..(i - from + 1) * components {
-                block.row_mut(input, r)[..dimension].copy_from_slice(sample);
+        block.write((to - from) * components * latent, |block| {
+            for i in from..to {
+                let sample = sample(self.step.source, &index, i, dimension);
+                for r in (i - from) * components..(i - from + 1) * components {
+                    block.row_mut(input, r)[..dimension].copy_from_slice(sample);
+                }
             }
-        }
-        if latent > 0 {
-            let z = input.columns(dimension, dimension + latent);
-            block.draw_normals(&self.sequence(Stream::Latent), (from * components * latent) as u64, z);
-        }
+            if latent > 0 {
+                let z = input.columns(dimension, dimension + latent);
+                block.draw_normals(&self.sequence(Stream::Latent), (from * components * latent) as u64, z);
+            }
+        });
         let mut component = Mat::NONE;
         if self.step.half == Half::Value && latent == 0 {
             component = block.scratch(to - from, 1);
-            block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component);
+            block.write(0, |block| block.draw_uniforms(&self.sequence(Stream::Component), from as u64, component));
         }
         Sources { first: from * components, input, noise: CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component } }
     }
 
     /// What rows `from..to` of them have beside these.
-    pub fn rows(&self, block: &mut CpuBlock<f32>, sources: &Sources, from: usize, to: usize) -> Batch<CpuNoise> {
+    pub fn rows<W: Workspace>(&self, block: &mut W, sources: &Sources, from: usize, to: usize) -> Batch<CpuNoise> {
         let dimension = self.plan.dimension;
         let (first, rows) = (sources.first + from, to - from);
         let ends = (self.step.half == Half::Value).then(|| {
             let ends = block.scratch(2 * rows, dimension + 1);
             let index = self.sequence(Stream::TargetIndex);
-            for r in 0..rows {
-                let row = block.row_mut(ends, rows + r);
-                row[..dimension].copy_from_slice(sample(self.step.target, &index, first + r, dimension));
-                row[dimension] = 1.0;
-            }
+            block.write(0, |block| {
+                for r in 0..rows {
+                    let row = block.row_mut(ends, rows + r);
+                    row[..dimension].copy_from_slice(sample(self.step.target, &index, first + r, dimension));
+                    row[dimension] = 1.0;
+                }
+            });
             ends
         });
         let time = block.scratch(rows, 1);
-        for r in 0..rows {
-            block.row_mut(time, r)[0] = self.time(first + r);
-        }
-        let mut normals = |stream| block.normals(&self.sequence(stream), (first * dimension) as u64, rows, dimension);
+        block.write(0, |block| {
+            for r in 0..rows {
+                block.row_mut(time, r)[0] = self.time(first + r);
+            }
+        });
+        let mut normals = |stream| {
+            let mat = block.scratch(rows, dimension);
+            let sequence = self.sequence(stream);
+            block.write(rows * dimension, |block| block.draw_normals(&sequence, (first * dimension) as u64, mat));
+            mat
+        };
         let noise = CpuNoise { xi: normals(Stream::Endpoint), eta: normals(Stream::Bridge), component: Mat::NONE };
         Batch { input: sources.input.rows(from, to), ends, noise, time }
     }

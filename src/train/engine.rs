@@ -3,6 +3,7 @@
 use super::side::Sides;
 use crate::device::Sums;
 use crate::error::{Error, Result};
+use crate::memory;
 
 /// Which of a step's two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(crate) struct Outcome {
 }
 
 /// Everything of one network that a training carries along, in the order of the flat parameter vector.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct NetworkState {
     pub weights: Vec<f32>,
     pub average: Vec<f32>,
@@ -31,11 +32,25 @@ pub(crate) struct NetworkState {
 
 impl NetworkState {
     /// The start of a training.
-    pub fn new(weights: Vec<f32>) -> Self {
-        let zeros = vec![0f32; weights.len()];
-        Self { average: weights.clone(), first_moment: zeros.clone(), second_moment: zeros, weights }
+    pub fn new(weights: Vec<f32>) -> Result<Self> {
+        let zeros = || memory::filled(STATE, weights.len(), 0f32);
+        Ok(Self { average: memory::copied(STATE, &weights)?, first_moment: zeros()?, second_moment: zeros()?, weights })
+    }
+
+    /// Another one like it.
+    pub fn copied(&self) -> Result<Self> {
+        let copied = |values: &Vec<f32>| memory::copied(STATE, values);
+        Ok(Self {
+            weights: copied(&self.weights)?,
+            average: copied(&self.average)?,
+            first_moment: copied(&self.first_moment)?,
+            second_moment: copied(&self.second_moment)?,
+        })
     }
 }
+
+/// What memory for it is asked for, as a refusal says.
+const STATE: &str = "a network's state in training";
 
 /// Norms beyond it are refused: the optimiser squares gradients in 32 bits.
 const MAX_NORM: f64 = 1e18;

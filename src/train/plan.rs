@@ -1,13 +1,12 @@
 //! The normalised problem and the networks of a training, fixed from its start.
 
 use super::config::{SigmaUnits, TrainerConfig};
-use crate::data::{Normalisation, Spread};
+use crate::data::{Normalisation, Numbers, Spread};
 use crate::device::Head;
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::divergence::Conjugate;
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::networks::MAX_DIMENSION;
 use crate::nn::adam::Adam;
 use crate::nn::mlp::Mlp;
 
@@ -81,16 +80,16 @@ impl Frame {
     /// As [`problem`].
     pub fn new(config: &TrainerConfig, common: &Normalisation, [source, target]: &[Spread; 2]) -> Result<Self> {
         let (sigma, conjugate) = problem(config, common.scale)?;
-        let bridge = GaussianBridge::between(source, target, sigma, &conjugate);
-        let moved = bridge.moved(source);
-        let centre: Vec<f64> = moved.mean.iter().zip(&target.mean).map(|(x, y)| 0.5 * (x + y)).collect();
+        let bridge = GaussianBridge::between(source, target, sigma, &conjugate)?;
+        let moved = bridge.moved(source)?;
+        let centre = Numbers::collect(moved.mean.iter().zip(target.mean.iter()).map(|(x, y)| 0.5 * (x + y)))?;
         let scale = (0.5 * moved.square_about(&centre) + 0.5 * target.square_about(&centre)).max(LEAST_SPREAD).sqrt();
-        let [source, target] = [source, target].map(|side| side.normalised(&centre, scale));
+        let [source, target] = [source.normalised(&centre, scale)?, target.normalised(&centre, scale)?];
         let conjugate = Conjugate { tau: conjugate.tau / (scale * scale), ..conjugate };
         Ok(Self {
             common_scale: common.scale,
-            normalisation: common.moved(centre.into_iter().map(|centre| -centre), scale),
-            bridge: GaussianBridge::between(&source, &target, sigma / scale, &conjugate),
+            normalisation: common.moved(centre.iter().map(|centre| -centre), scale)?,
+            bridge: GaussianBridge::between(&source, &target, sigma / scale, &conjugate)?,
         })
     }
 
@@ -108,23 +107,36 @@ impl Frame {
 /// The plan that a configuration and the problem give.
 ///
 /// # Errors
-/// As [`problem`]; samples of too many numbers, or too many components for them.
+/// As [`problem`]; too many components for the samples' numbers.
 pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
     let (sigma, conjugate) = frame.problem(config)?;
-    let bridge = &frame.bridge;
-    let dimension = frame.normalisation.dimension();
-    if dimension > MAX_DIMENSION {
-        return Err(Error::invalid(format!(
-            "source.samples has samples of {dimension} numbers, but at most {MAX_DIMENSION} are allowed"
-        )));
-    }
-    let (value, generator) = config.networks(bridge).shapes(dimension).map_err(Error::invalid)?;
+    assemble(config, frame.normalisation.dimension(), &frame.bridge, sigma, &conjugate)
+}
+
+/// A plan of the same networks and batch, known before anything of the samples but how many numbers one has: what a
+/// training will take can be told from it.
+///
+/// # Errors
+/// Too many components for the samples' numbers.
+pub(super) fn outline(config: &TrainerConfig, dimension: usize) -> Result<Plan> {
+    let conjugate = Conjugate { divergence: config.divergence, tau: 1.0 };
+    assemble(config, dimension, &GaussianBridge::none(dimension)?, 1.0, &conjugate)
+}
+
+fn assemble(
+    config: &TrainerConfig,
+    dimension: usize,
+    bridge: &GaussianBridge,
+    sigma: f64,
+    conjugate: &Conjugate,
+) -> Result<Plan> {
+    let (value, generator) = config.networks(bridge).shapes(dimension)?;
     Ok(Plan {
         dimension,
         sources: config.batch_sources,
         conditional: config.conditional(),
         head: Head { sigma: bridge.sigma(sigma), deterministic: config.deterministic },
-        conjugate: bridge.conjugate(&conjugate),
+        conjugate: bridge.conjugate(conjugate),
         bridge: bridge.clone(),
         value,
         generator,

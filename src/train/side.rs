@@ -2,6 +2,7 @@
 
 use crate::data::{ArraySource, DataSource};
 use crate::error::Result;
+use crate::memory;
 
 /// One side's samples for a step.
 #[derive(Clone, Copy)]
@@ -21,12 +22,15 @@ pub(crate) struct SideBuffer {
 }
 
 impl SideBuffer {
-    pub fn new(data: DataSource, name: &'static str, rows: usize) -> Self {
+    pub fn new(data: DataSource, name: &'static str, rows: usize) -> Result<Self> {
         let batch = match &data {
             DataSource::Array(_) => Vec::new(),
-            DataSource::Sampler(_) => vec![0f32; rows * data.dimension()],
+            DataSource::Sampler(_) => {
+                let numbers = rows.saturating_mul(data.dimension());
+                memory::filled(&format!("a batch of the {name} sampler"), numbers, 0f32)?
+            }
         };
-        Self { data, name, rows, batch }
+        Ok(Self { data, name, rows, batch })
     }
 
     /// Samples for one half step; a sampler is called.

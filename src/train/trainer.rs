@@ -6,12 +6,13 @@ use super::cpu_engine::CpuEngine;
 use super::cuda_engine::CudaEngine;
 use super::engine::{Engine, NetworkState, StepOutcome};
 use super::metrics::Metrics;
-use super::plan::{Frame, Plan, plan, problem};
+use super::plan::{Frame, Plan, outline, plan, problem};
 use super::side::{SideBuffer, Sides};
 use crate::context::{Context, LogLevel};
 use crate::data::{self, Data, DataSource};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
+use crate::memory;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use std::path::Path;
@@ -94,18 +95,20 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a configuration out of range, and for data that are not finite, constant, or of
-    /// different shapes on the two sides; [`Error::Callback`] for a sampler's failure.
+    /// different shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before
+    /// anything is read; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
+        check_memory(context, &config, &sides)?;
         let (common, spreads) = sides.measure()?;
         let frame = Frame::new(&config, &common, &spreads)?;
         let plan = plan(&config, &frame)?;
-        let (source, target) = sides.prepare(&frame.bridge.source(&frame.normalisation), &frame.normalisation)?;
+        let (source, target) = sides.prepare(&frame.bridge.source(&frame.normalisation)?, &frame.normalisation)?;
         let networks = [
-            NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)),
-            NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)),
+            NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)?)?,
+            NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
         Self::assemble(context, state, plan, source, target)
@@ -114,16 +117,15 @@ impl Trainer {
     fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
         report(context, &config, &frame)?;
-        let data = [&source, &target];
         let engine: Box<dyn Engine> = match context.gpu() {
-            Some(gpu) => Box::new(CudaEngine::new(gpu, plan.clone(), &networks, &data, metrics.step)?),
-            None => Box::new(CpuEngine::new(context, plan.clone(), networks, &data)?),
+            Some(gpu) => Box::new(CudaEngine::new(gpu, plan.clone(), &networks, &[&source, &target], metrics.step)?),
+            None => Box::new(CpuEngine::new(context, plan.clone(), networks)?),
         };
         Ok(Self {
             context: context.clone(),
             sides: Sides {
-                source: SideBuffer::new(source, "source", config.batch_sources),
-                target: SideBuffer::new(target, "target", config.batch_rows()),
+                source: SideBuffer::new(source, "source", config.batch_sources)?,
+                target: SideBuffer::new(target, "target", config.batch_rows())?,
             },
             config,
             sample_shape,
@@ -325,7 +327,8 @@ impl Trainer {
             )));
         }
         let units = &state.frame.normalisation;
-        let (source, target) = sides.prepare(&state.frame.bridge.source(units), units)?;
+        check_memory(context, &state.config, &sides)?;
+        let (source, target) = sides.prepare(&state.frame.bridge.source(units)?, units)?;
         for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
             if data.fingerprint() != expected {
                 return Err(Error::invalid(format!(
@@ -337,6 +340,26 @@ impl Trainer {
         let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, source, target)
     }
+}
+
+/// Asks the system for as much memory as a training will take on the host, and gives it back: one that is far too large
+/// is refused before anything is allocated and before a sampler is called. A system that promises more memory than it has
+/// would otherwise end the process half way.
+fn check_memory(context: &Context, config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<()> {
+    let dimension = sides.sample_shape().iter().product();
+    let outline = outline(config, dimension)?;
+    let networks = match context.gpu() {
+        // A state of four vectors on its way to the device.
+        Some(_) => (outline.value.layout.len() + outline.generator.layout.len()).saturating_mul(4 * size_of::<f32>()),
+        None => CpuEngine::bytes(context, &outline),
+    };
+    let bytes = networks.saturating_add(sides.bytes([config.batch_sources, config.batch_rows()]));
+    memory::with_room::<u8>("", bytes).map(drop).map_err(|_| {
+        Error::OutOfMemory(format!(
+            "hidden_width, hidden_layers, batch_sources, components and samples of {dimension} numbers give a training of \
+             {bytes} bytes, more than can be had; make them smaller, or pass fewer samples"
+        ))
+    })
 }
 
 /// Speed of one call.

@@ -174,7 +174,7 @@ fn resuming_on_the_same_data_keeps_the_fingerprint() {
     assert_ne!(a.fingerprint(), b.fingerprint());
 
     let (first, second) = sides();
-    let other = Normalisation { shift: vec![0.0; 2], scale: 1.0 };
+    let other = Normalisation { shift: vec![0.0; 2].into(), scale: 1.0 };
     let text = message(prepare_with(&other, first, second));
     assert!(text.contains("2 components") && text.contains('3'), "{text}");
 }
@@ -228,7 +228,7 @@ fn a_failing_sampler_is_named_with_its_reason() {
         other => panic!("not a callback error: {:?}", other.err()),
     }
 
-    let normalisation = Normalisation { shift: vec![0.0; 2], scale: 1e-3 };
+    let normalisation = Normalisation { shift: vec![0.0; 2].into(), scale: 1e-3 };
     let fill = |write: fn(&mut [f32])| {
         let side = Data::sampler(&[2], move |batch: &mut [f32], _: usize, _: usize| {
             write(batch);

@@ -4,19 +4,30 @@
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
 use crate::device::Mat;
+use crate::error::Result;
+use crate::memory;
 use crate::rng::{Sequence, unit};
+
+const WORKSPACE: &str = "a thread's workspace";
 
 /// Numbers that a workspace has room for.
 #[derive(Clone, Copy, Default)]
 pub struct Sizes {
-    arena: usize,
-    noise: usize,
+    /// Of matrices.
+    pub(super) arena: usize,
+    /// On their way into a matrix.
+    pub(super) noise: usize,
 }
 
 impl Sizes {
     /// Room for what either has room for.
     pub fn max(self, other: Self) -> Self {
         Self { arena: self.arena.max(other.arena), noise: self.noise.max(other.noise) }
+    }
+
+    /// Both kinds together.
+    pub fn numbers(self) -> usize {
+        self.arena.saturating_add(self.noise)
     }
 }
 
@@ -31,6 +42,14 @@ pub struct CpuNoise {
     pub component: Mat,
 }
 
+/// The distance of a matrix's rows, and the numbers that it takes. Rows are padded to whole vectors. A power-of-two distance would
+/// put them all into the same few sets of the first-level cache, hence the odd number of half lines beyond.
+pub(super) fn extent(rows: usize, cols: usize) -> (usize, usize) {
+    let padded = cols.next_multiple_of(32);
+    let stride = if padded > 32 { padded + 16 } else { padded };
+    (stride, rows.saturating_mul(stride))
+}
+
 /// Workspace and instruction set of one worker.
 pub struct CpuBlock<T> {
     pub(super) isa: Isa,
@@ -43,18 +62,16 @@ pub struct CpuBlock<T> {
 impl<T: Real> CpuBlock<T> {
     /// An empty workspace.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, arena: Aligned::new(0), used: 0, noise: Vec::new() }
+        Self { isa, arena: Aligned::empty(), used: 0, noise: Vec::new() }
     }
 
-    /// What it has room for.
-    pub fn sizes(&self) -> Sizes {
-        Sizes { arena: self.arena.len(), noise: self.noise.len() }
-    }
-
-    /// Makes room.
-    pub fn reserve(&mut self, sizes: Sizes) {
-        self.arena.grow(sizes.arena);
-        self.noise.resize(sizes.noise.max(self.noise.len()), 0.0);
+    /// Makes room for what [`Measure`](super::Measure) found a computation to take: it allocates nothing then.
+    pub fn reserve(&mut self, sizes: Sizes) -> Result<()> {
+        self.arena.grow(WORKSPACE, sizes.arena)?;
+        let missing = sizes.noise.saturating_sub(self.noise.len());
+        memory::reserve(&mut self.noise, WORKSPACE, missing)?;
+        self.noise.resize(self.noise.len() + missing, 0.0);
+        Ok(())
     }
 
     /// Gives all matrices back.
@@ -73,14 +90,14 @@ impl<T: Real> CpuBlock<T> {
         self.used = used;
     }
 
-    /// A matrix whose rows are padded to whole vectors. A power-of-two distance between rows would put them all into
-    /// the same few sets of the first-level cache, hence the odd number of half lines beyond.
+    /// A matrix. It makes room where nobody did before, as in tests, and panics where there is none.
     pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
-        let padded = cols.next_multiple_of(32);
-        let stride = if padded > 32 { padded + 16 } else { padded };
+        let (stride, numbers) = extent(rows, cols);
         let offset = self.used;
-        self.used += rows * stride;
-        self.arena.grow(self.used);
+        self.used += numbers;
+        if self.used > self.arena.len() {
+            self.arena.grow(WORKSPACE, self.used).expect("room for a matrix");
+        }
         Mat { offset, stride, view: false, rows, cols }
     }
 
@@ -127,13 +144,6 @@ impl<T: Real> CpuBlock<T> {
 }
 
 impl CpuBlock<f32> {
-    /// A matrix of standard normals, the elements of `sequence` from `first` on.
-    pub fn normals(&mut self, sequence: &Sequence, first: u64, rows: usize, cols: usize) -> Mat {
-        let mat = self.allocate(rows, cols);
-        self.draw_normals(sequence, first, mat);
-        mat
-    }
-
     /// Fills `to` (rows x 1) with uniform numbers in (0, 1], the elements of `sequence` from `first` on.
     pub fn draw_uniforms(&mut self, sequence: &Sequence, first: u64, to: Mat) {
         for r in 0..to.rows {

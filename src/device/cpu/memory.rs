@@ -1,6 +1,8 @@
 //! Cache-line aligned storage.
 
 use super::simd::Real;
+use crate::error::Result;
+use crate::memory;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -13,17 +15,26 @@ pub struct Aligned<T> {
 }
 
 impl<T: Real> Aligned<T> {
-    /// `len` zeros.
-    pub fn new(len: usize) -> Self {
-        Self { lines: vec![Line([T::zero(); 16]); len.div_ceil(16)], len }
+    /// No numbers.
+    pub fn empty() -> Self {
+        Self { lines: Vec::new(), len: 0 }
+    }
+
+    /// `len` zeros; `what` says what they are for where the system has no memory for them.
+    pub fn zeros(what: &str, len: usize) -> Result<Self> {
+        Ok(Self { lines: memory::filled(what, len.div_ceil(16), Line([T::zero(); 16]))?, len })
     }
 
     /// Makes room for `len` numbers; keeps what is there.
-    pub fn grow(&mut self, len: usize) {
+    pub fn grow(&mut self, what: &str, len: usize) -> Result<()> {
         if len > self.len {
-            self.lines.resize(len.div_ceil(16), Line([T::zero(); 16]));
+            let lines = len.div_ceil(16);
+            let more = lines - self.lines.len();
+            memory::reserve(&mut self.lines, what, more)?;
+            self.lines.resize(lines, Line([T::zero(); 16]));
             self.len = len;
         }
+        Ok(())
     }
 
     /// Start.

@@ -139,6 +139,7 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
 
 impl<T: Real> Quadratic<Vec<T>> {
     /// In the processor's numbers.
+    #[cfg(test)]
     pub(crate) fn of(quadratic: &Quadratic<Vec<f64>>) -> Self {
         let Quadratic { curvature, ref slope, level } = *quadratic;
         Self { curvature, slope: slope.iter().map(|&x| T::of(x)).collect(), level }

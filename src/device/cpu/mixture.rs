@@ -173,12 +173,21 @@ struct Group<S: Simd> {
     lines: Mat,
 }
 
+/// Rows and columns of a group's matrices, in the order of its fields, for vectors of `lanes` numbers.
+pub(super) fn tables(d: usize, components: usize, deterministic: bool, lanes: usize) -> [(usize, usize); 6] {
+    let padded = components.next_multiple_of(lanes);
+    let by_component = (components, d);
+    [by_component, by_component, by_component, (1, d), (if deterministic { 3 * d } else { 2 * d }, padded), (2, padded)]
+}
+
 impl<T: Real, S: Simd<T = T>> Group<S> {
     /// # Safety
     /// As for [`Kernel::run`].
     #[inline(always)]
     unsafe fn new(block: &mut CpuBlock<T>, head: &Head, bridge: &Bridge<CpuNoise>, components: usize) -> Self {
-        let (d, padded) = (bridge.x0.cols, components.next_multiple_of(S::LANES));
+        let d = bridge.x0.cols;
+        let [means, inverses, moved, ratios, tables, lines] =
+            tables(d, components, head.deterministic, S::LANES).map(|(rows, cols)| block.allocate(rows, cols));
         let group = Self {
             // SAFETY: the caller's.
             spread: unsafe { Spread::new(head) },
@@ -187,12 +196,12 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
             deterministic: head.deterministic,
             x0: bridge.x0,
             raw: bridge.raw,
-            means: block.allocate(components, d),
-            inverses: block.allocate(components, d),
-            moved: block.allocate(components, d),
-            ratios: block.allocate(1, d),
-            tables: block.allocate(if head.deterministic { 3 * d } else { 2 * d }, padded),
-            lines: block.allocate(2, padded),
+            means,
+            inverses,
+            moved,
+            ratios,
+            tables,
+            lines,
         };
         block.fill(group.tables, 0.0);
         block.row_mut(group.lines, 0).fill(T::of(NOBODY));

@@ -8,6 +8,7 @@ mod dense;
 mod device;
 pub(crate) mod disjoint;
 mod gemm;
+mod measure;
 mod memory;
 mod method;
 mod mixture;
@@ -19,3 +20,4 @@ mod simd_x86;
 mod squares;
 
 pub use block::{CpuBlock, CpuNoise, Sizes};
+pub use measure::{Measure, Workspace};

@@ -3,8 +3,12 @@
 use super::gemm::PANEL_VECTORS;
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
+use crate::error::Result;
 use crate::nn::layout::{Layer, Layout};
 use crate::nn::mlp::Mlp;
+
+/// What memory here is for, as a refusal says.
+const WEIGHTS: &str = "a network's weights, arranged for products";
 
 /// Products with at most this many columns are dot products along contiguous rows: a register tile would compute
 /// mostly padding.
@@ -28,7 +32,7 @@ pub(super) enum Form {
 }
 
 impl<T: Real> Packed<T> {
-    fn new(isa: Isa, k: usize, n: usize, few: bool) -> Self {
+    fn new(isa: Isa, k: usize, n: usize, few: bool) -> Result<Self> {
         let width = PANEL_VECTORS * T::lanes(isa);
         let (form, len) = if few && n <= FEW_COLUMNS {
             let stride = k.next_multiple_of(16);
@@ -36,7 +40,7 @@ impl<T: Real> Packed<T> {
         } else {
             (Form::Panels { width }, n.next_multiple_of(width) * k)
         };
-        Self { data: Aligned::new(len), k, n, form }
+        Ok(Self { data: Aligned::zeros(WEIGHTS, len)?, k, n, form })
     }
 
     /// Copies B, whose element (i, j) is `weights[i * row + j * col]`.
@@ -100,21 +104,23 @@ pub struct CpuNet<T> {
 
 impl<T: Real> CpuNet<T> {
     /// Zero weights of a network.
-    pub fn of(isa: Isa, mlp: &Mlp, reverse: bool) -> Self {
-        Self { centre: mlp.centre.numbers(), ..Self::new(isa, &mlp.layout, reverse) }
+    pub fn of(isa: Isa, mlp: &Mlp, reverse: bool) -> Result<Self> {
+        Ok(Self { centre: mlp.centre.numbers()?, ..Self::new(isa, &mlp.layout, reverse)? })
     }
 
     /// Zero weights of layers alone. `reverse` keeps the transposed form as well.
-    pub fn new(isa: Isa, layout: &Layout, reverse: bool) -> Self {
+    pub fn new(isa: Isa, layout: &Layout, reverse: bool) -> Result<Self> {
         let last = layout.layers.len() - 1;
-        let pack = |(l, layer): (usize, &Layer)| PackedLayer {
-            layer: *layer,
-            // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones anyway.
-            forward: Packed::new(isa, layer.inputs, layer.outputs, l == last),
-            transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)),
-            bias: Aligned::new(layer.outputs.next_multiple_of(32)),
+        let pack = |(l, layer): (usize, &Layer)| {
+            Ok(PackedLayer {
+                layer: *layer,
+                // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones anyway.
+                forward: Packed::new(isa, layer.inputs, layer.outputs, l == last)?,
+                transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)).transpose()?,
+                bias: Aligned::zeros(WEIGHTS, layer.outputs.next_multiple_of(32))?,
+            })
         };
-        Self { layers: layout.layers.iter().enumerate().map(pack).collect(), centre: Vec::new() }
+        Ok(Self { layers: layout.layers.iter().enumerate().map(pack).collect::<Result<_>>()?, centre: Vec::new() })
     }
 
     /// Takes all weights from the flat parameter vector.
@@ -137,12 +143,12 @@ pub struct CpuGradient<T> {
 
 impl<T: Real> CpuGradient<T> {
     /// Zero.
-    pub fn new(layout: &Layout) -> Self {
-        Self {
+    pub fn new(layout: &Layout) -> Result<Self> {
+        Ok(Self {
             layers: layout.layers.clone(),
-            values: Aligned::new(layout.len()),
+            values: Aligned::zeros("a network's gradients", layout.len())?,
             unwritten: vec![[false; 2]; layout.layers.len()],
-        }
+        })
     }
 
     /// Begins anew at zero. Nothing is written: the first contribution takes the place of what is there, and

@@ -53,7 +53,7 @@ impl Shape {
             weights[layer.offset + i * n + i] = 1.0;
         }
         weights[layer.bias()..layer.end()].copy_from_slice(bias);
-        let mut net = CpuNet::new(Isa::detect(), &layout, true);
+        let mut net = CpuNet::new(Isa::detect(), &layout, true).unwrap();
         net.pack(&weights);
         net
     }

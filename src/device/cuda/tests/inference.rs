@@ -21,7 +21,7 @@ struct Shape {
 fn shapes() -> impl Strategy<Value = Shape> {
     (1usize..60, 1usize..=300, 0usize..4, -6f64..6.0, 1u32..4, any::<u64>()).prop_map(
         |(rows, d, gap, magnitude, blocks, seed)| {
-            let shift = normals(seed ^ 1, d).iter().map(|&x| 3e3 * f64::from(x)).collect();
+            let shift = normals(seed ^ 1, d).iter().map(|&x| 3e3 * f64::from(x)).collect::<Vec<_>>().into();
             Shape { rows, d, gap, units: Normalisation { shift, scale: magnitude.exp() }, blocks, seed }
         },
     )
@@ -76,7 +76,7 @@ proptest! {
         let x = shape.values(0, 4e3);
         let mut normalised = vec![0f32; x.len()];
         let pull: Vec<f64> = normals(shape.seed ^ 7, d).into_iter().map(f64::from).collect();
-        let seen = units.moved(pull.iter().map(|h| weight * h), factor);
+        let seen = units.moved(pull.iter().map(|h| weight * h), factor).unwrap();
         seen.apply(&x, &mut normalised);
         let extra = usize::from(append);
         let expected: Vec<f32> = normalised
@@ -103,7 +103,7 @@ proptest! {
         }
         let Shape { rows, d, ref units, .. } = shape;
         let x = shape.values(0, 1.0);
-        let plain = Normalisation { shift: vec![0.0; d], scale: units.scale };
+        let plain = Normalisation { shift: vec![0.0; d].into(), scale: units.scale };
         let mut expected = vec![0f32; x.len()];
         if shifted { units } else { &plain }.undo(&x, &mut expected);
         let [gradient, away, along] = factors.map(|factor| f64::from(factor) / 100.0);

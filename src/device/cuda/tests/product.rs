@@ -82,7 +82,7 @@ impl Shape {
     fn weights(&self, layout: &Layout, index: usize) -> Weights {
         let layer = layout.layers[index];
         let flat = normals(self.seed ^ 50, layout.len());
-        let mut net = CpuNet::new(Isa::detect(), layout, true);
+        let mut net = CpuNet::new(Isa::detect(), layout, true).unwrap();
         net.pack(&flat);
         let mut device = vec![f32::NAN; self.offset];
         device.extend(&flat[layer.offset..layer.end()]);
@@ -251,7 +251,7 @@ proptest! {
         let [delta, delta2] = [2, 3].map(|salt| shape.normals(salt, n));
         let mut device = cpu();
         let pairs = [(&x, &delta), (&x2, &delta2)].map(|(x, d)| (upload(&mut device, x, k), upload(&mut device, d, n)));
-        let mut expected = CpuGradient::new(&layout);
+        let mut expected = CpuGradient::new(&layout).unwrap();
         let used = if two { &pairs[..] } else { &pairs[..1] };
         device.gradient(&mut expected, 0, used, bias.then_some(pairs[0].1));
 

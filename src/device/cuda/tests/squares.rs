@@ -23,9 +23,9 @@ proptest! {
         let cols = squares + more;
         let [x, g, w] = [(0, cols), (1, cols + squares), (2, cols)].map(|(s, cols)| normals(seed ^ s, rows * cols));
         let centre = |s| normals(seed ^ s, squares).into_iter().map(|x| f64::from(x * x)).collect::<Vec<_>>();
-        let centre = Centre::between(&centre(3), &centre(4));
-        let numbers = Buffer::of(&centre.numbers::<f32>());
-        let net = CpuNet::<f32>::of(Isa::detect(), &Mlp::new(cols, centre, 1, 1, 1, Activation::Silu), false);
+        let centre = Centre::between(&centre(3), &centre(4)).unwrap();
+        let numbers = Buffer::of(&centre.numbers::<f32>().unwrap());
+        let net = CpuNet::<f32>::of(Isa::detect(), &Mlp::new(cols, centre, 1, 1, 1, Activation::Silu), false).unwrap();
         let mut block = cpu();
         let (xm, gm, wm) = (upload(&mut block, &x, cols), upload(&mut block, &g, cols + squares), upload(&mut block, &w, cols));
         let to = [cols + squares, cols, cols + squares].map(|cols| block.scratch(rows, cols));
