@@ -1,5 +1,5 @@
-//! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against, and puts the
-//! CUDA kernels into it.
+//! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against, keeps it loaded
+//! for the life of the process, and puts the CUDA kernels into it.
 
 #[path = "cuda/build/flatten.rs"]
 mod flatten;
@@ -17,6 +17,7 @@ fn main() {
         println!("cargo::rerun-if-changed={file}");
     }
     name_library();
+    keep_library();
     if let Err(error) = embed_kernels() {
         for line in error.lines() {
             println!("cargo::error={line}");
@@ -34,6 +35,14 @@ fn name_library() {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libsfeuot.{ABI_VERSION}.dylib");
         }
         _ => {}
+    }
+}
+
+/// Makes `dlclose` leave the library where it is. Its threads and the destructors of thread-local values run code of it, and
+/// handles outlive a `dlclose` as long as the library does. Without the flag that depends on which threads of the host live.
+fn keep_library() {
+    if let Ok("linux" | "android" | "freebsd" | "netbsd" | "openbsd") = env::var("CARGO_CFG_TARGET_OS").as_deref() {
+        println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
 }
 
