@@ -44,10 +44,10 @@ fn installed(folder: &Path, settings: &[(&str, &str)]) -> PathBuf {
     folder.join(PREFIX.trim_start_matches('/'))
 }
 
-/// Installs into a fresh folder and moves what stands there: both folders.
+/// Installs into a fresh folder and moves what stands there, to a name with two spaces: both folders.
 fn installed_and_moved(test: &str, settings: &[(&str, &str)]) -> (PathBuf, PathBuf) {
     let folder = scratch(test);
-    let moved = folder.join("moved here");
+    let moved = folder.join("moved  here");
     fs::rename(installed(&folder, settings), &moved).expect("a folder can be moved");
     (folder, moved)
 }
@@ -58,14 +58,10 @@ fn host(folder: &Path) -> PathBuf {
     source
 }
 
-/// Runs a host with the libraries of a folder, or with those it was linked to.
-fn runs(program: &Path, libraries: Option<&Path>) {
+/// Runs a host with the libraries that it was linked to.
+fn runs(program: &Path) {
     let mut run = Command::new(program);
-    match libraries {
-        Some(folder) => run.env("LD_LIBRARY_PATH", folder),
-        None => run.env_remove("LD_LIBRARY_PATH"),
-    };
-    succeed(run.env("SFEUOT_CACHE_DIR", program.with_file_name("cache")));
+    succeed(run.env_remove("LD_LIBRARY_PATH").env("SFEUOT_CACHE_DIR", program.with_file_name("cache")));
 }
 
 #[test]
@@ -113,27 +109,28 @@ fn settings_that_mean_nothing_are_refused_by_name() {
 }
 
 #[test]
-fn pkg_config_finds_it_where_it_was_moved() {
+fn pkg_config_finds_it_where_it_was_moved_by_the_lines_of_the_readme() {
     if !has("pkg-config") {
         return;
     }
     let (folder, moved) = installed_and_moved("install-pkg-config", &[]);
-    let (source, packages) = (host(&folder), moved.join("lib/pkgconfig"));
-    let shell = |line: &str, program: &Path| {
+    fs::rename(host(&folder), folder.join("engine.c")).expect("the scratch folder is writable");
+    let shell = |line: &str| {
         let mut shell = Command::new("sh");
-        shell.args(["-euc", line, "sh"]).arg(&source).arg(program);
-        succeed(shell.env("PKG_CONFIG_PATH", &packages)).stdout
+        shell.args(["-euc", line]).current_dir(&folder).env("PKG_CONFIG_PATH", moved.join("lib/pkgconfig"));
+        succeed(&mut shell).stdout
     };
-    let (shared, archive) = (folder.join("shared"), folder.join("archive"));
-    assert_eq!(shell("pkg-config --modversion sfeuot", &shared).trim_ascii(), VERSION.as_bytes());
-    shell("eval cc '\"$1\"' \"$(pkg-config --cflags --libs sfeuot)\" -o '\"$2\"'", &shared);
-    // Without quotes: pkgconf escapes the space.
-    let static_link = "libdir=$(pkg-config --variable=libdir sfeuot)
-        eval cc \"$(pkg-config --cflags sfeuot)\" '\"$1\"' \"$libdir/libsfeuot.a\" -lm -o '\"$2\"'";
-    shell(static_link, &archive);
-    runs(&shared, Some(&moved.join("lib")));
+    assert_eq!(shell("pkg-config --modversion sfeuot").trim_ascii(), VERSION.as_bytes());
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let lines: Vec<_> = readme.lines().filter(|line| line.contains("$(pkg-config ")).collect();
+    let [shared, archive] = lines[..] else { panic!("{lines:#?}") };
+    for (line, program) in [(shared, "shared"), (archive, "archive")] {
+        shell(line);
+        fs::rename(folder.join("a.out"), folder.join(program)).expect("the compiler wrote it");
+    }
+    runs(&folder.join("shared"));
     fs::remove_dir_all(&moved).expect("a folder can be removed");
-    runs(&archive, None);
+    runs(&folder.join("archive"));
 }
 
 #[test]
@@ -180,7 +177,7 @@ fn cmake_finds_both_targets_where_it_was_moved() {
         succeeded("configuring", &configure(&version, prefix, "build"));
         succeed(Command::new("cmake").arg("--build").arg(folder.join("build")).arg("--clean-first"));
     }
-    runs(&folder.join("build/with-sfeuot"), None);
+    runs(&folder.join("build/with-sfeuot"));
     fs::remove_dir_all(&moved).expect("a folder can be removed");
-    runs(&folder.join("build/with-static"), None);
+    runs(&folder.join("build/with-static"));
 }
