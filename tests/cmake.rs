@@ -18,7 +18,6 @@ use programs::{has, succeed, succeeded};
 const HOST: &str = r#"cmake_minimum_required(VERSION 3.16...3.25)
 project(host C)
 BRING
-get_directory_property(before VARIABLES)
 add_subdirectory(engine)
 "#;
 const ENGINE: &str = r#"foreach(kind sfeuot static)

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "plugin.h"
 
@@ -30,54 +31,65 @@ static void *load(const char *path) {
     return handle;
 }
 
-static void *function(void *handle, const char *name) {
+typedef struct Plugin {
+    void *handle;
+    SfeuotTrainer *(*start)(void);
+    uint64_t (*train)(SfeuotTrainer *trainer);
+    void (*finish)(SfeuotTrainer *trainer);
+} Plugin;
+
+/* ISO C has no conversion from an object's address to a function's; POSIX has them of one form. */
+static void find(void *handle, const char *name, void *function) {
     void *address = dlsym(handle, name);
     CHECK(address != NULL);
-    return address;
+    memcpy(function, &address, sizeof address);
 }
 
-/* ISO C has no conversion from an object's address to a function's; POSIX asks for this one. */
-#define CALL(type, handle, name) (*(type *)&(void *){ function(handle, name) })
+static Plugin load_plugin(void) {
+    Plugin plugin;
+    plugin.handle = load(plugin_path);
+    find(plugin.handle, "plugin_start", &plugin.start);
+    find(plugin.handle, "plugin_train", &plugin.train);
+    find(plugin.handle, "plugin_finish", &plugin.finish);
+    return plugin;
+}
 
+/* One life of the plug-in, after which it is gone and the library is not. */
 static void *first_life(void *unused) {
-    void *plugin = load(plugin_path);
+    Plugin plugin = load_plugin();
     (void)unused;
-    trainer = CALL(SfeuotTrainer *(*)(void), plugin, "plugin_start")();
-    CHECK(CALL(uint64_t (*)(SfeuotTrainer *), plugin, "plugin_train")(trainer) == 10);
-    CHECK(dlclose(plugin) == 0);
+    trainer = plugin.start();
+    CHECK(plugin.train(trainer) == 10);
+    CHECK(dlclose(plugin.handle) == 0);
     return NULL;
 }
 
-static void next_life(uint64_t steps) {
-    void *plugin;
-    CHECK(!is_loaded(plugin_path));
-    CHECK(is_loaded(library));
-    plugin = load(plugin_path);
-    CHECK(CALL(uint64_t (*)(SfeuotTrainer *), plugin, "plugin_train")(trainer) == steps);
-    if (steps == 30)
-        CALL(void (*)(SfeuotTrainer *), plugin, "plugin_finish")(trainer);
-    CHECK(dlclose(plugin) == 0);
+static void next_life(uint64_t steps, int is_last) {
+    Plugin plugin = load_plugin();
+    CHECK(plugin.train(trainer) == steps);
+    if (is_last)
+        plugin.finish(trainer);
+    CHECK(dlclose(plugin.handle) == 0);
+    CHECK(!is_loaded(plugin_path) && is_loaded(library));
 }
 
-int main(int count, char **arguments) {
+static void three_lives(void) {
     pthread_t thread;
-    CHECK(count == 3);
-    plugin_path = arguments[1];
-    library = arguments[2];
-
     /* On a thread that ends, so that none is left whose thread-local values keep the library. */
     CHECK(pthread_create(&thread, NULL, first_life, NULL) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
-    next_life(20);
-    next_life(30);
-    /* Nothing of the library is in use any more, and it stays. */
-    CHECK(!is_loaded(plugin_path));
+    CHECK(!is_loaded(plugin_path) && is_loaded(library));
+    next_life(20, 0);
+    next_life(30, 1);
+}
+
+int main(int count, char **arguments) {
+    CHECK(count == 3);
+    plugin_path = arguments[1];
+    library = arguments[2];
+    three_lives();
+    /* Nothing of the library is in use any more. */
     CHECK(dlclose(load(library)) == 0);
-    CHECK(is_loaded(library));
-    trainer = NULL;
-    CHECK(pthread_create(&thread, NULL, first_life, NULL) == 0);
-    CHECK(pthread_join(thread, NULL) == 0);
-    next_life(20);
-    next_life(30);
+    three_lives();
     return 0;
 }
