@@ -24,7 +24,7 @@ const EXECUTION_FAILED: i32 = 13;
 
 /// Whether this is a process with the simulated driver and these settings for the test alone, which it then ran.
 fn alone(test: &str, settings: &[(&str, &str)]) -> bool {
-    if simulator::real_gpu() || !simulator::load_with_compiler() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
         return false;
     }
     let Some(output) = simulator::in_child(test, settings) else { return true };
@@ -245,7 +245,7 @@ fn memory_limit_is_kept_by_each_object_and_names_itself() {
 
 #[test]
 fn a_memory_limit_that_is_enough_stays_so_when_it_is_raised() {
-    if simulator::real_gpu() || !simulator::load_with_compiler() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);

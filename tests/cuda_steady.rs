@@ -22,7 +22,7 @@ fn child(test: &str, settings: &[(&str, &str)]) -> Option<Output> {
 
 /// Whether this is a process with the simulated driver for the test alone, which it then ran.
 fn alone(test: &str) -> bool {
-    !simulator::real_gpu() && simulator::load_with_compiler() && child(test, &[]).is_none()
+    simulator::simulated() && simulator::load_with_compiler() && child(test, &[]).is_none()
 }
 
 fn with(products: Products) -> Context {
@@ -214,7 +214,7 @@ fn those_who_share_a_context_get_what_they_get_alone() {
 #[test]
 fn bits_do_not_depend_on_what_the_device_does_first() {
     let test = "bits_do_not_depend_on_what_the_device_does_first";
-    if simulator::real_gpu() || !simulator::load_with_compiler() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
         return;
     }
     let run = |seed: &str| child(test, &[("SFEUOT_SIM_SEED", seed)]);

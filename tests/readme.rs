@@ -5,7 +5,7 @@ mod common;
 
 use std::process::Command;
 
-use common::{root, scratch, shared_library};
+use common::{library_path, root, scratch, shared_library};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -38,7 +38,10 @@ fn the_program_builds_without_warnings_and_carries_the_square() {
         .expect("cc starts");
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
 
-    let run = Command::new(&program).env("LD_LIBRARY_PATH", &folder).output().expect("the program starts");
+    let run = Command::new(&program)
+        .env("LD_LIBRARY_PATH", library_path([folder.as_path()]))
+        .output()
+        .expect("the program starts");
     let text = String::from_utf8(run.stdout).expect("UTF-8");
     assert!(
         run.status.success() && run.stderr.is_empty(),

@@ -12,7 +12,7 @@ use std::ffi::{CStr, c_void};
 use std::path::PathBuf;
 use std::ptr::{null, null_mut};
 
-pub use place::{root, shared_library};
+pub use place::{library_path, root, shared_library};
 use sfeuot::abi::*;
 
 /// The functions include/sfeuot.h declares, in its order.

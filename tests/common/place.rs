@@ -6,7 +6,8 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::env;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 fn told(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from)
@@ -32,6 +33,14 @@ pub fn shared_library() -> PathBuf {
     let folders = told("SFEUOT_TEST_LIBRARY").into_iter().chain(test.ancestors().skip(1).take(2).map(PathBuf::from));
     let library = folders.map(|folder| folder.join(&name)).find(|path| path.exists());
     library.unwrap_or_else(|| panic!("{name} is not beside {}", test.display()))
+}
+
+/// `LD_LIBRARY_PATH` for a child process: these folders, then those that this process was given. A driver may be found
+/// through the latter alone, so no test replaces them.
+pub fn library_path<'a>(first: impl IntoIterator<Item = &'a Path>) -> OsString {
+    let rest = env::var_os("LD_LIBRARY_PATH").filter(|rest| !rest.is_empty());
+    let all = first.into_iter().map(PathBuf::from).chain(rest.iter().flat_map(env::split_paths));
+    env::join_paths(all).expect("no colon in a folder's path")
 }
 
 /// The C and C++ examples, where they were built elsewhere.

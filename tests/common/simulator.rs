@@ -25,6 +25,15 @@ pub fn real_gpu() -> bool {
     std::env::var_os("SFEUOT_TEST_REAL_GPU").is_some()
 }
 
+/// Whether tests run on the simulated driver. A test that looks at what the simulator alone shows asks this: on a real GPU
+/// it is left out, and says so in a line by which scripts/gpu-check counts it as skipped.
+pub fn simulated() -> bool {
+    if real_gpu() {
+        println!("skipped: only the simulated driver shows this");
+    }
+    !real_gpu()
+}
+
 /// Loads the simulated driver, once, unless a real one is wanted. False, with the reason printed, where there is no C++
 /// compiler.
 pub fn load() -> bool {
@@ -76,7 +85,7 @@ pub fn folder() -> Option<&'static Path> {
         Ok(folder) => Some(folder),
         Err(why) => {
             assert!(std::env::var_os("CI").is_none(), "no C++ compiler: {why}");
-            eprintln!("Skipped: the simulated GPU needs a C++ compiler ({why}).");
+            eprintln!("skipped: the simulated GPU needs a C++ compiler ({why}).");
             None
         }
     });
@@ -86,9 +95,7 @@ pub fn folder() -> Option<&'static Path> {
 /// `LD_LIBRARY_PATH` for a child process that shall find the simulated driver; none with a real GPU.
 pub fn library_path() -> Option<OsString> {
     let folder = if real_gpu() { None } else { folder() }?;
-    let rest = std::env::var_os("LD_LIBRARY_PATH").filter(|rest| !rest.is_empty());
-    let all = std::iter::once(folder.into()).chain(rest.iter().flat_map(std::env::split_paths));
-    Some(std::env::join_paths(all).expect("no colon in the target folder"))
+    Some(place::library_path([folder]))
 }
 
 /// Runs the test of this name (its path within the crate) alone in a child process with the given environment, or says
