@@ -144,6 +144,35 @@ fn two_hundred_steps_are_the_cpus() {
     }
 }
 
+/// Short, and in device memory alone: scripts/gpu-check lets compute-sanitizer watch this test.
+#[test]
+fn a_few_fused_steps_of_every_form_repeat_their_bits() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let (context, clouds) = (with(Products::Fused), Clouds::new(2));
+    let x = floats(&normals(2 * 23, 5));
+    for form in forms() {
+        let config = TrainerConfig { batch_sources: 7, components: 5, gradient_clip: 0.5, ..form };
+        let run = || {
+            let mut trainer = clouds.trainer(&context, config.clone());
+            trainer.step(3).expect("sound");
+            let model = trainer.model().expect("sound");
+            let mut session = Session::new(&model).expect("a workspace");
+            let [mut generated, mut mean, mut drift] = [0; 3].map(|_| vec![f32::NAN; x.len()]);
+            let mut ratio = vec![f32::NAN; x.len() / 2];
+            session.generate(&x, 3, 0, &mut generated).expect("finite rows");
+            session.conditional_mean(&x, 3, 1, 0, &mut mean).expect("finite rows");
+            session.drift(0.3, &x, &mut drift).expect("finite rows");
+            session.density_ratio(&x, &mut ratio).expect("finite rows");
+            let rows = [generated, mean, drift, ratio].concat();
+            assert!(rows.iter().all(|x| x.is_finite()), "{config:?}");
+            (bytes(&model, "few_steps"), rows)
+        };
+        assert!(run() == run(), "{config:?}");
+    }
+}
+
 fn weighted(clouds: &Clouds, weights: &[f64]) -> [Trainer; 2] {
     [context(1), with(Products::Auto)].map(|context| {
         let weights = || TensorView::from_f64(weights, &[weights.len()]).expect("one weight a sample");
