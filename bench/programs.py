@@ -11,6 +11,8 @@ import subprocess
 import sys
 import typing
 
+import children
+
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 LATENT, K = 0, 8        # the default: the network gives the K components of a source sample itself
 PROGRAMS = {
@@ -72,7 +74,7 @@ class Program:
         if name == "jax-scan":      # a call of ten large steps would last for most of a minute
             command += ["--inner", 10 if size.rows <= 4096 else 2]
         self.name = name
-        self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = children.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def line(self):
         line = self.process.stdout.readline()
@@ -90,11 +92,7 @@ class Program:
         return json.loads(self.line())
 
     def close(self):
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        self.process.wait()
+        children.end(self.process)
 
 
 def in_turn(names, size, rounds, seconds, warmup=20):
@@ -108,7 +106,7 @@ def in_turn(names, size, rounds, seconds, warmup=20):
 
     def lost(program, error):
         print(error, file=sys.stderr, flush=True)
-        program.process.kill()
+        program.close()
         rates.pop(program.name)
 
     try:
