@@ -1,0 +1,38 @@
+"""Tests of what counts as faster than PyTorch on a GPU; scripts/gpu-rehearsal runs them."""
+import unittest
+
+import gpu_speed
+
+RATES = {"library-auto": [2100.0], "torch-graph": [800.0], "torch-compile-graph": [1000.0], "torch-compile-graph-tf32": [9000.0]}
+
+
+class Bars(unittest.TestCase):
+    def check(self, problem=gpu_speed.PROBLEMS[0], **rates):
+        measured = {name: values for name, values in {**RATES, **{k.replace("_", "-"): v for k, v in rates.items()}}.items() if values}
+        return gpu_speed.table(problem, measured)[1]
+
+    def test_twice_the_fastest_float32_program_passes(self):
+        self.assertEqual((self.check()["result"], self.check()["value"]), ("passed", 2.1))
+        self.assertEqual(self.check(library_auto=[1990.0])["result"], "failed")
+        # An eager program may be the fastest, whatever one expects.
+        self.assertEqual(self.check(torch=[1500.0])["result"], "failed")
+
+    def test_nothing_passes_where_a_captured_program_was_not_ready(self):
+        for name in ("torch_graph", "torch_compile_graph"):
+            check = self.check(**{name: None})
+            self.assertEqual((check["result"], check["value"]), ("not run", None))
+            self.assertIn(name.replace("_", "-"), check["why"])
+
+    def test_a_library_that_was_not_measured_fails(self):
+        self.assertEqual(self.check(library_auto=None)["result"], "failed")
+
+    def test_small_batches_have_the_bar_of_two_and_are_all_there(self):
+        sizes = {(problem.dim, problem.sources, problem.k): problem.bar for problem in gpu_speed.PROBLEMS}
+        for size in ((2, 128, 8), (16, 128, 8), (2, 64, 16), (16, 64, 16)):
+            self.assertEqual(sizes[size], 2.0)
+        for problem in gpu_speed.PROBLEMS:
+            self.assertLessEqual({"library-auto", *gpu_speed.STRONGEST}, set(problem.programs))
+
+
+if __name__ == "__main__":
+    unittest.main()
