@@ -11,10 +11,17 @@ any that has __dlpack__ of DLPack 1.x, on the CPU or on the context's GPU, such 
 
 On a GPU, work runs on one stream. Give the one that your own work runs on, and everything is in order:
 
-    context = Context(device="cuda", cuda_stream=torch.cuda.current_stream().cuda_stream)
+    stream = torch.cuda.Stream()
+    context = Context(device="cuda", cuda_stream=stream.cuda_stream)
+    with torch.cuda.stream(stream):
+        y = session.generate(x)
 
-Otherwise arrays that were passed in are ready when the library reads them, but what it wrote to the GPU is ready for others,
-and its inputs may be freed, after context.synchronize().
+PyTorch's default stream cannot be given: its number is 0, by which the library would understand a stream of its own, without any
+order between the two. On a stream of its own arrays that were passed in are ready when the library reads them, but what it wrote to
+the GPU is ready for others, and its inputs may be freed, only in the order of that stream: after context.synchronize(), or
+without a wait of the host for work that PyTorch is made to queue behind it:
+
+    torch.cuda.current_stream().wait_stream(torch.cuda.ExternalStream(context.cuda_stream))
 """
 import contextlib
 import ctypes as c
@@ -250,9 +257,21 @@ def _device_info(name, argument):
     return as_dict(info) | {"uuid": uuid.UUID(bytes=bytes(info.uuid)), "name": info.name.decode()}
 
 
+def _handle(name, given):
+    """A CUDA handle as a number, or None. CUDA's default stream is 0, which the library would read as "your own"."""
+    if given is None:
+        return None
+    number = checked(name, c.c_size_t, given)
+    if number == 0:
+        raise ValueError(f"{name} is 0: CUDA's default stream or no context, where the library would use its own, in no order with "
+                         "yours; give the number of one that you made (torch.cuda.Stream().cuda_stream), or None for the library's own")
+    return number
+
+
 class Context(Handle):
     """A device. A GPU is chosen by its number or its UUID (bytes or uuid.UUID), or by a CUcontext or CUstream (integers). The
-    CPU unless asked otherwise, so that measurements say what they measure."""
+    CPU unless asked otherwise, so that measurements say what they measure. A stream or context of 0 is refused; None is the
+    library's own."""
 
     release = "context_release"
 
@@ -262,7 +281,7 @@ class Context(Handle):
         config.device, config.threads = named("device", DEVICES, device), checked("threads", _u32, threads)
         config.cuda_device = checked("cuda_device", _i32, cuda_device)
         config.cuda_products, config.memory_limit = named("cuda_products", PRODUCTS, cuda_products), checked("memory_limit", _u64, memory_limit)
-        config.cuda_context, config.cuda_stream = cuda_context, cuda_stream
+        config.cuda_context, config.cuda_stream = _handle("cuda_context", cuda_context), _handle("cuda_stream", cuda_stream)
         if cuda_uuid is not None:
             config.cuda_uuid = uuid.UUID(bytes=bytes(getattr(cuda_uuid, "bytes", cuda_uuid))).bytes
         if log:
