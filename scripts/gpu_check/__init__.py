@@ -1,0 +1,1 @@
+"""What scripts/gpu-pack and scripts/gpu-check are made of."""
