@@ -1,6 +1,6 @@
 # The Rust library is built by cargo, the C and C++ examples by CMake; this ties the two together.
 #   make demo    recolours a photograph with the palette of another, into out/
-#   make test    every test, then an example the way make demo runs it, with few steps
+#   make test    every test, then a visit to a GPU in rehearsal, and an example the way make demo runs it, with few steps
 #   make install PREFIX=/usr/local   library, header, pkg-config file and CMake package; after make library, which make test
 #                undoes. scripts/install says what else may be set (DESTDIR, LIBDIR, STRIP=1)
 #   make header  writes include/sfeuot.h anew from the Rust sources
@@ -30,6 +30,7 @@ demo:
 test:
 	@scripts/install-deps --tests
 	$(CARGO) test --release
+	@scripts/gpu-rehearsal "$(TARGET)/release"
 	@$(MAKE) --no-print-directory examples WITH=--tests
 	$(EXAMPLES)/color_transfer --steps 20 --lut-size 9 --out $(EXAMPLES)/quick
 
@@ -87,4 +88,4 @@ $(BENCH)/ready: bench/requirements.txt
 
 clean:
 	$(CARGO) clean
-	rm -rf $(EXAMPLES) out $(BENCH) bench/.cache gpu-pack
+	rm -rf $(EXAMPLES) out $(BENCH) bench/.cache gpu-pack gpu-pack.tar.xz
