@@ -243,7 +243,9 @@ impl Kernels {
         let old = old.each_ref().map(Vec::as_slice);
         let new = new.each_mut().map(Vec::as_mut_slice);
         // SAFETY: slices only.
-        unsafe { f32::dispatch(self.isa, Optimise { update, averaging: 0.998, old, gradient: &self.derivative, new }) }
+        unsafe {
+            f32::dispatch(self.isa, Optimise { update, averaging: 0.998, old, gradient: &self.derivative, new });
+        }
     }
 
     fn value_step(&mut self) {

@@ -8,7 +8,7 @@
 
 use super::cpu_network::{Network, Slot};
 use super::draw::{Draw, Sources};
-use super::engine::{Advance, Engine, Half, NetworkState, Outcome, StepOutcome};
+use super::engine::{Advance, Engine, Half, NetworkState, Outcome, StepOutcome, overflow};
 use super::plan::Plan;
 use super::side::{Side, Sides};
 use crate::context::Context;
@@ -151,9 +151,9 @@ pub(super) struct HalfStep<'a> {
 }
 
 impl CpuEngine {
-    /// One half of a step; when its loss or gradient is not finite nothing changes.
+    /// One half of a step; when its loss, its gradient or a new weight is not finite nothing changes.
     fn half_step(&mut self, step: &HalfStep<'_>) -> Result<Outcome> {
-        let Self { context, plan, quadratic, value, generator, workspaces, cut, .. } = self;
+        let Self { context, plan, quadratic, value, generator, workspaces, cut, can_take_back } = self;
         let (network, nets) = match step.half {
             Half::Value => (&mut value.slots, [&value.net, &generator.net]),
             Half::Generator => (&mut generator.slots, [&value.net, &generator.net]),
@@ -190,7 +190,10 @@ impl CpuEngine {
             Half::Generator => config.generator_learning_rate,
         };
         let update = plan.adam.update(step.step + 1, rate * config.rate_factor(step.step), clip);
-        network.update(context, update, config.averaging(step.step) as f32);
+        // An update overwrites what came before the last one, also where it is not kept.
+        *can_take_back = false;
+        let updated = network.update(context, update, config.averaging(step.step) as f32);
+        updated.map_err(|bad| overflow(step.half, step.step, bad))?;
         Ok(outcome)
     }
 
@@ -198,7 +201,7 @@ impl CpuEngine {
     fn step(&mut self, step: u64, Sides { source, target }: &mut Sides, advance: &mut Advance) -> Result<()> {
         let half = HalfStep { half: Half::Value, step, source: source.draw()?, target: target.draw()? };
         let value = self.half_step(&half).inspect_err(|_| {
-            // These weights came out of a step with finite losses, but give none themselves.
+            // A loss or gradient at fault: these weights came out of a step with finite ones, but give none themselves.
             if std::mem::take(&mut self.can_take_back) {
                 self.value.revert();
                 self.generator.revert();

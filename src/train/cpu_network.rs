@@ -33,6 +33,8 @@ pub(super) struct Network {
     gradient: Vec<f32>,
     /// Sums of squares of the gradient, by chunk.
     squares: Vec<f64>,
+    /// Of each layer, whether the last update gave finite numbers alone.
+    finite: Vec<bool>,
 }
 
 impl Network {
@@ -48,6 +50,7 @@ impl Network {
             slots: memory::made(GRADIENT, slots, slot)?,
             gradient: memory::filled(GRADIENT, layout.len(), 0f32)?,
             squares: memory::filled(GRADIENT, layout.len().div_ceil(CHUNK), 0f64)?,
+            finite: vec![true; layout.layers.len()],
             previous: state.copied()?,
             state,
         })
@@ -73,25 +76,35 @@ impl Network {
     }
 
     /// One step of the optimiser and of the moving average, and the weights arranged anew for the products.
-    pub fn update(&mut self, context: &Context, update: Update, averaging: f32) {
+    ///
+    /// # Errors
+    /// A number of the new state that is not finite; the update is taken back then.
+    pub fn update(&mut self, context: &Context, update: Update, averaging: f32) -> Result<(), f32> {
         // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
         std::mem::swap(&mut self.state, &mut self.previous);
         let layers = &self.layers;
         let (old, gradient) = (&self.previous, &self.gradient);
         let new = Parts::new(&mut self.state);
-        let packed = Disjoint::new(&mut self.net.layers);
+        let (packed, finite) = (Disjoint::new(&mut self.net.layers), Disjoint::new(&mut self.finite));
         context.pool().run(layers.len(), |l, _| {
             let (from, to) = (layers[l].offset, layers[l].end());
             // SAFETY: layers do not overlap, and each is one job's.
-            let (mut new, packed) = unsafe { (new.part(from, to), packed.one(l)) };
+            let (mut new, packed, finite) = unsafe { (new.part(from, to), packed.one(l), finite.one(l)) };
             let NetworkState { weights, average, first_moment, second_moment } = old;
             let old = [weights, average, first_moment, second_moment].map(|values| &values[from..to]);
             let gradient = &gradient[from..to];
             let new_parts = new.each_mut().map(|values| &mut **values);
             // SAFETY: slices only.
-            unsafe { f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts }) };
+            *finite =
+                unsafe { f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts }) };
             packed.pack(new[0]);
         });
+        if self.finite.iter().all(|&finite| finite) {
+            return Ok(());
+        }
+        let bad = self.state.parts().into_iter().flatten().copied().find(|x| !x.is_finite());
+        self.revert();
+        Err(bad.unwrap_or(f32::NAN))
     }
 
     /// Takes the last update back; there is one to take back once after each.
@@ -159,9 +172,9 @@ pub(crate) struct Optimise<'a> {
 }
 
 impl Kernel<f32> for Optimise<'_> {
-    type Output = ();
+    type Output = bool;
     #[inline(always)]
-    unsafe fn run<S: Simd<T = f32>>(self) {
-        self.update.apply(self.averaging, self.old, self.gradient, self.new);
+    unsafe fn run<S: Simd<T = f32>>(self) -> bool {
+        self.update.apply(self.averaging, self.old, self.gradient, self.new)
     }
 }

@@ -47,6 +47,11 @@ impl NetworkState {
             second_moment: copied(&self.second_moment)?,
         })
     }
+
+    /// Weights, average, first and second moment.
+    pub fn parts(&self) -> [&[f32]; 4] {
+        [&self.weights, &self.average, &self.first_moment, &self.second_moment]
+    }
 }
 
 /// What memory for it is asked for, as a refusal says.
@@ -92,7 +97,7 @@ impl Advance {
 /// A training on a device. A step is made whole or not at all.
 pub(crate) trait Engine: Send {
     /// Makes `steps` steps, the first of which has number `first` (from 0), or as many as can be made: until a sampler
-    /// fails, a loss or gradient is not finite, or `cancelled` says so between two steps.
+    /// fails, a loss, a gradient or a new weight is not finite, or `cancelled` says so between two steps.
     fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: &dyn Fn() -> bool) -> Advance;
     /// Steps to ask for at once at most: a host that wants to look in waits for as many.
     fn most_steps(&self) -> u64;
@@ -101,6 +106,15 @@ pub(crate) trait Engine: Send {
     /// # Errors
     /// The device does not answer.
     fn state(&mut self) -> Result<[NetworkState; 2]>;
+}
+
+/// The error of step `step` (from 0), whose update gave this network numbers that are not finite, `value` among them.
+pub(crate) fn overflow(half: Half, step: u64, value: f32) -> Error {
+    let term = match half {
+        Half::Value => "a new weight, average or moment of the value function",
+        Half::Generator => "a new weight, average or moment of the generator",
+    };
+    Error::Diverged { step: step + 1, term, value: value.into() }
 }
 
 impl Outcome {
