@@ -25,7 +25,8 @@ pub enum Error {
     /// A file is truncated, is not one of ours, or was written by a newer version.
     #[error("{0}")]
     Format(String),
-    /// A loss or gradient stopped being finite; the trainer is back at the last weights that gave finite ones.
+    /// A loss, a gradient or a new weight stopped being finite; the trainer is back at the last weights that gave finite
+    /// ones.
     #[error(
         "training diverged in step {step}: {term} is {value:e}; the last weights with finite losses are kept (lower the learning rates, raise sigma, or set gradient_clip)"
     )]
@@ -37,6 +38,9 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
+    /// A result is not finite: the model cannot be computed with at that input.
+    #[error("{0}")]
+    NotFinite(String),
     /// The host asked the run to stop.
     #[error("the run was cancelled after step {step}")]
     Cancelled {

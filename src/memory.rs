@@ -50,6 +50,16 @@ pub(crate) fn made<T>(what: &str, length: usize, mut make: impl FnMut(usize) -> 
     Ok(values)
 }
 
+/// Makes `values` at least `length` long, with `value` where it was shorter.
+pub(crate) fn grow<T: Clone>(values: &mut Vec<T>, what: &str, length: usize, value: T) -> Result<()> {
+    if length > values.len() {
+        let more = length - values.len();
+        reserve(values, what, more)?;
+        values.resize(length, value);
+    }
+    Ok(())
+}
+
 /// The refusal of room for `more` elements behind those `present`.
 pub(crate) fn refused<T>(what: &str, present: usize, more: usize) -> Error {
     let bytes = (present as u128 + more as u128) * size_of::<T>() as u128;
@@ -81,6 +91,10 @@ mod tests {
     fn vectors_hold_what_was_asked_for() {
         assert_eq!(filled("x", 3, 7).unwrap(), [7; 3]);
         assert_eq!(copied("x", &["a", "b"]).unwrap(), ["a", "b"]);
+        let mut values = vec![1];
+        grow(&mut values, "x", 3, 0).unwrap();
+        grow(&mut values, "x", 2, 0).unwrap();
+        assert_eq!(values, [1, 0, 0]);
         assert_eq!(collected("x", (1..4).map(|i| i * i)).unwrap(), [1, 4, 9]);
         assert!(with_room::<u8>("x", 10).unwrap().capacity() >= 10);
     }

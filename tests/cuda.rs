@@ -326,6 +326,9 @@ fn sessions_give_what_the_cpus_give() {
         cpu.trajectory(&x, &times, 5, 11, &mut a).expect("ascending times");
         gpu.trajectory(&x, &times, 5, 11, &mut b).expect("ascending times");
         close("trajectory", &a, &b);
+        for (x, path) in x.chunks(dimension).zip(b.chunks(times.len() * dimension)) {
+            assert_eq!(&path[..dimension], x, "a path begins at its source");
+        }
         let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; rows]);
         cpu.density_ratio(&x, &mut a).expect("finite rows");
         gpu.density_ratio(&x, &mut b).expect("finite rows");
@@ -334,6 +337,35 @@ fn sessions_give_what_the_cpus_give() {
         let refused = gpu.generate(&spoilt, 0, 0, &mut vec![0.0; dimension]).expect_err("not finite");
         assert!(matches!(refused, Error::InvalidArgument(_)), "{refused}");
     }
+}
+
+/// Whatever weights a model has, a call that succeeds wrote finite numbers, and one that fails none that is not.
+#[test]
+fn results_that_are_not_finite_are_an_error_as_on_the_cpu() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let mut file = bytes(&Clouds::new(2).model(small(), 2), "absurd");
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    for number in file[8 + length..].chunks_exact_mut(4) {
+        number.copy_from_slice(&1e38f32.to_le_bytes());
+    }
+    let model = Model::load_memory(&with(Products::Fused), &file).expect("finite weights");
+    let mut session = Session::new(&model).expect("a workspace");
+    let x = [0.5f32, -0.25, 1.0, 2.0];
+    let mut out = [7.25f32; 8];
+    let failures = [
+        session.generate(&x, 1, 0, &mut out[..4]),
+        session.conditional_mean(&x, 1, 1, 0, &mut out[..4]),
+        session.trajectory(&x, &[0.0, 0.5], 1, 0, &mut out),
+        session.drift(0.5, &x, &mut out[..4]),
+        session.density_ratio(&x, &mut out[..2]),
+    ];
+    assert!(failures[0].is_err() && failures[2].is_err(), "{failures:?}");
+    for failure in failures {
+        assert!(matches!(failure, Ok(()) | Err(Error::NotFinite(_))), "{failure:?}");
+    }
+    assert!(out.iter().all(|x| x.is_finite()), "{out:?}");
 }
 
 #[test]

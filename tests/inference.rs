@@ -80,7 +80,7 @@ fn a_path_starts_at_its_source_and_ends_where_generate_does() {
     for (r, path) in path.chunks_exact(10).enumerate() {
         for k in 0..2 {
             let (start, end) = (x[2 * r + k], x1[2 * r + k]);
-            assert!((path[k] - start).abs() < 1e-5 && (path[2 + k] - start).abs() < 1e-5, "{path:?} {start}");
+            assert!(path[k] == start && path[2 + k] == start, "{path:?} {start}");
             assert_eq!(path[6 + k], end);
             assert_eq!(path[8 + k], end);
         }
@@ -252,13 +252,13 @@ fn a_refused_call_writes_nothing_and_names_the_argument() {
     let mut out = [7f32; 4];
     let mut one = [7f32; 1];
     let refusals = [
-        ("source", session.generate(&[], 0, 0, &mut out)),
+        ("generated", session.generate(&[], 0, 0, &mut out)),
         ("source", session.generate(&good[..1], 0, 0, &mut out)),
         ("source", session.generate(&bad, 0, 0, &mut out[..2])),
         ("generated", session.generate(&good, 0, 0, &mut out)),
         ("latents", session.conditional_mean(&good, 0, 0, 0, &mut out[..2])),
         ("mean", session.conditional_mean(&good, 1, 0, 0, &mut out)),
-        ("times", session.trajectory(&good, &[], 0, 0, &mut out)),
+        ("path", session.trajectory(&good, &[], 0, 0, &mut out)),
         ("times[1]", session.trajectory(&good, &[0.5, 0.4], 0, 0, &mut out)),
         ("times[1]", session.trajectory(&good, &[0.5, 1.1], 0, 0, &mut out)),
         ("times[0]", session.trajectory(&good, &[f64::NAN, 1.0], 0, 0, &mut out)),

@@ -92,6 +92,21 @@ mod tests {
     }
 
     #[test]
+    fn a_sentence_names_its_function_once() {
+        let nested = || {
+            guard("sfeuot_f", || Err(Failure::null("x")));
+            Err(Failure::argument(last_error()))
+        };
+        guard("sfeuot_f", nested);
+        assert_eq!(last_error(), "sfeuot_f: x is NULL");
+        guard("sfeuot_f", || Err(Failure::argument("sfeuot_f: sfeuot_f: y is 1")));
+        assert_eq!(last_error(), "sfeuot_f: y is 1");
+        // Another function is part of the reason.
+        guard("sfeuot_g", nested);
+        assert_eq!(last_error(), "sfeuot_g: sfeuot_f: x is NULL");
+    }
+
+    #[test]
     fn the_text_is_a_c_string_of_whole_characters_and_survives_success() {
         let long = format!("nul\0inside {}", "\u{3c3}".repeat(5000));
         assert_eq!(guard("sfeuot_f", || Err(Failure::argument(long))), 1);

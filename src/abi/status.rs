@@ -26,9 +26,10 @@ pub const SFEUOT_ERROR_OUT_OF_MEMORY: i32 = 5;
 pub const SFEUOT_ERROR_IO: i32 = 6;
 /// A file is truncated, is not one of this library's, or was written by a newer version.
 pub const SFEUOT_ERROR_FORMAT: i32 = 7;
-/// A loss or gradient stopped being finite. The step it belonged to was not made, and where it was
-/// the first on new weights, the step that led to them is taken back too: the trainer is at the last
-/// weights that gave finite losses, sfeuot_trainer_metrics tells their step, and it stays usable.
+/// A loss, a gradient or a new weight stopped being finite. The step it belonged to was not made, and
+/// where a loss or gradient was the first on new weights, the step that led to them is taken back
+/// too: the trainer is at the last weights that gave finite losses, sfeuot_trainer_metrics tells their
+/// step, and it stays usable.
 pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
 /// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
 /// are kept.
@@ -45,6 +46,11 @@ pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
 /// another program's in the same CUDA context; the text has the driver's reason. What lived on it is
 /// lost: release it, and make a new context.
 pub const SFEUOT_ERROR_DEVICE: i32 = 13;
+/// A result of a session is infinite or not a number: the model's weights are absurd, as after a
+/// training that nearly diverged or in a file that was tampered with, or the row lies far from the
+/// samples. The text names the row. No number that is not finite was written; rows before that one
+/// may have been.
+pub const SFEUOT_ERROR_NOT_FINITE: i32 = 14;
 
 /// Why a call failed: a status and the sentence that `sfeuot_last_error` will hold.
 #[derive(Debug)]
@@ -83,6 +89,7 @@ impl From<Error> for Failure {
             Error::Io { source, .. } if source.kind() == std::io::ErrorKind::OutOfMemory => SFEUOT_ERROR_OUT_OF_MEMORY,
             Error::Io { .. } => SFEUOT_ERROR_IO,
             Error::Format(_) => SFEUOT_ERROR_FORMAT,
+            Error::NotFinite(_) => SFEUOT_ERROR_NOT_FINITE,
             Error::Diverged { .. } => SFEUOT_ERROR_DIVERGED,
             Error::Cancelled { .. } => SFEUOT_ERROR_CANCELLED,
             Error::Callback(_) => SFEUOT_ERROR_CALLBACK,
@@ -102,8 +109,13 @@ thread_local! {
 }
 
 /// Replaces the thread's text. Longer ones are cut at a character; a zero byte inside would end the
-/// C string early and becomes a question mark.
+/// C string early and becomes a question mark. The function is named once, also where the text is that
+/// of a call to it further in.
 pub(super) fn set_last_error(function: &str, text: &str) {
+    let mut text = text;
+    while let Some(rest) = text.strip_prefix(function).and_then(|rest| rest.strip_prefix(": ")) {
+        text = rest;
+    }
     LAST_ERROR.with(|cell| {
         // SAFETY: the cell belongs to this thread, and nothing below calls out while the reference lives.
         let buffer = unsafe { &mut *cell.get() };
@@ -152,6 +164,7 @@ fn status_name(status: i32) -> &'static CStr {
         SFEUOT_ERROR_BUSY => c"SFEUOT_ERROR_BUSY",
         SFEUOT_ERROR_INTERNAL => c"SFEUOT_ERROR_INTERNAL",
         SFEUOT_ERROR_DEVICE => c"SFEUOT_ERROR_DEVICE",
+        SFEUOT_ERROR_NOT_FINITE => c"SFEUOT_ERROR_NOT_FINITE",
         _ => c"unknown status",
     }
 }

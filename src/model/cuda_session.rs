@@ -4,12 +4,14 @@
 use super::cuda_kit::{Kit, Seen};
 use super::drift::Drift;
 use super::frozen::Inner;
+use super::results::Results;
 use super::session::{DeviceRows, Inference};
 use crate::device::cuda::block::CudaBlock;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::{Device, Mat};
 use crate::error::Result;
+use crate::memory;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,29 +19,31 @@ use std::sync::Arc;
 const MOST_ROWS: usize = 1 << 16;
 /// Floats of workspace that a piece may take, unless a single row takes more: 256 megabytes.
 const MOST_FLOATS: usize = 1 << 26;
+/// Results that are copied to the host at a time, unless a single row has more: four megabytes.
+const MOST_RESULTS: usize = 1 << 20;
 
 /// A workspace on a GPU for one thread.
 pub(super) struct CudaSession {
     model: Arc<Inner>,
     workspace: Option<DeviceBuffer<f32>>,
+    /// Results on the host before they are delivered.
+    results: Vec<f32>,
 }
 
 impl CudaSession {
     /// Takes memory with the first call.
     pub fn new(model: &Arc<Inner>) -> Self {
-        Self { model: Arc::clone(model), workspace: None }
+        Self { model: Arc::clone(model), workspace: None, results: Vec::new() }
     }
 
-    /// Runs `work` on pieces of `rows` rows and copies what each gives, dense rows of `per_row` numbers, to `out`.
+    /// Runs `work` on pieces of the rows and delivers what each gives, dense rows.
     fn each(
         &mut self,
-        rows: usize,
         most_rows: usize,
-        out: &mut [f32],
-        per_row: usize,
+        out: &mut Results<'_>,
         work: impl Fn(&Kit<'_>, &mut CudaBlock, Range<usize>) -> Mat,
     ) -> Result<()> {
-        let model = Arc::clone(&self.model);
+        let (model, rows) = (Arc::clone(&self.model), out.rows());
         let kit = Kit::of(&model);
         let _entered = kit.nets.gpu.enter()?;
         let piece = self.fit(&kit, rows.min(most_rows), |block, piece| {
@@ -51,8 +55,22 @@ impl CudaSession {
             let result = work(&kit, &mut block, from..to);
             // Rows in pinned memory are read when the stream comes to them: not after the call.
             block.finish().inspect_err(|_| drop(kit.nets.gpu.synchronise()))?;
-            let workspace = self.workspace.as_ref().expect("made by `fit`");
-            workspace.download(result.offset, &mut out[from * per_row..to * per_row])?;
+            self.deliver(result.offset, to - from, out)?;
+        }
+        Ok(())
+    }
+
+    /// Copies rows to the host and delivers them.
+    fn deliver(&mut self, mut offset: usize, rows: usize, out: &mut Results<'_>) -> Result<()> {
+        let workspace = self.workspace.as_ref().expect("made by `fit`");
+        let most = rows.min((MOST_RESULTS / out.per_row()).max(1)) * out.per_row();
+        memory::grow(&mut self.results, "results of a session", most, 0.0)?;
+        let end = offset + rows * out.per_row();
+        while offset < end {
+            let results = &mut self.results[..most.min(end - offset)];
+            workspace.download(offset, results)?;
+            out.deliver(results)?;
+            offset += results.len();
         }
         Ok(())
     }
@@ -91,9 +109,9 @@ fn dense(block: &mut CudaBlock, numbers: usize) -> Mat {
 }
 
 impl Inference for CudaSession {
-    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
+    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut Results<'_>) -> Result<()> {
         let d = self.model.info.dimension;
-        self.each(source.len() / d, MOST_ROWS, generated, d, |kit, block, range| {
+        self.each(MOST_ROWS, generated, |kit, block, range| {
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
             let end = kit.endpoints(block, from, range.len(), seed, first_row.wrapping_add(range.start as u64));
             let out = dense(block, range.len() * d);
@@ -108,11 +126,11 @@ impl Inference for CudaSession {
         latents: usize,
         seed: u64,
         first_row: u64,
-        mean: &mut [f32],
+        mean: &mut Results<'_>,
     ) -> Result<()> {
         let d = self.model.info.dimension;
         if self.model.conditional.own() {
-            return self.each(source.len() / d, MOST_ROWS, mean, d, |kit, block, range| {
+            return self.each(MOST_ROWS, mean, |kit, block, range| {
                 let from = kit.rows(block, &source[range.start * d..range.end * d]);
                 let x1 = kit.exact_mean(block, from, range.len());
                 let out = dense(block, range.len() * d);
@@ -124,7 +142,7 @@ impl Inference for CudaSession {
         let width = self.model.generator.layout.layers[0].outputs;
         let piece = latents.min(MOST_ROWS).min((MOST_FLOATS / (4 * width)).max(1));
         let most_rows = (MOST_ROWS / latents).max(1);
-        self.each(source.len() / d, most_rows, mean, d, |kit, block, range| {
+        self.each(most_rows, mean, |kit, block, range| {
             let rows = range.len();
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
             let x0 = block.scratch(rows, d);
@@ -162,11 +180,18 @@ impl Inference for CudaSession {
         })
     }
 
-    fn trajectory(&mut self, source: &[f32], times: &[f64], seed: u64, first_row: u64, path: &mut [f32]) -> Result<()> {
+    fn trajectory(
+        &mut self,
+        source: &[f32],
+        times: &[f64],
+        seed: u64,
+        first_row: u64,
+        path: &mut Results<'_>,
+    ) -> Result<()> {
         let d = self.model.info.dimension;
         let line = times.len() * d;
         let (along, spread) = bridge_steps(times, self.model.sigma);
-        self.each(source.len() / d, MOST_ROWS, path, line, |kit, block, range| {
+        self.each(MOST_ROWS, path, |kit, block, range| {
             let (rows, first) = (range.len(), first_row.wrapping_add(range.start as u64));
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
             let (along, spread) = (block.upload(&along), block.upload(&spread));
@@ -197,10 +222,10 @@ impl Inference for CudaSession {
         })
     }
 
-    fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()> {
+    fn drift(&mut self, time: f64, state: &[f32], drift: &mut Results<'_>) -> Result<()> {
         let d = self.model.info.dimension;
         let known = Drift::new(&self.model, time);
-        self.each(state.len() / d, MOST_ROWS, drift, d, |kit, block, range| {
+        self.each(MOST_ROWS, drift, |kit, block, range| {
             let rows = range.len();
             let from = kit.rows(block, &state[range.start * d..range.end * d]);
             let seen = Seen { weight: known.weight, scale: known.scale };
@@ -232,9 +257,9 @@ impl Inference for CudaSession {
         })
     }
 
-    fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
+    fn density_ratio(&mut self, target: &[f32], ratio: &mut Results<'_>) -> Result<()> {
         let d = self.model.info.dimension;
-        self.each(target.len() / d, MOST_ROWS, ratio, 1, |kit, block, range| {
+        self.each(MOST_ROWS, ratio, |kit, block, range| {
             let rows = range.len();
             let from = kit.rows(block, &target[range.start * d..range.end * d]);
             let states = kit.states(block, from, rows, kit.plain(), 1.0);

@@ -241,6 +241,11 @@ impl Description {
                 return Err(format!("{name} is {x}, but must be a finite number above 0"));
             }
         }
+        for (name, x) in [("sigma", self.sigma * self.scale), ("tau", self.tau * self.scale * self.scale)] {
+            if !x.is_finite() {
+                return Err(format!("{name} and scale {:e} are too large together", self.scale));
+            }
+        }
         checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
         self.bridge.check(&Normalisation { shift: self.shift.clone(), scale: self.scale })
     }

@@ -4,6 +4,7 @@
 use super::cpu_session::CpuSession;
 use super::cuda_session::CudaSession;
 use super::frozen::{Inner, Model, Nets};
+use super::results::{Input, Results};
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -11,20 +12,29 @@ use std::sync::Arc;
 /// inside a network.
 const FARTHEST: f64 = 1e9;
 
-/// What a device does for a session. Everything is checked before, and as large as [`Session`] says.
+/// What a device does for a session. Everything is checked before, and as large as [`Session`] says; there is at least
+/// one row, and one time. Results are delivered row after row.
 pub(super) trait Inference: Send {
-    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()>;
+    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut Results<'_>) -> Result<()>;
     fn conditional_mean(
         &mut self,
         source: &[f32],
         latents: usize,
         seed: u64,
         first_row: u64,
-        mean: &mut [f32],
+        mean: &mut Results<'_>,
     ) -> Result<()>;
-    fn trajectory(&mut self, source: &[f32], times: &[f64], seed: u64, first_row: u64, path: &mut [f32]) -> Result<()>;
-    fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()>;
-    fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()>;
+    /// What it gives for times of 0 is not read.
+    fn trajectory(
+        &mut self,
+        source: &[f32],
+        times: &[f64],
+        seed: u64,
+        first_row: u64,
+        path: &mut Results<'_>,
+    ) -> Result<()>;
+    fn drift(&mut self, time: f64, state: &[f32], drift: &mut Results<'_>) -> Result<()>;
+    fn density_ratio(&mut self, target: &[f32], ratio: &mut Results<'_>) -> Result<()>;
 
     /// [`Session::generate_on_device`], where the device has memory of its own.
     fn generate_on_device(
@@ -59,6 +69,9 @@ pub struct DeviceRows {
 /// the same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once; on a
 /// GPU up to rounding, as sums there depend on how many rows there are, by which about one row in a million draws another
 /// component of its mixture.
+///
+/// A call without rows does nothing. Only finite numbers are written: where a result is not finite, which takes absurd
+/// weights or rows far from the samples, the call is [`Error::NotFinite`]. Rows before that one may be written then.
 pub struct Session {
     model: Arc<Inner>,
     device: Box<dyn Inference>,
@@ -86,18 +99,21 @@ impl Session {
     /// `source` and `generated` are rows x dimension, in data units.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for lengths that are not a positive multiple of the dimension or differ, and for an
-    /// input that is not finite; nothing is written then.
+    /// [`Error::InvalidArgument`] for lengths that are not a multiple of the dimension or differ, and for an input that is
+    /// not finite; nothing is written then. [`Error::NotFinite`].
     pub fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = self.check_rows("source", source)?;
-        check_length("generated", generated.len(), rows * d)?;
-        self.device.generate(source, seed, first_row, generated)
+        let input = self.check_rows("source", source)?;
+        check_length("generated", generated.len(), source.len())?;
+        if source.is_empty() {
+            return Ok(());
+        }
+        self.device.generate(source, seed, first_row, &mut Results::new("generated", generated, d, input))
     }
 
     /// [`Self::generate`] from device memory into device memory, in the order of the context's stream: queued when this
-    /// returns, finished when the stream comes past it. The inputs are not looked at; what is not finite there is not
-    /// finite in the results, row by row. The two may be the same memory.
+    /// returns, finished when the stream comes past it. Neither inputs nor results are looked at; what is not finite there
+    /// is not finite in the results, row by row. The two may be the same memory.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where the model is on the processor, for addresses that are not memory of its GPU in
@@ -113,11 +129,14 @@ impl Session {
         generated: DeviceRows,
     ) -> Result<()> {
         let d = self.model.info.dimension;
-        if source.rows == 0 || source.rows != generated.rows {
+        if source.rows != generated.rows {
             return Err(Error::invalid(format!(
-                "source has {} rows and generated {}, but both must have the same number, at least one",
+                "source has {} rows and generated {}, but both must have the same number",
                 source.rows, generated.rows
             )));
+        }
+        if source.rows == 0 {
+            return Ok(());
         }
         for (name, rows) in [("source", source), ("generated", generated)] {
             // Kernels take the distance as 32 bits.
@@ -160,17 +179,21 @@ impl Session {
         mean: &mut [f32],
     ) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = self.check_rows("source", source)?;
-        check_length("mean", mean.len(), rows * d)?;
+        let input = self.check_rows("source", source)?;
+        check_length("mean", mean.len(), source.len())?;
         if latents == 0 || latents > 1 << 24 {
             return Err(Error::invalid(format!("latents is {latents}, but must be from 1 to {}", 1 << 24)));
         }
-        self.device.conditional_mean(source, latents, seed, first_row, mean)
+        if source.is_empty() {
+            return Ok(());
+        }
+        let mut results = Results::new("mean", mean, d, input);
+        self.device.conditional_mean(source, latents, seed, first_row, &mut results)
     }
 
     /// A path for each x0: x1 as [`Self::generate`] draws it for the same seed and row, then the Brownian bridge
-    /// between them at the ascending `times`, one path through all of them. `source` is rows x dimension and `path` rows x
-    /// times x dimension, in data units.
+    /// between them at the ascending `times`, one path through all of them. At time 0 it is x0 and at time 1 x1, bit for bit.
+    /// `source` is rows x dimension and `path` rows x times x dimension, in data units. Without times nothing is done.
     ///
     /// # Errors
     /// As [`Self::generate`]; times that are not in \[0, 1\] or not ascending.
@@ -183,10 +206,8 @@ impl Session {
         path: &mut [f32],
     ) -> Result<()> {
         let d = self.model.info.dimension;
-        let rows = self.check_rows("source", source)?;
-        if times.is_empty() {
-            return Err(Error::invalid("times is empty, but must hold at least one time"));
-        }
+        let input = self.check_rows("source", source)?;
+        let rows = input.count();
         let mut last = 0.0;
         for (i, &t) in times.iter().enumerate() {
             if !(0.0..=1.0).contains(&t) || t < last {
@@ -201,7 +222,10 @@ impl Session {
                 Error::invalid(format!("times has {} entries, too many for {rows} rows", times.len()))
             })?;
         check_length("path", path.len(), rows * line)?;
-        self.device.trajectory(source, times, seed, first_row, path)
+        if path.is_empty() {
+            return Ok(());
+        }
+        self.device.trajectory(source, times, seed, first_row, &mut Results::paths("path", path, times, input))
     }
 
     /// The optimal drift -grad V(t, x) at states x, in data units per unit of time. `state` and `drift` are rows x
@@ -214,9 +238,12 @@ impl Session {
         if !(0.0..=1.0).contains(&time) {
             return Err(Error::invalid(format!("time is {time}, but must lie in [0, 1]")));
         }
-        let rows = self.check_rows("state", state)?;
-        check_length("drift", drift.len(), rows * d)?;
-        self.device.drift(time, state, drift)
+        let input = self.check_rows("state", state)?;
+        check_length("drift", drift.len(), state.len())?;
+        if state.is_empty() {
+            return Ok(());
+        }
+        self.device.drift(time, state, &mut Results::new("drift", drift, d, input))
     }
 
     /// Psi*'(V(1, y)): density of the transported end marginal with respect to the target at target samples y. Small
@@ -226,19 +253,19 @@ impl Session {
     /// # Errors
     /// As [`Self::generate`].
     pub fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
-        let rows = self.check_rows("target", target)?;
-        check_length("ratio", ratio.len(), rows)?;
-        self.device.density_ratio(target, ratio)
+        let input = self.check_rows("target", target)?;
+        check_length("ratio", ratio.len(), input.count())?;
+        if target.is_empty() {
+            return Ok(());
+        }
+        self.device.density_ratio(target, &mut Results::new("ratio", ratio, 1, input))
     }
 
-    /// Number of rows; every value must be finite and near enough to the data to be computed with.
-    fn check_rows(&self, name: &str, x: &[f32]) -> Result<usize> {
+    /// The rows; every value must be finite and near enough to the data to be computed with.
+    fn check_rows<'a>(&self, name: &'static str, x: &'a [f32]) -> Result<Input<'a>> {
         let d = self.model.info.dimension;
-        if x.is_empty() || !x.len().is_multiple_of(d) {
-            return Err(Error::invalid(format!(
-                "{name} has {} numbers, but must hold at least one row and whole rows of {d}",
-                x.len()
-            )));
+        if !x.len().is_multiple_of(d) {
+            return Err(Error::invalid(format!("{name} has {} numbers, but must hold whole rows of {d}", x.len())));
         }
         let normalisation = &self.model.normalisation;
         for (r, row) in x.chunks_exact(d).enumerate() {
@@ -253,7 +280,7 @@ impl Session {
                 }
             }
         }
-        Ok(x.len() / d)
+        Ok(Input { name, rows: x, dimension: d })
     }
 }
 

@@ -79,7 +79,7 @@ impl Network {
     ///
     /// # Errors
     /// A number of the new state that is not finite; the update is taken back then.
-    pub fn update(&mut self, context: &Context, update: Update, averaging: f32) -> Result<(), f32> {
+    pub fn update(&mut self, context: &Context, update: Update, averaging: f32) -> std::result::Result<(), f32> {
         // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
         std::mem::swap(&mut self.state, &mut self.previous);
         let layers = &self.layers;

@@ -1,0 +1,167 @@
+//! What a session's call writes. Devices compute rows aside and deliver them here; only rows of finite numbers are written,
+//! so a call that succeeds never comes with another number, whatever weights a model has.
+
+use crate::error::{Error, Result};
+use crate::finite::all_finite;
+use std::fmt;
+
+/// Numbers of an input row that a sentence shows at most.
+const SHOWN: usize = 4;
+
+/// Some rows of a host, with the name of the argument.
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub name: &'static str,
+    pub rows: &'a [f32],
+    pub dimension: usize,
+}
+
+impl<'a> Input<'a> {
+    /// How many rows there are.
+    pub fn count(&self) -> usize {
+        self.rows.len() / self.dimension
+    }
+
+    fn row(&self, row: usize) -> &'a [f32] {
+        &self.rows[row * self.dimension..][..self.dimension]
+    }
+}
+
+/// The array that a call writes, row after row, and what its rows are computed from.
+pub(super) struct Results<'a> {
+    name: &'static str,
+    out: &'a mut [f32],
+    /// Numbers of a row.
+    per_row: usize,
+    /// Times of a path, each with as many numbers as a sample; 0 where a row is no path.
+    times: usize,
+    /// Times of a path that are 0, at its start.
+    starts: usize,
+    input: Input<'a>,
+    /// Rows written.
+    done: usize,
+}
+
+impl<'a> Results<'a> {
+    /// `out` has a row of `per_row` numbers for each of the input.
+    pub fn new(name: &'static str, out: &'a mut [f32], per_row: usize, input: Input<'a>) -> Self {
+        assert_eq!(out.len(), per_row * input.count());
+        Self { name, out, per_row, times: 0, starts: 0, input, done: 0 }
+    }
+
+    /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit, which no device computes.
+    pub fn paths(name: &'static str, out: &'a mut [f32], times: &[f64], input: Input<'a>) -> Self {
+        let starts = times.iter().take_while(|&&t| t == 0.0).count();
+        let per_row = times.len() * input.dimension;
+        Self { times: times.len(), starts, ..Self::new(name, out, per_row, input) }
+    }
+
+    /// How many rows there are in all.
+    pub fn rows(&self) -> usize {
+        self.input.count()
+    }
+
+    /// Numbers of a row.
+    pub fn per_row(&self) -> usize {
+        self.per_row
+    }
+
+    /// Writes the next rows; `rows` is where they were computed.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for a number that is not finite; none of these rows is written then.
+    pub fn deliver(&mut self, rows: &mut [f32]) -> Result<()> {
+        if self.starts > 0 {
+            for (r, row) in rows.chunks_exact_mut(self.per_row).enumerate() {
+                let source = self.input.row(self.done + r);
+                row.chunks_exact_mut(source.len()).take(self.starts).for_each(|start| start.copy_from_slice(source));
+            }
+        }
+        if !all_finite(rows) {
+            return Err(self.fault(rows));
+        }
+        self.out[self.done * self.per_row..][..rows.len()].copy_from_slice(rows);
+        self.done += rows.len() / self.per_row;
+        Ok(())
+    }
+
+    #[cold]
+    fn fault(&self, rows: &[f32]) -> Error {
+        let at = rows.iter().position(|x| !x.is_finite()).unwrap_or_default();
+        let (row, number) = (self.done + at / self.per_row, at % self.per_row);
+        let place = match self.times {
+            0 => format!("number {number}"),
+            _ => format!("time {}, number {}", number / self.input.dimension, number % self.input.dimension),
+        };
+        Error::NotFinite(format!(
+            "{} row {row}, {place} is {} for {} row {row}, {}: the model has no finite result there; ask nearer to the \
+             samples it was trained on, or use a model of a training with lower learning rates",
+            self.name,
+            rows[at],
+            self.input.name,
+            Row(self.input.row(row))
+        ))
+    }
+}
+
+/// A row as a sentence shows it.
+struct Row<'a>(&'a [f32]);
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, x) in self.0.iter().take(SHOWN).enumerate() {
+            write!(f, "{}{x:?}", if i > 0 { ", " } else { "" })?;
+        }
+        f.write_str(if self.0.len() > SHOWN { ", ...]" } else { "]" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: [f32; 6] = [1.0, -2.5, 3.0, 4e30, 5.0, 6.0];
+
+    fn input(dimension: usize) -> Input<'static> {
+        Input { name: "source", rows: &SOURCE, dimension }
+    }
+
+    #[test]
+    fn rows_before_the_fault_are_written_and_no_others() {
+        let mut out = [9.0; 6];
+        let mut results = Results::new("generated", &mut out, 2, input(2));
+        results.deliver(&mut [0.5, 1.5]).expect("finite");
+        let text = results.deliver(&mut [7.0, 7.0, 7.0, f32::NEG_INFINITY]).expect_err("infinite").to_string();
+        assert!(text.starts_with("generated row 2, number 1 is -inf for source row 2, [5.0, 6.0]: "), "{text}");
+        assert_eq!(out, [0.5, 1.5, 9.0, 9.0, 9.0, 9.0]);
+    }
+
+    #[test]
+    fn a_path_begins_at_its_source_and_names_its_time() {
+        let mut out = [9.0; 12];
+        let mut results = Results::paths("path", &mut out, &[0.0, -0.0, 0.5, 1.0], input(3).first());
+        let mut rows = [f32::NAN; 12];
+        rows[6..].fill(0.25);
+        results.deliver(&mut rows).expect("times of 0 are not computed");
+        assert_eq!(out[..6], [1.0, -2.5, 3.0, 1.0, -2.5, 3.0]);
+        assert_eq!(out[6..], [0.25; 6]);
+        let mut results = Results::paths("path", &mut out, &[0.0, -0.0, 0.5, 1.0], input(3).first());
+        rows[10] = f32::NAN;
+        let text = results.deliver(&mut rows).expect_err("not a number").to_string();
+        assert!(text.starts_with("path row 0, time 3, number 1 is NaN for source row 0, [1.0, -2.5, 3.0]: "), "{text}");
+    }
+
+    #[test]
+    fn a_long_row_is_cut() {
+        let text =
+            Results::new("ratio", &mut [0.0], 1, input(6)).deliver(&mut [f32::NAN]).expect_err("NaN").to_string();
+        assert!(text.contains("number 0 is NaN") && text.contains("[1.0, -2.5, 3.0, 4e30, ...]"), "{text}");
+    }
+
+    impl Input<'_> {
+        fn first(self) -> Self {
+            Self { rows: &self.rows[..self.dimension], ..self }
+        }
+    }
+}
