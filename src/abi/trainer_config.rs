@@ -36,7 +36,9 @@ pub const SFEUOT_ACTIVATION_SOFTPLUS: i32 = 2;
 pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
 /// sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
 /// square. The scale is the root mean square, over both sides and all components, of the deviation
-/// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it.
+/// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it. Where all samples of
+/// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place, and
+/// the log has a warning.
 pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 
 /// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
@@ -49,10 +51,11 @@ pub struct SfeuotTrainerConfig {
     /// SFEUOT_DIVERGENCE_*: how the generated distribution may differ from the target. Default
     /// SFEUOT_DIVERGENCE_KL.
     pub divergence: i32,
-    /// Noise of the coupling, in sigma_units, > 0. There is no default: see "Choosing sigma and
-    /// tau" at the top.
+    /// Noise of the coupling, in sigma_units, 10^-6 to 10^3 times the common scale of the samples. There
+    /// is no default: see "Choosing sigma and tau" at the top.
     pub sigma: f64,
-    /// Price of leaving mass of the target unmatched, in the square of sigma_units, > 0. Default 1.
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units, 10^-90 to 10^90 times
+    /// the square of that scale. Default 1.
     pub tau: f64,
     /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0 to 255
     /// and metres.

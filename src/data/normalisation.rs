@@ -10,7 +10,8 @@ use crate::{Error, Result};
 /// `tau` in data units are those in normalised units times `scale`^2.
 ///
 /// The one measured on both sides has the midpoint of their weighted means as its shift and as its scale the root mean square,
-/// over both sides and all components, of the deviation from that.
+/// over both sides and all components, of the deviation from that. Sides that are one and the same point have no such scale: a
+/// thousand times what 32-bit numbers resolve there takes its place, or a length of the problem that is larger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
     /// One number a component, in data units.
@@ -19,8 +20,16 @@ pub struct Normalisation {
     pub scale: f64,
 }
 
+/// Scale of one point, in units of its magnitude (1 for the origin): a thousand times what 32-bit results resolve. Networks see
+/// sides without spread a thousand times larger, and so in steps of that resolution.
+const POINT: f64 = 1e3 * f32::EPSILON as f64;
+
 impl Normalisation {
-    pub(super) fn from_moments(source: &Moments, target: &Moments) -> Result<Self> {
+    /// Of both sides, and whether they are one point. `length` is a length of the problem, if it has one of its own.
+    ///
+    /// # Errors
+    /// Means or deviations outside the 32-bit range.
+    pub(super) fn from_moments(source: &Moments, target: &Moments, length: Option<f64>) -> Result<(Self, bool)> {
         let middle = source.mean().iter().zip(target.mean()).map(|(source, target)| 0.5 * source + 0.5 * target);
         let shift = Numbers::collect(middle)?;
         let second = Numbers::collect(shift.iter().enumerate().map(|(k, &centre)| {
@@ -37,22 +46,20 @@ impl Normalisation {
                  both must be below {range:e}, the range of the 32-bit results (pass a smaller scale with the arrays)"
             )));
         }
+        let least = f64::from(f32::MIN_POSITIVE);
         let resolution = f64::from(f32::EPSILON);
         if !shift.iter().zip(second.iter()).any(|(centre, second)| second.sqrt() > resolution * centre.abs()) {
-            return Err(Error::invalid(format!(
-                "source.samples and target.samples are constant: they deviate by {scale:e} (root mean square) from values of \
-                 magnitude {magnitude:e}; the deviation must exceed {resolution:.1e} of the magnitude, the resolution of the \
-                 32-bit results (pass an offset with the arrays if the magnitude is not needed)"
-            )));
+            let point = POINT * if magnitude > 0.0 { magnitude } else { 1.0 };
+            return Ok((Self { shift, scale: point.max(length.unwrap_or(0.0)).clamp(least, range) }, true));
         }
-        if scale < f64::from(f32::MIN_POSITIVE) {
+        if scale < least {
             return Err(Error::invalid(format!(
                 "source.samples and target.samples have a root-mean-square deviation of {scale:e}; it must be at least {:e}, \
                  the range of the 32-bit results (pass a larger scale with the arrays)",
                 f32::MIN_POSITIVE
             )));
         }
-        Ok(Self { shift, scale })
+        Ok((Self { shift, scale }, false))
     }
 
     /// The one for `normalised = (normalised by this one + by) / factor`.
@@ -152,7 +159,7 @@ mod tests {
     }
 
     fn measure(source: &[f64], target: &[f64], dimension: usize) -> Result<Normalisation> {
-        Normalisation::from_moments(&moments(source, dimension, 5), &moments(target, dimension, 7))
+        Normalisation::from_moments(&moments(source, dimension, 5), &moments(target, dimension, 7), None).map(|x| x.0)
     }
 
     /// Rows around a large mean with a spread of about 1.
@@ -259,13 +266,33 @@ mod tests {
     }
 
     #[test]
-    fn data_without_spread_are_refused_and_one_constant_side_is_not() {
-        for value in [0.0, 0.1, -3e7, 1e30] {
-            let error = measure(&[value; 40], &[value; 60], 2).unwrap_err().to_string();
-            assert!(error.contains("constant"), "{error}");
+    fn one_point_has_the_scale_of_the_problem_or_of_what_floats_resolve() {
+        let least = f64::from(f32::MIN_POSITIVE);
+        for (value, expected) in
+            [(0.0, POINT), (0.1, 0.1 * POINT), (-3e7, 3e7 * POINT), (1e30, 1e30 * POINT), (1e-37, least)]
+        {
+            let found = measure(&[value; 40], &[value; 60], 2).unwrap();
+            assert_eq!(*found.shift, [value; 2]);
+            assert_relative_eq!(found.scale, expected, max_relative = 1e-12);
+            let point = moments(&[value; 40], 2, 5);
+            for length in [1e-60, 0.25, 1e20, 1e60] {
+                let (found, one_point) = Normalisation::from_moments(&point, &point, Some(length)).unwrap();
+                assert!(one_point && found.scale == expected.max(length).min(f64::from(f32::MAX)), "{found:?}");
+            }
         }
         let below_resolution: Vec<f64> = (0..40).map(|k| 1.0 + f64::from(k) * 1e-10).collect();
-        assert!(measure(&below_resolution, &below_resolution, 1).is_err());
+        assert_relative_eq!(
+            measure(&below_resolution, &below_resolution, 1).unwrap().scale,
+            POINT,
+            max_relative = 1e-6
+        );
+        // A spread that is small, but resolved, is taken as it is.
+        let small: Vec<f64> = (0..40).map(|k| 1.0 + f64::from(k % 2) * 1e-6).collect();
+        assert_relative_eq!(measure(&small, &small, 1).unwrap().scale, 0.5e-6, max_relative = 1e-6);
+    }
+
+    #[test]
+    fn one_constant_side_and_constant_components_are_measured_like_others() {
         assert_eq!(
             measure(&[-1.0; 40], &[1.0; 60], 2).unwrap(),
             Normalisation { shift: vec![0.0, 0.0].into(), scale: 1.0 }

@@ -49,16 +49,16 @@ impl<'a, 'b> Sides<'a, 'b> {
         self.source.bytes(batches[0]).saturating_add(self.target.bytes(batches[1]))
     }
 
-    /// The common normalisation, and both sides' moments in its units. [`STATISTICS_ROWS`] samples are drawn from each
-    /// sampler, the source first.
+    /// What both sides have in common. [`STATISTICS_ROWS`] samples are drawn from each
+    /// sampler, the source first. `length` is a length of the problem, for sides that are one and the same point.
     ///
-    /// Errors name the side and the argument: a value that is not finite, data without spread or outside the 32-bit
-    /// range, a sampler that fails.
-    pub fn measure(&mut self) -> Result<(Normalisation, [Spread; 2])> {
+    /// Errors name the side and the argument: a value that is not finite, data outside the 32-bit range, a sampler that
+    /// fails.
+    pub fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
         let moments = [self.source.moments()?, self.target.moments()?];
-        let normalisation = Normalisation::from_moments(&moments[0], &moments[1])?;
-        let spreads = [moments[0].normalised(&normalisation)?, moments[1].normalised(&normalisation)?];
-        Ok((normalisation, spreads))
+        let (units, one_point) = Normalisation::from_moments(&moments[0], &moments[1], length)?;
+        let spreads = [moments[0].normalised(&units)?, moments[1].normalised(&units)?];
+        Ok(Measured { units, spreads, one_point })
     }
 
     /// Takes what a trainer needs, each side in units of its own: arrays are copied, and samplers are moved in. The
@@ -68,6 +68,16 @@ impl<'a, 'b> Sides<'a, 'b> {
         target.check(self.target.dimension())?;
         Ok((self.source.finish(source)?, self.target.finish(target)?))
     }
+}
+
+/// What is measured on both sides.
+pub struct Measured {
+    /// The common normalisation.
+    pub units: Normalisation,
+    /// Moments of source and target in its units.
+    pub spreads: [Spread; 2],
+    /// Both sides are one and the same point, as far as 32-bit numbers tell.
+    pub one_point: bool,
 }
 
 /// A side whose shape and weights are known to be sound.

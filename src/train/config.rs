@@ -17,7 +17,8 @@ pub enum SigmaUnits {
     /// sigma in the data's units, tau in their square (the units of the cost).
     Data = 0,
     /// sigma as a multiple of the data's common scale (the root mean square, over both sides and all components, of
-    /// the distance to the common centre), tau as a multiple of that scale's square.
+    /// the distance to the common centre), tau as a multiple of that scale's square. Where all samples are one point, that
+    /// scale is a thousand times what 32-bit numbers resolve there, so there is no noise to speak of.
     Relative = 1,
 }
 
@@ -36,7 +37,7 @@ pub struct TrainerConfig {
     pub sigma: f64,
     /// Weight of the divergence, > 0, in the square of `sigma_units`; balanced transport ignores it. Default 1.
     pub tau: f64,
-    /// Units of sigma and tau. Default data units.
+    /// Units of sigma and tau. Default relative.
     pub sigma_units: SigmaUnits,
     /// Of the hidden layers of both networks. Default SiLU.
     pub activation: Activation,
@@ -162,6 +163,14 @@ impl TrainerConfig {
             )));
         }
         fraction("decay_floor", self.decay_floor, "]", true)
+    }
+
+    /// A length that the problem has before there are samples.
+    pub(crate) fn length(&self) -> Option<f64> {
+        match self.sigma_units {
+            SigmaUnits::Data => Some(self.sigma),
+            SigmaUnits::Relative => None,
+        }
     }
 
     /// What the generator is, given x0.

@@ -32,6 +32,9 @@ pub(crate) struct Plan {
 
 /// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
+/// tau as a multiple of the square of the data's common scale: what 32-bit numbers and their squares are divided or multiplied
+/// by it stays finite, in the data's units too.
+const TAU_RANGE: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
 /// Both sides' variance about their centre at least, in units of the common scale's square.
 const LEAST_SPREAD: f64 = 1e-6;
 
@@ -54,9 +57,11 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
         )));
     }
     let tau = config.tau / cost;
-    if !(tau.is_finite() && tau > 0.0) {
+    if !TAU_RANGE.contains(&tau) {
         return Err(Error::invalid(format!(
-            "tau is {tau} times the square of the data's common scale {common_scale:e}, but must be a finite number above 0 there too"
+            "tau is {tau:e} times the square of the data's common scale {common_scale:e}, but must be from {:e} to {:e} times it",
+            TAU_RANGE.start(),
+            TAU_RANGE.end()
         )));
     }
     Ok((sigma, Conjugate { divergence: config.divergence, tau }))

@@ -1,7 +1,7 @@
 //! The trainer: a host drives it step by step, for a number of steps, or for a span of time.
 
 use super::checkpoint;
-use super::config::TrainerConfig;
+use super::config::{SigmaUnits, TrainerConfig};
 use super::cpu_engine::CpuEngine;
 use super::cuda_engine::CudaEngine;
 use super::engine::{Engine, NetworkState, StepOutcome};
@@ -9,7 +9,7 @@ use super::metrics::Metrics;
 use super::plan::{Frame, Plan, outline, plan, problem};
 use super::side::{SideBuffer, Sides};
 use crate::context::{Context, LogLevel};
-use crate::data::{self, Data, DataSource};
+use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::memory;
@@ -94,16 +94,19 @@ impl Trainer {
     /// Copies the data, measures their common scale and makes the initial networks.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a configuration out of range, and for data that are not finite, constant, or of
-    /// different shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before
-    /// anything is read; [`Error::Callback`] for a sampler's failure.
+    /// [`Error::InvalidArgument`] for a configuration out of range, and for data that are not finite or of different
+    /// shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before anything
+    /// is read; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
         check_memory(context, &config, &sides)?;
-        let (common, spreads) = sides.measure()?;
-        let frame = Frame::new(&config, &common, &spreads)?;
+        let measured = sides.measure(config.length())?;
+        if measured.one_point {
+            warn_of_one_point(context, &config, &measured.units);
+        }
+        let frame = Frame::new(&config, &measured.units, &measured.spreads)?;
         let plan = plan(&config, &frame)?;
         let (source, target) = sides.prepare(&frame.bridge.source(&frame.normalisation)?, &frame.normalisation)?;
         let networks = [
@@ -141,9 +144,9 @@ impl Trainer {
     /// Trains for `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss or gradient is not finite, [`Error::Callback`] when a sampler fails,
+    /// [`Error::Diverged`] when a loss, a gradient or a new weight is not finite, [`Error::Callback`] when a sampler fails,
     /// [`Error::Cancelled`]. Steps already made stay made, and none is ever half made; only a divergence takes back
-    /// the step whose weights first gave a loss that is not finite.
+    /// the step whose weights first gave a loss or gradient that is not finite.
     pub fn step(&mut self, steps: u64) -> Result<Metrics> {
         self.run(steps, 0, &mut |_| Control::Continue)
     }
@@ -373,6 +376,21 @@ impl Clock {
         let seconds = self.start.elapsed().as_secs_f64();
         trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
     }
+}
+
+/// Tells what becomes of sigma and tau where the samples have no scale.
+fn warn_of_one_point(context: &Context, config: &TrainerConfig, units: &Normalisation) {
+    let relative = match config.sigma_units {
+        SigmaUnits::Data => "",
+        SigmaUnits::Relative => ", to which sigma and tau are relative",
+    };
+    context.log(
+        LogLevel::Warn,
+        &format!(
+            "source.samples and target.samples are one and the same point, which has no scale; {:e} is taken{relative}",
+            units.scale
+        ),
+    );
 }
 
 /// Tells what was measured, and warns of numbers that are likely not meant.

@@ -33,8 +33,8 @@ impl Side {
     }
 }
 
-/// Both sides; none for samples that are all the same, which have no scale.
-fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bool; 2]) -> Option<[Side; 2]> {
+/// Both sides.
+fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bool; 2]) -> [Side; 2] {
     let values = [seed, seed ^ 1].map(|seed| normals(seed, samples * d));
     let weights: Vec<f32> = normals(seed ^ 2, samples).iter().map(|x| x.abs()).collect();
     let data = |side: usize| {
@@ -43,14 +43,14 @@ fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bo
         if weighted { Data::weighted(view, weights) } else { Data::array(view) }
     };
     let mut sides = Sides::check(data(0), data(1)).unwrap();
-    let (units, _) = sides.measure().ok()?;
-    let (source, target) = sides.prepare(&units, &units).ok()?;
+    let units = sides.measure(None).unwrap().units;
+    let (source, target) = sides.prepare(&units, &units).unwrap();
     let side = |data: DataSource, drawn_by_host: bool, stream| {
         let DataSource::Array(array) = data else { unreachable!("it was made of an array") };
         let table = array.alias_table().map(|t| (Buffer::of(t.thresholds()), Buffer::of(t.aliases())));
         Side { rows: Buffer::of(array.rows()), table, drawn_by_host, stream, array }
     };
-    Some([side(source, drawn_by_host[0], Stream::SourceIndex), side(target, drawn_by_host[1], Stream::TargetIndex)])
+    [side(source, drawn_by_host[0], Stream::SourceIndex), side(target, drawn_by_host[1], Stream::TargetIndex)]
 }
 
 proptest! {
@@ -70,7 +70,7 @@ proptest! {
         let (rows, repeat) = (sources * latents, if a_time_each { 1 } else { latents });
         // As many samples as the host would have drawn.
         let samples = (first + sources) * latents;
-        let Some([source, target]) = sides(seed, samples, d, weighted, by_host) else { return Ok(()) };
+        let [source, target] = sides(seed, samples, d, weighted, by_host);
         let step = 2 * counter + half;
         let (low, high) = (0.2f32, 0.995f32);
 
