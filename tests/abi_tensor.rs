@@ -282,3 +282,71 @@ fn views_of_dlpack_tensors_train_and_generate_but_are_not_written_when_read_only
     }
     assert_eq!(room, expected);
 }
+
+/// Whatever else is handed over: arrays may be NULL, and no number is read or written.
+#[test]
+fn a_call_without_rows_does_nothing() {
+    let handles = Handles::new(&Problem::new());
+    let session = handles.session;
+    let (x, mut out) = ([0.5f32; 2], [7.0f32; 2]);
+    for array in [(null(), null_mut()), (x.as_ptr(), out.as_mut_ptr())] {
+        let (x, out): (*const f32, *mut f32) = array;
+        for first in [0, u64::MAX] {
+            // SAFETY: there are no rows, so arrays may be NULL.
+            unsafe {
+                ok(sfeuot_session_generate(session, x, 0, 1, first, out));
+                ok(sfeuot_session_conditional_mean(session, x, 0, 1, 1, first, out));
+                ok(sfeuot_session_trajectory(session, x, 0, null(), 3, 1, first, out));
+                ok(sfeuot_session_trajectory(session, x, 1, null(), 0, 1, first, out));
+                ok(sfeuot_session_drift(session, 0.5, x, 0, out));
+                ok(sfeuot_session_density_ratio(session, x, 0, out));
+            }
+        }
+    }
+    assert_eq!(out, [7.0; 2]);
+    // SAFETY: a model's handle is no session, and a session's that was never made is none.
+    unsafe {
+        let foreign = handles.model.cast::<SfeuotSession>();
+        for wrong in [foreign, null_mut()] {
+            assert_ne!(sfeuot_session_generate(wrong, null(), 0, 1, 0, null_mut()), SFEUOT_OK);
+            assert_ne!(sfeuot_session_trajectory(wrong, null(), 0, null(), 0, 1, 0, null_mut()), SFEUOT_OK);
+            assert_ne!(sfeuot_session_drift(wrong, 0.5, null(), 0, null_mut()), SFEUOT_OK);
+        }
+    }
+}
+
+#[test]
+fn tensors_without_rows_are_no_work_for_a_session_and_no_samples_for_a_trainer() {
+    let mut problem = Problem::new();
+    let handles = Handles::new(&problem);
+    let (none, strides) = ([0, DIMENSION as i64], [DIMENSION as i64, 1]);
+    for memory in [SFEUOT_MEMORY_HOST, SFEUOT_MEMORY_CUDA] {
+        let (mut from, mut to) = (init(sfeuot_tensor_init), init(sfeuot_tensor_init));
+        for tensor in [&mut from, &mut to] {
+            (tensor.rank, tensor.shape, tensor.memory) = (2, none.as_ptr(), memory);
+        }
+        ok(generate(handles.session, &from, &to));
+        to.strides = strides.as_ptr();
+        ok(generate(handles.session, &from, &to));
+        // One side without rows is a mistake.
+        let some = [1, DIMENSION as i64];
+        let mut value = [7.0f32; DIMENSION];
+        (to.shape, to.data) = (some.as_ptr(), value.as_mut_ptr().cast());
+        refused(generate(handles.session, &from, &to), SFEUOT_ERROR_INVALID_ARGUMENT, "rows");
+        assert_eq!(value, [7.0; DIMENSION]);
+        to.shape = const { &[0, DIMENSION as i64 + 1] }.as_ptr();
+        refused(generate(handles.session, &from, &to), SFEUOT_ERROR_INVALID_ARGUMENT, "generated.shape");
+    }
+    let mut dlpack = DlpackTensor::new(&mut [], &mut [0, DIMENSION as i64]);
+    dlpack.data = null_mut();
+    let mut shape = [0, DIMENSION as i64];
+    dlpack.shape = shape.as_mut_ptr();
+    let mut view = init(sfeuot_tensor_init);
+    // SAFETY: a DLPack tensor and an initialised struct.
+    unsafe { ok(sfeuot_tensor_from_dlpack((&raw const dlpack).cast(), &mut view)) };
+    ok(generate(handles.session, &view, &view));
+    problem.source.samples = view;
+    let mut trainer = null_mut();
+    let status = problem.create(handles.context, &mut trainer);
+    refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "source.samples.shape holds 0");
+}

@@ -6,7 +6,7 @@ use super::callbacks::{SfeuotSampleCallback, sampler};
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use super::tensor::{SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
+use super::tensor::{Count, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
 use crate::data::{Data, check_samples};
 
@@ -92,13 +92,14 @@ pub(super) unsafe fn read_side<'a>(
         ))),
         (true, Some(sampler)) => {
             // SAFETY: as promised.
-            let sample_shape = unsafe { read_shape(data.sample_shape, data.sample_rank, SFEUOT_MAX_RANK - 1) }
-                .map_err(|failure| failure.of(format_args!("{side}.sample_")))?;
+            let shape =
+                unsafe { read_shape(data.sample_shape, data.sample_rank, SFEUOT_MAX_RANK - 1, Count::AtLeastOne) };
+            let sample_shape = shape.map_err(|failure| failure.of(format_args!("{side}.sample_")))?;
             Ok(Data::Sampler { sample_shape: sample_shape.to_vec(), sampler })
         }
         (false, None) => {
             // SAFETY: as promised.
-            let read = |tensor, name: &str| unsafe { Tensor::read(tensor, name) };
+            let read = |tensor, name: &str| unsafe { Tensor::read(tensor, name, Count::AtLeastOne) };
             let (samples_name, weights_name) = (format!("{side}.samples"), format!("{side}.weights"));
             let samples = read(data.samples, &samples_name)?;
             let weights = (!data.weights.is_null()).then(|| read(data.weights, &weights_name)).transpose()?;

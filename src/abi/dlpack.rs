@@ -85,10 +85,11 @@ const _: () = {
 /// strides, memory and read_only, with scale 1 and offset 0. dlpack points to a
 /// DLManagedTensorVersioned of DLPack 1.x, as the capsule "dltensor_versioned" of Python's
 /// __dlpack__(max_version=(1, 0)) holds. Elements are float of 16, 32 or 64 bits, bfloat of 16 or
-/// uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1; on kDLCPU, kDLCUDAHost,
-/// kDLCUDA or kDLCUDAManaged. Anything else is SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and
-/// nothing taken over: the DLPack tensor has to live as long as the view is used, and its deleter is
-/// the host's to call afterwards. On which GPU device memory lies is seen where the view is used.
+/// uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1, but for the first, which may be
+/// 0; on kDLCPU, kDLCUDAHost, kDLCUDA or kDLCUDAManaged. Anything else is
+/// SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and nothing taken over: the DLPack tensor has to
+/// live as long as the view is used, and its deleter is the host's to call afterwards. On which GPU
+/// device memory lies is seen where the view is used.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_tensor_from_dlpack(dlpack: *const c_void, tensor: *mut SfeuotTensor) -> i32 {
     guard("sfeuot_tensor_from_dlpack", || {
@@ -145,9 +146,9 @@ unsafe fn view(dlpack: *const c_void) -> Outcome<SfeuotTensor> {
             Failure::argument(format!("dlpack.ndim is {}; it must lie in 1..={SFEUOT_MAX_RANK}", tensor.ndim))
         })?;
     // SAFETY: ndim sizes are there, as promised.
-    unsafe { read_shape(tensor.shape, rank, SFEUOT_MAX_RANK) }
+    let shape = unsafe { read_shape(tensor.shape, rank, SFEUOT_MAX_RANK, Count::Any) }
         .map_err(|failure| failure.of(format_args!("dlpack.")))?;
-    if tensor.data.is_null() {
+    if tensor.data.is_null() && shape[0] > 0 {
         return Err(Failure::null("dlpack.data"));
     }
     let offset =

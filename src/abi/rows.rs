@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use super::arguments::{Array, array};
 use super::status::{Failure, Outcome};
-use super::tensor::{Memory, SfeuotTensor, Tensor};
+use super::tensor::{Count, Memory, SfeuotTensor, Tensor};
 use crate::data::DType;
 use crate::{DeviceRows, ModelInfo};
 
@@ -26,7 +26,7 @@ impl Rows {
     /// SAFETY: the promise of `Tensor::read` holds.
     pub(super) unsafe fn read(tensor: *const SfeuotTensor, name: &'static str, model: &ModelInfo) -> Outcome<Self> {
         // SAFETY: as promised.
-        let tensor = unsafe { Tensor::read(tensor, name) }?;
+        let tensor = unsafe { Tensor::read(tensor, name, Count::Any) }?;
         Self::of(&tensor, name, model).map_err(|failure| failure.of(format_args!("{name}.")))
     }
 
@@ -69,7 +69,7 @@ impl Rows {
             dense *= size as isize;
         }
         // A single row has no distance to another one.
-        let stride = if rows == 1 { Some(dimension) } else { usize::try_from(strides[0]).ok() };
+        let stride = if rows <= 1 { Some(dimension) } else { usize::try_from(strides[0]).ok() };
         match (tensor.memory, stride) {
             (Memory::Host, Some(stride)) if stride == dimension => Ok(Self::new(tensor, name, dimension, stride)),
             (Memory::Host, _) => Err(Failure::argument(format!(

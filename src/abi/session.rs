@@ -28,8 +28,7 @@ impl Object for Workspace {
 }
 
 /// Rows must have numbers for their noise.
-fn check_rows(rows: u64, first_row: u64) -> Outcome<()> {
-    at_least_one("rows", rows)?;
+fn check_numbers(rows: u64, first_row: u64) -> Outcome<()> {
     match first_row.checked_add(rows) {
         Some(_) => Ok(()),
         None => Err(Failure::argument(format!(
@@ -73,7 +72,10 @@ pub unsafe extern "C" fn sfeuot_session_generate(
 ) -> i32 {
     guard("sfeuot_session_generate", || {
         let workspace = handle::pin::<Workspace>(session, "session")?;
-        check_rows(rows, first_row)?;
+        if rows == 0 {
+            return Ok(());
+        }
+        check_numbers(rows, first_row)?;
         let source = array(source, "source", rows, workspace.dimension)?;
         let generated = array(generated.cast_const(), "generated", rows, workspace.dimension)?;
         generated.apart_from(&source)?;
@@ -95,9 +97,11 @@ pub unsafe extern "C" fn sfeuot_session_generate(
 /// With host memory the call returns when generated is there. With device memory the work is queued
 /// on the context's stream in the order of the calls, and the call returns without waiting for it:
 /// both arrays have to stay allocated until the stream has come past it. Only a call with more rows
-/// than all before it may wait for earlier work, as it takes memory anew. Values of source that are
-/// not finite are not refused there, and give rows that are not finite. Device memory that is not
-/// the GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT.
+/// than all before it may wait for earlier work, as it takes memory anew. Neither source nor generated
+/// is looked at there: values of source that are not finite are not refused and give rows that are
+/// not finite, and SFEUOT_ERROR_NOT_FINITE is for host memory alone. Device memory that is not the
+/// GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes is
+/// 0 the call does nothing, and data may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_generate_tensor(
     session: *mut SfeuotSession,
@@ -112,7 +116,10 @@ pub unsafe extern "C" fn sfeuot_session_generate_tensor(
         // SAFETY: both and what they point to are NULL or readable.
         let (from, to) = unsafe { (Rows::read(source, "source", model)?, Rows::read(generated, "generated", model)?) };
         let memory = to.check_output(&from)?;
-        check_rows(from.rows as u64, first_row)?;
+        if from.rows == 0 {
+            return Ok(());
+        }
+        check_numbers(from.rows as u64, first_row)?;
         match memory {
             Memory::Host => {
                 let (source, generated) = (from.host()?, to.host()?);
@@ -152,7 +159,10 @@ pub unsafe extern "C" fn sfeuot_session_conditional_mean(
 ) -> i32 {
     guard("sfeuot_session_conditional_mean", || {
         let workspace = handle::pin::<Workspace>(session, "session")?;
-        check_rows(rows, first_row)?;
+        if rows == 0 {
+            return Ok(());
+        }
+        check_numbers(rows, first_row)?;
         at_least_one("latents", latents.into())?;
         let source = array(source, "source", rows, workspace.dimension)?;
         let mean = array(mean.cast_const(), "mean", rows, workspace.dimension)?;
@@ -166,10 +176,10 @@ pub unsafe extern "C" fn sfeuot_session_conditional_mean(
 }
 
 /// Draws the path of each source row to its generated sample, a Brownian bridge of variance sigma^2
-/// t (1 - t), at given times. Time 0 is the source, time 1 what sfeuot_session_generate draws for
-/// the same seed and row.
+/// t (1 - t), at given times. Time 0 is the source and time 1 what sfeuot_session_generate draws for
+/// the same seed and row, both bit for bit.
 ///   source  rows x dimension, data units
-///   times   time_count numbers (at least 1), ascending, within [0, 1]
+///   times   time_count numbers, ascending, within [0, 1]; with 0 of them nothing is done
 ///   path    rows x time_count x dimension, data units
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_trajectory(
@@ -184,8 +194,10 @@ pub unsafe extern "C" fn sfeuot_session_trajectory(
 ) -> i32 {
     guard("sfeuot_session_trajectory", || {
         let workspace = handle::pin::<Workspace>(session, "session")?;
-        check_rows(rows, first_row)?;
-        at_least_one("time_count", time_count.into())?;
+        if rows == 0 || time_count == 0 {
+            return Ok(());
+        }
+        check_numbers(rows, first_row)?;
         let source = array(source, "source", rows, workspace.dimension)?;
         let times = array(times, "times", time_count.into(), 1)?;
         // A product beyond usize is refused by `array`, because no number of rows fits with it.
@@ -215,7 +227,9 @@ pub unsafe extern "C" fn sfeuot_session_drift(
 ) -> i32 {
     guard("sfeuot_session_drift", || {
         let workspace = handle::pin::<Workspace>(session, "session")?;
-        at_least_one("rows", rows)?;
+        if rows == 0 {
+            return Ok(());
+        }
         let state = array(state, "state", rows, workspace.dimension)?;
         let drift = array(drift.cast_const(), "drift", rows, workspace.dimension)?;
         drift.apart_from(&state)?;
@@ -242,7 +256,9 @@ pub unsafe extern "C" fn sfeuot_session_density_ratio(
 ) -> i32 {
     guard("sfeuot_session_density_ratio", || {
         let workspace = handle::pin::<Workspace>(session, "session")?;
-        at_least_one("rows", rows)?;
+        if rows == 0 {
+            return Ok(());
+        }
         let target = array(target, "target", rows, workspace.dimension)?;
         let ratio = array(ratio.cast_const(), "ratio", rows, 1)?;
         ratio.apart_from(&target)?;

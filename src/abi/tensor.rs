@@ -49,7 +49,8 @@ pub struct SfeuotTensor {
     pub data: *const c_void,
     /// How many axes: length of shape and of strides, 1 to SFEUOT_MAX_RANK.
     pub rank: u32,
-    /// Size of each axis, at least 1.
+    /// Size of each axis, at least 1. For a session the first one may be 0: no rows, and data may be
+    /// NULL then.
     pub shape: *const i64,
     /// Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
     /// NULL: row-major without gaps. Default NULL.
@@ -116,6 +117,14 @@ impl<T> Deref for PerAxis<T> {
     }
 }
 
+/// What the first axis may count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Count {
+    AtLeastOne,
+    /// None as well: there is no element then, and `data` may be NULL.
+    Any,
+}
+
 /// The most bytes of device memory that are copied for one tensor: one that spans more is rather a mistake in its
 /// strides, and a host that overcommits its memory would promise the copy and end the process later.
 const MOST_COPIED: u64 = 1 << 36;
@@ -125,7 +134,7 @@ pub(super) struct Tensor {
     pub(super) dtype: DType,
     pub(super) memory: Memory,
     pub(super) read_only: bool,
-    /// Not NULL, aligned.
+    /// Aligned, and not NULL unless there is no element.
     pub(super) data: *const c_void,
     pub(super) shape: PerAxis<usize>,
     pub(super) strides: Option<PerAxis<isize>>,
@@ -137,18 +146,20 @@ impl Tensor {
     /// `name` is the argument's.
     ///
     /// SAFETY: `tensor` and its shape and strides are NULL or readable.
-    pub(super) unsafe fn read(tensor: *const SfeuotTensor, name: &str) -> Outcome<Self> {
+    pub(super) unsafe fn read(tensor: *const SfeuotTensor, name: &str, count: Count) -> Outcome<Self> {
         // SAFETY: as promised.
         let tensor = unsafe { config::read(tensor, name) }?;
         // SAFETY: as promised.
-        unsafe { Self::checked(&tensor) }.map_err(|failure| failure.of(format_args!("{name}.")))
+        unsafe { Self::checked(&tensor, count) }.map_err(|failure| failure.of(format_args!("{name}.")))
     }
 
-    unsafe fn checked(tensor: &SfeuotTensor) -> Outcome<Self> {
+    unsafe fn checked(tensor: &SfeuotTensor, count: Count) -> Outcome<Self> {
         let dtype = DType::try_from(tensor.dtype)?;
         let memory = Memory::try_from(tensor.memory)?;
         let read_only = switch("read_only", tensor.read_only)?;
-        if tensor.data.is_null() {
+        // SAFETY: as promised to `read`.
+        let shape = unsafe { read_shape(tensor.shape, tensor.rank, SFEUOT_MAX_RANK, count) }?;
+        if tensor.data.is_null() && shape[0] > 0 {
             return Err(Failure::null("data"));
         }
         let align = dtype.align();
@@ -158,8 +169,6 @@ impl Tensor {
                 tensor.data
             )));
         }
-        // SAFETY: as promised to `read`.
-        let shape = unsafe { read_shape(tensor.shape, tensor.rank, SFEUOT_MAX_RANK) }?;
         let strides = if tensor.strides.is_null() {
             None
         } else {
@@ -225,10 +234,10 @@ impl Tensor {
     }
 }
 
-/// A shape of `rank` numbers. Errors begin with "rank" or "shape".
+/// A shape of `rank` numbers, the first of which may be 0 where `count` says so. Errors begin with "rank" or "shape".
 ///
 /// SAFETY: `shape` is NULL or has as many numbers.
-pub(super) unsafe fn read_shape(shape: *const i64, rank: u32, most: u32) -> Outcome<PerAxis<usize>> {
+pub(super) unsafe fn read_shape(shape: *const i64, rank: u32, most: u32, count: Count) -> Outcome<PerAxis<usize>> {
     if !(1..=most).contains(&rank) {
         return Err(Failure::argument(format!("rank is {rank}; it must lie in 1..={most}")));
     }
@@ -236,13 +245,15 @@ pub(super) unsafe fn read_shape(shape: *const i64, rank: u32, most: u32) -> Outc
         return Err(Failure::null("shape"));
     }
     let mut elements = 1usize;
+    let mut least = if count == Count::Any { 0 } else { 1 };
     let axis = |size: i64| {
+        let least = std::mem::replace(&mut least, 1);
         let axis = usize::try_from(size)
             .ok()
-            .filter(|&size| size > 0)
+            .filter(|&size| size >= least)
             .ok_or_else(|| Failure::argument(format!("shape holds {size}; every axis must be at least 1")))?;
         // The core turns elements into floats of 8 bytes at most.
-        elements = elements.checked_mul(axis).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| {
+        elements = elements.checked_mul(axis.max(1)).filter(|&n| n <= isize::MAX as usize / 8).ok_or_else(|| {
             Failure::argument(format!("shape holds {size}, with which the array exceeds the address space"))
         })?;
         Ok(axis)
@@ -281,7 +292,7 @@ mod tests {
             ..SfeuotTensor::defaults()
         };
         // SAFETY: shape and strides are there.
-        unsafe { Tensor::read(&tensor, "t") }.expect("a sound tensor")
+        unsafe { Tensor::read(&tensor, "t", Count::AtLeastOne) }.expect("a sound tensor")
     }
 
     #[test]
