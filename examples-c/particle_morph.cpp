@@ -28,10 +28,11 @@ namespace {
 constexpr double pi = 3.14159265358979323846;
 constexpr double extent = 1.35; // half the side of the square that the pictures show, in the shapes' units
 
-void check(int32_t status, const char *call)
+// The library's sentence names the call.
+void check(int32_t status)
 {
     if (status != SFEUOT_OK) {
-        throw std::runtime_error(std::string(call) + ": " + sfeuot_last_error());
+        throw std::runtime_error(sfeuot_last_error());
     }
 }
 
@@ -105,17 +106,17 @@ Session learn(const std::vector<float> &source, const std::vector<float> &target
     std::array<SfeuotData, 2> data;
     for (size_t side = 0; side < 2; side++) {
         shapes[side] = {static_cast<int64_t>(points[side]->size() / 2), 2};
-        check(sfeuot_tensor_init(&samples[side]), "sfeuot_tensor_init");
+        check(sfeuot_tensor_init(&samples[side]));
         samples[side].dtype = SFEUOT_DTYPE_F32;
         samples[side].data = points[side]->data();
         samples[side].rank = 2;
         samples[side].shape = shapes[side].data();
-        check(sfeuot_data_init(&data[side]), "sfeuot_data_init");
+        check(sfeuot_data_init(&data[side]));
         data[side].samples = &samples[side];
     }
 
     SfeuotTrainerConfig config;
-    check(sfeuot_trainer_config_init(&config), "sfeuot_trainer_config_init");
+    check(sfeuot_trainer_config_init(&config));
     config.divergence = SFEUOT_DIVERGENCE_BALANCED;
     config.sigma_units = SFEUOT_SIGMA_DATA_UNITS;
     config.sigma = sigma;
@@ -128,17 +129,17 @@ Session learn(const std::vector<float> &source, const std::vector<float> &target
     config.seed = seed;
 
     SfeuotContext *context = nullptr;
-    check(sfeuot_context_create(nullptr, &context), "sfeuot_context_create");
+    check(sfeuot_context_create(nullptr, &context));
     Context own_context(context);
     SfeuotTrainer *trainer = nullptr;
-    check(sfeuot_trainer_create(context, &config, &data[0], &data[1], &trainer), "sfeuot_trainer_create");
+    check(sfeuot_trainer_create(context, &config, &data[0], &data[1], &trainer));
     Trainer own_trainer(trainer);
-    check(train_with_meter(trainer, steps, "Learning the morph"), "sfeuot_trainer_run");
+    check(train_with_meter(trainer, steps, "Learning the morph"));
     SfeuotModel *model = nullptr;
-    check(sfeuot_trainer_model(trainer, &model), "sfeuot_trainer_model");
+    check(sfeuot_trainer_model(trainer, &model));
     Model own_model(model);
     SfeuotSession *session = nullptr;
-    check(sfeuot_session_create(model, &session), "sfeuot_session_create");
+    check(sfeuot_session_create(model, &session));
     return Session(session);
 }
 
@@ -288,8 +289,7 @@ try {
     std::vector<float> start = sample_shape(in_heart, particles, random);
     std::vector<float> path(particles * times.size() * 2);
     check(sfeuot_session_trajectory(session.get(), start.data(), particles, times.data(),
-                                    static_cast<uint32_t>(times.size()), seed, 0, path.data()),
-          "sfeuot_session_trajectory");
+                                    static_cast<uint32_t>(times.size()), seed, 0, path.data()));
 
     std::vector<Frame> frames = draw(path, times.size(), static_cast<uint32_t>(size));
     std::string strip = std::string(out) + "/morph_strip.png", animation = std::string(out) + "/morph.png";

@@ -8,22 +8,22 @@
 
 #include "sfeuot.h"
 
-/* True for SFEUOT_OK; otherwise prints the call and the library's sentence about what went wrong. */
-static inline bool succeeded(int32_t status, const char *call)
+/* True for SFEUOT_OK; otherwise prints the library's sentence about what went wrong, which names the call. */
+static inline bool succeeded(int32_t status)
 {
     if (status == SFEUOT_OK) {
         return true;
     }
-    fprintf(stderr, "%s: %s\n", call, sfeuot_last_error());
+    fprintf(stderr, "%s\n", sfeuot_last_error());
     return false;
 }
 
 /* For functions that release what they hold under the label `done`, whether they got to their end or not. */
-#define TRY(function, ...)                                  \
-    do {                                                    \
-        if (!succeeded(function(__VA_ARGS__), #function)) { \
-            goto done;                                      \
-        }                                                   \
+#define TRY(function, ...)                       \
+    do {                                         \
+        if (!succeeded(function(__VA_ARGS__))) { \
+            goto done;                           \
+        }                                        \
     } while (0)
 
 #endif
