@@ -77,11 +77,12 @@
 // Every call that can fail returns a status, SFEUOT_OK (0) or one of SFEUOT_ERROR_*;
 // sfeuot_last_error then has a sentence. Outputs come last and are written on success only: after a
 // failure they hold what they held before, but for the arrays of the session calls after
-// SFEUOT_ERROR_INTERNAL and SFEUOT_ERROR_DEVICE. A call that failed changed nothing, unless its
-// description says so. Errors that any call may return are not repeated at each:
+// SFEUOT_ERROR_INTERNAL, SFEUOT_ERROR_DEVICE and SFEUOT_ERROR_NOT_FINITE, in which the first rows may
+// be written. A call that failed changed nothing, unless its description says so. Errors that any call may return are not repeated at each:
 // SFEUOT_ERROR_INVALID_ARGUMENT, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION,
 // SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_INTERNAL, for trainers and sessions SFEUOT_ERROR_BUSY,
-// and on a GPU SFEUOT_ERROR_DEVICE. The library writes to stderr only when it has caught a bug of
+// for calls that write rows SFEUOT_ERROR_NOT_FINITE, and on a GPU SFEUOT_ERROR_DEVICE. Numbers that a
+// call writes to host memory are finite whenever it returns SFEUOT_OK. The library writes to stderr only when it has caught a bug of
 // its own.
 //
 //
@@ -138,8 +139,10 @@
 // Arrays
 //
 // Samples are rows: a block of "rows x dimension" floats holds one sample after the other without
-// gaps, dimension being the product of the sample's shape, its last axis innermost. rows is at
-// least 1. Outputs must not overlap inputs. Values are in data units: whatever units the samples
+// gaps, dimension being the product of the sample's shape, its last axis innermost. With 0 rows a call
+// on a valid session does nothing and returns SFEUOT_OK: its other arguments are not looked at, and
+// arrays may be NULL. Outputs must not overlap inputs. Inputs are finite, and within 10^9 times the
+// scale of the samples around them. Values are in data units: whatever units the samples
 // were given in. The library scales inside.
 
 
@@ -193,9 +196,10 @@
 // A file is truncated, is not one of this library's, or was written by a newer version.
 #define SFEUOT_ERROR_FORMAT 7
 
-// A loss or gradient stopped being finite. The step it belonged to was not made, and where it was
-// the first on new weights, the step that led to them is taken back too: the trainer is at the last
-// weights that gave finite losses, sfeuot_trainer_metrics tells their step, and it stays usable.
+// A loss, a gradient or a new weight stopped being finite. The step it belonged to was not made, and
+// where a loss or gradient was the first on new weights, the step that led to them is taken back
+// too: the trainer is at the last weights that gave finite losses, sfeuot_trainer_metrics tells their
+// step, and it stays usable.
 #define SFEUOT_ERROR_DIVERGED 8
 
 // The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
@@ -217,6 +221,12 @@
 // another program's in the same CUDA context; the text has the driver's reason. What lived on it is
 // lost: release it, and make a new context.
 #define SFEUOT_ERROR_DEVICE 13
+
+// A result of a session is infinite or not a number: the model's weights are absurd, as after a
+// training that nearly diverged or in a file that was tampered with, or the row lies far from the
+// samples. The text names the row. No number that is not finite was written; rows before that one
+// may have been.
+#define SFEUOT_ERROR_NOT_FINITE 14
 
 // Devices, for SfeuotContextConfig.device.
 //
@@ -330,7 +340,9 @@
 
 // sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
 // square. The scale is the root mean square, over both sides and all components, of the deviation
-// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it.
+// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it. Where all samples of
+// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place, and
+// the log has a warning.
 #define SFEUOT_SIGMA_RELATIVE 1
 
 // Where work runs: a device, its threads, and where the log goes.
@@ -429,7 +441,8 @@ typedef struct SfeuotTensor {
     const void *data;
     // How many axes: length of shape and of strides, 1 to SFEUOT_MAX_RANK.
     uint32_t rank;
-    // Size of each axis, at least 1.
+    // Size of each axis, at least 1. For a session the first one may be 0: no rows, and data may be
+    // NULL then.
     const int64_t *shape;
     // Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
     // NULL: row-major without gaps. Default NULL.
@@ -489,10 +502,11 @@ typedef struct SfeuotTrainerConfig {
     // SFEUOT_DIVERGENCE_*: how the generated distribution may differ from the target. Default
     // SFEUOT_DIVERGENCE_KL.
     int32_t divergence;
-    // Noise of the coupling, in sigma_units, > 0. There is no default: see "Choosing sigma and
-    // tau" at the top.
+    // Noise of the coupling, in sigma_units, 10^-6 to 10^3 times the common scale of the samples. There
+    // is no default: see "Choosing sigma and tau" at the top.
     double sigma;
-    // Price of leaving mass of the target unmatched, in the square of sigma_units, > 0. Default 1.
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, 10^-90 to 10^90 times
+    // the square of that scale. Default 1.
     double tau;
     // SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0 to 255
     // and metres.
@@ -701,8 +715,8 @@ int32_t sfeuot_tensor_init(struct SfeuotTensor *tensor);
 // strides, memory and read_only, with scale 1 and offset 0. dlpack points to a
 // DLManagedTensorVersioned of DLPack 1.x, as the capsule "dltensor_versioned" of Python's
 // __dlpack__(max_version=(1, 0)) holds. Elements are float of 16, 32 or 64 bits, bfloat of 16 or
-// uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1; on kDLCPU, kDLCUDAHost,
-// kDLCUDA or kDLCUDAManaged. Anything else is SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and
+// uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1, but for the first, which may be
+// 0; on kDLCPU, kDLCUDAHost, kDLCUDA or kDLCUDAManaged. Anything else is SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and
 // nothing taken over: the DLPack tensor has to live as long as the view is used, and its deleter is
 // the host's to call afterwards. On which GPU device memory lies is seen where the view is used.
 int32_t sfeuot_tensor_from_dlpack(const void *dlpack,
@@ -848,9 +862,11 @@ int32_t sfeuot_session_generate(struct SfeuotSession *session,
 // With host memory the call returns when generated is there. With device memory the work is queued
 // on the context's stream in the order of the calls, and the call returns without waiting for it:
 // both arrays have to stay allocated until the stream has come past it. Only a call with more rows
-// than all before it may wait for earlier work, as it takes memory anew. Values of source that are
-// not finite are not refused there, and give rows that are not finite. Device memory that is not
-// the GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT.
+// than all before it may wait for earlier work, as it takes memory anew. Neither source nor generated
+// is looked at there: values of source that are not finite are not refused and give rows that are
+// not finite, and SFEUOT_ERROR_NOT_FINITE is for host memory alone. Device memory that is not the
+// GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes is
+// 0 the call does nothing, and data may be NULL.
 int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
                                        const struct SfeuotTensor *source,
                                        uint64_t seed,
@@ -872,10 +888,10 @@ int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,
                                         float *mean);
 
 // Draws the path of each source row to its generated sample, a Brownian bridge of variance sigma^2
-// t (1 - t), at given times. Time 0 is the source, time 1 what sfeuot_session_generate draws for
-// the same seed and row.
+// t (1 - t), at given times. Time 0 is the source and time 1 what sfeuot_session_generate draws for
+// the same seed and row, both bit for bit.
 //   source  rows x dimension, data units
-//   times   time_count numbers (at least 1), ascending, within [0, 1]
+//   times   time_count numbers, ascending, within [0, 1]; with 0 of them nothing is done
 //   path    rows x time_count x dimension, data units
 int32_t sfeuot_session_trajectory(struct SfeuotSession *session,
                                   const float *source,

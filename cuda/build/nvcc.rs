@@ -97,8 +97,8 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
             nvcc.display()
         );
     }
-    // The option for compression that every nvcc has; the newer --compress-mode=size makes 0.9 MB of 5.1 instead of
-    // 1.2, but CUDA 12 then needs a driver of its last releases.
+    // The option for compression that every nvcc has. With the newer --compress-mode=size the fatbin is smaller, but
+    // CUDA 12 then needs a driver of its last releases.
     let mut options: Vec<String> =
         ["-std=c++17", "-fatbin", "-Werror=all-warnings", "-Xfatbin=-compress-all"].map(String::from).into();
     options.extend(known.iter().map(|a| format!("-gencode=arch=compute_{a},code=sm_{a}")));
