@@ -78,12 +78,13 @@
 // sfeuot_last_error then has a sentence. Outputs come last and are written on success only: after a
 // failure they hold what they held before, but for the arrays of the session calls after
 // SFEUOT_ERROR_INTERNAL, SFEUOT_ERROR_DEVICE and SFEUOT_ERROR_NOT_FINITE, in which the first rows may
-// be written. A call that failed changed nothing, unless its description says so. Errors that any call may return are not repeated at each:
+// be written. A call that failed changed nothing, unless its description says so. Errors that any
+// call may return are not repeated at each:
 // SFEUOT_ERROR_INVALID_ARGUMENT, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION,
 // SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_INTERNAL, for trainers and sessions SFEUOT_ERROR_BUSY,
 // for calls that write rows SFEUOT_ERROR_NOT_FINITE, and on a GPU SFEUOT_ERROR_DEVICE. Numbers that a
-// call writes to host memory are finite whenever it returns SFEUOT_OK. The library writes to stderr only when it has caught a bug of
-// its own.
+// call writes to host memory are finite whenever it returns SFEUOT_OK. The library writes to stderr
+// only when it has caught a bug of its own.
 //
 //
 // Ownership
@@ -142,8 +143,8 @@
 // gaps, dimension being the product of the sample's shape, its last axis innermost. With 0 rows a call
 // on a valid session does nothing and returns SFEUOT_OK: its other arguments are not looked at, and
 // arrays may be NULL. Outputs must not overlap inputs. Inputs are finite, and within 10^9 times the
-// scale of the samples around them. Values are in data units: whatever units the samples
-// were given in. The library scales inside.
+// scale of the samples around them. Values are in data units: whatever units the samples were given
+// in. The library scales inside.
 
 
 #ifndef SFEUOT_H
@@ -716,9 +717,10 @@ int32_t sfeuot_tensor_init(struct SfeuotTensor *tensor);
 // DLManagedTensorVersioned of DLPack 1.x, as the capsule "dltensor_versioned" of Python's
 // __dlpack__(max_version=(1, 0)) holds. Elements are float of 16, 32 or 64 bits, bfloat of 16 or
 // uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1, but for the first, which may be
-// 0; on kDLCPU, kDLCUDAHost, kDLCUDA or kDLCUDAManaged. Anything else is SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and
-// nothing taken over: the DLPack tensor has to live as long as the view is used, and its deleter is
-// the host's to call afterwards. On which GPU device memory lies is seen where the view is used.
+// 0; on kDLCPU, kDLCUDAHost, kDLCUDA or kDLCUDAManaged. Anything else is
+// SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and nothing taken over: the DLPack tensor has to
+// live as long as the view is used, and its deleter is the host's to call afterwards. On which GPU
+// device memory lies is seen where the view is used.
 int32_t sfeuot_tensor_from_dlpack(const void *dlpack,
                                   struct SfeuotTensor *tensor);
 

@@ -18,7 +18,7 @@ fn a_step_whose_new_weights_are_not_finite_is_not_taken() {
         for threads in [1, 3] {
             let config = TrainerConfig { generator_learning_rate, value_learning_rate, ..small() };
             let mut trainer = clouds.trainer(&context(threads), config);
-            let start = bytes(&trainer.model().unwrap(), "start");
+            let start = bytes(&trainer.model().unwrap(), "overflow_start");
             for _ in 0..2 {
                 let error = trainer.step(3).expect_err("rates beyond 32 bits");
                 assert!(matches!(error, Error::Diverged { step: 1, .. }), "{error}");
@@ -26,7 +26,7 @@ fn a_step_whose_new_weights_are_not_finite_is_not_taken() {
                 assert_eq!(trainer.metrics(), Metrics::default());
             }
             let model = trainer.model().unwrap();
-            assert!(bytes(&model, "after") == start, "the step left something behind");
+            assert!(bytes(&model, "overflow_after") == start, "the step left something behind");
             let path = scratch("overflow.checkpoint");
             trainer.save(&path).expect("finite weights are saved");
             Trainer::load(&context(1), &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("a good file");
@@ -39,26 +39,25 @@ fn a_step_whose_new_weights_are_not_finite_is_not_taken() {
 #[test]
 fn a_step_before_an_overflow_stays() {
     let clouds = Clouds::new(2);
-    // Finite rates that grow past 32 bits when the decay of the first moment makes the first updates larger.
     let mut trainer = clouds.trainer(&context(1), small());
     let before = trainer.step(5).expect("a sound problem");
-    let model = bytes(&trainer.model().unwrap(), "before");
+    let model = bytes(&trainer.model().unwrap(), "went_before");
     let path = scratch("overflow_later.checkpoint");
     trainer.save(&path).expect("the target folder is writable");
-    let text = std::fs::read(&path).expect("it was written");
-    let length = u64::from_le_bytes(text[..8].try_into().expect("eight bytes")) as usize;
-    let header = String::from_utf8(text[8..8 + length].to_vec()).expect("a header is text");
+    let file = std::fs::read(&path).expect("it was written");
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let header = String::from_utf8(file[8..8 + length].to_vec()).expect("a header is text");
     let from = "generator_learning_rate\\\":0.001";
     assert!(header.contains(from), "{header}");
     let header = header.replace(from, "generator_learning_rate\\\":1e300");
-    std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &text[8 + length..]].concat())
+    std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat())
         .expect("the target folder is writable");
     let mut trainer =
         Trainer::load(&context(1), &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("a good file");
     let error = trainer.step(1).expect_err("a rate beyond 32 bits");
     assert!(matches!(error, Error::Diverged { step: 6, .. }), "{error}");
     assert_eq!(trainer.metrics(), before);
-    assert!(bytes(&trainer.model().unwrap(), "after") == model);
+    assert!(bytes(&trainer.model().unwrap(), "went_on") == model);
 }
 
 /// Every call on these rows: finite numbers alone, or the error that says so. Returns how many succeeded.
@@ -228,7 +227,7 @@ fn a_file_whose_numbers_are_not_finite_in_data_units_is_refused() {
     for name in ["sigma", "tau"] {
         let field = format!("\\\"{name}\\\":");
         let from = header.find(&field).expect("it is described") + field.len();
-        let to = from + header[from..].find(',').expect("it is not the last");
+        let to = from + header[from..].find([',', '}']).expect("a number ends");
         let header = format!("{}1e306{}", &header[..from], &header[to..]);
         let changed = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat();
         let error = Model::load_memory(&context(1), &changed).err().expect(name).to_string();
@@ -317,7 +316,8 @@ fn sides_of_one_point_each_and_constant_components_train() {
     let moved: Vec<f64> = flat.chunks(2).flat_map(|x| [x[0] + 3.0, 7.0]).collect();
     let config = TrainerConfig { sigma: 0.1, sigma_units: SigmaUnits::Relative, ..small() };
     // Sides and, where the target is one point, that point.
-    let cases: [(&[f64], &[f64], Option<[f64; 2]>); 5] = [
+    type Case<'a> = (&'a [f64], &'a [f64], Option<[f64; 2]>);
+    let cases: [Case<'_>; 5] = [
         (&[1.0, 2.0], &[3.0, 5.0], Some([3.0, 5.0])),
         (&[-1.0; 20], &[1.0; 10], Some([1.0; 2])),
         (&cloud, &[4.0, -4.0], Some([4.0, -4.0])),

@@ -50,7 +50,7 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
     let sigma = config.sigma / length;
     if !SIGMA_RANGE.contains(&sigma) {
         return Err(Error::invalid(format!(
-            "sigma is {} times the data's common scale {common_scale:e}, but must be from {:e} to {:e} times it",
+            "sigma is {:e} times the data's common scale {common_scale:e}, but must be from {:e} to {:e} times it",
             sigma,
             SIGMA_RANGE.start(),
             SIGMA_RANGE.end()
