@@ -1,5 +1,5 @@
-//! What a session's call writes. Devices compute rows aside and deliver them here; only rows of finite numbers are written,
-//! so a call that succeeds never comes with another number, whatever weights a model has.
+//! What a session's call writes. Devices compute rows aside and deliver them here; only rows of finite numbers are
+//! written, so a call that succeeds never comes with another number, whatever weights a model has.
 
 use crate::error::{Error, Result};
 use crate::finite::all_finite;
@@ -49,7 +49,8 @@ impl<'a> Results<'a> {
         Self { name, out, per_row, times: 0, starts: 0, input, done: 0 }
     }
 
-    /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit, which no device computes.
+    /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; what a device computed is
+    /// not looked at there.
     pub fn paths(name: &'static str, out: &'a mut [f32], times: &[f64], input: Input<'a>) -> Self {
         let starts = times.iter().take_while(|&&t| t == 0.0).count();
         let per_row = times.len() * input.dimension;
