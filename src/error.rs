@@ -13,7 +13,7 @@ pub enum Error {
     #[error("{0}")]
     UnsupportedDevice(String),
     /// The operating system refused to read or write a file.
-    #[error("{action} '{}': {source}", path.display())]
+    #[error("{action} '{}': {source}", crate::quote::path(path))]
     Io {
         /// What was being done, such as "cannot write".
         action: &'static str,

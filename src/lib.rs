@@ -49,6 +49,8 @@ pub mod kernels;
 mod memory;
 mod model;
 mod nn;
+mod numbers;
+mod quote;
 mod rng;
 mod train;
 

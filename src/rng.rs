@@ -28,6 +28,9 @@ pub enum Stream {
     Component = 7,
 }
 
+/// Steps of a training: each takes two numbers below 2^56, and 64-bit floats count them exactly.
+pub(crate) const MAX_STEPS: u64 = 1 << 53;
+
 /// The place of a sequence: elements of it are numbered from zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence {

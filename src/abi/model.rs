@@ -100,7 +100,10 @@ pub unsafe extern "C" fn sfeuot_model_info_init(info: *mut SfeuotModelInfo) -> i
     guard("sfeuot_model_info_init", || unsafe { config::init(info, "info", SfeuotModelInfo::SIZES[0]) })
 }
 
-/// Writes the model to a file. Errors: SFEUOT_ERROR_IO.
+/// Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was;
+/// saves of one file at the same time, in any threads and processes, come one after the other.
+/// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a finite number, and
+/// the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_save(model: *mut SfeuotModel, path: *const c_char) -> i32 {
     guard("sfeuot_model_save", || {
@@ -111,7 +114,9 @@ pub unsafe extern "C" fn sfeuot_model_save(model: *mut SfeuotModel, path: *const
     })
 }
 
-/// Reads a model from a file. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT.
+/// Reads a model from a file, which need not be trusted: what it asks for beyond any model of this
+/// library is refused, as is what is not a regular file. Errors: SFEUOT_ERROR_IO,
+/// SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a GPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_load(
     context: *mut SfeuotContext,
@@ -131,7 +136,7 @@ pub unsafe extern "C" fn sfeuot_model_load(
 }
 
 /// Reads a model from size bytes (at least 1) in memory, the content of a file; they are copied.
-/// Errors: SFEUOT_ERROR_FORMAT.
+/// Errors: SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a GPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_load_memory(
     context: *mut SfeuotContext,

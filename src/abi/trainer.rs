@@ -170,7 +170,8 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
     })
 }
 
-/// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL.
+/// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL. A
+/// training has at most 2^53 steps, and after them it is SFEUOT_ERROR_INVALID_ARGUMENT.
 /// Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
 /// one of these are kept, but for the last before a divergence; ask sfeuot_trainer_metrics for their
 /// number), SFEUOT_ERROR_BUSY.
@@ -306,8 +307,11 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
 }
 
 /// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
-/// samples. A file of that name is replaced whole or, on failure, left as it was. Errors:
-/// SFEUOT_ERROR_IO.
+/// samples. A file of that name is replaced whole or, on failure, left as it was; saves of one file
+/// at the same time, in any threads and processes, come one after the other. Errors:
+/// SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or another number is not finite, and the file
+/// could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_BUSY, and SFEUOT_ERROR_DEVICE on a
+/// GPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: *const c_char) -> i32 {
     guard("sfeuot_trainer_save", || {
@@ -320,8 +324,9 @@ pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: 
 
 /// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
 /// for bit. Arrays that hold other samples or weights than before are refused with
-/// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to.
-/// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
+/// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to. The
+/// file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
+/// SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_load(
     context: *mut SfeuotContext,

@@ -7,17 +7,16 @@
 mod dtype;
 mod moments;
 mod normalisation;
-mod numbers;
 mod prepare;
 mod sampler;
 mod source;
 mod tensor;
 mod weights;
 
+pub(crate) use crate::numbers::{MAX_DIMENSION, Numbers};
 pub use dtype::DType;
 pub(crate) use moments::Spread;
 pub use normalisation::Normalisation;
-pub(crate) use numbers::{MAX_DIMENSION, Numbers};
 pub(crate) use prepare::check_samples;
 pub use prepare::{STATISTICS_ROWS, Sides};
 pub use sampler::Sampler;

@@ -115,35 +115,31 @@ impl GaussianBridge {
         Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(variances)? })
     }
 
-    /// What is wrong with one that was read from a file, for samples in these units.
-    pub fn check(&self, units: &Normalisation) -> std::result::Result<(), String> {
+    /// What is wrong with one that was read from a file, for samples in units of this shift and scale.
+    pub fn check(&self, shift: &[f64], scale: f64) -> std::result::Result<(), String> {
+        let dimension = shift.len();
         for squares in &self.mean_squares {
-            if squares.len() != units.dimension() || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
+            if squares.len() != dimension || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
                 return Err(format!(
-                    "bridge.mean_squares has to have {} numbers from 0 to {SQUARES_END:e} for either side",
-                    units.dimension()
+                    "bridge.mean_squares has to have {dimension} numbers from 0 to {SQUARES_END:e} for either side"
                 ));
             }
         }
         if !self.is_sound() {
             return Err(format!(
-                "bridge has a contraction of {} or a number that is not finite; it must be from {:e} to {:e}",
+                "bridge has a contraction of {:e} or a number that is not finite; it must be from {:e} to {:e}",
                 self.contraction, CONTRACTIONS[0], CONTRACTIONS[1]
             ));
         }
-        if self.pull.len() != units.dimension() {
-            return Err(format!(
-                "bridge.pull has {} components, but samples have {}",
-                self.pull.len(),
-                units.dimension()
-            ));
+        if self.pull.len() != dimension {
+            return Err(format!("bridge.pull has {} components, but samples have {dimension}", self.pull.len()));
         }
-        let known = self.slope().chain([self.contraction * self.level]);
-        let source = units.shift.iter().zip(self.pull.iter()).map(|(shift, h)| shift - units.scale * h);
-        let scale = units.scale / self.contraction;
-        if known.into_iter().any(|x| !(x as f32).is_finite())
-            || !(scale.is_finite() && scale > 0.0)
-            || source.into_iter().any(|x| !x.is_finite())
+        // The numbers of `source` and `quadratic`, without the memory for them.
+        let q = self.contraction;
+        let moved = |(shift, h): (&f64, &f64)| (shift - scale * h).is_finite() && ((q * h) as f32).is_finite();
+        let divided = scale / q;
+        if !(divided.is_finite() && divided > 0.0 && ((q * self.level) as f32).is_finite())
+            || !shift.iter().zip(self.pull.iter()).all(moved)
         {
             return Err("bridge has numbers too large to compute with".into());
         }
@@ -317,9 +313,8 @@ mod tests {
 
     #[test]
     fn a_file_with_numbers_beyond_computing_is_refused() {
-        let units = Normalisation { shift: vec![0.0; 2].into(), scale: 1.0 };
         let good = GaussianBridge::none(2).unwrap();
-        good.check(&units).expect("it changes nothing");
+        good.check(&[0.0; 2], 1.0).expect("it changes nothing");
         for (bad, word) in [
             (GaussianBridge { contraction: 0.0, ..good.clone() }, "contraction"),
             (GaussianBridge { contraction: f64::NAN, ..good.clone() }, "contraction"),
@@ -335,7 +330,7 @@ mod tests {
             ),
             (GaussianBridge { pull: vec![1e300, 0.0].into(), ..good.clone() }, "too large"),
         ] {
-            let sentence = bad.check(&units).expect_err("it must be refused");
+            let sentence = bad.check(&[0.0; 2], 1.0).expect_err("it must be refused");
             assert!(sentence.contains(word), "{sentence}");
         }
     }

@@ -1,78 +1,84 @@
-//! Reading a file, and replacing one so that every reader, at any moment, finds the old content or the new one, whole.
+//! Replacing a file so that every reader, at any moment, finds the old content or the new one, whole.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::open::check;
+use super::temporary::Temporary;
 use crate::{Error, Result};
 
-/// Reads a whole file.
-///
-/// # Errors
-/// `Error::Io` with the path and the system's reason.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Io { action: "cannot read", path: path.into(), source })
-}
+/// Links that are followed, as many as by Linux.
+const MAX_LINKS: usize = 40;
 
-/// Creates or replaces a file as one indivisible act.
+/// Creates or replaces a file as one indivisible act, with what `content` writes.
 ///
-/// The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name of `path` last. A new
-/// file gets the permissions that plain creation gives, a replaced file keeps its own. A symbolic link is followed, as
-/// plain writing would. Owner, access control lists and hard links of a replaced file are not carried over.
+/// The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name of `path` last. Saves
+/// of the same file, in any threads and processes, come one after the other. One that is killed may leave its temporary
+/// file, which the next save removes. A new file gets the permissions that plain creation gives, a replaced file keeps
+/// its own. A symbolic link is followed, as plain writing would, also to a file that is not there yet. Owner, access
+/// control lists and hard links of a replaced file are not carried over.
 ///
 /// # Errors
 /// `Error::Io` with the path and the system's reason, also when `path` is a folder, a device or a pipe. What was there
 /// is then untouched and no temporary file stays.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes).map_err(|source| Error::Io { action: "cannot write", path: path.into(), source })
+pub(crate) fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    replace(path, content).map_err(|source| Error::Io { action: "cannot write", path: path.into(), source })
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let target: PathBuf = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    let replaced = fs::metadata(&target).ok();
-    match &replaced {
-        Some(file) if file.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-        // Renaming onto a device or a pipe would put a plain file in its place.
-        Some(file) if !file.is_file() => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+fn replace(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let target = followed(path)?;
+    let replaced = match fs::metadata(&target) {
+        Ok(found) => {
+            // Renaming onto a device or a pipe would put a plain file in its place.
+            check(&found)?;
+            Some(found.permissions())
         }
-        _ => {}
-    }
-    let folder = match target.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
     };
+    let folder = folder_of(&target);
+    let name = target.file_name().ok_or(io::ErrorKind::NotFound)?;
 
-    let mut temporary = create_beside(folder, replaced.as_ref())?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(&target).map_err(|refused| refused.error)?;
+    let mut temporary = Temporary::beside(folder, name, replaced.is_some())?;
+    content(&mut temporary.file)?;
+    if let Some(permissions) = replaced {
+        temporary.file.set_permissions(without_special_bits(permissions))?;
+    }
+    temporary.file.sync_all()?;
+    temporary.rename(&target)?;
     flush_folder(folder);
     Ok(())
 }
 
-/// A temporary file that deletes itself unless persisted, with the permissions of `replaced` or of plain creation.
-fn create_beside(folder: &Path, replaced: Option<&fs::Metadata>) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".sfeuot-").suffix(".tmp");
+/// Where a path leads to in the end, whether there is a file or not.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut target = path.to_path_buf();
+    for _ in 0..=MAX_LINKS {
+        match fs::read_link(&target) {
+            Ok(link) => target = folder_of(&target).join(link),
+            // It is no link. What else may be wrong is found when it is written.
+            Err(_) => return Ok(target),
+        }
+    }
+    Err(io::Error::other(format!("it leads through more than {MAX_LINKS} symbolic links")))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn without_special_bits(permissions: fs::Permissions) -> fs::Permissions {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = replaced.map(|file| file.permissions().mode() & 0o777);
-        // The system takes the umask off the mode of a creation, never adds to it: the file is at no moment more open
-        // than it may be, and the bits that the replaced file had beyond the umask come back before any byte is written.
-        builder.permissions(fs::Permissions::from_mode(mode.unwrap_or(0o666)));
-        let temporary = builder.tempfile_in(folder)?;
-        if let Some(mode) = mode {
-            temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-        }
-        Ok(temporary)
+        fs::Permissions::from_mode(permissions.mode() & 0o777)
     }
     #[cfg(not(unix))]
-    {
-        let _ = replaced;
-        builder.tempfile_in(folder)
-    }
+    permissions
 }
 
 /// Asks that the new name survive a power failure. Not every file system can, and the file is already in place and
@@ -87,6 +93,14 @@ fn flush_folder(folder: &Path) {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+        write(path, |file| file.write_all(bytes))
+    }
+
+    fn read(path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
 
     /// Names and content of everything in a folder; `None` for what is not a plain file.
     fn listing(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
@@ -128,15 +142,6 @@ mod tests {
     }
 
     #[test]
-    fn reading_what_is_not_there_names_the_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("absent.sfeuot");
-        let error = read(&path).unwrap_err();
-        assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound));
-        assert!(error.to_string().contains("absent.sfeuot"), "{error}");
-    }
-
-    #[test]
     fn readers_see_the_old_or_the_new_content_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.sfeuot");
@@ -153,6 +158,98 @@ mod tests {
                 assert!(seen == short || seen == long, "a torn file of {} bytes", seen.len());
             }
         });
+    }
+
+    #[test]
+    fn writers_of_one_file_come_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.sfeuot");
+        std::thread::scope(|scope| {
+            for writer in 0..4u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for turn in 0..25 {
+                        let written = vec![writer; 1000 + 40_000 * usize::from(turn % 3 == 0)];
+                        write_atomic(path, &written).unwrap();
+                        let seen = read(path).unwrap();
+                        assert!(seen.iter().all(|&byte| byte == seen[0]), "a torn file of {} bytes", seen.len());
+                        assert!([1000, 41_000].contains(&seen.len()), "a torn file of {} bytes", seen.len());
+                    }
+                });
+            }
+        });
+        assert_eq!(listing(folder.path()).len(), 1);
+    }
+
+    #[test]
+    fn a_name_may_have_all_the_bytes_that_a_name_can_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n".repeat(255));
+        for content in [&b"first"[..], b"second"] {
+            write_atomic(&path, content).unwrap();
+            assert_eq!(read(&path).unwrap(), content);
+            assert_eq!(listing(folder.path()).len(), 1);
+        }
+    }
+
+    #[test]
+    fn content_that_fails_half_way_leaves_no_trace() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.sfeuot");
+        write_atomic(&path, b"old").unwrap();
+        let error = write(&path, |file| file.write_all(b"half").and(Err(io::ErrorKind::StorageFull.into())));
+        assert!(matches!(error, Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull));
+        let panicked = std::panic::catch_unwind(|| write(&path, |_| panic!("half way")));
+        panicked.expect_err("the panic goes on");
+        assert_eq!(listing(folder.path()), BTreeMap::from([(path, Some(b"old".to_vec()))]));
+    }
+
+    /// What the temporary files of these targets are called.
+    fn temporary_names(folder: &Path, target: &str, count: usize) -> Vec<PathBuf> {
+        let taken: Vec<_> = (0..count)
+            .map(|_| {
+                let before = listing(folder);
+                let taken = Temporary::beside(folder, target.as_ref(), false).unwrap();
+                let name = listing(folder).into_keys().find(|name| !before.contains_key(name)).unwrap();
+                (taken, name)
+            })
+            .collect();
+        taken.into_iter().map(|(_, name)| name).collect()
+    }
+
+    #[test]
+    fn what_killed_writes_left_is_removed_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = temporary_names(folder.path(), "model.sfeuot", 2);
+        assert!(listing(folder.path()).is_empty() && names[0] != names[1]);
+        for left in [&names[..1], &names[1..], &names] {
+            for name in left {
+                fs::write(name, b"half a file").unwrap();
+            }
+            write_atomic(&folder.path().join("model.sfeuot"), b"new").unwrap();
+            assert_eq!(listing(folder.path()).len(), 1, "{left:?} is there");
+        }
+        let other = temporary_names(folder.path(), "other.sfeuot", 1);
+        assert_ne!(other[0], names[0], "another target is another file");
+    }
+
+    /// Something else under the temporary file's name is neither used nor touched.
+    #[cfg(unix)]
+    #[test]
+    fn a_taken_name_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = temporary_names(folder.path(), "model.sfeuot", 2);
+        let victim = folder.path().join("victim");
+        fs::write(&victim, b"precious").unwrap();
+        std::os::unix::fs::symlink(&victim, &names[0]).unwrap();
+        fs::create_dir(&names[1]).unwrap();
+        let before = listing(folder.path());
+        let path = folder.path().join("model.sfeuot");
+        write_atomic(&path, b"new").unwrap();
+        let mut after = listing(folder.path());
+        assert_eq!(after.remove(&path), Some(Some(b"new".to_vec())));
+        assert_eq!(after, before);
+        assert!(fs::symlink_metadata(&names[0]).unwrap().is_symlink());
     }
 
     #[cfg(unix)]
@@ -201,6 +298,36 @@ mod tests {
             write_atomic(&link, b"new").unwrap();
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
             assert_eq!(read(&file).unwrap(), b"new");
+        }
+
+        #[test]
+        fn a_link_to_what_is_not_there_yet_is_followed() {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path();
+            fs::create_dir(root.join("runs")).unwrap();
+            symlink("runs/next", root.join("latest")).unwrap();
+            symlink(root.join("latest"), root.join("runs").join("again")).unwrap();
+            write_atomic(&root.join("runs").join("again"), b"new").unwrap();
+            assert_eq!(fs::read(root.join("runs").join("next")).unwrap(), b"new");
+            assert!(fs::symlink_metadata(root.join("latest")).unwrap().is_symlink());
+            assert_eq!(listing(&root.join("runs")).len(), 2);
+
+            symlink("self", root.join("self")).unwrap();
+            symlink("absent/file", root.join("nowhere")).unwrap();
+            assert_fails_without_trace(root, &root.join("self"));
+            assert_fails_without_trace(root, &root.join("nowhere"));
+        }
+
+        #[test]
+        fn a_folder_that_may_not_be_written_is_an_error() {
+            let folder = tempfile::tempdir().unwrap();
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
+            // Nothing is forbidden to the administrator.
+            if File::create(folder.path().join("probe")).is_err() {
+                assert_fails_without_trace(folder.path(), &folder.path().join("model.sfeuot"));
+            }
+            let error = write_atomic(Path::new("/proc/self/model.sfeuot"), b"new").unwrap_err().to_string();
+            assert!(error.starts_with("cannot write '/proc/self/model.sfeuot': "), "{error}");
         }
 
         #[test]

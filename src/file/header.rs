@@ -1,70 +1,146 @@
 //! The safetensors frame: an 8-byte little-endian header length, a JSON header, then the tensors' bytes without gaps.
 //!
-//! Nothing here trusts its input. Offsets are compared with the bytes at hand before they enter any arithmetic, which
-//! the safetensors crate's own reader does not do: there, offsets that add up to almost 2^64 overflow.
-//! Failures are clauses about the file; the container adds where it came from.
+//! Nothing here trusts its input: what is kept of a header has a limit, and offsets are compared with the bytes at hand
+//! before they enter any arithmetic. Failures are clauses about the file; who reads it adds where it came from.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-use safetensors::tensor::TensorInfo;
-use serde::de::{Deserializer as _, Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::ser::{SerializeMap as _, Serializer as _};
+use super::json::{Json, Limits, Parsed, Text};
+use super::kind::{Key, Kind};
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 8;
 /// A header is names, shapes and one description, with 2 d numbers of up to 24 characters and 2 d of up to 10 where samples have
-/// d, 2^20 at most: 71 MB. More than this is no file of ours, and parsing it would cost a multiple of its size in memory.
+/// d, 2^20 at most: 71 MB. More than this is no file of ours.
 pub(super) const MAX_HEADER: usize = 80 << 20;
-const METADATA: &str = "__metadata__";
+/// A checkpoint of ours has 8.
+pub(super) const MAX_TENSORS: usize = 64;
+/// Ours are flat.
+const MAX_AXES: usize = 8;
+/// Bytes of a tensor's name, as it is written.
+pub(super) const MAX_NAME: usize = 256;
+pub(super) const METADATA: &str = "__metadata__";
+/// The only element type.
+pub(super) const F32: &str = "F32";
 
-/// Splits a file into its header text and its data.
-pub(super) fn split(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
-    let Some((prefix, rest)) = bytes.split_first_chunk::<PREFIX>() else {
-        return Err(format!("it is {} bytes long, too short to be a safetensors file", bytes.len()));
-    };
-    let announced = u64::from_le_bytes(*prefix);
-    let Some(length) = usize::try_from(announced).ok().filter(|&length| length <= rest.len()) else {
-        return Err(format!(
-            "it is cut short or not a safetensors file: its first 8 bytes announce a header of {announced} bytes, \
-             and {} follow",
-            rest.len()
-        ));
-    };
-    if length > MAX_HEADER {
-        return Err(format!("its header is {length} bytes long, and at most {MAX_HEADER} are allowed"));
-    }
-    let (header, data) = rest.split_at(length);
-    let header = std::str::from_utf8(header)
-        .map_err(|error| format!("it is not a safetensors file: its header is not UTF-8 text ({error})"))?;
-    Ok((header, data))
+/// What is passed over in a header is bounded in depth alone: another tool may have put anything there.
+const ANYTHING: Limits = Limits { depth: 32, token: usize::MAX, items: usize::MAX };
+
+/// One tensor of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// Its bytes among the data, which follow the header.
+    pub start: u64,
+    pub end: u64,
 }
 
-/// The `__metadata__` map; empty when the header has none.
-///
-/// Reads nothing else, so that a file of another kind or of a newer version is recognised as such even when the rest
-/// of its header is beyond this version.
-pub(super) fn metadata(header: &str) -> Result<BTreeMap<String, String>, String> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        #[serde(rename = "__metadata__", default)]
-        metadata: Option<BTreeMap<String, String>>,
+/// The header's length, given a file's first bytes and its length.
+pub(super) fn length(prefix: [u8; PREFIX], file: u64) -> Parsed<usize> {
+    let announced = u64::from_le_bytes(prefix);
+    let follow = file - PREFIX as u64;
+    if announced > follow {
+        return Err(format!(
+            "it is cut short or not a safetensors file: its first 8 bytes announce a header of {announced} bytes, \
+             and {follow} follow"
+        ));
     }
-    let head: Head = serde_json::from_str(header).map_err(not_a_header)?;
-    Ok(head.metadata.unwrap_or_default())
+    if announced > MAX_HEADER as u64 {
+        return Err(format!("its header is {announced} bytes long, and at most {MAX_HEADER} are allowed"));
+    }
+    Ok(announced as usize)
+}
+
+/// The header's text.
+pub(super) fn text(bytes: &[u8]) -> Parsed<&str> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| format!("it is not a safetensors file: its header is not UTF-8 text ({error})"))
+}
+
+/// What the metadata of a file say about it, in the order of [`Key::ALL`].
+pub(super) struct Metadata<'a>([Option<Text<'a>>; Key::ALL.len()]);
+
+impl<'a> Metadata<'a> {
+    /// Reads nothing else, so that a file of another kind or of a newer version is recognised as such even when the rest
+    /// of its header is beyond this version.
+    pub fn read(header: &'a str) -> Parsed<Self> {
+        let mut found = [None; Key::ALL.len()];
+        let mut json = Json::new(header);
+        let read = json.members(|json, name| {
+            if !name.is(METADATA) {
+                return json.value(&ANYTHING).map(drop);
+            }
+            if json.null() {
+                return Ok(());
+            }
+            json.members(|json, name| {
+                let value = json.string()?;
+                if let Some(key) = Key::ALL.iter().position(|key| name.is(key)) {
+                    once(&mut found[key], value, Key::ALL[key])?;
+                }
+                Ok(())
+            })
+        });
+        read.and_then(|()| json.end()).map_err(not_a_header)?;
+        Ok(Self(found))
+    }
+
+    /// The value of a key, by the name that is written today or the one that was before.
+    pub fn get(&self, key: Key) -> Option<Text<'a>> {
+        let [now, before] = key.places();
+        self.0[now].or(self.0[before])
+    }
+
+    /// What the file is, where its metadata say so.
+    pub fn kind(&self) -> Option<Kind> {
+        let format = self.get(Key::Format)?;
+        Kind::ALL.into_iter().find(|kind| format.is(kind.format()))
+    }
 }
 
 /// The tensors in the order of their bytes, which are known to cover `data_length` bytes exactly: no gap, no overlap,
-/// every range as long as shape and element type ask.
-pub(super) fn layout(header: &str, data_length: usize) -> Result<Vec<(String, TensorInfo)>, String> {
-    let mut parser = serde_json::Deserializer::from_str(header);
-    let mut tensors = parser.deserialize_map(Tensors).map_err(not_a_header)?;
-    parser.end().map_err(not_a_header)?;
-    tensors.sort_by_key(|(_, info)| info.data_offsets);
+/// every range as long as the shape asks.
+pub(super) fn layout(header: &str, data_length: u64) -> Parsed<Vec<Entry>> {
+    let mut tensors: Vec<Entry> = Vec::new();
+    // A clause about the file; those of the parser need to be told what it parsed.
+    let mut fault = None;
+    let mut json = Json::new(header);
+    let mut metadata = None;
+    let read = json.members(|json, name| {
+        if name.is(METADATA) {
+            once(&mut metadata, (), METADATA)?;
+            return json.value(&ANYTHING).map(drop);
+        }
+        let mut stop = |what| {
+            fault = Some(what);
+            Err(String::new())
+        };
+        let Some(name) = name.within(MAX_NAME) else {
+            return stop(format!("its tensor '{}' has a name of more than {MAX_NAME} bytes", name.beginning()));
+        };
+        if tensors.len() == MAX_TENSORS {
+            return stop(format!("it has more than {MAX_TENSORS} tensors"));
+        }
+        if tensors.iter().any(|tensor| tensor.name == name) {
+            return stop(format!("its tensor '{name}' comes twice"));
+        }
+        let (dtype, shape, [start, end]) = tensor(json)?;
+        if !dtype.is(F32) {
+            let dtype = dtype.beginning();
+            return stop(format!("its tensor '{name}' is of type {dtype}, and only {F32} is used"));
+        }
+        tensors.push(Entry { name, shape, start, end });
+        Ok(())
+    });
+    let read = read.and_then(|()| json.end());
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    read.map_err(not_a_header)?;
+    tensors.sort_by_key(|tensor| (tensor.start, tensor.end));
 
     let mut covered = 0;
-    for (name, info) in &tensors {
-        let (start, end) = info.data_offsets;
+    for Entry { name, shape, start, end } in &tensors {
+        let (start, end) = (*start, *end);
         if end > data_length {
             return Err(format!(
                 "its tensor '{name}' ends at byte {end} of the data, and the data is {data_length} bytes long"
@@ -76,13 +152,11 @@ pub(super) fn layout(header: &str, data_length: usize) -> Result<Vec<(String, Te
                  may neither overlap nor leave gaps"
             ));
         }
-        let needed = byte_length(info);
+        let needed = shape.iter().try_fold(size_of::<f32>() as u64, |bytes, &axis| bytes.checked_mul(axis as u64));
         if needed != Some(end - start) {
             return Err(format!(
-                "its tensor '{name}' has {} bytes, which does not fit its shape {:?} of {}",
-                end - start,
-                info.shape,
-                info.dtype
+                "its tensor '{name}' has {} bytes, which does not fit its shape {shape:?} of {F32}",
+                end - start
             ));
         }
         covered = end;
@@ -93,64 +167,54 @@ pub(super) fn layout(header: &str, data_length: usize) -> Result<Vec<(String, Te
     Ok(tensors)
 }
 
-/// Length prefix and header, padded so that the data starts at a multiple of 8 bytes.
-///
-/// The keys keep the order given, so equal content is equal bytes.
-pub(super) fn encode(metadata: &BTreeMap<&str, &str>, tensors: &[(&str, TensorInfo)]) -> Result<Vec<u8>, String> {
-    let mut bytes = vec![0; PREFIX];
-    let mut json = serde_json::Serializer::new(&mut bytes);
-    let written = json.serialize_map(Some(1 + tensors.len())).and_then(|mut map| {
-        map.serialize_entry(METADATA, metadata)?;
-        for (name, info) in tensors {
-            map.serialize_entry(name, info)?;
+/// Type, shape and range of a tensor.
+fn tensor<'a>(json: &mut Json<'a>) -> Parsed<(Text<'a>, Vec<usize>, [u64; 2])> {
+    let (mut dtype, mut shape, mut range) = (None, None, None);
+    json.members(|json, field| {
+        if field.is("dtype") {
+            return once(&mut dtype, json.string()?, "dtype");
         }
-        map.end()
-    });
-    written.map_err(|error| format!("its header cannot be written as JSON: {error}"))?;
-    bytes.resize(bytes.len().next_multiple_of(PREFIX), b' ');
-
-    let length = bytes.len() - PREFIX;
-    if length > MAX_HEADER {
-        return Err(format!("its header would be {length} bytes long, and at most {MAX_HEADER} are allowed"));
-    }
-    bytes[..PREFIX].copy_from_slice(&(length as u64).to_le_bytes());
-    Ok(bytes)
+        if field.is("shape") {
+            let mut axes = Vec::new();
+            json.items(|json| {
+                if axes.len() == MAX_AXES {
+                    return Err(format!("a shape has more than {MAX_AXES} axes"));
+                }
+                let axis = json.whole()?;
+                axes.push(usize::try_from(axis).map_err(|_| format!("a shape has an axis of {axis}"))?);
+                Ok(())
+            })?;
+            return once(&mut shape, axes, "shape");
+        }
+        if field.is("data_offsets") {
+            let mut offsets = [0; 2];
+            let mut count = 0;
+            json.items(|json| {
+                let offset = json.whole()?;
+                *offsets.get_mut(count).ok_or("data_offsets has more than 2 numbers")? = offset;
+                count += 1;
+                Ok(())
+            })?;
+            if count < 2 {
+                return Err("data_offsets has less than 2 numbers".into());
+            }
+            return once(&mut range, offsets, "data_offsets");
+        }
+        Err(format!("a tensor has the unknown field '{}'", field.beginning()))
+    })?;
+    let absent = |field: &str| format!("a tensor has no {field}");
+    Ok((
+        dtype.ok_or_else(|| absent("dtype"))?,
+        shape.ok_or_else(|| absent("shape"))?,
+        range.ok_or_else(|| absent("data_offsets"))?,
+    ))
 }
 
-/// Bytes that the shape asks for; `None` for more than can be counted or a fraction of a byte.
-fn byte_length(info: &TensorInfo) -> Option<usize> {
-    let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &extent| bits.checked_mul(extent))?;
-    bits.is_multiple_of(8).then_some(bits / 8)
+/// Fills what may be there once.
+fn once<T>(place: &mut Option<T>, value: T, name: &str) -> Parsed<()> {
+    if place.replace(value).is_some() { Err(format!("'{name}' comes twice")) } else { Ok(()) }
 }
 
-fn not_a_header(error: serde_json::Error) -> String {
+fn not_a_header(error: String) -> String {
     format!("it is not a safetensors file: its header does not parse ({error})")
-}
-
-/// Collects the header's entries other than `__metadata__` and refuses a name that comes twice.
-struct Tensors;
-
-impl<'de> Visitor<'de> for Tensors {
-    type Value = Vec<(String, TensorInfo)>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a map from tensor names to dtype, shape and data_offsets")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut tensors = Vec::new();
-        let mut names = BTreeSet::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if name == METADATA {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            let info = map.next_value::<TensorInfo>()?;
-            if !names.insert(name.clone()) {
-                return Err(A::Error::custom(format_args!("the tensor '{name}' comes twice")));
-            }
-            tensors.push((name, info));
-        }
-        Ok(tensors)
-    }
 }

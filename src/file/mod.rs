@@ -1,9 +1,15 @@
-//! Files on disk: the container that models and training checkpoints share, and writing that never leaves half a file.
+//! Files on disk: the format that models and training checkpoints share, reading it without trust, and writing that never
+//! leaves half a file.
 
 pub(crate) mod atomic;
-pub(crate) mod container;
+mod growing;
 mod header;
-mod tensor;
+pub(crate) mod input;
+mod json;
+pub(crate) mod kind;
+mod open;
+pub(crate) mod output;
+mod temporary;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::cuda_kit::CudaNets;
 use crate::context::Context;
-use crate::data::{MAX_DIMENSION, Normalisation, Numbers};
+use crate::data::{MAX_DIMENSION, MAX_RANK, Normalisation, Numbers};
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Activation, Head, Quadratic};
@@ -11,10 +11,12 @@ use crate::euot::conditional::Conditional;
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
-use crate::file::atomic;
-use crate::file::container::{Container, Kind};
+use crate::file::input::Input;
+use crate::file::kind::Kind;
+use crate::file::output::Output;
 use crate::nn::layout::MAX_HIDDEN;
 use crate::nn::mlp::Mlp;
+use crate::rng::MAX_STEPS;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ pub(crate) struct Description {
     pub components: usize,
     pub deterministic: bool,
     pub squares: bool,
+    #[serde(deserialize_with = "crate::numbers::list")]
     pub sample_shape: Vec<usize>,
     pub shift: Numbers,
     pub scale: f64,
@@ -170,42 +173,43 @@ impl Model {
     /// Writes the model as safetensors: flat weights of both networks and a JSON description.
     ///
     /// # Errors
-    /// [`Error::Io`]; a file that was there before is then untouched.
+    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`]. A file that was there
+    /// before is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut container = Container::new(Kind::Model, &self.0.description)?;
+        let mut output = Output::new(Kind::Model, &self.0.description)?;
         for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
-            container.push_f32(name, &[weights.len()], weights);
+            output.push_f32(name, &[weights.len()], weights);
         }
-        atomic::write_atomic(path, &container.to_bytes()?)
+        output.save(path)
     }
 
     /// Reads a model file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] for a file that is truncated, foreign or newer.
+    /// [`Error::Io`], also for what is not a regular file; [`Error::Format`] for a file that is truncated, foreign or
+    /// newer; [`Error::OutOfMemory`].
     pub fn load(context: &Context, path: &Path) -> Result<Self> {
-        Self::parse(context, &atomic::read(path)?, &path.display().to_string())
+        Self::read(context, Input::open(path, Kind::Model)?)
     }
 
     /// Reads a model from the bytes of its file, which are not needed afterwards.
     ///
     /// # Errors
-    /// [`Error::Format`] for bytes that are truncated, foreign or newer.
+    /// [`Error::Format`] for bytes that are truncated, foreign or newer; [`Error::OutOfMemory`].
     pub fn load_memory(context: &Context, bytes: &[u8]) -> Result<Self> {
-        Self::parse(context, bytes, "memory")
+        Self::read(context, Input::memory(bytes, Kind::Model)?)
     }
 
-    fn parse(context: &Context, bytes: &[u8], origin: &str) -> Result<Self> {
-        let mut container = Container::from_bytes(bytes, Kind::Model, origin)?;
-        let description: Description = container.description()?;
-        description.check().map_err(|what| Error::Format(format!("cannot load from '{origin}': {what}")))?;
-        let (value, generator) = description.networks().map_err(|error| match error {
-            Error::InvalidArgument(what) => Error::Format(format!("cannot load from '{origin}': {what}")),
-            other => other,
-        })?;
-        let value = container.take_f32("value", &[value.layout.len()])?;
-        let generator = container.take_f32("generator", &[generator.layout.len()])?;
-        Self::new(context, description, value, generator)
+    fn read(context: &Context, mut input: Input) -> Result<Self> {
+        let description: Description = input.description()?;
+        description.check().map_err(|what| input.unfit(what))?;
+        let (value, generator) = description.networks().map_err(|error| input.refusal(error))?;
+        let networks = [("value", value.layout.len()), ("generator", generator.layout.len())];
+        for (name, length) in networks {
+            input.check(name, &[length])?;
+        }
+        let [value, generator] = networks.map(|(name, length)| input.f32(name, &[length]));
+        Self::new(context, description, value?, generator?)
     }
 }
 
@@ -236,10 +240,8 @@ impl Description {
             }
         }
         self.conditional().check(self.deterministic)?;
-        for (name, x) in [("sigma", self.sigma), ("tau", self.tau)] {
-            if !(x.is_finite() && x > 0.0) {
-                return Err(format!("{name} is {x}, but must be a finite number above 0"));
-            }
+        if self.steps > MAX_STEPS {
+            return Err(format!("steps is {}, but a training has at most {MAX_STEPS} steps", self.steps));
         }
         for (name, x) in [("sigma", self.sigma * self.scale), ("tau", self.tau * self.scale * self.scale)] {
             if !x.is_finite() {
@@ -247,12 +249,28 @@ impl Description {
             }
         }
         checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
-        self.bridge.check(&Normalisation { shift: self.shift.clone(), scale: self.scale })
+        let units = self.common_scale / self.scale;
+        if !SIGMAS.contains(&(self.sigma / units)) {
+            return Err(format!(
+                "sigma is {:e}, but must be from {:e} to {:e} times {units:e}",
+                self.sigma,
+                SIGMAS.start(),
+                SIGMAS.end()
+            ));
+        }
+        if !(self.tau.is_finite() && self.tau > 0.0) {
+            return Err(format!("tau is {:e}, but must be a finite number above 0", self.tau));
+        }
+        self.bridge.check(&self.shift, self.scale)
     }
 }
 
+/// sigma in units of the data's common scale: those of a training, but for rounding.
+const SIGMAS: std::ops::RangeInclusive<f64> = 0.999e-6..=1.001e3;
 /// Of the data's common scale to that of what networks see, far beyond what a training finds.
 const SCALE_RATIOS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
+/// The data's common scale: with a smaller or larger one results would leave the range of 32-bit numbers.
+const SCALES: std::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
 
 /// The dimension that a file's shape and normalisation agree on.
 pub(crate) fn checked_dimension(
@@ -261,19 +279,29 @@ pub(crate) fn checked_dimension(
     scales: [f64; 2],
     most: usize,
 ) -> std::result::Result<usize, String> {
-    let product = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-    match product {
-        Some(d) if d == shift.len() && (1..=most).contains(&d) => {}
-        _ => return Err(format!("sample_shape is {shape:?}, but shift has {} numbers", shift.len())),
+    // The axis in front, of the samples themselves, counts too.
+    if !(1..MAX_RANK).contains(&shape.len()) {
+        return Err(format!("sample_shape has {} axes, but must have from 1 to {}", shape.len(), MAX_RANK - 1));
     }
-    let [scale, common] = scales;
-    if !(scales.iter().all(|&scale| scale.is_finite() && scale > 0.0) && shift.iter().all(|x| x.is_finite())) {
+    let d = shift.len();
+    if !(1..=most).contains(&d) || shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)) != Some(d) {
         return Err(format!(
-            "scale is {scale} and common_scale {common}, but both must be finite numbers above 0, and shift must be finite"
+            "sample_shape is {shape:?} and shift has {d} numbers, but both must say the same number from 1 to {most}"
         ));
     }
-    if !SCALE_RATIOS.contains(&(common / scale)) {
-        return Err(format!("common_scale {common:e} and scale {scale:e} are too far apart"));
+    if let Some(at) = shift.iter().position(|x| !x.is_finite()) {
+        return Err(format!("shift[{at}] is {}, but must be finite", shift[at]));
     }
-    Ok(shift.len())
+    let [scale, common] = scales;
+    if !SCALES.contains(&common) {
+        let (least, most) = (SCALES.start(), SCALES.end());
+        return Err(format!("common_scale is {common:e}, but must be from {least:e} to {most:e}"));
+    }
+    if !(scale.is_finite() && scale > 0.0 && SCALE_RATIOS.contains(&(common / scale))) {
+        let (least, most) = (SCALE_RATIOS.start(), SCALE_RATIOS.end());
+        return Err(format!(
+            "scale is {scale:e}, but common_scale {common:e} must be from {least:e} to {most:e} times it"
+        ));
+    }
+    Ok(d)
 }

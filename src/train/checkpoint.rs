@@ -3,19 +3,22 @@
 use super::config::TrainerConfig;
 use super::engine::NetworkState;
 use super::metrics::Metrics;
-use super::plan::Frame;
+use super::plan::{Frame, problem};
 use super::trainer::State;
 use crate::data::{MAX_DIMENSION, Normalisation, Numbers};
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::file::atomic;
-use crate::file::container::{Container, Kind};
+use crate::file::input::Input;
+use crate::file::kind::Kind;
+use crate::file::output::Output;
+use crate::model::checked_dimension;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 #[derive(Serialize, Deserialize)]
 struct Description {
     config: TrainerConfig,
+    #[serde(deserialize_with = "crate::numbers::list")]
     sample_shape: Vec<usize>,
     shift: Numbers,
     scale: f64,
@@ -27,57 +30,65 @@ struct Description {
 }
 
 const NETWORKS: [&str; 2] = ["value", "generator"];
+const PARTS: [&str; 4] = ["weights", "average", "first_moment", "second_moment"];
 
-pub(super) fn save(path: &Path, state: &State, fingerprints: [Option<u64>; 2]) -> Result<()> {
-    let description = Description {
-        config: state.config.clone(),
-        sample_shape: state.sample_shape.clone(),
-        shift: state.frame.normalisation.shift.clone(),
-        scale: state.frame.normalisation.scale,
-        common_scale: state.frame.common_scale,
-        bridge: state.frame.bridge.clone(),
-        metrics: state.metrics,
-        fingerprints,
-    };
-    let mut container = Container::new(Kind::Checkpoint, &description)?;
-    for (name, network) in NETWORKS.iter().zip(&state.networks) {
-        for (part, values) in [
-            ("weights", &network.weights),
-            ("average", &network.average),
-            ("first_moment", &network.first_moment),
-            ("second_moment", &network.second_moment),
-        ] {
-            container.push_f32(format!("{name}.{part}"), &[values.len()], values);
+pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) -> Result<()> {
+    let State { config, sample_shape, frame, metrics, networks } = state;
+    let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge } = frame;
+    let description = Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints };
+    let mut output = Output::new(Kind::Checkpoint, &description)?;
+    for (name, network) in NETWORKS.iter().zip(&networks) {
+        let NetworkState { weights, average, first_moment, second_moment } = network;
+        for (part, values) in PARTS.iter().zip([weights, average, first_moment, second_moment]) {
+            output.push_f32(format!("{name}.{part}"), &[values.len()], values);
         }
     }
-    atomic::write_atomic(path, &container.to_bytes()?)
+    output.save(path)
 }
 
 pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
-    let origin = path.display().to_string();
-    let mut container = Container::from_bytes(&atomic::read(path)?, Kind::Checkpoint, &origin)?;
-    let description: Description = container.description()?;
-    let foreign = |what: String| Error::Format(format!("cannot load from '{origin}': {what}"));
+    let mut input = Input::open(path, Kind::Checkpoint)?;
+    let description: Description = input.description()?;
+    let lengths = description.check().map_err(|error| input.refusal(error))?;
+    for (name, length) in NETWORKS.iter().zip(lengths) {
+        for part in PARTS {
+            input.check(&format!("{name}.{part}"), &[length])?;
+        }
+    }
+    let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
+    let networks = [value?, generator?];
     let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
-    config.validate().map_err(|e| foreign(e.to_string()))?;
-    let d = crate::model::checked_dimension(&sample_shape, &shift, [scale, common_scale], MAX_DIMENSION)
-        .map_err(foreign)?;
-    let normalisation = Normalisation { shift, scale };
-    bridge.check(&normalisation).map_err(foreign)?;
-    let (value, generator) = config.networks(&bridge).shapes(d).map_err(|error| match error {
-        Error::InvalidArgument(what) => foreign(what),
-        other => other,
-    })?;
-    let mut take = |name: &str, len: usize| -> Result<NetworkState> {
-        let mut part = |part: &str| container.take_f32(&format!("{name}.{part}"), &[len]);
-        Ok(NetworkState {
-            weights: part("weights")?,
-            average: part("average")?,
-            first_moment: part("first_moment")?,
-            second_moment: part("second_moment")?,
-        })
-    };
-    let networks = [take(NETWORKS[0], value.layout.len())?, take(NETWORKS[1], generator.layout.len())?];
-    let frame = Frame { common_scale, normalisation, bridge };
+    let frame = Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
+}
+
+fn read(input: &mut Input, name: &str, length: usize) -> Result<NetworkState> {
+    let [weights, average, first_moment, second_moment] = PARTS.map(|part| format!("{name}.{part}"));
+    let state = NetworkState {
+        weights: input.f32(&weights, &[length])?,
+        average: input.f32(&average, &[length])?,
+        first_moment: input.f32(&first_moment, &[length])?,
+        second_moment: input.f32(&second_moment, &[length])?,
+    };
+    match state.second_moment.iter().find(|&&square| square < 0.0) {
+        None => Ok(state),
+        Some(square) => Err(input.unfit(format_args!(
+            "its tensor '{second_moment}' holds {square:e}, but means of squares must be at least 0"
+        ))),
+    }
+}
+
+impl Description {
+    /// Parameters of both networks, where everything is as a training may have left it.
+    fn check(&self) -> Result<[usize; 2]> {
+        let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
+        config.validate()?;
+        metrics.check().map_err(Error::InvalidArgument)?;
+        let d = checked_dimension(sample_shape, shift, [*scale, *common_scale], MAX_DIMENSION)
+            .map_err(Error::InvalidArgument)?;
+        problem(config, *common_scale)?;
+        bridge.check(shift, *scale).map_err(Error::InvalidArgument)?;
+        let (value, generator) = config.networks(bridge).shapes(d)?;
+        Ok([value.layout.len(), generator.layout.len()])
+    }
 }

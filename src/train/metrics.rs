@@ -1,5 +1,7 @@
 //! What a step tells the host.
 
+use crate::rng::MAX_STEPS;
+
 /// State of a training after its last step; costs in the data's units squared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Metrics {
@@ -24,4 +26,30 @@ pub struct Metrics {
     pub density_ratio_mean: f64,
     /// Speed over the last call that trained.
     pub steps_per_second: f64,
+}
+
+impl Metrics {
+    /// What is wrong with those that were read from a file.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.step > MAX_STEPS {
+            return Err(format!("metrics.step is {}, but a training has at most {MAX_STEPS} steps", self.step));
+        }
+        let Self { value_gradient_norm, generator_gradient_norm, density_ratio_mean, steps_per_second, .. } = *self;
+        for (name, x) in [
+            ("value_gradient_norm", value_gradient_norm),
+            ("generator_gradient_norm", generator_gradient_norm),
+            ("density_ratio_mean", density_ratio_mean),
+            ("steps_per_second", steps_per_second),
+        ] {
+            if x < 0.0 {
+                return Err(format!("metrics.{name} is {x:e}, but must be at least 0"));
+            }
+        }
+        let numbers = [self.dual, self.value_loss, self.generator_loss, self.potential, self.action];
+        let all = numbers.into_iter().chain([value_gradient_norm, generator_gradient_norm, density_ratio_mean]);
+        if all.chain([steps_per_second]).any(|x| !x.is_finite()) {
+            return Err("metrics has a number that is not finite".into());
+        }
+        Ok(())
+    }
 }

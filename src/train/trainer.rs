@@ -15,6 +15,8 @@ use crate::euot::divergence::{Conjugate, Divergence};
 use crate::memory;
 use crate::model::Model;
 use crate::nn::init::kaiming;
+use crate::quote;
+use crate::rng::MAX_STEPS;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -203,7 +205,13 @@ impl Trainer {
 
     /// As many of `steps` steps (at least 1) as the engine makes at once; returns how many those were.
     fn advance(&mut self, steps: u64) -> Result<u64> {
-        let steps = steps.min(self.engine.most_steps());
+        let left = MAX_STEPS - self.metrics.step;
+        if left == 0 {
+            return Err(Error::invalid(format!(
+                "steps must be 0 now: the trainer has made all of the {MAX_STEPS} steps that a training can have"
+            )));
+        }
+        let steps = steps.min(self.engine.most_steps()).min(left);
         let token = &self.cancel.0;
         let cancelled = || token.load(Ordering::Relaxed) == CANCELLED;
         let advance = self.engine.advance(self.metrics.step, steps, &mut self.sides, &cancelled);
@@ -299,7 +307,8 @@ impl Trainer {
     /// Writes a checkpoint: everything needed to go on bit for bit, but the data.
     ///
     /// # Errors
-    /// [`Error::Io`]; a file that was there before is then untouched.
+    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`], [`Error::Device`]. A
+    /// file that was there before is then untouched.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let fingerprints = [self.sides.source.data.fingerprint(), self.sides.target.data.fingerprint()];
         let state = State {
@@ -309,7 +318,7 @@ impl Trainer {
             metrics: self.metrics,
             networks: self.engine.state()?,
         };
-        checkpoint::save(path, &state, fingerprints)
+        checkpoint::save(path, state, fingerprints)
     }
 
     /// Takes a training up from a checkpoint, with the same data: arrays must hold the same numbers; samplers are the
@@ -325,7 +334,7 @@ impl Trainer {
             return Err(Error::invalid(format!(
                 "source.samples has samples of shape {:?}, but the checkpoint '{}' was trained on {:?}",
                 sides.sample_shape(),
-                path.display(),
+                quote::path(path),
                 state.sample_shape
             )));
         }
@@ -336,7 +345,7 @@ impl Trainer {
             if data.fingerprint() != expected {
                 return Err(Error::invalid(format!(
                     "{side} holds other samples or weights than the checkpoint '{}' was trained on; to train a model on new data, make a new trainer",
-                    path.display()
+                    quote::path(path)
                 )));
             }
         }

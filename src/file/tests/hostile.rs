@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{assert_refused_or_valid, assert_says, f32_tensor, file, model_with, small, with_metadata};
-use crate::file::container::{Container, FORMAT_VERSION, Kind};
+use super::{assert_refused_or_valid, assert_says, content, f32_tensor, file, model_with, small, with_metadata};
 use crate::file::header::MAX_HEADER;
+use crate::file::kind::{FORMAT_VERSION, Kind};
 
 proptest! {
     #[test]
@@ -19,7 +19,7 @@ proptest! {
     fn spliced_files_are_refused_or_valid(
         splices in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4),
     ) {
-        let original = small(Kind::Model).to_bytes().unwrap();
+        let original = small(Kind::Model);
         let mut header = original[8..].to_vec();
         for (from, to, length) in splices {
             let from = from.index(original.len() - 8);
@@ -56,47 +56,48 @@ fn extent() -> impl Strategy<Value = u64> {
 
 #[test]
 fn every_prefix_is_refused() {
-    let bytes = small(Kind::Model).to_bytes().unwrap();
+    let bytes = small(Kind::Model);
     for length in 0..bytes.len() {
-        assert!(Container::from_bytes(&bytes[..length], Kind::Model, "memory").is_err(), "{length} bytes");
+        assert!(content(&bytes[..length], Kind::Model).is_err(), "{length} bytes");
         assert_refused_or_valid(&bytes[..length]);
     }
 }
 
 #[test]
 fn every_changed_byte_is_refused_or_valid() {
-    let original = small(Kind::Model).to_bytes().unwrap();
+    let original = small(Kind::Model);
     assert_refused_or_valid(&original);
     for index in 0..original.len() {
         let mut bytes = original.clone();
         for change in 1..=255 {
             bytes[index] = original[index] ^ change;
             assert_refused_or_valid(&bytes);
-            assert!(index >= 8 || Container::from_bytes(&bytes, Kind::Model, "memory").is_err());
+            assert!(index >= 8 || content(&bytes, Kind::Model).is_err());
         }
     }
 }
 
 #[test]
 fn files_of_another_kind_or_version_say_what_they_are() {
-    let model = small(Kind::Model).to_bytes().unwrap();
-    let error = Container::from_bytes(&model, Kind::Checkpoint, "a.sfeuot").unwrap_err().to_string();
-    assert_eq!(error, "cannot load from 'a.sfeuot': it is a sfeuot model where a training checkpoint is expected");
-    let checkpoint = small(Kind::Checkpoint).to_bytes().unwrap();
+    let model = small(Kind::Model);
+    let error = content(&model, Kind::Checkpoint).unwrap_err().to_string();
+    assert_eq!(error, "cannot load from 'memory': it is a sfeuot model where a training checkpoint is expected");
+    let checkpoint = small(Kind::Checkpoint);
     assert_says(&checkpoint, &["is a sfeuot training checkpoint", "a model is expected"]);
 
     assert_says(&with_metadata(json!({"format": "pt"})), &["safetensors file of format 'pt'", "sfeuot model"]);
-    assert_says(&with_metadata(json!({"format": "a\u{0}b"})), &["a\\u{0}b"]);
-    assert_says(&file("{}", &[]), &["no 'format'", "sfeuot model"]);
+    assert_says(&with_metadata(json!({"sfeuot_format": "a\u{0}b"})), &["a\\u{0}b"]);
+    assert_says(&with_metadata(json!({"format": "x".repeat(100_000)})), &["xxx...', where"]);
+    assert_says(&file("{}", &[]), &["no 'sfeuot_format'", "sfeuot model"]);
     let foreign = safetensors::serialize(
         [("w", safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![2], &[0; 4]).unwrap())],
         None,
     );
-    assert_says(&foreign.unwrap(), &["no 'format'"]);
+    assert_says(&foreign.unwrap(), &["no 'sfeuot_format'"]);
 
     // A newer file is recognised as such whatever else has changed in it.
     let newer = json!({
-        "__metadata__": {"format": "sfeuot-model", "format_version": (FORMAT_VERSION + 6).to_string()},
+        "__metadata__": {"sfeuot_format": "sfeuot-model", "sfeuot_format_version": (FORMAT_VERSION + 6).to_string()},
         "weight": {"dtype": "F2048", "packed": true},
     });
     assert_says(
@@ -104,7 +105,8 @@ fn files_of_another_kind_or_version_say_what_they_are() {
         &[&format!("format version {}", FORMAT_VERSION + 6), &format!("up to {FORMAT_VERSION}")],
     );
     for version in ["", "0", "-1", "1.0", "one"] {
-        let metadata = json!({"format": "sfeuot-model", "format_version": version, "description": "{}"});
+        let metadata =
+            json!({"sfeuot_format": "sfeuot-model", "sfeuot_format_version": version, "sfeuot_description": "{}"});
         assert_says(&with_metadata(metadata), &["format_version", &format!("'{version}'")]);
     }
 }
@@ -119,16 +121,20 @@ fn damaged_frames_say_what_is_wrong() {
     assert_says(&file("{} {}", &[]), &["not a safetensors file"]);
     assert_says(&[&3u64.to_le_bytes()[..], b"\xff\xff\xff"].concat(), &["not UTF-8"]);
     assert_says(&file(&" ".repeat(MAX_HEADER + 1), &[]), &[&MAX_HEADER.to_string()]);
-    assert_says(&model_with(json!({"w": {"dtype": "F32"}}), &[]), &["missing field `shape`"]);
+    assert_says(&model_with(json!({"w": {"dtype": "F32"}}), &[]), &["no shape"]);
     assert_says(
         &model_with(json!({"w": {"dtype": "x".repeat(100_000), "shape": [], "data_offsets": [0, 0]}}), &[]),
-        &["not a safetensors file", "..."],
+        &["'w'", "xxx...", "only F32"],
     );
     for bad in ["", "{", "1 2", &"[".repeat(100_000)] {
-        let metadata = json!({"format": "sfeuot-model", "format_version": "1", "description": bad});
-        assert_says(&with_metadata(metadata), &["description is not JSON"]);
+        let metadata =
+            json!({"sfeuot_format": "sfeuot-model", "sfeuot_format_version": "1", "sfeuot_description": bad});
+        assert_says(&with_metadata(metadata), &["description is not JSON of this library"]);
     }
-    assert_says(&with_metadata(json!({"format": "sfeuot-model", "format_version": "1"})), &["no 'description'"]);
+    assert_says(
+        &with_metadata(json!({"sfeuot_format": "sfeuot-model", "sfeuot_format_version": "1"})),
+        &["no 'sfeuot_description'"],
+    );
 }
 
 #[test]
@@ -146,7 +152,7 @@ fn damaged_layouts_name_the_tensor() {
         &["'w'", "F16", "only F32"],
     );
     let twice = file(
-        r#"{"__metadata__":{"format":"sfeuot-model","format_version":"1","description":"{}"},
+        r#"{"__metadata__":{"sfeuot_format":"sfeuot-model","sfeuot_format_version":"1","sfeuot_description":"{}"},
             "w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
         &[0; 4],
     );

@@ -59,7 +59,10 @@ impl Entry {
             path: folder.into(),
             source,
         })?;
-        atomic::write_atomic(&self.path, &[&self.checksum(image).to_le_bytes(), image].concat())
+        atomic::write(&self.path, |file| {
+            file.write_all(&self.checksum(image).to_le_bytes())?;
+            file.write_all(image)
+        })
     }
 
     fn checksum(&self, image: &[u8]) -> u64 {

@@ -1,0 +1,88 @@
+//! The file format of models and checkpoints: safetensors, plus a JSON description of everything that is not a tensor.
+//!
+//! The header's `__metadata__` map holds
+//!
+//! | key | value |
+//! |---|---|
+//! | `sfeuot_description` | one JSON document |
+//! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
+//! | `sfeuot_format_version` | a whole number as text, now `1` |
+//!
+//! They are names of our own, so that a tool which reads a file and writes it anew with a `format` of its own leaves a
+//! file that still loads. Files with the names without `sfeuot_`, which were written before, are read as well. The order of
+//! tensors and of metadata carries no meaning.
+//!
+//! Tensors are row-major and little-endian, element type F32. Equal content gives equal bytes.
+
+use crate::error::Error;
+use crate::quote;
+
+/// The version written, and the newest one read. Raise it when an older reader would misunderstand the file.
+pub(crate) const FORMAT_VERSION: u64 = 1;
+/// Bytes of a clause that may quote what a file says about itself: a hostile file must not make messages long.
+const MAX_CLAUSE: usize = 400;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A frozen generator and value function.
+    Model,
+    /// Everything a training run needs to go on bit for bit.
+    Checkpoint,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 2] = [Self::Model, Self::Checkpoint];
+
+    pub(super) fn format(self) -> &'static str {
+        match self {
+            Self::Model => "sfeuot-model",
+            Self::Checkpoint => "sfeuot-checkpoint",
+        }
+    }
+
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Checkpoint => "training checkpoint",
+        }
+    }
+}
+
+/// One of the metadata that make a file one of ours.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    Description = 0,
+    Format = 1,
+    Version = 2,
+}
+
+impl Key {
+    /// The names that are written, then those that were before.
+    pub const ALL: [&'static str; 6] =
+        ["sfeuot_description", "sfeuot_format", "sfeuot_format_version", "description", "format", "format_version"];
+
+    /// Where its names are in [`Self::ALL`].
+    pub fn places(self) -> [usize; 2] {
+        [self as usize, self as usize + Self::ALL.len() / 2]
+    }
+
+    /// The name that is written.
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize]
+    }
+}
+
+/// Why a file is not loaded. `origin` is where it came from, fit for a sentence.
+pub(super) fn cannot_load(origin: &str, what: impl std::fmt::Display) -> Error {
+    Error::Format(format!("cannot load from '{origin}': {}", quote::text(&what.to_string(), MAX_CLAUSE)))
+}
+
+pub(super) fn cannot_save(kind: Kind, what: impl std::fmt::Display) -> Error {
+    Error::Format(format!("cannot save the {}: {}", kind.noun(), quote::text(&what.to_string(), MAX_CLAUSE)))
+}
+
+/// A clause about a tensor.
+pub(super) fn not_finite(name: &str, index: usize, value: f32) -> String {
+    format!("its tensor '{name}' holds {value} at index {index}, and every value must be finite")
+}
