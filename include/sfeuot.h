@@ -743,7 +743,8 @@ int32_t sfeuot_trainer_create(struct SfeuotContext *context,
                               const struct SfeuotData *target,
                               struct SfeuotTrainer **trainer);
 
-// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL.
+// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL. A
+// training has at most 2^53 steps, and after them it is SFEUOT_ERROR_INVALID_ARGUMENT.
 // Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
 // one of these are kept, but for the last before a divergence; ask sfeuot_trainer_metrics for their
 // number), SFEUOT_ERROR_BUSY.
@@ -784,14 +785,18 @@ int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetri
 int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel **model);
 
 // Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
-// samples. A file of that name is replaced whole or, on failure, left as it was. Errors:
-// SFEUOT_ERROR_IO.
+// samples. A file of that name is replaced whole or, on failure, left as it was; saves of one file
+// at the same time, in any threads and processes, come one after the other. Errors:
+// SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or another number is not finite, and the file
+// could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_BUSY, and SFEUOT_ERROR_DEVICE on a
+// GPU.
 int32_t sfeuot_trainer_save(struct SfeuotTrainer *trainer, const char *path);
 
 // Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
 // for bit. Arrays that hold other samples or weights than before are refused with
-// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to.
-// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
+// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to. The
+// file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
+// SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 int32_t sfeuot_trainer_load(struct SfeuotContext *context,
                             const char *path,
                             const struct SfeuotData *source,
@@ -809,16 +814,21 @@ int32_t sfeuot_trainer_release(struct SfeuotTrainer *trainer);
 // Fills info with zeros and its struct_size.
 int32_t sfeuot_model_info_init(struct SfeuotModelInfo *info);
 
-// Writes the model to a file. Errors: SFEUOT_ERROR_IO.
+// Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was;
+// saves of one file at the same time, in any threads and processes, come one after the other.
+// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a finite number, and
+// the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
 int32_t sfeuot_model_save(struct SfeuotModel *model, const char *path);
 
-// Reads a model from a file. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT.
+// Reads a model from a file, which need not be trusted: what it asks for beyond any model of this
+// library is refused, as is what is not a regular file. Errors: SFEUOT_ERROR_IO,
+// SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a GPU.
 int32_t sfeuot_model_load(struct SfeuotContext *context,
                           const char *path,
                           struct SfeuotModel **model);
 
 // Reads a model from size bytes (at least 1) in memory, the content of a file; they are copied.
-// Errors: SFEUOT_ERROR_FORMAT.
+// Errors: SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a GPU.
 int32_t sfeuot_model_load_memory(struct SfeuotContext *context,
                                  const void *bytes,
                                  size_t size,

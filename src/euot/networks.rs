@@ -5,6 +5,7 @@ use super::gaussian_bridge::GaussianBridge;
 use crate::device::squares::Centre;
 use crate::device::{Activation, Head};
 use crate::error::{Error, Result};
+use crate::nn::layout::Layout;
 use crate::nn::mlp::Mlp;
 
 /// Outputs of the generator at most: its last layer must stay addressable too.
@@ -29,6 +30,32 @@ impl Networks<'_> {
     /// # Errors
     /// [`Error::InvalidArgument`] for components that are too many for the dimension; [`Error::OutOfMemory`].
     pub fn shapes(&self, dimension: usize) -> Result<(Mlp, Mlp)> {
+        let [value, generator] = self.ends(dimension)?;
+        let [along, at_start] = match self.centred_by {
+            None => [Centre::default(), Centre::default()],
+            Some(bridge) => {
+                let [start, end] = &bridge.mean_squares;
+                [Centre::between(start, end)?, Centre::between(start, start)?]
+            }
+        };
+        let mlp = |[inputs, outputs]: [usize; 2], centre| {
+            Mlp::new(inputs, centre, self.width, self.hidden, outputs, self.activation)
+        };
+        Ok((mlp(value, along), mlp(generator, at_start)))
+    }
+
+    /// Where the weights of both lie, which takes no memory that grows with the dimension.
+    ///
+    /// # Errors
+    /// As [`Self::shapes`].
+    pub fn layouts(&self, dimension: usize) -> Result<[Layout; 2]> {
+        let squares = if self.centred_by.is_some() { dimension } else { 0 };
+        let ends = self.ends(dimension)?;
+        Ok(ends.map(|[inputs, outputs]| Layout::new(inputs + squares, self.width, self.hidden, outputs)))
+    }
+
+    /// Inputs, squares not counted, and outputs of both.
+    fn ends(&self, dimension: usize) -> Result<[[usize; 2]; 2]> {
         let Conditional { components, latent } = self.conditional;
         let raw = Head::numbers(dimension, self.deterministic);
         let outputs = self.conditional.outputs(raw).filter(|&outputs| outputs <= MAX_OUTPUTS).ok_or_else(|| {
@@ -37,14 +64,6 @@ impl Networks<'_> {
                 MAX_OUTPUTS / (raw + 1)
             ))
         })?;
-        let [along, at_start] = match self.centred_by {
-            None => [Centre::default(), Centre::default()],
-            Some(bridge) => {
-                let [start, end] = &bridge.mean_squares;
-                [Centre::between(start, end)?, Centre::between(start, start)?]
-            }
-        };
-        let mlp = |inputs, centre, outputs| Mlp::new(inputs, centre, self.width, self.hidden, outputs, self.activation);
-        Ok((mlp(dimension + 1, along, 1), mlp(dimension + latent, at_start, outputs)))
+        Ok([[dimension + 1, 1], [dimension + latent, outputs]])
     }
 }

@@ -43,7 +43,7 @@ impl Temporary {
         let patience = |number| if number == 0 { PATIENCE } else { Duration::ZERO };
         for number in 0..NAMES {
             if let Some(taken) = Self::take(path(number), private, patience(number))? {
-                for other in 0..SWEPT {
+                for other in (0..SWEPT).filter(|&other| other != number) {
                     remove_leftover(&path(other));
                 }
                 return Ok(taken);

@@ -114,7 +114,7 @@ impl Model {
         let bridge = description.bridge.clone();
         let normalisation = Normalisation { shift: description.shift.clone(), scale };
         let conjugate = Conjugate { divergence: description.divergence, tau: description.tau };
-        let (value_mlp, generator_mlp) = description.networks()?;
+        let (value_mlp, generator_mlp) = description.networks().shapes(d)?;
         let nets = match context.gpu() {
             Some(gpu) => {
                 let mlps = [&value_mlp, &generator_mlp];
@@ -203,8 +203,9 @@ impl Model {
     fn read(context: &Context, mut input: Input) -> Result<Self> {
         let description: Description = input.description()?;
         description.check().map_err(|what| input.unfit(what))?;
-        let (value, generator) = description.networks().map_err(|error| input.refusal(error))?;
-        let networks = [("value", value.layout.len()), ("generator", generator.layout.len())];
+        let layouts = description.networks().layouts(description.shift.len()).map_err(|error| input.refusal(error))?;
+        let [value, generator] = layouts.map(|layout| layout.len());
+        let networks = [("value", value), ("generator", generator)];
         for (name, length) in networks {
             input.check(name, &[length])?;
         }
@@ -218,16 +219,15 @@ impl Description {
         Conditional { components: self.components, latent: self.latent_dimension }
     }
 
-    fn networks(&self) -> Result<(Mlp, Mlp)> {
-        let networks = Networks {
+    fn networks(&self) -> Networks<'_> {
+        Networks {
             conditional: self.conditional(),
             deterministic: self.deterministic,
             centred_by: self.squares.then_some(&self.bridge),
             width: self.hidden_width,
             hidden: self.hidden_layers,
             activation: self.activation,
-        };
-        networks.shapes(self.shift.len())
+        }
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -271,6 +271,8 @@ const SIGMAS: std::ops::RangeInclusive<f64> = 0.999e-6..=1.001e3;
 const SCALE_RATIOS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 /// The data's common scale: with a smaller or larger one results would leave the range of 32-bit numbers.
 const SCALES: std::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
+/// Means of data are numbers of 32 bits; those of samples that are moved to the middle lie a few spreads from them.
+const SHIFTS_END: f64 = 1e6 * f32::MAX as f64;
 
 /// The dimension that a file's shape and normalisation agree on.
 pub(crate) fn checked_dimension(
@@ -289,8 +291,8 @@ pub(crate) fn checked_dimension(
             "sample_shape is {shape:?} and shift has {d} numbers, but both must say the same number from 1 to {most}"
         ));
     }
-    if let Some(at) = shift.iter().position(|x| !x.is_finite()) {
-        return Err(format!("shift[{at}] is {}, but must be finite", shift[at]));
+    if let Some(at) = shift.iter().position(|x| !(-SHIFTS_END..=SHIFTS_END).contains(x)) {
+        return Err(format!("shift[{at}] is {:e}, but must be from -{SHIFTS_END:e} to {SHIFTS_END:e}", shift[at]));
     }
     let [scale, common] = scales;
     if !SCALES.contains(&common) {

@@ -88,7 +88,6 @@ impl Description {
             .map_err(Error::InvalidArgument)?;
         problem(config, *common_scale)?;
         bridge.check(shift, *scale).map_err(Error::InvalidArgument)?;
-        let (value, generator) = config.networks(bridge).shapes(d)?;
-        Ok([value.layout.len(), generator.layout.len()])
+        Ok(config.networks(bridge).layouts(d)?.map(|layout| layout.len()))
     }
 }
