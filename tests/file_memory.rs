@@ -222,7 +222,7 @@ fn refused_memory() {
     assert!(refusals >= 3, "{refusals}");
     assert!(std::fs::read(&kept).expect("it is there") != old, "the last one saves");
 
-    // The last value is not a number: the whole file is read, and no model is made of it.
+    // The header, four lists and the tensors; the last value is not a number, so that no model is made of them.
     let mut file = bytes(&model, "large");
     let spoil = |path: &Path, file: &mut Vec<u8>| {
         let end = file.len();
@@ -232,16 +232,16 @@ fn refused_memory() {
     spoil(&path, &mut file);
     let spoilt = |loaded: &Result<()>| matches!(loaded, Err(Error::Format(text)) if text.contains("NaN"));
     let refusals = each_refused("load", || Model::load(&context, &path).map(drop), spoilt);
-    assert!(refusals >= 8, "{refusals}");
+    assert!(refusals >= 7, "{refusals}");
     let refusals = each_refused("load_memory", || Model::load_memory(&context, &file).map(drop), spoilt);
-    assert!(refusals >= 8, "{refusals}");
+    assert!(refusals >= 7, "{refusals}");
 
     trainer.save(&path).expect("the target folder is writable");
     spoil(&path, &mut std::fs::read(&path).expect("it was written"));
     let (source, target) = (&clouds.source, &clouds.target);
     let load = || Trainer::load(&context, &path, array(source, 600), array(target, 600)).map(drop);
     let refusals = each_refused("Trainer::load", load, spoilt);
-    assert!(refusals >= 14, "{refusals}");
+    assert!(refusals >= 13, "{refusals}");
 }
 
 /// Refuses the first large allocation of a call, then the second, until there are no more; returns their number.
