@@ -137,10 +137,9 @@ impl GaussianBridge {
         // The numbers of `source` and `quadratic`, without the memory for them.
         let q = self.contraction;
         let moved = |(shift, h): (&f64, &f64)| (shift - scale * h).is_finite() && ((q * h) as f32).is_finite();
-        let divided = scale / q;
-        if !(divided.is_finite() && divided > 0.0 && ((q * self.level) as f32).is_finite())
-            || !shift.iter().zip(self.pull.iter()).all(moved)
-        {
+        let (divided, level) = (scale / q, (q * self.level) as f32);
+        let sound = divided.is_finite() && divided > 0.0 && level.is_finite();
+        if !(sound && shift.iter().zip(self.pull.iter()).all(moved)) {
             return Err("bridge has numbers too large to compute with".into());
         }
         Ok(())

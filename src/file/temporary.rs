@@ -15,7 +15,7 @@ use super::open::without_waiting;
 /// How long a save waits for another one of the same target before it takes a name beside it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_micros(200);
 /// Names in which files of killed saves are looked for: as many would have to be killed at once.
 const SWEPT: u32 = 4;
 /// Names that a save tries at most.
