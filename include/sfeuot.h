@@ -109,6 +109,21 @@
 // release are the exceptions and never busy. After a call returned, no callback that it started
 // runs any more. Callbacks must return: no C++ exception and no longjmp may leave one.
 //
+// The floating-point mode of a thread (rounding, flushing of tiny numbers, traps) may be any: the
+// library computes in the standard one, callbacks run in yours, and a call returns with yours,
+// exception flags included.
+//
+//
+// Processes
+//
+// The child of a fork() may use and release what it inherited, and make objects of its own. On the
+// CPU results have the same bits as in the parent; a context starts its threads there anew, and works on
+// the calling one alone if the system starts none. A trainer or session that another thread of the
+// parent was inside of while the process forked may be half changed in the child and answers
+// SFEUOT_ERROR_INTERNAL there: release it. A GPU that was in use does not follow into the child:
+// what lives on it answers SFEUOT_ERROR_DEVICE there at once, and is released without a call of the
+// driver. A child made by other means than fork() (vfork, _Fork, clone) may not call the library.
+//
 //
 // Structs and versions
 //
@@ -204,7 +219,7 @@
 #define SFEUOT_ERROR_DIVERGED 8
 
 // The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
-// are kept.
+// are kept; the text tells their number.
 #define SFEUOT_ERROR_CANCELLED 9
 
 // A callback of the host reported failure; the text holds the number it returned.
@@ -215,7 +230,8 @@
 #define SFEUOT_ERROR_BUSY 11
 
 // A bug in the library was caught before it could reach the host. A trainer or session that was in
-// use answers this from then on and has to be released; everything else stays usable.
+// use answers this from then on and has to be released; everything else stays usable. In the child
+// of a fork() also what another thread was inside of then.
 #define SFEUOT_ERROR_INTERNAL 12
 
 // The device failed in the middle of its work, such as a GPU that was reset or an illegal access of
@@ -465,7 +481,8 @@ typedef struct SfeuotTensor {
 // that number in the text. It runs during calls on the trainer only, on the thread that made the
 // call. sfeuot_trainer_create asks for
 // 4096 samples in all, to measure their scale; each step for batch_sources rows of the source,
-// twice, and for batch_sources x components rows of the target.
+// twice, and for batch_sources x components rows of the target. What it gave for a step that was
+// cancelled on the CPU is kept for that step, in the trainer but not in its checkpoints.
 typedef int32_t (*SfeuotSampleCallback)(void *userdata,
                                         float *batch,
                                         uint64_t rows,
@@ -771,10 +788,14 @@ int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
                                uint64_t *steps_done,
                                struct SfeuotMetrics *metrics);
 
-// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED:
-// on the CPU within one training step, on a GPU after the steps that are queued there already, at
-// most 32, which are kept. From any thread, also from a callback; returns at once. Without such a
-// call it does nothing.
+// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED.
+// On the CPU the step in progress is left when each thread has come to the end of its block of rows
+// (64, or components where that is more), and is then not made: nothing of it stays but the samples
+// that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
+// queued already, at most 32, are made first. A callback that runs is waited for, and
+// sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
+// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that very call; without one inside
+// nothing happens, and no later call is cancelled.
 int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
 
 // Writes what the last step saw, zeros before the first.

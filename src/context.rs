@@ -6,6 +6,8 @@ use crate::device::cuda::driver::{self, DeviceInfo};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::place::{CudaConfig, HostHandle};
 use crate::error::{Error, Result};
+use crate::float_mode;
+use crate::process;
 use std::sync::Arc;
 
 /// Device asked for.
@@ -85,7 +87,7 @@ impl Log {
         if let Some(sink) = &self.sink
             && level <= self.level
         {
-            sink(level, message);
+            float_mode::as_host(|| sink(level, message));
         }
     }
 }
@@ -108,6 +110,7 @@ impl Context {
                 config.threads
             )));
         }
+        process::watch()?;
         let log = Log { sink: config.log, level: config.log_level };
         let gpu = match config.device {
             DeviceKind::Cpu => None,

@@ -43,6 +43,7 @@ mod error;
 mod euot;
 mod file;
 mod finite;
+mod float_mode;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod kernels;
@@ -50,6 +51,7 @@ mod memory;
 mod model;
 mod nn;
 mod numbers;
+mod process;
 mod quote;
 mod rng;
 mod train;

@@ -12,7 +12,8 @@
 //! 47 of 64 bits, because some hosts keep pointers in doubles or tag the upper bits.
 //!
 //! The slot indexes a table that only grows, in chunks that are never moved or freed, so looking a
-//! handle up is two atomic loads and no lock. The low bit is set, which no pointer to an object
+//! handle up is two atomic loads. Nothing here takes a lock: one that another thread holds while the process forks would
+//! stay taken in the child for ever. The low bit is set, which no pointer to an object
 //! has. A slot is used again under its next generation and retired after its last one, so **no
 //! handle value is ever given out twice** and a stale one is always told apart. Retiring costs 64
 //! bytes for each 16 million handles.
@@ -22,10 +23,9 @@
 //! releases once too often, from another thread or from a callback, cannot pull the object from
 //! under a call; the object goes when both are zero.
 
-use std::collections::VecDeque;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::panic::shield;
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_OUT_OF_MEMORY};
@@ -81,15 +81,23 @@ const STAMP_SHIFT: u32 = 38;
 #[repr(align(64))]
 struct Slot {
     index: usize,
+    /// Keeps the stamp of the last object while there is none.
     state: AtomicU64,
     object: AtomicPtr<()>,
+    /// While the slot is free: the next free one, as in [`FREE`].
+    next: AtomicUsize,
 }
 
-static TABLE: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+/// Chunks, made when their first slot is used, and never moved or freed.
+static TABLE: [AtomicPtr<Slot>; CHUNKS] = [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS];
 
-/// Slots to use again, oldest first, each with its next generation; and how many slots were ever
-/// used.
-static FREE: Mutex<(VecDeque<(usize, u64)>, usize)> = Mutex::new((VecDeque::new(), 0));
+/// How many slots were ever used.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// The free slots, a stack: the topmost one's index plus one, or 0 for none; above it a count of changes, without which a
+/// slot that was taken and given back in between would look like one that never left.
+static FREE: AtomicU64 = AtomicU64::new(0);
+const FREE_BITS: u32 = 32;
 
 fn chunk_of(slot: usize) -> (usize, usize) {
     let chunk = (slot / FIRST_CHUNK + 1).ilog2() as usize;
@@ -98,54 +106,78 @@ fn chunk_of(slot: usize) -> (usize, usize) {
 
 fn find(slot: usize) -> Option<&'static Slot> {
     let (chunk, at) = chunk_of(slot);
-    TABLE.get(chunk)?.get()?.get(at)
+    let first = TABLE.get(chunk)?.load(Ordering::Acquire);
+    // SAFETY: a chunk that is there has as many slots as its number says, so this one too, for ever.
+    (!first.is_null()).then(|| unsafe { &*first.add(at) })
+}
+
+/// [`find`], where the chunk is made if need be.
+fn find_or_make(slot: usize) -> Outcome<&'static Slot> {
+    let (chunk, at) = chunk_of(slot);
+    if TABLE[chunk].load(Ordering::Acquire).is_null() {
+        let empty = |i| Slot {
+            index: slot - at + i,
+            state: AtomicU64::new(0),
+            object: AtomicPtr::default(),
+            next: AtomicUsize::new(0),
+        };
+        let mut slots = memory::collected("the table of handles", (0..FIRST_CHUNK << chunk).map(empty))?;
+        let (null, new) = (ptr::null_mut(), slots.as_mut_ptr());
+        if TABLE[chunk].compare_exchange(null, new, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            std::mem::forget(slots);
+        }
+    }
+    Ok(find(slot).expect("a chunk that is there has its slots"))
+}
+
+/// Puts a slot on the stack of free ones.
+fn give(slot: &'static Slot) {
+    let mut free = FREE.load(Ordering::Acquire);
+    loop {
+        slot.next.store(free as u32 as usize, Ordering::Relaxed);
+        let changed = (free >> FREE_BITS).wrapping_add(1) << FREE_BITS | (slot.index as u64 + 1);
+        match FREE.compare_exchange_weak(free, changed, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return,
+            Err(now) => free = now,
+        }
+    }
+}
+
+/// A slot that no other object uses: one that was given back, or a new one.
+fn take() -> Outcome<&'static Slot> {
+    let mut free = FREE.load(Ordering::Acquire);
+    while let Some(index) = (free as u32 as usize).checked_sub(1) {
+        let slot = find(index).expect("slots that were used are there");
+        let next = slot.next.load(Ordering::Relaxed) as u64;
+        let changed = (free >> FREE_BITS).wrapping_add(1) << FREE_BITS | next;
+        match FREE.compare_exchange_weak(free, changed, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Ok(slot),
+            Err(now) => free = now,
+        }
+    }
+    let unused = |used| (used < CAPACITY).then_some(used + 1);
+    match USED.fetch_update(Ordering::Relaxed, Ordering::Relaxed, unused) {
+        Ok(slot) => find_or_make(slot).inspect_err(|_| {
+            // The last one, unless others have gone on: then it is never used.
+            let _ = USED.compare_exchange(slot + 1, slot, Ordering::Relaxed, Ordering::Relaxed);
+        }),
+        Err(_) => Err(Failure::new(
+            SFEUOT_ERROR_OUT_OF_MEMORY,
+            format!("{CAPACITY} handles are alive, which is as many as there can be; release some"),
+        )),
+    }
 }
 
 /// Puts `object` into a slot; the caller holds its one reference.
 pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
-    let (slot, generation) = {
-        let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-        match free.0.pop_front() {
-            Some(reused) => reused,
-            None if free.1 == CAPACITY => {
-                return Err(Failure::new(
-                    SFEUOT_ERROR_OUT_OF_MEMORY,
-                    format!("{CAPACITY} handles are alive, which is as many as there can be; release some"),
-                ));
-            }
-            None => {
-                let slot = free.1;
-                make_room(&mut free.0, slot)?;
-                free.1 += 1;
-                (slot, 1)
-            }
-        }
-    };
-    let (chunk, at) = chunk_of(slot);
-    let chunk = TABLE[chunk].get().expect("a slot's chunk is made before its first use");
+    let slot = take()?;
+    // What is given back has a generation left.
+    let generation = (slot.state.load(Ordering::Relaxed) >> STAMP_SHIFT >> KIND_BITS) + 1;
     let stamp = generation << KIND_BITS | T::KIND as u64;
-    chunk[at].object.store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
-    chunk[at].state.store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
-    let value = (stamp as usize) << (SLOT_BITS + 1) | slot << 1 | 1;
+    slot.object.store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
+    slot.state.store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
+    let value = (stamp as usize) << (SLOT_BITS + 1) | slot.index << 1 | 1;
     Ok(std::ptr::without_provenance_mut(value))
-}
-
-/// Makes the chunk of a slot that was never used, and room to keep it when it is free again: a release must not fail. The
-/// caller holds the lock.
-fn make_room(free: &mut VecDeque<(usize, u64)>, slot: usize) -> crate::Result<()> {
-    const WHAT: &str = "the table of handles";
-    let all = slot + 1;
-    if free.capacity() < all {
-        let more = all.max(FIRST_CHUNK).next_power_of_two() - free.len();
-        free.try_reserve(more).map_err(|_| memory::refused::<(usize, u64)>(WHAT, free.len(), more))?;
-    }
-    let (chunk, at) = chunk_of(slot);
-    if TABLE[chunk].get().is_none() {
-        let empty = |i| Slot { index: slot - at + i, state: AtomicU64::new(0), object: AtomicPtr::default() };
-        let slots = memory::made(WHAT, FIRST_CHUNK << chunk, |i| Ok(empty(i)))?;
-        let _ = TABLE[chunk].set(slots.into_boxed_slice());
-    }
-    Ok(())
 }
 
 /// The slot and stamp a handle of `T` names, if its value can be one.
@@ -258,9 +290,9 @@ fn destroy_if_unused<T: Object>(slot: &'static Slot, state: u64) {
     let object = unsafe { Box::from_raw(object) };
     // Caught here rather than in `guard`: the object may go while another panic unwinds, and the slot is to be freed.
     let _ = shield(|| drop(object));
-    let generation = (state >> STAMP_SHIFT >> KIND_BITS) + 1;
-    if generation >> GENERATION_BITS == 0 {
-        FREE.lock().unwrap_or_else(PoisonError::into_inner).0.push_back((slot.index, generation));
+    let next = (state >> STAMP_SHIFT >> KIND_BITS) + 1;
+    if next >> GENERATION_BITS == 0 {
+        give(slot);
     }
 }
 
@@ -344,5 +376,30 @@ mod tests {
             });
             assert_eq!(dropped.load(Ordering::SeqCst), 1);
         }
+    }
+
+    #[test]
+    fn threads_that_make_and_release_handles_at_once_never_share_one() {
+        let alive: Vec<AtomicUsize> = (0..4096).map(|_| AtomicUsize::new(0)).collect();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..500 {
+                        let handles: Vec<*mut u8> =
+                            (0..1 + round % 5).map(|_| create(Counted(dropped.clone())).expect("a handle")).collect();
+                        let slots = handles.iter().map(|handle| handle.addr() >> 1 & ((1 << SLOT_BITS) - 1));
+                        for slot in slots.clone() {
+                            assert_eq!(alive[slot].fetch_add(1, Ordering::SeqCst), 0);
+                        }
+                        for (slot, handle) in slots.zip(&handles) {
+                            alive[slot].fetch_sub(1, Ordering::SeqCst);
+                            release::<Counted>(*handle, "model").expect("the first release");
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(dropped.load(Ordering::SeqCst), 4 * 500 * 3);
     }
 }

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INTERNAL, SFEUOT_OK, set_last_error};
+use crate::float_mode;
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("sfeuot's C ABI promises that no panic ends the host; build it with panic = \"unwind\"");
@@ -17,6 +18,8 @@ compile_error!("sfeuot's C ABI promises that no panic ends the host; build it wi
 /// thread's error text. What a panic leaves half done is not the boundary's concern:
 /// [`super::exclusive`] closes what was being changed.
 pub(super) fn guard(function: &'static str, body: impl FnOnce() -> Outcome<()>) -> i32 {
+    // What is computed with the arguments here is to be independent of the host's mode as well.
+    let _inside = float_mode::enter();
     let outcome = shield(|| body().map_err(|failure| report(function, &failure))).unwrap_or_else(|text| {
         let text = format!("the library panicked: {text}; this is a bug in libsfeuot");
         Err(report(function, &Failure::new(SFEUOT_ERROR_INTERNAL, text)))

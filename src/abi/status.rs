@@ -32,7 +32,7 @@ pub const SFEUOT_ERROR_FORMAT: i32 = 7;
 /// step, and it stays usable.
 pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
 /// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
-/// are kept.
+/// are kept; the text tells their number.
 pub const SFEUOT_ERROR_CANCELLED: i32 = 9;
 /// A callback of the host reported failure; the text holds the number it returned.
 pub const SFEUOT_ERROR_CALLBACK: i32 = 10;
@@ -40,7 +40,8 @@ pub const SFEUOT_ERROR_CALLBACK: i32 = 10;
 /// callback).
 pub const SFEUOT_ERROR_BUSY: i32 = 11;
 /// A bug in the library was caught before it could reach the host. A trainer or session that was in
-/// use answers this from then on and has to be released; everything else stays usable.
+/// use answers this from then on and has to be released; everything else stays usable. In the child
+/// of a fork() also what another thread was inside of then.
 pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
 /// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of
 /// another program's in the same CUDA context; the text has the driver's reason. What lived on it is

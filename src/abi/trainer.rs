@@ -14,7 +14,7 @@ use super::model::SfeuotModel;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
-use crate::{CancelToken, Context, Data, Metrics, Trainer};
+use crate::{CancelToken, Context, Data, Error, Metrics, Trainer};
 
 /// A problem with its networks and data, which steps train.
 pub struct SfeuotTrainer {
@@ -106,6 +106,23 @@ struct Shared {
     cancel: CancelToken,
 }
 
+impl Shared {
+    /// A call that trains. The token is begun before the trainer is busy and ended after it is free again: whoever finds the
+    /// trainer busy because of this call cancels this call.
+    fn train<R>(&self, body: impl FnOnce(&mut Trainer) -> Outcome<R>) -> Outcome<R> {
+        let Some(running) = self.cancel.begin() else {
+            return Err(self.trainer.busy());
+        };
+        let mut step = 0;
+        let outcome = self.trainer.enter(|trainer| {
+            let outcome = body(trainer);
+            step = trainer.metrics().step;
+            outcome
+        });
+        if running.end() && outcome.is_ok() { Err(Error::Cancelled { step }.into()) } else { outcome }
+    }
+}
+
 impl Object for Shared {
     type Handle = SfeuotTrainer;
     const KIND: Kind = Kind::Trainer;
@@ -186,7 +203,7 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
         at_least_one("steps", steps)?;
-        let seen = shared.trainer.enter(|trainer| Ok(trainer.step(steps)?))?;
+        let seen = shared.train(|trainer| Ok(trainer.step(steps)?))?;
         // SAFETY: metrics is writable.
         unsafe { write_metrics(metrics, &seen) };
         Ok(())
@@ -213,7 +230,7 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
         if progress.is_some() {
             at_least_one("every", every)?;
         }
-        let seen = shared.trainer.enter(|trainer| {
+        let seen = shared.train(|trainer| {
             let mut progress = Progress::new(progress, userdata);
             let outcome = trainer.run(steps, every.max(1), &mut |metrics| progress.tell(metrics));
             match progress.failure() {
@@ -251,7 +268,7 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
                 )));
             }
         };
-        let (done, seen) = shared.trainer.enter(|trainer| Ok(trainer.run_for(budget)?))?;
+        let (done, seen) = shared.train(|trainer| Ok(trainer.run_for(budget)?))?;
         // SAFETY: steps_done and metrics are writable.
         unsafe {
             if let Some(steps_done) = steps_done {
@@ -263,17 +280,19 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
     })
 }
 
-/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED:
-/// on the CPU within one training step, on a GPU after the steps that are queued there already, at
-/// most 32, which are kept. From any thread, also from a callback; returns at once. Without such a
-/// call it does nothing.
+/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED.
+/// On the CPU the step in progress is left when each thread has come to the end of its block of rows
+/// (64, or components where that is more), and is then not made: nothing of it stays but the samples
+/// that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
+/// queued already, at most 32, are made first. A callback that runs is waited for, and
+/// sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
+/// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that very call; without one inside
+/// nothing happens, and no later call is cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
     guard("sfeuot_trainer_cancel", || {
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
-        if shared.trainer.is_busy() {
-            shared.cancel.cancel();
-        }
+        shared.cancel.cancel();
         Ok(())
     })
 }

@@ -1,10 +1,11 @@
 //! Samplers: hosts that draw fresh samples instead of handing over a finite set.
 
-use crate::{Error, Result};
+use crate::{Error, Result, float_mode};
 
 /// A host's source of independent samples. Closures of the same signature are samplers.
 ///
-/// A trainer calls it from one thread at a time, not always the same one.
+/// A trainer calls it from one thread at a time, not always the same one. What it gave for a step that was cancelled on the
+/// processor is kept for that step, in the trainer but not in its checkpoints.
 pub trait Sampler: Send {
     /// Fills `batch` (`rows` x `dimension`, row-major, data units) with independent samples, or says why it cannot.
     ///
@@ -24,8 +25,7 @@ where
 /// Draws one batch in data units; failure and values that are not finite become errors that name `side`.
 pub(super) fn draw(sampler: &mut dyn Sampler, batch: &mut [f32], dimension: usize, side: &str) -> Result<()> {
     batch.fill(f32::NAN);
-    sampler
-        .fill(batch, batch.len() / dimension, dimension)
+    float_mode::as_host(|| sampler.fill(batch, batch.len() / dimension, dimension))
         .map_err(|text| Error::Callback(format!("the {side} sampler reported failure: {text}")))?;
     match batch.iter().position(|value| !value.is_finite()) {
         None => Ok(()),

@@ -14,6 +14,7 @@ use crate::euot::networks::Networks;
 use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;
+use crate::float_mode;
 use crate::nn::layout::MAX_HIDDEN;
 use crate::nn::mlp::Mlp;
 use crate::rng::MAX_STEPS;
@@ -176,6 +177,7 @@ impl Model {
     /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`]. A file that was there
     /// before is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
+        let _inside = float_mode::enter();
         let mut output = Output::new(Kind::Model, &self.0.description)?;
         for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
             output.push_f32(name, &[weights.len()], weights);
@@ -201,6 +203,7 @@ impl Model {
     }
 
     fn read(context: &Context, mut input: Input) -> Result<Self> {
+        let _inside = float_mode::enter();
         let description: Description = input.description()?;
         description.check().map_err(|what| input.unfit(what))?;
         let layouts = description.networks().layouts(description.shift.len()).map_err(|error| input.refusal(error))?;

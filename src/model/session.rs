@@ -6,6 +6,7 @@ use super::cuda_session::CudaSession;
 use super::frozen::{Inner, Model, Nets};
 use super::results::{Input, Results};
 use crate::error::{Error, Result};
+use crate::float_mode;
 use std::sync::Arc;
 
 /// How far from the data a row may lie, in units of their scale: far beyond any use, and far below what would overflow
@@ -102,6 +103,7 @@ impl Session {
     /// [`Error::InvalidArgument`] for lengths that are not a multiple of the dimension or differ, and for an input that is
     /// not finite; nothing is written then. [`Error::NotFinite`].
     pub fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
+        let _inside = float_mode::enter();
         let d = self.model.info.dimension;
         let input = self.check_rows("source", source)?;
         check_length("generated", generated.len(), source.len())?;
@@ -128,6 +130,7 @@ impl Session {
         first_row: u64,
         generated: DeviceRows,
     ) -> Result<()> {
+        let _inside = float_mode::enter();
         let d = self.model.info.dimension;
         if source.rows != generated.rows {
             return Err(Error::invalid(format!(
@@ -178,6 +181,7 @@ impl Session {
         first_row: u64,
         mean: &mut [f32],
     ) -> Result<()> {
+        let _inside = float_mode::enter();
         let d = self.model.info.dimension;
         let input = self.check_rows("source", source)?;
         check_length("mean", mean.len(), source.len())?;
@@ -205,6 +209,7 @@ impl Session {
         first_row: u64,
         path: &mut [f32],
     ) -> Result<()> {
+        let _inside = float_mode::enter();
         let d = self.model.info.dimension;
         let input = self.check_rows("source", source)?;
         let rows = input.count();
@@ -234,6 +239,7 @@ impl Session {
     /// # Errors
     /// A time outside \[0, 1\]; otherwise as [`Self::generate`].
     pub fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()> {
+        let _inside = float_mode::enter();
         let d = self.model.info.dimension;
         if !(0.0..=1.0).contains(&time) {
             return Err(Error::invalid(format!("time is {time}, but must lie in [0, 1]")));
@@ -253,6 +259,7 @@ impl Session {
     /// # Errors
     /// As [`Self::generate`].
     pub fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
+        let _inside = float_mode::enter();
         let input = self.check_rows("target", target)?;
         check_length("ratio", ratio.len(), input.count())?;
         if target.is_empty() {

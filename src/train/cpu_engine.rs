@@ -8,7 +8,7 @@
 
 use super::cpu_network::{Network, Slot};
 use super::draw::{Draw, Sources};
-use super::engine::{Advance, Engine, Half, NetworkState, Outcome, StepOutcome, overflow};
+use super::engine::{Advance, Cancelled, Engine, Half, NetworkState, Outcome, StepOutcome, overflow};
 use super::plan::Plan;
 use super::side::{Side, Sides};
 use crate::context::Context;
@@ -49,6 +49,8 @@ pub(crate) struct CpuEngine {
     cut: Cut,
     /// The last step went well, and both networks have what came before it.
     can_take_back: bool,
+    /// The value half of the next step is made, but taken back since a cancellation came before the generator half.
+    half_made: Option<Outcome>,
 }
 
 /// How a batch is cut.
@@ -122,6 +124,7 @@ impl CpuEngine {
             plan,
             cut,
             can_take_back: false,
+            half_made: None,
         })
     }
 }
@@ -129,11 +132,11 @@ impl CpuEngine {
 /// What a thread needs for a pass of either half; the first pass is the longest.
 fn workspace(plan: &Plan, cut: &Cut) -> Sizes {
     let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
+    let rows = cut.block * plan.conditional.components;
     let sizes = [Half::Value, Half::Generator].map(|half| {
         let step = HalfStep { half, step: 0, source: Side::Batch(&[]), target: Side::Batch(&[]) };
         let draw = Draw::new(plan, &step);
-        let pass =
-            Pass { plan, quadratic: &quadratic, half, draw: &draw, rows: cut.block * plan.conditional.components };
+        let pass = Pass { plan, quadratic: &quadratic, half, draw: &draw, rows, cancelled: &|| false };
         Measure::of(|measure| {
             pass.carry(measure, [&(), &()], 0..cut.pass.min(plan.sources), &mut (), &mut Sums::default());
         })
@@ -151,16 +154,16 @@ pub(super) struct HalfStep<'a> {
 }
 
 impl CpuEngine {
-    /// One half of a step; when its loss, its gradient or a new weight is not finite nothing changes.
-    fn half_step(&mut self, step: &HalfStep<'_>) -> Result<Outcome> {
-        let Self { context, plan, quadratic, value, generator, workspaces, cut, can_take_back } = self;
+    /// One half of a step; when its loss, its gradient or a new weight is not finite, or it is cancelled, nothing changes.
+    fn half_step(&mut self, step: &HalfStep<'_>, cancelled: Cancelled<'_>) -> Result<Outcome> {
+        let Self { context, plan, quadratic, value, generator, workspaces, cut, can_take_back, .. } = self;
         let (network, nets) = match step.half {
             Half::Value => (&mut value.slots, [&value.net, &generator.net]),
             Half::Generator => (&mut generator.slots, [&value.net, &generator.net]),
         };
         let draw = Draw::new(plan, step);
         let rows = cut.block * plan.conditional.components;
-        let pass = Pass { plan, quadratic, half: step.half, draw: &draw, rows };
+        let pass = Pass { plan, quadratic, half: step.half, draw: &draw, rows, cancelled };
         let slots = Disjoint::new(network);
         context.pool().run(cut.slots, |index, worker| {
             // SAFETY: each slot is one job's.
@@ -171,17 +174,24 @@ impl CpuEngine {
             slot.sums = Sums::default();
             let end = plan.sources.min((index + 1) * cut.slot);
             for from in (index * cut.slot..end).step_by(cut.pass) {
+                if cancelled() {
+                    break;
+                }
                 let Slot { gradient, sums } = &mut *slot;
                 pass.carry(block, nets, from..end.min(from + cut.pass), gradient, sums);
             }
             slot.gradient.complete();
         });
+        let go_on = || if cancelled() { Err(Error::Cancelled { step: step.step }) } else { Ok(()) };
+        go_on()?;
         let network = match step.half {
             Half::Value => value,
             Half::Generator => generator,
         };
         let outcome = network.reduce(context);
         outcome.check(step.half, step.step)?;
+        go_on()?;
+        go_on()?;
         let config = &plan.config;
         let (norm, most) = (outcome.gradient_norm, config.gradient_clip);
         let clip = if most > 0.0 && norm > most { most / norm } else { 1.0 };
@@ -198,32 +208,63 @@ impl CpuEngine {
     }
 
     /// Both halves, or neither.
-    fn step(&mut self, step: u64, Sides { source, target }: &mut Sides, advance: &mut Advance) -> Result<()> {
-        let half = HalfStep { half: Half::Value, step, source: source.draw()?, target: target.draw()? };
-        let value = self.half_step(&half).inspect_err(|_| {
-            // A loss or gradient at fault: these weights came out of a step with finite ones, but give none themselves.
-            if std::mem::take(&mut self.can_take_back) {
+    fn step(&mut self, step: u64, sides: &mut Sides, cancelled: Cancelled<'_>, advance: &mut Advance) -> Result<()> {
+        let value = match self.half_made.take() {
+            Some(value) => {
+                self.value.revert();
+                value
+            }
+            None => self.value_half(step, sides, cancelled, advance)?,
+        };
+        // From here on a failure costs the value half; the generator step reads no target sample.
+        let generator = sides.source.draw().and_then(|source| {
+            let half = HalfStep { half: Half::Generator, step, source, target: Side::Batch(&[]) };
+            self.half_step(&half, cancelled)
+        });
+        self.can_take_back = generator.is_ok();
+        let generator = generator.inspect_err(|error| {
+            self.value.revert();
+            if matches!(error, Error::Cancelled { .. }) {
+                self.half_made = Some(value);
+                sides.source.hold();
+            }
+        })?;
+        advance.count(StepOutcome { value, generator });
+        Ok(())
+    }
+
+    fn value_half(
+        &mut self,
+        step: u64,
+        sides: &mut Sides,
+        cancelled: Cancelled<'_>,
+        advance: &mut Advance,
+    ) -> Result<Outcome> {
+        let (source, target) = (sides.source.draw()?, sides.target.draw()?);
+        let value = self.half_step(&HalfStep { half: Half::Value, step, source, target }, cancelled);
+        value.inspect_err(|error| {
+            if matches!(error, Error::Cancelled { .. }) {
+                sides.source.hold();
+                sides.target.hold();
+            } else if std::mem::take(&mut self.can_take_back) {
+                // A loss or gradient at fault: these weights came out of a step with finite ones, but give none themselves.
                 self.value.revert();
                 self.generator.revert();
                 advance.taken_back = true;
             }
-        })?;
-        // From here on a failure costs the value half; the generator step reads no target sample.
-        let generator = source.draw().and_then(|source| {
-            self.half_step(&HalfStep { half: Half::Generator, step, source, target: Side::Batch(&[]) })
-        });
-        self.can_take_back = generator.is_ok();
-        let generator = generator.inspect_err(|_| self.value.revert())?;
-        advance.count(StepOutcome { value, generator });
-        Ok(())
+        })
     }
 }
 
 impl Engine for CpuEngine {
-    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: &dyn Fn() -> bool) -> Advance {
+    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: Cancelled<'_>) -> Advance {
         let mut advance = Advance::new();
         for step in first..first + steps {
-            let made = if cancelled() { Err(Error::Cancelled { step }) } else { self.step(step, sides, &mut advance) };
+            let made = if cancelled() {
+                Err(Error::Cancelled { step })
+            } else {
+                self.step(step, sides, cancelled, &mut advance)
+            };
             if made.is_err() {
                 advance.end = made;
                 break;
@@ -249,6 +290,7 @@ struct Pass<'a> {
     draw: &'a Draw<'a>,
     /// Of a block.
     rows: usize,
+    cancelled: Cancelled<'a>,
 }
 
 impl Pass<'_> {
@@ -292,7 +334,9 @@ impl Pass<'_> {
                 self.blocks(block, &sources, |block, batch, rows| {
                     step.carry(block, value, batch, &recorded.components.rows(rows.start, rows.end), sums);
                 });
-                step.backward(block, generator, &recorded, gradient);
+                if !(self.cancelled)() {
+                    step.backward(block, generator, &recorded, gradient);
+                }
             }
         }
     }
@@ -306,6 +350,9 @@ impl Pass<'_> {
     ) {
         let used = block.used();
         for from in (0..sources.input.rows).step_by(self.rows) {
+            if (self.cancelled)() {
+                return;
+            }
             let rows = from..sources.input.rows.min(from + self.rows);
             let batch = self.draw.rows(block, sources, rows.start, rows.end);
             carry(block, &batch, rows);

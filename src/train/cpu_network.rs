@@ -107,7 +107,7 @@ impl Network {
         Err(bad.unwrap_or(f32::NAN))
     }
 
-    /// Takes the last update back; there is one to take back once after each.
+    /// Takes the last update back, or, called once more, makes it again.
     pub fn revert(&mut self) {
         std::mem::swap(&mut self.state, &mut self.previous);
         self.net.pack(&self.state.weights);

@@ -7,7 +7,7 @@
 
 use super::cuda_report::{COUNTER, FAULT, NO_UPDATE, REPORT, RING, Report};
 use super::cuda_step::CudaStep;
-use super::engine::{Advance, Engine, Half, NetworkState, StepOutcome};
+use super::engine::{Advance, Cancelled, Engine, Half, NetworkState, StepOutcome};
 use super::plan::Plan;
 use super::side::Sides;
 use crate::data::DataSource;
@@ -228,7 +228,7 @@ impl CudaEngine {
 }
 
 impl Engine for CudaEngine {
-    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: &dyn Fn() -> bool) -> Advance {
+    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: Cancelled<'_>) -> Advance {
         let mut advance = Advance::new();
         advance.end = self.run(first, steps, sides, cancelled, &mut advance);
         advance

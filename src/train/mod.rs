@@ -1,5 +1,6 @@
 //! Training: the configuration, the engine that carries a step out on a device, and the trainer a host drives.
 
+mod cancel;
 mod checkpoint;
 mod config;
 mod cpu_engine;
@@ -16,6 +17,7 @@ mod plan;
 mod side;
 mod trainer;
 
+pub use cancel::CancelToken;
 pub use config::{SigmaUnits, TrainerConfig};
 pub use metrics::Metrics;
-pub use trainer::{CancelToken, Control, Trainer};
+pub use trainer::{Control, Trainer};

@@ -19,6 +19,8 @@ pub(crate) struct SideBuffer {
     name: &'static str,
     rows: usize,
     batch: Vec<f32>,
+    /// The batch was drawn for what has not been done yet.
+    held: bool,
 }
 
 impl SideBuffer {
@@ -30,18 +32,25 @@ impl SideBuffer {
                 memory::filled(&format!("a batch of the {name} sampler"), numbers, 0f32)?
             }
         };
-        Ok(Self { data, name, rows, batch })
+        Ok(Self { data, name, rows, batch, held: false })
     }
 
-    /// Samples for one half step; a sampler is called.
+    /// Samples for one half step; a sampler is called, unless its last batch is held.
     pub fn draw(&mut self) -> Result<Side<'_>> {
         match &mut self.data {
             DataSource::Array(array) => Ok(Side::Array(array)),
             DataSource::Sampler(sampler) => {
-                sampler.fill(self.rows, &mut self.batch, self.name)?;
+                if !std::mem::take(&mut self.held) {
+                    sampler.fill(self.rows, &mut self.batch, self.name)?;
+                }
                 Ok(Side::Batch(&self.batch))
             }
         }
+    }
+
+    /// Keeps what was drawn last for the next draw. What an array gives depends on the step alone.
+    pub fn hold(&mut self) {
+        self.held = true;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The trainer: a host drives it step by step, for a number of steps, or for a span of time.
 
+use super::cancel::{CancelToken, Running};
 use super::checkpoint;
 use super::config::{SigmaUnits, TrainerConfig};
 use super::cpu_engine::CpuEngine;
@@ -12,14 +13,13 @@ use crate::context::{Context, LogLevel};
 use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
+use crate::float_mode;
 use crate::memory;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::quote;
 use crate::rng::MAX_STEPS;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a progress function wants next.
@@ -29,24 +29,6 @@ pub enum Control {
     Continue,
     /// Stop; the run returns [`Error::Cancelled`].
     Stop,
-}
-
-/// Stops a trainer's current call from any thread: within one step on the processor, after the steps already queued (at
-/// most 32) on a GPU.
-#[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicU8>);
-
-/// States of a token. A cancellation only ever turns a running call into a cancelled one, so none is lost and none
-/// waits for the next call.
-const IDLE: u8 = 0;
-const RUNNING: u8 = 1;
-const CANCELLED: u8 = 2;
-
-impl CancelToken {
-    /// The call in progress returns [`Error::Cancelled`]; when none is in progress nothing happens.
-    pub fn cancel(&self) {
-        let _ = self.0.compare_exchange(RUNNING, CANCELLED, Ordering::Relaxed, Ordering::Relaxed);
-    }
 }
 
 /// A training: problem, networks and data on a context's device.
@@ -100,6 +82,7 @@ impl Trainer {
     /// shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before anything
     /// is read; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
+        let _inside = float_mode::enter();
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
@@ -158,13 +141,14 @@ impl Trainer {
     /// # Errors
     /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
     pub fn run(&mut self, steps: u64, every: u64, progress: &mut dyn FnMut(&Metrics) -> Control) -> Result<Metrics> {
+        let mut tell = |metrics: &Metrics| float_mode::as_host(|| progress(metrics));
         self.call(|trainer, clock| {
             let mut done = 0;
             while done < steps {
                 let until_told = if every > 0 { every - done % every } else { u64::MAX };
                 done += trainer.advance((steps - done).min(until_told))?;
                 clock.read(trainer);
-                if every > 0 && (done % every == 0 || done == steps) && progress(&trainer.metrics) == Control::Stop {
+                if every > 0 && (done % every == 0 || done == steps) && tell(&trainer.metrics) == Control::Stop {
                     return Err(Error::Cancelled { step: trainer.metrics.step });
                 }
             }
@@ -194,12 +178,15 @@ impl Trainer {
         })
     }
 
-    /// What every training call is wrapped in: it can be cancelled from its beginning to its end.
+    /// What every training call is wrapped in: it can be cancelled from its beginning to its end. A caller that has begun
+    /// the token already sees to the end itself.
     fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Clock) -> Result<R>) -> Result<R> {
-        self.cancel.0.store(RUNNING, Ordering::Relaxed);
+        let _inside = float_mode::enter();
+        let token = self.cancel.clone();
+        let running = token.begin();
         let clock = Clock { start: Instant::now(), first: self.metrics.step };
         let result = work(self, &clock);
-        let cancelled = self.cancel.0.swap(IDLE, Ordering::Relaxed) == CANCELLED;
+        let cancelled = running.is_some_and(Running::end);
         if cancelled && result.is_ok() { Err(Error::Cancelled { step: self.metrics.step }) } else { result }
     }
 
@@ -212,8 +199,8 @@ impl Trainer {
             )));
         }
         let steps = steps.min(self.engine.most_steps()).min(left);
-        let token = &self.cancel.0;
-        let cancelled = || token.load(Ordering::Relaxed) == CANCELLED;
+        let token = &self.cancel;
+        let cancelled = || token.is_cancelled();
         let advance = self.engine.advance(self.metrics.step, steps, &mut self.sides, &cancelled);
         let first = self.metrics.step;
         let [last, before] = advance.outcomes;
@@ -277,6 +264,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
     pub fn model(&mut self) -> Result<Model> {
+        let _inside = float_mode::enter();
         let (sigma, conjugate) = self.frame.problem(&self.config)?;
         let [value, generator] = self.engine.state()?;
         Model::new(
@@ -310,6 +298,7 @@ impl Trainer {
     /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`], [`Error::Device`]. A
     /// file that was there before is then untouched.
     pub fn save(&mut self, path: &Path) -> Result<()> {
+        let _inside = float_mode::enter();
         let fingerprints = [self.sides.source.data.fingerprint(), self.sides.target.data.fingerprint()];
         let state = State {
             config: self.config.clone(),
@@ -328,6 +317,7 @@ impl Trainer {
     /// [`Error::Io`], [`Error::Format`] for a file that is truncated, foreign or newer, [`Error::InvalidArgument`]
     /// for other data than the training began with.
     pub fn load(context: &Context, path: &Path, source: Data<'_>, target: Data<'_>) -> Result<Self> {
+        let _inside = float_mode::enter();
         let (state, fingerprints) = checkpoint::load(path)?;
         let sides = data::Sides::check(source, target)?;
         if sides.sample_shape() != state.sample_shape {

@@ -6,8 +6,10 @@
 //! What a job computes may depend on its number alone, never on the thread or the order: that is what makes results
 //! bitwise equal for any thread count. A call allocates nothing.
 
+use crate::float_mode;
+use crate::process;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -41,6 +43,15 @@ struct Shared {
 
 /// The threads of a context. Rounds of several callers take turns.
 pub struct Pool {
+    threads: usize,
+    /// Of the process that used it last; never null.
+    team: AtomicPtr<Team>,
+}
+
+/// Threads of one process, and what they share. A fork leaves a copy without threads, whose locks may be taken for ever:
+/// the child never touches it and makes a team of its own.
+struct Team {
+    generation: u32,
     shared: Arc<Shared>,
     turn: Mutex<()>,
     workers: Vec<JoinHandle<()>>,
@@ -53,6 +64,69 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Pool {
     /// `threads` >= 1, the caller of `run` being one of them.
     pub fn new(threads: usize) -> std::io::Result<Self> {
+        let (team, refusal) = Team::start(threads - 1);
+        match refusal {
+            Some(refusal) => Err(refusal),
+            None => Ok(Self { threads, team: AtomicPtr::new(Box::into_raw(Box::new(team))) }),
+        }
+    }
+
+    /// Threads that take part in a round, at most.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Calls `job(number, worker)` for every number below `jobs`, worker below [`Self::threads`], and returns when
+    /// all are done. A panic in a job is raised again here.
+    pub fn run<F: Fn(usize, usize) + Sync>(&self, jobs: usize, job: F) {
+        if self.threads == 1 || jobs <= 1 {
+            return (0..jobs).for_each(|number| job(number, 0));
+        }
+        self.team().run(jobs, job);
+    }
+
+    /// The team of this process.
+    fn team(&self) -> &Team {
+        // SAFETY: never null, and only dropped with the pool.
+        let team = unsafe { &*self.team.load(Ordering::Acquire) };
+        if team.generation == process::generation() { team } else { self.renew(team) }
+    }
+
+    /// A team in place of the one whose threads a fork has left behind. Where the system starts fewer threads, those there
+    /// are do the work: jobs give the same results.
+    #[cold]
+    fn renew(&self, left: &Team) -> &Team {
+        let new = Box::into_raw(Box::new(Team::start(self.threads - 1).0));
+        let left = std::ptr::from_ref(left).cast_mut();
+        match self.team.compare_exchange(left, new, Ordering::AcqRel, Ordering::Acquire) {
+            // SAFETY: made above, and dropped with the pool. The one before is leaked: see its drop.
+            Ok(_) => unsafe { &*new },
+            Err(other) => {
+                // SAFETY: made above, and seen by nobody else; the other one was made by a thread of this process.
+                unsafe {
+                    drop(Box::from_raw(new));
+                    &*other
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let team = *self.team.get_mut();
+        // SAFETY: never null, and nobody uses the pool any more.
+        if unsafe { (*team).generation } == process::generation() {
+            // SAFETY: made by `Box::into_raw`, and taken back once.
+            drop(unsafe { Box::from_raw(team) });
+        }
+        // One from before a fork is leaked: there are no threads to wait for, and the system has given their memory away.
+    }
+}
+
+impl Team {
+    /// As many of `workers` threads as the system starts, and why it started no more.
+    fn start(workers: usize) -> (Self, Option<std::io::Error>) {
         let shared = Arc::new(Shared {
             round: Mutex::new(Round { job: None, jobs: 0, number: 0, running: 0, stop: false }),
             number: AtomicU64::new(0),
@@ -62,27 +136,19 @@ impl Pool {
             next: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
         });
-        let mut pool = Self { shared, turn: Mutex::new(()), workers: Vec::with_capacity(threads - 1) };
-        for worker in 1..threads {
-            let shared = Arc::clone(&pool.shared);
-            let thread =
-                std::thread::Builder::new().name(format!("sfeuot-{worker}")).spawn(move || work(&shared, worker))?;
-            pool.workers.push(thread);
+        let generation = process::generation();
+        let mut team = Self { generation, shared, turn: Mutex::new(()), workers: Vec::with_capacity(workers) };
+        for worker in 1..=workers {
+            let shared = Arc::clone(&team.shared);
+            match std::thread::Builder::new().name(format!("sfeuot-{worker}")).spawn(move || work(&shared, worker)) {
+                Ok(thread) => team.workers.push(thread),
+                Err(refusal) => return (team, Some(refusal)),
+            }
         }
-        Ok(pool)
+        (team, None)
     }
 
-    /// Threads that take part in a round.
-    pub fn threads(&self) -> usize {
-        self.workers.len() + 1
-    }
-
-    /// Calls `job(number, worker)` for every number below `jobs`, worker below [`Self::threads`], and returns when
-    /// all are done. A panic in a job is raised again here.
-    pub fn run<F: Fn(usize, usize) + Sync>(&self, jobs: usize, job: F) {
-        if self.workers.is_empty() || jobs <= 1 {
-            return (0..jobs).for_each(|number| job(number, 0));
-        }
+    fn run<F: Fn(usize, usize) + Sync>(&self, jobs: usize, job: F) {
         let _turn = lock(&self.turn);
         let erased: *const (dyn Fn(usize, usize) + Sync + '_) = &job;
         // SAFETY: only the lifetime is erased. The pointer is used until this round's workers have all finished,
@@ -115,7 +181,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Team {
     fn drop(&mut self) {
         lock(&self.shared.round).stop = true;
         self.shared.started.notify_all();
@@ -147,6 +213,7 @@ fn drain<F: Fn(usize, usize) + Sync + ?Sized>(shared: &Shared, jobs: usize, work
 }
 
 fn work(shared: &Shared, worker: usize) {
+    float_mode::settle();
     let mut seen = 0;
     loop {
         watch(|| shared.number.load(Ordering::Relaxed) != seen);
@@ -192,6 +259,19 @@ mod tests {
                 });
                 assert!(count.iter().all(|c| c.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn a_team_of_fewer_threads_than_asked_for_does_all_jobs() {
+        for started in 0..3 {
+            let team = Team::start(started).0;
+            let sum = AtomicUsize::new(0);
+            team.run(100, |number, worker| {
+                assert!(worker <= started);
+                sum.fetch_add(number, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 4950);
         }
     }
 

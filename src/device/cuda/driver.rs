@@ -4,10 +4,11 @@
 //! everything begins with [`require`].
 
 use crate::error::{Error, Result};
+use crate::process;
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::{self, CUdevice, CUdevice_attribute, CUresult};
 use std::ffi::{CStr, c_char};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// CUDA version of the oldest driver with every function that is called here, as `cuDriverGetVersion` counts.
 const OLDEST_DRIVER: i32 = 11040;
@@ -56,21 +57,44 @@ pub(crate) fn is_there() -> bool {
     unsafe { sys::is_culib_present() }
 }
 
+/// What became of the GPU in a process that was forked.
+pub(super) fn left_by_fork() -> Error {
+    Error::Device(
+        "the CUDA driver was in use when this process was forked, and does not work in the child; release here what lives on the GPU, and use it in the parent or in a process that is started anew".into(),
+    )
+}
+
 /// Loads and starts the driver.
 ///
 /// # Errors
-/// [`Error::UnsupportedDevice`]: none is installed, it is too old, or it sees no GPU.
+/// [`Error::UnsupportedDevice`]: none is installed, it is too old, or it sees no GPU. [`Error::Device`] in a process forked
+/// since the library started it.
 pub(super) fn require() -> Result<()> {
-    static READY: Mutex<bool> = Mutex::new(false);
-    let mut ready = READY.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if *ready {
-        return Ok(());
+    /// The generation of the process that started the driver, plus one; 0 for none.
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    static READY: AtomicBool = AtomicBool::new(false);
+    process::watch()?;
+    let here = process::generation() + 1;
+    if ![0, here].contains(&STARTED.load(Ordering::Acquire)) {
+        return Err(left_by_fork());
     }
-    if !is_there() {
-        return Err(Error::UnsupportedDevice(
-            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); a GPU needs one installed".into(),
-        ));
+    // Without a lock, which a fork could leave taken: the driver may be started by several threads at once.
+    if !READY.load(Ordering::Acquire) {
+        if !is_there() {
+            return Err(Error::UnsupportedDevice(
+                "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); a GPU needs one installed".into(),
+            ));
+        }
+        STARTED.store(here, Ordering::Release);
+        // One that does not start is not in use.
+        start().inspect_err(|_| STARTED.store(0, Ordering::Release))?;
+        READY.store(true, Ordering::Release);
     }
+    Ok(())
+}
+
+/// See [`require`]; the library is there.
+fn start() -> Result<()> {
     // Of those that came last among the functions that are called: what has them has the others.
     for function in [c"cuDriverGetVersion", c"cuInit", c"cuDeviceGetUuid_v2", c"cuGraphInstantiateWithFlags"] {
         // SAFETY: the library is there; the function is only looked for.
@@ -109,7 +133,6 @@ pub(super) fn require() -> Result<()> {
             describe(started)
         )));
     }
-    *ready = true;
     Ok(())
 }
 
@@ -121,10 +144,11 @@ pub(super) fn dotted(version: i32) -> String {
 /// The GPUs that the driver shows, in its order; none where there is no driver, or it sees none.
 ///
 /// # Errors
-/// [`Error::Device`] when a device does not answer.
+/// [`Error::Device`] when a device does not answer, and in a process forked since the library started the driver.
 pub fn devices() -> Result<Vec<DeviceInfo>> {
-    if require().is_err() {
-        return Ok(Vec::new());
+    match require() {
+        Err(Error::UnsupportedDevice(_)) => return Ok(Vec::new()),
+        required => required?,
     }
     let mut count = 0;
     // SAFETY: the driver is ready.

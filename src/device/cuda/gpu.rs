@@ -11,6 +11,7 @@ use super::product::Library;
 use crate::context::LogLevel;
 use crate::error::{Error, Result};
 use crate::nn::layout::Layer;
+use crate::process;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use std::ffi::CStr;
 use std::ptr;
@@ -21,6 +22,8 @@ const MOST_FUSED: usize = 256;
 
 /// See the module.
 pub(crate) struct Gpu {
+    /// Of the process that opened it: its handles are of no use in another one.
+    generation: u32,
     context: CUcontext,
     /// Retained by us.
     primary: Option<CUdevice>,
@@ -52,6 +55,7 @@ impl Gpu {
         let account = Account::new(config.memory_limit, &place.info.name);
         // From here on a failure gives back what was taken.
         let mut gpu = Self {
+            generation: process::generation(),
             context: place.context,
             primary: place.primary,
             stream: ptr::null_mut(),
@@ -99,7 +103,13 @@ impl Gpu {
     }
 
     /// Makes its context current until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when the driver refuses, and, without asking it, in a process forked since the device was opened.
     pub fn enter(&self) -> Result<Entered<'_>> {
+        if self.generation != process::generation() {
+            return Err(driver::left_by_fork());
+        }
         push(self.context)
     }
 
@@ -204,6 +214,11 @@ impl Gpu {
 
 impl Drop for Gpu {
     fn drop(&mut self) {
+        if self.generation != process::generation() {
+            // Of the library's plans, too, only their host memory is here.
+            std::mem::forget(std::mem::replace(&mut self.library, Library::none()));
+            return;
+        }
         if let Ok(_entered) = push(self.context) {
             // The driver need not wait for work that is queued.
             if !self.stream.is_null() {
