@@ -167,6 +167,37 @@ fn a_second_thread_is_busy_and_can_cancel_the_first() {
     }
 }
 
+#[test]
+fn whoever_finds_a_trainer_busy_with_training_cancels_that_call() {
+    let handles = Handles::new(&Problem::new());
+    let address = handles.trainer.addr();
+    let trainer = || std::ptr::without_provenance_mut::<SfeuotTrainer>(address);
+    let mut metrics = init(sfeuot_metrics_init);
+    for _ in 0..200 {
+        std::thread::scope(|scope| {
+            let training = scope.spawn(|| {
+                loop {
+                    // SAFETY: here and below a live handle; no metrics are wanted.
+                    let status = unsafe { sfeuot_trainer_step(trainer(), u64::MAX, null_mut()) };
+                    // The other thread may be inside just now.
+                    if status != SFEUOT_ERROR_BUSY {
+                        return status;
+                    }
+                }
+            });
+            // SAFETY: a local output.
+            while unsafe { sfeuot_trainer_metrics(trainer(), &mut metrics) } != SFEUOT_ERROR_BUSY {
+                std::hint::spin_loop();
+            }
+            // SAFETY: as above. Once is enough: were it lost, the call would not end.
+            ok(unsafe { sfeuot_trainer_cancel(trainer()) });
+            assert_eq!(training.join().expect("no panic"), SFEUOT_ERROR_CANCELLED);
+        });
+    }
+    // SAFETY: as above.
+    ok(unsafe { sfeuot_trainer_step(trainer(), 1, null_mut()) });
+}
+
 unsafe extern "C-unwind" fn log(userdata: *mut c_void, level: i32, utf8: *const std::ffi::c_char, len: usize) {
     // SAFETY: the test passes a counter that outlives the context; the text has len bytes.
     let (count, text) = unsafe { (&*userdata.cast::<AtomicU64>(), std::slice::from_raw_parts(utf8.cast::<u8>(), len)) };

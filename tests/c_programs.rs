@@ -99,13 +99,31 @@ fn a_program_that_misuses_everything_stays_alive() {
     run(&program, &folder, &[]);
 }
 
+/// Without valgrind: what threads of the parent hold has no owner in a child.
+#[test]
+fn a_program_that_forks_goes_on_in_the_child() {
+    let (program, folder) = build("fork");
+    let output = succeed(Command::new(program).env("LD_LIBRARY_PATH", library_path([folder.as_path()])));
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "the library writes to the host's streams");
+}
+
 #[test]
 fn a_program_lives_through_the_life_of_the_objects_on_a_gpu() {
+    run_on_gpu("abi_smoke");
+}
+
+#[test]
+fn a_program_that_forks_leaves_the_gpu_to_the_parent() {
+    run_on_gpu("fork");
+}
+
+/// Runs a program with a folder for files and an argument more, which makes it use a GPU: the simulated one if need be.
+fn run_on_gpu(name: &str) {
     let simulated = if simulator::real_gpu() { None } else { simulator::folder() };
     if !simulator::real_gpu() && simulated.is_none() {
         return;
     }
-    let (program, folder) = build_as("abi_smoke", "abi_smoke_gpu");
+    let (program, folder) = build_as(name, &format!("{name}_gpu"));
     let output = succeed(
         Command::new(program)
             .arg(&folder)
