@@ -13,9 +13,11 @@
 // Probabilities are added up in 64 bits, as on the CPU, so that from equal outputs both draw the same components, but where a
 // place lies within about 1e-15 of a boundary.
 //
-// Launch: one-dimensional, any number of blocks; a warp takes one source sample after another. Reads and writes 4 bytes a
-// number of every matrix named, a component's numbers once for each row that takes it; logits are read again for each
-// probability, of which there are K a source, and as many again where components are drawn, in 64 bits.
+// Launch: one-dimensional, any number of blocks; a warp takes one source sample after another, its lanes neighbouring
+// components, rows or numbers. Reads and writes 4 bytes a number of every matrix named, a component's numbers once for each row
+// that takes it; logits are read again for each probability, of which there are K a source, and as many again where components
+// are drawn, in 64 bits. Probabilities are cumulated over 32 lanes at a time, in five sums; a row finds its place among 32
+// components in five comparisons.
 #include "philox.cuh"
 #include "quadratic.cuh"
 
@@ -50,39 +52,103 @@ __device__ inline Probabilities probabilities_of(const float* outputs, u32 raw, 
     return {logits, components, top, lanes_sum<WARP>(total)};
 }
 
-// Room for two blocks: by itself ptxas holds to 48 registers on some architectures and spills one.
+// 32 components from `first` on: cumulated probabilities up to this lane's, and the last component up to it with a probability.
+struct Cumulated {
+    u32 first, alive;
+    double upto;
+};
+
+// As far as those before came; `alive` and `before` are theirs.
+__device__ inline Cumulated cumulated_from(const Probabilities& of, u32 first, u32 alive, double before) {
+    const u32 lane = threadIdx.x % WARP, component = first + lane;
+    double upto = component < of.components ? probability(of, component) : 0.0;
+    // A NaN is one.
+    if (component < of.components && !(upto == 0.0)) {
+        alive = component;
+    }
+#pragma unroll
+    for (u32 hop = 1; hop < WARP; hop *= 2) {
+        const double left = __shfl_sync(ALL_LANES, upto, (lane - hop) % WARP);
+        const u32 last = __shfl_sync(ALL_LANES, alive, (lane - hop) % WARP);
+        if (lane >= hop) {
+            upto += left;
+            alive = last > alive ? last : alive;
+        }
+    }
+    return {first, alive, before + upto};
+}
+
+// How many of the 32 cumulated probabilities lie below a place.
+__device__ inline u32 below(const Cumulated& cumulated, double place) {
+    u32 count = 0;
+#pragma unroll
+    for (u32 hop = WARP / 2; hop > 0; hop /= 2) {
+        count += place > __shfl_sync(ALL_LANES, cumulated.upto, count + hop - 1) ? hop : 0;
+    }
+    return count + (place > __shfl_sync(ALL_LANES, cumulated.upto, count) ? 1 : 0);
+}
+
+// The component at this lane's place, which ascends from lane to lane and from call to call; all lanes call it. Goes on to further
+// components until the last lane's is found. Rounding may leave the sum below 1, and the last components with no probability:
+// then it is the last one that has some.
+__device__ inline u32 component_at(const Probabilities& of, Cumulated& cumulated, double place) {
+    u32 component = 0;
+    bool found = false;
+    while (true) {
+        const bool last = cumulated.first + WARP >= of.components;
+        const u32 count = below(cumulated, place);
+        const u32 here = __shfl_sync(ALL_LANES, cumulated.alive, count < WARP ? count : WARP - 1);
+        if (!found && (count < WARP || last)) {
+            component = here;
+            found = true;
+        }
+        if (__shfl_sync(ALL_LANES, found ? 1u : 0u, WARP - 1) != 0) {
+            return component;
+        }
+        const u32 alive = __shfl_sync(ALL_LANES, cumulated.alive, WARP - 1);
+        const double before = __shfl_sync(ALL_LANES, cumulated.upto, WARP - 1);
+        cumulated = cumulated_from(of, cumulated.first + WARP, alive, before);
+    }
+}
+
+// Room for two blocks: by itself ptxas holds to 64 registers on some architectures and spills one.
 extern "C" __global__ void __launch_bounds__(256, 2)
 components_choose(const float* outputs, u32 outputs_stride, u32 sources, u32 each, u32 components, u32 raw, u32 drawn,
                   u64 seed, const u64* counter, u64 number, u64 first_source, float* out, u32 out_stride, float* weights) {
     const Sequence sequence = sequence_of(seed, counter, number, STREAM_COMPONENT);
-    each_row_of_warp(sources, [=](u64 source, bool writes) {
+    each_row_of_warp(sources, [=](u64 source, bool) {
+        const u32 lane = threadIdx.x % WARP;
         const float* from = row_of(outputs, outputs_stride, (u32)source);
         const Probabilities of = probabilities_of(from, raw, components);
         const u64 element = first_source + source;
         const uint4 words = philox_block(sequence, element / 4);
         const u32 which = (u32)(element % 4);
         const double uniform = unit(which == 0 ? words.x : which == 1 ? words.y : which == 2 ? words.z : words.w);
-        u32 reached = 0;
-        double cumulated = drawn != 0 ? probability(of, 0) : 0.0;
-        for (u32 i = 0; i < each; ++i) {
-            const u64 row = source * each + i;
-            u32 component = i;
+        const double log_scale = log((double)components / of.total);
+        Cumulated cumulated = {0, 0, 0.0};
+        if (drawn != 0) {
+            cumulated = cumulated_from(of, 0, 0, 0.0);
+        }
+        for (u32 first = 0; first < each; first += WARP) {
+            const u32 count = each - first < WARP ? each - first : WARP;
+            // Lanes beyond the last row go along with it.
+            const u32 own = first + (lane < count ? lane : count - 1);
+            u32 component = own;
             if (drawn != 0) {
-                const double at = ((double)i + uniform) / (double)each;
-                while (reached + 1 < components && at > cumulated) {
-                    cumulated += probability(of, ++reached);
-                }
-                component = reached;
-                // Rounding may leave the sum below 1, and the last components with no probability.
-                while (component > 0 && probability(of, component) == 0.0) {
-                    --component;
-                }
+                component = component_at(of, cumulated, ((double)own + uniform) / (double)each);
             }
-            for (u32 j = threadIdx.x % WARP; j < raw; j += WARP) {
-                out[row * out_stride + j] = from[(u64)component * raw + j];
+            if (weights != nullptr && lane < count) {
+                weights[source * each + own] = (float)((double)of.logits[component] - (double)of.top + log_scale);
             }
-            if (weights != nullptr && writes) {
-                weights[row] = (float)((double)of.logits[component] - (double)of.top + log((double)components / of.total));
+            const u64 numbers = (u64)count * raw;
+            for (u64 base = 0; base < numbers; base += WARP) {
+                const u64 index = base + lane;
+                u32 col;
+                const u32 row = index < numbers ? (u32)divide(index, raw, col) : 0;
+                const u32 taken = __shfl_sync(ALL_LANES, component, row);
+                if (index < numbers) {
+                    out[(source * each + first + row) * out_stride + col] = from[(u64)taken * raw + col];
+                }
             }
         }
     });
@@ -106,11 +172,11 @@ components_fold(const float* outputs, u32 outputs_stride, u32 sources, u32 compo
             const double excess = (double)loss[first + k] - mean;
             out[(u64)components * raw + k] = (float)(scale * (double)components * probability(of, k) * excess);
         }
-        for (u32 k = 0; k < components; ++k) {
-            const float* from = delta + (first + k) * delta_stride;
-            for (u32 j = lane; j < raw; j += WARP) {
-                out[(u64)k * raw + j] = from[j];
-            }
+        // A row's stride counts them.
+        const u32 numbers = components * raw;
+        for (u32 index = lane; index < numbers; index += WARP) {
+            const u32 k = index / raw;
+            out[index] = delta[(first + k) * delta_stride + index - k * raw];
         }
     });
 }
