@@ -3,15 +3,48 @@
 // From g = grad V(t, x_t) and b = b_t, both rows x d:
 //   w = scale (g + b),  action[block] = sum over the block's elements of g (g / 2 + b).
 // Where append is not 0, column d of w is set to 0: the tangent has no component along time.
+// The first n of d coordinates are seen squared too (squares.cuh; n may be 0, and x is not read then): g's rows then hold g_s
+// in the columns from d + 1 on, of which s' g_s is added to g first, and w's get the tangent of the squares, s' w, there.
 //
 // Launch: one-dimensional, any number of blocks; a thread takes one element of the rows x d matrix after another, four
 // where d and all strides are multiples of four and all matrices lie on 16 bytes. Reads 8 bytes, writes 4 bytes and does
-// 5 operations an element. Terms are summed in float over four elements at most, then in double.
-#include "device.cuh"
+// 5 operations an element; 16 and 8 bytes and 12 operations with its square. Terms are summed in float over four elements at
+// most, then in double.
+#include "squares.cuh"
+
+// Elements col.. of a row; the first `n` columns have squares.
+template <u32 V>
+__device__ inline float action_of(const float* x, const float* g, const float* b, float* w, u32 d, u32 n, u32 col,
+                                  float scale) {
+    Lanes<V> by = take<V>(g + col), along = take<V>(b + col), bend = {};
+    if (n > 0) {
+#pragma unroll
+        for (u32 i = 0; i < V; ++i) {
+            if (col + i < n) {
+                bend.x[i] = squares_slope(x[col + i]);
+                by.x[i] += bend.x[i] * g[d + 1 + col + i];
+            }
+        }
+    }
+    float sum = 0.0f;
+#pragma unroll
+    for (u32 i = 0; i < V; ++i) {
+        sum += by.x[i] * (0.5f * by.x[i] + along.x[i]);
+        along.x[i] = scale * (by.x[i] + along.x[i]);
+    }
+    put(w + col, along);
+#pragma unroll
+    for (u32 i = 0; i < V; ++i) {
+        if (col + i < n) {
+            w[d + 1 + col + i] = bend.x[i] * along.x[i];
+        }
+    }
+    return sum;
+}
 
 extern "C" __global__ void __launch_bounds__(256)
-action_terms(const float* g, u32 g_stride, const float* b, u32 b_stride, float* w, u32 w_stride, u32 rows, u32 d,
-             float scale, u32 append, double* action) {
+action_terms(const float* x, u32 x_stride, const float* g, u32 g_stride, const float* b, u32 b_stride, float* w, u32 w_stride,
+             u32 rows, u32 d, u32 n, float scale, u32 append, double* action) {
     const bool whole =
         d % 4 == 0 && vectorised(g, g_stride) && vectorised(b, b_stride) && vectorised(w, w_stride);
     const u32 parts = whole ? d / 4 : d;
@@ -20,20 +53,10 @@ action_terms(const float* g, u32 g_stride, const float* b, u32 b_stride, float* 
     for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
         u32 part;
         const u32 row = (u32)divide(index, parts, part);
-        const float *gs = row_of(g, g_stride, row), *bs = row_of(b, b_stride, row);
+        const float *xs = row_of(x, x_stride, row), *gs = row_of(g, g_stride, row), *bs = row_of(b, b_stride, row);
         float* ws = row_of(w, w_stride, row);
-        if (whole) {
-            float4 x = load4(gs + 4 * part), y = load4(bs + 4 * part);
-            float first = x.x * (0.5f * x.x + y.x) + x.y * (0.5f * x.y + y.y);
-            float second = x.z * (0.5f * x.z + y.z) + x.w * (0.5f * x.w + y.w);
-            sum += first + second;
-            store4(ws + 4 * part, make_float4(scale * (x.x + y.x), scale * (x.y + y.y), scale * (x.z + y.z),
-                                              scale * (x.w + y.w)));
-        } else {
-            float x = gs[part], y = bs[part];
-            sum += x * (0.5f * x + y);
-            ws[part] = scale * (x + y);
-        }
+        sum += whole ? action_of<4>(xs, gs, bs, ws, d, n, 4 * part, scale)
+                     : action_of<1>(xs, gs, bs, ws, d, n, part, scale);
         if (append != 0 && part + 1 == parts) {
             ws[d] = 0.0f;
         }

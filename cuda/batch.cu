@@ -5,6 +5,7 @@
 //   input [rows][d + latent]   [x0, z]: the source sample of each row, and standard normals, element
 //                              (first_source each + r) latent + c of the stream LATENT
 //   ends [rows][d + 1]         [y, 1]: target samples, number first_source each + r of the batch each
+// and behind either the squares of the first input_squares or ends_squares of d numbers (squares.cuh), at t = 0 and 1
 //   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi with
 //                              a random start (word 0 of the stream TIME), row = first_source each + r
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
@@ -15,6 +16,7 @@
 // index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
 // writes 4 bytes an element, 16 at a time where d, strides and addresses allow it; latents cost what philox.cu says.
 #include "philox.cuh"
+#include "squares.cuh"
 
 // One side: its rows lie d floats apart.
 struct Side {
@@ -33,9 +35,10 @@ __device__ inline u64 drawn(const Side& side, const Sequence& sequence, u64 numb
     return side.thresholds == nullptr || accept < side.thresholds[column] ? column : side.aliases[column];
 }
 
-// Row r of out is sample number (first + r) / repeat; with append, column d is set to 1.
+// Row r of out is sample number (first + r) / repeat, its squares begin at column `behind`; with append, column d is set to 1.
 __device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64 first, u32 repeat, float* out,
-                                 u32 out_stride, u32 rows, u32 d, bool append) {
+                                 u32 out_stride, u32 rows, u32 d, bool append, const Squares& squares, u32 behind) {
+    const float time = append ? 1.0f : 0.0f;
     const bool whole = d % 4 == 0 && vectorised(side.rows, 0) && vectorised(out, out_stride);
     const u32 width = whole ? 4 : 1, parts = d / width;
     const u64 total = (u64)rows * parts, step = (u64)gridDim.x * blockDim.x;
@@ -46,9 +49,13 @@ __device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64
         const float* from = side.rows + drawn(side, sequence, divide(first + row, repeat, rest)) * d;
         float* to = row_of(out, out_stride, row);
         if (whole) {
-            store4(to + 4 * part, load4(from + 4 * part));
+            const Lanes<4> x = take<4>(from + 4 * part);
+            put(to + 4 * part, x);
+            put_squares(squares, to + behind, 4 * part, x, time);
         } else {
-            to[part] = from[part];
+            const Lanes<1> x = take<1>(from + part);
+            put(to + part, x);
+            put_squares(squares, to + behind, part, x, time);
         }
         if (append && part + 1 == parts) {
             to[d] = 1.0f;
@@ -69,15 +76,15 @@ __device__ inline void draw_times(u32 start, u64 first, u32 repeat, float low, f
 extern "C" __global__ void __launch_bounds__(256)
 batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
            const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
-           u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, float* ends,
-           u32 ends_stride, float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter,
+           u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
+           const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre, float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter,
            u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:
             draw_rows({source, source_samples, source_thresholds, source_aliases},
                       sequence_of(seed, counter, number, STREAM_SOURCE_INDEX), first, each, input, input_stride, rows,
-                      d, false);
+                      d, false, {input_squares, input_centre}, d + latent);
             break;
         case 1:
             draw_matrix<DrawNormal>(input + d, rows, latent, input_stride,
@@ -90,6 +97,6 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
         default:
             draw_rows({target, target_samples, target_thresholds, target_aliases},
                       sequence_of(seed, counter, number, STREAM_TARGET_INDEX), first, 1, ends, ends_stride, rows, d,
-                      true);
+                      true, {ends_squares, ends_centre}, d + 1);
     }
 }

@@ -7,7 +7,8 @@
 //   x_t   = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
 //   drift = m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m)      the mean of b_t given x0, m, s and x_t
 // Each of x1, xt and drift may be null and is then not computed; time [rows] is read for xt and drift only. Where
-// append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t].
+// append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t]. The squares of the first
+// x1_squares or xt_squares coordinates follow in the columns from d + 1 on (squares.cuh, at these times).
 //
 // Launch: one-dimensional, any number of blocks; a thread takes four consecutive elements of the rows x d matrix (one
 // Philox block a stream) after another. Reads x0, raw (4 + 8 bytes an element), writes 4 bytes an element and output;
@@ -24,6 +25,7 @@
 // d is not a multiple of four or path does not lie on 16 bytes). Writes 4 bytes an element and time; x0 and x1 are read
 // once.
 #include "philox.cuh"
+#include "squares.cuh"
 
 struct BridgeTimes {
     float keep, along, noise, free;
@@ -54,8 +56,8 @@ __device__ inline BridgePoint bridge_point(const BridgeTimes& at, float x0, floa
 extern "C" __global__ void __launch_bounds__(256, 4)
 bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, const float* time, u32 rows, u32 d,
               float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, u64 seed,
-              const u64* counter, u64 number, u64 first_row, float* x1, u32 x1_stride, float* xt, u32 xt_stride,
-              float* drift, u32 drift_stride, u32 append) {
+              const u64* counter, u64 number, u64 first_row, float* x1, u32 x1_stride, u32 x1_squares, float* xt,
+              u32 xt_stride, u32 xt_squares, const float* centre, float* drift, u32 drift_stride, u32 append) {
     u64 total = (u64)rows * d;
     if (total == 0) {
         return;
@@ -94,10 +96,16 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
                 p[i] = bridge_point(at, a4[i], m4[i], std, xi4[i], eta4[i]);
             }
             if (x1 != nullptr) {
-                store4(row_of(x1, x1_stride, row) + col, make_float4(p[0].x1, p[1].x1, p[2].x1, p[3].x1));
+                const Lanes<4> x = {{p[0].x1, p[1].x1, p[2].x1, p[3].x1}};
+                float* to = row_of(x1, x1_stride, row);
+                put(to + col, x);
+                put_squares({x1_squares, centre}, to + d + 1, col, x, 1.0f);
             }
             if (xt != nullptr) {
-                store4(row_of(xt, xt_stride, row) + col, make_float4(p[0].xt, p[1].xt, p[2].xt, p[3].xt));
+                const Lanes<4> x = {{p[0].xt, p[1].xt, p[2].xt, p[3].xt}};
+                float* to = row_of(xt, xt_stride, row);
+                put(to + col, x);
+                put_squares({xt_squares, centre}, to + d + 1, col, x, at.along);
             }
             if (drift != nullptr) {
                 store4(row_of(drift, drift_stride, row) + col,
@@ -129,15 +137,19 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
             BridgePoint p = bridge_point(at, row_of(x0, x0_stride, row)[col], line[col], std, xi4[i], eta4[i]);
             bool last = col + 1 == d;
             if (x1 != nullptr) {
-                row_of(x1, x1_stride, row)[col] = p.x1;
+                float* to = row_of(x1, x1_stride, row);
+                to[col] = p.x1;
+                put_squares({x1_squares, centre}, to + d + 1, col, Lanes<1>{{p.x1}}, 1.0f);
                 if (last && append != 0) {
-                    row_of(x1, x1_stride, row)[d] = 1.0f;
+                    to[d] = 1.0f;
                 }
             }
             if (xt != nullptr) {
-                row_of(xt, xt_stride, row)[col] = p.xt;
+                float* to = row_of(xt, xt_stride, row);
+                to[col] = p.xt;
+                put_squares({xt_squares, centre}, to + d + 1, col, Lanes<1>{{p.xt}}, at.along);
                 if (last && append != 0) {
-                    row_of(xt, xt_stride, row)[d] = at.along;
+                    to[d] = at.along;
                 }
             }
             if (drift != nullptr) {

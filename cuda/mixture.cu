@@ -13,6 +13,8 @@
 //   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
 // and where deterministic through the components too, with push_k = sum_i a_ik (x_i - m_k) / c_k,
 //   delta[r][j]     = scale t (gx + sigma^2 push),
+// g is the gradient of V by x; where squares is not 0, V sees those of the first coordinates too, and s' g_s is added to it
+// (squares.cuh), g_s in the columns of g from d + 1 on.
 // With log_weight the components of a group are weighted by w_k = exp log_weight_k, K times a probability: l_ik then has
 // + log_weight_k, halves are not split, row i counts w_i times in the loss and in delta, and row_losses[i] is its own loss.
 // All as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
@@ -31,7 +33,7 @@
 //
 // A group costs K^2 d times 6 operations (3 forward, 3 backward; 6 where deterministic), K^2 exponentials, and 4 K d
 // exponentials and logarithms of the components. Memory gives 20 bytes a row and coordinate (x_t, x0, raw, g) and takes 8
-// (delta); another 28, or 44 where d is above 32, are read again from the caches.
+// (delta); another 28, or 44 where d is above 32, are read again from the caches, and 4 with squares.
 #include "mixture.cuh"
 
 // A whole group of up to 16 Q rows.
@@ -94,14 +96,14 @@ __device__ inline void whole_group(const Group& group, double* losses) {
 
 #define MIXTURE_PARAMETERS                                                                                           \
     const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,            \
-        u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 components, u32 d, float sigma,  \
-        float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,                 \
+        u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 squares, u32 components, u32 d, \
+        float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,                 \
         const float *log_weight, float *row_losses, float *delta, u32 delta_stride
 
 // Group `index` of the parameters above.
 #define MIXTURE_GROUP(index)                                                                                         \
-    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, components, d,       \
-             sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight, row_losses, delta,     \
+    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, squares, components, \
+             d, sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight, row_losses, delta,     \
              delta_stride)
 
 __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
@@ -123,6 +125,7 @@ __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     group.g_stride = g_stride;
     group.delta_stride = delta_stride;
     group.d = d;
+    group.squares = squares;
     group.components = components;
     group.t = t;
     group.sigma2 = sigma2;

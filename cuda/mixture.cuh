@@ -2,7 +2,7 @@
 // many components of one group. What they compute, and how a block is laid out, is said in mixture.cu.
 #pragma once
 
-#include "device.cuh"
+#include "squares.cuh"
 
 constexpr u32 SIDE = 16, THREADS = SIDE * SIDE, COLUMNS = 32, EACH = COLUMNS / SIDE;
 
@@ -13,7 +13,7 @@ struct Group {
     const float* log_weight;
     float *loss, *delta;
     u32 x0_stride, raw_stride, xt_stride, v_stride, g_stride, delta_stride;
-    u32 d, components;
+    u32 d, squares, components;
     float t, sigma2, brown, reference, scale;
     Head head;
 };
@@ -288,7 +288,11 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
             gx = -sigma2 * at.x[place];
             if (start) {
                 const float away = x - row_of(group.x0, group.x0_stride, row)[col];
-                gx += row_of(group.g, group.g_stride, row)[col] + away / t;
+                const float* by = row_of(group.g, group.g_stride, row);
+                gx += by[col] + away / t;
+                if (col < group.squares) {
+                    gx += squares_slope(x) * by[group.d + 1 + col];
+                }
             }
         }
         if (group.head.deterministic == 0) {

@@ -1,34 +1,42 @@
-// The end of a half step: the loss from its partial sums, the gradient's norm, whether all is finite, and then the
-// clipped Adam update with the weights' moving average. Nothing here waits for the host: what the update needs, and
-// whether it may happen at all, is decided on the device, and outcomes are kept until the host looks. Three launches
-// after one another, and one that takes the last update back:
+// The end of a half step: the loss from its partial sums, the gradient's norm, whether all is finite, and the clipped Adam
+// update with the weights' moving average. Nothing here waits for the host: what the update needs, and whether it may happen
+// at all, is decided on the device, and outcomes are kept until the host looks. Three launches after one another, and one that
+// takes the last update back:
 //
 // gradient_reduce     gradient [n] = sum of `count` lines, pitch floats apart, in their order, on top of what is there where
-//                     accumulate is not 0; and where squares is not null, squares[block] = sum of squares, in double, over
-//                     the block's part of it. Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter
+//                     accumulate is not 0. Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter
 //                     and line, 16 at a time where all lie on 16 bytes and pitch is a multiple of 4, and writes 4.
-// optimiser_prepare   one block of up to 256 threads. Sums up to four loss terms, terms[k capacity ..][.. count_k], and
-//                     the squares, each in a fixed order; writes row (step % ring) of outcome [ring][6] (the four sums,
-//                     unused ones 0, the gradient's norm, the factor it is clipped by), step being the counter's value
-//                     before, and the decision for the update.
-//                     If one of the first `checked` terms or the norm is not finite, or the norm is beyond what can be
-//                     squared in float, or a fault stands already, the decision is to do nothing, and the first such
-//                     fault is kept: which half, which term (4 for the norm), at which step, with which value.
-//                     Otherwise, where advance is not 0, the counter goes up by one. Rates follow src/train/config.rs
-//                     (half cosine to decay_floor over decay_steps, 0 for none) and src/nn/adam.rs; log_beta1 and
-//                     log_beta2 are natural logarithms (-inf for 0).
-// optimiser_update    weights, moments and average [n] by the decision. Where previous [4][pitch] is not null and the
-//                     update happens, weights, average, first and second as they were go there; otherwise it stays as
-//                     it is. Reads 20 and writes 16 bytes a parameter, and 16 more for previous, 16 at a time where
-//                     all lie on 16 bytes; 15 operations.
+//                     Where squares is not null, one block more, the last, plans the update while the others add: it sums up
+//                     to four loss terms, terms[k capacity ..][.. count_k], each in a fixed order, and writes them to the plan
+//                     with the rates at the counter's step, and whether the first `checked` terms are finite and no fault
+//                     stands. Every other block leaves squares[block] = sum of squares, in double, over its part.
+//                     Rates follow src/train/config.rs (half cosine to decay_floor over decay_steps, 0 for none) and
+//                     src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf for 0).
+// optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order: if
+//                     their root, the gradient's norm, is not finite or beyond what can be squared in float, or the plan
+//                     says so, nothing is written. Otherwise the gradient is shortened to `clip` (0 for none); where
+//                     previous [4][pitch] is not null, weights, average, first and second go there as they were; and
+//                     sizes[block] = a sum that is finite if every number that the block wrote to the state is.
+//                     Reads 20 and writes 16 bytes a parameter, and 16 more for previous, 16 at a time where all lie on
+//                     16 bytes; 20 operations.
+// optimiser_settle    one block of as many threads as those of the update, after it. Writes row (step % ring) of outcome
+//                     [ring][6] (the four sums, unused ones 0, the gradient's norm, the factor it is clipped by), step being
+//                     the counter's value before. Where nothing was updated, or not to finite numbers alone (sizes), the first
+//                     fault is kept: which half, which term (4 for the norm, 5 for the new state), at which step, with which
+//                     value. Otherwise, where advance is not 0, the counter goes up by one.
 // optimiser_take_back the state as previous has it. Reads and writes 16 bytes a parameter.
-//                     Launch of both: one-dimensional, any number of blocks.
+//                     Launch of it and of the update: one-dimensional, any number of blocks.
+//
+// Only optimiser_settle writes counter and fault, so the blocks of the others all see the same; what comes after it in order
+// sees what it kept.
 #include "device.cuh"
 
-// What optimiser_prepare decides.
-struct Decision {
-    float rate, clip, second_correction, averaging;
-    u32 apply;
+// What gradient_reduce plans: sums of the loss terms and factors of the update.
+struct Plan {
+    double sums[4];
+    float rate, second_correction, averaging;
+    // No fault stands, and the terms that must be finite are.
+    u32 sound;
 };
 
 // The CPU's MAX_NORM (src/train/engine.rs).
@@ -69,10 +77,71 @@ __device__ inline double reduce_at(const float* lines, u64 pitch, u32 count, flo
     return squares;
 }
 
+__device__ inline double total_of(const double* partials, u32 count) {
+    double sum = 0.0;
+    for (u32 i = threadIdx.x; i < count; i += blockDim.x) {
+        sum += partials[i];
+    }
+    return block_sum(sum);
+}
+
+__device__ inline bool is_finite(double x) { return x - x == 0.0; }
+
+// Where the partial sums of up to four loss terms lie, and how many of them must be finite.
+struct Terms {
+    const double* partials;
+    u32 capacity, count[4], checked;
+};
+
+// As TrainerConfig and Adam have them.
+struct Rates {
+    double rate, log_beta1, log_beta2, ema_decay;
+    u64 decay_steps;
+    double decay_floor;
+};
+
+// By one block.
+__device__ inline void plan_update(const Terms& terms, const Rates& rates, u64 step, bool faulty, Plan* plan) {
+    double sums[4];
+    bool sound = !faulty;
+#pragma unroll
+    for (u32 k = 0; k < 4; ++k) {
+        sums[k] = total_of(terms.partials + (u64)k * terms.capacity, terms.count[k]);
+        sound = sound && (k >= terms.checked || is_finite(sums[k]));
+    }
+    if (threadIdx.x != 0) {
+        return;
+    }
+    double decay = 1.0;
+    if (rates.decay_steps != 0) {
+        double progress = (double)step / (double)rates.decay_steps;
+        double cosine = progress < 1.0 ? 0.5 * (1.0 + cospi(progress)) : 0.0;
+        decay = rates.decay_floor + (1.0 - rates.decay_floor) * cosine;
+    }
+    const double early = (1.0 + (double)step) / (10.0 + (double)step);
+#pragma unroll
+    for (u32 k = 0; k < 4; ++k) {
+        plan->sums[k] = sums[k];
+    }
+    plan->rate = (float)(rates.rate * decay / -expm1((double)(step + 1) * rates.log_beta1));
+    plan->second_correction = (float)(1.0 / -expm1((double)(step + 1) * rates.log_beta2));
+    plan->averaging = (float)(early < rates.ema_decay ? early : rates.ema_decay);
+    plan->sound = sound ? 1 : 0;
+}
+
 extern "C" __global__ void __launch_bounds__(256)
-gradient_reduce(const float* lines, u64 pitch, u32 count, float* gradient, u64 n, u32 accumulate, double* squares) {
+gradient_reduce(const float* lines, u64 pitch, u32 count, float* gradient, u64 n, u32 accumulate, double* squares,
+                const double* terms, u32 capacity, u32 count0, u32 count1, u32 count2, u32 count3, u32 checked,
+                const u64* counter, double rate, double log_beta1, double log_beta2, double ema_decay, u64 decay_steps,
+                double decay_floor, const Fault* fault, Plan* plan) {
+    const u32 blocks = squares != nullptr ? gridDim.x - 1 : gridDim.x;
+    if (blockIdx.x == blocks) {
+        plan_update({terms, capacity, {count0, count1, count2, count3}, checked},
+                    {rate, log_beta1, log_beta2, ema_decay, decay_steps, decay_floor}, *counter, fault->half != 0, plan);
+        return;
+    }
     const bool whole = pitch % 4 == 0 && vectorised(lines, 0) && vectorised(gradient, 0);
-    const u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x, step = (u64)gridDim.x * blockDim.x;
+    const u64 first = (u64)blockIdx.x * blockDim.x + threadIdx.x, step = (u64)blocks * blockDim.x;
     const u64 quads = whole ? n / 4 : 0;
     double sum = 0.0;
     for (u64 i = first; i < quads; i += step) {
@@ -90,81 +159,36 @@ gradient_reduce(const float* lines, u64 pitch, u32 count, float* gradient, u64 n
     }
 }
 
-__device__ inline double total_of(const double* partials, u32 count) {
-    double sum = 0.0;
-    for (u32 i = threadIdx.x; i < count; i += blockDim.x) {
-        sum += partials[i];
-    }
-    return block_sum(sum);
-}
+// The gradient's norm, the factor that it is clipped by, and whether the update happens: in every thread of a block the same.
+struct Decision {
+    double norm, factor;
+    bool apply;
+};
 
-__device__ inline bool is_finite(double x) { return x - x == 0.0; }
-
-extern "C" __global__ void __launch_bounds__(256)
-optimiser_prepare(const double* terms, u32 capacity, u32 count0, u32 count1, u32 count2, u32 count3, u32 checked,
-                  const double* squares, u32 square_count, u32 half, u64* counter, u32 advance, double rate, double clip,
-                  double log_beta1, double log_beta2, double ema_decay, u64 decay_steps, double decay_floor,
-                  double* outcome, u32 ring, Decision* decision, Fault* fault) {
-    const u32 counts[4] = {count0, count1, count2, count3};
-    double value[5];
-#pragma unroll
-    for (u32 k = 0; k < 4; ++k) {
-        value[k] = total_of(terms + (u64)k * capacity, counts[k]);
+__device__ inline Decision decide(const Plan* plan, const double* squares, u32 square_count, double clip) {
+    SHARED(double, shared, 1);
+    const double total = total_of(squares, square_count);
+    if (threadIdx.x == 0) {
+        shared[0] = sqrt(total);
     }
-    value[4] = sqrt(total_of(squares, square_count));
-    if (threadIdx.x != 0) {
-        return;
-    }
-    const u64 step = *counter;
-    const double norm = value[4];
-    const double factor = clip > 0.0 && norm > clip ? clip / norm : 1.0;
-    double* const row = outcome + 6 * (step % ring);
-#pragma unroll
-    for (u32 k = 0; k < 5; ++k) {
-        row[k] = value[k];
-    }
-    row[5] = factor;
-    bool healthy = fault->half == 0;
-    if (healthy) {
-#pragma unroll
-        for (u32 k = 0; k < 5; ++k) {
-            const bool sound = k < 4 ? is_finite(value[k]) : value[k] <= MAX_NORM;
-            if (healthy && (k < checked || k == 4) && !sound) {
-                healthy = false;
-                *fault = {half, k, step, value[k]};
-            }
-        }
-    }
-    double decay = 1.0;
-    if (decay_steps != 0) {
-        double progress = (double)step / (double)decay_steps;
-        double cosine = progress < 1.0 ? 0.5 * (1.0 + cospi(progress)) : 0.0;
-        decay = decay_floor + (1.0 - decay_floor) * cosine;
-    }
-    const double early = (1.0 + (double)step) / (10.0 + (double)step);
-    Decision made;
-    made.rate = (float)(rate * decay / -expm1((double)(step + 1) * log_beta1));
-    made.clip = (float)factor;
-    made.second_correction = (float)(1.0 / -expm1((double)(step + 1) * log_beta2));
-    made.averaging = (float)(early < ema_decay ? early : ema_decay);
-    made.apply = healthy ? 1 : 0;
-    *decision = made;
-    if (healthy && advance != 0) {
-        *counter = step + 1;
-    }
+    __syncthreads();
+    const double norm = shared[0];
+    return {norm, clip > 0.0 && norm > clip ? clip / norm : 1.0, plan->sound != 0 && norm <= MAX_NORM};
 }
 
 struct Adam {
-    float beta1, beta2, epsilon;
+    float beta1, beta2, epsilon, rate, clip, second_correction, averaging;
 };
 
-__device__ inline void adam(const Adam& adam, const Decision& by, float gradient, float& weight, float& first,
-                            float& second, float& average) {
+// `size` grows to that of the largest number written; one that is not finite makes it so too.
+__device__ inline void adam(const Adam& by, float gradient, float& weight, float& first, float& second, float& average,
+                            float& size) {
     float g = gradient * by.clip;
-    first = adam.beta1 * first + (1.0f - adam.beta1) * g;
-    second = adam.beta2 * second + (1.0f - adam.beta2) * (g * g);
-    weight -= by.rate * first / (sqrtf(second * by.second_correction) + adam.epsilon);
+    first = by.beta1 * first + (1.0f - by.beta1) * g;
+    second = by.beta2 * second + (1.0f - by.beta2) * (g * g);
+    weight -= by.rate * first / (sqrtf(second * by.second_correction) + by.epsilon);
     average = by.averaging * average + (1.0f - by.averaging) * weight;
+    size = larger(size, larger(larger(fabsf(weight), fabsf(average)), larger(fabsf(first), second)));
 }
 
 // The four arrays of `previous`, null where it is.
@@ -186,17 +210,19 @@ __device__ inline bool vectorised(const Previous& previous) {
 
 extern "C" __global__ void __launch_bounds__(256)
 optimiser_update(float* weights, const float* gradient, float* first, float* second, float* average, u64 n, float beta1,
-                 float beta2, float epsilon, float* previous, u64 pitch, const Decision* decision) {
-    const Decision by = *decision;
-    if (by.apply == 0) {
+                 float beta2, float epsilon, float* previous, u64 pitch, const Plan* plan, const double* squares,
+                 u32 square_count, double clip, double* sizes) {
+    const Decision decision = decide(plan, squares, square_count, clip);
+    if (!decision.apply) {
         return;
     }
-    const Adam constants = {beta1, beta2, epsilon};
+    const Adam by = {beta1, beta2, epsilon, plan->rate, (float)decision.factor, plan->second_correction, plan->averaging};
     const Previous old = previous_of(previous, pitch);
     const bool whole = vectorised(weights, 0) && vectorised(gradient, 0) && vectorised(first, 0) &&
                        vectorised(second, 0) && vectorised(average, 0) && vectorised(old);
     const u64 start = (u64)blockIdx.x * blockDim.x + threadIdx.x, step = (u64)gridDim.x * blockDim.x;
     const u64 quads = whole ? n / 4 : 0;
+    float size = 0.0f;
     for (u64 i = start; i < quads; i += step) {
         float4 w = load4(weights + 4 * i), g = load4(gradient + 4 * i), a = load4(average + 4 * i);
         float4 m = load4(first + 4 * i), v = load4(second + 4 * i);
@@ -206,10 +232,10 @@ optimiser_update(float* weights, const float* gradient, float* first, float* sec
             store4(old.first + 4 * i, m);
             store4(old.second + 4 * i, v);
         }
-        adam(constants, by, g.x, w.x, m.x, v.x, a.x);
-        adam(constants, by, g.y, w.y, m.y, v.y, a.y);
-        adam(constants, by, g.z, w.z, m.z, v.z, a.z);
-        adam(constants, by, g.w, w.w, m.w, v.w, a.w);
+        adam(by, g.x, w.x, m.x, v.x, a.x, size);
+        adam(by, g.y, w.y, m.y, v.y, a.y, size);
+        adam(by, g.z, w.z, m.z, v.z, a.z, size);
+        adam(by, g.w, w.w, m.w, v.w, a.w, size);
         store4(weights + 4 * i, w);
         store4(first + 4 * i, m);
         store4(second + 4 * i, v);
@@ -222,7 +248,46 @@ optimiser_update(float* weights, const float* gradient, float* first, float* sec
             old.first[i] = first[i];
             old.second[i] = second[i];
         }
-        adam(constants, by, gradient[i], weights[i], first[i], second[i], average[i]);
+        adam(by, gradient[i], weights[i], first[i], second[i], average[i], size);
+    }
+    const double sum = block_sum(size);
+    if (threadIdx.x == 0) {
+        sizes[blockIdx.x] = sum;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+optimiser_settle(const Plan* plan, const double* squares, u32 square_count, double clip, const double* sizes, u32 size_count,
+                 u32 half, u32 checked, u64* counter, u32 advance, double* outcome, u32 ring, Fault* fault) {
+    const Decision decision = decide(plan, squares, square_count, clip);
+    // Where nothing was updated, the sizes are older.
+    const double size = total_of(sizes, decision.apply ? size_count : 0);
+    if (threadIdx.x != 0) {
+        return;
+    }
+    const u64 step = *counter;
+    double* const row = outcome + 6 * (step % ring);
+#pragma unroll
+    for (u32 k = 0; k < 4; ++k) {
+        row[k] = plan->sums[k];
+    }
+    row[4] = decision.norm;
+    row[5] = decision.factor;
+    if (fault->half != 0) {
+        return;
+    }
+    u32 term = 0;
+    while (term < checked && is_finite(plan->sums[term])) {
+        ++term;
+    }
+    if (term < checked) {
+        *fault = {half, term, step, plan->sums[term]};
+    } else if (!(decision.norm <= MAX_NORM)) {
+        *fault = {half, 4, step, decision.norm};
+    } else if (!is_finite(size)) {
+        *fault = {half, 5, step, size};
+    } else if (advance != 0) {
+        *counter = step + 1;
     }
 }
 

@@ -1,6 +1,6 @@
-// The squares that a network sees beside its inputs, as src/device/squares.rs says: of the first n of cols inputs
-//   s = sqrt(2) x^2 / (1 + r) - (start + t change),   s' = sqrt(2) x / r,   r = sqrt(1 + x^2 / 9),
-// where t is input n, or 0 where there is none, and centre has n numbers start and then n change (0 where input n is a latent).
+// The squares that a network sees beside its inputs (squares.cuh), where no kernel that writes those has written them: of the
+// first n of cols inputs, where t is input n, or 0 where there is none, and centre has n numbers start and then n change (0 where
+// input n is a latent).
 //
 //   squares_forward   out = [x, s]
 //   squares_reverse   out = g_x + s' g_s, of g = [g_x, g_s]
@@ -9,14 +9,7 @@
 // x and w are rows x cols, [x, s], g and [w, s' w] rows x (cols + n). Launch: one-dimensional, any number of blocks; a thread
 // takes one input after another, neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
 // named, beside a root and a division: little beside the product of the first layer, which reads what is written here.
-#include "device.cuh"
-
-__device__ inline float squares_bend(float x) {
-    const float part = x * (1.0f / 3.0f);
-    return sqrtf(1.0f + part * part);
-}
-
-__device__ inline float squares_slope(float x) { return 1.41421356f * (x / squares_bend(x)); }
+#include "squares.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
 squares_forward(const float* x, u32 x_stride, u32 rows, u32 cols, u32 n, const float* centre, float* out, u32 out_stride) {
@@ -27,8 +20,7 @@ squares_forward(const float* x, u32 x_stride, u32 rows, u32 cols, u32 n, const f
         to[col] = value;
         if (col < n) {
             const float time = n < cols ? from[n] : 0.0f;
-            const float square = 1.41421356f * (value * (value / (1.0f + squares_bend(value))));
-            to[cols + col] = square - (centre[col] + time * centre[n + col]);
+            to[cols + col] = square_of({n, centre}, col, value, time);
         }
     });
 }

@@ -259,7 +259,7 @@ fn a_batch_that_does_not_fit_is_carried_in_pieces() {
     let mut whole = clouds.trainer(&free, config.clone());
     let taken = free.device_memory();
     assert!(taken > 0);
-    let limit = taken * 2 / 3;
+    let limit = taken / 2;
     let tight = cuda(CudaConfig { products: Products::Fused, memory_limit: limit, ..Default::default() });
     let mut pieces = clouds.trainer(&tight, config.clone());
     assert!(tight.device_memory() <= limit);

@@ -79,7 +79,7 @@ static const host::Kernel TABLE[] = {
     KERNEL(product_gradient),
     KERNEL(product_gradient_wide),
     KERNEL(gradient_reduce),
-    KERNEL(optimiser_prepare),
+    KERNEL(optimiser_settle),
     KERNEL(optimiser_update),
     KERNEL(optimiser_take_back),
     KERNEL(rows_import),

@@ -25,6 +25,20 @@ pub enum Activation {
     Softplus = 2,
 }
 
+/// What a network that sees squares ([`squares`]) sees of a matrix, or the gradient by that: columns behind the matrix, where a
+/// device takes them along. Whoever writes the matrix writes them, and whoever takes a gradient adds their part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Squares {
+    /// 0 where the device does not.
+    pub count: usize,
+    /// Where the device has their centre.
+    pub centre: u64,
+}
+
+impl Squares {
+    pub const NONE: Self = Self { count: 0, centre: 0 };
+}
+
 /// A matrix in a device's workspace, by rows: a handle, valid until the workspace is reset.
 #[derive(Clone, Copy, Debug)]
 pub struct Mat {
@@ -32,6 +46,8 @@ pub struct Mat {
     pub(crate) stride: usize,
     /// Some columns or rows of a larger matrix: no operation may write whole vectors to it.
     pub(crate) view: bool,
+    /// In the columns behind it.
+    pub(crate) squares: Squares,
     /// Rows of the block.
     pub rows: usize,
     /// Columns.
@@ -40,7 +56,7 @@ pub struct Mat {
 
 impl Mat {
     /// No rows.
-    pub const NONE: Self = Self { offset: 0, stride: 0, view: false, rows: 0, cols: 0 };
+    pub const NONE: Self = Self { offset: 0, stride: 0, view: false, squares: Squares::NONE, rows: 0, cols: 0 };
 
     /// Rows `from..to` of it.
     pub fn rows(self, from: usize, to: usize) -> Self {
@@ -77,7 +93,17 @@ impl Mat {
     /// Columns `from..to` of it.
     pub fn columns(self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.cols);
-        Self { offset: self.offset + from, cols: to - from, view: true, ..self }
+        Self { offset: self.offset + from, cols: to - from, view: true, squares: Squares::NONE, ..self }
+    }
+
+    /// It and its squares.
+    pub(crate) fn with_squares(self) -> Self {
+        Self { cols: self.cols + self.squares.count, squares: Squares::NONE, ..self }
+    }
+
+    /// All but the last `count` columns, these being its squares.
+    pub(crate) fn before_squares(self, squares: Squares) -> Self {
+        Self { squares, ..self.columns(0, self.cols - squares.count) }
     }
 }
 
@@ -210,7 +236,8 @@ pub trait Device {
     /// again.
     const OVERLAPS: bool;
 
-    /// Does two parts of a step that depend on nothing of each other, side by side where the device can.
+    /// Does two parts of a step that depend on nothing of each other, side by side where the device can. What follows may use what
+    /// the second gave; what the first gave, [`Self::mixture`] may and the end of the half step.
     fn both<S>(
         &mut self,
         state: &mut S,
@@ -223,6 +250,16 @@ pub trait Device {
 
     /// A scratch matrix with unspecified contents.
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
+    /// A scratch matrix that a network will see, with so many squares, with room for them where the device takes them along.
+    fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
+        self.scratch(rows, cols)
+    }
+    /// A column of ones, which nobody writes to.
+    fn ones(&mut self, rows: usize) -> Mat {
+        let one = self.scratch(rows, 1);
+        self.fill(one, 1.0);
+        one
+    }
     /// Sets every element of `to`.
     fn fill(&mut self, to: Mat, value: f64);
 
@@ -232,6 +269,12 @@ pub trait Device {
     fn squares(&mut self, net: &Self::Net, x: Mat, to: Mat);
     /// The gradient by x (of the shape of `x`), given `g` by \[x, s\], the time in s held: to = g_x + s' g_s.
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat);
+    /// The same for [`Self::action`] and [`Self::mixture`], which add s' g_s themselves where the device takes squares along.
+    fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
+        let to = self.scratch(g.rows, x.cols);
+        self.squares_reverse(x, g, to);
+        to
+    }
     /// The tangent of \[x, s\] along `w`, the time in s held: to = \[w, s' w\].
     fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat);
     /// out = x W + b.
@@ -283,11 +326,12 @@ pub trait Device {
         scale: f64,
         sums: &mut Self::Sums,
     );
-    /// Action sums of g and b (rows x d); `w` (rows x (d + 1)) = \[scale (g + b), 0\], a direction in (x, t).
-    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
+    /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g + b), 0\], a
+    /// direction in (x, t).
+    fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
     /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
-    /// outputs, given v = V(t, x_t) and g = grad V(t, x_t): through x_t alone, or where deterministic through the
+    /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic through the
     /// components of p too. Where `weighted`, which a deterministic generator cannot be,
     /// components count by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]

@@ -88,7 +88,7 @@ impl Conditional {
         input: Mat,
         raw: usize,
     ) -> Recorded {
-        let tape = generator.record(device, net, self.seen(input, self.components), false);
+        let tape = generator.record(device, net, self.seen(input, self.components));
         let rows = input.rows;
         let delta = device.scratch(rows, raw);
         if !self.own() {

@@ -30,6 +30,12 @@ pub const TIME_MIN: f64 = 0.2;
 /// A deterministic generator's bridge marginal is a point at t = 1, which has no density: its times end here.
 pub const TIME_MAX_DETERMINISTIC: f64 = 0.995;
 
+/// What [`GeneratorStep::begin`] leaves.
+pub(crate) struct Begun {
+    of: Recorded,
+    state: Mat,
+}
+
 /// What a generator step needs beside its rows.
 pub struct GeneratorStep<'a> {
     /// V(t, x), inputs \[x, t\], one output.
@@ -59,9 +65,37 @@ impl GeneratorStep<'_> {
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
+        let begun = self.begin(device, value, generator, batch);
+        self.end(device, value, generator, batch, &begun, gradient, sums);
+    }
+
+    /// The part of [`Self::run`] that the value function's weights have no part in.
+    pub(crate) fn begin<D: Device>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        generator: &D::Net,
+        batch: &Batch<D::Noise>,
+    ) -> Begun {
         let of = self.record(device, generator, batch.input);
-        self.carry(device, value, batch, &of.components, sums);
-        self.backward(device, generator, &of, gradient);
+        let state = self.state(device, value, batch, &of.components);
+        Begun { of, state }
+    }
+
+    /// The rest.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn end<D: Device>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        generator: &D::Net,
+        batch: &Batch<D::Noise>,
+        Begun { of, state }: &Begun,
+        gradient: &mut D::Gradient,
+        sums: &mut D::Sums,
+    ) {
+        self.weigh(device, value, batch, &of.components, *state, sums);
+        self.backward(device, generator, of, gradient);
     }
 
     /// The components of these source samples.
@@ -79,23 +113,47 @@ impl GeneratorStep<'_> {
         of: &Components,
         sums: &mut D::Sums,
     ) {
-        let rows = batch.input.rows;
+        let state = self.state(device, value, batch, of);
+        self.weigh(device, value, batch, of, state, sums);
+    }
+
+    /// \[x_t, t\] of rows.
+    fn state<D: Device>(&self, device: &mut D, value: &D::Net, batch: &Batch<D::Noise>, of: &Components) -> Mat {
+        let state = self.value.inputs_of(device, value, batch.input.rows);
+        let bridge = batch.bridge(self.dimension(), of.raw);
+        device.bridge(&self.head, &bridge, &Points { state: Some(state), ..Points::default() });
+        state
+    }
+
+    /// [`Self::carry`] for rows at `state`.
+    fn weigh<D: Device>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        batch: &Batch<D::Noise>,
+        of: &Components,
+        state: Mat,
+        sums: &mut D::Sums,
+    ) {
         let d = self.dimension();
         let bridge = batch.bridge(d, of.raw);
-
-        let state = device.scratch(rows, d + 1);
-        device.bridge(&self.head, &bridge, &Points { state: Some(state), ..Points::default() });
-        let value_tape = self.value.record(device, value, state, false);
-        let one = device.scratch(rows, 1);
-        device.fill(one, 1.0);
-        let g = self.value.backward_input(device, value, &value_tape, one);
+        let tape = self.value.record_hidden(device, value, state, false);
+        let (mut v, mut g) = (Mat::NONE, Mat::NONE);
+        device.both(
+            &mut (&mut v, &mut g),
+            |device, (v, _)| **v = self.value.output(device, value, &tape),
+            |device, (_, g)| {
+                let one = device.ones(state.rows);
+                **g = self.value.backward_input(device, value, &tape, one);
+            },
+        );
 
         device.mixture(
             &self.head,
             &bridge,
             state.columns(0, d),
-            value_tape.output,
-            g.columns(0, d),
+            v,
+            g,
             self.conditional.components,
             of.weighted,
             of.delta,

@@ -75,12 +75,12 @@ impl<S> ValueStep<'_, S> {
         let rows = batch.input.rows;
         let d = self.dimension();
         let ends = batch.ends.expect("a value step's batch has target samples");
-        let (state, drift) = (device.scratch(rows, d + 1), device.scratch(rows, d));
+        let (state, drift) = (self.value.inputs_of(device, value, rows), device.scratch(rows, d));
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
         device.bridge(&self.head, &batch.bridge(d, raw), &points);
 
         let ends_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
-            let tape = self.value.record(device, value, ends, false);
+            let tape = self.value.record(device, value, ends);
             let delta = device.scratch(2 * rows, 1);
             let at = ends.columns(0, d);
             device.dual(&self.conjugate, self.quadratic, at, tape.output, delta, self.scale, sums);
@@ -90,10 +90,10 @@ impl<S> ValueStep<'_, S> {
             self.value.backward_parameters(device, value, &tape, delta, level, gradient);
         };
         let action_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
-            let tape = self.value.record(device, value, state, true);
+            let tape = self.value.record_hidden(device, value, state, true);
             let g = self.value.input_gradient(device, value, &tape);
-            let w = device.scratch(rows, d + 1);
-            device.action(g.value.columns(0, d), drift, w, self.scale, sums);
+            let w = self.value.inputs_of(device, value, rows);
+            device.action(state, g.value, drift, w, self.scale, sums);
             self.value.backward_directional(device, value, &tape, &g, w, gradient);
         };
         device.both(&mut (gradient, sums), ends_part, action_part);

@@ -64,7 +64,7 @@ pub(super) fn states<'a, W: Workspace>(
 
 /// The value function's gradient by its inputs.
 pub(super) fn gradient<W: Workspace>(block: &mut W, model: &Inner, net: &W::Net, input: Mat) -> Mat {
-    let tape = model.value.record(block, net, input, false);
+    let tape = model.value.record(block, net, input);
     let one = block.scratch(input.rows, 1);
     block.fill(one, 1.0);
     model.value.backward_input(block, net, &tape, one)

@@ -230,10 +230,14 @@ impl Inference for CudaSession {
             let from = kit.rows(block, &state[range.start * d..range.end * d]);
             let seen = Seen { weight: known.weight, scale: known.scale };
             let states = kit.states(block, from, rows, seen, known.time);
-            let tape = kit.model.value.record(block, kit.nets.value(), states, false);
-            let one = block.scratch(rows, 1);
-            block.fill(one, 1.0);
-            let g = kit.model.value.backward_input(block, kit.nets.value(), &tape, one);
+            let tape = kit.model.value.record(block, kit.nets.value(), states);
+            let one = block.ones(rows);
+            let mut g = kit.model.value.backward_input(block, kit.nets.value(), &tape, one);
+            if g.squares.count > 0 {
+                let whole = block.scratch(rows, states.cols);
+                block.squares_reverse(states, g.with_squares(), whole);
+                g = whole;
+            }
             let out = dense(block, rows * d);
             let (g, stride) = block.place(g);
             let [gradient, away, along] = known.factors;

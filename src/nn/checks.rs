@@ -87,7 +87,7 @@ impl Problem {
         let net = self.net();
         let x = self.matrix(&mut block, &self.x);
         let delta = self.matrix(&mut block, &self.cotangent);
-        let tape = self.mlp.record(&mut block, &net, x, false);
+        let tape = self.mlp.record(&mut block, &net, x);
         let mut gradient = CpuGradient::new(&self.mlp.layout).unwrap();
         self.mlp.backward_parameters(&mut block, &net, &tape, delta, true, &mut gradient);
         let input = self.mlp.backward_input(&mut block, &net, &tape, delta);
@@ -100,7 +100,7 @@ impl Problem {
         let net = self.net();
         let x = self.matrix(&mut block, &self.x);
         let w = self.matrix(&mut block, &self.direction);
-        let tape = self.mlp.record(&mut block, &net, x, true);
+        let tape = self.mlp.record_hidden(&mut block, &net, x, true);
         let g = self.mlp.input_gradient(&mut block, &net, &tape);
         let value = self.values(&block, g.value).iter().zip(&self.direction).map(|(a, b)| a * b).sum();
         let mut gradient = CpuGradient::new(&self.mlp.layout).unwrap();

@@ -35,7 +35,7 @@ pub struct Tape {
     h: Rows,
     slope: Rows,
     curve: Rows,
-    /// The network's output.
+    /// The network's output, unless only what leads there was recorded.
     pub output: Mat,
 }
 
@@ -58,10 +58,15 @@ impl Mlp {
         self.layout.layers[0].inputs - self.centre.count()
     }
 
+    /// A matrix for inputs.
+    pub fn inputs_of<D: Device>(&self, device: &mut D, net: &D::Net, rows: usize) -> Mat {
+        device.scratch_seen(net, rows, self.inputs(), self.centre.count())
+    }
+
     /// What the first layer sees of `x`.
     fn seen<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
-        if self.centre.count() == 0 {
-            return x;
+        if self.centre.count() == x.squares.count {
+            return x.with_squares();
         }
         let to = device.scratch(x.rows, x.cols + self.centre.count());
         device.squares(net, x, to);
@@ -70,12 +75,7 @@ impl Mlp {
 
     /// The gradient by the input, given `g` by what the first layer saw.
     fn input_of<D: Device>(&self, device: &mut D, tape: &Tape, g: Mat) -> Mat {
-        if self.centre.count() == 0 {
-            return g;
-        }
-        let to = device.scratch(g.rows, tape.input.cols);
-        device.squares_reverse(tape.input, g, to);
-        to
+        if self.centre.count() == 0 { g } else { device.squares_gradient(tape.input, g) }
     }
 
     fn hidden(&self) -> usize {
@@ -100,8 +100,15 @@ impl Mlp {
         output
     }
 
-    /// Forward, keeping first derivatives of the activations and with `curvature` the second ones.
-    pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
+    /// Forward, keeping first derivatives of the activations.
+    pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Tape {
+        let mut tape = self.record_hidden(device, net, x, false);
+        tape.output = self.output(device, net, &tape);
+        tape
+    }
+
+    /// As [`Self::record`] without the output, and with `curvature` keeping the second derivatives too.
+    pub fn record_hidden<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
         let mut tape = Tape {
             input: x,
             seen: self.seen(device, net, x),
@@ -119,9 +126,15 @@ impl Mlp {
             tape.curve[l] = curve.unwrap_or(Mat::NONE);
             h = tape.h[l];
         }
-        tape.output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
-        device.affine(net, self.hidden(), h, tape.output);
         tape
+    }
+
+    /// The output that a tape leads to.
+    pub fn output<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> Mat {
+        let h = tape.h[self.hidden() - 1];
+        let output = device.scratch(h.rows, self.layout.layers[self.hidden()].outputs);
+        device.affine(net, self.hidden(), h, output);
+        output
     }
 
     /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's bias
@@ -158,7 +171,7 @@ impl Mlp {
         }
     }
 
-    /// Reverse pass from the output's gradient `delta` to the input.
+    /// Reverse pass from the output's gradient `delta` to the input, as [`Device::squares_gradient`] leaves it.
     pub fn backward_input<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape, delta: Mat) -> Mat {
         let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
         let mut delta = delta;
@@ -175,8 +188,7 @@ impl Mlp {
     /// Gradient of a scalar output with respect to the input, kept so that [`Self::backward_directional`] can follow:
     /// the tape (recorded with curvature) then holds f'' p in place of f''.
     pub fn input_gradient<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> InputGradient {
-        let one = device.scratch(tape.output.rows, 1);
-        device.fill(one, 1.0);
+        let one = device.ones(tape.input.rows);
         let mut deltas = [Mat::NONE; MAX_HIDDEN];
         let mut delta = one;
         for l in (1..=self.hidden()).rev() {
@@ -202,8 +214,8 @@ impl Mlp {
     ) {
         let hidden = self.hidden();
         let mut tangents = [Mat::NONE; MAX_HIDDEN];
-        let mut direction = w;
-        if self.centre.count() > 0 {
+        let mut direction = w.with_squares();
+        if self.centre.count() > w.squares.count {
             direction = device.scratch(w.rows, tape.seen.cols);
             device.squares_tangent(tape.input, w, direction);
         }
@@ -231,7 +243,7 @@ impl Mlp {
 
 /// dV/dx and what it was computed through.
 pub struct InputGradient {
-    /// rows x inputs.
+    /// rows x inputs, as [`Device::squares_gradient`] leaves it.
     pub value: Mat,
     one: Mat,
     deltas: Rows,

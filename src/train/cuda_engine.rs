@@ -6,7 +6,7 @@
 //! their own, and the host looks at each before it draws the next batch.
 
 use super::cuda_report::{COUNTER, FAULT, NO_UPDATE, REPORT, RING, Report};
-use super::cuda_step::CudaStep;
+use super::cuda_step::{BOTH, CudaStep};
 use super::engine::{Advance, Cancelled, Engine, Half, NetworkState, StepOutcome};
 use super::plan::Plan;
 use super::side::Sides;
@@ -56,30 +56,26 @@ impl CudaEngine {
         // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
         // standing the optimiser changes nothing.
         step.report.store(FAULT, &[u64::from(NO_UPDATE), 0, 0])?;
-        let mut block = CudaBlock::new(gpu, gpu.stream(), workspace.address(), room);
-        for half in [Half::Value, Half::Generator] {
-            step.half(&mut block, half);
-        }
+        let mut block = step.prepare(CudaBlock::new(gpu, gpu.stream(), workspace.address(), room));
+        block.fill_ones();
+        step.queue(&mut block, &BOTH);
         block.finish()?;
         step.report.store(FAULT, &[0; 3])?;
-        // Products of cublasLt share a workspace, so they come one after another.
-        let branched = [&step.value, &step.generator].into_iter().all(|network| network.net(gpu).fused);
+        let branched = step.branches(gpu);
         let capture = |halves: &[Half]| {
             Graph::capture(gpu, |stream, branches| {
-                let mut block = CudaBlock::new(gpu, stream, workspace.address(), room);
+                let mut block = step.prepare(CudaBlock::new(gpu, stream, workspace.address(), room));
                 if branched {
                     block = block.branching(branches);
                 }
-                for &half in halves {
-                    step.half(&mut block, half);
-                }
+                step.queue(&mut block, halves);
                 block.finish()
             })
         };
-        let graphs = if step.source.drawn_by_host() || step.target.drawn_by_host() {
+        let graphs = if step.drawn_by_host() {
             vec![capture(&[Half::Value])?, capture(&[Half::Generator])?]
         } else {
-            vec![capture(&[Half::Value, Half::Generator])?]
+            vec![capture(&BOTH)?]
         };
         Ok(Self {
             gpu: Arc::clone(gpu),
@@ -184,16 +180,26 @@ impl CudaEngine {
             return Ok(());
         };
         let can_take_back = std::mem::take(&mut self.can_take_back);
-        match fault {
-            Half::Value if can_take_back => {
+        match (fault.half, fault.updated) {
+            (Half::Value, None) if can_take_back => {
                 advance.taken_back = true;
-                self.take_back(&[Half::Value, Half::Generator])?;
+                self.take_back(&BOTH)?;
             }
             // Nothing before it to go back to.
-            Half::Value => self.take_back(&[])?,
-            Half::Generator => self.take_back(&[Half::Value])?,
+            (Half::Value, None) => self.take_back(&[])?,
+            (Half::Value, Some(_)) | (Half::Generator, None) => self.take_back(&[Half::Value])?,
+            (Half::Generator, Some(_)) => self.take_back(&BOTH)?,
         }
-        report.outcome(fault, report.counter).check(fault, report.counter)
+        match fault.updated {
+            None => report.outcome(fault.half, report.counter).check(fault.half, report.counter),
+            Some(value) => {
+                let term = match fault.half {
+                    Half::Value => "a new weight, average or moment of the value function",
+                    Half::Generator => "a new weight, average or moment of the generator",
+                };
+                Err(Error::Diverged { step: report.counter + 1, term, value })
+            }
+        }
     }
 
     fn run(

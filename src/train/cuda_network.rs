@@ -1,7 +1,7 @@
 //! One network in training on a GPU: its state, what came before the last update, and the gradient.
 
 use super::engine::NetworkState;
-use crate::device::cuda::block::CudaBlock;
+use crate::device::cuda::block::{CudaBlock, blocks_over};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
@@ -68,8 +68,17 @@ impl CudaNetwork {
         self.gradient.address()
     }
 
-    /// Queues the update that `decision` describes; what was there before is kept.
-    pub fn update(&self, block: &mut CudaBlock, adam: &Adam, decision: u64) {
+    /// Queues the update that is planned at `plan`, from the gradient with these partial sums of its square; what was there
+    /// before is kept. Leaves how large the new state is in as many partial sums as it returns.
+    pub fn update(
+        &self,
+        block: &mut CudaBlock,
+        adam: &Adam,
+        plan: u64,
+        squares: (u64, u32),
+        clip: f64,
+        sizes: u64,
+    ) -> u32 {
         let [weights, average, first, second] = [0, 1, 2, 3].map(|part| self.part(part));
         let arguments = arguments_of![
             weights,
@@ -83,9 +92,15 @@ impl CudaNetwork {
             adam.epsilon,
             self.previous.address(),
             self.pitch as u64,
-            decision,
+            plan,
+            squares.0,
+            squares.1,
+            clip,
+            sizes,
         ];
-        block.launch_over(Kernel::OptimiserUpdate, self.len.div_ceil(4) as u64, arguments);
+        let threads = self.len.div_ceil(4) as u64;
+        block.launch_over(Kernel::OptimiserUpdate, threads, arguments);
+        blocks_over(threads)
     }
 
     /// Queues the last update's undoing; there is one to undo once after each.

@@ -19,19 +19,30 @@ pub(super) const REPORT: usize = 4 + 2 * RING * OUTCOME;
 /// What the device told.
 pub(super) struct Report {
     pub counter: u64,
-    /// The half that a fault stopped, for good until it is taken back.
-    pub fault: Option<Half>,
+    /// What stopped the updates, for good until it is taken back.
+    pub fault: Option<Fault>,
     numbers: Vec<u64>,
+}
+
+/// Why a half was the last.
+#[derive(Clone, Copy)]
+pub(super) struct Fault {
+    pub half: Half,
+    /// Its network was updated, to numbers of which this is the largest; otherwise its loss or its gradient had forbidden it.
+    pub updated: Option<f64>,
 }
 
 impl Report {
     /// From the numbers of a whole report.
     pub fn of(numbers: Vec<u64>) -> Self {
-        let fault = match numbers[FAULT] as u32 {
+        let [what, _, value] = [0, 1, 2].map(|place| numbers[FAULT + place]);
+        let half = match what as u32 {
             0 => None,
             half if half == number_of(Half::Value) => Some(Half::Value),
             _ => Some(Half::Generator),
         };
+        let updated = ((what >> 32) as u32 == NEW_STATE).then(|| f64::from_bits(value));
+        let fault = half.map(|half| Fault { half, updated });
         Self { counter: numbers[COUNTER], fault, numbers }
     }
 
@@ -52,6 +63,9 @@ impl Report {
         Outcome { sums, gradient_norm: number(TERMS) }
     }
 }
+
+/// The term of a fault that is an updated state.
+const NEW_STATE: u32 = 5;
 
 /// A fault that is none: keeps the optimiser from updating.
 pub(super) const NO_UPDATE: u32 = u32::MAX;

@@ -158,6 +158,21 @@ pub fn synchronisations() -> i32 {
     unsafe { control::<unsafe extern "C" fn() -> c_int>(c"sfeuot_sim_synchronisations")() }
 }
 
+/// The last graph that this process made ready to run: a line a node, with what it does and the numbers of the lines, from 0,
+/// that it comes right after.
+pub fn graph() -> String {
+    let mut text = vec![0u8; 1 << 20];
+    // SAFETY: as above; there is as much room.
+    let length = unsafe {
+        control::<unsafe extern "C" fn(*mut c_char, usize) -> usize>(c"sfeuot_sim_graph")(
+            text.as_mut_ptr().cast(),
+            text.len(),
+        )
+    };
+    text.truncate(length);
+    String::from_utf8(text).expect("ASCII")
+}
+
 /// A function of the loaded simulator as a pointer of type `F`.
 fn control<F: Copy>(name: &CStr) -> F {
     assert!(size_of::<F>() == size_of::<*mut c_void>());

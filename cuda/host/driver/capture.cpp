@@ -35,12 +35,12 @@ bool joined(const Capture& capture) {
 
 }  // namespace
 
-CUresult add_node(Stream& stream, NodeType type, Work work) {
+CUresult add_node(Stream& stream, NodeType type, Work work, const char* name) {
     Capture& capture = *stream.capture;
     if (capture.invalid) {
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     }
-    capture.nodes.push_back({type, std::move(work), stream.tails});
+    capture.nodes.push_back({type, std::move(work), stream.tails, name});
     stream.tails = {capture.nodes.size() - 1};
     return CUDA_SUCCESS;
 }

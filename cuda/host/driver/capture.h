@@ -10,6 +10,8 @@ struct Node {
     Work work;
     // Nodes, by number, that run before.
     std::vector<size_t> after;
+    // Of a kernel; null for others.
+    const char* name;
 };
 
 struct Capture {
@@ -33,7 +35,7 @@ struct Program {
     std::shared_ptr<Mark> last;
 };
 
-CUresult add_node(Stream& stream, NodeType type, Work work);
+CUresult add_node(Stream& stream, NodeType type, Work work, const char* name);
 
 // Makes a stream's next work follow an event's; a stream that is in no capture joins the event's.
 CUresult join_capture(Stream& stream, const std::shared_ptr<Capture>& capture, const std::vector<size_t>& tails);

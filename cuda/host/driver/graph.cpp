@@ -1,7 +1,9 @@
 // Graphs: instances and their launches.
 #include <algorithm>
+#include <string>
 
 #include "capture.h"
+#include "control.h"
 
 namespace {
 
@@ -32,7 +34,31 @@ CUresult replay(const std::vector<Node>& nodes) {
     return CUDA_SUCCESS;
 }
 
+// The last graph that was instantiated, as text.
+std::string& listing() {
+    static auto* text = new std::string;
+    return *text;
+}
+
+// A line a node: what it does, and the numbers of the nodes (lines, from 0) that it comes right after.
+std::string list(const std::vector<Node>& nodes) {
+    std::string text;
+    for (const Node& node : nodes) {
+        text += node.name ? node.name : node.type == NODE_SET ? "set" : node.type == NODE_KERNEL ? "product" : "other";
+        for (size_t before : node.after) {
+            text += ' ' + std::to_string(before);
+        }
+        text += '\n';
+    }
+    return text;
+}
+
 }  // namespace
+
+size_t sfeuot_sim_graph(char* out, size_t room) {
+    std::unique_lock<std::mutex> held(state().mutex);
+    return listing().copy(out, room);
+}
 
 API CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsigned long long) {
     ENTER(CONTEXT);
@@ -40,6 +66,7 @@ API CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsig
     if (!out || !graph) {
         return CUDA_ERROR_INVALID_VALUE;
     }
+    listing() = list(*graph->nodes);
     *out = call.s.programs.add(std::make_shared<Program>(Program{graph->context, graph->nodes, nullptr}));
     return CUDA_SUCCESS;
 }

@@ -75,5 +75,5 @@ API CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y,
             std::memcpy(base + parameters.offsets[i], arguments[i], parameters.sizes[i]);
         }
     }
-    return submit(*stream, NODE_KERNEL, std::move(launch));
+    return submit(*stream, NODE_KERNEL, std::move(launch), function->kernel->name);
 }

@@ -92,9 +92,9 @@ CUresult follow_legacy(Stream& stream) {
     return CUDA_SUCCESS;
 }
 
-CUresult submit(Stream& stream, NodeType type, Work work) {
+CUresult submit(Stream& stream, NodeType type, Work work, const char* name) {
     if (stream.capture) {
-        return add_node(stream, type, std::move(work));
+        return add_node(stream, type, std::move(work), name);
     }
     TRY(follow_legacy(stream));
     stream.tasks.push_back({nullptr, std::move(work), nullptr});

@@ -3,7 +3,7 @@
 
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
-use crate::device::Mat;
+use crate::device::{Mat, Squares};
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, unit};
@@ -98,7 +98,7 @@ impl<T: Real> CpuBlock<T> {
         if self.used > self.arena.len() {
             self.arena.grow(WORKSPACE, self.used).expect("room for a matrix");
         }
-        Mat { offset, stride, view: false, rows, cols }
+        Mat { offset, stride, view: false, squares: Squares::NONE, rows, cols }
     }
 
     /// Start of a matrix; valid until the next allocation.

@@ -102,8 +102,8 @@ impl<T: Real> Device for CpuBlock<T> {
         self.method_dual(conjugate, quadratic, ends, v, delta, scale, sums);
     }
 
-    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {
-        self.method_action(g, b, w, scale, sums);
+    fn action(&mut self, _x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {
+        self.method_action(g.columns(0, b.cols), b, w, scale, sums);
     }
 
     fn mixture(
@@ -120,6 +120,7 @@ impl<T: Real> Device for CpuBlock<T> {
         sums: &mut Sums,
     ) {
         let isa = self.isa;
+        let g = g.columns(0, xt.cols);
         let kernel = Mixture { block: self, head, bridge, xt, v, g, components, weighted, delta, scale, sums };
         // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, kernel) }

@@ -3,7 +3,7 @@
 
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Squares, Sums};
 use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
 
@@ -86,7 +86,7 @@ impl Device for Measure {
         let offset = self.used;
         self.used = self.used.saturating_add(numbers);
         self.most = self.most.max(Sizes { arena: self.used, noise: 0 });
-        Mat { offset, stride, view: false, rows, cols }
+        Mat { offset, stride, view: false, squares: Squares::NONE, rows, cols }
     }
 
     fn mixture(
@@ -123,5 +123,5 @@ impl Device for Measure {
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
     fn bridge(&mut self, _: &Head, _: &Bridge<CpuNoise>, _: &Points) {}
     fn dual(&mut self, _: &Conjugate, _: &Quadratic<Vec<f32>>, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
-    fn action(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
+    fn action(&mut self, _: Mat, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
 }

@@ -8,7 +8,7 @@ use super::branches::Branches;
 use super::gpu::Gpu;
 use super::kernels::{Argument, Kernel, Launch, arguments_of};
 use super::product::Product;
-use crate::device::Mat;
+use crate::device::{Device, Mat, Squares};
 use crate::error::Result;
 use crate::rng::Stream;
 use cudarc::driver::sys::{self, CUstream};
@@ -17,9 +17,9 @@ use std::sync::Arc;
 /// Bytes that every matrix begins at a multiple of.
 pub(super) const ALIGN: usize = 256;
 /// Threads of a block of kernels that take any number.
-pub(super) const THREADS: u32 = 256;
+pub(crate) const THREADS: u32 = 256;
 /// Blocks of such a grid at most. Not a number of the device's: sums over blocks are the same bits on every GPU.
-const MOST_BLOCKS: u64 = 1024;
+pub(crate) const MOST_BLOCKS: u64 = 1024;
 /// Blocks of a grid that leaves one partial sum each.
 const MOST_PARTIALS: u64 = 256;
 /// What draws a block's noise: the same elements of the same streams as on the CPU.
@@ -49,6 +49,8 @@ pub(crate) struct CudaBlock {
     failure: Option<crate::error::Error>,
     /// While a graph is captured: where it may branch.
     branches: Option<Arc<Branches>>,
+    /// A column of ones at the start of the workspace.
+    pub(super) ones: Option<Mat>,
 }
 
 // SAFETY: a stream may be used from any thread.
@@ -73,6 +75,7 @@ impl CudaBlock {
             most: 0,
             failure: None,
             branches: None,
+            ones: None,
         }
     }
 
@@ -82,17 +85,33 @@ impl CudaBlock {
         Self { branches: Some(Arc::clone(branches)), ..self }
     }
 
+    /// Keeps a column of so many ones at the start of the workspace: for those who use it many times.
+    /// [`Self::fill_ones`] makes them ones, once.
+    pub fn with_ones(mut self, rows: usize) -> Self {
+        assert!(self.used == 0);
+        self.ones = Some(self.allocate(rows, 1));
+        self
+    }
+
+    /// See [`Self::with_ones`].
+    pub fn fill_ones(&mut self) {
+        if let Some(ones) = self.ones {
+            self.fill(ones, 1.0);
+        }
+    }
+
     /// Where it runs.
     pub fn gpu(&self) -> Arc<Gpu> {
         Arc::clone(&self.gpu)
     }
 
     /// Queues `work` beside what follows, after what was queued so far; [`Self::join`] waits for it.
-    pub(super) fn aside(&mut self, work: impl FnOnce(&mut Self)) {
+    pub fn aside<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         let stream = self.stream;
         self.stream = self.branch();
-        work(self);
+        let result = work(self);
         self.stream = stream;
+        result
     }
 
     /// A stream that goes on from here; this one where there are no branches.
@@ -111,7 +130,7 @@ impl CudaBlock {
     }
 
     /// Makes what follows wait for everything that was queued aside.
-    pub(super) fn join(&mut self) {
+    pub fn join(&mut self) {
         let stream = self.stream;
         if let Some(branches) = &self.branches
             && let Err(error) = branches.join(stream)
@@ -153,7 +172,7 @@ impl CudaBlock {
     /// dense.
     pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
         let stride = if cols == 1 { 1 } else { cols.next_multiple_of(4) };
-        Mat { offset: self.take(rows * stride), stride, view: false, rows, cols }
+        Mat { offset: self.take(rows * stride), stride, view: false, squares: Squares::NONE, rows, cols }
     }
 
     /// Device address of a matrix.
@@ -197,12 +216,12 @@ impl CudaBlock {
 
     /// As [`Self::launch`], for kernels that take any number of blocks, with about this many threads.
     pub fn launch_over(&mut self, kernel: Kernel, threads: u64, arguments: &[Argument]) {
-        self.launch(kernel, [blocks(threads, MOST_BLOCKS), 1, 1], [THREADS, 1, 1], arguments);
+        self.launch(kernel, [blocks_over(threads), 1, 1], [THREADS, 1, 1], arguments);
     }
 
     /// As [`Self::launch_over`], for as many parts along the grid's second axis.
     pub fn launch_parts(&mut self, kernel: Kernel, threads: u64, parts: u32, arguments: &[Argument]) {
-        self.launch(kernel, [blocks(threads, MOST_BLOCKS), parts, 1], [THREADS, 1, 1], arguments);
+        self.launch(kernel, [blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
     }
 
     /// Queues, or plans, a product of cublasLt's.
@@ -248,6 +267,11 @@ impl CudaBlock {
 /// Blocks for about this many threads.
 fn blocks(threads: u64, most: u64) -> u32 {
     threads.div_ceil(u64::from(THREADS)).clamp(1, most) as u32
+}
+
+/// Blocks that [`CudaBlock::launch_over`] launches.
+pub(crate) fn blocks_over(threads: u64) -> u32 {
+    blocks(threads, MOST_BLOCKS)
 }
 
 /// Blocks of a kernel that leaves one partial sum a block.

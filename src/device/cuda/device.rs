@@ -5,7 +5,7 @@ use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{Argument, Kernel, arguments_of};
 use super::layers::ProductKind;
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic};
+use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Squares};
 use crate::euot::conditional::Weighted;
 use crate::euot::divergence::Conjugate;
 use cudarc::driver::sys;
@@ -66,6 +66,21 @@ impl Device for CudaBlock {
         self.allocate(rows, cols)
     }
 
+    fn scratch_seen(&mut self, net: &CudaNet, rows: usize, cols: usize, count: usize) -> Mat {
+        self.allocate(rows, cols + count).before_squares(Squares { count, centre: net.centre })
+    }
+
+    fn ones(&mut self, rows: usize) -> Mat {
+        if let Some(ones) = self.ones
+            && rows <= ones.rows
+        {
+            return ones.rows(0, rows);
+        }
+        let one = self.scratch(rows, 1);
+        self.fill(one, 1.0);
+        one
+    }
+
     fn fill(&mut self, to: Mat, value: f64) {
         let (address, bits) = (self.address(to), (value as f32).to_bits());
         self.attempt(|block| {
@@ -104,6 +119,10 @@ impl Device for CudaBlock {
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
         assert!(to.cols == x.cols);
         self.squares_slope(Kernel::SquaresReverse, x, g, g.cols - x.cols, to);
+    }
+
+    fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
+        g.before_squares(Squares { count: g.cols - x.cols, centre: 0 })
     }
 
     fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
@@ -207,6 +226,8 @@ impl Device for CudaBlock {
         let (raw_at, raw_stride) = self.place(raw);
         let (end, end_stride) = self.optional(points.end);
         let (state, state_stride) = self.optional(points.state);
+        let [of_end, of_state] = [points.end, points.state].map(|mat| mat.map_or(Squares::NONE, |mat| mat.squares));
+        assert!(of_end.centre == 0 || of_state.centre == 0 || of_end.centre == of_state.centre);
         let (drift, drift_stride) = self.optional(points.drift);
         let (offset, low, high, deterministic) = head_arguments(head);
         // The kernel's contract: a thread takes four elements; values and time go behind the points.
@@ -233,8 +254,11 @@ impl Device for CudaBlock {
                 noise.first_row,
                 end,
                 end_stride,
+                of_end.count as u32,
                 state,
                 state_stride,
+                of_state.count as u32,
+                of_end.centre.max(of_state.centre),
                 drift,
                 drift_stride,
                 append,
@@ -287,9 +311,12 @@ impl Device for CudaBlock {
         );
     }
 
-    fn action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut CudaSums) {
-        let ((g_at, g_stride), (b, b_stride), (w, w_stride)) = (self.place(g), self.place(b), self.place(w));
-        let grid = reduction_blocks((g.rows * g.cols).div_ceil(4) as u64);
+    fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut CudaSums) {
+        assert!(g.squares.count == w.squares.count && [x, g, w].iter().all(|mat| mat.cols == b.cols + 1));
+        let (rows, d, squares) = (b.rows, b.cols, w.squares.count);
+        let ((x, x_stride), (g, g_stride)) = (self.place(x), self.place(g));
+        let ((b, b_stride), (w, w_stride)) = (self.place(b), self.place(w));
+        let grid = reduction_blocks((rows * d).div_ceil(4) as u64);
         let action = sums.take(ACTION, grid as usize);
         let append = 1u32;
         self.launch(
@@ -297,14 +324,17 @@ impl Device for CudaBlock {
             [grid, 1, 1],
             [THREADS, 1, 1],
             arguments_of![
-                g_at,
+                x,
+                x_stride,
+                g,
                 g_stride,
                 b,
                 b_stride,
                 w,
                 w_stride,
-                g.rows as u32,
-                g.cols as u32,
+                rows as u32,
+                d as u32,
+                squares as u32,
                 scale as f32,
                 append,
                 action,
@@ -325,7 +355,9 @@ impl Device for CudaBlock {
         scale: f64,
         sums: &mut CudaSums,
     ) {
-        let d = xt.cols;
+        // V's output comes from aside.
+        self.join();
+        let (d, squares) = (xt.cols, g.squares.count as u32);
         let groups = xt.rows / components;
         assert!(weighted.is_none() || !head.deterministic);
         let (x0, x0_stride) = self.place(bridge.x0);
@@ -349,6 +381,7 @@ impl Device for CudaBlock {
                 v_stride,
                 g,
                 g_stride,
+                squares,
                 components as u32,
                 d as u32,
                 head.sigma as f32,

@@ -2,7 +2,7 @@
 
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
-use super::kernels::{Kernel, arguments_of};
+use super::kernels::{Argument, Kernel, arguments_of};
 use super::layers::lines_of;
 use crate::nn::layout::Layer;
 
@@ -70,13 +70,21 @@ impl CudaGradient {
     }
 
     /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where
-    /// wanted the partial sums of its square; returns how many those are.
-    pub fn reduce(&self, block: &mut CudaBlock, gradient: u64, accumulate: bool, squares: u64) -> u32 {
+    /// wanted (`squares` is not 0) the partial sums of its square with the plan of the update (what the kernel takes for it);
+    /// returns how many partial sums there are.
+    pub fn reduce(
+        &self,
+        block: &mut CudaBlock,
+        gradient: u64,
+        accumulate: bool,
+        squares: u64,
+        plan: &[Argument],
+    ) -> u32 {
         let lines = self.used[0];
         assert!(self.used.iter().all(|&used| used == lines), "a layer lacks a contribution");
         block.join();
         let grid = reduction_blocks(self.len().div_ceil(4) as u64);
-        let arguments = arguments_of![
+        let shared: &[Argument] = arguments_of![
             self.lines,
             self.pitch as u64,
             lines as u32,
@@ -85,7 +93,9 @@ impl CudaGradient {
             u32::from(accumulate),
             squares,
         ];
-        block.launch(Kernel::GradientReduce, [grid, 1, 1], [THREADS, 1, 1], arguments);
+        // One block more plans.
+        let blocks = grid + u32::from(squares != 0);
+        block.launch(Kernel::GradientReduce, [blocks, 1, 1], [THREADS, 1, 1], &[shared, plan].concat());
         grid
     }
 }

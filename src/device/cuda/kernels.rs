@@ -47,7 +47,7 @@ kernels! {
     Mixture64 c"mixture_64"
     MixtureDensity c"mixture_density"
     MixtureGradient c"mixture_gradient"
-    OptimiserPrepare c"optimiser_prepare"
+    OptimiserSettle c"optimiser_settle"
     OptimiserTakeBack c"optimiser_take_back"
     OptimiserUpdate c"optimiser_update"
     PhiloxNormals c"philox_normals"

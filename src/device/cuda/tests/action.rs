@@ -12,34 +12,45 @@ proptest! {
     #[test]
     fn terms(
         rows in 1usize..100, d in 1usize..=300, aligned in any::<bool>(), gap in 1usize..4, seed in any::<u64>(),
-        blocks in 1u32..5, append in any::<bool>(), scale in 1e-4f32..1.0,
+        blocks in 1u32..5, append in any::<bool>(), squared in any::<bool>(), scale in 1e-4f32..1.0,
     ) {
         if !available() {
             return Ok(());
         }
-        let (d, gap) = if aligned { (d.next_multiple_of(4), 4 * gap) } else { (d, gap) };
-        let [g, b] = [seed, seed ^ 1].map(|s| normals(s, rows * d));
+        // Strides are multiples of four where d is: with a column more, what lies between the rows is the rest of four.
+        let d = if aligned { d.next_multiple_of(4) } else { d };
+        let stride = |cols: usize| if aligned { (cols + gap).next_multiple_of(4) } else { cols + gap };
+        // With squares behind them there is always a time, which the tangent has no component along.
+        let (squares, append) = if squared { (d, true) } else { (0, append) };
+        let [x, g, b] = [(2, d + 1), (0, d + 1 + squares), (1, d)].map(|(s, cols)| normals(seed ^ s, rows * cols));
         let mut block = cpu();
-        let (gm, bm, w) = (upload(&mut block, &g, d), upload(&mut block, &b, d), block.scratch(rows, d + 1));
+        let (xm, bm) = (upload(&mut block, &x, d + 1), upload(&mut block, &b, d));
+        let (mut gm, w) = (upload(&mut block, &g, d + 1 + squares), block.scratch(rows, d + 1));
+        if squared {
+            gm = block.squares_gradient(xm, gm);
+        }
         let mut sums = Sums::default();
-        block.action(gm, bm, w, f64::from(scale), &mut sums);
-        let expected = download(&block, w.columns(0, d));
+        block.action(xm, gm, bm, w, f64::from(scale), &mut sums);
+        let mut direction = w;
+        if squared {
+            direction = block.scratch(rows, d + 1 + squares);
+            block.squares_tangent(xm, w, direction);
+        }
+        let cols = d + usize::from(append) + squares;
+        let expected = download(&block, direction.columns(0, cols));
 
-        let extra = usize::from(append);
-        let [g, b] = [g, b].map(|x| Matrix::of(&x, d, d + gap));
+        let [x, g, b] = [(x, d + 1), (g, d + 1 + squares), (b, d)].map(|(x, cols)| Matrix::of(&x, cols, stride(cols)));
         let [w, action] = in_two_orders(seed, |order| {
-            let w = Matrix::new(rows, d + extra, d + gap);
+            let w = Matrix::new(rows, cols, stride(cols));
             let action = Buffer::<f64>::new(blocks as usize);
             launch("action_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
-                &g.data, g.stride as u32, &b.data, b.stride as u32, &w.data, w.stride as u32, rows as u32, d as u32,
-                scale, u32::from(append), &action,
+                &x.data, x.stride as u32, &g.data, g.stride as u32, &b.data, b.stride as u32, &w.data, w.stride as u32,
+                rows as u32, d as u32, squares as u32, scale, u32::from(append), &action,
             ]);
             [w.into(), action.into()]
         });
         close_sum("action", action.sum(), sums.action, (rows * d) as f64);
-        let values = w.values();
-        let inner: Vec<f32> = values.chunks_exact(d + extra).flat_map(|row| row[..d].to_vec()).collect();
-        close("w", &inner, &expected, d);
-        prop_assert!(!append || values.chunks_exact(d + 1).all(|row| row[d] == 0.0));
+        close("w", &w.values(), &expected, cols);
+        prop_assert!(!append || w.values().chunks_exact(cols).all(|row| row[d] == 0.0));
     }
 }

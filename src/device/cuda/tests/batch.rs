@@ -2,7 +2,7 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{cases, in_two_orders, normals};
+use super::support::{cases, close_from, columns, in_two_orders, normals, squares_of};
 use crate::data::{ArraySource, Data, DataSource, Sides, TensorView};
 use crate::rng::{Sequence, Stream, unit};
 use proptest::prelude::*;
@@ -61,7 +61,7 @@ proptest! {
         (sources, latents, first) in (1usize..12, 1usize..8, 0usize..20), (d, latent) in (1usize..40, 0usize..12),
         aligned in any::<bool>(), weighted in any::<bool>(), by_host in any::<[bool; 2]>(), gap in 1usize..4,
         seed in any::<u64>(), counter in 0u64..1 << 40, half in 0u64..2, targets in any::<bool>(),
-        a_time_each in any::<bool>(),
+        a_time_each in any::<bool>(), squared in any::<bool>(),
     ) {
         if !available() {
             return Ok(());
@@ -91,6 +91,10 @@ proptest! {
             expected[2].push(low + (high - low) * unit(word));
         }
 
+        let squares = if squared { d } else { 0 };
+        let (of_input, input_squares) = squares_of(seed, &expected[0], d + latent, squares, |_| 0.0);
+        let (of_ends, ends_squares) = squares_of(!seed, &expected[1], d + 1, squares, |_| 1.0);
+        let [of_input, of_ends] = [of_input, of_ends].map(|centre| Buffer::of(&centre));
         let counter = Buffer::of(&[counter]);
         let table = |side: &Side| {
             let [thresholds, aliases] = match &side.table {
@@ -101,14 +105,14 @@ proptest! {
         };
         let ([source_thresholds, source_aliases], [target_thresholds, target_aliases]) = (table(&source), table(&target));
         let found = in_two_orders(seed, |order| {
-            let input = Matrix::new(rows, d + latent, d + latent + gap);
-            let ends = Matrix::new(rows, d + 1, d + 1 + gap);
+            let input = Matrix::new(rows, d + latent + squares, d + latent + squares + gap);
+            let ends = Matrix::new(rows, d + 1 + squares, d + 1 + squares + gap);
             let time = Matrix::new(1, rows, rows);
             launch("batch_draw", [2, if targets { 4 } else { 3 }, 1], [64, 1, 1], order, arguments_of![
                 &source.rows, source.samples(), source_thresholds, source_aliases, &target.rows, target.samples(),
                 target_thresholds, target_aliases, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
-                &input.data, input.stride as u32, &ends.data, ends.stride as u32, &time.data, repeat as u32, low, high,
-                seed, &counter, half,
+                &input.data, input.stride as u32, squares as u32, &of_input, &ends.data, ends.stride as u32, squares as u32,
+                &of_ends, &time.data, repeat as u32, low, high, seed, &counter, half,
             ]);
             [input.into(), ends.into(), time.into()]
         });
@@ -116,7 +120,13 @@ proptest! {
             if i == 1 && !targets {
                 prop_assert!(found.values().iter().all(|x| x.is_nan()), "targets are written");
             } else {
-                prop_assert_eq!(&found.values(), expected, "part {}", i);
+                let values = found.values();
+                let (cols, rest) = [(d + latent, squares), (d + 1, squares), (rows, 0)][i];
+                prop_assert_eq!(&columns(&values, cols + rest, 0, cols), expected, "part {}", i);
+                if rest > 0 {
+                    let (found, expected) = (columns(&values, cols + rest, cols, cols + rest), [&input_squares, &ends_squares][i]);
+                    close_from("squares", &found, expected, squares, 1.0);
+                }
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{close, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload};
+use super::support::{
+    close, close_from, columns, cpu, download, head_arguments, in_two_orders, normals, squares_of, uniforms, upload,
+};
 use crate::device::cpu::CpuNoise;
 use crate::device::{Bridge, Device, Head, Mat, Points};
 use crate::rng::{Sequence, Stream};
@@ -21,7 +23,7 @@ proptest! {
     fn samples(
         rows in 1usize..70, d in 1usize..=300, gap in 0usize..4, aligned in any::<bool>(), seed in any::<u64>(),
         first_row in 0u64..1 << 30, sigma in 0.05f64..2.0, deterministic in any::<bool>(), append in any::<bool>(),
-        wanted in 1u32..8, blocks in 1u32..5,
+        wanted in 1u32..8, squared in any::<bool>(), blocks in 1u32..5,
     ) {
         if !available() {
             return Ok(());
@@ -48,20 +50,26 @@ proptest! {
         block.bridge(&head, &bridge, &Points { end: Some(end), state: Some(state), drift: Some(drift) });
         let expected = [end.columns(0, d), state.columns(0, d), drift].map(|mat| download(&block, mat));
 
+        // Squares lie behind the time.
+        let (squares, append) = if squared { (d, true) } else { (0, append) };
+        let (centre, _) = squares_of(seed, &[], d, squares, |_| 0.0);
+        let centre = Buffer::of(&centre);
         let extra = usize::from(append);
+        let cols = d + extra + squares;
+        let stride = |cols: usize| if aligned { (cols + gap).next_multiple_of(4) } else { cols + gap };
         let x0_matrix = Matrix::of(&x0, d, d + gap);
         let raw_matrix = Matrix::of(&raw, outputs, outputs + gap);
         let time_buffer = Buffer::of(&time);
         let (offset, low, high, deterministic) = head_arguments(&head);
         let want = |bit: u32| wanted >> bit & 1 == 1;
         let found = in_two_orders(seed, |order| {
-            let [x1, xt] = [0, 1].map(|_| Matrix::new(rows, d + extra, d + gap));
+            let [x1, xt] = [0, 1].map(|_| Matrix::new(rows, cols, stride(cols)));
             let drift = Matrix::new(rows, d, d + gap);
             launch("bridge_sample", [blocks, 1, 1], [64, 1, 1], order, arguments_of![
                 &x0_matrix.data, x0_matrix.stride as u32, &raw_matrix.data, raw_matrix.stride as u32, &time_buffer,
                 rows as u32, d as u32, sigma as f32, offset, low, high, deterministic, seed, 0u64, number, first_row,
-                want(0).then_some(&x1.data), x1.stride as u32, want(1).then_some(&xt.data), xt.stride as u32,
-                want(2).then_some(&drift.data), drift.stride as u32,
+                want(0).then_some(&x1.data), x1.stride as u32, squares as u32, want(1).then_some(&xt.data), xt.stride as u32,
+                squares as u32, &centre, want(2).then_some(&drift.data), drift.stride as u32,
                 u32::from(append),
             ]);
             [x1.into(), xt.into(), drift.into()]
@@ -72,9 +80,14 @@ proptest! {
                 prop_assert!(values.iter().all(|x| x.is_nan()), "{} is written", what);
                 continue;
             }
-            let cols = if i < 2 { d + extra } else { d };
-            let inner: Vec<f32> = values.chunks_exact(cols).flat_map(|row| row[..d].to_vec()).collect();
+            let cols = if i < 2 { cols } else { d };
+            let inner = columns(&values, cols, 0, d);
             close(what, &inner, &expected[i], d);
+            if i < 2 && squares > 0 {
+                // Of what was written: where a sample is rounded differently, so is its square.
+                let (_, expected) = squares_of(seed, &inner, d, squares, |r| if i == 0 { 1.0 } else { time[r] });
+                close_from("squares", &columns(&values, cols, d + 1, cols), &expected, squares, 1.0);
+            }
             if cols > d {
                 for (r, row) in values.chunks_exact(cols).enumerate() {
                     prop_assert_eq!(row[d], if i == 0 { 1.0 } else { time[r] });

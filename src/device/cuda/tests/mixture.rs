@@ -19,6 +19,8 @@ struct Problem {
     head: Head,
     /// Components have probabilities of their own.
     weighted: bool,
+    /// V sees squares.
+    squared: bool,
     seed: u64,
 }
 
@@ -29,7 +31,7 @@ fn problems(
     (1usize..4, components, d, 1usize..4, 0.05f64..2.0, 0u32..3, any::<u64>()).prop_map(
         |(groups, components, d, gap, sigma, kind, seed)| {
             let head = Head { sigma, deterministic: kind == 1 };
-            Problem { groups, components, d, gap, head, weighted: kind == 2, seed }
+            Problem { groups, components, d, gap, head, weighted: kind == 2, squared: seed & 4 == 0, seed }
         },
     )
 }
@@ -37,7 +39,8 @@ fn problems(
 impl Problem {
     /// Compares the kernels for this K with the CPU device; with `spoilt` x_t holds a NaN.
     fn check(&self, spoilt: bool) {
-        let &Self { groups, components, d, gap, head, weighted, seed } = self;
+        let &Self { groups, components, d, gap, head, weighted, squared, seed } = self;
+        let squares = if squared { d } else { 0 };
         let rows = groups * components;
         let outputs = if head.deterministic { d } else { 2 * d };
         let of_group = |values: Vec<f32>, cols: usize| -> Vec<f32> {
@@ -47,7 +50,8 @@ impl Problem {
         let last = if head.deterministic { 0.995 } else { 1.0 };
         let time = of_group(uniforms(seed ^ 1, groups, 0.2, last), 1);
         let raw = normals(seed ^ 2, rows * outputs);
-        let [xi, eta, g] = [3, 4, 5].map(|s| normals(seed ^ s, rows * d));
+        let [xi, eta] = [3, 4].map(|s| normals(seed ^ s, rows * d));
+        let g = normals(seed ^ 5, rows * (d + 1 + squares));
         let v = normals(seed ^ 6, rows);
         let scale = 1.0 / rows as f64;
 
@@ -64,7 +68,10 @@ impl Problem {
         if spoilt {
             block.row_mut(xt, rows / 2)[d / 2] = f32::NAN;
         }
-        let (vm, gm) = (upload(&mut block, &v, 1), upload(&mut block, &g, d));
+        let (vm, mut gm) = (upload(&mut block, &v, 1), upload(&mut block, &g, d + 1 + squares));
+        if squared {
+            gm = block.squares_gradient(state, gm);
+        }
         let delta = block.scratch(rows, outputs);
         let mut log_weights: Vec<f32> = normals(seed ^ 7, rows).iter().map(|x| 0.5 * x).collect();
         if seed % 3 == 0 && components > 1 {
@@ -77,7 +84,8 @@ impl Problem {
         block.mixture(&head, &bridge, xt, vm, gm, components, weighted.then_some(by), delta, scale, &mut sums);
         let (expected, expected_losses) = (download(&block, delta), download(&block, by.loss));
 
-        let [x0, xt, g] = [x0, download(&block, xt), g].map(|x| Matrix::of(&x, d, d + gap));
+        let [x0, xt] = [x0, download(&block, xt)].map(|x| Matrix::of(&x, d, d + gap));
+        let g = Matrix::of(&g, d + 1 + squares, d + 1 + squares + gap);
         let (raw, v) = (Matrix::of(&raw, outputs, outputs + gap), Matrix::of(&v, 1, gap));
         let (time, log_weights) = (Buffer::of(&time), Buffer::of(&log_weights));
         let (offset, low, high, deterministic) = head_arguments(&head);
@@ -96,6 +104,7 @@ impl Problem {
                 v.stride as u32,
                 &g.data,
                 g.stride as u32,
+                squares as u32,
                 components as u32,
                 d as u32,
                 head.sigma as f32,

@@ -23,7 +23,8 @@ struct Optimiser {
     terms: Buffer<f64>,
     squares: Buffer<f64>,
     outcome: Buffer<f64>,
-    decision: Buffer<f32>,
+    plan: Buffer<u64>,
+    sizes: Buffer<f64>,
     counter: Buffer<u64>,
     fault: Buffer<u64>,
 }
@@ -42,7 +43,8 @@ impl Optimiser {
             terms: Buffer::of(&[0.25; 4 * CAPACITY]),
             squares: Buffer::new(BLOCKS as usize),
             outcome: Buffer::new(RING * 6),
-            decision: Buffer::new(5),
+            plan: Buffer::new(6),
+            sizes: Buffer::new(BLOCKS as usize),
             counter: Buffer::of(&[0]),
             fault: Buffer::of(&[0; 3]),
         }
@@ -52,15 +54,20 @@ impl Optimiser {
         self.gradient.copy_from_slice(gradient);
         let n = gradient.len() as u64;
         let c = &self.config;
-        // Nothing added to what is there.
-        let none = arguments_of![0u64, 0u64, 0u32, &self.gradient, n, 1u32, &self.squares];
-        launch("gradient_reduce", [BLOCKS, 1, 1], [64, 1, 1], order, none);
+        // Nothing added to what is there; one block more plans.
         launch(
-            "optimiser_prepare",
-            [1; 3],
-            [96, 1, 1],
+            "gradient_reduce",
+            [BLOCKS + 1, 1, 1],
+            [64, 1, 1],
             order,
             arguments_of![
+                0u64,
+                0u64,
+                0u32,
+                &self.gradient,
+                n,
+                1u32,
+                &self.squares,
                 &self.terms,
                 CAPACITY as u32,
                 1u32,
@@ -68,22 +75,15 @@ impl Optimiser {
                 3u32,
                 CAPACITY as u32,
                 checked,
-                &self.squares,
-                BLOCKS,
-                half,
                 &self.counter,
-                1u32,
                 rate,
-                c.gradient_clip,
                 f64::from(c.adam_beta1 as f32).ln(),
                 f64::from(c.adam_beta2 as f32).ln(),
                 c.ema_decay,
                 c.decay_steps,
                 c.decay_floor,
-                &self.outcome,
-                RING as u32,
-                &self.decision,
                 &self.fault,
+                &self.plan,
             ],
         );
         let [weights, first, second, average] = &self.state;
@@ -104,7 +104,32 @@ impl Optimiser {
                 EPSILON,
                 self.previous.as_ref(),
                 self.pitch as u64,
-                &self.decision,
+                &self.plan,
+                &self.squares,
+                BLOCKS,
+                c.gradient_clip,
+                &self.sizes,
+            ],
+        );
+        launch(
+            "optimiser_settle",
+            [1; 3],
+            [64, 1, 1],
+            order,
+            arguments_of![
+                &self.plan,
+                &self.squares,
+                BLOCKS,
+                c.gradient_clip,
+                &self.sizes,
+                BLOCKS,
+                half,
+                checked,
+                &self.counter,
+                1u32,
+                &self.outcome,
+                RING as u32,
+                &self.fault,
             ],
         );
     }
@@ -234,5 +259,44 @@ proptest! {
         } else {
             prop_assert_eq!(device.fault[0] as u32, 0);
         }
+    }
+
+    /// A state that an update leaves with numbers that are not finite is told, and nothing is updated any more until it is taken
+    /// back.
+    #[test]
+    fn an_update_that_overflows_is_a_fault(
+        n in 1usize..300, seed in any::<u64>(), place in any::<prop::sample::Index>(), part in 0usize..5,
+    ) {
+        if !available() {
+            return Ok(());
+        }
+        let mut device = Optimiser::new(n, seed, TrainerConfig::default(), n.next_multiple_of(4));
+        let good = normals(seed ^ 1, n);
+        device.step(&good, 1, 3, 1e-2, seed);
+        // A part of the state that overflows by itself, or the weights by their rate.
+        let place = place.index(n);
+        let mut gradient = good.clone();
+        let mut rate = 1e-2;
+        match part {
+            0 => device.state[0][place] = f32::INFINITY,
+            1 => device.state[1][place] = f32::NAN,
+            2 => device.state[2][place] = f32::INFINITY,
+            3 => device.state[3][place] = f32::NEG_INFINITY,
+            _ => {
+                gradient[place] = 1e3;
+                rate = 3e38;
+            }
+        }
+        let before = device.bits();
+        device.step(&gradient, 2, 1, rate, seed);
+        let parts = [device.fault[0] as u32, (device.fault[0] >> 32) as u32];
+        prop_assert_eq!(parts, [2, 5]);
+        prop_assert_eq!((device.fault[1], device.counter[0]), (1, 1));
+        prop_assert!(!f64::from_bits(device.fault[2]).is_finite());
+        let after = device.bits();
+        device.step(&good, 1, 3, 1e-2, seed);
+        prop_assert!(device.bits() == after && device.counter[0] == 1);
+        device.take_back(seed);
+        prop_assert_eq!(device.bits(), before);
     }
 }

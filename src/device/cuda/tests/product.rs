@@ -114,6 +114,51 @@ impl Weights {
     }
 }
 
+/// Adds lines, `[pitch, lines, count]` numbers, and sums their squares in so many blocks of so many threads; the block that plans
+/// an update has no terms.
+fn reduce(
+    [blocks, threads]: [u32; 2],
+    order: u64,
+    [pitch, lines, count]: [usize; 3],
+    accumulate: bool,
+    from: &Buffer<f32>,
+    to: &Buffer<f32>,
+    squares: &Buffer<f64>,
+) {
+    let (zeros, plan) = (Buffer::of(&[0u64; 3]), Buffer::<u64>::new(6));
+    launch(
+        "gradient_reduce",
+        [blocks + 1, 1, 1],
+        [threads, 1, 1],
+        order,
+        arguments_of![
+            from,
+            pitch as u64,
+            lines as u32,
+            to,
+            count as u64,
+            u32::from(accumulate),
+            squares,
+            0u64,
+            0u32,
+            0u32,
+            0u32,
+            0u32,
+            0u32,
+            0u32,
+            &zeros,
+            1e-3f64,
+            0.5f64.ln(),
+            0.99f64.ln(),
+            0.998f64,
+            0u64,
+            0f64,
+            &zeros,
+            &plan,
+        ],
+    );
+}
+
 proptest! {
     #![proptest_config(super::support::cases(48))]
 
@@ -271,9 +316,7 @@ proptest! {
                     &x.data, xs, &delta.data, ds, two.then_some(&x2.data), xs, two.then_some(&delta2.data), ds,
                     m as u32, k as u32, n as u32, u32::from(bias), chunk as u32, &lines.data, pitch as u64,
                 ]);
-                launch("gradient_reduce", [3, 1, 1], [64, 1, 1], order, arguments_of![
-                    &lines.data, pitch as u64, splits as u32, &gradient.data, count as u64, u32::from(accumulate), &squares,
-                ]);
+                reduce([3, 64], order, [pitch, splits, count], accumulate, &lines.data, &gradient.data, &squares);
                 [lines.into(), gradient.into(), squares.into()]
             });
             let exact: f64 = found.values().iter().map(|&x| f64::from(x) * f64::from(x)).sum();
@@ -379,8 +422,7 @@ fn a_nan_comes_through_gradients() {
             count as u64,
         ];
         tile.launch("gradient", [k, n], 2, 3, args);
-        let args = arguments_of![&lines, count as u64, 2u32, &gradient.data, count as u64, 0u32, &squares];
-        launch("gradient_reduce", [1; 3], [32, 1, 1], 3, args);
+        reduce([1, 32], 3, [count, 2, count], false, &lines, &gradient.data, &squares);
         assert!(squares[0].is_nan());
         for r in 0..=k {
             for (c, x) in gradient.row(r).iter().enumerate() {

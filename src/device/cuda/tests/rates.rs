@@ -11,7 +11,7 @@
 use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::driver;
 use crate::device::cuda::gpu::Gpu;
-use crate::device::cuda::kernels::{Kernel, arguments_of};
+use crate::device::cuda::kernels::{Argument, Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::sums::CudaSums;
@@ -202,13 +202,13 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
     let state = [0; 5].map(|_| bench.normals(n, 1));
     bench.block.fill(state[3], 1.0);
     let [weights, gradient, first, second, average] = state.map(|mat| bench.block.address(mat));
-    // Rate, clipping factor, correction of the second moment, averaging, and that the update is made.
-    let decision = [1e-3f32, 1.0, 1.0, 0.998].map(f32::to_bits);
-    let decision = DeviceBuffer::of(&bench.gpu, &[&decision[..], &[1]].concat(), "the decision")?;
-    let partials = DeviceBuffer::<f64>::new(&bench.gpu, 1 << 16, "partial sums")?;
+    // After four sums: rate, correction of the second moment, averaging, and that the update is made.
+    let plan = [1e-3f32, 1.0, 0.998].map(f32::to_bits);
+    let plan = DeviceBuffer::of(&bench.gpu, &[&[0; 8], &plan[..], &[1]].concat(), "the plan")?;
+    let partials = DeviceBuffer::<f64>::zeroed(&bench.gpu, 1 << 16, "partial sums")?;
     let size = format!("{n} parameters");
     let parameters = n as f64;
-    bench.report("optimiser_update", &size, 36.0 * parameters, 15.0 * parameters, |block| {
+    bench.report("optimiser_update", &size, 36.0 * parameters, 20.0 * parameters, |block| {
         let arguments = arguments_of![
             weights,
             gradient,
@@ -221,7 +221,11 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
             1e-8f32,
             0u64,
             0u64,
-            decision.address(),
+            plan.address(),
+            partials.address(),
+            256u32,
+            0f64,
+            partials.at(256),
         ];
         block.launch_over(Kernel::OptimiserUpdate, n as u64 / 4, arguments);
     });
@@ -230,7 +234,29 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
     let (size, sums) = (format!("{LINES} x {pitch}"), pitch as f64);
     bench.report("gradient_reduce", &size, 36.0 * sums, 10.0 * sums, |block| {
         let (lines, count) = (gradient, LINES as u32);
-        let arguments = arguments_of![lines, pitch as u64, count, weights, pitch as u64, 0u32, partials.address()];
+        let sums: &[Argument] =
+            arguments_of![lines, pitch as u64, count, weights, pitch as u64, 0u32, partials.address()];
+        // The plan's block: no terms, counter and fault 0.
+        let (zeros, none) = (partials.at(1 << 15), 0u32);
+        let by: &[Argument] = arguments_of![
+            zeros,
+            none,
+            none,
+            none,
+            none,
+            none,
+            none,
+            zeros,
+            1e-3f64,
+            0.5f64.ln(),
+            0.99f64.ln(),
+            0.998f64,
+            0u64,
+            0f64,
+            zeros,
+            plan.address(),
+        ];
+        let arguments = &[sums, by].concat();
         block.launch_over(Kernel::GradientReduce, pitch as u64 / 4, arguments);
     });
     bench.block.reset(mark);

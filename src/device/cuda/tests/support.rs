@@ -3,6 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
+use crate::device::squares::{Centre, square};
 use crate::device::{Device, Head, Mat};
 use crate::rng::{Sequence, Stream};
 use proptest::test_runner::Config;
@@ -64,6 +65,31 @@ pub fn close_from(what: &str, found: &[f32], expected: &[f32], cols: usize, floo
 pub fn close_sum(what: &str, found: f64, expected: f64, scale: f64) {
     let tolerance = f64::from(TOLERANCE) * scale.abs().max(expected.abs());
     assert!((found - expected).abs() <= tolerance, "{what}: {found}, expected {expected}");
+}
+
+/// The squares of some columns of rows that lie `cols` apart, as a network sees them: their centre, and what they are at each
+/// row's time.
+pub fn squares_of(
+    seed: u64,
+    x: &[f32],
+    cols: usize,
+    count: usize,
+    time: impl Fn(usize) -> f32,
+) -> (Vec<f32>, Vec<f32>) {
+    let spread = |s| normals(seed ^ s, count).into_iter().map(|x| f64::from(x * x)).collect::<Vec<_>>();
+    let centre: Vec<f32> = Centre::between(&spread(8), &spread(9)).unwrap().numbers().unwrap();
+    let rows = x.chunks_exact(cols).enumerate();
+    let of_row = |(r, row): (usize, &[f32])| {
+        let at = |(j, &x): (usize, &f32)| square(x) - (centre[j] + time(r) * centre[count + j]);
+        row[..count].iter().enumerate().map(at).collect::<Vec<_>>()
+    };
+    let squares = rows.flat_map(of_row).collect();
+    (centre, squares)
+}
+
+/// Columns `from..to` of rows of `cols` numbers.
+pub fn columns(x: &[f32], cols: usize, from: usize, to: usize) -> Vec<f32> {
+    x.chunks_exact(cols).flat_map(|row| row[from..to].to_vec()).collect()
 }
 
 /// The arguments of the generator's head: offset, ends of the range, whether deterministic.
