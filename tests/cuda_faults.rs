@@ -428,6 +428,18 @@ fn a_failure_of_any_call_is_an_error_with_cublaslt_in_a_hosts_context_too() {
     walk(test, Products::CublasLt, true);
 }
 
+/// A source that a host draws, beside the target of these clouds.
+fn drawn(context: &Context, clouds: &Clouds, config: TrainerConfig) -> Trainer {
+    let mut seed = 0;
+    let sampler = move |batch: &mut [f32], _: usize, _: usize| {
+        seed += 1;
+        batch.copy_from_slice(&floats(&normals(batch.len(), seed)));
+        Ok(())
+    };
+    let source = Data::Sampler { sample_shape: vec![2], sampler: Box::new(sampler) };
+    Trainer::new(context, config, source, array(&clouds.target, 2)).expect("sound")
+}
+
 /// The weights that a training holds now.
 fn weights(trainer: &mut Trainer) -> Vec<u8> {
     bytes(&trainer.model().expect("sound"), "faults")
@@ -453,18 +465,7 @@ fn a_step_that_cannot_be_queued_leaves_those_before_it() {
     assert!(weights(&mut trainer) == weights(&mut whole));
 
     // Each step of drawn batches is two graphs; none is half made.
-    let drawn = || {
-        let mut seed = 0;
-        let sampler = move |batch: &mut [f32], _: usize, _: usize| {
-            seed += 1;
-            let drawn = normals(batch.len(), seed);
-            batch.iter_mut().zip(drawn).for_each(|(to, x)| *to = x as f32);
-            Ok(())
-        };
-        let source = Data::Sampler { sample_shape: vec![2], sampler: Box::new(sampler) };
-        Trainer::new(&context, tiny(), source, array(&clouds.target, 2)).expect("sound")
-    };
-    let (mut trainer, mut whole) = (drawn(), drawn());
+    let [mut trainer, mut whole] = [0; 2].map(|_| drawn(&context, &clouds, tiny()));
     simulator::fail_after(c"cuGraphLaunch", 3, UNKNOWN);
     trainer.step(5).expect_err("a launch fails");
     assert_eq!(trainer.metrics().step, 1);
@@ -488,6 +489,40 @@ fn steps_that_cannot_be_read_end_the_trainer_and_nothing_else() {
         assert!(matches!(refused, Error::Device(_)) && refused.to_string().contains("checkpoint"), "{refused}");
     }
     other.step(2).expect("sound");
+}
+
+#[test]
+fn an_update_that_overflows_is_a_divergence_and_leaves_finite_weights() {
+    if simulator::real_gpu() || !simulator::load_with_compiler() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let context = gpu(with(Products::Fused));
+    let x = floats(&clouds.source[..6]);
+    // With the first rate weights are spoilt that give no finite loss; with the others they are not finite themselves.
+    let networks = ["of the value function is", "of the generator is"];
+    for (number, rate) in [1e38, 1e39, 1e300].into_iter().enumerate() {
+        for (network, by_host) in [(0, false), (1, false), (0, true), (1, true)] {
+            let mut config = tiny();
+            *[&mut config.value_learning_rate, &mut config.generator_learning_rate][network] = rate;
+            let what = format!("rate {rate:e} of network {network}, {by_host}");
+            let mut trainer = if by_host { drawn(&context, &clouds, config) } else { clouds.trainer(&context, config) };
+            let first = weights(&mut trainer);
+            for _ in 0..2 {
+                let failure = trainer.step(5).expect_err("weights overflow");
+                assert!(matches!(failure, Error::Diverged { .. }), "{what}: {failure}");
+                let of_update = failure.to_string().contains(&format!("moment {}", networks[network]));
+                assert!(of_update || number == 0, "{what}: {failure}");
+                assert_eq!(trainer.metrics().step, 0, "{what}");
+                assert!(weights(&mut trainer) == first, "{what}: other weights");
+            }
+            trainer.save(&scratch("overflow.checkpoint")).expect("finite weights");
+            let mut session = Session::new(&trainer.model().expect("sound")).expect("a workspace");
+            let mut out = vec![0.0; x.len()];
+            session.generate(&x, 1, 0, &mut out).expect("sound");
+            assert!(out.iter().all(|x| x.is_finite()), "{what}: {out:?}");
+        }
+    }
 }
 
 fn check(status: sys::CUresult) {
