@@ -83,7 +83,7 @@ fn held(what: &str, graph: &Graph, nodes: usize, longest: usize) {
     println!("  {}", graph.path().join(" "));
     assert!(graph.longest() <= longest, "{what}: {} nodes in a row", graph.longest());
     assert!(graph.0.len() <= nodes, "{what}: {} nodes", graph.0.len());
-    assert_eq!(graph.count("set"), 0, "{what}: what is constant is written once");
+    assert_eq!(graph.count("fill"), 0, "{what}: what is constant is written once");
 }
 
 /// The batch does not matter to the count.

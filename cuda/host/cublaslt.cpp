@@ -1,7 +1,8 @@
 // Stands in for libcublasLt.so: products of float matrices, queued in the simulated driver's streams.
 //
 // Refuses what the real one documents as wrong, and besides an algorithm that was chosen for another problem or for a
-// better alignment. A product overwrites the workspace that its algorithm asked for.
+// better alignment. A product overwrites the workspace that its algorithm asked for. Inside a capture, or where a test asks
+// for the failure "cublasLt finds nothing", no algorithm is found.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -18,6 +19,7 @@ enum Status : int {
     NOT_INITIALIZED = 1,
     INVALID_VALUE = 7,
     EXECUTION_FAILED = 13,
+    INTERNAL_ERROR = 14,
     NOT_SUPPORTED = 15,
 };
 
@@ -117,8 +119,26 @@ Operand operand(const void* data, const Layout& layout, bool transposed) {
     return x;
 }
 
+// The first `rows` and `cols` of a matrix, line by line.
+void touch(const Operand& matrix, int64_t rows, int64_t cols, int batch, bool write) {
+    bool by_rows = matrix.col == 1;
+    int64_t lines = by_rows ? rows : cols, length = by_rows ? cols : rows, step = by_rows ? matrix.row : matrix.col;
+    for (int64_t line = 0; line < lines; ++line) {
+        sfeuot_sim_touch(matrix.data + batch * matrix.batch + line * step, static_cast<size_t>(length) * 4, write);
+    }
+}
+
 int run(const void* data) {
     const Product& product = *static_cast<const Product*>(data);
+    sfeuot_sim_touch(product.workspace, product.workspace_size, true);
+    for (int batch = 0; batch < product.batch; ++batch) {
+        touch(product.a, product.m, product.k, batch, false);
+        touch(product.b, product.k, product.n, batch, false);
+        if (product.beta != 0.0f) {
+            touch(product.c, product.m, product.n, batch, false);
+        }
+        touch(product.d_place, product.m, product.n, batch, true);
+    }
     if (product.workspace_size > 0) {
         std::memset(product.workspace, 0xFF, product.workspace_size);
     }
@@ -307,8 +327,16 @@ API Status cublasLtMatmulAlgoGetHeuristic(Handle* handle, const Operation* opera
     if (asked < 1 || !results || !found) {
         return INVALID_VALUE;
     }
+    // The real one may load what it finds, which a capture may not allow.
+    if (sfeuot_sim_refuse_in_capture() != 0) {
+        std::fprintf(stderr, "simulated cublasLt: an algorithm is looked for inside a capture\n");
+        return INTERNAL_ERROR;
+    }
     Problem problem{*operation, *a, *b, *c, *d};
     *found = 0;
+    if (sfeuot_sim_failure("cublasLt finds nothing") != 0) {
+        return SUCCESS;
+    }
     if (!fits(problem)) {
         return refuse("the matrices' extents, leading dimensions or batches do not fit together");
     }

@@ -9,7 +9,7 @@
 
 namespace host {
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && (!defined(__SANITIZE_THREAD__) || defined(SFEUOT_AS_HARDWARE))
 
 // Keeps what a callee must keep on the stack, that stack's top in the first argument, and goes on at the second.
 __attribute__((naked, noinline)) inline void switch_stacks(void**, void*) {

@@ -2,14 +2,19 @@
 #include "../kernels.cu"
 #include "faults.cpp"
 
+#include <cstring>
 #include <mutex>
 
-#include "kernels.h"
+#include "launch.h"
+#include "watch.h"
+
+// bounds_of: what the __launch_bounds__ of every kernel allow, which tests/common/simulator.rs reads from the sources.
+#include "bounds.h"
 
 #define KERNEL(name)                                                                                             \
     {#name, [](const unsigned* geometry, uint64_t seed, void** arguments, const size_t* sizes, size_t count) {   \
          return launch_kernel(#name, name, geometry, seed, arguments, sizes, count);                             \
-     }, parameters_of(name)}
+     }, host::parameters_of(name), bounds_of(#name)}
 
 static std::mutex one_machine;
 
@@ -17,23 +22,8 @@ template <class... P>
 static const char* launch_kernel(const char* text, void (*kernel)(P...), const unsigned* geometry, uint64_t seed,
                                  void** arguments, const size_t* sizes, size_t count) {
     std::lock_guard<std::mutex> lock(one_machine);
-    return host::launch(text, kernel, geometry, seed, arguments, sizes, count, std::index_sequence_for<P...>());
-}
-
-// Where a device finds each argument: one after another, each at a multiple of its alignment.
-template <class... P>
-static host::Parameters parameters_of(void (*)(P...)) {
-    static const size_t sizes[] = {sizeof(P)..., 0}, alignments[] = {alignof(P)..., 0};
-    static const struct Offsets {
-        size_t at[sizeof...(P) + 1] = {};
-        Offsets() {
-            for (size_t i = 1; i < sizeof...(P); ++i) {
-                size_t end = at[i - 1] + sizes[i - 1];
-                at[i] = (end + alignments[i] - 1) / alignments[i] * alignments[i];
-            }
-        }
-    } offsets;
-    return {sizes, offsets.at, sizeof...(P)};
+    return host::launch(text, bounds_of(text), kernel, geometry, seed, arguments, sizes, count,
+                        std::index_sequence_for<P...>());
 }
 
 static const host::Kernel TABLE[] = {
@@ -94,6 +84,18 @@ static const host::Kernel TABLE[] = {
     KERNEL(fault_race),
     KERNEL(fault_barrier),
     KERNEL(fault_shared),
+    KERNEL(fault_exchanges),
+    KERNEL(fault_masks),
+    KERNEL(fault_outside_mask),
+    KERNEL(fault_barriers),
+    KERNEL(fault_bounds),
+    KERNEL(fault_blocks),
+    KERNEL(fault_alignment),
+    KERNEL(fault_quad),
+    KERNEL(fault_pointer),
+    KERNEL(fault_volatile),
+    KERNEL(fault_spin),
+    KERNEL(fault_write),
 };
 
 extern "C" const host::Kernel* sfeuot_host_kernel(const char* name) {
@@ -105,9 +107,12 @@ extern "C" const host::Kernel* sfeuot_host_kernel(const char* name) {
     return nullptr;
 }
 
-extern "C" void sfeuot_host_watch(const char* (*describe)(const void*)) {
-    host::describe = describe;
-    host::watch();
+extern "C" bool sfeuot_host_watches() {
+#if defined(SFEUOT_AS_HARDWARE)
+    return true;
+#else
+    return false;
+#endif
 }
 
 // Launches a kernel by name; otherwise as host::Launch says.

@@ -6,14 +6,16 @@
 
 namespace host {
 
-// Geometry holds three extents of the grid and three of the block, seed orders the threads, arguments points at each
-// argument of the given size. Null, or what is wrong (valid until the thread's next launch).
+// Geometry holds three extents of the grid and three of the block, seed orders blocks and threads, arguments points at
+// each argument of the given size. Null, or what is wrong (valid until the thread's next launch).
 using Launch = const char* (*)(const unsigned* geometry, uint64_t seed, void** arguments, const size_t* sizes,
                                size_t count);
 
 struct Parameters {
     const size_t* sizes;
     const size_t* offsets;
+    // Which of them are addresses.
+    const bool* pointers;
     size_t count;
 };
 
@@ -21,6 +23,8 @@ struct Kernel {
     const char* name;
     Launch launch;
     Parameters parameters;
+    // Of a block, by the kernel's __launch_bounds__.
+    unsigned max_threads;
 };
 
 }  // namespace host

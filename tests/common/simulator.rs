@@ -4,19 +4,20 @@
 //! `libnvrtc.so`. A test calls [`load`] before anything of cudarc: the loader then gives cudarc the objects that are there
 //! by those names. A child process finds them through [`library_path`].
 //!
-//! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver.
+//! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver. Where `SFEUOT_SIM_STRICT` is set,
+//! the kernels are those of the strict build: [`strictly`].
 #![allow(dead_code, reason = "each test uses its part")]
 
+#[path = "simulator_build.rs"]
+mod build;
 #[allow(clippy::duplicate_mod, reason = "a test may have it from elsewhere as well")]
 #[path = "place.rs"]
 pub mod place;
 
 use std::ffi::{CStr, CString, OsString, c_char, c_int, c_void};
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, OnceLock};
-use std::time::SystemTime;
+use std::sync::OnceLock;
 
 /// What `cuModuleLoadData` takes for an image of every kernel.
 pub const IMAGE: &CStr = c"SFEUOT-SIMULATED";
@@ -80,16 +81,49 @@ pub fn open(path: &Path, scope: c_int) -> *mut c_void {
 /// The folder that holds the shared objects, built where they are older than their sources. Without a compiler none, and
 /// the reason is printed; in CI that is an error.
 pub fn folder() -> Option<&'static Path> {
-    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let built = FOLDER.get_or_init(|| match build() {
+    folder_of(std::env::var_os(STRICT).is_some())
+}
+
+const STRICT: &str = "SFEUOT_SIM_STRICT";
+
+fn folder_of(strict: bool) -> Option<&'static Path> {
+    static FOLDERS: [OnceLock<Option<PathBuf>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let built = FOLDERS[usize::from(strict)].get_or_init(|| match build::build(strict) {
         Ok(folder) => Some(folder),
         Err(why) => {
-            assert!(std::env::var_os("CI").is_none(), "no C++ compiler: {why}");
-            eprintln!("skipped: the simulated GPU needs a C++ compiler ({why}).");
+            assert!(std::env::var_os("CI").is_none(), "no simulated GPU: {why}");
+            eprintln!("skipped: the simulated GPU is not there ({why}).");
             None
         }
     });
     built.as_deref()
+}
+
+/// Whether the strict build of the kernels can run here; prints why not. Their arithmetic is then a GPU's (products with sums
+/// contracted, functions off by what CUDA's documentation allows), and every load and store is watched.
+pub fn strict_is_possible() -> bool {
+    if real_gpu() {
+        return false;
+    }
+    let possible = build::contracts();
+    if !possible {
+        eprintln!("skipped: the strict build of the kernels needs a processor with fused multiply-adds (FMA).");
+    }
+    possible && folder_of(true).is_some()
+}
+
+/// Runs this program's tests whose names begin with `tests`, but for those that `skip` is a part of the names of, on the strict
+/// build, in a child process. Nothing where it cannot run.
+pub fn strictly(tests: &str, skip: &[&str]) {
+    if !strict_is_possible() {
+        return;
+    }
+    let mut command = child(&[(STRICT, "1")]);
+    command.arg(tests).args(skip.iter().flat_map(|name| ["--skip", name]));
+    let output = command.output().expect("the test's own program starts");
+    let [told, wrote] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "on the strict build: {}\n{told}\n{wrote}", output.status);
+    assert!(!told.contains("running 0 tests"), "there are no tests {tests}: {told}");
 }
 
 /// `LD_LIBRARY_PATH` for a child process that shall find the simulated driver; none with a real GPU.
@@ -98,17 +132,26 @@ pub fn library_path() -> Option<OsString> {
     Some(place::library_path([folder]))
 }
 
+/// This program, to be run with the given environment and the simulated driver that it asks for.
+fn child(settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("the test's own path"));
+    command.envs(settings.iter().copied());
+    let strict = std::env::var_os(STRICT).is_some() || settings.iter().any(|(name, _)| *name == STRICT);
+    let folder = if real_gpu() { None } else { folder_of(strict) };
+    if let Some(path) = folder.and_then(path_with) {
+        command.env("LD_LIBRARY_PATH", path);
+    }
+    command
+}
+
 /// Runs the test of this name (its path within the crate) alone in a child process with the given environment, or says
 /// that this is that child: `let Some(output) = in_child(..) else { <the test>; return };`
 pub fn in_child(test: &str, settings: &[(&str, &str)]) -> Option<Output> {
     if std::env::var("SFEUOT_TEST_CHILD").is_ok_and(|child| child == test) {
         return None;
     }
-    let mut command = Command::new(std::env::current_exe().expect("the test's own path"));
-    command.args(["--exact", test, "--nocapture"]).env("SFEUOT_TEST_CHILD", test).envs(settings.iter().copied());
-    if let Some(path) = library_path() {
-        command.env("LD_LIBRARY_PATH", path);
-    }
+    let mut command = child(settings);
+    command.args(["--exact", test, "--nocapture"]).env("SFEUOT_TEST_CHILD", test);
     let output = command.output().expect("the test's own program starts");
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("running 1 test"), "there is no test {test}: {told}");
@@ -182,123 +225,4 @@ fn control<F: Copy>(name: &CStr) -> F {
         assert!(!symbol.is_null(), "{name:?}: the simulated driver is not loaded");
         std::mem::transmute_copy(&symbol)
     }
-}
-
-fn sources() -> PathBuf {
-    place::root().join("cuda/host")
-}
-
-/// A shared object and the sources it is made of.
-struct Library {
-    name: &'static str,
-    sources: Vec<PathBuf>,
-    /// A library of the same folder.
-    needs: Option<&'static str>,
-    hidden: bool,
-}
-
-fn libraries() -> Vec<Library> {
-    let folder = fs::read_dir(sources().join("driver")).expect("the driver's sources");
-    let mut driver: Vec<_> = folder.map(|entry| entry.expect("a folder entry").path()).collect();
-    driver.retain(|path| path.extension().is_some_and(|e| e == "cpp"));
-    driver.sort();
-    let one = |name: &str| vec![sources().join(name)];
-    vec![
-        Library { name: "sfeuot_host_kernels", sources: one("kernels.cpp"), needs: None, hidden: false },
-        Library { name: "cuda", sources: driver, needs: Some("sfeuot_host_kernels"), hidden: true },
-        Library { name: "cublasLt", sources: one("cublaslt.cpp"), needs: Some("cuda"), hidden: true },
-        Library { name: "nvrtc", sources: one("nvrtc.cpp"), needs: None, hidden: true },
-    ]
-}
-
-fn time(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|m| m.modified()).ok()
-}
-
-/// Builds what is older than its sources. Processes that start together take turns.
-fn build() -> Result<PathBuf, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let folder = program.parent().expect("a program lies in a folder").join("sfeuot-simulator");
-    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let lock = File::create(folder.join("lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-    let libraries = libraries();
-    let object = |source: &Path| {
-        let stem = source.file_stem().expect("a source has a name").to_str().expect("UTF-8");
-        folder.join(format!("{stem}.o"))
-    };
-    let stale: Vec<_> = libraries
-        .iter()
-        .flat_map(|library| library.sources.iter().map(|source| (source, object(source), library.hidden)))
-        .filter(|(source, object, _)| !is_fresh(object, source))
-        .collect();
-    compile_all(&stale)?;
-    for library in &libraries {
-        let objects: Vec<_> = library.sources.iter().map(|source| object(source)).collect();
-        let made = folder.join(format!("lib{}.so", library.name));
-        if time(&made) < objects.iter().filter_map(|object| time(object)).max() {
-            link(library, &objects, &made)?;
-        }
-    }
-    Ok(folder)
-}
-
-/// Whether an object was made of this source (and not that of another checkout), after all that the compiler read for it
-/// and this file, which holds the flags, were written.
-fn is_fresh(object: &Path, source: &Path) -> bool {
-    let rule = fs::read_to_string(object.with_extension("d")).unwrap_or_default();
-    let flags = place::root().join("tests/common/simulator.rs");
-    let Some((made, (_, read))) = time(object).zip(rule.split_once(": ")) else { return false };
-    let read: Vec<_> = read.split_whitespace().filter(|word| *word != "\\").map(Path::new).collect();
-    let older = |path: &Path| time(path).is_some_and(|time| time < made);
-    read.contains(&source) && read.iter().all(|path| older(path)) && older(&flags)
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
-    // A compiler that is there must succeed.
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-fn compiler() -> Command {
-    Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()))
-}
-
-/// One compiler a core.
-fn compile_all(stale: &[(&PathBuf, PathBuf, bool)]) -> Result<(), String> {
-    let next = Mutex::new(stale.iter());
-    let work = || {
-        loop {
-            let Some((source, object, hidden)) = next.lock().expect("no thread panics here").next() else {
-                return Ok(());
-            };
-            run(compiler()
-                .args(["-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"])
-                // nvcc's pragmas; and products with sums stay two roundings where the kernels say so.
-                .args(["-Wno-unknown-pragmas", "-ffp-contract=off", "-DSFEUOT_HOST"])
-                .args(["-fPIC", if *hidden { "-fvisibility=hidden" } else { "-fvisibility=default" }])
-                .args(["-MMD", "-c", "-o"])
-                .arg(object)
-                .arg(source))?;
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(stale.len());
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        running.into_iter().try_for_each(|thread| thread.join().expect("the sources compile"))
-    })
-}
-
-/// Beside its place first: a process may still run the old one.
-fn link(library: &Library, objects: &[PathBuf], made: &Path) -> Result<(), String> {
-    let folder = made.parent().expect("a file lies in a folder");
-    let fresh = made.with_extension("so.tmp");
-    let mut command = compiler();
-    command.args(["-shared", "-Wl,-z,defs", "-Wl,-rpath,$ORIGIN"]);
-    command.arg(format!("-Wl,-soname,lib{}.so", library.name)).arg("-o").arg(&fresh).args(objects);
-    command.arg("-Wl,-rpath-link").arg(format!("-Wl,{}", folder.display())).arg("-L").arg(folder);
-    command.args(library.needs.map(|name| format!("-l{name}")));
-    run(&mut command)?;
-    fs::rename(&fresh, made).map_err(|error| error.to_string())
 }

@@ -35,12 +35,12 @@ bool joined(const Capture& capture) {
 
 }  // namespace
 
-CUresult add_node(Stream& stream, NodeType type, Work work, const char* name) {
+CUresult add_node(Stream& stream, NodeType type, const char* name, Work work) {
     Capture& capture = *stream.capture;
     if (capture.invalid) {
         return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
     }
-    capture.nodes.push_back({type, std::move(work), stream.tails, name});
+    capture.nodes.push_back({type, name, std::move(work), stream.tails});
     stream.tails = {capture.nodes.size() - 1};
     return CUDA_SUCCESS;
 }

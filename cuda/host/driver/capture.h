@@ -7,11 +7,11 @@
 
 struct Node {
     NodeType type;
+    // A kernel's, or what the node is in words.
+    const char* name;
     Work work;
     // Nodes, by number, that run before.
     std::vector<size_t> after;
-    // Of a kernel; null for others.
-    const char* name;
 };
 
 struct Capture {
@@ -32,10 +32,12 @@ struct Graph {
 struct Program {
     Context* context;
     std::shared_ptr<const std::vector<Node>> nodes;
+    // Whether a launch has been looked at for nodes that no edge keeps apart though they touch the same bytes.
+    std::shared_ptr<bool> checked;
     std::shared_ptr<Mark> last;
 };
 
-CUresult add_node(Stream& stream, NodeType type, Work work, const char* name);
+CUresult add_node(Stream& stream, NodeType type, const char* name, Work work);
 
 // Makes a stream's next work follow an event's; a stream that is in no capture joins the event's.
 CUresult join_capture(Stream& stream, const std::shared_ptr<Capture>& capture, const std::vector<size_t>& tails);

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <new>
 
+#include "../watch.h"
+#include "capture.h"
 #include "memory.h"
-#include "queue.h"
 
 namespace {
 
@@ -59,7 +60,7 @@ int sfeuot_sim_enqueue(void* handle, int (*run)(const void*), const void* data, 
     // Aligned for whatever it holds.
     std::shared_ptr<void> copy(::operator new(size), [](void* memory) { ::operator delete(memory); });
     std::copy_n(static_cast<const char*>(data), size, static_cast<char*>(copy.get()));
-    return submit(*stream, NODE_KERNEL, [copy, run] {
+    return submit(*stream, NODE_KERNEL, "a product", [copy, run] {
         ++state().launches;
         return static_cast<CUresult>(run(copy.get()));
     });
@@ -69,6 +70,13 @@ int sfeuot_sim_is_device(const void* at, size_t bytes) {
     auto held = hold();
     const Context* context = current_context();
     return context && is_device(*context, reinterpret_cast<CUdeviceptr>(at), bytes);
+}
+
+void sfeuot_sim_touch(const void* at, size_t bytes, int write) { sfeuot_host_touch(at, bytes, write != 0); }
+
+int sfeuot_sim_refuse_in_capture() {
+    auto held = hold();
+    return refuse_in_capture();
 }
 
 int sfeuot_sim_failure(const char* function) {

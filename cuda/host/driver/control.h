@@ -34,6 +34,12 @@ API int sfeuot_sim_enqueue(void* stream, int (*run)(const void* data), const voi
 // For libcublasLt.so: whether the bytes are device memory of the current context.
 API int sfeuot_sim_is_device(const void* at, size_t bytes);
 
+// For libcublasLt.so, while what it queued runs: it reads or writes the bytes.
+API void sfeuot_sim_touch(const void* at, size_t bytes, int write);
+
+// For libcublasLt.so: refuses, not zero, where this thread's captures forbid to load anything, and ends those.
+API int sfeuot_sim_refuse_in_capture(void);
+
 // For libcublasLt.so: the failure that a test asked for, or zero.
 API int sfeuot_sim_failure(const char* function);
 

@@ -1,6 +1,7 @@
 // Copies and fills.
 #include <cstring>
 
+#include "../watch.h"
 #include "capture.h"
 #include "memory.h"
 
@@ -19,6 +20,8 @@ CUresult move(const Context* context, void* to, const void* from, size_t bytes, 
     if ((check_to && !check(to)) || (check_from && !check(from))) {
         return CUDA_ERROR_ILLEGAL_ADDRESS;
     }
+    sfeuot_host_touch(from, bytes, false);
+    sfeuot_host_touch(to, bytes, true);
     std::memmove(to, from, bytes);
     return CUDA_SUCCESS;
 }
@@ -30,13 +33,13 @@ CUresult to_device(const Call& call, Stream& stream, CUdeviceptr to, const void*
     const Context* context = call.context;
     void* target = reinterpret_cast<void*>(to);
     if (is_pinned(from, bytes)) {
-        return submit(stream, NODE_COPY, [=] { return move(context, target, from, bytes, true, false); });
+        return submit(stream, NODE_COPY, "a copy", [=] { return move(context, target, from, bytes, true, false); });
     }
     // A graph would read whatever lies there when it runs.
     TRY(refuse_in_capture(stream));
     auto copy = std::make_shared<std::vector<char>>(bytes);
     std::memcpy(copy->data(), from, bytes);
-    return submit(stream, NODE_COPY, [=] { return move(context, target, copy->data(), bytes, true, false); });
+    return submit(stream, NODE_COPY, "a copy", [=] { return move(context, target, copy->data(), bytes, true, false); });
 }
 
 // Where the target is pageable, the work has run when this returns.
@@ -49,7 +52,7 @@ CUresult to_host(const Call& call, Stream& stream, void* to, CUdeviceptr from, s
         TRY(refuse_in_capture(stream));
     }
     const Context* context = call.context;
-    TRY(submit(stream, NODE_COPY, [=] { return move(context, to, host(from), bytes, false, true); }));
+    TRY(submit(stream, NODE_COPY, "a copy", [=] { return move(context, to, host(from), bytes, false, true); }));
     return pinned ? CUDA_SUCCESS : finish(stream);
 }
 
@@ -59,7 +62,7 @@ CUresult within(const Call& call, Stream& stream, CUdeviceptr to, CUdeviceptr fr
     }
     const Context* context = call.context;
     void* target = reinterpret_cast<void*>(to);
-    return submit(stream, NODE_COPY, [=] { return move(context, target, host(from), bytes, true, true); });
+    return submit(stream, NODE_COPY, "a copy", [=] { return move(context, target, host(from), bytes, true, true); });
 }
 
 // Rows of `width` units, `pitch` bytes apart.
@@ -77,12 +80,13 @@ CUresult fill(const Call& call, Stream& stream, CUdeviceptr to, size_t pitch, Un
     if (!is_device(*context, to, bytes)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    return submit(stream, NODE_SET, [=] {
+    return submit(stream, NODE_SET, "a fill", [=] {
         if (!is_device(*context, to, bytes)) {
             return CUDA_ERROR_ILLEGAL_ADDRESS;
         }
         for (size_t row = 0; row < height; ++row) {
             Unit* out = reinterpret_cast<Unit*>(to + row * pitch);
+            sfeuot_host_touch(out, line, true);
             for (size_t i = 0; i < width; ++i) {
                 out[i] = value;
             }

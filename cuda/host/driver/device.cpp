@@ -28,6 +28,7 @@ constexpr struct {
     ROW(CUDA_ERROR_NOT_FOUND, "named symbol not found"),
     ROW(CUDA_ERROR_NOT_READY, "device not ready"),
     ROW(CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered"),
+    ROW(CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES, "too many resources requested for launch"),
     ROW(CUDA_ERROR_CONTEXT_IS_DESTROYED, "context is destroyed"),
     ROW(CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure"),
     ROW(CUDA_ERROR_NOT_SUPPORTED, "operation not supported"),

@@ -2,13 +2,15 @@
 #include <algorithm>
 #include <string>
 
+#include "../watch.h"
 #include "capture.h"
 #include "control.h"
+#include "graph_check.h"
 
 namespace {
 
-// In any order in which each node comes after those it follows.
-CUresult replay(const std::vector<Node>& nodes) {
+// In any order in which each node comes after those it follows. Records what the nodes touch where `touched` is given.
+CUresult replay(const std::vector<Node>& nodes, std::vector<host::Touched>* touched) {
     std::vector<size_t> missing(nodes.size()), ready;
     std::vector<std::vector<size_t>> followers(nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) {
@@ -24,7 +26,14 @@ CUresult replay(const std::vector<Node>& nodes) {
         std::swap(ready[state().below(static_cast<unsigned>(ready.size()))], ready.back());
         size_t node = ready.back();
         ready.pop_back();
-        TRY(nodes[node].work());
+        if (touched) {
+            sfeuot_host_record();
+        }
+        CUresult done = nodes[node].work();
+        if (touched) {
+            sfeuot_host_recorded(&(*touched)[node]);
+        }
+        TRY(done);
         for (size_t follower : followers[node]) {
             if (--missing[follower] == 0) {
                 ready.push_back(follower);
@@ -40,17 +49,38 @@ std::string& listing() {
     return *text;
 }
 
+// What a node does, without spaces: a kernel's name, or the last word of what it is for messages.
+std::string word(const Node& node) {
+    std::string name = node.name;
+    return name.substr(name.rfind(' ') + 1);
+}
+
 // A line a node: what it does, and the numbers of the nodes (lines, from 0) that it comes right after.
 std::string list(const std::vector<Node>& nodes) {
     std::string text;
     for (const Node& node : nodes) {
-        text += node.name ? node.name : node.type == NODE_SET ? "set" : node.type == NODE_KERNEL ? "product" : "other";
+        text += word(node);
         for (size_t before : node.after) {
             text += ' ' + std::to_string(before);
         }
         text += '\n';
     }
     return text;
+}
+
+// The first launch of a program shows whether nodes are in each other's way, where kernels are watched.
+CUresult replay(const std::vector<Node>& nodes, bool& checked) {
+    // A graph within one that is looked at is part of that.
+    static bool looking = false;
+    if (checked || looking || !sfeuot_host_watches()) {
+        return replay(nodes, nullptr);
+    }
+    checked = looking = true;
+    std::vector<host::Touched> touched(nodes.size());
+    CUresult done = replay(nodes, &touched);
+    looking = false;
+    TRY(done);
+    return unordered_nodes_touch_the_same(nodes, touched) ? CUDA_ERROR_LAUNCH_FAILED : CUDA_SUCCESS;
 }
 
 }  // namespace
@@ -67,7 +97,7 @@ API CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsig
         return CUDA_ERROR_INVALID_VALUE;
     }
     listing() = list(*graph->nodes);
-    *out = call.s.programs.add(std::make_shared<Program>(Program{graph->context, graph->nodes, nullptr}));
+    *out = call.s.programs.add(std::make_shared<Program>(Program{graph->context, graph->nodes, std::make_shared<bool>(false), nullptr}));
     return CUDA_SUCCESS;
 }
 
@@ -90,7 +120,8 @@ API CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle) {
     if (!stream->capture && program->last && !program->last->reached) {
         stream->tasks.push_back({program->last, nullptr, nullptr});
     }
-    TRY(submit(*stream, NODE_GRAPH, [nodes = program->nodes] { return replay(*nodes); }));
+    TRY(submit(*stream, NODE_GRAPH, "a graph",
+               [nodes = program->nodes, checked = program->checked] { return replay(*nodes, *checked); }));
     if (!stream->capture) {
         program->last = add_mark(*stream);
     }

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "../watch.h"
+#include "memory.h"
 #include "module.h"
 #include "queue.h"
 
@@ -11,6 +13,7 @@ namespace {
 // A launch with its own copy of the arguments, as they lie in the device's memory.
 struct Launch {
     const host::Kernel* kernel;
+    const Context* context;
     std::array<unsigned, 6> geometry;
     struct alignas(16) Unit {
         unsigned char bytes[16];
@@ -24,14 +27,27 @@ struct Launch {
         auto* base = reinterpret_cast<unsigned char*>(const_cast<Unit*>(arguments.data()));
         for (size_t i = 0; i < parameters.count; ++i) {
             pointers[i] = base + parameters.offsets[i];
+            if (parameters.pointers[i] && !is_for_kernels(*static_cast<void**>(pointers[i]))) {
+                std::fprintf(stderr, "simulated GPU: %s: parameter %zu is an address of no memory of the device\n",
+                             kernel->name, i);
+                return CUDA_ERROR_ILLEGAL_ADDRESS;
+            }
         }
         uint64_t seed = s.seed * 0x9E3779B97F4A7C15u + ++s.launches;
+        sfeuot_host_refuse(refuse_to_kernels);
         const char* fault =
             kernel->launch(geometry.data(), seed, pointers.data(), parameters.sizes, parameters.count);
+        sfeuot_host_refuse(nullptr);
         if (fault) {
             std::fprintf(stderr, "simulated GPU: %s\n", fault);
         }
         return fault ? CUDA_ERROR_LAUNCH_FAILED : CUDA_SUCCESS;
+    }
+
+    // Null, or within memory that kernels may touch, or at its end, where there is nothing to do.
+    bool is_for_kernels(const void* at) const {
+        const char* before = static_cast<const char*>(at) - 1;
+        return !at || is_known(*context, at) || is_known(*context, before);
     }
 };
 
@@ -63,7 +79,13 @@ API CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y,
         (parameters.count > 0 && !arguments)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    Launch launch{function->kernel, geometry, {}};
+    const unsigned threads = block_x * block_y * block_z;
+    if (threads > function->kernel->max_threads) {
+        std::fprintf(stderr, "simulated GPU: %s: a block of %u threads, where its __launch_bounds__ allow %u\n",
+                     function->kernel->name, threads, function->kernel->max_threads);
+        return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+    }
+    Launch launch{function->kernel, call.context, geometry, {}};
     if (parameters.count > 0) {
         size_t bytes = parameters.offsets[parameters.count - 1] + parameters.sizes[parameters.count - 1];
         launch.arguments.resize((bytes + 15) / 16);
@@ -75,5 +97,5 @@ API CUresult cuLaunchKernel(CUfunction handle, unsigned grid_x, unsigned grid_y,
             std::memcpy(base + parameters.offsets[i], arguments[i], parameters.sizes[i]);
         }
     }
-    return submit(*stream, NODE_KERNEL, std::move(launch), function->kernel->name);
+    return submit(*stream, NODE_KERNEL, function->kernel->name, std::move(launch));
 }

@@ -146,12 +146,30 @@ static void protect(const Context& context, int protection) {
     }
 }
 
+// Of what runs now.
+static const Context* running = nullptr;
+
+// Nothing else lies in the pages of an allocation.
+const char* refuse_to_kernels(const void* page) {
+    const auto at = static_cast<const char*>(page);
+    for (const auto& [_, allocation] : allocations()) {
+        if (at >= allocation.pages + PAGE && at < allocation.pages + allocation.mapped - PAGE) {
+            return allocation.pinned || allocation.context == running ? nullptr : "touches memory of another context";
+        }
+    }
+    const bool freed = std::any_of(graves().begin(), graves().end(), [at](const auto& grave) {
+        return at >= grave.first && at < grave.first + grave.second;
+    });
+    return freed ? "touches memory that was freed" : "touches memory that is not the device's";
+}
+
 static std::vector<Context*>& opened() {
     static auto* list = new std::vector<Context*>;
     return *list;
 }
 
 void open_memory(Context& context) {
+    running = &context;
     if (!context.open) {
         context.open = true;
         protect(context, PROT_READ | PROT_WRITE);
@@ -170,6 +188,11 @@ void close_memory() {
 bool is_device(const Context& context, CUdeviceptr at, size_t bytes) {
     const Allocation* found = find_allocation(reinterpret_cast<const void*>(at), bytes);
     return found && found->context == &context && !found->pinned;
+}
+
+bool is_known(const Context& context, const void* at) {
+    const Allocation* found = find_allocation(at, 1);
+    return found && (found->pinned || found->context == &context);
 }
 
 API CUresult cuMemAlloc_v2(CUdeviceptr* out, size_t size) {

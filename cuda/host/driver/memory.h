@@ -30,3 +30,9 @@ void close_memory();
 
 // Whether the bytes are device memory of the context.
 bool is_device(const Context& context, CUdeviceptr at, size_t bytes);
+
+// Why the kernels of the task that runs may not touch this page; null where they may.
+const char* refuse_to_kernels(const void* page);
+
+// Whether kernels of the context may touch the byte: device memory of its own, or pinned.
+bool is_known(const Context& context, const void* at);

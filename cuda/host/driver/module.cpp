@@ -111,14 +111,14 @@ API CUresult cuFuncGetName(const char** out, CUfunction handle) {
     return CUDA_SUCCESS;
 }
 
-// The compiler for the host knows neither registers nor launch bounds.
+// The compiler for the host knows no registers.
 API CUresult cuFuncGetAttribute(int* out, unsigned attribute, CUfunction handle) {
     ENTER(CONTEXT);
     std::shared_ptr<Function> function;
     TRY(find_function(call, handle, &function));
     switch (attribute) {
         case 0:
-            *out = MAX_THREADS;
+            *out = static_cast<int>(function->kernel->max_threads);
             return CUDA_SUCCESS;
         case 4:
             *out = 32;

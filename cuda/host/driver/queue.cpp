@@ -92,9 +92,9 @@ CUresult follow_legacy(Stream& stream) {
     return CUDA_SUCCESS;
 }
 
-CUresult submit(Stream& stream, NodeType type, Work work, const char* name) {
+CUresult submit(Stream& stream, NodeType type, const char* name, Work work) {
     if (stream.capture) {
-        return add_node(stream, type, std::move(work), name);
+        return add_node(stream, type, name, std::move(work));
     }
     TRY(follow_legacy(stream));
     stream.tasks.push_back({nullptr, std::move(work), nullptr});

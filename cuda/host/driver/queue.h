@@ -43,8 +43,8 @@ struct Stream : std::enable_shared_from_this<Stream> {
 // The stream of a handle in the current context, null being the legacy one.
 CUresult find_stream(const Call& call, CUstream handle, Stream** out);
 
-// Queues work, or adds it to the capture that the stream is in, a kernel by its name.
-CUresult submit(Stream& stream, NodeType type, Work work, const char* name = nullptr);
+// Queues work, or adds it to the capture that the stream is in. The name is for messages, and for good.
+CUresult submit(Stream& stream, NodeType type, const char* name, Work work);
 
 // Makes the stream's next work follow that of the legacy stream, or the legacy stream's that of all blocking ones.
 CUresult follow_legacy(Stream& stream);

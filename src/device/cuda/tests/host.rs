@@ -131,13 +131,70 @@ fn the_machine_finds_faults() {
         let ran = try_launch(name, [1; 3], [64, 1, 1], order, arguments_of![&out]);
         ran.map(|()| out.iter().map(|x| x.to_bits()).collect::<Vec<_>>())
     };
-    assert_ne!(run("fault_race", 1), run("fault_race", 2));
-    let fault = run("fault_barrier", 1).unwrap_err();
-    assert!(fault.contains("barrier"), "{fault}");
-    let fault = run("fault_shared", 1).unwrap_err();
-    assert!(fault.contains("outside the shared array x"), "{fault}");
-    let fault = run("no_such_kernel", 1).unwrap_err();
-    assert!(fault.contains("no kernel"), "{fault}");
+    // What is not ended differs from run to run.
+    let runs = [1, 2].map(|order| run("fault_race", order));
+    assert!(runs[0] != runs[1] || runs[0].is_err());
+    for (name, sentence) in [
+        ("fault_barrier", "a barrier or a warp's exchange is not reached by all threads"),
+        ("fault_barriers", "threads of a block are in different __syncthreads"),
+        ("fault_exchanges", "lanes of a warp are in different exchanges"),
+        ("fault_masks", "lanes of a warp exchange under different masks"),
+        ("fault_outside_mask", "a lane reads what a lane outside its mask holds"),
+        ("fault_bounds", "a block of 64 threads, where its __launch_bounds__ allow 32"),
+        ("fault_shared", "writes outside the shared array x"),
+        ("no_such_kernel", "no kernel of this name"),
+    ] {
+        let fault = run(name, 1).expect_err(name);
+        assert!(fault.contains(sentence), "{fault}");
+    }
     let fault = try_launch("fault_race", [1; 3], [64, 1, 1], 1, arguments_of![1u32]).unwrap_err();
     assert!(fault.contains("arguments"), "{fault}");
+}
+
+#[test]
+fn blocks_run_in_every_order() {
+    if real::gpu().is_some() || !available() {
+        return;
+    }
+    let results: std::collections::BTreeSet<_> = (0..40)
+        .map(|order| {
+            let out = Buffer::of(&[0f32; 64]);
+            try_launch("fault_blocks", [3, 1, 1], [64, 1, 1], order, arguments_of![&out]).map(|()| out[0] as u32)
+        })
+        .collect();
+    // 2 (2 (2 0 + first) + second) + third.
+    let every = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)].map(|(a, b, c)| 4 * a + 2 * b + c);
+    let ended = results.iter().all(Result::is_err);
+    assert!(ended || every.iter().all(|result| results.contains(&Ok(*result))), "{results:?}");
+}
+
+#[test]
+fn the_strict_build_finds_what_each_thread_does() {
+    let name = "device::cuda::tests::host::the_strict_build_finds_what_each_thread_does";
+    if !simulator::strict_is_possible() {
+        return;
+    }
+    if let Some(output) = simulator::in_child(name, &[("SFEUOT_SIM_STRICT", "1")]) {
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    for (name, sentence) in [
+        ("fault_race", "another thread touches, with no barrier between"),
+        ("fault_blocks", "another block of the launch touches"),
+        ("fault_alignment", "no multiple of 8"),
+        ("fault_quad", "no multiple of 16"),
+        ("fault_volatile", "volatile memory"),
+        ("fault_spin", "goes on and on between two barriers"),
+    ] {
+        let out = Buffer::of(&[0f32; 64]);
+        let fault = try_launch(name, [3, 1, 1], [64, 1, 1], 1, arguments_of![&out]).expect_err(name);
+        assert!(fault.contains(sentence), "{fault}");
+    }
+}
+
+#[test]
+fn the_kernels_hold_on_the_strict_build() {
+    if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
+        simulator::strictly("device::cuda::tests", &["the_kernels_hold_on_the_strict_build"]);
+    }
 }
