@@ -102,6 +102,13 @@ fn compare(clouds: &Clouds, config: &TrainerConfig, products: Products, steps: u
 }
 
 #[test]
+fn all_of_this_holds_as_a_gpu_computes() {
+    if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
+        simulator::strictly("", &["all_of_this_holds_as_a_gpu_computes"]);
+    }
+}
+
+#[test]
 fn a_step_is_the_cpus() {
     if !simulator::load_with_compiler() {
         return;

@@ -47,6 +47,7 @@ impl CudaEngine {
         counter: u64,
     ) -> Result<Self> {
         let _entered = gpu.enter()?;
+        let _held = gpu.hold_products();
         let (mut step, room) = CudaStep::new(gpu, plan, networks, sides, counter)?;
         let workspace = DeviceBuffer::<f32>::new(
             gpu,

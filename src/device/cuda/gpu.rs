@@ -7,7 +7,7 @@ use super::image;
 use super::kernels::{Kernel, Launch};
 use super::memory::Account;
 use super::place::{CudaConfig, Place, Products};
-use super::product::Library;
+use super::product::{Held, Library};
 use crate::context::LogLevel;
 use crate::error::{Error, Result};
 use crate::nn::layout::Layer;
@@ -126,6 +126,12 @@ impl Gpu {
             Products::Fused => true,
             Products::CublasLt => false,
         }
+    }
+
+    /// Keeps what products need, from before work is queued for the first time until it was captured: inside a capture
+    /// cublasLt may not be asked for it.
+    pub fn hold_products(&self) -> Held<'_> {
+        self.library.hold()
     }
 
     /// Waits until the stream has run out of work. The context is current.

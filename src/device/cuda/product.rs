@@ -86,6 +86,8 @@ pub(crate) struct Library(Option<Mutex<Lt>>);
 struct Lt {
     handle: sys::cublasLtHandle_t,
     plans: HashMap<Key, Plan>,
+    /// Those who captured products, or are about to, with the plans that are there: none may go until they are done.
+    holders: usize,
     /// Address, once a product was prepared.
     workspace: Option<u64>,
 }
@@ -117,7 +119,7 @@ impl Library {
             })
         };
         match usable() {
-            Ok(handle) => Ok(Self(Some(Mutex::new(Lt { handle, plans: HashMap::new(), workspace: None })))),
+            Ok(handle) => Ok(Self(Some(Mutex::new(Lt { handle, plans: HashMap::new(), holders: 0, workspace: None })))),
             Err(CublasError(status)) => {
                 log(
                     LogLevel::Warn,
@@ -131,6 +133,18 @@ impl Library {
     /// Whether it is there.
     pub fn is_there(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Keeps every plan, those to come too, until what it returns is dropped: inside a capture none can be made again.
+    pub fn hold(&self) -> Held<'_> {
+        self.change_holders(|holders| holders + 1);
+        Held(self)
+    }
+
+    fn change_holders(&self, to: impl FnOnce(usize) -> usize) {
+        if self.is_there() {
+            self.with(|lt| lt.holders = to(lt.holders));
+        }
     }
 
     /// Makes what a product needs, memory too, so that it can be captured afterwards. The context is current.
@@ -193,6 +207,15 @@ impl Library {
     }
 }
 
+/// See [`Library::hold`].
+pub(crate) struct Held<'a>(&'a Library);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.change_holders(|holders| holders - 1);
+    }
+}
+
 impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.is_there() {
@@ -233,7 +256,7 @@ impl Lt {
         if !self.plans.contains_key(&key) {
             self.take_workspace(account)?;
             let plan = Plan::new(self.handle, product).map_err(|error| failed("plan", product, error))?;
-            if self.plans.len() >= MOST_PLANS {
+            if self.plans.len() >= MOST_PLANS && self.holders == 0 {
                 // What was queued or captured does not need them.
                 self.plans.clear();
             }

@@ -2,6 +2,8 @@
 
 mod capture;
 mod driver;
+mod faults;
+mod plans;
 mod product;
 
 use super::simulator;
