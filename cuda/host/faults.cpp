@@ -67,6 +67,13 @@ static void fault_blocks(float* out) {
     out[threadIdx.x] = 2.0f * out[threadIdx.x] + static_cast<float>(blockIdx.x);
 }
 
+// The same with time for another block in between, which is lost then. The strict build ends it.
+static void fault_lost(float* out) {
+    const float x = out[threadIdx.x];
+    __syncthreads();
+    out[threadIdx.x] = 2.0f * x + static_cast<float>(blockIdx.x);
+}
+
 // A double behind a single float. The strict build finds it.
 static void fault_alignment(float* out) {
     double* const x = reinterpret_cast<double*>(out + 1);

@@ -90,6 +90,7 @@ static const host::Kernel TABLE[] = {
     KERNEL(fault_barriers),
     KERNEL(fault_bounds),
     KERNEL(fault_blocks),
+    KERNEL(fault_lost),
     KERNEL(fault_alignment),
     KERNEL(fault_quad),
     KERNEL(fault_pointer),

@@ -1,6 +1,8 @@
 //! The kernels as a driver loads them: machine code from when the library was built, or compiled for the device at hand.
 
 mod cache;
+#[cfg(all(test, target_os = "linux"))]
+mod contents;
 mod nvrtc;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ mod bridge;
 mod components;
 mod dual;
 mod guarded;
-mod host;
+pub mod host;
 mod inference;
 mod mixture;
 mod optimiser;
