@@ -138,8 +138,8 @@ fn child(settings: &[(&str, &str)]) -> Command {
     command.envs(settings.iter().copied());
     let strict = std::env::var_os(STRICT).is_some() || settings.iter().any(|(name, _)| *name == STRICT);
     let folder = if real_gpu() { None } else { folder_of(strict) };
-    if let Some(path) = folder.and_then(path_with) {
-        command.env("LD_LIBRARY_PATH", path);
+    if let Some(folder) = folder {
+        command.env("LD_LIBRARY_PATH", place::library_path([folder]));
     }
     command
 }
