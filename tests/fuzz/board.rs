@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 const LINES: usize = 128;
-const LINE: usize = 496;
+const LINE: usize = 1016;
 const FOUND: usize = 1 << 20;
 /// Between two findings, and between the headline of one and the rest.
 const END: u8 = 0x1E;

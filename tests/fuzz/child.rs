@@ -138,7 +138,8 @@ unsafe fn watch_signals() {
         for signal in DEADLY {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = ended_by as extern "C" fn(i32) as usize;
-            action.sa_flags = libc::SA_ONSTACK;
+            // An overflow of the stack leaves none; otherwise the thread's own is larger than what std gives for this.
+            action.sa_flags = if matches!(signal, libc::SIGSEGV | libc::SIGBUS) { libc::SA_ONSTACK } else { 0 };
             libc::sigaction(signal, &action, std::ptr::null_mut());
         }
     }

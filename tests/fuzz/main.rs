@@ -4,12 +4,19 @@
 
 mod allocator;
 mod board;
+mod calls;
 mod child;
 #[path = "../common/mod.rs"]
 mod common;
+mod files;
+mod host;
 mod memory;
+mod mutations;
+mod operations;
 mod random;
 mod report;
+mod requests;
+mod sessions;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -25,6 +32,8 @@ pub struct Options {
     pub time: Duration,
     /// Calls or files, for each of these parts; the time is no limit then.
     pub count: Option<u64>,
+    /// The first sequence of calls, or the first file.
+    pub from: u64,
 }
 
 struct Part {
@@ -33,7 +42,11 @@ struct Part {
     of: &'static str,
 }
 
-const PARTS: [Part; 1] = [Part { name: "memory", attack: memory::attack, of: "allocations refused" }];
+const PARTS: [Part; 3] = [
+    Part { name: "calls", attack: calls::attack, of: "calls" },
+    Part { name: "files", attack: files::attack, of: "files" },
+    Part { name: "memory", attack: memory::attack, of: "allocations refused" },
+];
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
@@ -44,6 +57,7 @@ fn main() {
     let only = std::env::var("SFEUOT_FUZZ_ONLY").unwrap_or_default();
     let seconds = number("SFEUOT_FUZZ_SECONDS");
     let count = number("SFEUOT_FUZZ_COUNT");
+    let from = number("SFEUOT_FUZZ_FROM").unwrap_or(0);
     let own_seed = number("SFEUOT_FUZZ_SEED");
     let long = seconds.is_some() || count.is_some();
     // The fixed seed finds what it found before; the other one may find more.
@@ -52,7 +66,7 @@ fn main() {
     for seed in seeds {
         for part in PARTS.iter().filter(|part| only.split(',').any(|name| name.is_empty() || name == part.name)) {
             let begin = Instant::now();
-            let options = Options { long, seed, time: Duration::from_secs(seconds.unwrap_or(4)), count };
+            let options = Options { long, seed, time: Duration::from_secs(seconds.unwrap_or(4)), count, from };
             let done = (part.attack)(&options, &mut report);
             println!("fuzz {} (seed {seed}): {done} {} in {:.1} s", part.name, part.of, begin.elapsed().as_secs_f64());
         }

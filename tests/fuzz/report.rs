@@ -33,7 +33,7 @@ impl Report {
             (Some(signal), _) => format!("ended by signal {signal}"),
         };
         let headline = format!("{part}: {cause}: {}", culprit(&end.printed));
-        self.add(headline, format!("last calls:\n{}printed:\n{}", last(), end.printed), again);
+        self.add(headline, format!("last calls:\n{}printed:\n{}", last(), readable(&end.printed)), again);
     }
 
     pub fn add(&mut self, headline: String, detail: String, again: &str) {
@@ -55,15 +55,37 @@ impl Report {
     }
 }
 
+/// What was printed without the frames of a backtrace that are of other code.
+fn readable(printed: &str) -> String {
+    let mut text = String::new();
+    let mut lines = printed.lines().peekable();
+    while let Some(line) = lines.next() {
+        let place = lines.peek().and_then(|next| next.trim().strip_prefix("at ")).unwrap_or_default();
+        if line.trim_start().starts_with(|c: char| c.is_ascii_digit()) && line.contains(": ") {
+            if own(place).is_some() || place.contains("tests/") {
+                text.push_str(&format!("{} at {place}\n", line.trim()));
+            }
+        } else if !line.trim_start().starts_with("at ") {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// A place in the library's sources.
+fn own(place: &str) -> Option<&str> {
+    let place = place.trim_start_matches("./");
+    let own = place.find("/src/").map_or(place, |at| &place[at + 1..]);
+    (own.starts_with("src/") && !place.contains("/rustc/") && !place.contains("/.cargo/")).then_some(own)
+}
+
 /// The innermost frames of the library in a printed backtrace, or the first line where there is none.
 pub fn culprit(printed: &str) -> String {
     let mut frames: Vec<&str> = Vec::new();
     for line in printed.lines() {
         let Some(place) = line.trim().strip_prefix("at ") else { continue };
-        let place = place.trim_start_matches("./");
-        let own = place.find("/src/").map_or(place, |at| &place[at + 1..]);
-        let library = own.starts_with("src/") && !place.contains("/rustc/") && !place.contains("/.cargo/");
-        if library && !frames.contains(&own) {
+        if let Some(own) = own(place).filter(|own| !frames.contains(own)) {
             frames.push(own);
         }
     }

@@ -1,0 +1,209 @@
+//! The calls of a session with random arguments.
+
+use std::ptr::{null, without_provenance_mut as at};
+
+use sfeuot::abi::*;
+
+use super::common::init;
+use super::host::{Held, Host, Kind, Sound};
+use super::operations::Operation;
+use super::world::PATTERN;
+
+pub const SESSION_OPERATIONS: &[Operation] =
+    &[generate, generate, generate_tensor, conditional_mean, trajectory, drift, density_ratio];
+
+/// Numbers behind an output that have to stay as they are.
+const BEHIND: usize = 32;
+
+/// Rows for a call, and room for what it gives.
+struct Rows {
+    held: Held,
+    rows: u64,
+    /// What the library is told.
+    claimed: u64,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    length: usize,
+    /// Where the library is told that they are.
+    from: *const f32,
+    to: *mut f32,
+}
+
+impl Rows {
+    fn new(host: &mut Host, numbers_a_row: impl Fn(usize) -> usize) -> Option<Self> {
+        let held = host.handle(Kind::Session);
+        if held.heavy || held.dimension > 1 << 12 {
+            host.sound = Sound::Good;
+            return None;
+        }
+        let rows = if host.random.once_in(10) { host.random.between(60, 140) } else { host.random.between(1, 9) };
+        let mut input: Vec<f32> = (0..rows * held.dimension).map(|_| host.random.unit() as f32 * 3.0 - 1.0).collect();
+        if host.random.once_in(20) {
+            let large = host.random.of(&[1e38f32, f32::MAX, -f32::MAX, 1e20, 1e9, 1e-40]);
+            let one = host.random.below(input.len());
+            input[one] = large;
+            host.unsure(());
+        }
+        if host.spoil() {
+            let one = host.random.below(input.len());
+            input[one] = host.bad_of(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+        }
+        let length = rows * numbers_a_row(held.dimension);
+        let mut output: Vec<f32> = vec![f32::from_ne_bytes([PATTERN; 4]); length + BEHIND];
+        let (mut from, mut to) = (input.as_ptr(), output.as_mut_ptr());
+        let mut claimed = rows as u64;
+        match host.random.below(120) {
+            0 => from = host.bad(null()),
+            1 => from = host.bad(from.wrapping_byte_add(1)),
+            2 => to = host.bad(std::ptr::null_mut()),
+            3 => to = host.bad(to.wrapping_byte_add(2)),
+            4 => from = host.bad(to.cast_const()),
+            5 => claimed = host.bad_of(&[0, 1 << 62, u64::MAX, u64::MAX / 4, 1 << 63]),
+            _ => {}
+        }
+        if !held.tame {
+            host.unsure(());
+        }
+        Some(Self { held, rows: rows as u64, claimed, input, output, length, from, to })
+    }
+
+    fn check(&self, host: &Host, function: &str, status: i32) {
+        host.check_output(function, status, &self.output[..self.length], &self.output[self.length..]);
+    }
+}
+
+/// The first row's number; its sum with the rows must stay below 2^64.
+fn first_row(host: &mut Host, rows: u64) -> u64 {
+    match host.random.below(60) {
+        0 => host.bad(u64::MAX),
+        1 => host.bad(u64::MAX - rows + 1),
+        2 => u64::MAX - rows,
+        3 => 1 << 63,
+        _ => host.random.next() >> 20,
+    }
+}
+
+fn generate(host: &mut Host) {
+    let Some(rows) = Rows::new(host, |dimension| dimension) else { return };
+    let (seed, first) = (host.random.next(), first_row(host, rows.rows));
+    let name = "sfeuot_session_generate";
+    let status = host.call(name, &[], format_args!("{:#x}, {}, {first}", rows.held.address, rows.claimed), || {
+        // SAFETY: here and below whatever number, and arrays of the sizes named, or what is refused.
+        unsafe { sfeuot_session_generate(at(rows.held.address), rows.from, rows.claimed, seed, first, rows.to) }
+    });
+    rows.check(host, name, status);
+}
+
+fn generate_tensor(host: &mut Host) {
+    let Some(rows) = Rows::new(host, |dimension| dimension) else { return };
+    let (seed, first) = (host.random.next(), first_row(host, rows.rows));
+    let mut source: SfeuotTensor = init(sfeuot_tensor_init);
+    let mut shape = [rows.claimed.min(i64::MAX as u64) as i64, rows.held.dimension as i64];
+    let mut strides = [rows.held.dimension as i64, 1];
+    (source.data, source.rank) = (rows.from.cast(), 2);
+    let mut generated = SfeuotTensor { data: rows.to.cast(), ..source };
+    let spoilt = if host.random.once_in(2) { &mut source } else { &mut generated };
+    match host.random.below(60) {
+        0 => spoilt.dtype = host.bad_of(&[1, 2, 3, 4, -1]),
+        1 => spoilt.memory = host.bad_of(&[SFEUOT_MEMORY_CUDA, 2]),
+        2 => spoilt.rank = host.bad_of(&[0, 9]),
+        3 => spoilt.scale = host.bad(2.0),
+        4 => spoilt.offset = host.bad(1.0),
+        5 => strides[0] = host.bad(-strides[0]),
+        6 => strides[1] = host.bad_of(&[2, -1, i64::MAX]),
+        7 => generated.read_only = host.bad(1),
+        8 => source.read_only = 1,
+        9 => shape[1] = host.bad(shape[1] + 1),
+        10 => shape[0] = host.bad_of(&[0, -1, i64::MIN]),
+        11 => spoilt.struct_size = host.bad_of(&[0, u32::MAX]),
+        _ => {}
+    }
+    (source.shape, generated.shape) = (shape.as_ptr(), shape.as_ptr());
+    (source.strides, generated.strides) = (strides.as_ptr(), strides.as_ptr());
+    if rows.rows == 1 || rows.held.dimension == 1 {
+        // A distance that is never gone may be allowed.
+        host.sound = if host.sound == Sound::Good { Sound::Good } else { Sound::Unsure };
+    }
+    let name = "sfeuot_session_generate_tensor";
+    let status = host.call(name, &[], format_args!("{:#x}, {shape:?}, {first}", rows.held.address), || {
+        // SAFETY: as said above.
+        unsafe { sfeuot_session_generate_tensor(at(rows.held.address), &source, seed, first, &generated) }
+    });
+    rows.check(host, name, status);
+}
+
+fn conditional_mean(host: &mut Host) {
+    let Some(rows) = Rows::new(host, |dimension| dimension) else { return };
+    let (seed, first) = (host.random.next(), first_row(host, rows.rows));
+    let latents = match host.random.below(40) {
+        0 => host.bad(0),
+        1 if !rows.held.latents => u32::MAX,
+        _ => host.random.between(1, 20) as u32,
+    };
+    let name = "sfeuot_session_conditional_mean";
+    let status = host.call(name, &[], format_args!("{:#x}, {}, {latents}", rows.held.address, rows.claimed), || {
+        let session = at(rows.held.address);
+        // SAFETY: as said above.
+        unsafe { sfeuot_session_conditional_mean(session, rows.from, rows.claimed, latents, seed, first, rows.to) }
+    });
+    rows.check(host, name, status);
+}
+
+fn trajectory(host: &mut Host) {
+    let mut times: Vec<f64> = (0..host.random.between(1, 4)).map(|_| host.random.unit()).collect();
+    times.sort_by(f64::total_cmp);
+    if host.random.once_in(4) {
+        times[0] = 0.0;
+    }
+    if host.random.once_in(4) {
+        *times.last_mut().expect("at least one") = 1.0;
+    }
+    let count = times.len();
+    let Some(rows) = Rows::new(host, |dimension| dimension * count) else { return };
+    let one = host.random.below(count);
+    match host.random.below(60) {
+        0 => times[one] = host.bad_of(&[-0.1, 1.0 + 1e-9, f64::NAN, f64::INFINITY]),
+        1 if count > 1 => {
+            times[0] = 0.9;
+            times[1] = host.bad(0.1);
+        }
+        2 => times[one] = host.unsure(-0.0),
+        _ => {}
+    }
+    let (seed, first) = (host.random.next(), first_row(host, rows.rows));
+    let claimed = if host.spoil() { host.bad(0) } else { count as u32 };
+    let name = "sfeuot_session_trajectory";
+    let status = host.call(name, &[], format_args!("{:#x}, {}, {times:?}", rows.held.address, rows.claimed), || {
+        let (session, times) = (at(rows.held.address), times.as_ptr());
+        // SAFETY: as said above.
+        unsafe { sfeuot_session_trajectory(session, rows.from, rows.claimed, times, claimed, seed, first, rows.to) }
+    });
+    rows.check(host, name, status);
+}
+
+fn drift(host: &mut Host) {
+    let Some(rows) = Rows::new(host, |dimension| dimension) else { return };
+    let time = match host.random.below(30) {
+        0 => host.bad_of(&[-1e-9, 1.0 + 1e-9, f64::NAN, f64::NEG_INFINITY]),
+        1 => 0.0,
+        2 => 1.0,
+        3 => f64::MIN_POSITIVE,
+        _ => host.random.unit(),
+    };
+    let name = "sfeuot_session_drift";
+    let status = host.call(name, &[], format_args!("{:#x}, {time}, {}", rows.held.address, rows.claimed), || {
+        // SAFETY: as said above.
+        unsafe { sfeuot_session_drift(at(rows.held.address), time, rows.from, rows.claimed, rows.to) }
+    });
+    rows.check(host, name, status);
+}
+
+fn density_ratio(host: &mut Host) {
+    let Some(rows) = Rows::new(host, |_| 1) else { return };
+    let name = "sfeuot_session_density_ratio";
+    let status = host.call(name, &[], format_args!("{:#x}, {}", rows.held.address, rows.claimed), || {
+        // SAFETY: as said above.
+        unsafe { sfeuot_session_density_ratio(at(rows.held.address), rows.from, rows.claimed, rows.to) }
+    });
+    rows.check(host, name, status);
+}
