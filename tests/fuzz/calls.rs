@@ -26,7 +26,8 @@ const ENOUGH: usize = 2;
 /// Two processes side by side, the one with the even sequences, the other with the odd ones. Returns how many calls.
 pub fn attack(options: &Options, report: &mut Report) -> u64 {
     let boards = [Board::new(), Board::new()];
-    let begin = |board, first: u64| {
+    let begin = |board: &'static Board, first: u64| {
+        board.place[ENOUGH].store((options.count == Some(1)).into(), Relaxed);
         let seed = options.seed;
         child::start(board, Some(ADDRESS_SPACE), move |board| sequences(board, seed, first))
     };

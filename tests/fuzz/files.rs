@@ -52,8 +52,10 @@ const LOADED: usize = 3;
 
 const ADDRESS_SPACE: u64 = 1 << 30;
 
-/// Beyond what is proportional to a file: a sentence, a parser's stack, a table.
-const SMALL: usize = 96 << 10;
+/// Beyond what is proportional to a refused file: a sentence, a table.
+const SMALL: usize = 32 << 10;
+/// The same for a loaded one, the smallest layers of which are padded to whole vectors.
+const PADDING: usize = 256 << 10;
 
 fn sides(kind: &Kind) -> [Box<Side>; 2] {
     let mut random = Random::new(3);
@@ -108,6 +110,7 @@ pub fn attack(options: &Options, report: &mut Report) -> u64 {
         return 0;
     }
     let begin = |board: &'static Board, first: u64| {
+        board.place[ENOUGH].store((options.count == Some(1)).into(), Relaxed);
         let (seed, originals) = (options.seed, &originals);
         child::start(board, Some(ADDRESS_SPACE), move |board| files(board, originals, seed, first))
     };
@@ -187,22 +190,33 @@ fn one(reader: &Reader, seed: u64, number: u64) -> bool {
     let checkpoint = random.once_in(2);
     let of = usize::from(checkpoint != random.once_in(40));
     let other = &reader.originals[other][random.below(2)];
-    let bytes = damaged(&mut random, &reader.originals[index][of], other);
+    let whole = &reader.originals[index][of];
+    let sound = random.once_in(30);
+    let bytes = if sound { whole.clone() } else { damaged(&mut random, whole, other) };
     // A fault is easier to study with the file at hand.
     let path = reader.folder.join("damaged");
     std::fs::write(&path, &bytes).expect("the folder is writable");
     let mut host = Host::new(random, reader.folder.clone());
     if checkpoint {
-        use_checkpoint(reader, &mut host, &path, bytes.len(), index)
+        use_checkpoint(reader, &mut host, &path, &bytes, index)
     } else {
         use_model(reader, &mut host, &path, &bytes)
     }
 }
 
 /// The bytes that loading may hold at its peak: two copies of the file, and what README says a model takes.
-fn bound(file: usize) -> usize {
-    let parameters = file / 4;
-    2 * file + 10 * parameters + SMALL
+fn bound(file: &[u8], status: i32) -> usize {
+    let header = file.split_first_chunk().map_or(u64::MAX, |(length, _)| u64::from_le_bytes(*length));
+    let numbers = file.len().saturating_sub(usize::try_from(header).unwrap_or(usize::MAX));
+    2 * file.len() + 10 * (numbers / 4) + if status == SFEUOT_OK { PADDING } else { SMALL }
+}
+
+fn check_memory(function: &str, status: i32, peak: usize, file: &[u8], more: usize) {
+    let most = bound(file, status) + more;
+    if peak > most {
+        let text = format!("{peak} bytes for a file of {}, where {most} are allowed", file.len());
+        find(&format!("{function} takes more memory than it may ({})", status_name(status)), &text);
+    }
 }
 
 fn use_model(reader: &Reader, host: &mut Host, path: &Path, bytes: &[u8]) -> bool {
@@ -225,10 +239,7 @@ fn use_model(reader: &Reader, host: &mut Host, path: &Path, bytes: &[u8]) -> boo
             }
         })
     });
-    if used.peak > bound(size) {
-        let text = format!("{} bytes for a file of {size}, where {} are allowed", used.peak, bound(size));
-        find(&format!("{name} takes more memory than it may ({})", status_name(status)), &text);
-    }
+    check_memory(name, status, used.peak, bytes, 0);
     if status != SFEUOT_OK {
         return false;
     }
@@ -303,7 +314,8 @@ fn use_sessions(host: &mut Host, model: *mut SfeuotModel) {
     host.call("sfeuot_session_release", &[], format_args!(""), || unsafe { sfeuot_session_release(session) });
 }
 
-fn use_checkpoint(reader: &Reader, host: &mut Host, path: &Path, size: usize, index: usize) -> bool {
+fn use_checkpoint(reader: &Reader, host: &mut Host, path: &Path, bytes: &[u8], index: usize) -> bool {
+    let size = bytes.len();
     let [source, target] = &reader.sides[index];
     let mut trainer: *mut SfeuotTrainer = untouched();
     let file = c_path(path);
@@ -316,11 +328,8 @@ fn use_checkpoint(reader: &Reader, host: &mut Host, path: &Path, size: usize, in
         })
     });
     // A trainer takes what README says, whose largest part is that of the batch.
-    if status != SFEUOT_OK && used.peak > bound(size) + 16 * size_of_val(&source.values[..]) {
-        let text = format!("{} bytes for a file of {size}, where {} are allowed", used.peak, bound(size));
-        find(&format!("{name} takes more memory than it may ({})", status_name(status)), &text);
-    }
     if status != SFEUOT_OK {
+        check_memory(name, status, used.peak, bytes, 16 * size_of_val(&source.values[..]));
         return false;
     }
     step_once(host, trainer);

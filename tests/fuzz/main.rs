@@ -10,6 +10,7 @@ mod child;
 mod common;
 mod files;
 mod host;
+mod kills;
 mod memory;
 mod mutations;
 mod operations;
@@ -42,9 +43,10 @@ struct Part {
     of: &'static str,
 }
 
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 4] = [
     Part { name: "calls", attack: calls::attack, of: "calls" },
     Part { name: "files", attack: files::attack, of: "files" },
+    Part { name: "kills", attack: kills::attack, of: "kills" },
     Part { name: "memory", attack: memory::attack, of: "allocations refused" },
 ];
 
@@ -54,6 +56,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn main() {
+    // SAFETY: this process has one thread. What is attacked here is the CPU; a device has memory of its own.
+    unsafe { std::env::set_var("CUDA_VISIBLE_DEVICES", "-1") };
     let only = std::env::var("SFEUOT_FUZZ_ONLY").unwrap_or_default();
     let seconds = number("SFEUOT_FUZZ_SECONDS");
     let count = number("SFEUOT_FUZZ_COUNT");

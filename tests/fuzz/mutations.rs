@@ -129,6 +129,7 @@ fn outside(random: &mut Random, mut bytes: Vec<u8>, other: &[u8]) -> Vec<u8> {
 fn inside(random: &mut Random, mut parts: Parts, other: &[u8]) -> Vec<u8> {
     match random.below(16) {
         0 | 1 => numbers(random, &mut parts.data),
+        2 if random.once_in(8) => bulk(random, &mut parts),
         2 => {
             // The data or the description of another file.
             if let Some(other) = Parts::of(other) {
@@ -161,6 +162,34 @@ fn inside(random: &mut Random, mut parts: Parts, other: &[u8]) -> Vec<u8> {
         _ => node(random, &mut parts.description),
     }
     parts.whole()
+}
+
+/// Text that costs a parser most for each of its bytes.
+fn bulk(random: &mut Random, parts: &mut Parts) {
+    let times = random.of(&[3_000, 30_000]);
+    let text = parts.description.to_string();
+    let more = match random.below(6) {
+        0 => format!("\"a\":[{}0]", "{\"\":{\"\":{\"\":{\"\":0}}}},".repeat(times / 4)),
+        1 => format!("\"a\":[{}0]", "[[[[]]]],".repeat(times)),
+        2 => format!("\"a\":[{}0]", "0,".repeat(times)),
+        3 => (0..times).map(|i| format!("\"{i}\":{{}},")).collect::<String>() + "\"a\":0",
+        4 => {
+            let numbers = "1.5e-7,".repeat(times);
+            parts.text = Some(text.replacen("\"shift\":[", &format!("\"shift\":[{numbers}"), 1));
+            return;
+        }
+        _ => {
+            // Tensors that hold nothing.
+            if let Some(header) = parts.header.as_object_mut() {
+                header.extend(
+                    (0..times)
+                        .map(|i| (format!("t{i}"), json!({"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}))),
+                );
+            }
+            return;
+        }
+    };
+    parts.text = Some(format!("{{{more},{}", &text[1..]));
 }
 
 /// Puts another number in the place of one.
