@@ -1,6 +1,9 @@
 # The Rust library is built by cargo, the C and C++ examples by CMake; this ties the two together.
 #   make demo    recolours a photograph with the palette of another, into out/
 #   make test    every test, then a visit to a GPU in rehearsal, and an example the way make demo runs it, with few steps
+#   make fuzz    attacks the library for SECONDS (default 600) each with random calls and with damaged files, refuses every
+#                allocation once, and kills it 300 times while it writes. COUNT=1000000 in place of SECONDS; ONLY=calls,files,memory,kills
+#                SEED=7; FROM= as a finding tells it
 #   make install PREFIX=/usr/local   library, header, pkg-config file and CMake package; after make library, which make test
 #                undoes. scripts/install says what else may be set (DESTDIR, LIBDIR, STRIP=1)
 #   make header  writes include/sfeuot.h anew from the Rust sources
@@ -18,7 +21,7 @@ OUT ?= out
 PYTHON ?= python3
 BENCH = bench/.venv
 
-.PHONY: demo test install header lint bench bench-quick bench-smoke kernels clean library examples
+.PHONY: demo test fuzz install header lint bench bench-quick bench-smoke kernels clean library examples
 
 demo:
 	@scripts/install-deps
@@ -33,6 +36,14 @@ test:
 	@scripts/gpu-rehearsal "$(TARGET)/release"
 	@$(MAKE) --no-print-directory examples WITH=--tests
 	$(EXAMPLES)/color_transfer --steps 20 --lut-size 9 --out $(EXAMPLES)/quick
+
+fuzz: export SFEUOT_FUZZ_ONLY := $(ONLY)
+fuzz: export SFEUOT_FUZZ_SECONDS := $(or $(SECONDS),$(if $(COUNT),,600))
+fuzz: export SFEUOT_FUZZ_COUNT := $(COUNT)
+fuzz: export SFEUOT_FUZZ_SEED := $(SEED)
+fuzz: export SFEUOT_FUZZ_FROM := $(FROM)
+fuzz:
+	$(CARGO) test --release --test fuzz
 
 library:
 	$(CARGO) build --release --lib $(WITH)

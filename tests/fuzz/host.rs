@@ -18,8 +18,14 @@ use super::world::is_untouched;
 pub static BOARD: OnceLock<&'static Board> = OnceLock::new();
 
 pub fn find(headline: &str, detail: &str) {
-    BOARD.get().expect("a child sets it first").find(headline, detail);
+    let board = BOARD.get().expect("a child sets it first");
+    let last = board.last();
+    let last = last[last.len().saturating_sub(12)..].join("\n    ");
+    board.find(headline, &format!("{detail}\n  last calls:\n    {last}"));
 }
+
+/// Where on the board the calls that succeed are counted.
+pub const SUCCEEDED: usize = 7;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -247,6 +253,9 @@ impl Host {
         let status = call();
         CALLS_INSIDE.fetch_sub(1, Relaxed);
         INSIDE.set(INSIDE.get() - 1);
+        if status == SFEUOT_OK {
+            board.place[SUCCEEDED].fetch_add(1, Relaxed);
+        }
         let name = status_name(status);
         let text = || format!("{function}({arguments}) gives {name}: {}", last_error());
         let busy = function.starts_with("sfeuot_trainer") || function.starts_with("sfeuot_session");

@@ -44,6 +44,9 @@ pub const OPERATIONS: &[Operation] = &[
     session_create,
 ];
 
+/// What makes a handle of each kind.
+pub const MAKERS: [Operation; 4] = [context_create, trainer_create, trainer_model, session_create];
+
 const STEPS: [i32; 3] = [SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK];
 const DEVICE: [i32; 2] = [SFEUOT_ERROR_UNSUPPORTED_DEVICE, SFEUOT_ERROR_DEVICE];
 const FILE: [i32; 2] = [SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT];
