@@ -451,7 +451,8 @@ pub fn attack(options: &Options, report: &mut Report) -> u64 {
     for shape in &SHAPES {
         let Some(truth) = truth(shape, report) else { continue };
         let board = Board::new();
-        loop {
+        // A library that often ends here has been told enough of in a short run.
+        for _ in 0..if options.long { usize::MAX } else { 10 } {
             let before = board.place[TRIED].load(Relaxed);
             let end = child::start(board, None, |board| disturbed(shape, &truth, board, options)).wait();
             report.take("memory", board, &end, &again(shape));

@@ -121,7 +121,8 @@ fn dlpack(host: &mut Host) {
         9 => (tensor.byte_offset, _) = (host.random.of(&[4, 1, 1 << 63, u64::MAX]), host.unsure(())),
         10 => tensor.strides = strides.as_mut_ptr(),
         11 => (tensor.flags, _) = (host.random.next(), host.unsure(())),
-        12 => shape[0] = host.bad_of(&[0, -1, i64::MIN, i64::MAX]),
+        12 => shape[0] = host.bad_of(&[-1, i64::MIN, i64::MAX]),
+        13 => shape[0] = host.unsure(0),
         _ => {}
     }
     let mut view: SfeuotTensor = init(sfeuot_tensor_init);

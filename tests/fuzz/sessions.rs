@@ -18,6 +18,7 @@ const BEHIND: usize = 32;
 /// Rows for a call, and room for what it gives.
 struct Rows {
     held: Held,
+    alive: bool,
     rows: u64,
     /// What the library is told.
     claimed: u64,
@@ -32,6 +33,7 @@ struct Rows {
 impl Rows {
     fn new(host: &mut Host, numbers_a_row: impl Fn(usize) -> usize) -> Option<Self> {
         let held = host.handle(Kind::Session);
+        let alive = host.sound == Sound::Good;
         if held.heavy || held.dimension > 1 << 12 {
             host.sound = Sound::Good;
             return None;
@@ -58,17 +60,27 @@ impl Rows {
             2 => to = host.bad(std::ptr::null_mut()),
             3 => to = host.bad(to.wrapping_byte_add(2)),
             4 => from = host.bad(to.cast_const()),
-            5 => claimed = host.bad_of(&[0, 1 << 62, u64::MAX, u64::MAX / 4, 1 << 63]),
+            5 => claimed = host.bad_of(&[1 << 62, u64::MAX, u64::MAX / 4, 1 << 63]),
+            // Nothing to do, whatever the other arguments are.
+            6..9 => claimed = 0,
             _ => {}
         }
         if !held.tame {
             host.unsure(());
         }
-        Some(Self { held, rows: rows as u64, claimed, input, output, length, from, to })
+        Some(Self { held, alive, rows: rows as u64, claimed, input, output, length, from, to })
+    }
+
+    /// Without rows a live session does nothing, whatever the other arguments are.
+    fn settle(&self, host: &mut Host) {
+        if self.claimed == 0 {
+            host.sound = if self.alive { Sound::Good } else { Sound::Unsure };
+        }
     }
 
     fn check(&self, host: &Host, function: &str, status: i32) {
-        host.check_output(function, status, &self.output[..self.length], &self.output[self.length..]);
+        let (written, behind) = self.output.split_at(if self.claimed == 0 { 0 } else { self.length });
+        host.check_output(function, status, written, behind);
     }
 }
 
@@ -86,6 +98,7 @@ fn first_row(host: &mut Host, rows: u64) -> u64 {
 fn generate(host: &mut Host) {
     let Some(rows) = Rows::new(host, |dimension| dimension) else { return };
     let (seed, first) = (host.random.next(), first_row(host, rows.rows));
+    rows.settle(host);
     let name = "sfeuot_session_generate";
     let status = host.call(name, &[], format_args!("{:#x}, {}, {first}", rows.held.address, rows.claimed), || {
         // SAFETY: here and below whatever number, and arrays of the sizes named, or what is refused.
@@ -120,8 +133,11 @@ fn generate_tensor(host: &mut Host) {
     }
     (source.shape, generated.shape) = (shape.as_ptr(), shape.as_ptr());
     (source.strides, generated.strides) = (strides.as_ptr(), strides.as_ptr());
-    if rows.rows == 1 || rows.held.dimension == 1 {
-        // A distance that is never gone may be allowed.
+    if rows.claimed == 0 {
+        host.unsure(());
+    }
+    if rows.rows == 1 || rows.held.dimension == 1 || shape[0] == 0 {
+        // A distance that is never gone may be allowed, and so may no rows.
         host.sound = if host.sound == Sound::Good { Sound::Good } else { Sound::Unsure };
     }
     let name = "sfeuot_session_generate_tensor";
@@ -140,6 +156,7 @@ fn conditional_mean(host: &mut Host) {
         1 if !rows.held.latents => u32::MAX,
         _ => host.random.between(1, 20) as u32,
     };
+    rows.settle(host);
     let name = "sfeuot_session_conditional_mean";
     let status = host.call(name, &[], format_args!("{:#x}, {}, {latents}", rows.held.address, rows.claimed), || {
         let session = at(rows.held.address);
@@ -159,7 +176,7 @@ fn trajectory(host: &mut Host) {
         *times.last_mut().expect("at least one") = 1.0;
     }
     let count = times.len();
-    let Some(rows) = Rows::new(host, |dimension| dimension * count) else { return };
+    let Some(mut rows) = Rows::new(host, |dimension| dimension * count) else { return };
     let one = host.random.below(count);
     match host.random.below(60) {
         0 => times[one] = host.bad_of(&[-0.1, 1.0 + 1e-9, f64::NAN, f64::INFINITY]),
@@ -171,7 +188,12 @@ fn trajectory(host: &mut Host) {
         _ => {}
     }
     let (seed, first) = (host.random.next(), first_row(host, rows.rows));
-    let claimed = if host.spoil() { host.bad(0) } else { count as u32 };
+    let claimed = if host.spoil() && rows.claimed > 0 { host.unsure(0) } else { count as u32 };
+    if claimed == 0 {
+        // Nothing to do either.
+        rows.length = 0;
+    }
+    rows.settle(host);
     let name = "sfeuot_session_trajectory";
     let status = host.call(name, &[], format_args!("{:#x}, {}, {times:?}", rows.held.address, rows.claimed), || {
         let (session, times) = (at(rows.held.address), times.as_ptr());
@@ -190,6 +212,7 @@ fn drift(host: &mut Host) {
         3 => f64::MIN_POSITIVE,
         _ => host.random.unit(),
     };
+    rows.settle(host);
     let name = "sfeuot_session_drift";
     let status = host.call(name, &[], format_args!("{:#x}, {time}, {}", rows.held.address, rows.claimed), || {
         // SAFETY: as said above.
@@ -200,6 +223,7 @@ fn drift(host: &mut Host) {
 
 fn density_ratio(host: &mut Host) {
     let Some(rows) = Rows::new(host, |_| 1) else { return };
+    rows.settle(host);
     let name = "sfeuot_session_density_ratio";
     let status = host.call(name, &[], format_args!("{:#x}, {}", rows.held.address, rows.claimed), || {
         // SAFETY: as said above.
