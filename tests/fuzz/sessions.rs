@@ -108,7 +108,7 @@ fn generate(host: &mut Host) {
 }
 
 fn generate_tensor(host: &mut Host) {
-    let Some(rows) = Rows::new(host, |dimension| dimension) else { return };
+    let Some(mut rows) = Rows::new(host, |dimension| dimension) else { return };
     let (seed, first) = (host.random.next(), first_row(host, rows.rows));
     let mut source: SfeuotTensor = init(sfeuot_tensor_init);
     let mut shape = [rows.claimed.min(i64::MAX as u64) as i64, rows.held.dimension as i64];
@@ -139,6 +139,9 @@ fn generate_tensor(host: &mut Host) {
     if rows.rows == 1 || rows.held.dimension == 1 || shape[0] == 0 {
         // A distance that is never gone may be allowed, and so may no rows.
         host.sound = if host.sound == Sound::Good { Sound::Good } else { Sound::Unsure };
+    }
+    if shape[0] == 0 {
+        rows.length = 0;
     }
     let name = "sfeuot_session_generate_tensor";
     let status = host.call(name, &[], format_args!("{:#x}, {shape:?}, {first}", rows.held.address), || {
@@ -192,6 +195,7 @@ fn trajectory(host: &mut Host) {
     if claimed == 0 {
         // Nothing to do either.
         rows.length = 0;
+        host.sound = Sound::Unsure;
     }
     rows.settle(host);
     let name = "sfeuot_session_trajectory";
