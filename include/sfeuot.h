@@ -87,6 +87,17 @@
 // only when it has caught a bug of its own.
 //
 //
+// Memory
+//
+// What grows with the arguments of a call or with a file is asked of the system before it is needed.
+// Where the system refuses, the call returns SFEUOT_ERROR_OUT_OF_MEMORY and nothing has changed.
+// Limits of arguments are checked before that. sfeuot_trainer_create asks for everything that a
+// training will take; steps allocate nothing. A session asks in its first call of each kind.
+// Small things are not asked for: an object's own struct, a thread's start, the text of an error, all
+// below 4 KiB whatever the arguments. A system that refuses even these ends the process, and so
+// may one that promises more memory than it has (overcommit), when the memory is used.
+//
+//
 // Ownership
 //
 // Contexts, trainers, models and sessions are opaque handles. Creating one gives the host one
@@ -123,6 +134,10 @@
 // SFEUOT_ERROR_INTERNAL there: release it. A GPU that was in use does not follow into the child:
 // what lives on it answers SFEUOT_ERROR_DEVICE there at once, and is released without a call of the
 // driver. A child made by other means than fork() (vfork, _Fork, clone) may not call the library.
+//
+// dlclose never unloads the shared library: handles stay valid over it. A host may reload a plug-in
+// that is linked to the library, once it has released or cancelled what calls back into the plug-in
+// (samplers, progress, log).
 //
 //
 // Structs and versions

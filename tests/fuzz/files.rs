@@ -160,7 +160,7 @@ fn files(board: &'static Board, originals: &Path, seed: u64, first: u64) {
     let mut number = first;
     loop {
         board.place[FILE].store(number, Relaxed);
-        let mut leaks = || {
+        let leaks = || {
             let before = allocator::held();
             if one(&reader, seed, number) {
                 board.place[LOADED].fetch_add(1, Relaxed);

@@ -22,7 +22,8 @@ struct Rows {
     rows: u64,
     /// What the library is told.
     claimed: u64,
-    input: Vec<f32>,
+    /// Behind `from`.
+    _input: Vec<f32>,
     output: Vec<f32>,
     length: usize,
     /// Where the library is told that they are.
@@ -68,7 +69,7 @@ impl Rows {
         if !held.tame {
             host.unsure(());
         }
-        Some(Self { held, alive, rows: rows as u64, claimed, input, output, length, from, to })
+        Some(Self { held, alive, rows: rows as u64, claimed, _input: input, output, length, from, to })
     }
 
     /// Without rows a live session does nothing, whatever the other arguments are.
