@@ -9,7 +9,14 @@
 
 namespace host {
 
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && (!defined(__SANITIZE_THREAD__) || defined(SFEUOT_AS_HARDWARE))
+// The strict build takes the thread sanitizer's calls and nothing else of it.
+#if defined(__SANITIZE_THREAD__) && !defined(SFEUOT_AS_HARDWARE)
+#define SFEUOT_SANITIZED
+#elif defined(__SANITIZE_ADDRESS__)
+#define SFEUOT_SANITIZED
+#endif
+
+#if defined(__x86_64__) && !defined(SFEUOT_SANITIZED)
 
 // Keeps what a callee must keep on the stack, that stack's top in the first argument, and goes on at the second.
 __attribute__((naked, noinline)) inline void switch_stacks(void**, void*) {

@@ -36,7 +36,8 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
-namespace host {
+// Within one library: calls and numbers need no way around through its tables.
+namespace host __attribute__((visibility("hidden"))) {
 
 struct Place {
     uint3 thread, block;

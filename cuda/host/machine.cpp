@@ -39,12 +39,12 @@ static std::string text_of(const uint3& x) {
     return "(" + std::to_string(x.x) + ", " + std::to_string(x.y) + ", " + std::to_string(x.z) + ")";
 }
 
-unsigned Machine::below(unsigned n) {
+inline unsigned Machine::below(unsigned n) {
     random = random * 6364136223846793005u + 1442695040888963407u;
     return static_cast<unsigned>((random >> 33) % n);
 }
 
-void Machine::enter(Fibre& fibre) {
+inline void Machine::enter(Fibre& fibre) {
     current = &fibre;
     place = fibre.place;
     watch_thread();
@@ -60,7 +60,7 @@ void Machine::enter(Fibre& fibre) {
 }
 
 // Back to the scheduler; returns when the fibre is entered again.
-void Machine::leave() {
+inline void Machine::leave() {
 #if defined(__SANITIZE_ADDRESS__)
     void* fake = nullptr;
     __sanitizer_start_switch_fiber(current->done ? nullptr : &fake, scheduler_stack, scheduler_size);
@@ -98,7 +98,7 @@ void Machine::stop(const std::string& what) {
 }
 
 // The last of `expected` to arrive lets all go on.
-void Machine::meet(Barrier& at, unsigned expected, const void* site) {
+inline void Machine::meet(Barrier& at, unsigned expected, const void* site) {
     current->waits_for = &at;
     current->generation = at.generation;
     at.site = site;
@@ -154,7 +154,8 @@ uint64_t Machine::exchange(const void* site, unsigned mask, uint64_t x, unsigned
     }
     uint64_t* slots = mine->slots[mine->barrier.generation % 2];
     slots[lane] = x;
-    meet(mine->barrier, static_cast<unsigned>(__builtin_popcount(mask)), site);
+    const int lanes = mask == 0xFFFFFFFF ? 32 : __builtin_popcount(mask);
+    meet(mine->barrier, static_cast<unsigned>(lanes), site);
     return slots[from];
 }
 
@@ -222,6 +223,7 @@ void Machine::begin(Block& block, unsigned resident, uint3 at, unsigned index) {
         fibre.continuation.aim(fibre.stack, STACK, &Machine::start);
         fibre.place = {{i % block_extent.x, i / block_extent.x % block_extent.y, i / block_extent.x / block_extent.y}, at};
         fibre.block = &block;
+        fibre.warp = &block.warps[i / 32];
         fibre.number = fibre.who = i;
         fibre.waits_for = nullptr;
         fibre.done = false;
@@ -234,7 +236,7 @@ bool Machine::turn(unsigned& left, bool all) {
     bool moved = false;
     for (Fibre* fibre : order) {
         bool waits = fibre->waits_for && fibre->waits_for->generation == fibre->generation;
-        if (fibre->done || waits || (!all && fibre->block->warps[fibre->number / 32].asleep)) {
+        if (fibre->done || waits || (!all && fibre->warp->asleep)) {
             continue;
         }
         enter(*fibre);

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-namespace host {
+namespace host __attribute__((visibility("hidden"))) {
 
 constexpr size_t PAGE = 4096, STACK = 32 * PAGE, GUARD = 256, SHARED_LIMIT = 48 * 1024;
 // Blocks that may run at the same time.
@@ -43,6 +43,7 @@ struct Fibre {
     char* stack = nullptr;
     Place place;
     Block* block;
+    const Warp* warp;
     unsigned number;
     // The thread, and above it how often its warp has met at __syncwarp: what the watch knows it by.
     uint32_t who;

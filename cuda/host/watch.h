@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace host {
+namespace host __attribute__((visibility("hidden"))) {
 
 // What a thread's number has room for, and where it counts the meetings of its warp.
 constexpr uint32_t WARP_MEETING = 1u << 10, WHO_BITS = (1u << 26) - 1;
@@ -20,6 +20,10 @@ void watch_shared(const void* pages, size_t bytes);
 
 // The number of what a block does until its next barrier.
 uint32_t next_phase(unsigned block);
+
+}  // namespace host
+
+namespace host {
 
 // Bytes from `first` up to `end`.
 struct Range {

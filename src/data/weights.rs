@@ -59,7 +59,7 @@ impl AliasTable {
         let mut thresholds = memory::filled(TABLE, count, u32::MAX)?;
         // Every column may become a small one, and none becomes a large one.
         let mut small = memory::with_room(TABLE, count)?;
-        let mut large = memory::with_room(TABLE, share.iter().filter(|&&share| !(share < 1.0)).count())?;
+        let mut large = memory::with_room(TABLE, count - share.iter().filter(|&&share| share < 1.0).count())?;
         for k in (0..count).rev() {
             if share[k] < 1.0 { &mut small } else { &mut large }.push(k);
         }

@@ -4,8 +4,8 @@
 //! `libnvrtc.so`. A test calls [`load`] before anything of cudarc: the loader then gives cudarc the objects that are there
 //! by those names. A child process finds them through [`library_path`].
 //!
-//! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver. Where `SFEUOT_SIM_STRICT` is set,
-//! the kernels are those of the strict build: [`strictly`].
+//! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver. Where `SFEUOT_SIM_STRICT` is
+//! set, the kernels are those of the strict build: [`strictly`].
 #![allow(dead_code, reason = "each test uses its part")]
 
 #[path = "simulator_build.rs"]
@@ -99,8 +99,8 @@ fn folder_of(strict: bool) -> Option<&'static Path> {
     built.as_deref()
 }
 
-/// Whether the strict build of the kernels can run here; prints why not. Their arithmetic is then a GPU's (products with sums
-/// contracted, functions off by what CUDA's documentation allows), and every load and store is watched.
+/// Whether the strict build of the kernels can run here; prints why not. Their arithmetic is then a GPU's (products with
+/// sums contracted, functions off by what CUDA's documentation allows), and every load and store is watched.
 pub fn strict_is_possible() -> bool {
     if real_gpu() {
         return false;
@@ -112,8 +112,8 @@ pub fn strict_is_possible() -> bool {
     possible && folder_of(true).is_some()
 }
 
-/// Runs this program's tests whose names begin with `tests`, but for those that `skip` is a part of the names of, on the strict
-/// build, in a child process. Nothing where it cannot run.
+/// Runs this program's tests with `tests` in their names, but for those with one of `skip`, on the strict build, in a child
+/// process. Nothing where it cannot run.
 pub fn strictly(tests: &str, skip: &[&str]) {
     if !strict_is_possible() {
         return;

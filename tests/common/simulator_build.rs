@@ -151,8 +151,8 @@ fn compiler() -> Command {
     Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()))
 }
 
-/// For the kernels alone. The machine knows barriers and exchanges by where they are called, so that no call may become two, or
-/// two one. Strictly, products with sums are contracted, and the compiler tells of every load, store and odd address.
+/// For the kernels alone. The machine knows barriers and exchanges by where they are called, so that no call may become two,
+/// or two one. Strictly, products with sums are contracted, and the compiler tells of every load, store and odd address.
 fn flags_of_kernels(clang: bool, strict: bool) -> Vec<&'static str> {
     let mut flags =
         vec![if strict { "-ffp-contract=fast" } else { "-ffp-contract=off" }, "-fno-optimize-sibling-calls"];

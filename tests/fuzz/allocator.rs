@@ -1,5 +1,5 @@
-//! The program's allocator: it counts the bytes that are held and their peak, and refuses one allocation of the library's
-//! when it is told to.
+//! The program's allocator: it counts the bytes that are held and their peak, and refuses one allocation of the
+//! library's when it is told to.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;

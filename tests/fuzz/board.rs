@@ -1,5 +1,5 @@
-//! Memory that a child shares with its parent: where the child is, what it called last, and what it found. It outlives the
-//! child however that ends.
+//! Memory that a child shares with its parent: where the child is, what it called last, and what it found. It outlives
+//! the child however that ends.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 

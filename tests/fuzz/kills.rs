@@ -1,5 +1,5 @@
-//! A process is killed while it writes files, as by a power failure or an impatient user. The files are whole all the same,
-//! old or new, and what was begun does not pile up beside them.
+//! A process is killed while it writes files, as by a power failure or an impatient user. The files are whole all the
+//! same, old or new, and what was begun does not pile up beside them.
 
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;

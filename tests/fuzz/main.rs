@@ -1,6 +1,7 @@
 //! An attack on the library: random calls, damaged files, refused memory, and kills while files are written. Short in
-//! `make test`, as long as one likes in `make fuzz`. The library runs in child processes, so that its end, its silence and
-//! what it prints are findings like any other. The contract is that of the header, for every host however careless.
+//! `make test`, as long as one likes in `make fuzz`. The library runs in child processes, so that its end, its silence
+//! and what it prints are findings like any other. The contract is that of the header, for every host however
+//! careless.
 
 mod allocator;
 mod board;
@@ -11,13 +12,16 @@ mod common;
 mod files;
 mod host;
 mod kills;
+mod life;
 mod memory;
+mod models;
 mod mutations;
 mod operations;
 mod random;
 mod report;
 mod requests;
 mod sessions;
+mod trainers;
 mod world;
 
 use std::time::{Duration, Instant};

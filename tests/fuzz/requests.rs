@@ -109,7 +109,8 @@ impl Host {
             self.sound = super::host::Sound::Unsure;
         }
         config.threads = match self.random.below(150) {
-            0 => self.unsure(1024),
+            // As many as there may be would leave the program itself no address space.
+            0 => self.unsure(40),
             1 => self.bad(1025),
             2 => self.bad(u32::MAX),
             3..6 => 0,

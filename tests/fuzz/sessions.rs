@@ -22,7 +22,7 @@ struct Rows {
     rows: u64,
     /// What the library is told.
     claimed: u64,
-    /// Behind `from`.
+    /// What `from` points to.
     _input: Vec<f32>,
     output: Vec<f32>,
     length: usize,

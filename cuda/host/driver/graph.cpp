@@ -97,7 +97,8 @@ API CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsig
         return CUDA_ERROR_INVALID_VALUE;
     }
     listing() = list(*graph->nodes);
-    *out = call.s.programs.add(std::make_shared<Program>(Program{graph->context, graph->nodes, std::make_shared<bool>(false), nullptr}));
+    Program program{graph->context, graph->nodes, std::make_shared<bool>(false), nullptr};
+    *out = call.s.programs.add(std::make_shared<Program>(std::move(program)));
     return CUDA_SUCCESS;
 }
 

@@ -1,4 +1,4 @@
-//! What the embedded machine code holds: every kernel, with the parameters and bounds of those that the tests run on the host.
+//! What the embedded machine code holds: every kernel, with the parameters and bounds of those that tests run on the host.
 
 use super::embedded;
 use crate::device::cuda::kernels::Kernel;

@@ -4,8 +4,7 @@ use super::*;
 use result::stream::{StreamKind, begin_capture, end_capture, wait_event};
 use sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
 
-/// What the simulator writes in a child that runs this test, on the strict build where `strict`. None in the child, or where it
-/// cannot run.
+/// What the simulator writes in a child that runs this test, on the strict build where `strict`. None in the child.
 fn told_by(name: &str, strict: bool) -> Option<String> {
     let name = format!("device::cuda::tests::simulated::faults::{name}");
     let settings: &[_] = if strict { &[("SFEUOT_SIM_STRICT", "1")] } else { &[] };
