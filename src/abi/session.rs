@@ -144,7 +144,7 @@ pub unsafe extern "C" fn sfeuot_session_generate_tensor(
 /// The mean of what is generated for each source row: the barycentric map. It is exact where the model
 /// has no latents (SfeuotModelInfo.latent_dimension is 0): latents, seed and first_row change nothing
 /// then. Otherwise it is the mean over that many latents, drawn for each row, with the rest of the
-/// noise averaged exactly. latents is at least 1.
+/// noise averaged exactly. latents is from 1 to 2^24.
 ///   source  rows x dimension, data units
 ///   mean    rows x dimension, data units
 #[unsafe(no_mangle)]

@@ -138,7 +138,7 @@ impl GaussianBridge {
         let q = self.contraction;
         let moved = |(shift, h): (&f64, &f64)| (shift - scale * h).is_finite() && ((q * h) as f32).is_finite();
         let (divided, level) = (scale / q, (q * self.level) as f32);
-        let sound = divided.is_finite() && divided > 0.0 && level.is_finite();
+        let sound = divided.is_finite() && divided > 0.0 && level.is_finite() && (self.start as f32).is_finite();
         if !(sound && shift.iter().zip(self.pull.iter()).all(moved)) {
             return Err("bridge has numbers too large to compute with".into());
         }

@@ -246,11 +246,6 @@ impl Description {
         if self.steps > MAX_STEPS {
             return Err(format!("steps is {}, but a training has at most {MAX_STEPS} steps", self.steps));
         }
-        for (name, x) in [("sigma", self.sigma * self.scale), ("tau", self.tau * self.scale * self.scale)] {
-            if !x.is_finite() {
-                return Err(format!("{name} and scale {:e} are too large together", self.scale));
-            }
-        }
         checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
         let units = self.common_scale / self.scale;
         if !SIGMAS.contains(&(self.sigma / units)) {
@@ -263,6 +258,11 @@ impl Description {
         }
         if !(self.tau.is_finite() && self.tau > 0.0) {
             return Err(format!("tau is {:e}, but must be a finite number above 0", self.tau));
+        }
+        for (name, x) in [("sigma", self.sigma * self.scale), ("tau", self.tau * self.scale * self.scale)] {
+            if !x.is_finite() {
+                return Err(format!("{name} and scale {:e} are too large together", self.scale));
+            }
         }
         self.bridge.check(&self.shift, self.scale)
     }

@@ -86,7 +86,7 @@ impl Trainer {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        check_memory(context, &config, &sides)?;
+        Need::of(context, &config, &sides)?.ask()?;
         let measured = sides.measure(config.length())?;
         if measured.one_point {
             warn_of_one_point(context, &config, &measured.units);
@@ -329,7 +329,7 @@ impl Trainer {
             )));
         }
         let units = &state.frame.normalisation;
-        check_memory(context, &state.config, &sides)?;
+        let need = Need::of(context, &state.config, &sides)?;
         let (source, target) = sides.prepare(&state.frame.bridge.source(units)?, units)?;
         for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
             if data.fingerprint() != expected {
@@ -339,29 +339,46 @@ impl Trainer {
                 )));
             }
         }
+        // Not for a checkpoint of other data.
+        need.ask()?;
         let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, source, target)
     }
 }
 
-/// Asks the system for as much memory as a training will take on the host, and gives it back: one that is far too large
-/// is refused before anything is allocated and before a sampler is called. A system that promises more memory than it has
-/// would otherwise end the process half way.
-fn check_memory(context: &Context, config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<()> {
-    let dimension = sides.sample_shape().iter().product();
-    let outline = outline(config, dimension)?;
-    let networks = match context.gpu() {
-        // A state of four vectors on its way to the device.
-        Some(_) => (outline.value.layout.len() + outline.generator.layout.len()).saturating_mul(4 * size_of::<f32>()),
-        None => CpuEngine::bytes(context, &outline),
-    };
-    let bytes = networks.saturating_add(sides.bytes([config.batch_sources, config.batch_rows()]));
-    memory::with_room::<u8>("", bytes).map(drop).map_err(|_| {
-        Error::OutOfMemory(format!(
-            "hidden_width, hidden_layers, batch_sources, components and samples of {dimension} numbers give a training of \
-             {bytes} bytes, more than can be had; make them smaller, or pass fewer samples"
-        ))
-    })
+/// Memory that a training takes on the host.
+struct Need {
+    dimension: usize,
+    bytes: usize,
+}
+
+impl Need {
+    fn of(context: &Context, config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<Self> {
+        let dimension = sides.sample_shape().iter().product();
+        let outline = outline(config, dimension)?;
+        let networks = match context.gpu() {
+            // A state of four vectors on its way to the device.
+            Some(_) => {
+                (outline.value.layout.len() + outline.generator.layout.len()).saturating_mul(4 * size_of::<f32>())
+            }
+            None => CpuEngine::bytes(context, &outline),
+        };
+        let bytes = networks.saturating_add(sides.bytes([config.batch_sources, config.batch_rows()]));
+        Ok(Self { dimension, bytes })
+    }
+
+    /// Asks the system for all of it at once, and gives it back: a training that is far too large is refused before anything
+    /// is allocated and before a sampler is called. A system that promises more memory than it has would otherwise end the
+    /// process half way.
+    fn ask(&self) -> Result<()> {
+        let Self { dimension, bytes } = *self;
+        memory::with_room::<u8>("a training", bytes).map(drop).map_err(|_| {
+            Error::OutOfMemory(format!(
+                "hidden_width, hidden_layers, batch_sources, components and samples of {dimension} numbers give a training of \
+                 {bytes} bytes, more than can be had; make them smaller, or pass fewer samples"
+            ))
+        })
+    }
 }
 
 /// Speed of one call.

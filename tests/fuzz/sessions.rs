@@ -157,7 +157,8 @@ fn conditional_mean(host: &mut Host) {
     let (seed, first) = (host.random.next(), first_row(host, rows.rows));
     let latents = match host.random.below(40) {
         0 => host.bad(0),
-        1 if !rows.held.latents => u32::MAX,
+        1 => host.bad((1 << 24) + 1),
+        2 if !rows.held.latents => 1 << 24,
         _ => host.random.between(1, 20) as u32,
     };
     rows.settle(host);
