@@ -44,6 +44,7 @@ pub struct CpuNoise {
 
 /// The distance of a matrix's rows, and the numbers that it takes. Rows are padded to whole vectors. A power-of-two distance would
 /// put them all into the same few sets of the first-level cache, hence the odd number of half lines beyond.
+#[inline]
 pub(super) fn extent(rows: usize, cols: usize) -> (usize, usize) {
     let padded = cols.next_multiple_of(32);
     let stride = if padded > 32 { padded + 16 } else { padded };
@@ -91,14 +92,20 @@ impl<T: Real> CpuBlock<T> {
     }
 
     /// A matrix. It makes room where nobody did before, as in tests, and panics where there is none.
+    #[inline]
     pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
         let (stride, numbers) = extent(rows, cols);
         let offset = self.used;
         self.used += numbers;
         if self.used > self.arena.len() {
-            self.arena.grow(WORKSPACE, self.used).expect("room for a matrix");
+            self.make_room();
         }
         Mat { offset, stride, view: false, squares: Squares::NONE, rows, cols }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        self.arena.grow(WORKSPACE, self.used).expect("room for a matrix");
     }
 
     /// Start of a matrix; valid until the next allocation.
