@@ -327,7 +327,8 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
 
 /// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
 /// samples. A file of that name is replaced whole or, on failure, left as it was; saves of one file
-/// at the same time, in any threads and processes, come one after the other. Errors:
+/// at the same time, in any threads and processes, come one after the other. When the one before
+/// writes nothing for a minute, as one that is stopped, this one fails with SFEUOT_ERROR_IO. Errors:
 /// SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or another number is not finite, and the file
 /// could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_BUSY, and SFEUOT_ERROR_DEVICE on a
 /// GPU.

@@ -14,8 +14,9 @@ const MAX_LINKS: usize = 40;
 /// Creates or replaces a file as one indivisible act, with what `content` writes.
 ///
 /// The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name of `path` last. Saves
-/// of the same file, in any threads and processes, come one after the other. One that is killed may leave its temporary
-/// file, which the next save removes. A new file gets the permissions that plain creation gives, a replaced file keeps
+/// of the same file, in any threads and processes, come one after the other; one whose temporary file does not change for
+/// a minute is not waited for any longer: this one fails. A save that is killed may leave its temporary file, which the
+/// next one removes: at once, and after a minute where the file system has no locks. A new file gets the permissions that plain creation gives, a replaced file keeps
 /// its own. A symbolic link is followed, as plain writing would, also to a file that is not there yet. Owner, access
 /// control lists and hard links of a replaced file are not carried over.
 ///
@@ -204,33 +205,30 @@ mod tests {
         assert_eq!(listing(folder.path()), BTreeMap::from([(path, Some(b"old".to_vec()))]));
     }
 
-    /// What the temporary files of these targets are called.
-    fn temporary_names(folder: &Path, target: &str, count: usize) -> Vec<PathBuf> {
-        let taken: Vec<_> = (0..count)
-            .map(|_| {
-                let before = listing(folder);
-                let taken = Temporary::beside(folder, target.as_ref(), false).unwrap();
-                let name = listing(folder).into_keys().find(|name| !before.contains_key(name)).unwrap();
-                (taken, name)
-            })
-            .collect();
-        taken.into_iter().map(|(_, name)| name).collect()
+    /// What a temporary file of this target is called.
+    fn temporary_name(folder: &Path, target: &str) -> PathBuf {
+        let before = listing(folder);
+        let _taken = Temporary::beside(folder, target.as_ref(), false).unwrap();
+        listing(folder).into_keys().find(|name| !before.contains_key(name)).unwrap()
     }
 
     #[test]
     fn what_killed_writes_left_is_removed_by_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let names = temporary_names(folder.path(), "model.sfeuot", 2);
-        assert!(listing(folder.path()).is_empty() && names[0] != names[1]);
-        for left in [&names[..1], &names[1..], &names] {
+        let name = temporary_name(folder.path(), "model.sfeuot");
+        assert!(listing(folder.path()).is_empty());
+        // A folder in the way once made a save take the next name.
+        fs::create_dir(&name).unwrap();
+        let next = temporary_name(folder.path(), "model.sfeuot");
+        fs::remove_dir(&name).unwrap();
+        for left in [&[&name][..], &[&next], &[&name, &next]] {
             for name in left {
                 fs::write(name, b"half a file").unwrap();
             }
             write_atomic(&folder.path().join("model.sfeuot"), b"new").unwrap();
             assert_eq!(listing(folder.path()).len(), 1, "{left:?} is there");
         }
-        let other = temporary_names(folder.path(), "other.sfeuot", 1);
-        assert_ne!(other[0], names[0], "another target is another file");
+        assert_ne!(temporary_name(folder.path(), "other.sfeuot"), name, "another target is another file");
     }
 
     /// Something else under the temporary file's name is neither used nor touched.
@@ -238,18 +236,18 @@ mod tests {
     #[test]
     fn a_taken_name_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let names = temporary_names(folder.path(), "model.sfeuot", 2);
+        let name = temporary_name(folder.path(), "model.sfeuot");
         let victim = folder.path().join("victim");
         fs::write(&victim, b"precious").unwrap();
-        std::os::unix::fs::symlink(&victim, &names[0]).unwrap();
-        fs::create_dir(&names[1]).unwrap();
+        std::os::unix::fs::symlink(&victim, &name).unwrap();
+        fs::create_dir(temporary_name(folder.path(), "model.sfeuot")).unwrap();
         let before = listing(folder.path());
         let path = folder.path().join("model.sfeuot");
         write_atomic(&path, b"new").unwrap();
         let mut after = listing(folder.path());
         assert_eq!(after.remove(&path), Some(Some(b"new".to_vec())));
         assert_eq!(after, before);
-        assert!(fs::symlink_metadata(&names[0]).unwrap().is_symlink());
+        assert!(fs::symlink_metadata(&name).unwrap().is_symlink());
     }
 
     #[cfg(unix)]

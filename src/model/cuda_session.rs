@@ -49,13 +49,15 @@ impl CudaSession {
         let piece = self.fit(&kit, rows.min(most_rows), |block, piece| {
             work(&kit, block, 0..piece);
         })?;
+        // Before work is queued: a refusal leaves nothing behind that reads the host's rows.
+        memory::grow(&mut self.results, "results of a session", carried(piece, out.per_row()), 0.0)?;
         for from in (0..rows).step_by(piece) {
             let to = rows.min(from + piece);
             let mut block = self.block(&kit);
             let result = work(&kit, &mut block, from..to);
+            let done = block.finish().and_then(|()| self.deliver(result.offset, to - from, out));
             // Rows in pinned memory are read when the stream comes to them: not after the call.
-            block.finish().inspect_err(|_| drop(kit.nets.gpu.synchronise()))?;
-            self.deliver(result.offset, to - from, out)?;
+            done.inspect_err(|_| drop(kit.nets.gpu.synchronise()))?;
         }
         Ok(())
     }
@@ -63,8 +65,7 @@ impl CudaSession {
     /// Copies rows to the host and delivers them.
     fn deliver(&mut self, mut offset: usize, rows: usize, out: &mut Results<'_>) -> Result<()> {
         let workspace = self.workspace.as_ref().expect("made by `fit`");
-        let most = rows.min((MOST_RESULTS / out.per_row()).max(1)) * out.per_row();
-        memory::grow(&mut self.results, "results of a session", most, 0.0)?;
+        let most = carried(rows, out.per_row());
         let end = offset + rows * out.per_row();
         while offset < end {
             let results = &mut self.results[..most.min(end - offset)];
@@ -101,6 +102,11 @@ impl CudaSession {
         let workspace = self.workspace.as_ref().expect("made by `fit`");
         CudaBlock::new(gpu, gpu.stream(), workspace.address(), workspace.len())
     }
+}
+
+/// Numbers of so many rows of results that are copied to the host at a time.
+fn carried(rows: usize, per_row: usize) -> usize {
+    rows.min((MOST_RESULTS / per_row).max(1)) * per_row
 }
 
 /// Dense rows of results.
@@ -190,7 +196,7 @@ impl Inference for CudaSession {
     ) -> Result<()> {
         let d = self.model.info.dimension;
         let line = times.len() * d;
-        let (along, spread) = bridge_steps(times, self.model.sigma);
+        let (along, spread) = bridge_steps(times, self.model.sigma)?;
         self.each(MOST_ROWS, path, |kit, block, range| {
             let (rows, first) = (range.len(), first_row.wrapping_add(range.start as u64));
             let from = kit.rows(block, &source[range.start * d..range.end * d]);
@@ -325,15 +331,21 @@ impl Inference for CudaSession {
 }
 
 /// For each of the ascending times, how far the bridge goes from where it is towards its end, and its noise there.
-fn bridge_steps(times: &[f64], sigma: f64) -> (Vec<f32>, Vec<f32>) {
+fn bridge_steps(times: &[f64], sigma: f64) -> Result<(Vec<f32>, Vec<f32>)> {
+    const STEPS: &str = "the steps of a path";
+    let mut along = memory::with_room(STEPS, times.len())?;
+    let mut spread = memory::with_room(STEPS, times.len())?;
     let mut now = 0.0;
-    let mut step = |&t: &f64| {
+    for &t in times {
         let before = std::mem::replace(&mut now, t);
         let (passed, rest) = (t - before, 1.0 - before);
-        if t >= 1.0 {
-            return (1.0, 0.0);
-        }
-        ((passed / rest) as f32, (sigma * (passed * (1.0 - t) / rest).sqrt()) as f32)
-    };
-    times.iter().map(&mut step).unzip()
+        let (share, noise) = if t >= 1.0 {
+            (1.0, 0.0)
+        } else {
+            ((passed / rest) as f32, (sigma * (passed * (1.0 - t) / rest).sqrt()) as f32)
+        };
+        along.push(share);
+        spread.push(noise);
+    }
+    Ok((along, spread))
 }

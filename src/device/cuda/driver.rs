@@ -8,7 +8,7 @@ use crate::process;
 use cudarc::driver::result::DriverError;
 use cudarc::driver::sys::{self, CUdevice, CUdevice_attribute, CUresult};
 use std::ffi::{CStr, c_char};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// CUDA version of the oldest driver with every function that is called here, as `cuDriverGetVersion` counts.
 const OLDEST_DRIVER: i32 = 11040;
@@ -72,30 +72,40 @@ pub(super) fn left_by_fork() -> Error {
 pub(super) fn require() -> Result<()> {
     /// The generation of the process that started the driver, plus one; 0 for none.
     static STARTED: AtomicU32 = AtomicU32::new(0);
-    static READY: AtomicBool = AtomicBool::new(false);
+    /// How many threads are starting it, and above that the generation of their process, plus one.
+    static STARTING: AtomicU64 = AtomicU64::new(0);
     process::watch()?;
     let here = process::generation() + 1;
-    if ![0, here].contains(&STARTED.load(Ordering::Acquire)) {
-        return Err(left_by_fork());
+    match STARTED.load(Ordering::Acquire) {
+        0 => {}
+        started if started == here => return Ok(()),
+        _ => return Err(left_by_fork()),
     }
-    // Without a lock, which a fork could leave taken: the driver may be started by several threads at once.
-    if !READY.load(Ordering::Acquire) {
-        if !is_there() {
-            return Err(Error::UnsupportedDevice(
-                "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); a GPU needs one installed".into(),
-            ));
-        }
+    if !is_there() {
+        return Err(Error::UnsupportedDevice(
+            "no NVIDIA driver was found (the system has no library libcuda.so, libcuda.so.1 or nvcuda.dll); a GPU \
+             needs one installed"
+                .into(),
+        ));
+    }
+    // Without a lock, which a fork could leave taken: the driver may be started by several threads at once. One of them
+    // that fails takes only itself back, and the driver is in use as long as another one is at it or has succeeded.
+    let begin = |word: u64| match word as u32 {
+        0 => Some(u64::from(here) << 32 | 1),
+        _ => (word >> 32 == u64::from(here)).then_some(word + 1),
+    };
+    STARTING.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin).map_err(|_| left_by_fork())?;
+    let started = start();
+    if started.is_ok() {
         STARTED.store(here, Ordering::Release);
-        // One that does not start is not in use.
-        start().inspect_err(|_| STARTED.store(0, Ordering::Release))?;
-        READY.store(true, Ordering::Release);
     }
-    Ok(())
+    STARTING.fetch_sub(1, Ordering::AcqRel);
+    started
 }
 
 /// See [`require`]; the library is there.
 fn start() -> Result<()> {
-    // Of those that came last among the functions that are called: what has them has the others.
+    // These came last among the functions that are called: what has them has the others.
     for function in [c"cuDriverGetVersion", c"cuInit", c"cuDeviceGetUuid_v2", c"cuGraphInstantiateWithFlags"] {
         // SAFETY: the library is there; the function is only looked for.
         let found = unsafe { sys::culib().get::<unsafe extern "C" fn()>(function.to_bytes_with_nul()) };
