@@ -1,5 +1,5 @@
-//! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against, keeps it loaded
-//! for the life of the process, and puts the CUDA kernels into it.
+//! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against, keeps it
+//! loaded for the life of the process, and puts the CUDA kernels into it.
 
 #[path = "cuda/build/flatten.rs"]
 mod flatten;
@@ -38,8 +38,9 @@ fn name_library() {
     }
 }
 
-/// Makes `dlclose` leave the library where it is. Its threads and the destructors of thread-local values run code of it, and
-/// handles outlive a `dlclose` as long as the library does. Without the flag that depends on which threads of the host live.
+/// Makes `dlclose` leave the library where it is. Its threads and the destructors of thread-local values run code of
+/// it, and handles outlive a `dlclose` as long as the library does. Without the flag that depends on which threads of
+/// the host live.
 fn keep_library() {
     if let Ok("linux" | "android" | "freebsd" | "netbsd" | "openbsd") = env::var("CARGO_CFG_TARGET_OS").as_deref() {
         println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");

@@ -7,6 +7,7 @@ use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::place::{CudaConfig, HostHandle};
 use crate::error::{Error, Result};
 use crate::float_mode;
+use crate::memory;
 use crate::process;
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ impl Context {
     /// # Errors
     /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads, or a stream that does not fit its CUDA context;
     /// [`Error::UnsupportedDevice`] for a device that is not there or cannot be used, or threads the system refuses to
-    /// start.
+    /// start; [`Error::OutOfMemory`].
     pub fn new(config: ContextConfig) -> Result<Self> {
         if config.threads > MAX_THREADS {
             return Err(Error::invalid(format!(
@@ -134,9 +135,7 @@ impl Context {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             n => n,
         };
-        let pool = Pool::new(threads).map_err(|e| {
-            Error::UnsupportedDevice(format!("threads is {threads}, but the system starts no more of them: {e}"))
-        })?;
+        let pool = Pool::new(threads)?;
         let on_cpu = gpu.is_none();
         let context = Self(Arc::new(Inner { gpu, isa: Isa::detect(), pool, log }));
         if on_cpu {
@@ -194,11 +193,7 @@ impl Context {
         let _entered = gpu.enter()?;
         gpu.check_pointer(name, address, bytes as u64)?;
         let length = bytes.div_ceil(size_of::<u64>());
-        let mut words = Vec::new();
-        words.try_reserve_exact(length).map_err(|_| {
-            Error::OutOfMemory(format!("the host has no memory for a copy of the {bytes} bytes of {name}"))
-        })?;
-        words.resize(length, 0u64);
+        let mut words = memory::filled(&format!("a copy of {name}"), length, 0u64)?;
         // SAFETY: the words hold at least as many bytes, and every byte is a value.
         gpu.read(address, unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), bytes) })?;
         Ok(words)

@@ -25,8 +25,8 @@ pub enum Error {
     /// A file is truncated, is not one of ours, or was written by a newer version.
     #[error("{0}")]
     Format(String),
-    /// A loss, a gradient or a new weight stopped being finite; the trainer is back at the last weights that gave finite
-    /// ones.
+    /// A loss, a gradient or a new weight stopped being finite; the trainer is back at the last weights that gave
+    /// finite ones.
     #[error(
         "training diverged in step {step}: {term} is {value:e}; the last weights with finite losses are kept (lower the learning rates, raise sigma, or set gradient_clip)"
     )]

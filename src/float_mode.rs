@@ -2,11 +2,11 @@
 //! trap.
 //!
 //! Engines flush tiny numbers to zero, and some hosts round otherwise or trap. Results must not depend on that, so the
-//! library computes in the standard mode (to nearest, nothing flushed, nothing trapped) and gives the host its own back,
-//! exception flags included: at the end of a call, and for the length of each callback.
+//! library computes in the standard mode (to nearest, nothing flushed, nothing trapped) and gives the host its own
+//! back, exception flags included: at the end of a call, and for the length of each callback.
 //!
-//! Every entry to the library that computes holds an [`Inside`]. All that is computed is then covered, whatever it calls,
-//! and the threads of a pool [`settle`] once.
+//! Every entry to the library that computes holds an [`Inside`]. All that is computed is then covered, whatever it
+//! calls, and the threads of a pool [`settle`] once.
 
 use std::cell::Cell;
 use std::marker::PhantomData;

@@ -6,10 +6,10 @@
 //! one forward pass. The method is that of Choi and Choi, "Scalable Simulation-free Entropic Unbalanced Optimal
 //! Transport" (arXiv 2410.02656), in first-order form.
 //!
-//! `abi` is the C ABI over the Rust API. `train` and `model` drive a training and call what came of it, with samples from
-//! `data` and files from `file`. `euot` and `nn` are the mathematics, over any device: blocks of rows and a closed set of
-//! operations, which `device` has. Noise is in `rng`. Between `device` and the others arrows point both ways: it takes
-//! formulas from `euot`, layouts of weights from `nn`, the log from `context` and atomic files from `file`.
+//! `abi` is the C ABI over the Rust API. `train` and `model` drive a training and call what came of it, with samples
+//! from `data` and files from `file`. `euot` and `nn` are the mathematics, over any device: blocks of rows and a closed
+//! set of operations, which `device` has. Noise is in `rng`. Between `device` and the others arrows point both ways: it
+//! takes formulas from `euot`, layouts of weights from `nn`, the log from `context` and atomic files from `file`.
 //!
 //! ```
 //! use sfeuot::{Context, Data, Session, TensorView, Trainer, TrainerConfig};

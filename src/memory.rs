@@ -1,8 +1,8 @@
 //! Memory that the system may refuse.
 //!
 //! What grows with an argument of the host or with a file is allocated here, so that a refusal is
-//! [`Error::OutOfMemory`] and not the end of the process. What stays small whatever the arguments, such as the text of a
-//! sentence, is allocated as usual.
+//! [`Error::OutOfMemory`] and not the end of the process. What stays small whatever the arguments, such as the text of
+//! a sentence, is allocated as usual.
 
 use crate::error::{Error, Result};
 

@@ -1,5 +1,5 @@
-//! Lists of numbers, as long as a sample. From a description that nobody trusts they are read into memory that the system may
-//! refuse, and never more of them than a sample may have.
+//! Lists of numbers, as long as a sample. From a description that nobody trusts they are read into memory that the
+//! system may refuse, and never more of them than a sample may have.
 
 use crate::error::Error;
 use crate::memory;
@@ -20,8 +20,8 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> R
     List::deserialize(from).map(|list| list.0)
 }
 
-/// Numbers of a sample's components, one each, that never change: as many as a sample has, so they are shared rather than
-/// copied, and a clone is another reference to them.
+/// Numbers of a sample's components, one each, that never change: as many as a sample has, so they are shared rather
+/// than copied, and a clone is another reference to them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers(Arc<Vec<f64>>);
 

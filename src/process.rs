@@ -1,8 +1,8 @@
 //! Which process this is. A fork makes another one, where of all threads only the one that forked goes on.
 //!
-//! What the other threads were in the middle of is never finished there: a lock stays taken, and a call stays inside its
-//! object. So nothing in the library waits for another thread, or takes its word that it is inside, without asking here
-//! whether that was in this process.
+//! What the other threads were in the middle of is never finished there: a lock stays taken, and a call stays inside
+//! its object. So nothing in the library waits for another thread, or takes its word that it is inside, without asking
+//! here whether that was in this process.
 
 use crate::error::Result;
 
@@ -44,11 +44,12 @@ mod forks {
     }
 
     pub(super) fn watch() -> Result<()> {
-        // Without a lock, which a fork could leave taken: two threads at once register twice, and a fork then counts as two.
+        // Without a lock, which a fork could leave taken: two threads at once register twice, and a fork then counts as
+        // two.
         if WATCHED.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // SAFETY: the handler only counts. The system forgets it when the library is unloaded.
+        // SAFETY: the handler only counts, and stays where it is: the library is never unloaded.
         if unsafe { pthread_atfork(None, None, Some(forked)) } != 0 {
             return Err(Error::OutOfMemory("the system has no memory to register a fork handler".into()));
         }

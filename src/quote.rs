@@ -1,5 +1,5 @@
-//! What others wrote, such as a path or a file's own text, made fit for a sentence: bounded, so that the reason behind it
-//! is never cut off, and without control characters.
+//! What others wrote, such as a path or a file's own text, made fit for a sentence: bounded, so that the reason behind
+//! it is never cut off, and without control characters.
 
 use std::path::Path;
 

@@ -109,6 +109,9 @@ pub(super) fn at_least_one(argument: &str, value: u64) -> Outcome<()> {
     if value == 0 { Err(Failure::argument(format!("{argument} is 0; it must be at least 1"))) } else { Ok(()) }
 }
 
+/// Bytes of a path at most. No system opens a longer one.
+const MOST_OF_PATH: usize = if cfg!(windows) { 3 * 32767 } else { 4095 };
+
 /// A file path: UTF-8 on Windows, bytes as the system takes them elsewhere.
 ///
 /// SAFETY: `path` is NULL or a C string.
@@ -119,6 +122,12 @@ pub(super) unsafe fn path(path: *const c_char, argument: &str) -> Outcome<PathBu
     if bytes.is_empty() {
         return Err(Failure::argument(format!("{argument} is empty; it must name a file")));
     }
+    if bytes.len() > MOST_OF_PATH {
+        return Err(Failure::argument(format!(
+            "{argument} has {} bytes; a path may have at most {MOST_OF_PATH}",
+            bytes.len()
+        )));
+    }
     #[cfg(unix)]
     let path = PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes));
     #[cfg(not(unix))]
@@ -126,4 +135,23 @@ pub(super) unsafe fn path(path: *const c_char, argument: &str) -> Outcome<PathBu
         Failure::argument(format!("{argument} is not UTF-8 from byte {}; paths are UTF-8 here", error.valid_up_to()))
     })?);
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+
+    #[test]
+    fn a_path_longer_than_any_system_takes_is_refused() {
+        let of = |length: usize| {
+            let text = CString::new("p".repeat(length)).expect("no zero inside");
+            // SAFETY: a C string.
+            unsafe { path(text.as_ptr(), "path") }
+        };
+        assert_eq!(of(MOST_OF_PATH).expect("the longest one").as_os_str().len(), MOST_OF_PATH);
+        let refused = of(MOST_OF_PATH + 1).expect_err("longer");
+        let expected = format!("path has {} bytes; a path may have at most {MOST_OF_PATH}", MOST_OF_PATH + 1);
+        assert_eq!(refused.text, expected);
+    }
 }

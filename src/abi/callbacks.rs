@@ -35,10 +35,10 @@ pub type SfeuotLogCallback =
 /// Fills batch with rows independent samples of dimension numbers each, row after row, in data
 /// units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
 /// that number in the text. It runs during calls on the trainer only, on the thread that made the
-/// call. sfeuot_trainer_create asks for
-/// 4096 samples in all, to measure their scale; each step for batch_sources rows of the source,
-/// twice, and for batch_sources x components rows of the target. What it gave for a step that was
-/// cancelled on the CPU is kept for that step, in the trainer but not in its checkpoints.
+/// call. sfeuot_trainer_create asks for 4096 samples in all, to measure their scale; each step for
+/// batch_sources rows of the source, twice, and for batch_sources x components rows of the target.
+/// What it gave for a step that was cancelled on the CPU is kept for that step, in the trainer but
+/// not in its checkpoints.
 pub type SfeuotSampleCallback =
     Option<unsafe extern "C-unwind" fn(userdata: *mut c_void, batch: *mut f32, rows: u64, dimension: u64) -> i32>;
 

@@ -6,9 +6,9 @@ use super::callbacks::{SfeuotSampleCallback, sampler};
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use super::tensor::{Count, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
+use super::tensor::{Count, PerAxis, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
-use crate::data::{Data, check_samples};
+use crate::data::{Data, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape};
 
 /// One side of the problem, the source or the target: either samples, or a callback that draws
 /// fresh ones.
@@ -68,50 +68,99 @@ pub(super) struct Copies {
     weights: Vec<u64>,
 }
 
-/// One side as the core takes it. `side` is the argument's name.
+/// Both sides as the core takes them: all that their structs say is checked before anything is copied from a device.
 ///
-/// SAFETY: `data` and what it points to are valid during `'a` as the header says.
-pub(super) unsafe fn read_side<'a>(
+/// SAFETY: `source`, `target` and what they point to are valid during `'a` as the header says.
+pub(super) unsafe fn read_sides<'a>(
     context: &Context,
-    data: *const SfeuotData,
-    side: &'static str,
-    copies: &'a mut Copies,
-) -> Outcome<Data<'a>> {
+    source: *const SfeuotData,
+    target: *const SfeuotData,
+    copies: &'a mut [Copies; 2],
+) -> Outcome<(Data<'a>, Data<'a>)> {
+    let [of_source, of_target] = copies;
     // SAFETY: as promised.
-    let data = unsafe { config::read(data, side) }?;
-    let sampler = sampler(side, data.sample_callback, data.sample_userdata);
-    match (data.samples.is_null(), sampler) {
-        (true, None) => Err(Failure::argument(format!(
-            "{side}.samples and {side}.sample_callback are both NULL; one of them must be set"
-        ))),
-        (false, Some(_)) => Err(Failure::argument(format!(
-            "{side}.samples and {side}.sample_callback are both set; only one of them may be"
-        ))),
-        (true, Some(_)) if !data.weights.is_null() => Err(Failure::argument(format!(
-            "{side}.weights is set together with {side}.sample_callback; weights belong to samples"
-        ))),
-        (true, Some(sampler)) => {
-            // SAFETY: as promised.
-            let shape =
-                unsafe { read_shape(data.sample_shape, data.sample_rank, SFEUOT_MAX_RANK - 1, Count::AtLeastOne) };
-            let sample_shape = shape.map_err(|failure| failure.of(format_args!("{side}.sample_")))?;
-            Ok(Data::Sampler { sample_shape: sample_shape.to_vec(), sampler })
+    let (source, target) = unsafe { (Side::read(source, "source")?, Side::read(target, "target")?) };
+    check_sample_shapes(source.sample_shape(), target.sample_shape())?;
+    // SAFETY: as promised.
+    unsafe { Ok((source.data(context, of_source)?, target.data(context, of_target)?)) }
+}
+
+/// One side, `side` being the argument's name, of which no element has been read.
+struct Side {
+    side: &'static str,
+    input: Input,
+}
+
+enum Input {
+    Array { samples: Tensor, weights: Option<Tensor> },
+    Sampler { shape: PerAxis<usize>, sampler: Box<dyn Sampler> },
+}
+
+impl Side {
+    /// SAFETY: `data` and what it points to are NULL or readable, but for the elements of its arrays.
+    unsafe fn read(data: *const SfeuotData, side: &'static str) -> Outcome<Self> {
+        // SAFETY: as promised.
+        let data = unsafe { config::read(data, side) }?;
+        let sampler = sampler(side, data.sample_callback, data.sample_userdata);
+        let input = match (data.samples.is_null(), sampler) {
+            (true, None) => {
+                return Err(Failure::argument(format!(
+                    "{side}.samples and {side}.sample_callback are both NULL; one of them must be set"
+                )));
+            }
+            (false, Some(_)) => {
+                return Err(Failure::argument(format!(
+                    "{side}.samples and {side}.sample_callback are both set; only one of them may be"
+                )));
+            }
+            (true, Some(_)) if !data.weights.is_null() => {
+                return Err(Failure::argument(format!(
+                    "{side}.weights is set together with {side}.sample_callback; weights belong to samples"
+                )));
+            }
+            (true, Some(sampler)) => {
+                // SAFETY: as promised.
+                let shape =
+                    unsafe { read_shape(data.sample_shape, data.sample_rank, SFEUOT_MAX_RANK - 1, Count::AtLeastOne) };
+                let shape = shape.map_err(|failure| failure.of(format_args!("{side}.sample_")))?;
+                check_sample_shape(side, &shape)?;
+                Input::Sampler { shape, sampler }
+            }
+            (false, None) => {
+                // SAFETY: as promised.
+                let read = |tensor, name: &str| unsafe { Tensor::read(tensor, name, Count::AtLeastOne) };
+                let samples = read(data.samples, &format!("{side}.samples"))?;
+                let name = format!("{side}.weights");
+                let weights = (!data.weights.is_null()).then(|| read(data.weights, &name)).transpose()?;
+                let count = samples.shape[0];
+                let dimension = samples.shape[1..].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
+                check_samples(side, count, dimension)?;
+                if let Some(weights) = &weights {
+                    check_weights(&weights.shape, count, &name)?;
+                }
+                Input::Array { samples, weights }
+            }
+        };
+        Ok(Self { side, input })
+    }
+
+    fn sample_shape(&self) -> &[usize] {
+        match &self.input {
+            Input::Array { samples, .. } => sample_shape(&samples.shape),
+            Input::Sampler { shape, .. } => shape,
         }
-        (false, None) => {
-            // SAFETY: as promised.
-            let read = |tensor, name: &str| unsafe { Tensor::read(tensor, name, Count::AtLeastOne) };
-            let (samples_name, weights_name) = (format!("{side}.samples"), format!("{side}.weights"));
-            let samples = read(data.samples, &samples_name)?;
-            let weights = (!data.weights.is_null()).then(|| read(data.weights, &weights_name)).transpose()?;
-            // Before anything is copied from a device.
-            let dimension = samples.shape[1..].iter().try_fold(1usize, |all, &n| all.checked_mul(n));
-            check_samples(side, samples.shape[0], dimension)?;
-            // SAFETY: as promised.
-            let samples = unsafe { samples.view(context, &samples_name, &mut copies.samples) }?;
-            let copy = &mut copies.weights;
-            // SAFETY: as promised.
-            let weights = weights.map(|weights| unsafe { weights.view(context, &weights_name, copy) }).transpose()?;
-            Ok(Data::Array { samples, weights })
-        }
+    }
+
+    /// SAFETY: the elements of its arrays are valid during `'a` as the header says.
+    unsafe fn data<'a>(self, context: &Context, copies: &'a mut Copies) -> Outcome<Data<'a>> {
+        let (samples, weights) = match self.input {
+            Input::Sampler { shape, sampler } => return Ok(Data::Sampler { sample_shape: shape.to_vec(), sampler }),
+            Input::Array { samples, weights } => (samples, weights),
+        };
+        // SAFETY: as promised.
+        let view = |tensor: Tensor, name, copy| unsafe { tensor.view(context, &format!("{}.{name}", self.side), copy) };
+        let samples = view(samples, "samples", &mut copies.samples)?;
+        let weights = weights.map(|weights| view(weights, "weights", &mut copies.weights)).transpose()?;
+        Ok(Data::Array { samples, weights })
     }
 }

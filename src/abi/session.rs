@@ -59,8 +59,8 @@ pub unsafe extern "C" fn sfeuot_session_create(model: *mut SfeuotModel, session:
 ///   source     rows x dimension, data units
 ///   generated  rows x dimension, data units
 /// The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
-/// drawn at once (on a GPU up to rounding, by which about one row in a million draws another component), and another seed draws other samples for the same
-/// sources.
+/// drawn at once (on a GPU up to rounding, by which about one row in a million draws another
+/// component), and another seed draws other samples for the same sources.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_generate(
     session: *mut SfeuotSession,

@@ -7,14 +7,14 @@ use super::arguments::{at_least_one, optional_out, out, path as file};
 use super::callbacks::{Progress, SfeuotProgressCallback};
 use super::config::{self, StructOut, Versioned};
 use super::context::SfeuotContext;
-use super::data::{Copies, SfeuotData, read_side};
+use super::data::{SfeuotData, read_sides};
 use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::model::SfeuotModel;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
-use crate::{CancelToken, Context, Data, Error, Metrics, Trainer};
+use crate::{CancelToken, Context, Error, Metrics, Trainer};
 
 /// A problem with its networks and data, which steps train.
 pub struct SfeuotTrainer {
@@ -107,8 +107,8 @@ struct Shared {
 }
 
 impl Shared {
-    /// A call that trains. The token is begun before the trainer is busy and ended after it is free again: whoever finds the
-    /// trainer busy because of this call cancels this call.
+    /// A call that trains. The token is begun before the trainer is busy and ended after it is free again: whoever
+    /// finds the trainer busy because of this call cancels this call.
     fn train<R>(&self, body: impl FnOnce(&mut Trainer) -> Outcome<R>) -> Outcome<R> {
         let Some(running) = self.cancel.begin() else {
             return Err(self.trainer.busy());
@@ -131,18 +131,6 @@ impl Object for Shared {
 fn create(trainer: Trainer) -> Outcome<*mut SfeuotTrainer> {
     let cancel = trainer.cancel_token();
     handle::create(Shared { trainer: Exclusive::new("trainer", trainer), cancel })
-}
-
-/// SAFETY: the promise of `read_side` holds for both.
-unsafe fn read_sides<'a>(
-    context: &Context,
-    source: *const SfeuotData,
-    target: *const SfeuotData,
-    copies: &'a mut [Copies; 2],
-) -> Outcome<(Data<'a>, Data<'a>)> {
-    let [of_source, of_target] = copies;
-    // SAFETY: as promised.
-    unsafe { Ok((read_side(context, source, "source", of_source)?, read_side(context, target, "target", of_target)?)) }
 }
 
 /// SAFETY: the promise of `config::optional_output` holds.
@@ -177,6 +165,8 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
         let context = handle::pin::<Context>(context, "context")?;
         // SAFETY: config is NULL or readable.
         let config = unsafe { config::read(config, "config") }?.checked()?;
+        // Before samples are copied from a device.
+        config.validate()?;
         let mut copies = Default::default();
         // SAFETY: source, target and what they point to are NULL or readable during the call.
         let (source, target) = unsafe { read_sides(&context, source, target, &mut copies) }?;
@@ -286,8 +276,9 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
 /// that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
 /// queued already, at most 32, are made first. A callback that runs is waited for, and
 /// sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
-/// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that very call; without one inside
-/// nothing happens, and no later call is cancelled.
+/// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels it if it is still inside, and
+/// otherwise the one that is. Without one inside nothing happens: a call that begins later is not
+/// cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
     guard("sfeuot_trainer_cancel", || {

@@ -17,11 +17,13 @@ pub(crate) use crate::numbers::{MAX_DIMENSION, Numbers};
 pub use dtype::DType;
 pub(crate) use moments::Spread;
 pub use normalisation::Normalisation;
-pub(crate) use prepare::check_samples;
 pub use prepare::{STATISTICS_ROWS, Sides};
+pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples};
 pub use sampler::Sampler;
 pub use source::{ArraySource, DataSource};
+pub(crate) use tensor::sample_shape;
 pub use tensor::{MAX_RANK, TensorView};
+pub(crate) use weights::check_weights;
 
 /// One side of the problem.
 pub enum Data<'a> {
@@ -51,6 +53,14 @@ impl<'a> Data<'a> {
     /// Samples with one weight each (`weights` has rank 1).
     pub fn weighted(samples: TensorView<'a>, weights: TensorView<'a>) -> Self {
         Self::Array { samples, weights: Some(weights) }
+    }
+
+    /// Shape of one sample.
+    pub(crate) fn sample_shape(&self) -> &[usize] {
+        match self {
+            Self::Array { samples, .. } => samples.sample_shape(),
+            Self::Sampler { sample_shape, .. } => sample_shape,
+        }
     }
 
     /// Samples of shape `sample_shape` drawn by `sampler`, which may be a closure.

@@ -10,8 +10,9 @@ use crate::{Error, Result};
 /// `tau` in data units are those in normalised units times `scale`^2.
 ///
 /// The one measured on both sides has the midpoint of their weighted means as its shift and as its scale the root mean square,
-/// over both sides and all components, of the deviation from that. Sides that are one and the same point have no such scale: a
-/// thousand times what 32-bit numbers resolve there takes its place, or a length of the problem that is larger.
+/// over both sides and all components, of the deviation from that. Sides that are one and the same point have no such
+/// scale: a thousand times what 32-bit numbers resolve there takes its place, or a length of the problem that is
+/// larger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
     /// One number a component, in data units.
@@ -20,8 +21,8 @@ pub struct Normalisation {
     pub scale: f64,
 }
 
-/// Scale of one point, in units of its magnitude (1 for the origin): a thousand times what 32-bit results resolve. Networks see
-/// sides without spread a thousand times larger, and so in steps of that resolution.
+/// Scale of one point, in units of its magnitude (1 for the origin): a thousand times what 32-bit results resolve.
+/// Networks see sides without spread a thousand times larger, and so in steps of that resolution.
 const POINT: f64 = 1e3 * f32::EPSILON as f64;
 
 impl Normalisation {

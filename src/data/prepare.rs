@@ -24,18 +24,16 @@ pub struct Sides<'a, 'b> {
 impl<'a, 'b> Sides<'a, 'b> {
     /// Checks both sides. Errors name the side and the argument: sample shapes that differ, bad weights.
     pub fn check(source: Data<'a>, target: Data<'b>) -> Result<Self> {
-        // Limits of both first: weights are read into memory.
-        check_limits("source", &source)?;
-        check_limits("target", &target)?;
-        let source = Side::check("source", source)?;
-        let target = Side::check("target", target)?;
-        if source.sample_shape != target.sample_shape {
-            return Err(Error::invalid(format!(
-                "one sample has shape {:?} on the source side and {:?} on the target side; both must be the same",
-                source.sample_shape, target.sample_shape
-            )));
-        }
-        Ok(Self { source, target })
+        // First of all: weights are read into memory.
+        Self::check_limits(&source, &target)?;
+        Ok(Self { source: Side::check("source", source)?, target: Side::check("target", target)? })
+    }
+
+    /// Checks what can be said of both sides without reading anything of them.
+    pub fn check_limits(source: &Data<'_>, target: &Data<'_>) -> Result<()> {
+        check_limits("source", source)?;
+        check_limits("target", target)?;
+        check_sample_shapes(source.sample_shape(), target.sample_shape())
     }
 
     /// Shape of one sample.
@@ -43,10 +41,14 @@ impl<'a, 'b> Sides<'a, 'b> {
         &self.source.sample_shape
     }
 
-    /// Bytes that a training keeps of both sides: a copy of an array's samples and weights, or a sampler's batch, of so
-    /// many rows for source and target.
-    pub fn bytes(&self, batches: [usize; 2]) -> usize {
-        self.source.bytes(batches[0]).saturating_add(self.target.bytes(batches[1]))
+    /// Bytes that [`Self::prepare`] takes: a copy of each array's samples and weights.
+    pub fn copied_bytes(&self) -> usize {
+        self.source.copied_bytes().saturating_add(self.target.copied_bytes())
+    }
+
+    /// Bytes of the samplers' batches, of so many rows for source and target.
+    pub fn batch_bytes(&self, rows: [usize; 2]) -> usize {
+        self.source.batch_bytes(rows[0]).saturating_add(self.target.batch_bytes(rows[1]))
     }
 
     /// What both sides have in common. [`STATISTICS_ROWS`] samples are drawn from each
@@ -94,14 +96,15 @@ enum Input<'a> {
 
 impl<'a> Side<'a> {
     fn check(name: &'static str, data: Data<'a>) -> Result<Self> {
-        let (sample_shape, input) = match data {
+        let sample_shape = data.sample_shape().to_vec();
+        let input = match data {
             Data::Array { samples, weights } => {
                 let weights = weights
                     .map(|weights| read_weights(&weights, samples.count(), &format!("{name}.weights")))
                     .transpose()?;
-                (samples.sample_shape().to_vec(), Input::Array { samples, weights })
+                Input::Array { samples, weights }
             }
-            Data::Sampler { sample_shape, sampler } => (sample_shape, Input::Sampler(sampler)),
+            Data::Sampler { sampler, .. } => Input::Sampler(sampler),
         };
         Ok(Self { name, sample_shape, input })
     }
@@ -110,14 +113,24 @@ impl<'a> Side<'a> {
         self.sample_shape.iter().product()
     }
 
-    fn bytes(&self, batch: usize) -> usize {
-        let sample = self.dimension() * size_of::<f32>();
+    fn sample_bytes(&self) -> usize {
+        self.dimension() * size_of::<f32>()
+    }
+
+    fn copied_bytes(&self) -> usize {
         match &self.input {
-            Input::Sampler(_) => batch.saturating_mul(sample),
+            Input::Sampler(_) => 0,
             Input::Array { samples, weights } => {
                 let weight = if weights.is_some() { 2 * size_of::<u32>() } else { 0 };
-                samples.count().saturating_mul(sample + weight)
+                samples.count().saturating_mul(self.sample_bytes() + weight)
             }
+        }
+    }
+
+    fn batch_bytes(&self, rows: usize) -> usize {
+        match &self.input {
+            Input::Sampler(_) => rows.saturating_mul(self.sample_bytes()),
+            Input::Array { .. } => 0,
         }
     }
 
@@ -201,7 +214,18 @@ pub(crate) fn check_samples(side: &str, count: usize, dimension: Option<usize>) 
     }
 }
 
-fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
+/// One sample of each side.
+pub(crate) fn check_sample_shapes(source: &[usize], target: &[usize]) -> Result<()> {
+    if source == target {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "one sample has shape {source:?} on the source side and {target:?} on the target side; both must be the same"
+    )))
+}
+
+/// The shape that a sampler's samples are said to have.
+pub(crate) fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
     if shape.is_empty() || shape.len() >= MAX_RANK {
         return Err(Error::invalid(format!(
             "{side}.sample_shape has {} axes; it must have 1 to {}",

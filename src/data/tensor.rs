@@ -145,10 +145,7 @@ impl<'a> TensorView<'a> {
 
     /// Shape of one sample: the axes after the first, or `[1]` for an array of rank 1.
     pub fn sample_shape(&self) -> &[usize] {
-        match &self.shape[1..] {
-            [] => &[1],
-            shape => shape,
-        }
+        sample_shape(&self.shape)
     }
 
     /// Numbers in one sample.
@@ -307,6 +304,14 @@ fn checked_strides(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<V
         None => Err(Error::invalid(format!(
             "strides {strides:?} reach further than memory can be addressed over shape {shape:?}; they count elements"
         ))),
+    }
+}
+
+/// Shape of one sample of an array: the axes after the first, or `[1]` for an array of rank 1.
+pub(crate) fn sample_shape(array: &[usize]) -> &[usize] {
+    match &array[1..] {
+        [] => &[1],
+        shape => shape,
     }
 }
 

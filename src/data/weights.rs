@@ -8,12 +8,7 @@ use crate::{Error, Result};
 ///
 /// Errors name `argument`: rank not 1, another count than the samples', a weight below 0 or not finite, all zero.
 pub(super) fn read_weights(view: &TensorView<'_>, count: usize, argument: &str) -> Result<Vec<f64>> {
-    if view.shape() != [count] {
-        return Err(Error::invalid(format!(
-            "{argument} has shape {:?}; it must have shape [{count}], one weight a sample",
-            view.shape()
-        )));
-    }
+    check_weights(view.shape(), count, argument)?;
     let mut weights = view.to_f64(argument)?;
     if let Some(at) = weights.iter().position(|&weight| weight < 0.0) {
         return Err(Error::invalid(format!(
@@ -29,6 +24,14 @@ pub(super) fn read_weights(view: &TensorView<'_>, count: usize, argument: &str) 
         *weight /= largest;
     }
     Ok(weights)
+}
+
+/// One weight each for `count` samples. Nothing of them is read.
+pub(crate) fn check_weights(shape: &[usize], count: usize, argument: &str) -> Result<()> {
+    if shape == [count] {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{argument} has shape {shape:?}; it must have shape [{count}], one weight a sample")))
 }
 
 /// Walker's alias table in Vose's construction: draws an index with probability proportional to its weight, in

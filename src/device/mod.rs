@@ -25,8 +25,9 @@ pub enum Activation {
     Softplus = 2,
 }
 
-/// What a network that sees squares ([`squares`]) sees of a matrix, or the gradient by that: columns behind the matrix, where a
-/// device takes them along. Whoever writes the matrix writes them, and whoever takes a gradient adds their part.
+/// What a network that sees squares ([`squares`]) sees of a matrix, or the gradient by that: columns behind the matrix,
+/// where a device takes them along. Whoever writes the matrix writes them, and whoever takes a gradient adds their
+/// part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Squares {
     /// 0 where the device does not.
@@ -236,8 +237,8 @@ pub trait Device {
     /// again.
     const OVERLAPS: bool;
 
-    /// Does two parts of a step that depend on nothing of each other, side by side where the device can. What follows may use what
-    /// the second gave; what the first gave, [`Self::mixture`] may and the end of the half step.
+    /// Does two parts of a step that depend on nothing of each other, side by side where the device can. What follows
+    /// may use what the second gave; what the first gave, [`Self::mixture`] may and the end of the half step.
     fn both<S>(
         &mut self,
         state: &mut S,
@@ -250,7 +251,8 @@ pub trait Device {
 
     /// A scratch matrix with unspecified contents.
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
-    /// A scratch matrix that a network will see, with so many squares, with room for them where the device takes them along.
+    /// A scratch matrix that a network will see, with so many squares, with room for them where the device takes them
+    /// along.
     fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
         self.scratch(rows, cols)
     }
@@ -269,7 +271,8 @@ pub trait Device {
     fn squares(&mut self, net: &Self::Net, x: Mat, to: Mat);
     /// The gradient by x (of the shape of `x`), given `g` by \[x, s\], the time in s held: to = g_x + s' g_s.
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat);
-    /// The same for [`Self::action`] and [`Self::mixture`], which add s' g_s themselves where the device takes squares along.
+    /// The same for [`Self::action`] and [`Self::mixture`], which add s' g_s themselves where the device takes squares
+    /// along.
     fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
         let to = self.scratch(g.rows, x.cols);
         self.squares_reverse(x, g, to);
@@ -326,13 +329,13 @@ pub trait Device {
         scale: f64,
         sums: &mut Self::Sums,
     );
-    /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g + b), 0\], a
-    /// direction in (x, t).
+    /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g +
+    /// b), 0\], a direction in (x, t).
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
     /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
-    /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic through the
-    /// components of p too. Where `weighted`, which a deterministic generator cannot be,
+    /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic
+    /// through the components of p too. Where `weighted`, which a deterministic generator cannot be,
     /// components count by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]
     fn mixture(

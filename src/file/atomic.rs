@@ -13,12 +13,13 @@ const MAX_LINKS: usize = 40;
 
 /// Creates or replaces a file as one indivisible act, with what `content` writes.
 ///
-/// The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name of `path` last. Saves
-/// of the same file, in any threads and processes, come one after the other; one whose temporary file does not change for
-/// a minute is not waited for any longer: this one fails. A save that is killed may leave its temporary file, which the
-/// next one removes: at once, and after a minute where the file system has no locks. A new file gets the permissions that plain creation gives, a replaced file keeps
-/// its own. A symbolic link is followed, as plain writing would, also to a file that is not there yet. Owner, access
-/// control lists and hard links of a replaced file are not carried over.
+/// The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name of `path` last.
+/// Saves of the same file, in any threads and processes, come one after the other; one whose temporary file does not
+/// change for a minute is not waited for any longer: this one fails. A save that is killed may leave its temporary
+/// file, which the next one removes: at once, and after a minute where the file system has no locks. A new file gets
+/// the permissions that plain creation gives, a replaced file keeps its own. A symbolic link is followed, as plain
+/// writing would, also to a file that is not there yet. Owner, access control lists and hard links of a replaced file
+/// are not carried over.
 ///
 /// # Errors
 /// `Error::Io` with the path and the system's reason, also when `path` is a folder, a device or a pipe. What was there

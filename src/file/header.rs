@@ -60,8 +60,8 @@ pub(super) fn text(bytes: &[u8]) -> Parsed<&str> {
 pub(super) struct Metadata<'a>([Option<Text<'a>>; Key::ALL.len()]);
 
 impl<'a> Metadata<'a> {
-    /// Reads nothing else, so that a file of another kind or of a newer version is recognised as such even when the rest
-    /// of its header is beyond this version.
+    /// Reads nothing else, so that a file of another kind or of a newer version is recognised as such even when the
+    /// rest of its header is beyond this version.
     pub fn read(header: &'a str) -> Parsed<Self> {
         let mut found = [None; Key::ALL.len()];
         let mut json = Json::new(header);

@@ -1,5 +1,5 @@
-//! Reading a model file or a checkpoint that nobody trusts: the header first, then tensor by tensor from the file into the
-//! vectors that are asked for, so that a file and a copy of it are never in memory at once.
+//! Reading a model file or a checkpoint that nobody trusts: the header first, then tensor by tensor from the file into
+//! the vectors that are asked for, so that a file and a copy of it are never in memory at once.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -15,8 +15,8 @@ use crate::{Error, Result, memory, numbers, quote};
 
 /// Bytes read at once: on the stack, which may be small.
 const CHUNK: usize = 4096;
-/// Lists and objects inside each other in a description, and bytes of a key, a word or a number there. The parser behind
-/// these limits keeps whole ones in memory.
+/// Lists and objects inside each other in a description, and bytes of a key, a word or a number there. The parser
+/// behind these limits keeps whole ones in memory.
 const DEPTH: usize = 8;
 const TOKEN: usize = 256;
 
@@ -83,8 +83,8 @@ impl<'a> Input<'a> {
         Ok(Self { source, description, tensors, data })
     }
 
-    /// Takes the description, as a type of the caller's. Lists in it may have as many numbers as a quarter of those in all
-    /// tensors: no network of ours has less than four for each number of a sample.
+    /// Takes the description, as a type of the caller's. Lists in it may have as many numbers as a quarter of those in
+    /// all tensors: no network of ours has less than four for each number of a sample.
     ///
     /// # Errors
     /// `Error::Format` when it is not JSON, a field is missing or of another type, or anything in it is longer than in

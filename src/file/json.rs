@@ -1,4 +1,5 @@
-//! A reader of JSON that nobody trusts: it allocates nothing, whatever the text holds, and goes no deeper than it is told.
+//! A reader of JSON that nobody trusts: it allocates nothing, whatever the text holds, and goes no deeper than it is
+//! told.
 //!
 //! Failures are clauses, such as "a ':' is missing at byte 12".
 

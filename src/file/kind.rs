@@ -9,8 +9,8 @@
 //! | `sfeuot_format_version` | a whole number as text, now `1` |
 //!
 //! They are names of our own, so that a tool which reads a file and writes it anew with a `format` of its own leaves a
-//! file that still loads. Files with the names without `sfeuot_`, which were written before, are read as well. The order of
-//! tensors and of metadata carries no meaning.
+//! file that still loads. Files with the names without `sfeuot_`, which were written before, are read as well. The
+//! order of tensors and of metadata carries no meaning.
 //!
 //! Tensors are row-major and little-endian, element type F32. Equal content gives equal bytes.
 

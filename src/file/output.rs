@@ -48,17 +48,7 @@ impl<'a> Output<'a> {
     /// # Errors
     /// `Error::Format` when the description has no JSON form that reads back as the same type; `Error::OutOfMemory`.
     pub(crate) fn new<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<Self> {
-        let mut text = Growing::new("the description of a file");
-        serde_json::to_writer(&mut text, description).map_err(|error| text.fault(kind, error))?;
-        let text = text.into_bytes();
-        if let Err(error) = serde_json::from_slice::<T>(&text) {
-            return Err(numbers::refusal(&error).unwrap_or_else(|| unfit(kind, error)));
-        }
-        let text = String::from_utf8(text).map_err(|error| unfit(kind, error))?;
-        let mut ordered = Growing::new("the description of a file");
-        order(&mut Json::new(&text), &mut ordered).map_err(|error| ordered.fault(kind, error))?;
-        let description = String::from_utf8(ordered.into_bytes()).map_err(|error| unfit(kind, error))?;
-        Ok(Self { kind, description, tensors: Vec::new() })
+        Ok(Self { kind, description: document(kind, description)?, tensors: Vec::new() })
     }
 
     /// Adds a tensor of `f32`.
@@ -163,8 +153,22 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Writes a document of the serialiser anew, with the members of each object in the order of their names: the order of a
-/// type's fields may change, and the file of equal content must not. Objects inside lists stay as they are.
+/// The JSON document of a description that reads back as it is.
+fn document<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<String> {
+    const WHAT: &str = "the description of a file";
+    let mut text = Growing::new(WHAT);
+    serde_json::to_writer(&mut text, description).map_err(|error| text.fault(kind, error))?;
+    let text = String::from_utf8(text.into_bytes()).map_err(|error| unfit(kind, error))?;
+    if let Err(error) = serde_json::from_str::<T>(&text) {
+        return Err(numbers::refusal(&error).unwrap_or_else(|| unfit(kind, error)));
+    }
+    let mut ordered = Growing::new(WHAT);
+    order(&mut Json::new(&text), &mut ordered).map_err(|error| ordered.fault(kind, error))?;
+    String::from_utf8(ordered.into_bytes()).map_err(|error| unfit(kind, error))
+}
+
+/// Writes a document of the serialiser anew, with the members of each object in the order of their names: the order of
+/// a type's fields may change, and the file of equal content must not. Objects inside lists stay as they are.
 fn order(json: &mut Json, to: &mut dyn Write) -> io::Result<()> {
     const WHOLE: Limits = Limits { depth: 32, token: usize::MAX, items: usize::MAX };
     if !json.is_object() {

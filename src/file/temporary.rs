@@ -1,13 +1,13 @@
 //! The temporary file that new content goes to before it takes the name of its target.
 //!
-//! Its name follows from the target's, so saves of one target meet there: each waits until the one before has ended, and
-//! removes what one that was killed has left. A save that is going on holds a lock on its file, which ends with its
+//! Its name follows from the target's, so saves of one target meet there: each waits until the one before has ended,
+//! and removes what one that was killed has left. A save that is going on holds a lock on its file, which ends with its
 //! process: who gets the lock of a file that still has the name knows that nobody writes it any more. Only who holds it
 //! removes or renames the file.
 //!
-//! A save whose file does not change for long may be stopped, which a lock does not tell: whoever waits for it gives up.
-//! Where there is no lock to ask for, as on some network mounts or with a file of another user's, that file is taken for
-//! a killed save's and removed. Should its save go on nevertheless, it finds the file gone and fails.
+//! A save whose file does not change for long may be stopped, which a lock does not tell: whoever waits for it gives
+//! up. Where there is no lock to ask for, as on some network mounts or with a file of another user's, that file is
+//! taken for a killed save's and removed. Should its save go on nevertheless, it finds the file gone and fails.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -34,8 +34,8 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// One in the folder of a target of this name. `private`: nobody but the owner may open it, else whom plain creation
-    /// lets.
+    /// One in the folder of a target of this name. `private`: nobody but the owner may open it, else whom plain
+    /// creation lets.
     pub fn beside(folder: &Path, name: &OsStr, private: bool) -> io::Result<Self> {
         for number in 0..NAMES {
             if let Some(taken) = Self::take(named(folder, name, number), private, PATIENCE)? {

@@ -77,7 +77,7 @@ pub(super) struct Inner {
     /// Units in which the generator sees source samples.
     pub source_units: Normalisation,
     pub bridge: GaussianBridge,
-    /// Of V(1, .), beside the network.
+    /// The part of V(1, .) beside the network.
     pub quadratic: Quadratic<Vec<f32>>,
     /// Noise of the normalised problem.
     pub sigma: f64,
@@ -174,8 +174,8 @@ impl Model {
     /// Writes the model as safetensors: flat weights of both networks and a JSON description.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`]. A file that was there
-    /// before is then untouched.
+    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`]. A file that was
+    /// there before is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
         let mut output = Output::new(Kind::Model, &self.0.description)?;
@@ -246,7 +246,7 @@ impl Description {
         if self.steps > MAX_STEPS {
             return Err(format!("steps is {}, but a training has at most {MAX_STEPS} steps", self.steps));
         }
-        checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale], MAX_DIMENSION)?;
+        checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale])?;
         let units = self.common_scale / self.scale;
         if !SIGMAS.contains(&(self.sigma / units)) {
             return Err(format!(
@@ -270,7 +270,7 @@ impl Description {
 
 /// sigma in units of the data's common scale: those of a training, but for rounding.
 const SIGMAS: std::ops::RangeInclusive<f64> = 0.999e-6..=1.001e3;
-/// Of the data's common scale to that of what networks see, far beyond what a training finds.
+/// Ratios of the data's common scale to that of what networks see, far beyond what a training finds.
 const SCALE_RATIOS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
 /// The data's common scale: with a smaller or larger one results would leave the range of 32-bit numbers.
 const SCALES: std::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
@@ -282,16 +282,18 @@ pub(crate) fn checked_dimension(
     shape: &[usize],
     shift: &[f64],
     scales: [f64; 2],
-    most: usize,
 ) -> std::result::Result<usize, String> {
     // The axis in front, of the samples themselves, counts too.
     if !(1..MAX_RANK).contains(&shape.len()) {
         return Err(format!("sample_shape has {} axes, but must have from 1 to {}", shape.len(), MAX_RANK - 1));
     }
     let d = shift.len();
-    if !(1..=most).contains(&d) || shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)) != Some(d) {
+    if !(1..=MAX_DIMENSION).contains(&d)
+        || shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n)) != Some(d)
+    {
         return Err(format!(
-            "sample_shape is {shape:?} and shift has {d} numbers, but both must say the same number from 1 to {most}"
+            "sample_shape is {shape:?} and shift has {d} numbers, but both must say the same number from 1 to \
+             {MAX_DIMENSION}"
         ));
     }
     if let Some(at) = shift.iter().position(|x| !(-SHIFTS_END..=SHIFTS_END).contains(x)) {

@@ -49,8 +49,8 @@ impl<'a> Results<'a> {
         Self { name, out, per_row, times: 0, starts: 0, input, done: 0 }
     }
 
-    /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; what a device computed is
-    /// not looked at there.
+    /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; what a device computed
+    /// is not looked at there.
     pub fn paths(name: &'static str, out: &'a mut [f32], times: &[f64], input: Input<'a>) -> Self {
         let starts = times.iter().take_while(|&&t| t == 0.0).count();
         let per_row = times.len() * input.dimension;

@@ -100,8 +100,8 @@ impl Session {
     /// `source` and `generated` are rows x dimension, in data units.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for lengths that are not a multiple of the dimension or differ, and for an input that is
-    /// not finite; nothing is written then. [`Error::NotFinite`].
+    /// [`Error::InvalidArgument`] for lengths that are not a multiple of the dimension or differ, and for an input that
+    /// is not finite; nothing is written then. [`Error::NotFinite`].
     pub fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
         let _inside = float_mode::enter();
         let d = self.model.info.dimension;
@@ -114,8 +114,8 @@ impl Session {
     }
 
     /// [`Self::generate`] from device memory into device memory, in the order of the context's stream: queued when this
-    /// returns, finished when the stream comes past it. Neither inputs nor results are looked at; what is not finite there
-    /// is not finite in the results, row by row. The two may be the same memory.
+    /// returns, finished when the stream comes past it. Neither inputs nor results are looked at; what is not finite
+    /// there is not finite in the results, row by row. The two may be the same memory.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where the model is on the processor, for addresses that are not memory of its GPU in
@@ -196,8 +196,9 @@ impl Session {
     }
 
     /// A path for each x0: x1 as [`Self::generate`] draws it for the same seed and row, then the Brownian bridge
-    /// between them at the ascending `times`, one path through all of them. At time 0 it is x0 and at time 1 x1, bit for bit.
-    /// `source` is rows x dimension and `path` rows x times x dimension, in data units. Without times nothing is done.
+    /// between them at the ascending `times`, one path through all of them. At time 0 it is x0 and at time 1 x1, bit
+    /// for bit. `source` is rows x dimension and `path` rows x times x dimension, in data units. Without times nothing
+    /// is done.
     ///
     /// # Errors
     /// As [`Self::generate`]; times that are not in \[0, 1\] or not ascending.

@@ -4,15 +4,16 @@ use crate::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Stops a trainer's current call from any thread. On the processor the step in progress is left when each thread has come
-/// to the end of its block of rows (64, or `components` where that is more), and is then not made; the samples that were
-/// drawn for it are kept until it is. On a GPU the steps already queued, at most 32, are made first. Callbacks are waited
-/// for.
+/// Stops a trainer's current call from any thread. On the processor the step in progress is left when each thread has
+/// come to the end of its block of rows (64, or `components` where that is more), and is then not made; the samples
+/// that were drawn for it are kept until it is. On a GPU the steps already queued, at most 32, are made first.
+/// Callbacks are waited for.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicU32>);
 
 // A word is the process's generation and one of these states. A cancellation only ever turns a running call into a
-// cancelled one, and the end of the call takes either away in one exchange: none is lost, and none waits for the next call.
+// cancelled one, and the end of the call takes either away in one exchange: none is lost, and none waits for the next
+// call.
 const IDLE: u32 = 0;
 const RUNNING: u32 = 1;
 const CANCELLED: u32 = 2;
@@ -38,25 +39,30 @@ impl CancelToken {
         state(self.0.load(Ordering::Relaxed)) == CANCELLED
     }
 
-    /// Begins a call, which can be cancelled from now on; `None` inside another one. A call of a thread that a fork left
-    /// behind is none.
+    /// Begins a call, which can be cancelled from now on; `None` inside another one. A call of a thread that a fork
+    /// left behind is none.
     pub(crate) fn begin(&self) -> Option<Running<'_>> {
         let begin = |now| {
             let inside = state(now) != IDLE && now >> STATE_BITS == process::generation();
             (!inside).then(|| word(RUNNING))
         };
         let begun = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin);
-        begun.is_ok().then(|| Running(self))
+        begun.ok().map(|before| Running { token: self, before })
     }
 }
 
 /// A call in progress. It ends when this is dropped, too.
-pub(crate) struct Running<'a>(&'a CancelToken);
+pub(crate) struct Running<'a> {
+    token: &'a CancelToken,
+    /// The word that it took the place of. A fork inside a callback leaves a call that goes on in the child, around
+    /// this one.
+    before: u32,
+}
 
 impl Running<'_> {
     /// Ends the call: whether it was cancelled. Later cancellations are of later calls.
     pub(crate) fn end(self) -> bool {
-        let cancelled = state(self.0.0.swap(IDLE, Ordering::AcqRel)) == CANCELLED;
+        let cancelled = state(self.token.0.swap(self.before, Ordering::AcqRel)) == CANCELLED;
         // The next call may have begun already.
         std::mem::forget(self);
         cancelled
@@ -65,7 +71,7 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.0.store(IDLE, Ordering::Release);
+        self.token.0.store(self.before, Ordering::Release);
     }
 }
 
@@ -144,6 +150,26 @@ mod tests {
             assert!(token.begin().is_none());
             token.cancel();
             assert!(call.end());
+        }
+    }
+
+    #[test]
+    fn a_call_that_goes_on_after_a_fork_is_cancelled_after_one_inside_it_too() {
+        let outer = (process::generation() + 1) << STATE_BITS | RUNNING;
+        for dropped in [false, true] {
+            let token = CancelToken::default();
+            token.0.store(outer, Ordering::Relaxed);
+            let inner = token.begin().expect("the outer call began in another process");
+            if dropped {
+                drop(inner)
+            } else {
+                assert!(!inner.end())
+            }
+            assert!(!token.is_cancelled());
+            token.cancel();
+            assert!(token.is_cancelled());
+            assert!(token.begin().is_some_and(|inner| !inner.end()));
+            assert!(token.is_cancelled(), "an earlier cancellation is not lost either");
         }
     }
 }

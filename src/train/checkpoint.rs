@@ -5,7 +5,7 @@ use super::engine::NetworkState;
 use super::metrics::Metrics;
 use super::plan::{Frame, problem};
 use super::trainer::State;
-use crate::data::{MAX_DIMENSION, Normalisation, Numbers};
+use crate::data::{Normalisation, Numbers};
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
@@ -25,7 +25,7 @@ struct Description {
     common_scale: f64,
     bridge: GaussianBridge,
     metrics: Metrics,
-    /// Of the normalised source and target, where they are arrays.
+    /// Those of the normalised source and target, where they are arrays.
     fingerprints: [Option<u64>; 2],
 }
 
@@ -84,8 +84,7 @@ impl Description {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
         config.validate()?;
         metrics.check().map_err(Error::InvalidArgument)?;
-        let d = checked_dimension(sample_shape, shift, [*scale, *common_scale], MAX_DIMENSION)
-            .map_err(Error::InvalidArgument)?;
+        let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
         problem(config, *common_scale)?;
         bridge.check(shift, *scale).map_err(Error::InvalidArgument)?;
         Ok(config.networks(bridge).layouts(d)?.map(|layout| layout.len()))

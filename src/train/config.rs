@@ -17,8 +17,8 @@ pub enum SigmaUnits {
     /// sigma in the data's units, tau in their square (the units of the cost).
     Data = 0,
     /// sigma as a multiple of the data's common scale (the root mean square, over both sides and all components, of
-    /// the distance to the common centre), tau as a multiple of that scale's square. Where all samples are one point, that
-    /// scale is a thousand times what 32-bit numbers resolve there, so there is no noise to speak of.
+    /// the distance to the common centre), tau as a multiple of that scale's square. Where all samples are one point,
+    /// that scale is a thousand times what 32-bit numbers resolve there, so there is no noise to speak of.
     Relative = 1,
 }
 

@@ -154,7 +154,8 @@ pub(super) struct HalfStep<'a> {
 }
 
 impl CpuEngine {
-    /// One half of a step; when its loss, its gradient or a new weight is not finite, or it is cancelled, nothing changes.
+    /// One half of a step; when its loss, its gradient or a new weight is not finite, or it is cancelled, nothing
+    /// changes.
     fn half_step(&mut self, step: &HalfStep<'_>, cancelled: Cancelled<'_>) -> Result<Outcome> {
         let Self { context, plan, quadratic, value, generator, workspaces, cut, can_take_back, .. } = self;
         let (network, nets) = match step.half {
@@ -190,7 +191,6 @@ impl CpuEngine {
         };
         let outcome = network.reduce(context);
         outcome.check(step.half, step.step)?;
-        go_on()?;
         go_on()?;
         let config = &plan.config;
         let (norm, most) = (outcome.gradient_norm, config.gradient_clip);
@@ -247,7 +247,8 @@ impl CpuEngine {
                 sides.source.hold();
                 sides.target.hold();
             } else if std::mem::take(&mut self.can_take_back) {
-                // A loss or gradient at fault: these weights came out of a step with finite ones, but give none themselves.
+                // A loss or gradient at fault: these weights came out of a step with finite ones, but give none
+                // themselves.
                 self.value.revert();
                 self.generator.revert();
                 advance.taken_back = true;

@@ -100,8 +100,8 @@ pub(crate) type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 /// A training on a device. A step is made whole or not at all.
 pub(crate) trait Engine: Send {
     /// Makes `steps` steps, the first of which has number `first` (from 0), or as many as can be made: until a sampler
-    /// fails, a loss, a gradient or a new weight is not finite, or the call is cancelled. A step that a cancellation leaves
-    /// unmade takes the samples that were drawn for it when it is made later.
+    /// fails, a loss, a gradient or a new weight is not finite, or the call is cancelled. A step that a cancellation
+    /// leaves unmade takes the samples that were drawn for it when it is made later.
     fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: Cancelled<'_>) -> Advance;
     /// Steps to ask for at once at most: a host that wants to look in waits for as many.
     fn most_steps(&self) -> u64;

@@ -12,6 +12,7 @@ mod cuda_side;
 mod cuda_step;
 mod draw;
 mod engine;
+mod host_memory;
 mod metrics;
 mod plan;
 mod side;

@@ -32,8 +32,8 @@ pub(crate) struct Plan {
 
 /// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
-/// tau as a multiple of the square of the data's common scale: what 32-bit numbers and their squares are divided or multiplied
-/// by it stays finite, in the data's units too.
+/// tau as a multiple of the square of the data's common scale: what 32-bit numbers and their squares are divided or
+/// multiplied by it stays finite, in the data's units too.
 const TAU_RANGE: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
 /// Both sides' variance about their centre at least, in units of the common scale's square.
 const LEAST_SPREAD: f64 = 1e-6;

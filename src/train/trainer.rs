@@ -6,15 +6,15 @@ use super::config::{SigmaUnits, TrainerConfig};
 use super::cpu_engine::CpuEngine;
 use super::cuda_engine::CudaEngine;
 use super::engine::{Engine, NetworkState, StepOutcome};
+use super::host_memory::HostMemory;
 use super::metrics::Metrics;
-use super::plan::{Frame, Plan, outline, plan, problem};
+use super::plan::{Frame, Plan, plan, problem};
 use super::side::{SideBuffer, Sides};
 use crate::context::{Context, LogLevel};
 use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
 use crate::euot::divergence::{Conjugate, Divergence};
 use crate::float_mode;
-use crate::memory;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::quote;
@@ -60,7 +60,7 @@ pub struct Trainer {
     engine: Box<dyn Engine>,
     sides: Sides,
     metrics: Metrics,
-    /// Of the step before, while the engine can take the last one back.
+    /// Those of the step before, while the engine can take the last one back.
     previous: Option<Metrics>,
     cancel: CancelToken,
 }
@@ -79,14 +79,14 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a configuration out of range, and for data that are not finite or of different
-    /// shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before anything
-    /// is read; [`Error::Callback`] for a sampler's failure.
+    /// shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before a
+    /// sample is read; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         let _inside = float_mode::enter();
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        Need::of(context, &config, &sides)?.ask()?;
+        HostMemory::of(context, &config, &sides)?.with(sides.copied_bytes()).ask()?;
         let measured = sides.measure(config.length())?;
         if measured.one_point {
             warn_of_one_point(context, &config, &measured.units);
@@ -129,9 +129,9 @@ impl Trainer {
     /// Trains for `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when a loss, a gradient or a new weight is not finite, [`Error::Callback`] when a sampler fails,
-    /// [`Error::Cancelled`]. Steps already made stay made, and none is ever half made; only a divergence takes back
-    /// the step whose weights first gave a loss or gradient that is not finite.
+    /// [`Error::Diverged`] when a loss, a gradient or a new weight is not finite, [`Error::Callback`] when a sampler
+    /// fails, [`Error::Cancelled`]. Steps already made stay made, and none is ever half made; only a divergence takes
+    /// back the step whose weights first gave a loss or gradient that is not finite.
     pub fn step(&mut self, steps: u64) -> Result<Metrics> {
         self.run(steps, 0, &mut |_| Control::Continue)
     }
@@ -178,8 +178,8 @@ impl Trainer {
         })
     }
 
-    /// What every training call is wrapped in: it can be cancelled from its beginning to its end. A caller that has begun
-    /// the token already sees to the end itself.
+    /// What every training call is wrapped in: it can be cancelled from its beginning to its end. A caller that has
+    /// begun the token already sees to the end itself.
     fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Clock) -> Result<R>) -> Result<R> {
         let _inside = float_mode::enter();
         let token = self.cancel.clone();
@@ -295,8 +295,8 @@ impl Trainer {
     /// Writes a checkpoint: everything needed to go on bit for bit, but the data.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`], [`Error::Device`]. A
-    /// file that was there before is then untouched.
+    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`], [`Error::Device`].
+    /// A file that was there before is then untouched.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
         let fingerprints = [self.sides.source.data.fingerprint(), self.sides.target.data.fingerprint()];
@@ -318,6 +318,8 @@ impl Trainer {
     /// for other data than the training began with.
     pub fn load(context: &Context, path: &Path, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         let _inside = float_mode::enter();
+        // Before anything is read into memory.
+        data::Sides::check_limits(&source, &target)?;
         let (state, fingerprints) = checkpoint::load(path)?;
         let sides = data::Sides::check(source, target)?;
         if sides.sample_shape() != state.sample_shape {
@@ -329,7 +331,7 @@ impl Trainer {
             )));
         }
         let units = &state.frame.normalisation;
-        let need = Need::of(context, &state.config, &sides)?;
+        let memory = HostMemory::of(context, &state.config, &sides)?;
         let (source, target) = sides.prepare(&state.frame.bridge.source(units)?, units)?;
         for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
             if data.fingerprint() != expected {
@@ -339,45 +341,10 @@ impl Trainer {
                 )));
             }
         }
-        // Not for a checkpoint of other data.
-        need.ask()?;
+        // Not for a checkpoint of other data. The arrays have been copied by now.
+        memory.ask()?;
         let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, source, target)
-    }
-}
-
-/// Memory that a training takes on the host.
-struct Need {
-    dimension: usize,
-    bytes: usize,
-}
-
-impl Need {
-    fn of(context: &Context, config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<Self> {
-        let dimension = sides.sample_shape().iter().product();
-        let outline = outline(config, dimension)?;
-        let networks = match context.gpu() {
-            // A state of four vectors on its way to the device.
-            Some(_) => {
-                (outline.value.layout.len() + outline.generator.layout.len()).saturating_mul(4 * size_of::<f32>())
-            }
-            None => CpuEngine::bytes(context, &outline),
-        };
-        let bytes = networks.saturating_add(sides.bytes([config.batch_sources, config.batch_rows()]));
-        Ok(Self { dimension, bytes })
-    }
-
-    /// Asks the system for all of it at once, and gives it back: a training that is far too large is refused before anything
-    /// is allocated and before a sampler is called. A system that promises more memory than it has would otherwise end the
-    /// process half way.
-    fn ask(&self) -> Result<()> {
-        let Self { dimension, bytes } = *self;
-        memory::with_room::<u8>("a training", bytes).map(drop).map_err(|_| {
-            Error::OutOfMemory(format!(
-                "hidden_width, hidden_layers, batch_sources, components and samples of {dimension} numbers give a training of \
-                 {bytes} bytes, more than can be had; make them smaller, or pass fewer samples"
-            ))
-        })
     }
 }
 

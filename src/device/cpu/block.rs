@@ -42,8 +42,9 @@ pub struct CpuNoise {
     pub component: Mat,
 }
 
-/// The distance of a matrix's rows, and the numbers that it takes. Rows are padded to whole vectors. A power-of-two distance would
-/// put them all into the same few sets of the first-level cache, hence the odd number of half lines beyond.
+/// The distance of a matrix's rows, and the numbers that it takes. Rows are padded to whole vectors. A power-of-two
+/// distance would put them all into the same few sets of the first-level cache, hence the odd number of half lines
+/// beyond.
 #[inline]
 pub(super) fn extent(rows: usize, cols: usize) -> (usize, usize) {
     let padded = cols.next_multiple_of(32);

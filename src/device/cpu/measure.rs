@@ -15,7 +15,8 @@ pub trait Workspace: Device<Real = f32, Noise = CpuNoise, Slope = Vec<f32>, Sums
     fn used(&self) -> usize;
     /// Gives back the matrices that were made since `used` was asked.
     fn release(&mut self, used: usize);
-    /// Writes into matrices what no operation of a device does. `normals` is how many numbers are drawn at a time at most.
+    /// Writes into matrices what no operation of a device does. `normals` is how many numbers are drawn at a time at
+    /// most.
     fn write(&mut self, normals: usize, write: impl FnOnce(&mut CpuBlock<f32>));
 }
 

@@ -114,7 +114,8 @@ impl<T: Real> CpuNet<T> {
         let pack = |(l, layer): (usize, &Layer)| {
             Ok(PackedLayer {
                 layer: *layer,
-                // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones anyway.
+                // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones
+                // anyway.
                 forward: Packed::new(isa, layer.inputs, layer.outputs, l == last)?,
                 transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)).transpose()?,
                 bias: Aligned::zeros(WEIGHTS, layer.outputs.next_multiple_of(32))?,

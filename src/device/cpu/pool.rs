@@ -6,7 +6,9 @@
 //! What a job computes may depend on its number alone, never on the thread or the order: that is what makes results
 //! bitwise equal for any thread count. A call allocates nothing.
 
+use crate::error::{Error, Result};
 use crate::float_mode;
+use crate::memory;
 use crate::process;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -44,12 +46,12 @@ struct Shared {
 /// The threads of a context. Rounds of several callers take turns.
 pub struct Pool {
     threads: usize,
-    /// Of the process that used it last; never null.
+    /// That of the process that used it last; never null.
     team: AtomicPtr<Team>,
 }
 
-/// Threads of one process, and what they share. A fork leaves a copy without threads, whose locks may be taken for ever:
-/// the child never touches it and makes a team of its own.
+/// Threads of one process, and what they share. A fork leaves a copy without threads, whose locks may be taken for
+/// ever: the child never touches it and makes a team of its own.
 struct Team {
     generation: u32,
     shared: Arc<Shared>,
@@ -63,7 +65,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pool {
     /// `threads` >= 1, the caller of `run` being one of them.
-    pub fn new(threads: usize) -> std::io::Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedDevice`] when the system starts fewer; [`Error::OutOfMemory`].
+    pub fn new(threads: usize) -> Result<Self> {
         let (team, refusal) = Team::start(threads - 1);
         match refusal {
             Some(refusal) => Err(refusal),
@@ -92,8 +97,8 @@ impl Pool {
         if team.generation == process::generation() { team } else { self.renew(team) }
     }
 
-    /// A team in place of the one whose threads a fork has left behind. Where the system starts fewer threads, those there
-    /// are do the work: jobs give the same results.
+    /// A team in place of the one whose threads a fork has left behind. Where the system starts fewer threads, those
+    /// there are do the work: jobs give the same results.
     #[cold]
     fn renew(&self, left: &Team) -> &Team {
         let new = Box::into_raw(Box::new(Team::start(self.threads - 1).0));
@@ -120,13 +125,14 @@ impl Drop for Pool {
             // SAFETY: made by `Box::into_raw`, and taken back once.
             drop(unsafe { Box::from_raw(team) });
         }
-        // One from before a fork is leaked: there are no threads to wait for, and the system has given their memory away.
+        // One from before a fork is leaked: there are no threads to wait for, and the system has given their memory
+        // away.
     }
 }
 
 impl Team {
     /// As many of `workers` threads as the system starts, and why it started no more.
-    fn start(workers: usize) -> (Self, Option<std::io::Error>) {
+    fn start(workers: usize) -> (Self, Option<Error>) {
         let shared = Arc::new(Shared {
             round: Mutex::new(Round { job: None, jobs: 0, number: 0, running: 0, stop: false }),
             number: AtomicU64::new(0),
@@ -137,12 +143,23 @@ impl Team {
             panicked: AtomicBool::new(false),
         });
         let generation = process::generation();
-        let mut team = Self { generation, shared, turn: Mutex::new(()), workers: Vec::with_capacity(workers) };
+        let mut team = Self { generation, shared, turn: Mutex::new(()), workers: Vec::new() };
+        if let Err(refusal) = memory::reserve(&mut team.workers, "the threads of a context", workers) {
+            return (team, Some(refusal));
+        }
         for worker in 1..=workers {
             let shared = Arc::clone(&team.shared);
             match std::thread::Builder::new().name(format!("sfeuot-{worker}")).spawn(move || work(&shared, worker)) {
                 Ok(thread) => team.workers.push(thread),
-                Err(refusal) => return (team, Some(refusal)),
+                Err(refusal) => {
+                    let threads = workers + 1;
+                    return (
+                        team,
+                        Some(Error::UnsupportedDevice(format!(
+                            "threads is {threads}, but the system starts no more of them: {refusal}"
+                        ))),
+                    );
+                }
             }
         }
         (team, None)
@@ -260,6 +277,12 @@ mod tests {
                 assert!(count.iter().all(|c| c.load(Ordering::Relaxed) == 1));
             }
         }
+    }
+
+    #[test]
+    fn threads_that_memory_cannot_list_are_refused() {
+        let (team, refusal) = Team::start(usize::MAX / 2);
+        assert!(team.workers.is_empty() && matches!(refusal, Some(Error::OutOfMemory(_))), "{refusal:?}");
     }
 
     #[test]

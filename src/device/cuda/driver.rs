@@ -67,8 +67,8 @@ pub(super) fn left_by_fork() -> Error {
 /// Loads and starts the driver.
 ///
 /// # Errors
-/// [`Error::UnsupportedDevice`]: none is installed, it is too old, or it sees no GPU. [`Error::Device`] in a process forked
-/// since the library started it.
+/// [`Error::UnsupportedDevice`]: none is installed, it is too old, or it sees no GPU. [`Error::Device`] in a process
+/// forked since the library started it.
 pub(super) fn require() -> Result<()> {
     /// The generation of the process that started the driver, plus one; 0 for none.
     static STARTED: AtomicU32 = AtomicU32::new(0);

@@ -105,7 +105,8 @@ impl Gpu {
     /// Makes its context current until the guard is dropped.
     ///
     /// # Errors
-    /// [`Error::Device`] when the driver refuses, and, without asking it, in a process forked since the device was opened.
+    /// [`Error::Device`] when the driver refuses, and, without asking it, in a process forked since the device was
+    /// opened.
     pub fn enter(&self) -> Result<Entered<'_>> {
         if self.generation != process::generation() {
             return Err(driver::left_by_fork());

@@ -70,8 +70,8 @@ impl CudaGradient {
     }
 
     /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where
-    /// wanted (`squares` is not 0) the partial sums of its square with the plan of the update (what the kernel takes for it);
-    /// returns how many partial sums there are.
+    /// wanted (`squares` is not 0) the partial sums of its square with the plan of the update (what the kernel takes
+    /// for it); returns how many partial sums there are.
     pub fn reduce(
         &self,
         block: &mut CudaBlock,

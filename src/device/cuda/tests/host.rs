@@ -52,8 +52,8 @@ struct HostKernel {
 pub fn signature(name: &str) -> Option<Signature> {
     let symbol = symbol(c"sfeuot_host_kernel")?;
     let name = CString::new(name).expect("no NUL");
-    // SAFETY: the symbol has the type that cuda/host/kernels.h gives it; rows of the table live as long as the process, and
-    // their arrays have `count` numbers.
+    // SAFETY: the symbol has the type that cuda/host/kernels.h gives it; rows of the table live as long as the process,
+    // and their arrays have `count` numbers.
     unsafe {
         let find: unsafe extern "C" fn(*const c_char) -> *const HostKernel = std::mem::transmute(symbol);
         let kernel = find(name.as_ptr()).as_ref().unwrap_or_else(|| panic!("{name:?} is not in the host's table"));

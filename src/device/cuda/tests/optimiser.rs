@@ -261,8 +261,8 @@ proptest! {
         }
     }
 
-    /// A state that an update leaves with numbers that are not finite is told, and nothing is updated any more until it is taken
-    /// back.
+    /// A state that an update leaves with numbers that are not finite is told, and nothing is updated any more until it
+    /// is taken back.
     #[test]
     fn an_update_that_overflows_is_a_fault(
         n in 1usize..300, seed in any::<u64>(), place in any::<prop::sample::Index>(), part in 0usize..5,

@@ -114,8 +114,8 @@ impl Weights {
     }
 }
 
-/// Adds lines, `[pitch, lines, count]` numbers, and sums their squares in so many blocks of so many threads; the block that plans
-/// an update has no terms.
+/// Adds lines, `[pitch, lines, count]` numbers, and sums their squares in so many blocks of so many threads; the block
+/// that plans an update has no terms.
 fn reduce(
     [blocks, threads]: [u32; 2],
     order: u64,

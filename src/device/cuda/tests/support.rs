@@ -67,8 +67,8 @@ pub fn close_sum(what: &str, found: f64, expected: f64, scale: f64) {
     assert!((found - expected).abs() <= tolerance, "{what}: {found}, expected {expected}");
 }
 
-/// The squares of some columns of rows that lie `cols` apart, as a network sees them: their centre, and what they are at each
-/// row's time.
+/// The squares of some columns of rows that lie `cols` apart, as a network sees them: their centre, and what they are
+/// at each row's time.
 pub fn squares_of(
     seed: u64,
     x: &[f32],
