@@ -92,7 +92,7 @@
 // What grows with the arguments of a call or with a file is asked of the system before it is needed.
 // Where the system refuses, the call returns SFEUOT_ERROR_OUT_OF_MEMORY and nothing has changed.
 // Limits of arguments are checked before that. sfeuot_trainer_create asks for everything that a
-// training will take; steps allocate nothing. A session asks in its first call of each kind.
+// training will take; on the CPU steps allocate nothing. A session asks in its first call of each kind.
 // Small things are not asked for: an object's own struct, a thread's start, the text of an error, all
 // below 4 KiB whatever the arguments. A system that refuses even these ends the process, and so
 // may one that promises more memory than it has (overcommit), when the memory is used.
@@ -494,10 +494,10 @@ typedef struct SfeuotTensor {
 // Fills batch with rows independent samples of dimension numbers each, row after row, in data
 // units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
 // that number in the text. It runs during calls on the trainer only, on the thread that made the
-// call. sfeuot_trainer_create asks for
-// 4096 samples in all, to measure their scale; each step for batch_sources rows of the source,
-// twice, and for batch_sources x components rows of the target. What it gave for a step that was
-// cancelled on the CPU is kept for that step, in the trainer but not in its checkpoints.
+// call. sfeuot_trainer_create asks for 4096 samples in all, to measure their scale; each step for
+// batch_sources rows of the source, twice, and for batch_sources x components rows of the target.
+// What it gave for a step that was cancelled on the CPU is kept for that step, in the trainer but
+// not in its checkpoints.
 typedef int32_t (*SfeuotSampleCallback)(void *userdata,
                                         float *batch,
                                         uint64_t rows,
@@ -809,8 +809,9 @@ int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
 // that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
 // queued already, at most 32, are made first. A callback that runs is waited for, and
 // sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
-// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that very call; without one inside
-// nothing happens, and no later call is cancelled.
+// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels it if it is still inside, and
+// otherwise the one that is. Without one inside nothing happens: a call that begins later is not
+// cancelled.
 int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
 
 // Writes what the last step saw, zeros before the first.
@@ -822,7 +823,8 @@ int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel *
 
 // Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
 // samples. A file of that name is replaced whole or, on failure, left as it was; saves of one file
-// at the same time, in any threads and processes, come one after the other. Errors:
+// at the same time, in any threads and processes, come one after the other. When the one before
+// writes nothing for a minute, as one that is stopped, this one fails with SFEUOT_ERROR_IO. Errors:
 // SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or another number is not finite, and the file
 // could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_BUSY, and SFEUOT_ERROR_DEVICE on a
 // GPU.
@@ -851,10 +853,12 @@ int32_t sfeuot_trainer_release(struct SfeuotTrainer *trainer);
 int32_t sfeuot_model_info_init(struct SfeuotModelInfo *info);
 
 // Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was;
-// saves of one file at the same time, in any threads and processes, come one after the other.
-// Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a finite number, and
+// saves of one file at the same time, in any threads and processes, come one after the other. When
+// the one before writes nothing for a minute, as one that is stopped, this one fails with
+// SFEUOT_ERROR_IO. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a finite number, and
 // the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
-int32_t sfeuot_model_save(struct SfeuotModel *model, const char *path);
+int32_t sfeuot_model_save(struct SfeuotModel *model,
+                          const char *path);
 
 // Reads a model from a file, which need not be trusted: what it asks for beyond any model of this
 // library is refused, as is what is not a regular file. Errors: SFEUOT_ERROR_IO,
@@ -891,8 +895,8 @@ int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **
 //   source     rows x dimension, data units
 //   generated  rows x dimension, data units
 // The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
-// drawn at once (on a GPU up to rounding, by which about one row in a million draws another component), and another seed draws other samples for the same
-// sources.
+// drawn at once (on a GPU up to rounding, by which about one row in a million draws another
+// component), and another seed draws other samples for the same sources.
 int32_t sfeuot_session_generate(struct SfeuotSession *session,
                                 const float *source,
                                 uint64_t rows,

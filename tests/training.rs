@@ -338,3 +338,16 @@ fn what_does_not_fit_in_memory_is_refused() {
     let error = Trainer::new(&context(1), config, data(), data()).err().expect("too many").to_string();
     assert!(error.starts_with("components is 4096") && error.contains("latent_dimension"), "{error}");
 }
+
+#[test]
+fn sides_that_no_training_can_have_are_refused_before_a_checkpoint_is_read() {
+    let sampler = |shape: &[usize]| Data::sampler(shape, |_: &mut [f32], _: usize, _: usize| Ok(()));
+    let path = scratch("absent").join("checkpoint");
+    for (source, target, start) in
+        [(&[2][..], &[1 << 40][..], "target.sample_shape is [1099511627776]"), (&[2], &[3], "one sample has shape [2]")]
+    {
+        let refused = Trainer::load(&context(1), &path, sampler(source), sampler(target));
+        let text = refused.err().expect("no such training").to_string();
+        assert!(text.starts_with(start), "{text}");
+    }
+}

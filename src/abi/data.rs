@@ -91,6 +91,7 @@ struct Side {
     input: Input,
 }
 
+#[expect(clippy::large_enum_variant, reason = "two of them, on the stack")]
 enum Input {
     Array { samples: Tensor, weights: Option<Tensor> },
     Sampler { shape: PerAxis<usize>, sampler: Box<dyn Sampler> },
@@ -162,5 +163,49 @@ impl Side {
         let samples = view(samples, "samples", &mut copies.samples)?;
         let weights = weights.map(|weights| view(weights, "weights", &mut copies.weights)).transpose()?;
         Ok(Data::Array { samples, weights })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::tensor::{SFEUOT_DTYPE_F32, SFEUOT_MEMORY_CUDA};
+    use std::ptr::without_provenance;
+
+    fn samples(shape: &[i64]) -> SfeuotTensor {
+        SfeuotTensor {
+            dtype: SFEUOT_DTYPE_F32,
+            memory: SFEUOT_MEMORY_CUDA,
+            data: without_provenance(1 << 20),
+            rank: shape.len() as u32,
+            shape: shape.as_ptr(),
+            ..SfeuotTensor::defaults()
+        }
+    }
+
+    fn side(samples: &SfeuotTensor, weights: Option<&SfeuotTensor>) -> SfeuotData {
+        SfeuotData { samples, weights: weights.map_or(std::ptr::null(), |weights| weights), ..SfeuotData::defaults() }
+    }
+
+    /// On the processor the copy itself is refused, so what is refused before it has another sentence.
+    #[test]
+    fn both_sides_are_checked_before_either_is_copied_from_a_device() {
+        let config = crate::ContextConfig { device: crate::DeviceKind::Cpu, threads: 1, ..Default::default() };
+        let context = Context::new(config).expect("a CPU");
+        let text = |source: &SfeuotData, target: *const SfeuotData| {
+            let mut copies = Default::default();
+            // SAFETY: the structs are there; no element is read.
+            let sides = unsafe { read_sides(&context, source, target, &mut copies) };
+            sides.err().expect("nothing of it can be read").text
+        };
+        let (three, four, wide) = (samples(&[5, 3]), samples(&[5, 4]), samples(&[5, 1 << 40]));
+        let weights = samples(&[4]);
+        let source = side(&three, None);
+        assert!(text(&source, std::ptr::null()).starts_with("target is NULL"));
+        assert!(text(&source, &SfeuotData::defaults()).starts_with("target.samples and target.sample_callback"));
+        assert!(text(&source, &side(&wide, None)).starts_with("target.samples has samples of"));
+        assert!(text(&source, &side(&four, None)).starts_with("one sample has shape [3]"));
+        assert!(text(&source, &side(&three, Some(&weights))).starts_with("target.weights has shape [4]"));
+        assert!(text(&source, &side(&three, None)).starts_with("source.samples.data (0x100000) is device memory"));
     }
 }

@@ -103,8 +103,8 @@ pub unsafe extern "C" fn sfeuot_model_info_init(info: *mut SfeuotModelInfo) -> i
 /// Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was;
 /// saves of one file at the same time, in any threads and processes, come one after the other. When
 /// the one before writes nothing for a minute, as one that is stopped, this one fails with
-/// SFEUOT_ERROR_IO. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a finite number, and
-/// the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
+/// SFEUOT_ERROR_IO. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a
+/// finite number, and the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_save(model: *mut SfeuotModel, path: *const c_char) -> i32 {
     guard("sfeuot_model_save", || {

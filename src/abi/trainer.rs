@@ -276,9 +276,9 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
 /// that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
 /// queued already, at most 32, are made first. A callback that runs is waited for, and
 /// sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
-/// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels it if it is still inside, and
-/// otherwise the one that is. Without one inside nothing happens: a call that begins later is not
-/// cancelled.
+/// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that call if it is still inside, and
+/// otherwise the one that is inside by then. Without one inside nothing happens: a call that begins
+/// later is not cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
     guard("sfeuot_trainer_cancel", || {

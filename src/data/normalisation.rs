@@ -26,7 +26,8 @@ pub struct Normalisation {
 const POINT: f64 = 1e3 * f32::EPSILON as f64;
 
 impl Normalisation {
-    /// Of both sides, and whether they are one point. `length` is a length of the problem, if it has one of its own.
+    /// That of both sides, and whether they are one point. `length` is a length of the problem, if it has one of its
+    /// own.
     ///
     /// # Errors
     /// Means or deviations outside the 32-bit range.

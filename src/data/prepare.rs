@@ -239,8 +239,8 @@ pub(crate) fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
     let dimension = shape.iter().try_fold(1usize, |all, &n| all.checked_mul(n));
     if dimension.is_none_or(|dimension| dimension > MAX_DIMENSION) {
         return Err(Error::invalid(format!(
-            "{side}.sample_shape is {shape:?}, but its product must be at most {MAX_DIMENSION}, the most numbers that a sample may \
-             have"
+            "{side}.sample_shape is {shape:?}, but its product must be at most {MAX_DIMENSION}, the most numbers \
+             that a sample may have"
         )));
     }
     Ok(())

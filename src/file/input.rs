@@ -235,8 +235,8 @@ fn check_version(metadata: &Metadata) -> std::result::Result<(), String> {
     let text = metadata.get(Key::Version).map_or(String::new(), |version| version.beginning());
     match text.parse::<u64>() {
         Ok(version) if version > FORMAT_VERSION => Err(format!(
-            "it has format version {version}, and this version of the library reads up to {FORMAT_VERSION}; a newer one \
-             is needed"
+            "it has format version {version}, and this version of the library reads up to {FORMAT_VERSION}; a \
+             newer one is needed"
         )),
         Ok(1..) => Ok(()),
         _ => Err(format!("its {} is '{text}', which must be a whole number from 1 on", Key::Version.name())),

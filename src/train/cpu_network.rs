@@ -33,7 +33,7 @@ pub(super) struct Network {
     gradient: Vec<f32>,
     /// Sums of squares of the gradient, by chunk.
     squares: Vec<f64>,
-    /// Of each layer, whether the last update gave finite numbers alone.
+    /// For each layer, whether the last update gave finite numbers alone.
     finite: Vec<bool>,
 }
 

@@ -59,7 +59,8 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
     let tau = config.tau / cost;
     if !TAU_RANGE.contains(&tau) {
         return Err(Error::invalid(format!(
-            "tau is {tau:e} times the square of the data's common scale {common_scale:e}, but must be from {:e} to {:e} times it",
+            "tau is {tau:e} times the square of the data's common scale {common_scale:e}, but must be from {:e} to \
+             {:e} times it",
             TAU_RANGE.start(),
             TAU_RANGE.end()
         )));

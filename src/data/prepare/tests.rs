@@ -189,6 +189,17 @@ fn shapes_that_differ_are_named_before_anything_is_drawn() {
     ));
     assert!(text.contains("[2, 2]") && text.contains("[4]"), "{text}");
     assert_eq!(drawn.load(Ordering::Relaxed), 0);
+    // Before weights, too, which are read into memory.
+    let weighted = || {
+        let samples = TensorView::from_f32(&target, &[2, 4]).unwrap();
+        Data::weighted(samples, TensorView::from_f32(&[-1.0, 1.0], &[2]).unwrap())
+    };
+    for (source, target) in
+        [(weighted(), Data::sampler(&[3], counted(&drawn))), (Data::sampler(&[3], counted(&drawn)), weighted())]
+    {
+        let text = message(prepare(source, target));
+        assert!(text.starts_with("one sample has shape ["), "{text}");
+    }
     for shape in [&[][..], &[0], &[1; 8], &[1 << 40, 1 << 40]] {
         let text = message(prepare(Data::sampler(&[2], counted(&drawn)), Data::sampler(shape, counted(&drawn))));
         assert!(text.starts_with("target.sample_shape"), "{text}");

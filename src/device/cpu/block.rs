@@ -13,7 +13,7 @@ const WORKSPACE: &str = "a thread's workspace";
 /// Numbers that a workspace has room for.
 #[derive(Clone, Copy, Default)]
 pub struct Sizes {
-    /// Of matrices.
+    /// Numbers of matrices.
     pub(super) arena: usize,
     /// On their way into a matrix.
     pub(super) noise: usize,

@@ -60,7 +60,9 @@ pub(crate) fn is_there() -> bool {
 /// What became of the GPU in a process that was forked.
 pub(super) fn left_by_fork() -> Error {
     Error::Device(
-        "the CUDA driver was in use when this process was forked, and does not work in the child; release here what lives on the GPU, and use it in the parent or in a process that is started anew".into(),
+        "the CUDA driver was in use when this process was forked, and does not work in the child; release here \
+         what lives on the GPU, and use it in the parent or in a process that is started anew"
+            .into(),
     )
 }
 

@@ -22,7 +22,7 @@ const MOST_FUSED: usize = 256;
 
 /// See the module.
 pub(crate) struct Gpu {
-    /// Of the process that opened it: its handles are of no use in another one.
+    /// That of the process that opened it: its handles are of no use in another one.
     generation: u32,
     context: CUcontext,
     /// Retained by us.
@@ -222,7 +222,7 @@ impl Gpu {
 impl Drop for Gpu {
     fn drop(&mut self) {
         if self.generation != process::generation() {
-            // Of the library's plans, too, only their host memory is here.
+            // The library's plans have only their host memory here, too.
             std::mem::forget(std::mem::replace(&mut self.library, Library::none()));
             return;
         }

@@ -76,7 +76,8 @@ fn files_with_the_older_names_load() {
 fn metadata_that_come_twice_are_refused() {
     let twice = r#"{"__metadata__":{"sfeuot_format":"sfeuot-model","sfeuot_f\u006frmat":"sfeuot-checkpoint"}}"#;
     assert_says(&file(twice, &[]), &["'sfeuot_format' comes twice"]);
-    let maps = r#"{"__metadata__":{"sfeuot_format":"sfeuot-model","sfeuot_format_version":"1","sfeuot_description":"{}"},
+    let maps = r#"{"__metadata__":
+        {"sfeuot_format":"sfeuot-model","sfeuot_format_version":"1","sfeuot_description":"{}"},
         "__metadata__":{}}"#;
     assert_says(&file(maps, &[]), &["'__metadata__' comes twice"]);
 }

@@ -111,8 +111,8 @@ proptest! {
             launch("batch_draw", [2, if targets { 4 } else { 3 }, 1], [64, 1, 1], order, arguments_of![
                 &source.rows, source.samples(), source_thresholds, source_aliases, &target.rows, target.samples(),
                 target_thresholds, target_aliases, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
-                &input.data, input.stride as u32, squares as u32, &of_input, &ends.data, ends.stride as u32, squares as u32,
-                &of_ends, &time.data, repeat as u32, low, high, seed, &counter, half,
+                &input.data, input.stride as u32, squares as u32, &of_input, &ends.data, ends.stride as u32,
+                squares as u32, &of_ends, &time.data, repeat as u32, low, high, seed, &counter, half,
             ]);
             [input.into(), ends.into(), time.into()]
         });
@@ -124,7 +124,8 @@ proptest! {
                 let (cols, rest) = [(d + latent, squares), (d + 1, squares), (rows, 0)][i];
                 prop_assert_eq!(&columns(&values, cols + rest, 0, cols), expected, "part {}", i);
                 if rest > 0 {
-                    let (found, expected) = (columns(&values, cols + rest, cols, cols + rest), [&input_squares, &ends_squares][i]);
+                    let found = columns(&values, cols + rest, cols, cols + rest);
+                    let expected = [&input_squares, &ends_squares][i];
                     close_from("squares", &found, expected, squares, 1.0);
                 }
             }

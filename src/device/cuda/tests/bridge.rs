@@ -68,8 +68,8 @@ proptest! {
             launch("bridge_sample", [blocks, 1, 1], [64, 1, 1], order, arguments_of![
                 &x0_matrix.data, x0_matrix.stride as u32, &raw_matrix.data, raw_matrix.stride as u32, &time_buffer,
                 rows as u32, d as u32, sigma as f32, offset, low, high, deterministic, seed, 0u64, number, first_row,
-                want(0).then_some(&x1.data), x1.stride as u32, squares as u32, want(1).then_some(&xt.data), xt.stride as u32,
-                squares as u32, &centre, want(2).then_some(&drift.data), drift.stride as u32,
+                want(0).then_some(&x1.data), x1.stride as u32, squares as u32, want(1).then_some(&xt.data),
+                xt.stride as u32, squares as u32, &centre, want(2).then_some(&drift.data), drift.stride as u32,
                 u32::from(append),
             ]);
             [x1.into(), xt.into(), drift.into()]
@@ -84,7 +84,7 @@ proptest! {
             let inner = columns(&values, cols, 0, d);
             close(what, &inner, &expected[i], d);
             if i < 2 && squares > 0 {
-                // Of what was written: where a sample is rounded differently, so is its square.
+                // The square is of what was written: where a sample is rounded differently, so is its square.
                 let (_, expected) = squares_of(seed, &inner, d, squares, |r| if i == 0 { 1.0 } else { time[r] });
                 close_from("squares", &columns(&values, cols, d + 1, cols), &expected, squares, 1.0);
             }
