@@ -92,8 +92,8 @@
 // What grows with the arguments of a call or with a file is asked of the system before it is needed.
 // Where the system refuses, the call returns SFEUOT_ERROR_OUT_OF_MEMORY and nothing has changed.
 // Limits of arguments are checked before that. sfeuot_trainer_create asks for everything that a
-// training will take; on the CPU steps allocate nothing. A session asks in its first call of each kind.
-// Small things are not asked for: an object's own struct, a thread's start, the text of an error, all
+// training will take; on the CPU steps allocate nothing. A session asks in its first call of each
+// kind. Small things are not asked for: an object's own struct, a thread's start, the text of an error, all
 // below 4 KiB whatever the arguments. A system that refuses even these ends the process, and so
 // may one that promises more memory than it has (overcommit), when the memory is used.
 //
@@ -809,9 +809,9 @@ int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
 // that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
 // queued already, at most 32, are made first. A callback that runs is waited for, and
 // sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
-// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels it if it is still inside, and
-// otherwise the one that is. Without one inside nothing happens: a call that begins later is not
-// cancelled.
+// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that call if it is still inside, and
+// otherwise the one that is inside by then. Without one inside nothing happens: a call that begins
+// later is not cancelled.
 int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
 
 // Writes what the last step saw, zeros before the first.
@@ -855,10 +855,9 @@ int32_t sfeuot_model_info_init(struct SfeuotModelInfo *info);
 // Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was;
 // saves of one file at the same time, in any threads and processes, come one after the other. When
 // the one before writes nothing for a minute, as one that is stopped, this one fails with
-// SFEUOT_ERROR_IO. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a finite number, and
-// the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
-int32_t sfeuot_model_save(struct SfeuotModel *model,
-                          const char *path);
+// SFEUOT_ERROR_IO. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a
+// finite number, and the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
+int32_t sfeuot_model_save(struct SfeuotModel *model, const char *path);
 
 // Reads a model from a file, which need not be trusted: what it asks for beyond any model of this
 // library is refused, as is what is not a regular file. Errors: SFEUOT_ERROR_IO,
