@@ -83,12 +83,14 @@ class Program:
             self.lines.put(line)
         self.lines.put("")
 
+    def listen(self):
+        """Begins to take what the program says, since a read has no time limit. Not before all programs are started: a process with
+        threads forks at some risk."""
+        self.lines = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
     def line(self, seconds):
         """The next line; RuntimeError where the program ends before it or takes longer."""
-        if self.lines is None:
-            # A read has no time limit. Not before all programs are started: a process with threads forks at some risk.
-            self.lines = queue.SimpleQueue()
-            threading.Thread(target=self._listen, daemon=True).start()
         try:
             line = self.lines.get(timeout=max(0.0, seconds))
         except queue.Empty:
@@ -111,8 +113,11 @@ def wait_ready(programs, seconds):
     beside a measurement."""
     end = time.monotonic() + seconds
     for program in programs:
+        program.listen()
+    for program in programs:
         try:
-            while program.line(end - time.monotonic()).strip() != "ready":
+            # What was ready in time counts, also where one before it took all of the time.
+            while program.line(max(1.0, end - time.monotonic())).strip() != "ready":
                 pass
             program.ready = True
         except RuntimeError as error:

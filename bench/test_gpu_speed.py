@@ -1,6 +1,12 @@
 """Tests of what counts as faster than PyTorch on a GPU; scripts/gpu-rehearsal runs them."""
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
 import unittest
 
+import children
 import gpu_speed
 
 RATES = {"library-auto": [2100.0], "torch-graph": [800.0], "torch-compile-graph": [1000.0], "torch-compile-graph-tf32": [9000.0]}
@@ -32,6 +38,29 @@ class Bars(unittest.TestCase):
             self.assertEqual(sizes[size], 2.0)
         for problem in gpu_speed.PROBLEMS:
             self.assertLessEqual({"library-auto", *gpu_speed.STRONGEST}, set(problem.programs))
+
+
+class Ready(unittest.TestCase):
+    def start(self, script):
+        program = gpu_speed.Program.__new__(gpu_speed.Program)
+        program.name, program.ready, program.lines = "program", False, None
+        words = [sys.executable, "-c", script]
+        program.process = children.start(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(program.process.stdin.close)
+        self.addCleanup(program.process.stdout.close)
+        self.addCleanup(program.close)
+        return program
+
+    def test_a_program_that_is_never_ready_costs_no_other_its_place(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = pathlib.Path(folder) / "said"
+            never = self.start("import time; time.sleep(1000)")
+            ready = self.start(f"print('ready', flush=True); open({str(said)!r}, 'w').close(); input()")
+            while not said.exists():
+                time.sleep(0.02)
+            gpu_speed.wait_ready([never, ready], 0.1)
+            self.assertEqual((never.ready, ready.ready), (False, True))
+            self.assertIsNotNone(never.process.poll())
 
 
 if __name__ == "__main__":
