@@ -197,6 +197,36 @@ fn memory_that_runs_out_is_given_back() {
 }
 
 #[test]
+fn where_halves_beside_each_other_do_not_fit_one_after_the_other_they_give_the_same_bits() {
+    let test = "where_halves_beside_each_other_do_not_fit_one_after_the_other_they_give_the_same_bits";
+    if !alone(test, &[]) {
+        return;
+    }
+    let context = gpu(with(Products::Fused));
+    let clouds = Clouds::new(2);
+    for config in forms() {
+        // On a GPU with so much memory: what the training takes of it, and what it gives.
+        let train = |memory: u64| {
+            simulator::set_memory(memory);
+            let mut trainer = clouds.trainer(&context, config.clone());
+            let taken = context.device_memory();
+            simulator::set_memory(1 << 30);
+            let batches = simulator::graph().lines().filter(|line| line.starts_with("batch_draw")).count();
+            assert_eq!(batches, 2, "the batch is in one piece");
+            let metrics = trainer.step(3).expect("sound");
+            (taken, weights(&mut trainer), Metrics { steps_per_second: 0.0, ..metrics })
+        };
+        let (most, expected, metrics) = train(1 << 30);
+        let (least, found, same) = train(most - 1);
+        assert!(least < most, "{least} bytes of {most}");
+        assert!(found == expected && same == metrics, "{config:?}");
+        // What is enough stays enough.
+        assert_eq!(train(least).0, least);
+        assert_eq!(context.device_memory(), 0);
+    }
+}
+
+#[test]
 fn memory_limit_is_kept_by_each_object_and_names_itself() {
     if !alone("memory_limit_is_kept_by_each_object_and_names_itself", &[]) {
         return;
@@ -493,7 +523,7 @@ fn steps_that_cannot_be_read_end_the_trainer_and_nothing_else() {
 
 #[test]
 fn an_update_that_overflows_is_a_divergence_and_leaves_finite_weights() {
-    if simulator::real_gpu() || !simulator::load_with_compiler() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
         return;
     }
     let clouds = Clouds::new(2);

@@ -203,7 +203,7 @@ impl CpuEngine {
         // An update overwrites what came before the last one, also where it is not kept.
         *can_take_back = false;
         let updated = network.update(context, update, config.averaging(step.step) as f32);
-        updated.map_err(|bad| overflow(step.half, step.step, bad))?;
+        updated.map_err(|bad| overflow(step.half, step.step, bad.into()))?;
         Ok(outcome)
     }
 

@@ -7,7 +7,7 @@
 
 use super::cuda_report::{COUNTER, FAULT, NO_UPDATE, REPORT, RING, Report};
 use super::cuda_step::{BOTH, CudaStep};
-use super::engine::{Advance, Cancelled, Engine, Half, NetworkState, StepOutcome};
+use super::engine::{Advance, Cancelled, Engine, Half, NetworkState, StepOutcome, overflow};
 use super::plan::Plan;
 use super::side::Sides;
 use crate::data::DataSource;
@@ -48,12 +48,8 @@ impl CudaEngine {
     ) -> Result<Self> {
         let _entered = gpu.enter()?;
         let _held = gpu.hold_products();
-        let (mut step, room) = CudaStep::new(gpu, plan, networks, sides, counter)?;
-        let workspace = DeviceBuffer::<f32>::new(
-            gpu,
-            room,
-            "the workspace of a training step (batch_sources, components and hidden_width make it large)",
-        )?;
+        let (mut step, workspace) = CudaStep::new(gpu, plan, networks, sides, counter)?;
+        let room = workspace.len();
         // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
         // standing the optimiser changes nothing.
         step.report.store(FAULT, &[u64::from(NO_UPDATE), 0, 0])?;
@@ -193,13 +189,7 @@ impl CudaEngine {
         }
         match fault.updated {
             None => report.outcome(fault.half, report.counter).check(fault.half, report.counter),
-            Some(value) => {
-                let term = match fault.half {
-                    Half::Value => "a new weight, average or moment of the value function",
-                    Half::Generator => "a new weight, average or moment of the generator",
-                };
-                Err(Error::Diverged { step: report.counter + 1, term, value })
-            }
+            Some(value) => Err(overflow(fault.half, report.counter, value)),
         }
     }
 

@@ -59,18 +59,19 @@ pub(super) struct CudaStep {
     cut: usize,
     /// Both halves have workspaces of their own as far as they do not depend on each other.
     overlaps: bool,
+    /// Bytes that a step's workspace and the loss terms may take.
+    allowed: u64,
 }
 
 impl CudaStep {
-    /// Copies a training at step `counter` to the device; with it the floats of workspace that a step takes. The context is
-    /// current.
+    /// Copies a training at step `counter` to the device; with it the workspace that a step takes. The context is current.
     pub fn new(
         gpu: &Arc<Gpu>,
         plan: Plan,
         networks: &[NetworkState; 2],
         sides: &[&DataSource; 2],
         counter: u64,
-    ) -> Result<(Self, usize)> {
+    ) -> Result<(Self, DeviceBuffer<f32>)> {
         let rows = plan.sources * plan.conditional.components;
         let before = gpu.account().used();
         let mut report = DeviceBuffer::zeroed(gpu, REPORT, "the steps' outcomes")?;
@@ -89,13 +90,27 @@ impl CudaStep {
             planned: DeviceBuffer::zeroed(gpu, PLANNED, "the optimiser's plan")?,
             cut: plan.sources.min((MOST_ROWS / plan.conditional.components).max(1)),
             overlaps: false,
+            allowed: 0,
             plan,
         };
         step.overlaps = step.branches(gpu) && !step.drawn_by_host() && step.cut == step.plan.sources;
         // Another cut has other sums, so it goes by the limit and by what this training takes, not by what else is there.
         let taken = gpu.account().used().saturating_sub(before);
-        let room = step.fit(gpu, gpu.account().limit().saturating_sub(taken))?;
-        Ok((step, room))
+        // What the terms have now they give back.
+        step.allowed = gpu.account().limit().saturating_sub(taken).saturating_add(step.terms.bytes());
+        let workspace = step.workspace(gpu)?;
+        Ok((step, workspace))
+    }
+
+    /// The workspace of a step. Where the device has no memory for it, that of a step whose halves come one after the other,
+    /// which has the same bits.
+    fn workspace(&mut self, gpu: &Arc<Gpu>) -> Result<DeviceBuffer<f32>> {
+        let what = "the workspace of a training step (batch_sources, components and hidden_width make it large)";
+        let workspace = DeviceBuffer::new(gpu, self.fit(gpu)?, what);
+        if matches!(workspace, Err(Error::OutOfMemory(_))) && std::mem::take(&mut self.overlaps) {
+            return DeviceBuffer::new(gpu, self.fit(gpu)?, what);
+        }
+        workspace
     }
 
     pub fn network(&self, half: Half) -> &CudaNetwork {
@@ -116,15 +131,15 @@ impl CudaStep {
     }
 
     /// Floats of workspace that a step takes; puts the halves one after the other, and then cuts the batch into blocks of rows,
-    /// until they fit into what is allowed, in bytes.
-    fn fit(&mut self, gpu: &Arc<Gpu>, allowed: u64) -> Result<usize> {
+    /// until they fit into what is allowed.
+    fn fit(&mut self, gpu: &Arc<Gpu>) -> Result<usize> {
+        self.capacity = MEASURED_CAPACITY;
         loop {
             let mut block = self.prepare(CudaBlock::measuring(gpu));
             let terms = TERMS * self.queue(&mut block, &BOTH);
             block.finish()?;
             let room = block.most();
-            // What the terms have now they give back.
-            let left = allowed.saturating_add(self.terms.bytes()).saturating_sub((terms * size_of::<f64>()) as u64);
+            let left = self.allowed.saturating_sub((terms * size_of::<f64>()) as u64);
             let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if self.plan.sources.div_ceil(self.cut) > MOST_PIECES {
                 return Err(Error::OutOfMemory(format!(

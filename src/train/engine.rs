@@ -113,12 +113,12 @@ pub(crate) trait Engine: Send {
 }
 
 /// The error of step `step` (from 0), whose update gave this network numbers that are not finite, `value` among them.
-pub(crate) fn overflow(half: Half, step: u64, value: f32) -> Error {
+pub(crate) fn overflow(half: Half, step: u64, value: f64) -> Error {
     let term = match half {
         Half::Value => "a new weight, average or moment of the value function",
         Half::Generator => "a new weight, average or moment of the generator",
     };
-    Error::Diverged { step: step + 1, term, value: value.into() }
+    Error::Diverged { step: step + 1, term, value }
 }
 
 impl Outcome {
