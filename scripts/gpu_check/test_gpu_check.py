@@ -7,7 +7,7 @@ import tempfile
 import time
 import unittest
 
-from gpu_check import libtest
+from gpu_check import libtest, parts
 from gpu_check.report import FAILED, NOT_RUN, PASSED, SKIPPED, Report
 from gpu_check.visit import OUT_OF_TIME, Visit, children
 
@@ -75,6 +75,47 @@ class Reports(unittest.TestCase):
         self.assertIn("not come to its end", self.report.path.read_text())
         self.report.end()
         self.assertNotIn("not come to its end", self.report.path.read_text())
+
+
+class Measurements(unittest.TestCase):
+    """Status 1 says that a bar is missed only where one is: an uncaught exception ends a program with it as well."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.report = Report(self.folder, "part", "")
+        self.visit = Visit(self.report, self.folder, time.monotonic() + 60, False)
+
+    def ends(self, results, status):
+        """Whether a program that wrote checks of these results, and then ended with that status, counts as one that ended."""
+        path = self.folder / "checks.json"
+        checks = json.dumps([{"check": "a", "bar": 1, "value": 1, "result": result} for result in results])
+        script = f"import pathlib, sys; pathlib.Path({str(path)!r}).write_text({checks!r}); sys.exit({status})"
+        parts.take_checks(self.visit, "log", path, "program", [sys.executable, "-c", script])
+        return self.report.checks[-1]["result"]
+
+    def test_status_1_needs_a_check_that_has_not_passed(self):
+        self.assertEqual(self.ends([PASSED], 0), PASSED)
+        for result in (FAILED, NOT_RUN):
+            self.assertEqual(self.ends([PASSED, result], 1), PASSED)
+        for results in ([PASSED, PASSED], []):
+            self.assertEqual(self.ends(results, 1), FAILED)
+        self.assertEqual(self.ends([FAILED], 2), FAILED)
+
+    def measures(self, rows, status):
+        path = self.folder / "table.md"
+        head = ["| problem | steps | measure | median | bound | holds |", "|---|---|---|---|---|---|"]
+        path.write_text("\n".join([*head, *(f"| p | 1 | m | {value} | 1 | {holds} |" for value, holds in rows)]))
+        parts.take_rows(self.visit, path, status)
+        return self.report.checks[-1]["result"]
+
+    def test_status_1_needs_a_row_that_does_not_hold(self):
+        holds, fails, left = ("0.1", "yes"), ("2", "**no**"), ("not run", "")
+        self.assertEqual(self.measures([holds, left], 0), PASSED)
+        self.assertEqual(self.measures([holds, fails], 1), PASSED)
+        self.assertEqual(self.measures([holds, left], 1), FAILED)
+        self.assertEqual(self.measures([left], 0), FAILED)
 
 
 class Commands(unittest.TestCase):
