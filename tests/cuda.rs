@@ -260,16 +260,30 @@ fn a_batch_that_does_not_fit_is_carried_in_pieces() {
     if !simulator::load_with_compiler() {
         return;
     }
+    // Alone: the graph that is looked at is the last one of the process.
+    if let Some(output) = simulator::in_child("a_batch_that_does_not_fit_is_carried_in_pieces", &[]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
     let clouds = Clouds::new(2);
     let config = TrainerConfig { batch_sources: 64, components: 8, ..small() };
     let free = with(Products::Fused);
     let mut whole = clouds.trainer(&free, config.clone());
     let taken = free.device_memory();
     assert!(taken > 0);
+    // Each half draws once for each piece of the batch. A real driver shows no graph.
+    let is_in_pieces = |expected: bool| {
+        if !simulator::real_gpu() {
+            let draws = simulator::graph().lines().filter(|line| line.starts_with("batch_draw")).count();
+            assert_eq!(draws > 2, expected, "{draws} draws");
+        }
+    };
+    is_in_pieces(false);
     let limit = taken / 2;
     let tight = cuda(CudaConfig { products: Products::Fused, memory_limit: limit, ..Default::default() });
     let mut pieces = clouds.trainer(&tight, config.clone());
     assert!(tight.device_memory() <= limit);
+    is_in_pieces(true);
     whole.step(1).expect("sound");
     pieces.step(1).expect("sound");
     let (expected, found) = (tensors(&mut whole, "pieces_whole"), tensors(&mut pieces, "pieces"));

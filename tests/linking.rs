@@ -86,7 +86,8 @@ fn compile(compiler: &[&str], sources: &[&str]) -> Command {
     command
 }
 
-/// Each compiler that is there, as it links by default, with link-time optimisation, and with LLVM's linker.
+/// Each compiler that is there, in CI both, as it links by default, with link-time optimisation, and with LLVM's linker. Where
+/// neither has its name, the one that is called `cc`.
 fn compilers() -> Vec<Vec<&'static str>> {
     let mut compilers: Vec<Vec<&str>> = Vec::new();
     for compiler in ["gcc", "clang"].into_iter().filter(|compiler| has(compiler)) {
@@ -95,6 +96,10 @@ fn compilers() -> Vec<Vec<&'static str>> {
             compilers.push(vec![compiler, "-flto", "-fuse-ld=lld"]);
         }
     }
+    if compilers.is_empty() && has("cc") {
+        compilers.push(vec!["cc"]);
+    }
+    assert!(!compilers.is_empty(), "there is no C compiler: scripts/install-deps gets one");
     compilers
 }
 

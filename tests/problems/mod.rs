@@ -6,6 +6,7 @@
 mod place;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use sfeuot::{Context, ContextConfig, Data, DeviceKind, Model, SigmaUnits, TensorView, Trainer, TrainerConfig};
 
@@ -100,10 +101,24 @@ pub fn moments(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     (mean, variance)
 }
 
-/// A path of the test's own in the target folder, with nothing there.
+/// A path of the test's own in the target folder, with nothing there. The folder is this process's, since a test may run in
+/// several at once, and goes with it.
 pub fn scratch(name: &str) -> PathBuf {
-    let folder = place::room().join("rust_api");
-    std::fs::create_dir_all(&folder).expect("the target folder is writable");
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    extern "C" fn remove() {
+        let _ = std::fs::remove_dir_all(FOLDER.get().expect("made before"));
+    }
+    let folder = FOLDER.get_or_init(|| {
+        let folder = place::room().join(format!("rust_api-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("the target folder is writable");
+        #[cfg(unix)]
+        // SAFETY: the function takes and gives nothing, and stays.
+        unsafe {
+            libc::atexit(remove)
+        };
+        folder
+    });
     let path = folder.join(name);
     let _ = std::fs::remove_file(&path);
     path
