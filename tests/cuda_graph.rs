@@ -93,7 +93,7 @@ fn few(config: TrainerConfig) -> TrainerConfig {
 
 #[test]
 fn a_step_is_few_launches_in_a_row() {
-    if simulator::real_gpu() || !simulator::load_with_compiler() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
         return;
     }
     let normal = TrainerConfig { sigma: 0.5, ..Default::default() };

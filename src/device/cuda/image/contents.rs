@@ -23,15 +23,18 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
     u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
 }
 
-/// Entries of a fatbin, uncompressed: kind (1 PTX, 2 machine code) and sizes stand in a header before each.
-fn entries(fatbin: &[u8]) -> Vec<Entry> {
+/// Entries of a fatbin, uncompressed: kind (1 PTX, 2 machine code) and sizes stand in a header before each. None where they are
+/// packed as an nvcc before CUDA 13 does it.
+fn entries(fatbin: &[u8]) -> Option<Vec<Entry>> {
     const ZSTD: usize = 0x8000;
     const LZ4: usize = 0x2000;
     let mut found = Vec::new();
     let mut rest = &fatbin[u16_at(fatbin, 6)..];
     while !rest.is_empty() {
         let (header, size, packed, flags) = (u32_at(rest, 4), u32_at(rest, 8), u32_at(rest, 16), u32_at(rest, 40));
-        assert_eq!(flags & LZ4, 0, "an nvcc before CUDA 13 has made the fatbin; this test reads what newer ones make");
+        if flags & LZ4 != 0 {
+            return None;
+        }
         let mut bytes = rest[header..header + size].to_vec();
         if flags & ZSTD != 0 {
             bytes.clear();
@@ -41,7 +44,7 @@ fn entries(fatbin: &[u8]) -> Vec<Entry> {
         found.push(Entry { machine_code: u16_at(rest, 0) == 2, architecture: u32_at(rest, 28) as u32, bytes });
         rest = &rest[header + size..];
     }
-    found
+    Some(found)
 }
 
 /// Kernels of an ELF file: a section of attributes tells each one's parameters and its bounds.
@@ -103,16 +106,23 @@ fn of_ptx(text: &str) -> BTreeMap<String, Signature> {
 fn the_embedded_kernels_are_those_that_tests_run() {
     let Some(image) = embedded() else {
         assert!(std::env::var_os("CI").is_none(), "the library was built without nvcc; scripts/find-nvcc installs it");
-        eprintln!("Skipped: this library was built without nvcc.");
+        println!("skipped: this library was built without nvcc.");
         return;
     };
     // With a GPU it is these that tests run.
-    if simulator::real_gpu() {
+    if !simulator::simulated() {
         return;
     }
     let names: Vec<_> = Kernel::NAMES.iter().map(|name| name.to_str().unwrap()).collect();
     let Some(expected) = names.iter().map(|name| signature(name)).collect::<Option<Vec<_>>>() else { return };
-    let found = entries(image);
+    let Some(found) = entries(image) else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "an nvcc before CUDA 13 has made the fatbin; this test reads what newer ones make"
+        );
+        println!("skipped: an nvcc before CUDA 13 has packed the kernels in a way that this test does not read.");
+        return;
+    };
     assert!(found.iter().any(|entry| entry.machine_code) && found.iter().any(|entry| !entry.machine_code));
     for Entry { machine_code, architecture, bytes } in &found {
         let kernels = if *machine_code {
