@@ -11,7 +11,7 @@ use super::allocator;
 use super::board::Board;
 
 /// Seconds without a sign of life after which a child counts as hanging.
-pub const PATIENCE: u32 = 60;
+pub const PATIENCE: u32 = 300;
 
 pub struct Child {
     pid: libc::pid_t,
