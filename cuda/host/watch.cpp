@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <unordered_map>
 
 #include "machine.h"
@@ -274,6 +275,25 @@ HOOK(16, 16)
 
 extern "C" void __tsan_read_range(void* at, size_t bytes) { host::access(at, bytes, false); }
 extern "C" void __tsan_write_range(void* at, size_t bytes) { host::access(at, bytes, true); }
+
+// What newer compilers call in place of the plain functions.
+extern "C" void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
+    host::access(from, bytes, false);
+    host::access(to, bytes, true);
+    return std::memcpy(to, from, bytes);
+}
+
+extern "C" void* __tsan_memmove(void* to, const void* from, size_t bytes) {
+    host::access(from, bytes, false);
+    host::access(to, bytes, true);
+    return std::memmove(to, from, bytes);
+}
+
+extern "C" void* __tsan_memset(void* to, int value, size_t bytes) {
+    host::access(to, bytes, true);
+    return std::memset(to, value, bytes);
+}
+
 extern "C" void __tsan_func_entry(void*) {}
 extern "C" void __tsan_func_exit() {}
 
