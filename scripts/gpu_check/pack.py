@@ -18,14 +18,39 @@ EXAMPLES = ("color_transfer", "particle_morph", "outliers")
 SOURCES = ("Cargo.lock", "Cargo.toml", "build.rs", "cuda", "examples-c", "include", "src", "tests")
 
 
-def digest_of_sources():
-    """One number for the bytes and names of all sources, so that a pack tells whether it is that of a tree."""
+def _git(*words):
+    return subprocess.run(["git", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+
+
+def files_that_travel():
+    """Names of the repository's files: those that git tracks, and those that it neither tracks nor ignores. None where there is no
+    git or no checkout, also where the tree was unpacked within a checkout of something else."""
+    try:
+        if pathlib.Path(_git("rev-parse", "--show-toplevel").strip()).resolve() != ROOT:
+            return None
+        names = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return sorted({name for name in names if name and (ROOT / name).is_file()})
+
+
+def sources():
+    """Names of the sources. Without a checkout all files there count."""
+    names = files_that_travel()
+    if names is None:
+        files = (path for name in SOURCES for path in [ROOT / name, *(ROOT / name).rglob("*")])
+        names = sorted(path.relative_to(ROOT).as_posix() for path in files if path.is_file() and path.suffix != ".pyc")
+    return [name for name in names if name.split("/")[0] in SOURCES]
+
+
+def digest_of(names):
+    """One number for the bytes and names of these files, so that a pack tells whether it is that of a tree. A file that is not
+    there gives another number."""
     whole = hashlib.sha256()
-    for name in SOURCES:
-        top = ROOT / name
-        for path in [top] if top.is_file() else sorted(top.rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                whole.update(f"{path.relative_to(ROOT).as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for name in names:
+        path = ROOT / name
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+        whole.update(f"{name}\0{digest}\n".encode())
     return whole.hexdigest()
 
 

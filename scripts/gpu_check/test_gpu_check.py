@@ -1,13 +1,15 @@
 """Tests of gpu-check's pieces that need neither a pack nor a GPU; scripts/gpu-rehearsal runs them."""
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
-from gpu_check import libtest, parts
+from gpu_check import libtest, pack, parts
 from gpu_check.report import FAILED, NOT_RUN, PASSED, SKIPPED, Report
 from gpu_check.visit import OUT_OF_TIME, Visit, children
 
@@ -75,6 +77,33 @@ class Reports(unittest.TestCase):
         self.assertIn("not come to its end", self.report.path.read_text())
         self.report.end()
         self.assertNotIn("not come to its end", self.report.path.read_text())
+
+
+class Digests(unittest.TestCase):
+    def test_changed_and_missing_files_give_another_number(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(pack, "ROOT", pathlib.Path(folder)):
+            one, other = pathlib.Path(folder) / "one", pathlib.Path(folder) / "other"
+            one.write_text("1")
+            first = pack.digest_of(["one"])
+            other.write_text("2")
+            self.assertEqual(pack.digest_of(["one"]), first)
+            self.assertNotEqual(pack.digest_of(["one", "other"]), first)
+            one.write_text("changed")
+            changed = pack.digest_of(["one"])
+            one.unlink()
+            self.assertEqual(len({first, changed, pack.digest_of(["one"])}), 3)
+
+    def test_the_sources_of_a_checkout_are_not_what_git_ignores(self):
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(pack, "ROOT", pathlib.Path(folder).resolve()):
+            for name in ("src/lib.rs", "src/ignored", "docs/more"):
+                (pack.ROOT / name).parent.mkdir(exist_ok=True)
+                (pack.ROOT / name).write_text("text")
+            (pack.ROOT / ".gitignore").write_text("ignored\n")
+            self.assertIsNone(pack.files_that_travel())
+            self.assertEqual(pack.sources(), ["src/ignored", "src/lib.rs"])
+            if shutil.which("git"):
+                subprocess.run(["git", "init", "--quiet"], cwd=pack.ROOT, check=True)
+                self.assertEqual(pack.sources(), ["src/lib.rs"])
 
 
 class Measurements(unittest.TestCase):
