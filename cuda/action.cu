@@ -3,13 +3,14 @@
 // From g = grad V(t, x_t) and b = b_t, both rows x d:
 //   w = scale (g + b),  action[block] = sum over the block's elements of g (g / 2 + b).
 // Where append is not 0, column d of w is set to 0: the tangent has no component along time.
-// The first n of d coordinates are seen squared too (squares.cuh; n may be 0, and x is not read then): g's rows then hold g_s
-// in the columns from d + 1 on, of which s' g_s is added to g first, and w's get the tangent of the squares, s' w, there.
+// The first n of d coordinates are seen squared too (squares.cuh; n may be 0, and x is not read then): g's rows then
+// hold g_s in the columns from d + 1 on, of which s' g_s is added to g first, and w's get the tangent of the squares,
+// s' w, there.
 //
 // Launch: one-dimensional, any number of blocks; a thread takes one element of the rows x d matrix after another, four
-// where d and all strides are multiples of four and all matrices lie on 16 bytes. Reads 8 bytes, writes 4 bytes and does
-// 5 operations an element; 16 and 8 bytes and 12 operations with its square. Terms are summed in float over four elements at
-// most, then in double.
+// where d and all strides are multiples of four and all matrices lie on 16 bytes. Reads 8 bytes, writes 4 bytes and
+// does 5 operations an element; 16 and 8 bytes and 12 operations with its square. Terms are summed in float over four
+// elements at most, then in double.
 #include "squares.cuh"
 
 // Elements col.. of a row; the first `n` columns have squares.

@@ -1,6 +1,6 @@
 // What stands around the matrix products of a network: bias, activation and its derivatives, the reverse rules, and the
-// column sums that are the biases' gradients, for products by cublasLt: every kernel here works in place on what a product
-// wrote. The products of product.cu have all this in them.
+// column sums that are the biases' gradients, for products by cublasLt: every kernel here works in place on what a
+// product wrote. The products of product.cu have all this in them.
 //
 //   activation_silu, _tanh, _softplus   h holds x W:  a = h + bias;  h = f(a), slope = f'(a), curve = f''(a)
 //   bias_add                            h holds x W:  h += bias
@@ -10,14 +10,14 @@
 // slope and curve may be null where not wanted (slope of activation_scale and _adjoint and curve of _adjoint must be
 // there; curve is not written without slope). Matrices are rows x cols.
 //
-// Where sums is not null, the last three also write the column sums of each tile of `chunk` rows to sums [gridDim.y][cols]:
-// of p as it leaves, or of curve where sum_curve is not 0. column_sums_finish adds the tiles in their order into
-// out [cols], on top of what is there where accumulate is not 0.
+// Where sums is not null, the last three also write the column sums of each tile of `chunk` rows to sums
+// [gridDim.y][cols]: of p as it leaves, or of curve where sum_curve is not 0. column_sums_finish adds the tiles in
+// their order into out [cols], on top of what is there where accumulate is not 0.
 //
-// Launch: block (x, y), x y <= 256 a multiple of 32; threads along x take neighbouring columns (four each where cols and
-// all strides are multiples of four and all matrices lie on 16 bytes, else one), threads along y rows of the tile. Grid
-// (any, rows / chunk rounded up): blocks along x share the columns. Every matrix named is read or written once: 4 bytes
-// an element each, 8 for one that changes; an activation with both derivatives takes about 20 operations.
+// Launch: block (x, y), x y <= 256 a multiple of 32; threads along x take neighbouring columns (four each where cols
+// and all strides are multiples of four and all matrices lie on 16 bytes, else one), threads along y rows of the tile.
+// Grid (any, rows / chunk rounded up): blocks along x share the columns. Every matrix named is read or written once: 4
+// bytes an element each, 8 for one that changes; an activation with both derivatives takes about 20 operations.
 // column_sums_finish: block (32, y), y <= 32, grid (cols / 32 rounded up).
 #include "activation.cuh"
 

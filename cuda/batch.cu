@@ -9,8 +9,8 @@
 //   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi with
 //                              a random start (word 0 of the stream TIME), row = first_source each + r
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
-// weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is 0,
-// the host has drawn, and number n is row n.
+// weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is
+// 0, the host has drawn, and number n is row n.
 //
 // Launch: grid (any, 4), or (any, 3) where ends is not wanted; threads along x share each of the four parts. A row's
 // index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
@@ -35,7 +35,8 @@ __device__ inline u64 drawn(const Side& side, const Sequence& sequence, u64 numb
     return side.thresholds == nullptr || accept < side.thresholds[column] ? column : side.aliases[column];
 }
 
-// Row r of out is sample number (first + r) / repeat, its squares begin at column `behind`; with append, column d is set to 1.
+// Row r of out is sample number (first + r) / repeat, its squares begin at column `behind`; with append, column d is
+// set to 1.
 __device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64 first, u32 repeat, float* out,
                                  u32 out_stride, u32 rows, u32 d, bool append, const Squares& squares, u32 behind) {
     const float time = append ? 1.0f : 0.0f;
@@ -77,8 +78,8 @@ extern "C" __global__ void __launch_bounds__(256)
 batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
            const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
            u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
-           const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre, float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter,
-           u64 number) {
+           const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
+           float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter, u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:
@@ -91,8 +92,8 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
                                     sequence_of(seed, counter, number, STREAM_LATENT), first * latent);
             break;
         case 2:
-            draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat, low, high,
-                       time, rows);
+            draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat, low,
+                       high, time, rows);
             break;
         default:
             draw_rows({target, target_samples, target_thresholds, target_aliases},

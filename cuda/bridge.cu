@@ -7,8 +7,8 @@
 //   x_t   = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
 //   drift = m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m)      the mean of b_t given x0, m, s and x_t
 // Each of x1, xt and drift may be null and is then not computed; time [rows] is read for xt and drift only. Where
-// append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t]. The squares of the first
-// x1_squares or xt_squares coordinates follow in the columns from d + 1 on (squares.cuh, at these times).
+// append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t]. The squares of
+// the first x1_squares or xt_squares coordinates follow in the columns from d + 1 on (squares.cuh, at these times).
 //
 // Launch: one-dimensional, any number of blocks; a thread takes four consecutive elements of the rows x d matrix (one
 // Philox block a stream) after another. Reads x0, raw (4 + 8 bytes an element), writes 4 bytes an element and output;

@@ -3,21 +3,21 @@
 // Outputs of a source sample are [raw_1, .., raw_K, logits], raw_k of `raw` numbers and K logits; p = softmax(logits).
 //
 //   components_choose  rows each source + i, i < each, get out = raw_c and weights = log(K p_c); `weights` may be null.
-//                      With `drawn` c is where (i + u) / each falls along the cumulated p, or the last one before it with
-//                      p_c > 0; u in (0, 1] is element first_source + source of the stream COMPONENT. Otherwise c = i,
-//                      and each = K.
+//                      With `drawn` c is where (i + u) / each falls along the cumulated p, or the last one before it
+//                      with p_c > 0; u in (0, 1] is element first_source + source of the stream COMPONENT. Otherwise c
+//                      = i, and each = K.
 //   components_fold    to = [delta_1, .., delta_K, scale K p_k (loss_k - mean)] for each source, with delta and loss of rows
 //                      K source + k and the mean of its losses by p.
 //   components_mean    to[source] += sum over k of p_k times the first d numbers of raw_k, in their order.
 //
-// Probabilities are added up in 64 bits, as on the CPU, so that from equal outputs both draw the same components, but where a
-// place lies within about 1e-15 of a boundary.
+// Probabilities are added up in 64 bits, as on the CPU, so that from equal outputs both draw the same components, but
+// where a place lies within about 1e-15 of a boundary.
 //
 // Launch: one-dimensional, any number of blocks; a warp takes one source sample after another, its lanes neighbouring
-// components, rows or numbers. Reads and writes 4 bytes a number of every matrix named, a component's numbers once for each row
-// that takes it; logits are read again for each probability, of which there are K a source, and as many again where components
-// are drawn, in 64 bits. Probabilities are cumulated over 32 lanes at a time, in five sums; a row finds its place among 32
-// components in five comparisons.
+// components, rows or numbers. Reads and writes 4 bytes a number of every matrix named, a component's numbers once for
+// each row that takes it; logits are read again for each probability, of which there are K a source, and as many again
+// where components are drawn, in 64 bits. Probabilities are cumulated over 32 lanes at a time, in five sums; a row
+// finds its place among 32 components in five comparisons.
 #include "philox.cuh"
 #include "quadratic.cuh"
 
@@ -52,7 +52,8 @@ __device__ inline Probabilities probabilities_of(const float* outputs, u32 raw, 
     return {logits, components, top, lanes_sum<WARP>(total)};
 }
 
-// 32 components from `first` on: cumulated probabilities up to this lane's, and the last component up to it with a probability.
+// 32 components from `first` on: cumulated probabilities up to this lane's, and the last component up to it with a
+// probability.
 struct Cumulated {
     u32 first, alive;
     double upto;
@@ -88,9 +89,9 @@ __device__ inline u32 below(const Cumulated& cumulated, double place) {
     return count + (place > __shfl_sync(ALL_LANES, cumulated.upto, count) ? 1 : 0);
 }
 
-// The component at this lane's place, which ascends from lane to lane and from call to call; all lanes call it. Goes on to further
-// components until the last lane's is found. Rounding may leave the sum below 1, and the last components with no probability:
-// then it is the last one that has some.
+// The component at this lane's place, which ascends from lane to lane and from call to call; all lanes call it. Goes on
+// to further components until the last lane's is found. Rounding may leave the sum below 1, and the last components
+// with no probability: then it is the last one that has some.
 __device__ inline u32 component_at(const Probabilities& of, Cumulated& cumulated, double place) {
     u32 component = 0;
     bool found = false;

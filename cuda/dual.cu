@@ -1,14 +1,14 @@
 // The dual's potential gap, V(1, x1) - Psi*(V(1, y)), and the gradient of minus it.
 //
-// V(1, x) = v + known(x), with a quadratic known (quadratic.cuh). v holds 2 rows numbers, v_stride apart, and ends 2 rows
-// samples of d: the generated rows, then the target rows. Writes
+// V(1, x) = v + known(x), with a quadratic known (quadratic.cuh). v holds 2 rows numbers, v_stride apart, and ends 2
+// rows samples of d: the generated rows, then the target rows. Writes
 //   delta[r] = -scale,  delta[rows + r] = scale Psi*'(V(1, y))        (delta_stride apart)
 // and the sums of V(1, x1), Psi*(V(1, y)), Psi*'(V(1, y)) and known(x1) over each block's rows to generated, conjugate,
-// density_ratio and action [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row, beside a
-// network's forward and reverse pass.
+// density_ratio and action [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row,
+// beside a network's forward and reverse pass.
 //
-// Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d bytes a
-// pair.
+// Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d
+// bytes a pair.
 #include "divergence.cuh"
 #include "quadratic.cuh"
 

@@ -1,7 +1,7 @@
 // What inference needs around the networks: rows into the units of training and back, and means over latents. Units as
-// in src/data/normalisation.rs, rounding by rounding, so that all but the ratio have the CPU's bits wherever the networks' outputs
-// have: normalised = (x - shift) / scale and x = normalised scale + shift, in double. What the networks see is moved further:
-// x' = (x - (shift - scale weight pull)) / seen, as src/euot/gaussian_bridge.rs says.
+// in src/data/normalisation.rs, rounding by rounding, so that all but the ratio have the CPU's bits wherever the
+// networks' outputs have: normalised = (x - shift) / scale and x = normalised scale + shift, in double. What the
+// networks see is moved further: x' = (x - (shift - scale weight pull)) / seen, as src/euot/gaussian_bridge.rs says.
 //
 //   rows_import      out[r repeat + k][j] = x'[r][j] for k < repeat; column d = value where append is not 0
 //   rows_export      out = x scale + shift[j]; a null shift is zero
@@ -12,8 +12,8 @@
 //   mean_export      out = (x + sum / latents) scale + shift[j], x normalised
 //
 // Matrices are rows x d. Launch: one-dimensional, any number of blocks; a thread takes one element after another (a
-// warp one row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
-// named; rows_import does a division in double, the others two operations.
+// warp one row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every
+// matrix named; rows_import does a division in double, the others two operations.
 #include "divergence.cuh"
 #include "quadratic.cuh"
 

@@ -56,8 +56,8 @@ __device__ inline float variance_of(const Group& group, u32 component, u32 col) 
     return variance_by(group, group.t * std_of(group, component, col, inside));
 }
 
-// Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates, less twice the
-// log-weight, so that -1/2 of it adds that; the shares'
+// Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates, less twice
+// the log-weight, so that -1/2 of it adds that; the shares'
 // place is in use until the last barrier.
 template <u32 Q>
 __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u32 first_component) {
@@ -164,7 +164,8 @@ __device__ inline u32 half_of(const Group& group) {
     return group.head.deterministic != 0 || group.log_weight != nullptr ? 0 : group.components / 2;
 }
 
-// What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own half.
+// What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own
+// half.
 struct RowDensity {
     float top, all, own;
 };

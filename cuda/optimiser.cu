@@ -1,34 +1,34 @@
-// The end of a half step: the loss from its partial sums, the gradient's norm, whether all is finite, and the clipped Adam
-// update with the weights' moving average. Nothing here waits for the host: what the update needs, and whether it may happen
-// at all, is decided on the device, and outcomes are kept until the host looks. Three launches after one another, and one that
-// takes the last update back:
+// The end of a half step: the loss from its partial sums, the gradient's norm, whether all is finite, and the clipped
+// Adam update with the weights' moving average. Nothing here waits for the host: what the update needs, and whether it
+// may happen at all, is decided on the device, and outcomes are kept until the host looks. Three launches after one
+// another, and one that takes the last update back:
 //
 // gradient_reduce     gradient [n] = sum of `count` lines, pitch floats apart, in their order, on top of what is there where
 //                     accumulate is not 0. Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter
 //                     and line, 16 at a time where all lie on 16 bytes and pitch is a multiple of 4, and writes 4.
-//                     Where squares is not null, one block more, the last, plans the update while the others add: it sums up
-//                     to four loss terms, terms[k capacity ..][.. count_k], each in a fixed order, and writes them to the plan
-//                     with the rates at the counter's step, and whether the first `checked` terms are finite and no fault
-//                     stands. Every other block leaves squares[block] = sum of squares, in double, over its part.
-//                     Rates follow src/train/config.rs (half cosine to decay_floor over decay_steps, 0 for none) and
-//                     src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf for 0).
+//                     Where squares is not null, one block more, the last, plans the update while the others add: it
+//                     sums up to four loss terms, terms[k capacity ..][.. count_k], each in a fixed order, and writes
+//                     them to the plan with the rates at the counter's step, and whether the first `checked` terms are
+//                     finite and no fault stands. Every other block leaves squares[block] = sum of squares, in double,
+//                     over its part. Rates follow src/train/config.rs (half cosine to decay_floor over decay_steps, 0
+//                     for none) and src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf for 0).
 // optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order: if
-//                     their root, the gradient's norm, is not finite or beyond what can be squared in float, or the plan
-//                     says so, nothing is written. Otherwise the gradient is shortened to `clip` (0 for none); where
-//                     previous [4][pitch] is not null, weights, average, first and second go there as they were; and
-//                     sizes[block] = a sum that is finite if every number that the block wrote to the state is.
+//                     their root, the gradient's norm, is not finite or beyond what can be squared in float, or the
+//                     plan says so, nothing is written. Otherwise the gradient is shortened to `clip` (0 for none);
+//                     where previous [4][pitch] is not null, weights, average, first and second go there as they were;
+//                     and sizes[block] = a sum that is finite if every number that the block wrote to the state is.
 //                     Reads 20 and writes 16 bytes a parameter, and 16 more for previous, 16 at a time where all lie on
 //                     16 bytes; 20 operations.
 // optimiser_settle    one block of as many threads as those of the update, after it. Writes row (step % ring) of outcome
-//                     [ring][6] (the four sums, unused ones 0, the gradient's norm, the factor it is clipped by), step being
-//                     the counter's value before. Where nothing was updated, or not to finite numbers alone (sizes), the first
-//                     fault is kept: which half, which term (4 for the norm, 5 for the new state), at which step, with which
-//                     value. Otherwise, where advance is not 0, the counter goes up by one.
+//                     [ring][6] (the four sums, unused ones 0, the gradient's norm, the factor it is clipped by), step
+//                     being the counter's value before. Where nothing was updated, or not to finite numbers alone
+//                     (sizes), the first fault is kept: which half, which term (4 for the norm, 5 for the new state),
+//                     at which step, with which value. Otherwise, where advance is not 0, the counter goes up by one.
 // optimiser_take_back the state as previous has it. Reads and writes 16 bytes a parameter.
 //                     Launch of it and of the update: one-dimensional, any number of blocks.
 //
-// Only optimiser_settle writes counter and fault, so the blocks of the others all see the same; what comes after it in order
-// sees what it kept.
+// Only optimiser_settle writes counter and fault, so the blocks of the others all see the same; what comes after it in
+// order sees what it kept.
 #include "device.cuh"
 
 // What gradient_reduce plans: sums of the loss terms and factors of the update.
@@ -159,7 +159,8 @@ gradient_reduce(const float* lines, u64 pitch, u32 count, float* gradient, u64 n
     }
 }
 
-// The gradient's norm, the factor that it is clipped by, and whether the update happens: in every thread of a block the same.
+// The gradient's norm, the factor that it is clipped by, and whether the update happens: in every thread of a block the
+// same.
 struct Decision {
     double norm, factor;
     bool apply;

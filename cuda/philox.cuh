@@ -112,8 +112,8 @@ struct DrawNormal {
     __device__ static float4 draw(const Sequence& sequence, u64 block) { return normals4(sequence, block); }
 };
 
-// A matrix [rows][cols] of what `Draw` draws: element (r, c) is element first + r cols + c of the sequence. A thread along
-// x draws one Philox block (four elements) after another.
+// A matrix [rows][cols] of what `Draw` draws: element (r, c) is element first + r cols + c of the sequence. A thread
+// along x draws one Philox block (four elements) after another.
 template <class Draw>
 __device__ inline void draw_matrix(float* out, u32 rows, u32 cols, u32 stride, const Sequence& sequence, u64 first) {
     u64 total = (u64)rows * cols;

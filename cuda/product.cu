@@ -12,8 +12,8 @@
 // slope and curve of an activation may be null (curve is not written without slope), and so may be curve of
 // product_backward and product_tangent, and x2 with delta2. Results are m x n and overlap no operand, except curve,
 // which changes in place. x [rows][inputs] and delta [rows][outputs]; a split's result is (inputs + 1) x outputs,
-// dense, at lines + split pitch: W's and b's gradients as they follow one another in the flat parameter vector. Its last
-// row are delta's column sums where bias is not 0, and zeros otherwise. optimiser.cu adds the lines.
+// dense, at lines + split pitch: W's and b's gradients as they follow one another in the flat parameter vector. Its
+// last row are delta's column sums where bias is not 0, and zeros otherwise. optimiser.cu adds the lines.
 //
 // A product adds over k in an order that its tile alone fixes; nothing is rounded to fewer bits; 16 bytes are taken at
 // a time from whatever operand allows it, W included, whose address need be a multiple of 4 only.
@@ -22,8 +22,8 @@
 // 128 threads). 1024 x 128 are 128 blocks of Narrow, about one for each multiprocessor of a large GPU, and 32 of Wide;
 // but Wide reads every operand half as often from L2 and does twice the arithmetic for a word of shared memory, which
 // Narrow waits for as much as for arithmetic. So Wide is for results of two of its blocks a multiprocessor or more. A
-// result narrower than its tile (n = 1) takes the operations of a whole one: 32 for a word of x, which for many rows are
-// still about as quick as reading it.
+// result narrower than its tile (n = 1) takes the operations of a whole one: 32 for a word of x, which for many rows
+// are still about as quick as reading it.
 //
 // Launch: block (THREADS), grid (ceil(m / SIDE) ceil(n / SIDE)), columns' tiles first, so that blocks that run together
 // share rows of x. product_gradient: grid (ceil(inputs / SIDE) ceil(outputs / SIDE), ceil(rows / chunk)), chunk best a
@@ -139,7 +139,8 @@ struct Adjoined {
     }
 };
 
-// An epilogue for a tile that begins at (top, left). Not a generic lambda, which NVRTC takes for a function of the host.
+// An epilogue for a tile that begins at (top, left). Not a generic lambda, which NVRTC takes for a function of the
+// host.
 template <class E>
 struct Placed {
     const E& epilogue;

@@ -1,14 +1,15 @@
-// The squares that a network sees beside its inputs (squares.cuh), where no kernel that writes those has written them: of the
-// first n of cols inputs, where t is input n, or 0 where there is none, and centre has n numbers start and then n change (0 where
-// input n is a latent).
+// The squares that a network sees beside its inputs (squares.cuh), where no kernel that writes those has written them:
+// of the first n of cols inputs, where t is input n, or 0 where there is none, and centre has n numbers start and then
+// n change (0 where input n is a latent).
 //
 //   squares_forward   out = [x, s]
 //   squares_reverse   out = g_x + s' g_s, of g = [g_x, g_s]
 //   squares_tangent   out = [w, s' w]
 //
-// x and w are rows x cols, [x, s], g and [w, s' w] rows x (cols + n). Launch: one-dimensional, any number of blocks; a thread
-// takes one input after another, neighbours in a row one after another. Reads and writes 4 bytes an element of every matrix
-// named, beside a root and a division: little beside the product of the first layer, which reads what is written here.
+// x and w are rows x cols, [x, s], g and [w, s' w] rows x (cols + n). Launch: one-dimensional, any number of blocks; a
+// thread takes one input after another, neighbours in a row one after another. Reads and writes 4 bytes an element of
+// every matrix named, beside a root and a division: little beside the product of the first layer, which reads what is
+// written here.
 #include "squares.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)

@@ -1,6 +1,6 @@
-//! What the CUDA device promises: the CPU's training and inference up to rounding, its own bits again and again, no wait
-//! inside a step, an account of its memory, and sentences where a GPU cannot be used. Runs on the simulated driver, or
-//! with SFEUOT_TEST_REAL_GPU on a real one.
+//! What the CUDA device promises: the CPU's training and inference up to rounding, its own bits again and again, no
+//! wait inside a step, an account of its memory, and sentences where a GPU cannot be used. Runs on the simulated
+//! driver, or with SFEUOT_TEST_REAL_GPU on a real one.
 #![cfg(target_os = "linux")]
 
 mod problems;
@@ -54,9 +54,9 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
     apart / size.max(f32::MIN_POSITIVE)
 }
 
-/// Takes the optimiser's first step, rate g / (|g| + 1e-8), off weights and averages again, each with the gradient g of its own: of a
-/// gradient that is all rounding that step has its whole size, in either direction. What is left is where both began, if both made
-/// the step that their gradients ask for; and gradients are compared themselves.
+/// Takes the optimiser's first step, rate g / (|g| + 1e-8), off weights and averages again, each with the gradient g of
+/// its own: of a gradient that is all rounding that step has its whole size, in either direction. What is left is where
+/// both began, if both made the step that their gradients ask for; and gradients are compared themselves.
 fn take_back(tensors: &mut HashMap<String, Vec<f32>>, config: &TrainerConfig) {
     for (network, rate) in [("value", config.value_learning_rate), ("generator", config.generator_learning_rate)] {
         let moment = tensors[&format!("{network}.first_moment")].clone();

@@ -1,5 +1,5 @@
-//! Where a GPU cannot be used, or fails: a status and a sentence that says what was found and what is needed, and all that
-//! was taken is given back. And whose contexts and streams are used. On the simulated driver alone.
+//! Where a GPU cannot be used, or fails: a status and a sentence that says what was found and what is needed, and all
+//! that was taken is given back. And whose contexts and streams are used. On the simulated driver alone.
 #![cfg(target_os = "linux")]
 
 mod problems;

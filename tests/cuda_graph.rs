@@ -1,5 +1,5 @@
-//! How many launches a captured step consists of, and how many of them come one after another: what a step of small networks
-//! takes its time for. Counted on the simulated driver's graph, which is the one that a real driver is given.
+//! How many launches a captured step consists of, and how many of them come one after another: what a step of small
+//! networks takes its time for. Counted on the simulated driver's graph, which is the one that a real driver is given.
 #![cfg(target_os = "linux")]
 
 mod problems;

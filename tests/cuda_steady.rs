@@ -1,6 +1,6 @@
-//! What a training on a GPU does again and again: it waits seldom, takes no more memory, leaves nothing queued, and gives
-//! the same bits whoever works beside it and in whatever order the device does what no edge of a graph keeps apart. On
-//! the simulated driver, whose counters tell.
+//! What a training on a GPU does again and again: it waits seldom, takes no more memory, leaves nothing queued, and
+//! gives the same bits whoever works beside it and in whatever order the device does what no edge of a graph keeps
+//! apart. On the simulated driver, whose counters tell.
 #![cfg(target_os = "linux")]
 
 mod problems;

@@ -1,6 +1,6 @@
-//! Arrays in the memory of a GPU through the C ABI: they train and generate as those of the host do, in the order of the
-//! context's stream, and what is not such memory is refused. Runs on the simulated driver, or with SFEUOT_TEST_REAL_GPU on
-//! a real one, but for what takes a second GPU or counts the driver's calls.
+//! Arrays in the memory of a GPU through the C ABI: they train and generate as those of the host do, in the order of
+//! the context's stream, and what is not such memory is refused. Runs on the simulated driver, or with
+//! SFEUOT_TEST_REAL_GPU on a real one, but for what takes a second GPU or counts the driver's calls.
 #![cfg(target_os = "linux")]
 
 mod common;

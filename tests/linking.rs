@@ -1,5 +1,5 @@
-//! The library in programs as hosts link them: the archive beside other archives from Rust and in a plug-in, by gcc and clang
-//! with and without link-time optimisation, and the shared library below a plug-in that is reloaded.
+//! The library in programs as hosts link them: the archive beside other archives from Rust and in a plug-in, by gcc and
+//! clang with and without link-time optimisation, and the shared library below a plug-in that is reloaded.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -86,8 +86,8 @@ fn compile(compiler: &[&str], sources: &[&str]) -> Command {
     command
 }
 
-/// Each compiler that is there, in CI both, as it links by default, with link-time optimisation, and with LLVM's linker. Where
-/// neither has its name, the one that is called `cc`.
+/// Each compiler that is there, in CI both, as it links by default, with link-time optimisation, and with LLVM's
+/// linker. Where neither has its name, the one that is called `cc`.
 fn compilers() -> Vec<Vec<&'static str>> {
     let mut compilers: Vec<Vec<&str>> = Vec::new();
     for compiler in ["gcc", "clang"].into_iter().filter(|compiler| has(compiler)) {

@@ -1,8 +1,8 @@
 // The arithmetic of CUDA's device library.
 //
-// With SFEUOT_AS_HARDWARE, for a build whose compiler contracts products with sums, as nvcc does: the functions that name
-// a rounding keep it, and those without one are off by what CUDA's documentation allows them, more or less, as their
-// arguments' bits decide.
+// With SFEUOT_AS_HARDWARE, for a build whose compiler contracts products with sums, as nvcc does: the functions that
+// name a rounding keep it, and those without one are off by what CUDA's documentation allows them, more or less, as
+// their arguments' bits decide.
 #pragma once
 
 #include <cmath>

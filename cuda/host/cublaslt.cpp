@@ -1,8 +1,8 @@
 // Stands in for libcublasLt.so: products of float matrices, queued in the simulated driver's streams.
 //
 // Refuses what the real one documents as wrong, and besides an algorithm that was chosen for another problem or for a
-// better alignment. A product overwrites the workspace that its algorithm asked for. Inside a capture, or where a test asks
-// for the failure "cublasLt finds nothing", no algorithm is found.
+// better alignment. A product overwrites the workspace that its algorithm asked for. Inside a capture, or where a test
+// asks for the failure "cublasLt finds nothing", no algorithm is found.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>

@@ -1,6 +1,7 @@
 // Kernels with the faults that the host's machine must find, one each. Those that only the strict build finds say so.
 
-// Lacks the barrier between writing and reading: what is read depends on the order of threads. The strict build ends it.
+// Lacks the barrier between writing and reading: what is read depends on the order of threads. The strict build ends
+// it.
 static void fault_race(float* out) {
     SHARED(float, x, 64);
     x[threadIdx.x] = static_cast<float>(threadIdx.x);

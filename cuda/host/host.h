@@ -2,12 +2,12 @@
 //
 // Blocks run in an order that a seed shuffles, now and then two of them at the same time. The threads of a block are
 // fibres: each runs until it meets a barrier, a warp's exchange or its end, then the next one goes on, in an order that
-// is shuffled anew at every turn; some warps fall behind the others for a while. A kernel that lacks a barrier therefore
-// gives different results for different seeds, and the strict build (watch.h) ends its launch. Shared memory is filled
-// with NaN before every block, lies between canaries, and is counted. Barriers that not all threads of a block (or a
-// warp) reach are found, as nothing can go on; so are threads that wait in different ones. Blocks do not wait for each
-// other: no kernel here may, and one that tries runs on until it is ended or has no operations to do it with. One launch
-// at a time: the caller holds a lock.
+// is shuffled anew at every turn; some warps fall behind the others for a while. A kernel that lacks a barrier
+// therefore gives different results for different seeds, and the strict build (watch.h) ends its launch. Shared memory
+// is filled with NaN before every block, lies between canaries, and is counted. Barriers that not all threads of a
+// block (or a warp) reach are found, as nothing can go on; so are threads that wait in different ones. Blocks do not
+// wait for each other: no kernel here may, and one that tries runs on until it is ended or has no operations to do it
+// with. One launch at a time: the caller holds a lock.
 #pragma once
 
 #include <cstddef>

@@ -8,7 +8,8 @@
 #include "launch.h"
 #include "watch.h"
 
-// bounds_of: what the __launch_bounds__ of every kernel allow, which tests/common/simulator_build.rs reads from the sources.
+// bounds_of: what the __launch_bounds__ of every kernel allow, which tests/common/simulator_build.rs reads from the
+// sources.
 #include "bounds.h"
 
 #define KERNEL(name)                                                                                             \

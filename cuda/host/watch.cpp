@@ -255,8 +255,8 @@ extern "C" void sfeuot_host_recorded(host::Touched* out) {
     host::sort_ranges(out->writes);
 }
 
-// What the compiler calls at every load and store (-fsanitize=thread). Atomic operations are not there: kernels that have
-// any do not link.
+// What the compiler calls at every load and store (-fsanitize=thread). Atomic operations are not there: kernels that
+// have any do not link.
 #define HOOK(name, bytes)                                                                               \
     extern "C" void __tsan_read##name(void* at) { host::access(at, bytes, false); }                     \
     extern "C" void __tsan_write##name(void* at) { host::access(at, bytes, true); }                     \

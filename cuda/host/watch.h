@@ -1,6 +1,6 @@
 // Watches every load and store of the kernels, where they were compiled to tell (the strict build): who reads or writes
-// what another thread writes with nothing between them, who reaches for memory that is not the device's, and what a launch
-// touches.
+// what another thread writes with nothing between them, who reaches for memory that is not the device's, and what a
+// launch touches.
 #pragma once
 
 #include <cstddef>
@@ -36,15 +36,16 @@ struct Touched {
 
 }  // namespace host
 
-// Why a kernel may not touch this address; null where it may. For the launches of this thread from now on; null allows all.
+// Why a kernel may not touch this address; null where it may. For the launches of this thread from now on; null allows
+// all.
 using Refuse = const char* (*)(const void*);
 extern "C" void sfeuot_host_refuse(Refuse refuse);
 
 // Whether loads and stores are watched.
 extern "C" bool sfeuot_host_watches();
 
-// From here to the end, this thread's kernels record what they touch in global memory; others tell it by sfeuot_host_touch,
-// without an effect where nothing records. Ranges are sorted, and no two of a list overlap.
+// From here to the end, this thread's kernels record what they touch in global memory; others tell it by
+// sfeuot_host_touch, without an effect where nothing records. Ranges are sorted, and no two of a list overlap.
 extern "C" void sfeuot_host_record();
 extern "C" void sfeuot_host_touch(const void* at, size_t bytes, bool write);
 extern "C" void sfeuot_host_recorded(host::Touched* out);

@@ -1,11 +1,11 @@
 //! The simulated CUDA driver of cuda/host, for tests on machines without a GPU.
 //!
-//! Builds shared objects in a folder beside the test's program: the kernels for the host, `libcuda.so`, `libcublasLt.so` and
-//! `libnvrtc.so`. A test calls [`load`] before anything of cudarc: the loader then gives cudarc the objects that are there
-//! by those names. A child process finds them through [`library_path`].
+//! Builds shared objects in a folder beside the test's program: the kernels for the host, `libcuda.so`,
+//! `libcublasLt.so` and `libnvrtc.so`. A test calls [`load`] before anything of cudarc: the loader then gives cudarc
+//! the objects that are there by those names. A child process finds them through [`library_path`].
 //!
-//! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver. Where `SFEUOT_SIM_STRICT` is
-//! set, the kernels are those of the strict build: [`strictly`].
+//! Where `SFEUOT_TEST_REAL_GPU` is set, nothing is loaded and tests run on the real driver. Where `SFEUOT_SIM_STRICT`
+//! is set, the kernels are those of the strict build: [`strictly`].
 #![allow(dead_code, reason = "each test uses its part")]
 
 #[path = "simulator_build.rs"]
@@ -26,8 +26,8 @@ pub fn real_gpu() -> bool {
     std::env::var_os("SFEUOT_TEST_REAL_GPU").is_some()
 }
 
-/// Whether tests run on the simulated driver. A test that looks at what the simulator alone shows asks this: on a real GPU
-/// it is left out, and says so in a line by which scripts/gpu-check counts it as skipped.
+/// Whether tests run on the simulated driver. A test that looks at what the simulator alone shows asks this: on a real
+/// GPU it is left out, and says so in a line by which scripts/gpu-check counts it as skipped.
 pub fn simulated() -> bool {
     if real_gpu() {
         println!("skipped: only the simulated driver shows this");
@@ -51,8 +51,8 @@ pub fn load() -> bool {
     })
 }
 
-/// As [`load`], with a run-time compiler whose image is that of every kernel, and its cache in a folder of the tests': for
-/// whoever opens a GPU through the library, which may have no image embedded.
+/// As [`load`], with a run-time compiler whose image is that of every kernel, and its cache in a folder of the tests':
+/// for whoever opens a GPU through the library, which may have no image embedded.
 pub fn load_with_compiler() -> bool {
     static LOADED: OnceLock<bool> = OnceLock::new();
     *LOADED.get_or_init(|| {
@@ -78,8 +78,8 @@ pub fn open(path: &Path, scope: c_int) -> *mut c_void {
     }
 }
 
-/// The folder that holds the shared objects, built where they are older than their sources. Without a compiler none, and
-/// the reason is printed; in CI that is an error.
+/// The folder that holds the shared objects, built where they are older than their sources. Without a compiler none,
+/// and the reason is printed; in CI that is an error.
 pub fn folder() -> Option<&'static Path> {
     folder_of(std::env::var_os(STRICT).is_some())
 }
@@ -99,8 +99,9 @@ fn folder_of(strict: bool) -> Option<&'static Path> {
     built.as_deref()
 }
 
-/// Whether the strict build of the kernels can run here; prints why not, which in CI is an error but on another architecture. Their arithmetic is then a GPU's (products with
-/// sums contracted, functions off by what CUDA's documentation allows), and every load and store is watched.
+/// Whether the strict build of the kernels can run here; prints why not, which in CI is an error but on another
+/// architecture. Their arithmetic is then a GPU's (products with sums contracted, functions off by what CUDA's
+/// documentation allows), and every load and store is watched.
 pub fn strict_is_possible() -> bool {
     if !simulated() {
         return false;
@@ -114,8 +115,8 @@ pub fn strict_is_possible() -> bool {
     folder_of(true).is_some()
 }
 
-/// Runs this program's tests with `tests` in their names, but for those with one of `skip`, on the strict build, in a child
-/// process. Nothing where it cannot run.
+/// Runs this program's tests with `tests` in their names, but for those with one of `skip`, on the strict build, in a
+/// child process. Nothing where it cannot run.
 pub fn strictly(tests: &str, skip: &[&str]) {
     if !strict_is_possible() {
         return;
@@ -203,8 +204,8 @@ pub fn synchronisations() -> i32 {
     unsafe { control::<unsafe extern "C" fn() -> c_int>(c"sfeuot_sim_synchronisations")() }
 }
 
-/// The last graph that this process made ready to run: a line a node, with what it does and the numbers of the lines, from 0,
-/// that it comes right after.
+/// The last graph that this process made ready to run: a line a node, with what it does and the numbers of the lines,
+/// from 0, that it comes right after.
 pub fn graph() -> String {
     let mut text = vec![0u8; 1 << 20];
     // SAFETY: as above; there is as much room.

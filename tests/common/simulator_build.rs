@@ -44,7 +44,8 @@ pub fn contracts() -> bool {
     false
 }
 
-/// Builds what is older than its sources and gives the folder of the libraries. Processes that start together take turns.
+/// Builds what is older than its sources and gives the folder of the libraries. Processes that start together take
+/// turns.
 ///
 /// # Errors
 /// A sentence where there is no compiler.
@@ -129,8 +130,8 @@ fn time(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|m| m.modified()).ok()
 }
 
-/// Whether an object was made of this source (and not that of another checkout), after all that the compiler read for it
-/// and this file, which holds the flags, were written.
+/// Whether an object was made of this source (and not that of another checkout), after all that the compiler read for
+/// it and this file, which holds the flags, were written.
 fn is_fresh(unit: &Unit) -> bool {
     let rule = fs::read_to_string(unit.object.with_extension("d")).unwrap_or_default();
     let flags = place::root().join("tests/common/simulator_build.rs");
@@ -151,8 +152,9 @@ fn compiler() -> Command {
     Command::new(std::env::var("CXX").unwrap_or_else(|_| "c++".into()))
 }
 
-/// For the kernels alone. The machine knows barriers and exchanges by where they are called, so that no call may become two,
-/// or two one. Strictly, products with sums are contracted, and the compiler tells of every load, store and odd address.
+/// For the kernels alone. The machine knows barriers and exchanges by where they are called, so that no call may become
+/// two, or two one. Strictly, products with sums are contracted, and the compiler tells of every load, store and odd
+/// address.
 fn flags_of_kernels(clang: bool, strict: bool) -> Vec<&'static str> {
     let mut flags =
         vec![if strict { "-ffp-contract=fast" } else { "-ffp-contract=off" }, "-fno-optimize-sibling-calls"];

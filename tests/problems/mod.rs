@@ -101,8 +101,8 @@ pub fn moments(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     (mean, variance)
 }
 
-/// A path of the test's own in the target folder, with nothing there. The folder is this process's, since a test may run in
-/// several at once, and goes with it.
+/// A path of the test's own in the target folder, with nothing there. The folder is this process's, since a test may
+/// run in several at once, and goes with it.
 pub fn scratch(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     extern "C" fn remove() {

@@ -32,8 +32,8 @@ struct Graph {
 struct Program {
     Context* context;
     std::shared_ptr<const std::vector<Node>> nodes;
-    // Whether a launch has been looked at for nodes that no edge keeps apart though they touch the same bytes.
-    std::shared_ptr<bool> checked;
+    // Launches so far: some are looked at for nodes that no edge keeps apart though they touch the same bytes.
+    std::shared_ptr<uint64_t> launches;
     std::shared_ptr<Mark> last;
 };
 

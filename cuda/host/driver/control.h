@@ -24,8 +24,8 @@ API uint64_t sfeuot_sim_live(void);
 // Calls so far that waited for the device.
 API int sfeuot_sim_synchronisations(void);
 
-// The last graph that was instantiated: a line a node, with what it does and the numbers of the lines, from 0, that it comes
-// right after. Writes as many characters as there is room for, and returns how many.
+// The last graph that was instantiated: a line a node, with what it does and the numbers of the lines, from 0, that it
+// comes right after. Writes as many characters as there is room for, and returns how many.
 API size_t sfeuot_sim_graph(char* out, size_t room);
 
 // For libcublasLt.so: queues `run` with a copy of `size` bytes of its data, into a capture where the stream is in one.

@@ -68,14 +68,17 @@ std::string list(const std::vector<Node>& nodes) {
     return text;
 }
 
-// The first launch of a program shows whether nodes are in each other's way, where kernels are watched.
-CUresult replay(const std::vector<Node>& nodes, bool& checked) {
+// Every so many launches of a program, from the first on, are looked at: what a node touches may depend on the data.
+constexpr uint64_t LAUNCHES_A_LOOK = 16;
+
+// Shows whether nodes are in each other's way, where kernels are watched.
+CUresult replay(const std::vector<Node>& nodes, uint64_t& launches) {
     // A graph within one that is looked at is part of that.
     static bool looking = false;
-    if (checked || looking || !sfeuot_host_watches()) {
+    if (looking || !sfeuot_host_watches() || launches++ % LAUNCHES_A_LOOK != 0) {
         return replay(nodes, nullptr);
     }
-    checked = looking = true;
+    looking = true;
     std::vector<host::Touched> touched(nodes.size());
     CUresult done = replay(nodes, &touched);
     looking = false;
@@ -97,7 +100,7 @@ API CUresult cuGraphInstantiateWithFlags(CUgraphExec* out, CUgraph handle, unsig
         return CUDA_ERROR_INVALID_VALUE;
     }
     listing() = list(*graph->nodes);
-    Program program{graph->context, graph->nodes, std::make_shared<bool>(false), nullptr};
+    Program program{graph->context, graph->nodes, std::make_shared<uint64_t>(0), nullptr};
     *out = call.s.programs.add(std::make_shared<Program>(std::move(program)));
     return CUDA_SUCCESS;
 }
@@ -122,7 +125,7 @@ API CUresult cuGraphLaunch(CUgraphExec handle, CUstream stream_handle) {
         stream->tasks.push_back({program->last, nullptr, nullptr});
     }
     TRY(submit(*stream, NODE_GRAPH, "a graph",
-               [nodes = program->nodes, checked = program->checked] { return replay(*nodes, *checked); }));
+               [nodes = program->nodes, launches = program->launches] { return replay(*nodes, *launches); }));
     if (!stream->capture) {
         program->last = add_mark(*stream);
     }
