@@ -93,8 +93,11 @@
 // Where the system refuses, the call returns SFEUOT_ERROR_OUT_OF_MEMORY and nothing has changed.
 // Limits of arguments are checked before that. sfeuot_trainer_create asks for everything that a
 // training will take; on the CPU steps allocate nothing. A session asks in its first call of each
-// kind. Small things are not asked for: an object's own struct, a thread's start, the text of an error, all
-// below 4 KiB whatever the arguments. A system that refuses even these ends the process, and so
+// kind. A model takes about 10 bytes for each of its parameters, where narrow layers count as whole
+// vectors; loading one takes at most twice the file's size beside that.
+//
+// Small things are not asked for: an object's own struct, a thread's start, the text of an error,
+// all below 4 KiB whatever the arguments. A system that refuses even these ends the process, and so
 // may one that promises more memory than it has (overcommit), when the memory is used.
 //
 //
