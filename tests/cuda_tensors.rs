@@ -333,6 +333,8 @@ fn what_is_not_memory_of_the_context_is_refused() {
                 (side.weights.memory, side.weights.dtype, side.weights.data) = (SFEUOT_MEMORY_CUDA, 0, data);
                 "target.weights.data (0x"
             } else {
+                // Shapes are compared before memory is looked at, so weights would have to fit.
+                side.data.weights = std::ptr::null();
                 (side.samples.memory, side.samples.data, side.samples.shape) =
                     (SFEUOT_MEMORY_CUDA, data, shape.as_ptr());
                 "target.samples.data (0x"
