@@ -174,9 +174,10 @@
 //
 // Samples are rows: a block of "rows x dimension" floats holds one sample after the other without
 // gaps, dimension being the product of the sample's shape, its last axis innermost. With 0 rows a call
-// on a valid session does nothing and returns SFEUOT_OK: its other arguments are not looked at, and
-// arrays may be NULL. Outputs must not overlap inputs. Inputs are finite, and within 10^9 times the
-// scale of the samples around them. Values are in data units: whatever units the samples were given
+// on a valid session does nothing and returns SFEUOT_OK: its other arguments are not looked at but for
+// the shapes of tensors, and arrays may be NULL. Outputs must not overlap inputs. Inputs are finite, and
+// no further from the samples' centre than 10^9 times the scale that the networks see them in, which
+// a refusal names. Values are in data units: whatever units the samples were given
 // in. The library scales inside.
 
 
@@ -376,8 +377,8 @@
 // sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
 // square. The scale is the root mean square, over both sides and all components, of the deviation
 // from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it. Where all samples of
-// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place, and
-// the log has a warning.
+// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place (or
+// sigma in data units, where that is larger), and log_callback is given a warning.
 #define SFEUOT_SIGMA_RELATIVE 1
 
 // Where work runs: a device, its threads, and where the log goes.
@@ -800,6 +801,7 @@ int32_t sfeuot_trainer_run(struct SfeuotTrainer *trainer,
 // Takes steps for about milliseconds (finite, > 0): for a host that trains inside its frame. At
 // least one step, and none that is expected to end past the time, going by how long the one before
 // it took. Writes how many steps this call did and what the last one saw; both outputs may be NULL.
+// After an error, SFEUOT_ERROR_CANCELLED included, sfeuot_trainer_metrics tells the steps so far.
 // Errors as of sfeuot_trainer_step.
 int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
                                double milliseconds,

@@ -237,6 +237,7 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
 /// Takes steps for about milliseconds (finite, > 0): for a host that trains inside its frame. At
 /// least one step, and none that is expected to end past the time, going by how long the one before
 /// it took. Writes how many steps this call did and what the last one saw; both outputs may be NULL.
+/// After an error, SFEUOT_ERROR_CANCELLED included, sfeuot_trainer_metrics tells the steps so far.
 /// Errors as of sfeuot_trainer_step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run_for(

@@ -37,8 +37,8 @@ pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
 /// sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
 /// square. The scale is the root mean square, over both sides and all components, of the deviation
 /// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it. Where all samples of
-/// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place, and
-/// the log has a warning.
+/// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place (or
+/// sigma in data units, where that is larger), and log_callback is given a warning.
 pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 
 /// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
