@@ -224,14 +224,14 @@ fn a_file_whose_numbers_are_not_finite_in_data_units_is_refused() {
     let file = bytes(&clouds.model(config, 1), "large");
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     let header = String::from_utf8(file[8..8 + length].to_vec()).expect("a header is text");
-    for name in ["sigma", "tau"] {
+    for (name, sentence) in [("sigma", "sigma is 1e306, but must be from"), ("tau", "tau and scale")] {
         let field = format!("\\\"{name}\\\":");
         let from = header.find(&field).expect("it is described") + field.len();
         let to = from + header[from..].find([',', '}']).expect("a number ends");
         let header = format!("{}1e306{}", &header[..from], &header[to..]);
         let changed = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat();
         let error = Model::load_memory(&context(1), &changed).err().expect(name).to_string();
-        assert!(error.contains(&format!("{name} and scale")), "{error}");
+        assert!(error.contains(sentence), "{error}");
     }
 }
 

@@ -259,10 +259,9 @@ impl Description {
         if !(self.tau.is_finite() && self.tau > 0.0) {
             return Err(format!("tau is {:e}, but must be a finite number above 0", self.tau));
         }
-        for (name, x) in [("sigma", self.sigma * self.scale), ("tau", self.tau * self.scale * self.scale)] {
-            if !x.is_finite() {
-                return Err(format!("{name} and scale {:e} are too large together", self.scale));
-            }
+        // sigma in data units is finite, as it is in its range.
+        if !(self.tau * self.scale * self.scale).is_finite() {
+            return Err(format!("tau and scale {:e} are too large together", self.scale));
         }
         self.bridge.check(&self.shift, self.scale)
     }
