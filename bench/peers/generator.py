@@ -26,7 +26,7 @@ class Generator:
         head = json.loads(data[8:8 + length])
         start, end = head["generator"]["data_offsets"]
         flat = np.frombuffer(data[8 + length + start:8 + length + end], np.float32).astype(np.float64)
-        about = json.loads(head["__metadata__"]["description"])
+        about = json.loads(head["__metadata__"]["sfeuot_description"])
         assert about["activation"] == "silu" and not about["deterministic"], "written for SiLU and a generator with a spread"
         self.dim, self.latent = math.prod(about["sample_shape"]), about["latent_dimension"]
         self.components = 1 if self.latent else about["components"]     # those that the network gives
