@@ -29,6 +29,7 @@ import operator
 import os
 import pathlib
 import sys
+import time
 import uuid
 
 import numpy as np
@@ -361,6 +362,14 @@ _capsule_pointer.restype, _capsule_pointer.argtypes = _ptr, [c.py_object, c.c_ch
 _DLPACK_GPU = (2, 13)
 
 
+def unmasked(given):
+    """The array of what was given. What stands behind a mask is no sample, so an array that hides some is refused."""
+    if np.ma.is_masked(given):
+        raise ValueError(f"array masks {np.ma.count_masked(given)} of its {given.size} elements: samples have no missing numbers; "
+                         "leave such rows out")
+    return np.asarray(given)
+
+
 def tensor_of(given, context):
     """A Tensor that views an array, which it keeps alive."""
     tensor = filled(Tensor, "tensor_init")
@@ -371,7 +380,7 @@ def tensor_of(given, context):
         tensor.array = given.__dlpack__(max_version=(1, 0), **stream)
         call("tensor_from_dlpack", _capsule_pointer(tensor.array, b"dltensor_versioned"), c.byref(tensor))
         return tensor
-    array = np.asarray(given)
+    array = unmasked(given)
     if array.dtype.name not in DTYPES or not array.dtype.isnative:
         raise TypeError(f"array of {array.dtype.str}: allowed are {', '.join(DTYPES)} in the machine's byte order; convert it with astype")
     if any(stride % array.itemsize for stride in array.strides):
@@ -431,7 +440,16 @@ class Trainer(Handle):
         return as_dict(metrics)
 
     def step(self, steps=1):
-        return self._train("trainer_step", steps)
+        """Python handles signals between calls of the library alone, so many steps are several calls, of about a tenth of a
+        second once it is known how many those are: Ctrl-C ends a training after that."""
+        left, most = operator.index(steps), 1
+        while left > most:
+            began = time.perf_counter()
+            self._train("trainer_step", most)
+            left -= most
+            if time.perf_counter() - began < 0.05:
+                most *= 2
+        return self._train("trainer_step", left)
 
     def run(self, steps, every, progress):
         """`progress(metrics)` after every `every` steps; a true return value stops the run with ERROR_CANCELLED."""
@@ -512,7 +530,7 @@ class Session(Handle):
         self.dimension, self.context = dimension, context
 
     def _rows(self, given):
-        rows = np.ascontiguousarray(given, np.float32)
+        rows = np.ascontiguousarray(unmasked(given), np.float32)
         if rows.size % self.dimension or rows.ndim > 1 and rows.size != len(rows) * self.dimension:
             raise ValueError(f"array of shape {rows.shape}: rows of {self.dimension} numbers are needed")
         return rows.reshape(-1, self.dimension)
