@@ -6,9 +6,8 @@ use crate::device::cuda::driver::{self, DeviceInfo};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::place::{CudaConfig, HostHandle};
 use crate::error::{Error, Result};
-use crate::float_mode;
-use crate::memory;
-use crate::process;
+use crate::log::{Log, LogLevel, LogSink};
+use crate::{memory, process};
 use std::sync::Arc;
 
 /// Device asked for.
@@ -23,24 +22,6 @@ pub enum DeviceKind {
     /// An NVIDIA GPU.
     Cuda = 2,
 }
-
-/// Weight of a log message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i32)]
-pub enum LogLevel {
-    /// Something failed.
-    Error = 0,
-    /// Something is likely not as meant.
-    #[default]
-    Warn = 1,
-    /// What was chosen, once.
-    Info = 2,
-    /// For the library's developers.
-    Debug = 3,
-}
-
-/// Receives log messages, from any thread of the host that is inside the library.
-pub type LogSink = Box<dyn Fn(LogLevel, &str) + Send + Sync>;
 
 /// How to make a [`Context`].
 #[derive(Default)]
@@ -76,21 +57,6 @@ fn open(config: &CudaConfig, log: &Log) -> Result<Arc<Gpu>> {
         log.write(level, &text);
     }
     gpu
-}
-
-struct Log {
-    sink: Option<LogSink>,
-    level: LogLevel,
-}
-
-impl Log {
-    fn write(&self, level: LogLevel, message: &str) {
-        if let Some(sink) = &self.sink
-            && level <= self.level
-        {
-            float_mode::as_host(|| sink(level, message));
-        }
-    }
 }
 
 /// A device with its threads. Cloning gives another handle to the same one.

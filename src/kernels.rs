@@ -4,17 +4,16 @@
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Bridge, Device, Head, Mat, Points, Quadratic, Sums};
-use crate::euot::Batch;
-use crate::euot::conditional::{Conditional, Weighted};
-use crate::euot::divergence::{Conjugate, Divergence};
+use crate::device::layout::Layout;
+use crate::device::{Batch, Bridge, Layers, Mat, Method, Points, Sums, Weighted, Workspace};
+use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::value_step::ValueStep;
-use crate::nn::adam::Adam;
+use crate::formulas::adam::Adam;
+use crate::formulas::{Conjugate, Divergence, Head, Quadratic};
 use crate::nn::init::kaiming;
-use crate::nn::layout::Layout;
-use crate::nn::mlp::Mlp;
+use crate::nn::network::Mlp;
 use crate::rng::{Sequence, Stream};
 use crate::train::TrainerConfig;
 use crate::train::cpu_network::Optimise;
@@ -126,7 +125,7 @@ impl Kernels {
         let weights =
             [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last).expect(MEMORY));
         let nets = [0, 1].map(|i| {
-            let mut net = CpuNet::of(isa, &shapes[i], true).expect(MEMORY);
+            let mut net = CpuNet::new(isa, &shapes[i].layout, &shapes[i].centre, true).expect(MEMORY);
             net.pack(&weights[i]);
             net
         });
@@ -165,7 +164,7 @@ impl Kernels {
     /// The batch's matrices, always at the same place of the workspace.
     fn batch(&mut self) -> Batch<CpuNoise> {
         let (d, steps) = (self.dimension, &mut self.steps);
-        steps.reset();
+        steps.reset(0);
         Batch {
             input: steps.scratch(ROWS, d),
             ends: Some(steps.scratch(2 * ROWS, d + 1)),

@@ -44,9 +44,11 @@ mod euot;
 mod file;
 mod finite;
 mod float_mode;
+mod formulas;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod kernels;
+mod log;
 mod memory;
 mod model;
 mod nn;
@@ -56,13 +58,14 @@ mod quote;
 mod rng;
 mod train;
 
-pub use context::{Context, ContextConfig, DeviceKind, LogLevel, LogSink, MAX_THREADS};
+pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};
 pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView};
-pub use device::Activation;
+
 pub use device::cuda::driver::{DeviceInfo, devices};
 pub use device::cuda::place::{CudaConfig, CudaDevice, HostHandle, Products};
 pub use error::{Error, Result};
-pub use euot::divergence::Divergence;
+pub use formulas::{Activation, Divergence};
 pub use half;
+pub use log::{LogLevel, LogSink};
 pub use model::{DeviceRows, Model, ModelInfo, Session};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

@@ -30,7 +30,7 @@ impl Numbers {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn collect(numbers: impl ExactSizeIterator<Item = f64>) -> crate::Result<Self> {
+    pub fn collect(numbers: impl ExactSizeIterator<Item = f64>) -> crate::error::Result<Self> {
         memory::collected("numbers of a sample's components", numbers).map(Self::from)
     }
 }

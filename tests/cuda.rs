@@ -126,7 +126,7 @@ fn a_step_is_the_cpus() {
             (2, 70, &latents),
             (5, 9, &deterministic),
         ] {
-            for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+            for divergence in Divergence::ALL {
                 let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
                 let config =
                     TrainerConfig { batch_sources: sources, components, divergence, activation, ..form.clone() };

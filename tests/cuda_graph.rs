@@ -103,7 +103,7 @@ fn a_step_is_few_launches_in_a_row() {
 
     let wide = TrainerConfig { hidden_width: 256, ..few(normal.clone()) };
     held("d = 16, 3 x 256", &step(16, wide), 66, 39);
-    for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+    for divergence in Divergence::ALL {
         held(&format!("{divergence:?}"), &step(2, TrainerConfig { divergence, ..few(normal.clone()) }), 66, 39);
     }
     let clipped = TrainerConfig { gradient_clip: 1.0, decay_steps: 100, ..few(normal.clone()) };

@@ -108,7 +108,7 @@ fn whatever_weights_a_model_has_success_means_finite_numbers() {
     let x = [0.25f32, -1.0, 3.0, 0.5, 1e7, -1e8, 4e8, 1e-30];
     let (mut failed, mut succeeded) = (0, 0);
     for (f, form) in forms().into_iter().enumerate() {
-        for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+        for divergence in Divergence::ALL {
             let file = bytes(&clouds.model(TrainerConfig { divergence, ..form.clone() }, 5), "weights");
             let mut random = normals(1 << 14, f as u64).into_iter().cycle();
             let mut next = move || random.next().expect("it never ends");
@@ -166,7 +166,7 @@ fn settings_in_range_train_or_are_refused_by_a_sentence() {
     for scale in [1e-37, 1e-20, 1.0, 1e20, 1e37] {
         for sigma in [1e-300, 1e-6, 0.1, 1e3, 1e300] {
             for tau in [1e-300, 1e-12, 1.0, 1e12, 1e300] {
-                for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+                for divergence in Divergence::ALL {
                     for sigma_units in [SigmaUnits::Relative, SigmaUnits::Data] {
                         let config = TrainerConfig { sigma, tau, divergence, sigma_units, hidden_width: 8, ..small() };
                         let scaled = |values: &[f64]| values.iter().map(|x| x * scale).collect::<Vec<_>>();
@@ -254,7 +254,7 @@ fn one_point_is_carried_onto_itself() {
     for point in points {
         for count in [1, 40] {
             for sigma_units in [SigmaUnits::Relative, SigmaUnits::Data] {
-                for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+                for divergence in Divergence::ALL {
                     let magnitude = point.iter().fold(0.0f64, |most, x| most.max(x.abs()));
                     let sigma = match sigma_units {
                         SigmaUnits::Relative => 0.1,

@@ -124,7 +124,7 @@ fn the_drift_is_the_gradient_that_the_density_ratio_shows() {
     let tau = 2.0;
     // Near the target, where no conjugate is at the end of its range.
     let x: Vec<f32> = rows().iter().map(|x| 1.5 + 0.6 * x).collect();
-    for divergence in [Divergence::Kl, Divergence::Chi2, Divergence::Softplus, Divergence::Balanced] {
+    for divergence in Divergence::ALL {
         let model = Clouds::new(2).model(TrainerConfig { divergence, tau, ..small() }, 60);
         let mut session = Session::new(&model).expect("a workspace");
         // V(1, y) from its Psi*'.

@@ -4,7 +4,8 @@ use super::tensor::*;
 use super::trainer_config::*;
 use super::{callbacks::*, context::*};
 use crate::data::DType;
-use crate::{Activation, DeviceKind, Divergence, Error, LogLevel, Products, SigmaUnits};
+use crate::error::Error;
+use crate::{Activation, DeviceKind, Divergence, LogLevel, Products, SigmaUnits};
 
 /// `TryFrom<i32>` whose refusal lists what is allowed, and the way back.
 macro_rules! codes {

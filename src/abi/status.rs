@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char};
 
 use super::panic::guard_value;
-use crate::Error;
+use crate::error::Error;
 
 /// Statuses, returned by every call that can fail.
 ///

@@ -14,7 +14,8 @@ use super::model::SfeuotModel;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
-use crate::{CancelToken, Context, Error, Metrics, Trainer};
+use crate::error::Error;
+use crate::{CancelToken, Context, Metrics, Trainer};
 
 /// A problem with its networks and data, which steps train.
 pub struct SfeuotTrainer {

@@ -1,9 +1,8 @@
 //! Mean and central second moment of each component of one side.
 
-use super::Numbers;
-use super::normalisation::Normalisation;
 use crate::error::Result;
 use crate::memory;
+use crate::numbers::Numbers;
 
 /// Moments of one side in units of a normalisation.
 #[derive(Clone, Debug)]
@@ -110,10 +109,10 @@ impl Moments {
         &self.mean
     }
 
-    /// In units of a normalisation.
-    pub fn normalised(&self, units: &Normalisation) -> Result<Spread> {
-        let mean = self.mean.iter().zip(units.shift.iter()).map(|(mean, shift)| (mean - shift) / units.scale);
-        let deviations = self.spread.iter().map(|spread| (spread / self.weight).sqrt() / units.scale);
+    /// Moments of (value - shift) / scale.
+    pub fn normalised(&self, shift: &[f64], scale: f64) -> Result<Spread> {
+        let mean = self.mean.iter().zip(shift).map(|(mean, shift)| (mean - shift) / scale);
+        let deviations = self.spread.iter().map(|spread| (spread / self.weight).sqrt() / scale);
         Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(deviations.map(|x| x * x))? })
     }
 

@@ -1,8 +1,8 @@
 //! Affine maps between data units and the units in which networks are trained.
 
-use super::Numbers;
 use super::moments::Moments;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
+use crate::numbers::Numbers;
 
 /// A shift for each component and one scale for all: `normalised = (value - shift) / scale`.
 ///

@@ -1,13 +1,15 @@
 //! From what the host handed over to what a trainer owns.
 
+use super::description::Data;
 use super::moments::{Moments, Spread};
+use super::normalisation::Normalisation;
 use super::sampler::{self, Sampler};
 use super::source::{ArraySource, DataSource, SamplerSource};
 use super::tensor::{MAX_RANK, TensorView};
 use super::weights::read_weights;
-use super::{Data, MAX_DIMENSION, Normalisation};
+use crate::error::{Error, Result};
 use crate::memory;
-use crate::{Error, Result};
+use crate::numbers::MAX_DIMENSION;
 
 /// Samples that a new trainer draws from a sampler to measure the normalisation.
 pub const STATISTICS_ROWS: usize = 4096;
@@ -59,7 +61,8 @@ impl<'a, 'b> Sides<'a, 'b> {
     pub fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
         let moments = [self.source.moments()?, self.target.moments()?];
         let (units, one_point) = Normalisation::from_moments(&moments[0], &moments[1], length)?;
-        let spreads = [moments[0].normalised(&units)?, moments[1].normalised(&units)?];
+        let [source, target] = moments.each_ref().map(|side| side.normalised(&units.shift, units.scale));
+        let spreads = [source?, target?];
         Ok(Measured { units, spreads, one_point })
     }
 

@@ -1,6 +1,7 @@
 //! Samplers: hosts that draw fresh samples instead of handing over a finite set.
 
-use crate::{Error, Result, float_mode};
+use crate::error::{Error, Result};
+use crate::float_mode;
 
 /// A host's source of independent samples. Closures of the same signature are samplers.
 ///

@@ -3,7 +3,7 @@
 use super::normalisation::Normalisation;
 use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// One side of the problem in normalised units, as [`Sides`](super::Sides) makes it.
 pub enum DataSource {

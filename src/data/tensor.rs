@@ -1,8 +1,8 @@
 //! Borrowed, strided arrays of a host, read as 64-bit floats in blocks of rows.
 
 use super::dtype::{DType, Element};
+use crate::error::{Error, Result};
 use crate::memory;
-use crate::{Error, Result};
 use half::{bf16, f16};
 use std::marker::PhantomData;
 

@@ -1,8 +1,8 @@
 //! Weights of samples, and the table that draws by them.
 
 use super::tensor::TensorView;
+use crate::error::{Error, Result};
 use crate::memory;
-use crate::{Error, Result};
 
 /// Reads the weights of `count` samples, divided by the largest so that their sum cannot overflow.
 ///

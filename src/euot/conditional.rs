@@ -6,8 +6,8 @@
 //! loss by a probability is a sum over components. With latents the family is larger, but p is an average over those
 //! drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the next.
 
-use crate::device::{Device, Mat};
-use crate::nn::mlp::{Mlp, Tape};
+use crate::device::{Layers, Mat, Method, Weighted};
+use crate::nn::network::{Mlp, Tape};
 
 /// Components of either kind at most.
 const MOST: usize = 4096;
@@ -60,7 +60,7 @@ impl Conditional {
     /// Raw outputs for each row of `input` (rows x `raw`), of a component drawn by its probability; `each` consecutive rows
     /// share a source sample.
     #[allow(clippy::too_many_arguments)]
-    pub(crate) fn draw<D: Device>(
+    pub(crate) fn draw<D: Layers + Method>(
         &self,
         device: &mut D,
         generator: &Mlp,
@@ -80,7 +80,7 @@ impl Conditional {
     }
 
     /// All components of each source sample, one a row, kept for the reverse pass.
-    pub(super) fn record<D: Device>(
+    pub(super) fn record<D: Layers + Method>(
         &self,
         device: &mut D,
         generator: &Mlp,
@@ -98,21 +98,6 @@ impl Conditional {
         let to = device.scratch(rows, raw);
         device.choose(tape.output, None, to, Some(weighted.log));
         Recorded { components: Components { raw: to, delta, weighted: Some(weighted) }, tape }
-    }
-}
-
-/// What stands beside components that are not equally likely.
-#[derive(Clone, Copy, Debug)]
-pub struct Weighted {
-    /// Logarithms of K times the probabilities (rows x 1).
-    pub log: Mat,
-    /// Where the loss of each row goes (rows x 1).
-    pub loss: Mat,
-}
-
-impl Weighted {
-    fn rows(self, from: usize, to: usize) -> Self {
-        Self { log: self.log.rows(from, to), loss: self.loss.rows(from, to) }
     }
 }
 
@@ -145,7 +130,7 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     /// Adds the gradient of the generator's parameters, given that by the rows' raw outputs.
-    pub fn backward<D: Device>(
+    pub fn backward<D: Layers + Method>(
         &self,
         device: &mut D,
         generator: &Mlp,

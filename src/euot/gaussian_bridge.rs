@@ -16,12 +16,11 @@
 //! q (mean of x0 + h) = mean of x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal
 //! Transport between Unbalanced Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
 
-use super::divergence::{Conjugate, Divergence};
-use crate::data::{Normalisation, Numbers, Spread};
-use crate::device::Quadratic;
-use crate::device::cpu::simd::Real;
+use crate::data::{Normalisation, Spread};
 use crate::error::Result;
+use crate::formulas::{Conjugate, Divergence, Quadratic, Scalar};
 use crate::memory;
+use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
 
 /// See the module. All numbers are those of the normalised problem.
@@ -62,13 +61,8 @@ impl GaussianBridge {
         let d = source.mean.len() as f64;
         let [a, b] = [source, target].map(|side| side.variance().max(LEAST_VARIANCE));
         let noise = sigma * sigma;
-        // Every conjugate has the density ratio e^(v / tau) of KL to first order, with a tau of its own.
-        let softness = match conjugate.divergence {
-            Divergence::Balanced => 0.0,
-            Divergence::Kl => 1.0 / conjugate.tau,
-            Divergence::Chi2 | Divergence::Softplus => 0.5 / conjugate.tau,
-        }
-        .min(MOST_SOFTNESS);
+        // To first order every conjugate has the density ratio of KL, with a tau of its own.
+        let softness = conjugate.divergence.softness(conjugate.tau).min(MOST_SOFTNESS);
         // The end's precision is 1/b - g / tau: (a q + noise) (q / b - (1 - q) / tau) = 1, here divided by 1/b + 1/tau.
         let k = 1.0 + b * softness;
         let (first, zeroth) = (noise - a * (b * softness / k), b * (1.0 + noise * softness) / k);
@@ -164,7 +158,7 @@ impl GaussianBridge {
     }
 
     /// q V0(1, x).
-    pub fn quadratic<T: Real>(&self) -> Result<Quadratic<Vec<T>>> {
+    pub fn quadratic<T: Scalar>(&self) -> Result<Quadratic<Vec<T>>> {
         Ok(self.quadratic_of(memory::collected("the slope of V", self.slope().map(T::of))?))
     }
 
@@ -219,11 +213,11 @@ mod tests {
     proptest! {
         /// V' = 0 is the answer: noise alone carries the source onto the target weighted by its density ratio.
         #[test]
-        fn gaussians_need_nothing_more((source, target) in sides(), sigma in 0.02f64..5.0, tau in 0.05f64..50.0, psi in 0usize..4) {
-            let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
+        fn gaussians_need_nothing_more((source, target) in sides(), sigma in 0.02f64..5.0, tau in 0.05f64..50.0, psi in 0..Divergence::ALL.len()) {
+            let divergence = Divergence::ALL[psi];
             let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau }).unwrap();
             let q = bridge.contraction;
-            let softness = [0.0, 1.0 / tau, 0.5 / tau, 0.5 / tau][psi];
+            let softness = divergence.softness(tau);
             let end = q * q * source.variance() + sigma * sigma * q;
             let precision = 1.0 / target.variance() - (1.0 / q - 1.0) * softness;
             prop_assert!((end * precision - 1.0).abs() < 1e-9, "{end} {precision}");
@@ -339,7 +333,7 @@ mod tests {
         for (a, b) in [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1e12, 1e-12)] {
             for sigma in [1e-6, 1.0, 1e3] {
                 for tau in [1e-9, 1.0, 1e9] {
-                    for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+                    for divergence in Divergence::ALL {
                         let [source, target] = [a, b].map(|variance| Spread::even(vec![0.5], variance));
                         let bridge =
                             GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau }).unwrap();

@@ -19,10 +19,10 @@
 //! A deterministic generator cannot reach p_V and its components are sharp near t = 1, where the two parts cancel; there
 //! the gradient is that of G as it stands.
 
-use super::Batch;
 use super::conditional::{Components, Conditional, Recorded};
-use crate::device::{Device, Head, Mat, Points};
-use crate::nn::mlp::Mlp;
+use crate::device::{Batch, Layers, Mat, Method, Points};
+use crate::formulas::Head;
+use crate::nn::network::Mlp;
 
 /// Bridge times of the generator step are uniform from here to 1.
 pub const TIME_MIN: f64 = 0.2;
@@ -56,7 +56,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Adds the gradient of G for these rows to `gradient`, and the loss to `sums`.
-    pub fn run<D: Device>(
+    pub fn run<D: Layers + Method>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -70,7 +70,7 @@ impl GeneratorStep<'_> {
     }
 
     /// The part of [`Self::run`] that the value function's weights have no part in.
-    pub(crate) fn begin<D: Device>(
+    pub(crate) fn begin<D: Layers + Method>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -84,7 +84,7 @@ impl GeneratorStep<'_> {
 
     /// The rest.
     #[allow(clippy::too_many_arguments)]
-    pub(crate) fn end<D: Device>(
+    pub(crate) fn end<D: Layers + Method>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -99,13 +99,13 @@ impl GeneratorStep<'_> {
     }
 
     /// The components of these source samples.
-    pub(crate) fn record<D: Device>(&self, device: &mut D, generator: &D::Net, input: Mat) -> Recorded {
+    pub(crate) fn record<D: Layers + Method>(&self, device: &mut D, generator: &D::Net, input: Mat) -> Recorded {
         let raw = self.head.raw(self.dimension());
         self.conditional.record(device, self.generator, generator, input, raw)
     }
 
     /// The loss of rows, into `sums`, and its gradient by their components.
-    pub(crate) fn carry<D: Device>(
+    pub(crate) fn carry<D: Layers + Method>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -118,7 +118,13 @@ impl GeneratorStep<'_> {
     }
 
     /// \[x_t, t\] of rows.
-    fn state<D: Device>(&self, device: &mut D, value: &D::Net, batch: &Batch<D::Noise>, of: &Components) -> Mat {
+    fn state<D: Layers + Method>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        batch: &Batch<D::Noise>,
+        of: &Components,
+    ) -> Mat {
         let state = self.value.inputs_of(device, value, batch.input.rows);
         let bridge = batch.bridge(self.dimension(), of.raw);
         device.bridge(&self.head, &bridge, &Points { state: Some(state), ..Points::default() });
@@ -126,7 +132,7 @@ impl GeneratorStep<'_> {
     }
 
     /// [`Self::carry`] for rows at `state`.
-    fn weigh<D: Device>(
+    fn weigh<D: Layers + Method>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -163,7 +169,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Adds the gradient of the generator's parameters, once all rows of `of` have been carried.
-    pub(crate) fn backward<D: Device>(
+    pub(crate) fn backward<D: Layers + Method>(
         &self,
         device: &mut D,
         generator: &D::Net,

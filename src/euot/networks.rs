@@ -2,11 +2,11 @@
 
 use super::conditional::Conditional;
 use super::gaussian_bridge::GaussianBridge;
-use crate::device::squares::Centre;
-use crate::device::{Activation, Head};
+use crate::device::layout::Layout;
 use crate::error::{Error, Result};
-use crate::nn::layout::Layout;
-use crate::nn::mlp::Mlp;
+use crate::formulas::squares::Centre;
+use crate::formulas::{Activation, Head};
+use crate::nn::network::Mlp;
 
 /// Outputs of the generator at most: its last layer must stay addressable too.
 const MAX_OUTPUTS: usize = 1 << 24;

@@ -10,11 +10,10 @@
 //! The action term's gradient is that of <grad V(t, x_t), w> with w = grad V + b_t held constant: a reverse pass over
 //! one directional derivative, no second-order differentiation.
 
-use super::Batch;
 use super::conditional::Conditional;
-use super::divergence::{Conjugate, Divergence};
-use crate::device::{Device, Head, Mat, Points, Quadratic};
-use crate::nn::mlp::Mlp;
+use crate::device::{Batch, Layers, Mat, Method, Points};
+use crate::formulas::{Conjugate, Head, Quadratic};
+use crate::nn::network::Mlp;
 
 /// Bridge times of the value step are uniform below this: where s is small, b_t grows like 1 / sqrt(1 - t).
 pub const TIME_MAX: f64 = 0.995;
@@ -43,7 +42,7 @@ impl<S> ValueStep<'_, S> {
     }
 
     /// Adds the gradient of minus L for these rows to `gradient`, and the loss terms to `sums`.
-    pub fn run<D: Device<Slope = S>>(
+    pub fn run<D: Layers + Method<Slope = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -57,13 +56,13 @@ impl<S> ValueStep<'_, S> {
     }
 
     /// Raw outputs of the component that each row of `input` takes.
-    pub fn draw<D: Device>(&self, device: &mut D, generator: &D::Net, input: Mat, noise: &D::Noise) -> Mat {
+    pub fn draw<D: Layers + Method>(&self, device: &mut D, generator: &D::Net, input: Mat, noise: &D::Noise) -> Mat {
         let (each, raw) = (self.conditional.components, self.head.raw(self.dimension()));
         self.conditional.draw(device, self.generator, generator, input, each, noise, raw)
     }
 
     /// [`Self::run`] for rows whose components have been drawn.
-    pub fn carry<D: Device<Slope = S>>(
+    pub fn carry<D: Layers + Method<Slope = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -86,7 +85,7 @@ impl<S> ValueStep<'_, S> {
             device.dual(&self.conjugate, self.quadratic, at, tape.output, delta, self.scale, sums);
             // Balanced transport leaves the level of V free: the gradient of its bias is zero, of which rounding would
             // leave a remainder that Adam makes into whole steps.
-            let level = self.conjugate.divergence != Divergence::Balanced;
+            let level = self.conjugate.divergence.is_unbalanced();
             self.value.backward_parameters(device, value, &tape, delta, level, gradient);
         };
         let action_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::open::check;
 use super::temporary::Temporary;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Links that are followed, as many as by Linux.
 const MAX_LINKS: usize = 40;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::kind::{Kind, cannot_save};
-use crate::Error;
+use crate::error::Error;
 
 /// A writer into memory.
 pub(super) struct Growing {

@@ -11,7 +11,8 @@ use super::header::{self, Entry, Metadata, PREFIX};
 use super::json::{self, Json, Limits};
 use super::kind::{FORMAT_VERSION, Key, Kind, cannot_load, not_finite};
 use super::open;
-use crate::{Error, Result, memory, numbers, quote};
+use crate::error::{Error, Result};
+use crate::{memory, numbers, quote};
 
 /// Bytes read at once: on the stack, which may be small.
 const CHUNK: usize = 4096;

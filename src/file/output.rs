@@ -12,7 +12,8 @@ use super::growing::Growing;
 use super::header::{F32, MAX_HEADER, MAX_NAME, MAX_TENSORS, METADATA, PREFIX};
 use super::json::{Json, Limits};
 use super::kind::{FORMAT_VERSION, Key, Kind, cannot_save, not_finite};
-use crate::{Error, Result, numbers};
+use crate::error::{Error, Result};
+use crate::numbers;
 
 /// Bytes handed to the system at once: on the stack, which may be small.
 const CHUNK: usize = 4096;

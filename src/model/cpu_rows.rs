@@ -1,7 +1,7 @@
 //! What a session computes of a piece of rows, written once for a workspace and for what measures one.
 
 use super::frozen::Inner;
-use crate::device::cpu::{CpuNoise, Measure, Sizes, Workspace};
+use crate::device::cpu::{CpuNoise, Measure, Sizes, Written};
 use crate::device::{Bridge, Mat, Points};
 use crate::rng::{Sequence, Stream};
 
@@ -39,7 +39,7 @@ impl Work {
 }
 
 /// [x', t'] for the value function: what it `sees` of each component's value, for each of `rows` states.
-pub(super) fn states<'a, W: Workspace>(
+pub(super) fn states<'a, W: Written>(
     block: &mut W,
     model: &Inner,
     states: impl Iterator<Item = &'a [f32]>,
@@ -48,7 +48,7 @@ pub(super) fn states<'a, W: Workspace>(
     sees: impl Fn(usize, f32) -> f32,
 ) -> Mat {
     let d = model.info.dimension;
-    block.reset();
+    block.reset(0);
     let input = block.scratch(rows, d + 1);
     block.write(0, |block| {
         for (r, x) in states.enumerate() {
@@ -63,7 +63,7 @@ pub(super) fn states<'a, W: Workspace>(
 }
 
 /// The value function's gradient by its inputs.
-pub(super) fn gradient<W: Workspace>(block: &mut W, model: &Inner, net: &W::Net, input: Mat) -> Mat {
+pub(super) fn gradient<W: Written>(block: &mut W, model: &Inner, net: &W::Net, input: Mat) -> Mat {
     let tape = model.value.record(block, net, input);
     let one = block.scratch(input.rows, 1);
     block.fill(one, 1.0);
@@ -71,7 +71,7 @@ pub(super) fn gradient<W: Workspace>(block: &mut W, model: &Inner, net: &W::Net,
 }
 
 /// [x0', z] for `rows` source samples; `first` is the number of the first one.
-pub(super) fn input<'a, W: Workspace>(
+pub(super) fn input<'a, W: Written>(
     block: &mut W,
     model: &Inner,
     source: impl Iterator<Item = &'a [f32]>,
@@ -80,7 +80,7 @@ pub(super) fn input<'a, W: Workspace>(
     first: u64,
 ) -> Mat {
     let (d, latent) = (model.info.dimension, model.info.latent_dimension);
-    block.reset();
+    block.reset(0);
     let input = block.scratch(rows, d + latent);
     block.write(rows * latent, |block| {
         for (r, x) in source.enumerate() {
@@ -95,7 +95,7 @@ pub(super) fn input<'a, W: Workspace>(
 }
 
 /// Normalised endpoints for `rows` source samples (rows x d).
-pub(super) fn endpoints<'a, W: Workspace>(
+pub(super) fn endpoints<'a, W: Written>(
     block: &mut W,
     model: &Inner,
     net: &W::Net,

@@ -8,7 +8,7 @@ use super::session::Inference;
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
-use crate::device::{Device, Mat};
+use crate::device::{Mat, Workspace};
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream};
@@ -100,7 +100,7 @@ impl CpuSession {
                 }
             }
         }
-        self.block.reset();
+        self.block.reset(0);
         let x = self.block.scratch(1, d);
         let row = self.block.row_mut(x, 0);
         model.source_units.apply(x0, row);

@@ -6,10 +6,10 @@ use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::{Bridge, Device, Mat, Points};
+use crate::device::{Bridge, Mat, Method, Points, Workspace};
 use crate::error::Result;
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::nn::mlp::Mlp;
+use crate::nn::network::Mlp;
 use crate::rng::Stream;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use super::session::{DeviceRows, Inference};
 use crate::device::cuda::block::CudaBlock;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::{Device, Mat};
+use crate::device::{Layers, Mat, Workspace};
 use crate::error::Result;
 use crate::memory;
 use std::ops::Range;

@@ -2,21 +2,21 @@
 
 use super::cuda_kit::CudaNets;
 use crate::context::Context;
-use crate::data::{MAX_DIMENSION, MAX_RANK, Normalisation, Numbers};
+use crate::data::{MAX_RANK, Normalisation};
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
-use crate::device::{Activation, Head, Quadratic};
+use crate::device::layout::MAX_HIDDEN;
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
-use crate::euot::divergence::{Conjugate, Divergence};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;
 use crate::float_mode;
-use crate::nn::layout::MAX_HIDDEN;
-use crate::nn::mlp::Mlp;
+use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
+use crate::nn::network::Mlp;
+use crate::numbers::{MAX_DIMENSION, Numbers};
 use crate::rng::MAX_STEPS;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -124,7 +124,7 @@ impl Model {
             None => {
                 let isa = context.isa();
                 let pack = |mlp: &Mlp, weights: &[f32], reverse| {
-                    let mut net = CpuNet::of(isa, mlp, reverse)?;
+                    let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
                     net.pack(weights);
                     Ok::<_, Error>(net)
                 };

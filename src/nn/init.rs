@@ -1,6 +1,6 @@
 //! Initial weights.
 
-use super::layout::Layout;
+use crate::device::layout::Layout;
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream};

@@ -1,9 +1,7 @@
-//! Networks over the device's operations: shapes, passes, initial weights, optimiser.
+//! Networks over a device's operations: shapes, passes and initial weights.
 
-pub mod adam;
 pub mod init;
-pub mod layout;
-pub mod mlp;
+pub mod network;
 
 #[cfg(test)]
-pub(crate) mod checks;
+pub(crate) mod tests;

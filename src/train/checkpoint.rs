@@ -5,13 +5,14 @@ use super::engine::NetworkState;
 use super::metrics::Metrics;
 use super::plan::{Frame, problem};
 use super::trainer::State;
-use crate::data::{Normalisation, Numbers};
+use crate::data::Normalisation;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;
 use crate::model::checked_dimension;
+use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

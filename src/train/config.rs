@@ -1,12 +1,11 @@
 //! What a trainer is made from.
 
-use crate::device::Activation;
+use crate::device::layout::MAX_HIDDEN;
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
-use crate::euot::divergence::Divergence;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
-use crate::nn::layout::MAX_HIDDEN;
+use crate::formulas::{Activation, Divergence};
 use serde::{Deserialize, Serialize};
 
 /// Units in which sigma and tau are given.

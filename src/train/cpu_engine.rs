@@ -13,12 +13,12 @@ use super::plan::Plan;
 use super::side::{Side, Sides};
 use crate::context::Context;
 use crate::device::cpu::disjoint::Disjoint;
-use crate::device::cpu::{CpuBlock, CpuNoise, Measure, Sizes, Workspace};
-use crate::device::{Quadratic, Sums};
+use crate::device::cpu::{CpuBlock, CpuNoise, Measure, Sizes, Written};
+use crate::device::{Batch, Sums};
 use crate::error::{Error, Result};
-use crate::euot::Batch;
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::value_step::ValueStep;
+use crate::formulas::Quadratic;
 use crate::memory;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -295,7 +295,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn carry<W: Workspace>(
+    fn carry<W: Written>(
         &self,
         block: &mut W,
         [value, generator]: [&W::Net; 2],
@@ -305,7 +305,7 @@ impl Pass<'_> {
     ) {
         let Self { plan, quadratic, draw, .. } = *self;
         let scale = 1.0 / plan.config.batch_rows() as f64;
-        block.reset();
+        block.reset(0);
         let sources = draw.sources(block, sources.start, sources.end);
         match self.half {
             Half::Value => {
@@ -343,13 +343,13 @@ impl Pass<'_> {
     }
 
     /// Does `carry` for block after block, each in the same workspace.
-    fn blocks<W: Workspace>(
+    fn blocks<W: Written>(
         &self,
         block: &mut W,
         sources: &Sources,
         mut carry: impl FnMut(&mut W, &Batch<CpuNoise>, Range<usize>),
     ) {
-        let used = block.used();
+        let mark = block.mark();
         for from in (0..sources.input.rows).step_by(self.rows) {
             if (self.cancelled)() {
                 return;
@@ -357,7 +357,7 @@ impl Pass<'_> {
             let rows = from..sources.input.rows.min(from + self.rows);
             let batch = self.draw.rows(block, sources, rows.start, rows.end);
             carry(block, &batch, rows);
-            block.release(used);
+            block.reset(mark);
         }
     }
 }

@@ -7,11 +7,11 @@ use crate::device::Sums;
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
+use crate::device::layout::Layer;
 use crate::error::Result;
+use crate::formulas::adam::Update;
 use crate::memory;
-use crate::nn::adam::Update;
-use crate::nn::layout::Layer;
-use crate::nn::mlp::Mlp;
+use crate::nn::network::Mlp;
 
 /// Parameters reduced by one job.
 const CHUNK: usize = 4096;
@@ -41,7 +41,7 @@ impl Network {
     pub fn new(isa: Isa, mlp: &Mlp, state: NetworkState, slots: usize) -> Result<Self> {
         const GRADIENT: &str = "a network's gradient";
         let layout = &mlp.layout;
-        let mut net = CpuNet::of(isa, mlp, true)?;
+        let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, true)?;
         net.pack(&state.weights);
         let slot = |_| Ok(Slot { gradient: CpuGradient::new(layout)?, sums: Sums::default() });
         Ok(Self {

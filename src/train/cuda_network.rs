@@ -6,11 +6,11 @@ use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::gradient::CudaNet;
 use crate::device::cuda::kernels::{Kernel, arguments_of};
 use crate::device::cuda::memory::DeviceBuffer;
+use crate::device::layout::Layout;
 use crate::error::{Error, Result};
+use crate::formulas::adam::Adam;
 use crate::memory;
-use crate::nn::adam::Adam;
-use crate::nn::layout::Layout;
-use crate::nn::mlp::Mlp;
+use crate::nn::network::Mlp;
 use std::sync::Arc;
 
 /// Weights, average, first and second moment, in the order that the kernels have them.

@@ -4,9 +4,8 @@ use super::cpu_engine::HalfStep;
 use super::engine::Half;
 use super::plan::Plan;
 use super::side::Side;
-use crate::device::Mat;
-use crate::device::cpu::{CpuNoise, Workspace};
-use crate::euot::Batch;
+use crate::device::cpu::{CpuNoise, Written};
+use crate::device::{Batch, Mat};
 use crate::euot::conditional::Conditional;
 use crate::euot::generator_step::{TIME_MAX_DETERMINISTIC, TIME_MIN};
 use crate::euot::value_step::TIME_MAX;
@@ -48,7 +47,7 @@ impl<'a> Draw<'a> {
     }
 
     /// Inputs of the rows of source samples `from..to` of the batch, and what draws their components.
-    pub fn sources<W: Workspace>(&self, block: &mut W, from: usize, to: usize) -> Sources {
+    pub fn sources<W: Written>(&self, block: &mut W, from: usize, to: usize) -> Sources {
         let Plan { dimension, conditional: Conditional { components, latent }, .. } = *self.plan;
         let input = block.scratch((to - from) * components, dimension + latent);
         let index = self.sequence(Stream::SourceIndex);
@@ -73,7 +72,7 @@ impl<'a> Draw<'a> {
     }
 
     /// What rows `from..to` of them have beside these.
-    pub fn rows<W: Workspace>(&self, block: &mut W, sources: &Sources, from: usize, to: usize) -> Batch<CpuNoise> {
+    pub fn rows<W: Written>(&self, block: &mut W, sources: &Sources, from: usize, to: usize) -> Batch<CpuNoise> {
         let dimension = self.plan.dimension;
         let (first, rows) = (sources.first + from, to - from);
         let ends = (self.step.half == Half::Value).then(|| {

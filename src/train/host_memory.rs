@@ -4,9 +4,8 @@ use super::config::TrainerConfig;
 use super::cpu_engine::CpuEngine;
 use super::plan::outline;
 use crate::context::Context;
-use crate::data;
 use crate::error::{Error, Result};
-use crate::memory;
+use crate::{data, memory};
 
 /// How much a training takes.
 pub(super) struct HostMemory {

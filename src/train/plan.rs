@@ -1,14 +1,14 @@
 //! The normalised problem and the networks of a training, fixed from its start.
 
 use super::config::{SigmaUnits, TrainerConfig};
-use crate::data::{Normalisation, Numbers, Spread};
-use crate::device::Head;
+use crate::data::{Normalisation, Spread};
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
-use crate::euot::divergence::Conjugate;
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::nn::adam::Adam;
-use crate::nn::mlp::Mlp;
+use crate::formulas::adam::Adam;
+use crate::formulas::{Conjugate, Head};
+use crate::nn::network::Mlp;
+use crate::numbers::Numbers;
 
 /// The problem that the networks see, and the networks, fixed for a training.
 #[derive(Clone, Debug)]

@@ -10,15 +10,15 @@ use super::host_memory::HostMemory;
 use super::metrics::Metrics;
 use super::plan::{Frame, Plan, plan, problem};
 use super::side::{SideBuffer, Sides};
-use crate::context::{Context, LogLevel};
+use crate::context::Context;
 use crate::data::{self, Data, DataSource, Normalisation};
 use crate::error::{Error, Result};
-use crate::euot::divergence::{Conjugate, Divergence};
-use crate::float_mode;
+use crate::formulas::Conjugate;
+use crate::log::LogLevel;
 use crate::model::Model;
 use crate::nn::init::kaiming;
-use crate::quote;
 use crate::rng::MAX_STEPS;
+use crate::{float_mode, quote};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -393,7 +393,7 @@ fn report(context: &Context, config: &TrainerConfig, frame: &Frame) -> Result<()
             &format!("sigma is {sigma:e} times the data's common scale; below 0.001 training needs many more steps"),
         );
     }
-    if divergence != Divergence::Balanced && tau < 1e-2 {
+    if divergence.is_unbalanced() && tau < 1e-2 {
         context.log(
             LogLevel::Warn,
             &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),

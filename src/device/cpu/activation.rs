@@ -1,7 +1,7 @@
 //! Activations with their first and second derivatives, on vectors.
 
-use super::simd::{Real, Simd};
-use crate::device::Activation;
+use super::simd::Simd;
+use crate::formulas::{Activation, Scalar};
 use num_traits::{Float, One, Zero};
 
 /// f(a), f'(a), f''(a); what a caller does not use is not computed.

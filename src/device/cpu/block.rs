@@ -76,18 +76,13 @@ impl<T: Real> CpuBlock<T> {
         Ok(())
     }
 
-    /// Gives all matrices back.
-    pub fn reset(&mut self) {
-        self.used = 0;
-    }
-
     /// How far it is used, for [`Self::release`].
-    pub fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         self.used
     }
 
     /// Gives back the matrices that were made since `used` was asked.
-    pub fn release(&mut self, used: usize) {
+    pub(super) fn release(&mut self, used: usize) {
         assert!(used <= self.used);
         self.used = used;
     }

@@ -106,8 +106,8 @@ impl<T: Real> CpuBlock<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::Device;
     use crate::device::cpu::simd::Isa;
+    use crate::device::{Method, Workspace};
 
     /// Components of one number: 0, 1, .. with these logits; what `each` rows take at u.
     fn taken(logits: &[f64], each: usize, u: f64) -> Vec<f64> {

@@ -5,7 +5,8 @@ use super::block::CpuBlock;
 use super::gemm::{DotProducts, Epilogue, Gemm, Output, Plain, Segment};
 use super::net::{CpuGradient, Form, Packed, PackedLayer};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Activation, Mat};
+use crate::device::Mat;
+use crate::formulas::Activation;
 use std::ptr;
 
 /// A matrix as epilogues see it.

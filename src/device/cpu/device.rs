@@ -5,17 +5,10 @@ use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
 use super::squares::Pass;
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Sums};
-use crate::euot::conditional::Weighted;
-use crate::euot::divergence::Conjugate;
+use crate::device::{Bridge, Layers, Mat, Method, Points, Sums, Weighted, Workspace};
+use crate::formulas::{Activation, Conjugate, Head, Quadratic};
 
-impl<T: Real> Device for CpuBlock<T> {
-    type Real = T;
-    type Net = CpuNet<T>;
-    type Gradient = CpuGradient<T>;
-    type Noise = CpuNoise;
-    type Slope = Vec<T>;
-    type Sums = Sums;
+impl<T: Real> Workspace for CpuBlock<T> {
     const OVERLAPS: bool = false;
 
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
@@ -27,6 +20,19 @@ impl<T: Real> Device for CpuBlock<T> {
             self.row_mut(to, r).fill(T::of(value));
         }
     }
+
+    fn mark(&self) -> usize {
+        self.used()
+    }
+
+    fn reset(&mut self, mark: usize) {
+        self.release(mark);
+    }
+}
+
+impl<T: Real> Layers for CpuBlock<T> {
+    type Net = CpuNet<T>;
+    type Gradient = CpuGradient<T>;
 
     fn squares(&mut self, net: &CpuNet<T>, x: Mat, to: Mat) {
         self.squares_pass(Pass::Forward(&net.centre), x, to);
@@ -76,6 +82,12 @@ impl<T: Real> Device for CpuBlock<T> {
     fn gradient(&mut self, gradient: &mut CpuGradient<T>, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
         self.layer_gradient(gradient, layer, pairs, bias);
     }
+}
+
+impl<T: Real> Method for CpuBlock<T> {
+    type Noise = CpuNoise;
+    type Slope = Vec<T>;
+    type Sums = Sums;
 
     fn choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, raw: Mat, log: Option<Mat>) {
         self.components_choose(outputs, noise, raw, log);

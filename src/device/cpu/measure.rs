@@ -3,36 +3,17 @@
 
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Squares, Sums};
-use crate::euot::conditional::Weighted;
-use crate::euot::divergence::Conjugate;
+use crate::device::{Bridge, Layers, Mat, Method, Points, Squares, Sums, Weighted, Workspace};
+use crate::formulas::{Activation, Conjugate, Head, Quadratic};
 
 /// A worker's workspace, or what measures one.
-pub trait Workspace: Device<Real = f32, Noise = CpuNoise, Slope = Vec<f32>, Sums = Sums> {
-    /// Gives all matrices back.
-    fn reset(&mut self);
-    /// How far it is used, for [`Self::release`].
-    fn used(&self) -> usize;
-    /// Gives back the matrices that were made since `used` was asked.
-    fn release(&mut self, used: usize);
+pub trait Written: Layers + Method<Noise = CpuNoise, Slope = Vec<f32>, Sums = Sums> {
     /// Writes into matrices what no operation of a device does. `normals` is how many numbers are drawn at a time at
     /// most.
     fn write(&mut self, normals: usize, write: impl FnOnce(&mut CpuBlock<f32>));
 }
 
-impl Workspace for CpuBlock<f32> {
-    fn reset(&mut self) {
-        Self::reset(self);
-    }
-
-    fn used(&self) -> usize {
-        Self::used(self)
-    }
-
-    fn release(&mut self, used: usize) {
-        Self::release(self, used);
-    }
-
+impl Written for CpuBlock<f32> {
     fn write(&mut self, _: usize, write: impl FnOnce(&mut CpuBlock<f32>)) {
         write(self);
     }
@@ -54,33 +35,14 @@ impl Measure {
     }
 }
 
-impl Workspace for Measure {
-    fn reset(&mut self) {
-        self.used = 0;
-    }
-
-    fn used(&self) -> usize {
-        self.used
-    }
-
-    fn release(&mut self, used: usize) {
-        assert!(used <= self.used);
-        self.used = used;
-    }
-
+impl Written for Measure {
     fn write(&mut self, normals: usize, _: impl FnOnce(&mut CpuBlock<f32>)) {
         self.most = self.most.max(Sizes { arena: 0, noise: normals });
     }
 }
 
-impl Device for Measure {
-    type Real = f32;
-    type Net = ();
-    type Gradient = ();
-    type Noise = CpuNoise;
-    type Slope = Vec<f32>;
-    type Sums = Sums;
-    const OVERLAPS: bool = <CpuBlock<f32> as Device>::OVERLAPS;
+impl Workspace for Measure {
+    const OVERLAPS: bool = <CpuBlock<f32> as Workspace>::OVERLAPS;
 
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
         let (stride, numbers) = extent(rows, cols);
@@ -89,6 +51,39 @@ impl Device for Measure {
         self.most = self.most.max(Sizes { arena: self.used, noise: 0 });
         Mat { offset, stride, view: false, squares: Squares::NONE, rows, cols }
     }
+
+    fn fill(&mut self, _: Mat, _: f64) {}
+
+    fn mark(&self) -> usize {
+        self.used
+    }
+
+    fn reset(&mut self, mark: usize) {
+        assert!(mark <= self.used);
+        self.used = mark;
+    }
+}
+
+impl Layers for Measure {
+    type Net = ();
+    type Gradient = ();
+
+    fn squares(&mut self, (): &(), _: Mat, _: Mat) {}
+    fn squares_reverse(&mut self, _: Mat, _: Mat, _: Mat) {}
+    fn squares_tangent(&mut self, _: Mat, _: Mat, _: Mat) {}
+    fn affine(&mut self, (): &(), _: usize, _: Mat, _: Mat) {}
+    fn activated(&mut self, (): &(), _: usize, _: Activation, _: Mat, _: Mat, _: Option<Mat>, _: Option<Mat>) {}
+    fn transposed(&mut self, (): &(), _: usize, _: Mat, _: Mat) {}
+    fn backward(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: Mat, _: Option<Mat>) {}
+    fn tangent(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: Mat, _: Mat) {}
+    fn tangent_backward(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: Mat, _: Mat) {}
+    fn gradient(&mut self, (): &mut (), _: usize, _: &[(Mat, Mat)], _: Option<Mat>) {}
+}
+
+impl Method for Measure {
+    type Noise = CpuNoise;
+    type Slope = Vec<f32>;
+    type Sums = Sums;
 
     fn mixture(
         &mut self,
@@ -109,17 +104,6 @@ impl Device for Measure {
         }
     }
 
-    fn fill(&mut self, _: Mat, _: f64) {}
-    fn squares(&mut self, (): &(), _: Mat, _: Mat) {}
-    fn squares_reverse(&mut self, _: Mat, _: Mat, _: Mat) {}
-    fn squares_tangent(&mut self, _: Mat, _: Mat, _: Mat) {}
-    fn affine(&mut self, (): &(), _: usize, _: Mat, _: Mat) {}
-    fn activated(&mut self, (): &(), _: usize, _: Activation, _: Mat, _: Mat, _: Option<Mat>, _: Option<Mat>) {}
-    fn transposed(&mut self, (): &(), _: usize, _: Mat, _: Mat) {}
-    fn backward(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: Mat, _: Option<Mat>) {}
-    fn tangent(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: Mat, _: Mat) {}
-    fn tangent_backward(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: Mat, _: Mat) {}
-    fn gradient(&mut self, (): &mut (), _: usize, _: &[(Mat, Mat)], _: Option<Mat>) {}
     fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
     fn bridge(&mut self, _: &Head, _: &Bridge<CpuNoise>, _: &Points) {}

@@ -3,8 +3,8 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Head, Mat, Points, Quadratic, Sums};
-use crate::euot::divergence::Conjugate;
+use crate::device::{Bridge, Mat, Points, Sums};
+use crate::formulas::{Conjugate, Head, Quadratic, Scalar};
 use std::ptr;
 
 /// The generator's head: standard deviations from raw outputs, a vector at a time.

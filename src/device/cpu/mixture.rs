@@ -7,8 +7,9 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Device, Head, Mat, Sums, extrapolation, half_of};
-use crate::euot::conditional::Weighted;
+use crate::device::{Bridge, Mat, Sums, Weighted, Workspace};
+use crate::formulas::Head;
+use crate::formulas::head::{extrapolation, half_of};
 
 pub(super) struct Mixture<'a, T> {
     pub block: &'a mut CpuBlock<T>,

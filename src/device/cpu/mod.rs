@@ -20,4 +20,4 @@ mod simd_x86;
 mod squares;
 
 pub use block::{CpuBlock, CpuNoise, Sizes};
-pub use measure::{Measure, Workspace};
+pub use measure::{Measure, Written};

@@ -3,9 +3,9 @@
 use super::gemm::PANEL_VECTORS;
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
+use crate::device::layout::{Layer, Layout};
 use crate::error::Result;
-use crate::nn::layout::{Layer, Layout};
-use crate::nn::mlp::Mlp;
+use crate::formulas::squares::Centre;
 
 /// What memory here is for, as a refusal says.
 const WEIGHTS: &str = "a network's weights, arranged for products";
@@ -103,13 +103,8 @@ pub struct CpuNet<T> {
 }
 
 impl<T: Real> CpuNet<T> {
-    /// Zero weights of a network.
-    pub fn of(isa: Isa, mlp: &Mlp, reverse: bool) -> Result<Self> {
-        Ok(Self { centre: mlp.centre.numbers()?, ..Self::new(isa, &mlp.layout, reverse)? })
-    }
-
-    /// Zero weights of layers alone. `reverse` keeps the transposed form as well.
-    pub fn new(isa: Isa, layout: &Layout, reverse: bool) -> Result<Self> {
+    /// Zero weights of a network that sees squares from this centre. `reverse` keeps the transposed form as well.
+    pub fn new(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> Result<Self> {
         let last = layout.layers.len() - 1;
         let pack = |(l, layer): (usize, &Layer)| {
             Ok(PackedLayer {
@@ -121,7 +116,10 @@ impl<T: Real> CpuNet<T> {
                 bias: Aligned::zeros(WEIGHTS, layer.outputs.next_multiple_of(32))?,
             })
         };
-        Ok(Self { layers: layout.layers.iter().enumerate().map(pack).collect::<Result<_>>()?, centre: Vec::new() })
+        Ok(Self {
+            layers: layout.layers.iter().enumerate().map(pack).collect::<Result<_>>()?,
+            centre: centre.numbers()?,
+        })
     }
 
     /// Takes all weights from the flat parameter vector.

@@ -7,9 +7,7 @@
 //! bitwise equal for any thread count. A call allocates nothing.
 
 use crate::error::{Error, Result};
-use crate::float_mode;
-use crate::memory;
-use crate::process;
+use crate::{float_mode, memory, process};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

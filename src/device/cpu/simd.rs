@@ -2,14 +2,10 @@
 //! that any compiler target turns into whatever vectors it has. The array form also serves f64, in which the gradient
 //! checks run the same kernels.
 
-use num_traits::Float;
+use crate::formulas::Scalar;
 
-/// Element type of a computation: f32 in production, f64 in gradient checks.
-pub trait Real: Float + std::fmt::Debug + Default + Send + Sync + std::iter::Sum + 'static {
-    /// Rounds from double precision.
-    fn of(x: f64) -> Self;
-    /// Widens to double precision.
-    fn wide(self) -> f64;
+/// Element type of a computation that the processor has vectors of.
+pub trait Real: Scalar {
     /// Elements in a vector of `isa`.
     fn lanes(isa: Isa) -> usize;
     /// Runs a kernel with the vectors of `isa`.
@@ -170,12 +166,6 @@ impl<T: Real> Simd for Portable<T> {
 }
 
 impl Real for f64 {
-    fn of(x: f64) -> Self {
-        x
-    }
-    fn wide(self) -> f64 {
-        self
-    }
     fn lanes(_: Isa) -> usize {
         Portable::<f64>::LANES
     }
@@ -190,14 +180,6 @@ impl Real for f64 {
 }
 
 impl Real for f32 {
-    #[inline(always)]
-    fn of(x: f64) -> Self {
-        x as f32
-    }
-    #[inline(always)]
-    fn wide(self) -> f64 {
-        f64::from(self)
-    }
     fn lanes(isa: Isa) -> usize {
         match isa {
             Isa::Avx512 => 16,

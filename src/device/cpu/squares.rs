@@ -3,7 +3,7 @@
 use super::block::CpuBlock;
 use super::simd::{Kernel, Real, Simd};
 use crate::device::Mat;
-use crate::device::squares::{slope, square};
+use crate::formulas::squares::{slope, square};
 use std::slice;
 
 /// What is computed of x, and for the latter two of another matrix.

@@ -8,7 +8,7 @@ use super::branches::Branches;
 use super::gpu::Gpu;
 use super::kernels::{Argument, Kernel, Launch, arguments_of};
 use super::product::Product;
-use crate::device::{Device, Mat, Squares};
+use crate::device::{Mat, Squares, Workspace};
 use crate::error::Result;
 use crate::rng::Stream;
 use cudarc::driver::sys::{self, CUstream};
@@ -144,13 +144,13 @@ impl CudaBlock {
         self.most
     }
 
-    /// Where the workspace is taken up to; [`Self::reset`] returns to it.
-    pub fn mark(&self) -> usize {
+    /// Where the workspace is taken up to; [`Self::release`] returns to it.
+    pub(super) fn used(&self) -> usize {
         self.used
     }
 
     /// Gives back every matrix made since the mark.
-    pub fn reset(&mut self, mark: usize) {
+    pub(super) fn release(&mut self, mark: usize) {
         self.used = mark;
     }
 
@@ -232,7 +232,7 @@ impl CudaBlock {
         let done = if self.measures {
             self.gpu.library.prepare(&self.gpu.account, product)
         } else {
-            self.gpu.library.multiply(&self.gpu, self.stream, product)
+            self.gpu.library.multiply(&self.gpu.account, self.stream, product)
         };
         self.failure = done.err();
     }

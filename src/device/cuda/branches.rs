@@ -2,7 +2,7 @@
 //! replay the driver runs side by side whatever no edge keeps apart.
 
 use super::driver::check;
-use super::gpu::new_stream;
+use super::stream::new_stream;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUevent, CUstream};
 use std::ptr;

@@ -5,9 +5,8 @@ use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{Argument, Kernel, arguments_of};
 use super::layers::ProductKind;
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
-use crate::device::{Activation, Bridge, Device, Head, Mat, Points, Quadratic, Squares};
-use crate::euot::conditional::Weighted;
-use crate::euot::divergence::Conjugate;
+use crate::device::{Bridge, Layers, Mat, Method, Points, Squares, Weighted, Workspace};
+use crate::formulas::{Activation, Conjugate, Head, Quadratic};
 use cudarc::driver::sys;
 
 /// Samples and components of a tile of the mixture kernels for many components.
@@ -42,14 +41,7 @@ impl CudaBlock {
     }
 }
 
-impl Device for CudaBlock {
-    type Real = f32;
-    type Net = CudaNet;
-    type Gradient = CudaGradient;
-    type Noise = CudaNoise;
-    /// Device address.
-    type Slope = u64;
-    type Sums = CudaSums;
+impl Workspace for CudaBlock {
     const OVERLAPS: bool = true;
 
     fn both<S>(
@@ -64,10 +56,6 @@ impl Device for CudaBlock {
 
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat {
         self.allocate(rows, cols)
-    }
-
-    fn scratch_seen(&mut self, net: &CudaNet, rows: usize, cols: usize, count: usize) -> Mat {
-        self.allocate(rows, cols + count).before_squares(Squares { count, centre: net.centre })
     }
 
     fn ones(&mut self, rows: usize) -> Mat {
@@ -95,6 +83,23 @@ impl Device for CudaBlock {
             };
             super::driver::check(status, || "fill a matrix".into())
         });
+    }
+
+    fn mark(&self) -> usize {
+        self.used()
+    }
+
+    fn reset(&mut self, mark: usize) {
+        self.release(mark);
+    }
+}
+
+impl Layers for CudaBlock {
+    type Net = CudaNet;
+    type Gradient = CudaGradient;
+
+    fn scratch_seen(&mut self, net: &CudaNet, rows: usize, cols: usize, count: usize) -> Mat {
+        self.allocate(rows, cols + count).before_squares(Squares { count, centre: net.centre })
     }
 
     fn squares(&mut self, net: &CudaNet, x: Mat, to: Mat) {
@@ -166,6 +171,13 @@ impl Device for CudaBlock {
     fn gradient(&mut self, gradient: &mut CudaGradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
         self.layer_gradient(gradient, layer, pairs, bias);
     }
+}
+
+impl Method for CudaBlock {
+    type Noise = CudaNoise;
+    /// Device address.
+    type Slope = u64;
+    type Sums = CudaSums;
 
     fn choose(&mut self, outputs: Mat, noise: Option<&CudaNoise>, raw: Mat, log: Option<Mat>) {
         let components = outputs.components(raw.cols);

@@ -1,16 +1,17 @@
 //! A GPU in use: a CUDA context with the library's kernels in it, the stream that all work runs on, and an account of
 //! the memory taken.
 
+use super::account::Account;
 use super::current::{Entered, push};
 use super::driver::{self, DeviceInfo, check, describe, dotted};
 use super::image;
 use super::kernels::{Kernel, Launch};
-use super::memory::Account;
 use super::place::{CudaConfig, Place, Products};
 use super::product::{Held, Library};
-use crate::context::LogLevel;
+use super::stream::new_stream;
+use crate::device::layout::Layer;
 use crate::error::{Error, Result};
-use crate::nn::layout::Layer;
+use crate::log::LogLevel;
 use crate::process;
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUfunction, CUmodule, CUresult, CUstream};
 use std::ffi::CStr;
@@ -247,15 +248,6 @@ impl Drop for Gpu {
             unsafe { sys::cuDevicePrimaryCtxRelease_v2(device) };
         }
     }
-}
-
-/// A stream that waits for no other. A context is current.
-pub(super) fn new_stream() -> Result<CUstream> {
-    let mut stream = ptr::null_mut();
-    let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
-    // SAFETY: a context is current.
-    check(unsafe { sys::cuStreamCreate(&mut stream, flags) }, || "make a stream".into())?;
-    Ok(stream)
 }
 
 fn load_module(image: &[u8]) -> std::result::Result<CUmodule, CUresult> {

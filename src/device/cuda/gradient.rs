@@ -3,8 +3,24 @@
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
 use super::kernels::{Argument, Kernel, arguments_of};
-use super::layers::lines_of;
-use crate::nn::layout::Layer;
+use crate::device::layout::Layer;
+
+/// Rows that a line of a gradient sums at least.
+const LEAST_CHUNK: usize = 128;
+/// Floats of all lines of one contribution at most, unless one line has more: a quarter of a gigabyte.
+const MOST_LINES: usize = 1 << 26;
+const MOST_SPLITS: usize = 64;
+
+/// Lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the rows of each.
+pub(super) fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
+    if !fused {
+        return (1, rows);
+    }
+    let splits = (MOST_LINES / len.max(1)).clamp(1, MOST_SPLITS);
+    // A multiple of what the kernel stages at a time.
+    let chunk = LEAST_CHUNK.max(rows.div_ceil(splits).next_multiple_of(32));
+    (rows.div_ceil(chunk), chunk)
+}
 
 /// Weights of one network on the device: the flat parameter vector.
 pub(crate) struct CudaNet {

@@ -2,7 +2,8 @@
 
 use super::branches::Branches;
 use super::driver::check;
-use super::gpu::{Gpu, new_stream};
+use super::gpu::Gpu;
+use super::stream::new_stream;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUgraph, CUgraphExec, CUstream, CUstreamCaptureMode};
 use std::ptr;

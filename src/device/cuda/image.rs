@@ -7,7 +7,8 @@ mod nvrtc;
 #[cfg(test)]
 mod tests;
 
-use crate::{LogLevel, Result};
+use crate::error::Result;
+use crate::log::LogLevel;
 use nvrtc::Nvrtc;
 use std::path::Path;
 use std::time::Instant;

@@ -3,11 +3,12 @@
 //! every layer is one kernel.
 
 use super::block::{CudaBlock, THREADS};
-use super::gradient::{CudaGradient, CudaNet};
+use super::gradient::{CudaGradient, CudaNet, lines_of};
 use super::kernels::{Argument, Kernel, arguments_of};
 use super::product::{Operand, Product};
-use crate::device::{Activation, Mat};
-use crate::nn::layout::Layer;
+use crate::device::Mat;
+use crate::device::layout::Layer;
+use crate::formulas::Activation;
 
 /// Rows of a tile of the kernels around a product, unless that makes too many tiles.
 const CHUNK: usize = 32;
@@ -20,22 +21,6 @@ const WIDE: (usize, u32) = (64, 128);
 /// Wide tiles that a product has at least where it takes them: about two for each multiprocessor of a large GPU. Not a
 /// number of the device's, so that sums are in the same order on every one.
 const LEAST_WIDE: usize = 256;
-/// Rows that a line of a gradient sums at least.
-const LEAST_CHUNK: usize = 128;
-/// Floats of all lines of one contribution at most, unless one line has more: a quarter of a gigabyte.
-const MOST_LINES: usize = 1 << 26;
-const MOST_SPLITS: usize = 64;
-
-/// Lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the rows of each.
-pub(super) fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
-    if !fused {
-        return (1, rows);
-    }
-    let splits = (MOST_LINES / len.max(1)).clamp(1, MOST_SPLITS);
-    // A multiple of what the kernel stages at a time.
-    let chunk = LEAST_CHUNK.max(rows.div_ceil(splits).next_multiple_of(32));
-    (rows.div_ceil(chunk), chunk)
-}
 
 /// What follows a product with transposed weights, p = delta W^T.
 pub(super) enum ProductKind {

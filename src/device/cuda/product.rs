@@ -4,11 +4,10 @@
 //! each shape and kept. Algorithms are held to those whose sums have one order, so equal products give equal bits on
 //! one GPU and library version.
 
+use super::account::Account;
 use super::driver::check;
-use super::gpu::Gpu;
-use super::memory::Account;
-use crate::context::LogLevel;
 use crate::error::{Error, Result};
+use crate::log::LogLevel;
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys::{
     self, cublasComputeType_t, cublasLtMatmulDescAttributes_t as DescAttribute,
@@ -153,10 +152,10 @@ impl Library {
     }
 
     /// Queues a product. The context is current.
-    pub fn multiply(&self, gpu: &Gpu, stream: CUstream, product: &Product) -> Result<()> {
+    pub fn multiply(&self, account: &Account, stream: CUstream, product: &Product) -> Result<()> {
         self.with(|lt| {
             let (handle, workspace) = (lt.handle, lt.workspace);
-            let plan = lt.plan(&gpu.account, product)?;
+            let plan = lt.plan(account, product)?;
             let (one, beta) = (1f32, f32::from(u8::from(product.accumulate)));
             // By columns, C^T = B^T A^T: the second operand comes first.
             // SAFETY: shapes and strides are the plan's; that the addresses hold as much is the caller's concern.

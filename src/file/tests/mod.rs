@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::input::Input;
 use super::kind::Kind;
 use super::output::Output;
-use crate::Result;
+use crate::error::Result;
 
 mod bombs;
 mod exchange;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::{all, content, description, small};
-use crate::Error;
+use crate::error::Error;
 use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;

@@ -1,7 +1,6 @@
 //! Compiled kernels on the disk. Nothing is taken from there that is not, byte for byte, what was put there.
 
-use crate::Result;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::file::atomic;
 use std::ffi::OsString;
 use std::fs;

@@ -1,6 +1,6 @@
 //! NVIDIA's run-time compiler, which is loaded when a device needs it and needs no GPU itself.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use cudarc::nvrtc::result::{self, NvrtcError};
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
 use std::ffi::{CString, c_char};

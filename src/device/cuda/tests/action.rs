@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
-use crate::device::{Device, Sums};
+use crate::device::{Layers, Method, Sums, Workspace};
 use proptest::prelude::*;
 
 proptest! {

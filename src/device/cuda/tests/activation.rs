@@ -5,8 +5,10 @@ use super::host::{arguments_of, available, launch};
 use super::support::{Output, close, close_from, cpu, download, in_two_orders, normals, upload};
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
-use crate::device::{Activation, Device};
-use crate::nn::layout::Layout;
+use crate::device::layout::Layout;
+use crate::device::{Layers, Workspace};
+use crate::formulas::Activation;
+use crate::formulas::squares::Centre;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl Shape {
             weights[layer.offset + i * n + i] = 1.0;
         }
         weights[layer.bias()..layer.end()].copy_from_slice(bias);
-        let mut net = CpuNet::new(Isa::detect(), &layout, true).unwrap();
+        let mut net = CpuNet::new(Isa::detect(), &layout, &Centre::default(), true).unwrap();
         net.pack(&weights);
         net
     }

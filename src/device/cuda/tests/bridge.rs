@@ -6,7 +6,8 @@ use super::support::{
     close, close_from, columns, cpu, download, head_arguments, in_two_orders, normals, squares_of, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
-use crate::device::{Bridge, Device, Head, Mat, Points};
+use crate::device::{Bridge, Mat, Method, Points, Workspace};
+use crate::formulas::Head;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 

@@ -4,7 +4,7 @@ use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{Output, close, close_from, cpu, download, in_two_orders, normals, uniforms, upload};
 use crate::device::cpu::CpuNoise;
-use crate::device::{Device, Mat};
+use crate::device::{Mat, Method, Workspace};
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 

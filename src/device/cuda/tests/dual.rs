@@ -3,11 +3,9 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
-use crate::device::{Device, Quadratic, Sums};
-use crate::euot::divergence::{Conjugate, Divergence};
+use crate::device::{Method, Sums, Workspace};
+use crate::formulas::{Conjugate, Divergence, Quadratic};
 use proptest::prelude::*;
-
-const ALL: [Divergence; 4] = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus];
 
 proptest! {
     #![proptest_config(super::support::cases(40))]
@@ -29,7 +27,7 @@ proptest! {
         let quadratic = Quadratic { curvature, slope: normals(seed ^ 2, d), level: 0.25 };
         let slope_of = Buffer::of(&quadratic.slope);
         let ends_at = Matrix::of(&x, d + 1, d + stride);
-        for divergence in ALL {
+        for divergence in Divergence::ALL {
             let mut block = cpu();
             let v = upload(&mut block, &values, 1);
             let ends = upload(&mut block, &x, d + 1).columns(0, d);

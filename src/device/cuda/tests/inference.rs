@@ -4,8 +4,7 @@ use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, in_two_orders, normals};
 use crate::data::Normalisation;
-use crate::device::Quadratic;
-use crate::euot::divergence::{Conjugate, Divergence};
+use crate::formulas::{Conjugate, Divergence, Quadratic};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -187,7 +186,7 @@ proptest! {
         let x = normals(seed ^ 1, rows * (d + 1));
         let quadratic = Quadratic { curvature, slope: normals(seed ^ 2, d), level: 0.25 };
         let (at, slope_of) = (Matrix::of(&x, d + 1, d + stride), Buffer::of(&quadratic.slope));
-        for divergence in [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus] {
+        for divergence in Divergence::ALL {
             let conjugate = Conjugate { divergence, tau };
             let [found] = in_two_orders(seed, |order| {
                 let out = Matrix::new(1, rows, rows);

@@ -6,8 +6,8 @@ use super::support::{
     Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
-use crate::device::{Bridge, Device, Head, Mat, Points, Sums};
-use crate::euot::conditional::Weighted;
+use crate::device::{Bridge, Layers, Mat, Method, Points, Sums, Weighted, Workspace};
+use crate::formulas::Head;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

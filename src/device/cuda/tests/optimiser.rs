@@ -4,7 +4,7 @@ use super::guarded::Buffer;
 use super::host::{arguments_of, available, launch};
 use super::support::{close, normals};
 use crate::TrainerConfig;
-use crate::nn::adam::Adam;
+use crate::formulas::adam::Adam;
 use proptest::prelude::*;
 
 const BLOCKS: u32 = 3;

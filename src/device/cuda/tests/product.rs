@@ -5,8 +5,10 @@ use super::host::{Argument, arguments_of, available, launch};
 use super::support::{close_from, close_sum, cpu, download, in_two_orders, normals, upload};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
-use crate::device::{Activation, Device};
-use crate::nn::layout::{Layer, Layout};
+use crate::device::layout::{Layer, Layout};
+use crate::device::{Layers, Workspace};
+use crate::formulas::Activation;
+use crate::formulas::squares::Centre;
 use proptest::prelude::*;
 
 const ACTIVATIONS: [(Activation, &str); 3] =
@@ -82,7 +84,7 @@ impl Shape {
     fn weights(&self, layout: &Layout, index: usize) -> Weights {
         let layer = layout.layers[index];
         let flat = normals(self.seed ^ 50, layout.len());
-        let mut net = CpuNet::new(Isa::detect(), layout, true).unwrap();
+        let mut net = CpuNet::new(Isa::detect(), layout, &Centre::default(), true).unwrap();
         net.pack(&flat);
         let mut device = vec![f32::NAN; self.offset];
         device.extend(&flat[layer.offset..layer.end()]);

@@ -5,9 +5,9 @@ use super::host::{arguments_of, available, launch};
 use super::support::{close, cpu, download, in_two_orders, normals, upload};
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
-use crate::device::squares::Centre;
-use crate::device::{Activation, Device};
-use crate::nn::mlp::Mlp;
+use crate::device::layout::Layout;
+use crate::device::{Layers, Workspace};
+use crate::formulas::squares::Centre;
 use proptest::prelude::*;
 
 proptest! {
@@ -25,7 +25,7 @@ proptest! {
         let centre = |s| normals(seed ^ s, squares).into_iter().map(|x| f64::from(x * x)).collect::<Vec<_>>();
         let centre = Centre::between(&centre(3), &centre(4)).unwrap();
         let numbers = Buffer::of(&centre.numbers::<f32>().unwrap());
-        let net = CpuNet::<f32>::of(Isa::detect(), &Mlp::new(cols, centre, 1, 1, 1, Activation::Silu), false).unwrap();
+        let net = CpuNet::<f32>::new(Isa::detect(), &Layout::new(cols + centre.count(), 1, 1, 1), &centre, false).unwrap();
         let mut block = cpu();
         let (xm, gm, wm) = (upload(&mut block, &x, cols), upload(&mut block, &g, cols + squares), upload(&mut block, &w, cols));
         let to = [cols + squares, cols, cols + squares].map(|cols| block.scratch(rows, cols));

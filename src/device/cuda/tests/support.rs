@@ -3,8 +3,9 @@
 use super::guarded::{Buffer, Matrix};
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
-use crate::device::squares::{Centre, square};
-use crate::device::{Device, Head, Mat};
+use crate::device::{Mat, Workspace};
+use crate::formulas::Head;
+use crate::formulas::squares::{Centre, square};
 use crate::rng::{Sequence, Stream};
 use proptest::test_runner::Config;
 

@@ -39,7 +39,7 @@ fn plans_stay_until_what_needs_them_is_captured() {
         let _entered = gpu.enter().unwrap();
         rows.for_each(|rows| gpu.library.prepare(&gpu.account, &product(&at, rows)).unwrap());
     };
-    let capture = || Graph::capture(&gpu, |stream, _| gpu.library.multiply(&gpu, stream, &product(&at, 1)));
+    let capture = || Graph::capture(&gpu, |stream, _| gpu.library.multiply(gpu.account(), stream, &product(&at, 1)));
     let held = gpu.hold_products();
     many(1..2);
     // Another thread's sessions, with ever other numbers of rows.

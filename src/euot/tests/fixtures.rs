@@ -2,13 +2,12 @@
 //! in tests/fixtures: same weights, same noise.
 
 use super::case::Case;
-use super::conditional::Conditional;
-use super::divergence::{Conjugate, Divergence};
-use super::gaussian_bridge::GaussianBridge;
-use super::networks::Networks;
-use crate::data::Numbers;
 use crate::device::cpu::simd::Isa;
-use crate::device::{Activation, Head, Quadratic};
+use crate::euot::conditional::Conditional;
+use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::networks::Networks;
+use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
+use crate::numbers::Numbers;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -151,7 +150,7 @@ macro_rules! fixtures {
     ($($name:ident)+) => {$(
         #[test]
         fn $name() {
-            check(include_str!(concat!("../../tests/fixtures/", stringify!($name), ".json")));
+            check(include_str!(concat!("../../../tests/fixtures/", stringify!($name), ".json")));
         }
     )+};
 }

@@ -1,12 +1,13 @@
 //! Every pass of a network, and with it every layer rule, against central differences in f64: random shapes, each
 //! activation, any number of outputs.
 
-use super::mlp::Mlp;
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
-use crate::device::squares::Centre;
-use crate::device::{Activation, Device, Mat};
+use crate::device::{Mat, Workspace};
+use crate::formulas::Activation;
+use crate::formulas::squares::Centre;
+use crate::nn::network::Mlp;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
@@ -55,7 +56,7 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
 
 impl Problem {
     fn net(&self) -> CpuNet<f64> {
-        let mut net = CpuNet::of(Isa::Portable, &self.mlp, true).unwrap();
+        let mut net = CpuNet::new(Isa::Portable, &self.mlp.layout, &self.mlp.centre, true).unwrap();
         net.pack(&self.weights);
         net
     }

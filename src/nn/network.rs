@@ -10,9 +10,10 @@
 //! A network may see the squares of its first inputs as well ([`crate::device::squares`]): the first layer then has [x, s] for x, the
 //! gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
 
-use super::layout::{Layout, MAX_HIDDEN};
-use crate::device::squares::Centre;
-use crate::device::{Activation, Device, Mat};
+use crate::device::layout::{Layout, MAX_HIDDEN};
+use crate::device::{Layers, Mat};
+use crate::formulas::Activation;
+use crate::formulas::squares::Centre;
 
 /// A network's shape; weights are kept by the device.
 #[derive(Clone, Debug)]
@@ -59,12 +60,12 @@ impl Mlp {
     }
 
     /// A matrix for inputs.
-    pub fn inputs_of<D: Device>(&self, device: &mut D, net: &D::Net, rows: usize) -> Mat {
+    pub fn inputs_of<D: Layers>(&self, device: &mut D, net: &D::Net, rows: usize) -> Mat {
         device.scratch_seen(net, rows, self.inputs(), self.centre.count())
     }
 
     /// What the first layer sees of `x`.
-    fn seen<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
+    fn seen<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
         if self.centre.count() == x.squares.count {
             return x.with_squares();
         }
@@ -74,7 +75,7 @@ impl Mlp {
     }
 
     /// The gradient by the input, given `g` by what the first layer saw.
-    fn input_of<D: Device>(&self, device: &mut D, tape: &Tape, g: Mat) -> Mat {
+    fn input_of<D: Layers>(&self, device: &mut D, tape: &Tape, g: Mat) -> Mat {
         if self.centre.count() == 0 { g } else { device.squares_gradient(tape.input, g) }
     }
 
@@ -87,7 +88,7 @@ impl Mlp {
     }
 
     /// Output for `x`, nothing kept.
-    pub fn forward<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
+    pub fn forward<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
         let buffers = [device.scratch(x.rows, self.width()), device.scratch(x.rows, self.width())];
         let output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
         let mut h = self.seen(device, net, x);
@@ -101,14 +102,14 @@ impl Mlp {
     }
 
     /// Forward, keeping first derivatives of the activations.
-    pub fn record<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat) -> Tape {
+    pub fn record<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Tape {
         let mut tape = self.record_hidden(device, net, x, false);
         tape.output = self.output(device, net, &tape);
         tape
     }
 
     /// As [`Self::record`] without the output, and with `curvature` keeping the second derivatives too.
-    pub fn record_hidden<D: Device>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
+    pub fn record_hidden<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
         let mut tape = Tape {
             input: x,
             seen: self.seen(device, net, x),
@@ -130,7 +131,7 @@ impl Mlp {
     }
 
     /// The output that a tape leads to.
-    pub fn output<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> Mat {
+    pub fn output<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> Mat {
         let h = tape.h[self.hidden() - 1];
         let output = device.scratch(h.rows, self.layout.layers[self.hidden()].outputs);
         device.affine(net, self.hidden(), h, output);
@@ -139,7 +140,7 @@ impl Mlp {
 
     /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's bias
     /// only with `output_bias`.
-    pub fn backward_parameters<D: Device>(
+    pub fn backward_parameters<D: Layers>(
         &self,
         device: &mut D,
         net: &D::Net,
@@ -164,15 +165,15 @@ impl Mlp {
 
     /// A hidden layer's matrix, which a gradient will be taken from: that of two layers before, where it can be written
     /// again.
-    fn buffer<D: Device>(&self, device: &mut D, rows: usize, before: &mut Option<Mat>) -> Mat {
+    fn buffer<D: Layers>(&self, device: &mut D, rows: usize, before: &mut Option<Mat>) -> Mat {
         match *before {
             Some(mat) if !D::OVERLAPS => mat,
             _ => *before.insert(device.scratch(rows, self.width())),
         }
     }
 
-    /// Reverse pass from the output's gradient `delta` to the input, as [`Device::squares_gradient`] leaves it.
-    pub fn backward_input<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape, delta: Mat) -> Mat {
+    /// Reverse pass from the output's gradient `delta` to the input, as [`Layers::squares_gradient`] leaves it.
+    pub fn backward_input<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape, delta: Mat) -> Mat {
         let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
         let mut delta = delta;
         for l in (1..=self.hidden()).rev() {
@@ -187,7 +188,7 @@ impl Mlp {
 
     /// Gradient of a scalar output with respect to the input, kept so that [`Self::backward_directional`] can follow:
     /// the tape (recorded with curvature) then holds f'' p in place of f''.
-    pub fn input_gradient<D: Device>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> InputGradient {
+    pub fn input_gradient<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> InputGradient {
         let one = device.ones(tape.input.rows);
         let mut deltas = [Mat::NONE; MAX_HIDDEN];
         let mut delta = one;
@@ -203,7 +204,7 @@ impl Mlp {
     }
 
     /// Adds the parameters' gradient of sum over rows of <grad_x V, w>, with w held constant.
-    pub fn backward_directional<D: Device>(
+    pub fn backward_directional<D: Layers>(
         &self,
         device: &mut D,
         net: &D::Net,
@@ -243,7 +244,7 @@ impl Mlp {
 
 /// dV/dx and what it was computed through.
 pub struct InputGradient {
-    /// rows x inputs, as [`Device::squares_gradient`] leaves it.
+    /// rows x inputs, as [`Layers::squares_gradient`] leaves it.
     pub value: Mat,
     one: Mat,
     deltas: Rows,

@@ -1,17 +1,17 @@
 //! Random problems with all their numbers, for the checks: both steps on them, and their losses by plain loops.
 
-use super::Batch;
-use super::conditional::Conditional;
-use super::divergence::{Conjugate, Divergence};
-use super::gaussian_bridge::GaussianBridge;
-use super::generator_step::{GeneratorStep, TIME_MIN};
-use super::networks::Networks;
-use super::value_step::{TIME_MAX, ValueStep};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Activation, Device, Head, Mat, Quadratic, Sums, extrapolation};
-use crate::nn::mlp::Mlp;
+use crate::device::{Batch, Mat, Sums, Workspace};
+use crate::euot::conditional::Conditional;
+use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::generator_step::{GeneratorStep, TIME_MIN};
+use crate::euot::networks::Networks;
+use crate::euot::value_step::{TIME_MAX, ValueStep};
+use crate::formulas::head::extrapolation;
+use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
+use crate::nn::network::Mlp;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
@@ -75,7 +75,7 @@ impl Case {
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
         [(&self.value, &self.value_weights), (&self.generator, &self.generator_weights)].map(|(mlp, weights)| {
-            let mut net = CpuNet::of(isa, mlp, true).unwrap();
+            let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, true).unwrap();
             net.pack(&weights.iter().map(|&w| T::of(w)).collect::<Vec<T>>());
             net
         })
@@ -113,19 +113,19 @@ impl Case {
         let (step, batch) = (self.value_step_of(&quadratic), self.batch(&mut block, |t| t * TIME_MAX));
         let raw = step.draw(&mut block, &generator, batch.input, &batch.noise);
         for (from, to) in parts() {
-            let used = spoil(&mut block);
+            let mark = spoil(&mut block);
             let part = self.part(&mut block, &batch, from, to);
             step.carry(&mut block, &value, &part, raw.rows(from, to), to_value, &mut sums[0]);
-            block.release(used);
+            block.reset(mark);
         }
 
         let (step, batch) = (self.generator_step_of(), self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t));
         let recorded = step.record(&mut block, &generator, batch.input);
         for (from, to) in parts() {
-            let used = spoil(&mut block);
+            let mark = spoil(&mut block);
             let part = self.part(&mut block, &batch, from, to);
             step.carry(&mut block, &value, &part, &recorded.components.rows(from, to), &mut sums[1]);
-            block.release(used);
+            block.reset(mark);
         }
         step.backward(&mut block, &generator, &recorded, to_generator);
         gradients.iter_mut().for_each(CpuGradient::complete);
@@ -278,11 +278,11 @@ impl Case {
 
 /// Fills what is free of a workspace with what must not be read; returns how far it is used.
 fn spoil<T: Real>(block: &mut CpuBlock<T>) -> usize {
-    let used = block.used();
+    let mark = block.mark();
     let free = block.scratch(64, 2048);
     block.fill(free, f64::NAN);
-    block.release(used);
-    used
+    block.reset(mark);
+    mark
 }
 
 pub(super) fn normals(seed: u64, stream: Stream, n: usize) -> Vec<f64> {
@@ -295,13 +295,13 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     // Above, on and below whole vectors, and rows of more than one.
     let dimension = prop_oneof![4 => 1usize..6, 1 => proptest::sample::select(vec![8, 15, 16, 17, 31, 32, 33])];
     let sizes = (dimension, 0usize..5, 1usize..4, 1usize..19, 1usize..4, 1usize..40);
-    let problem = (0.05f64..2.0, 0.3f64..3.0, 0usize..4, 0usize..3, any::<bool>(), any::<u64>());
+    let problem = (0.05f64..2.0, 0.3f64..3.0, 0..Divergence::ALL.len(), 0usize..3, any::<bool>(), any::<u64>());
     (sizes, problem).prop_map(
         |((d, latent, sources, components, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
             let conditional = Conditional { components, latent };
             let head = Head { sigma, deterministic: deterministic && !conditional.own() };
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
-            let divergence = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus][psi];
+            let divergence = Divergence::ALL[psi];
             let mut bridge = GaussianBridge::none(d).unwrap();
             bridge.mean_squares = [seed ^ 4, seed ^ 5]
                 .map(|seed| normals(seed, Stream::Init, d).iter().map(|x| x * x).collect::<Vec<_>>().into());

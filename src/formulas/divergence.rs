@@ -15,6 +15,26 @@ pub enum Divergence {
     Softplus = 3,
 }
 
+impl Divergence {
+    /// Every divergence, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Balanced, Self::Kl, Self::Chi2, Self::Softplus];
+
+    /// Whether the masses of the target may be left unmatched, so that tau counts and V has a level of its own.
+    pub fn is_unbalanced(self) -> bool {
+        self != Self::Balanced
+    }
+
+    /// To first order every density ratio Psi*'(v) is that of KL, e^(v s), with this softness s: the second derivative
+    /// of Psi* at 0. Balanced transport has none.
+    pub fn softness(self, tau: f64) -> f64 {
+        match self {
+            Self::Balanced => 0.0,
+            Self::Kl => 1.0 / tau,
+            Self::Chi2 | Self::Softplus => 0.5 / tau,
+        }
+    }
+}
+
 /// Psi* and its derivative, the density ratio. Nondecreasing, Psi*(0) = 0, Psi*'(0) = 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Conjugate {
@@ -64,12 +84,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Divergence; 4] = [Divergence::Balanced, Divergence::Kl, Divergence::Chi2, Divergence::Softplus];
-
     proptest! {
         #[test]
         fn derivative_matches_and_never_falls(v in -30.0..30.0f64, tau in 0.1..10.0f64) {
-            for divergence in ALL {
+            for divergence in Divergence::ALL {
                 let c = Conjugate { divergence, tau };
                 let h = 1e-6 * tau;
                 let difference = (c.evaluate(v + h).0 - c.evaluate(v - h).0) / (2.0 * h);
@@ -82,8 +100,25 @@ mod tests {
     }
 
     #[test]
+    fn softness_is_the_ratios_slope_at_zero() {
+        for divergence in Divergence::ALL {
+            let (tau, h) = (0.7, 1e-5);
+            let c = Conjugate { divergence, tau };
+            let slope = (c.evaluate(h).1 - c.evaluate(-h).1) / (2.0 * h);
+            assert!((slope - divergence.softness(tau)).abs() < 1e-8, "{divergence:?}: {slope}");
+        }
+    }
+
+    #[test]
+    fn all_are_in_the_order_of_their_numbers() {
+        for (number, divergence) in Divergence::ALL.into_iter().enumerate() {
+            assert_eq!(divergence as usize, number);
+        }
+    }
+
+    #[test]
     fn normalised_at_zero_and_finite_far_out() {
-        for divergence in ALL {
+        for divergence in Divergence::ALL {
             let c = Conjugate { divergence, tau: 0.7 };
             assert_eq!(c.evaluate(0.0), (0.0, 1.0));
             for v in [-1e30, 1e30] {

@@ -2,10 +2,10 @@
 //! instruction set. The same code runs in f32 in production.
 
 use super::case::{Case, cases, normals};
-use super::conditional::Conditional;
 use crate::device::Sums;
 use crate::device::cpu::simd::Isa;
-use crate::nn::checks::check_gradient;
+use crate::euot::conditional::Conditional;
+use crate::nn::tests::check_gradient;
 use crate::rng::Stream;
 use proptest::prelude::*;
 

@@ -10,10 +10,10 @@
 //! Potentials and drifts of Gaussians and of mixtures are made of squares. A layer's units have to approximate each of them, along
 //! one direction each, which is what d numbers with spreads of their own took most of a training for.
 
-use super::cpu::simd::Real;
-use crate::data::Numbers;
+use super::scalar::Scalar;
 use crate::error::Result;
 use crate::memory;
+use crate::numbers::Numbers;
 use std::f64::consts::SQRT_2;
 
 /// Where squares bend, in the units that networks see.
@@ -21,20 +21,20 @@ const REACH: f64 = 3.0;
 
 /// r.
 #[inline(always)]
-fn bend<T: Real>(x: T) -> T {
+fn bend<T: Scalar>(x: T) -> T {
     let part = x * T::of(1.0 / REACH);
     (T::one() + part * part).sqrt()
 }
 
 /// q.
 #[inline(always)]
-pub fn square<T: Real>(x: T) -> T {
+pub fn square<T: Scalar>(x: T) -> T {
     T::of(SQRT_2) * (x * (x / (T::one() + bend(x))))
 }
 
 /// dq/dx.
 #[inline(always)]
-pub fn slope<T: Real>(x: T) -> T {
+pub fn slope<T: Scalar>(x: T) -> T {
     T::of(SQRT_2) * (x / bend(x))
 }
 
@@ -63,7 +63,7 @@ impl Centre {
     }
 
     /// start and then change, as kernels take them.
-    pub fn numbers<T: Real>(&self) -> Result<Vec<T>> {
+    pub fn numbers<T: Scalar>(&self) -> Result<Vec<T>> {
         let mut numbers = memory::with_room("the squares' centre", 2 * self.count())?;
         numbers.extend(self.start.iter().chain(self.change.iter()).map(|&x| T::of(x)));
         Ok(numbers)

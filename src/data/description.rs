@@ -1,0 +1,59 @@
+//! One side of the problem as the host describes it.
+
+use super::sampler::Sampler;
+use super::tensor::TensorView;
+
+/// One side of the problem.
+pub enum Data<'a> {
+    /// A finite set of samples, copied before training starts.
+    Array {
+        /// The samples; the first axis counts them, the other axes are the shape of one sample. An array of rank 1
+        /// holds scalars and counts as samples of shape `[1]`.
+        samples: TensorView<'a>,
+        /// One weight >= 0 a sample, not all zero; only their ratios matter. `None` weighs all samples alike.
+        weights: Option<TensorView<'a>>,
+    },
+    /// Fresh samples on demand.
+    Sampler {
+        /// Shape of one sample, 1 to 7 extents.
+        sample_shape: Vec<usize>,
+        /// Where the samples come from.
+        sampler: Box<dyn Sampler>,
+    },
+}
+
+impl<'a> Data<'a> {
+    /// Samples that all weigh the same.
+    pub fn array(samples: TensorView<'a>) -> Self {
+        Self::Array { samples, weights: None }
+    }
+
+    /// Samples with one weight each (`weights` has rank 1).
+    pub fn weighted(samples: TensorView<'a>, weights: TensorView<'a>) -> Self {
+        Self::Array { samples, weights: Some(weights) }
+    }
+
+    /// Shape of one sample.
+    pub(crate) fn sample_shape(&self) -> &[usize] {
+        match self {
+            Self::Array { samples, .. } => samples.sample_shape(),
+            Self::Sampler { sample_shape, .. } => sample_shape,
+        }
+    }
+
+    /// Samples of shape `sample_shape` drawn by `sampler`, which may be a closure.
+    ///
+    /// ```
+    /// let mut angle = 0.0f32;
+    /// let circle = sfeuot::Data::sampler(&[2], move |batch: &mut [f32], _rows: usize, dimension: usize| {
+    ///     for point in batch.chunks_exact_mut(dimension) {
+    ///         angle += 2.399;
+    ///         point.copy_from_slice(&[angle.cos(), angle.sin()]);
+    ///     }
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn sampler(sample_shape: &[usize], sampler: impl Sampler + 'static) -> Self {
+        Self::Sampler { sample_shape: sample_shape.to_vec(), sampler: Box::new(sampler) }
+    }
+}

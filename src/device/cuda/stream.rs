@@ -1,0 +1,15 @@
+//! Streams of our own.
+
+use super::driver::check;
+use crate::error::Result;
+use cudarc::driver::sys::{self, CUstream};
+use std::ptr;
+
+/// A stream that waits for no other. A context is current.
+pub(super) fn new_stream() -> Result<CUstream> {
+    let mut stream = ptr::null_mut();
+    let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+    // SAFETY: a context is current.
+    check(unsafe { sys::cuStreamCreate(&mut stream, flags) }, || "make a stream".into())?;
+    Ok(stream)
+}

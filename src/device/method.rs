@@ -1,0 +1,150 @@
+//! What the method asks of a device beside its networks: the bridge, the losses and their gradients by what a network
+//! gave. None of it knows weights, so a host with networks of its own needs no more than this.
+
+use super::mat::Mat;
+use super::workspace::Workspace;
+use crate::formulas::{Conjugate, Head, Quadratic};
+
+/// Sums over the rows of a block, in the units of the normalised problem.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Of V(1, x1), quadratic part included; so are the next two.
+    pub generated: f64,
+    /// Of Psi*(V(1, y)).
+    pub conjugate: f64,
+    /// Of Psi*'(V(1, y)).
+    pub density_ratio: f64,
+    /// Of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
+    pub action: f64,
+    /// Of V(t, x_t) + sigma^2 (log p - log w), each row counting K times its component's probability.
+    pub generator: f64,
+}
+
+impl Sums {
+    /// Adds another block's sums.
+    pub fn add(&mut self, other: &Self) {
+        self.generated += other.generated;
+        self.conjugate += other.conjugate;
+        self.density_ratio += other.density_ratio;
+        self.action += other.action;
+        self.generator += other.generator;
+    }
+}
+
+/// The inputs that the bridge operations share, one row a sample. `N` is how the device keeps the noise.
+#[derive(Clone, Copy, Debug)]
+pub struct Bridge<N> {
+    /// Source samples (rows x d).
+    pub x0: Mat,
+    /// Raw outputs of the rows' components (rows x 2 d; rows x d when deterministic): mean as a residual on x0, log-std.
+    pub raw: Mat,
+    /// Standard normals: xi of the endpoint and eta of the bridge (rows x d each).
+    pub noise: N,
+    /// Bridge times (rows x 1).
+    pub time: Mat,
+}
+
+/// Points of the bridges, each computed where it is wanted. The first two are the value function's inputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Points {
+    /// \[x1, 1\] (rows x (d + 1)), x1 = m + s xi.
+    pub end: Option<Mat>,
+    /// \[x_t, t\] (rows x (d + 1)), x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta.
+    pub state: Option<Mat>,
+    /// The mean of the bridge's drift (x1 - x_t) / (1 - t) given x0, the component and x_t, with m its mean as a residual on x0:
+    /// m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m) (rows x d).
+    pub drift: Option<Mat>,
+}
+
+/// What stands beside components that are not equally likely.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighted {
+    /// Logarithms of K times the probabilities (rows x 1).
+    pub log: Mat,
+    /// Where the loss of each row goes (rows x 1).
+    pub loss: Mat,
+}
+
+impl Weighted {
+    /// Those of rows `from..to`.
+    pub fn rows(self, from: usize, to: usize) -> Self {
+        Self { log: self.log.rows(from, to), loss: self.loss.rows(from, to) }
+    }
+}
+
+/// One block of rows of a batch, normalised. Rows of the same source sample follow each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<N> {
+    /// \[x0, z\]: source samples, each repeated for its rows, and latents where there are any.
+    pub input: Mat,
+    /// For the value step: room for \[x1, 1\] (rows x (d + 1)), and after it target samples as \[y, 1\] (as many).
+    pub ends: Option<Mat>,
+    /// Endpoint and bridge noise.
+    pub noise: N,
+    /// Bridge times (rows x 1).
+    pub time: Mat,
+}
+
+impl<N: Copy> Batch<N> {
+    /// The bridges from these source samples, of `dimension` components, to what the generator gave for them.
+    pub fn bridge(&self, dimension: usize, raw: Mat) -> Bridge<N> {
+        Bridge { x0: self.input.columns(0, dimension), raw, noise: self.noise, time: self.time }
+    }
+}
+
+/// The operations of the two losses.
+pub trait Method: Workspace {
+    /// Noise of a block: matrices, or what draws it where it is used.
+    type Noise: Copy;
+    /// Slope of a quadratic.
+    type Slope;
+    /// Sums of the loss terms over the rows, or where they are kept.
+    type Sums;
+
+    /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`) gives its
+    /// source sample to `raw` (rows x raw); every source has as many rows. With `noise` components are drawn: those of a
+    /// source's rows lie at even distances along its cumulated probabilities, and none has probability 0. Without, a source has K
+    /// rows, and takes each component in turn. Where `log` (rows x 1) is given, log(K probability) goes there.
+    fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, raw: Mat, log: Option<Mat>);
+    /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in turn
+    /// (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K probability_k (loss_k -
+    /// mean loss).
+    fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
+    /// Points of the bridges, in one pass.
+    fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
+    /// For V(1, .) = v + quadratic at `ends` = \[x1; y\] (2 rows x d): sums, and in `delta` the derivative of minus the
+    /// potential gap by v, -scale for x1 rows and scale Psi*'(V(1, y)) for y rows. v and `delta` are 2 rows x 1.
+    #[allow(clippy::too_many_arguments)]
+    fn dual(
+        &mut self,
+        conjugate: &Conjugate,
+        quadratic: &Quadratic<Self::Slope>,
+        ends: Mat,
+        v: Mat,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Self::Sums,
+    );
+    /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g +
+    /// b), 0\], a direction in (x, t).
+    fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
+    /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
+    /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
+    /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic
+    /// through the components of p too. Where `weighted`, which a deterministic generator cannot be,
+    /// components count by their probability, in p and in the sum.
+    #[allow(clippy::too_many_arguments)]
+    fn mixture(
+        &mut self,
+        head: &Head,
+        bridge: &Bridge<Self::Noise>,
+        xt: Mat,
+        v: Mat,
+        g: Mat,
+        components: usize,
+        weighted: Option<Weighted>,
+        delta: Mat,
+        scale: f64,
+        sums: &mut Self::Sums,
+    );
+}

@@ -1,0 +1,39 @@
+//! Matrices on a device: making them, giving them back, and filling them with a constant.
+
+use super::mat::Mat;
+
+/// Memory of a device for one computation, and the order in which that computes. Matrices that are written are whole
+/// scratch matrices, never column views, unless an operation says otherwise.
+pub trait Workspace {
+    /// Operations may still be reading when later ones begin, so a matrix that a gradient was taken from is not written
+    /// again.
+    const OVERLAPS: bool;
+
+    /// Does two parts of a step that depend on nothing of each other, side by side where the device can. What follows
+    /// may use what the second gave; what the first gave, [`Self::mixture`] may and the end of the half step.
+    fn both<S>(
+        &mut self,
+        state: &mut S,
+        first: impl FnOnce(&mut Self, &mut S),
+        second: impl FnOnce(&mut Self, &mut S),
+    ) {
+        first(self, state);
+        second(self, state);
+    }
+
+    /// A scratch matrix with unspecified contents.
+    fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
+    /// A column of ones, which nobody writes to.
+    fn ones(&mut self, rows: usize) -> Mat {
+        let one = self.scratch(rows, 1);
+        self.fill(one, 1.0);
+        one
+    }
+    /// Sets every element of `to`.
+    fn fill(&mut self, to: Mat, value: f64);
+
+    /// How far the workspace is used, for [`Self::reset`].
+    fn mark(&self) -> usize;
+    /// Gives back every matrix that was made since the mark; mark 0 is the empty workspace.
+    fn reset(&mut self, mark: usize);
+}

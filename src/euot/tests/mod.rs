@@ -1,0 +1,5 @@
+//! The two steps and what they stand on, checked in f64 and against fixtures.
+
+pub(super) mod case;
+mod fixtures;
+mod gradients;

@@ -1,0 +1,14 @@
+//! Nonlinearities of the hidden layers.
+
+/// Nonlinearity of the hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Activation {
+    /// a / (1 + e^-a).
+    Silu = 0,
+    /// Hyperbolic tangent.
+    Tanh = 1,
+    /// log(1 + e^a).
+    Softplus = 2,
+}

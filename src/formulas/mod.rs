@@ -1,0 +1,16 @@
+//! Formulas of the method, each in one place. Those that the GPU computes too stand once more in cuda/, in a file of
+//! the same name; a test compares the two.
+
+pub mod activation;
+pub mod adam;
+pub mod divergence;
+pub mod head;
+pub mod quadratic;
+pub mod scalar;
+pub mod squares;
+
+pub use activation::Activation;
+pub use divergence::{Conjugate, Divergence};
+pub use head::Head;
+pub use quadratic::Quadratic;
+pub use scalar::Scalar;
