@@ -55,7 +55,7 @@ pub struct SfeuotTensor {
     pub dtype: i32,
     /// The address of element (0, ..., 0), aligned for its type. The library only reads there,
     /// except through the outputs of sfeuot_session_generate_tensor. The call that takes the tensor
-    /// says how long it does.
+    /// says for how long it reads.
     pub data: *const c_void,
     /// The number of axes, which is the length of shape and of strides: 1 to SFEUOT_MAX_RANK.
     pub rank: u32,

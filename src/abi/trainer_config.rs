@@ -90,10 +90,10 @@ pub struct SfeuotTrainerConfig {
     pub hidden_layers: u32,
     /// Numbers of noise z that the generator sees beside the sample, 0 to 4096. With 0 it gives each
     /// source sample a mixture of `components` Gaussians and learns their probabilities, means and
-    /// deviations. That is the more accurate on the problems measured and faster to train, and the
-    /// network's last layer is components x (2 dimension + 1) wide. With more (8 is a good number)
-    /// that layer is only 2 dimension wide, for samples of thousands of numbers, such as images.
-    /// Default 0.
+    /// deviations. This form is the more accurate one on the problems measured, and trains faster.
+    /// The network's last layer is then components x (2 dimension + 1) wide. With more latents (8 is
+    /// a good number) that layer is only 2 dimension wide, for samples of thousands of numbers, such
+    /// as images. Default 0.
     pub latent_dimension: u32,
     /// 1 gives the generator no noise of its own beside the latents, as suits images, and needs
     /// latent_dimension to be at least 1. 0 lets the generator learn its noise. Default 0.
