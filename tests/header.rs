@@ -21,6 +21,10 @@ const FILES: [&str; 12] = [
     "session",
 ];
 
+/// How cbindgen writes the `---` of a doc comment, which ends what is said about a whole group of constants. The header has
+/// an empty line there, so that an editor shows with the first constant only what is said about it.
+const AFTER_A_GROUP: &str = "\n//\n// ---\n//\n";
+
 fn generate(root: &Path) -> String {
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).expect("cbindgen.toml is valid");
     let mut builder = cbindgen::Builder::new().with_config(config);
@@ -29,7 +33,7 @@ fn generate(root: &Path) -> String {
     }
     let mut text = Vec::new();
     builder.generate().expect("src/abi can be expressed in C").write(&mut text);
-    String::from_utf8(text).expect("a header in UTF-8")
+    String::from_utf8(text).expect("a header in UTF-8").replace(AFTER_A_GROUP, "\n\n")
 }
 
 /// Fails on drift; with SFEUOT_WRITE_HEADER=1 (`make header`) it writes the header first.
@@ -51,4 +55,19 @@ fn the_header_is_up_to_date() {
         );
     }
     assert_eq!(checked_in.len(), generated.len(), "include/sfeuot.h is out of date: run `make header`");
+}
+
+#[test]
+fn no_line_of_the_header_is_longer_than_100_columns() {
+    let generated = generate(&place::root());
+    let long: Vec<_> = generated.lines().filter(|line| line.chars().count() > 100).collect();
+    assert!(long.is_empty(), "rewrap what src/abi or cbindgen.toml says here:\n{}", long.join("\n"));
+}
+
+#[test]
+fn what_is_said_about_a_group_is_a_comment_of_its_own() {
+    let generated = generate(&place::root());
+    assert!(!generated.contains("// ---"), "a group's `---` needs an empty doc line before and after it");
+    let group = "// Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.\n\n// ";
+    assert!(generated.contains(group), "a group's sentence and its first constant are one comment");
 }

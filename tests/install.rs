@@ -109,7 +109,7 @@ fn settings_that_mean_nothing_are_refused_by_name() {
 }
 
 #[test]
-fn pkg_config_finds_it_where_it_was_moved_by_the_lines_of_the_readme() {
+fn pkg_config_finds_it_where_it_was_moved_by_the_lines_of_the_manual() {
     if !has("pkg-config") {
         return;
     }
@@ -121,8 +121,8 @@ fn pkg_config_finds_it_where_it_was_moved_by_the_lines_of_the_readme() {
         succeed(&mut shell).stdout
     };
     assert_eq!(shell("pkg-config --modversion sfeuot").trim_ascii(), VERSION.as_bytes());
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
-    let lines: Vec<_> = readme.lines().filter(|line| line.contains("$(pkg-config ")).collect();
+    let manual = fs::read_to_string(root().join("docs/install.md")).expect("the manual");
+    let lines: Vec<_> = manual.lines().filter(|line| line.contains("$(pkg-config ")).collect();
     let [shared, archive] = lines[..] else { panic!("{lines:#?}") };
     for (line, program) in [(shared, "shared"), (archive, "archive")] {
         shell(line);

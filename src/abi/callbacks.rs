@@ -10,7 +10,9 @@ use crate::{Control, LogLevel, LogSink, Metrics};
 
 /// Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
 ///
-/// Something failed; the call returns the same as a status.
+/// ---
+///
+/// Something failed. The call returns the same as a status.
 pub const SFEUOT_LOG_ERROR: i32 = 0;
 /// Something works less well than it could.
 pub const SFEUOT_LOG_WARN: i32 = 1;
@@ -21,28 +23,30 @@ pub const SFEUOT_LOG_DEBUG: i32 = 3;
 
 /// Answers of a SfeuotProgressCallback.
 ///
+/// ---
+///
 /// Go on.
 pub const SFEUOT_CONTINUE: i32 = 0;
 /// End the run with SFEUOT_ERROR_CANCELLED.
 pub const SFEUOT_STOP: i32 = 1;
 
-/// Receives one line of the log: level is one of SFEUOT_LOG_*, utf8 holds len bytes without a
-/// terminating zero and is valid during the callback only. It may be called from several threads at
-/// once, and only while a call on the context or on something made from it runs.
+/// Receives one line of the log. level is one of SFEUOT_LOG_*. utf8 holds len bytes without a
+/// terminating zero and is valid during the callback only. The library may call it from several
+/// threads at once, and only while a call on the context or on something made from it runs.
 pub type SfeuotLogCallback =
     Option<unsafe extern "C-unwind" fn(userdata: *mut c_void, level: i32, utf8: *const c_char, len: usize)>;
 
-/// Fills batch with rows independent samples of dimension numbers each, row after row, in data
-/// units, all finite. Returns 0, or any other number to end the call with SFEUOT_ERROR_CALLBACK and
-/// that number in the text. It runs during calls on the trainer only, on the thread that made the
-/// call. sfeuot_trainer_create asks for 4096 samples in all, to measure their scale; each step for
-/// batch_sources rows of the source, twice, and for batch_sources x components rows of the target.
-/// What it gave for a step that was cancelled on the CPU is kept for that step, in the trainer but
-/// not in its checkpoints.
+/// Fills batch with independent samples: rows of them, with dimension numbers each, row after row,
+/// in data units, all finite. Returns 0, or any other number to end the call with
+/// SFEUOT_ERROR_CALLBACK and that number in the text. It runs during calls on the trainer only, on
+/// the thread that made the call. sfeuot_trainer_create asks for 4096 samples in all, to measure
+/// their scale. Each step asks for batch_sources rows of the source, twice, and once for
+/// batch_sources x components rows of the target. What it gave for a step that was cancelled on the
+/// CPU is kept for that step, in the trainer but not in its checkpoints.
 pub type SfeuotSampleCallback =
     Option<unsafe extern "C-unwind" fn(userdata: *mut c_void, batch: *mut f32, rows: u64, dimension: u64) -> i32>;
 
-/// Told about a run, on the thread that called sfeuot_trainer_run. metrics is valid during the
+/// Is told about a run, on the thread that called sfeuot_trainer_run. metrics is valid during the
 /// callback only. Returns SFEUOT_CONTINUE or SFEUOT_STOP; any other number ends the run with
 /// SFEUOT_ERROR_CALLBACK and that number in the text.
 pub type SfeuotProgressCallback =

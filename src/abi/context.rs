@@ -13,32 +13,71 @@ use crate::{Context, ContextConfig, CudaConfig, CudaDevice, DeviceKind, HostHand
 
 /// Devices, for SfeuotContextConfig.device.
 ///
-/// An NVIDIA GPU where one can be used, otherwise the CPU; the log says which, and why it is not a
-/// GPU: at SFEUOT_LOG_WARN where there is a driver or a cuda_ field names a GPU, else at
+/// ---
+///
+/// An NVIDIA GPU where one can be used, otherwise the CPU. The log says which it is, and why it is
+/// not a GPU: at SFEUOT_LOG_WARN where there is a driver or a cuda_ field names a GPU, otherwise at
 /// SFEUOT_LOG_INFO.
 pub const SFEUOT_DEVICE_AUTO: i32 = 0;
 /// The CPU.
 pub const SFEUOT_DEVICE_CPU: i32 = 1;
-/// An NVIDIA GPU, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where none can be used.
+/// An NVIDIA GPU, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where none can be used. SfeuotContextConfig
+/// says in which order a GPU works. Its results differ from the CPU's in their last bits and, after
+/// many steps, in all bits.
 pub const SFEUOT_DEVICE_CUDA: i32 = 2;
 
 /// Who multiplies matrices on a GPU, for SfeuotContextConfig.cuda_products.
 ///
-/// The library's fused kernels for networks of up to 256 units a layer; cublasLt for larger ones where
-/// it is installed.
+/// ---
+///
+/// The library's fused kernels for networks of up to 256 units a layer, and cublasLt for larger
+/// networks where it is installed.
 pub const SFEUOT_PRODUCTS_AUTO: i32 = 0;
 /// The library's fused kernels for all layers.
 pub const SFEUOT_PRODUCTS_FUSED: i32 = 1;
-/// cublasLt for all layers, or SFEUOT_ERROR_UNSUPPORTED_DEVICE where it is not installed (with
-/// SFEUOT_DEVICE_AUTO: the CPU).
+/// cublasLt for all layers. Where it is not installed, the context gets
+/// SFEUOT_ERROR_UNSUPPORTED_DEVICE or, with SFEUOT_DEVICE_AUTO, the CPU.
 pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 
 /// Where work runs: a device, its threads, and where the log goes.
+///
+/// Ownership. Contexts, trainers, models and sessions are opaque handles. Creating one gives the
+/// host one reference, retain adds one, release takes one away, and the object ends with the last
+/// one. An object keeps alive what it needs of those that it was made from, so handles may be
+/// released in any order. A handle is a number, not an address: one that was released, is of another
+/// kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A host must not dereference
+/// or free a handle, or save it to a file. Memory belongs to whoever allocated it: the library frees
+/// nothing of the host's and hands out nothing to free. Arrays and structs passed in are read during
+/// the call only, except for the device memory of sfeuot_session_generate_tensor. What a callback
+/// needs (userdata) has to outlive the object that calls it. A CUDA context or stream of the host's
+/// has to outlive everything made from the context.
+///
+/// Threads. Any handle may be used from any thread. Many threads may use a context or a model at
+/// once. A trainer or a session does one call at a time: a second thread inside it, or a callback
+/// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
+/// generate on several threads, give each thread its own session on the same model.
+/// sfeuot_trainer_cancel, retain and release are never busy. After a call returned, no callback that
+/// it started runs any more. Callbacks must return: no C++ exception and no longjmp may leave one.
+///
+/// Floating-point mode. The mode of the calling thread (rounding, flushing of tiny numbers, traps)
+/// may be any. The library computes in the standard mode, callbacks run in the thread's own, and a
+/// call returns with that mode, exception flags included.
 pub struct SfeuotContext {
     _opaque: [u8; 0],
 }
 
 /// How to make a context. Fill it with sfeuot_context_config_init, then change what you need.
+///
+/// Order on a GPU. A context on an NVIDIA GPU queues all of its work, and that of what is made from
+/// it, on one stream in the order of the calls. The stream is yours (cuda_stream) or one that the
+/// library makes. Device memory that the library reads has to be complete, or be written by work
+/// that comes earlier on that stream. Device memory that the library writes is ready when the stream
+/// has come past it: continue on the same stream, let another stream wait for an event recorded on
+/// it (sfeuot_context_cuda_stream tells which it is), or call sfeuot_context_synchronize. Outputs in
+/// host memory are ready when the call returns. sfeuot_session_generate_tensor on device memory is
+/// the one call that returns before its work is done. A failure of such work is told by a later
+/// call, as SFEUOT_ERROR_DEVICE. The CUDA context that was current on the calling thread is current
+/// again when a call returns. Streams that record a graph (stream capture) cannot be used.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotContextConfig {
@@ -46,37 +85,38 @@ pub struct SfeuotContextConfig {
     pub struct_size: u32,
     /// SFEUOT_DEVICE_*. Default SFEUOT_DEVICE_AUTO.
     pub device: i32,
-    /// CPU threads to train with, the calling one included: 0 for one a core (on a GPU for the
-    /// calling one alone), at most 1024. Results do not depend on it. Default 0.
+    /// CPU threads to train with, the calling one included, from 1 to 1024. 0 takes one for each
+    /// core, and on a GPU the calling thread alone. Results do not depend on it. Default 0.
     pub threads: u32,
-    /// SFEUOT_LOG_*: the least urgent level that is passed on. Default SFEUOT_LOG_WARN.
+    /// SFEUOT_LOG_*: the least urgent level that log_callback receives. Default SFEUOT_LOG_WARN.
     pub log_level: i32,
-    /// Receives the log, or NULL for none. The library never writes to stdout or stderr of its own
-    /// accord. Default NULL.
+    /// Receives the log; NULL for no log. The library itself writes nothing to stdout, and to stderr
+    /// only when it has caught a bug of its own. Default NULL.
     pub log_callback: SfeuotLogCallback,
-    /// Passed to log_callback; has to live as long as the context and everything made from it.
+    /// Passed to log_callback. It has to live as long as the context and everything made from it.
     pub log_userdata: *mut c_void,
-    /// Which GPU, by its number among those that the driver shows; -1 for the one of cuda_uuid,
-    /// cuda_context or cuda_stream, or else the first. The cuda_ fields and memory_limit mean
-    /// nothing to the CPU. Default -1.
+    /// The GPU's number among those that the driver shows. -1 takes the GPU of cuda_uuid,
+    /// cuda_context or cuda_stream, or else the first one. On the CPU the cuda_ fields and
+    /// memory_limit mean nothing. Default -1.
     pub cuda_device: i32,
     /// SFEUOT_PRODUCTS_*. Default SFEUOT_PRODUCTS_AUTO.
     pub cuda_products: i32,
-    /// Which GPU, by the 16 bytes of its UUID, copied; not together with a cuda_device. NULL for
-    /// none. Default NULL.
+    /// The 16 bytes of the GPU's UUID, which are copied; NULL for none. It excludes a cuda_device.
+    /// Default NULL.
     pub cuda_uuid: *const u8,
-    /// A CUcontext of yours to work in; it has to outlive the context and everything made from it.
-    /// NULL: that of cuda_stream, or else the primary context of the GPU, which the CUDA runtime
-    /// uses as well. Default NULL.
+    /// A CUcontext of yours to work in. It has to outlive the context and everything made from it.
+    /// NULL takes that of cuda_stream, or else the primary context of the GPU, which the CUDA
+    /// runtime uses as well. Default NULL.
     pub cuda_context: *mut c_void,
-    /// A CUstream (cudaStream_t) of yours on which all work is queued; it has to outlive the context
-    /// and everything made from it. CUDA's legacy default stream needs cuda_context beside it; the
-    /// default stream per thread is refused, as it is another one on each thread. NULL: a stream
-    /// that the library makes and that waits for no other. Default NULL.
+    /// A CUstream (cudaStream_t) of yours on which all work is queued. It has to outlive the context
+    /// and everything made from it. CUDA's legacy default stream needs cuda_context beside it. The
+    /// default stream per thread is refused, because it is another one on each thread. NULL takes a
+    /// stream that the library makes and that waits for no other; it is not the default stream.
+    /// Default NULL.
     pub cuda_stream: *mut c_void,
-    /// Bytes of device memory that the library takes through this context at most, or 0 for no limit
-    /// but the GPU's; SFEUOT_ERROR_OUT_OF_MEMORY beyond it. What the driver needs for itself does
-    /// not count. Default 0.
+    /// The most bytes of device memory that the library takes through this context; 0 for no limit
+    /// but the GPU's. What does not fit is SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
+    /// itself does not count. Default 0.
     pub memory_limit: u64,
 }
 
@@ -153,6 +193,19 @@ pub unsafe extern "C" fn sfeuot_context_config_init(config: *mut SfeuotContextCo
 
 /// Makes a context. config NULL means all defaults. Errors: SFEUOT_ERROR_INVALID_ARGUMENT,
 /// SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_UNSUPPORTED_DEVICE, SFEUOT_ERROR_DEVICE.
+///
+/// After a fork() the child may use and release what it inherited, and make objects of its own. On
+/// the CPU results have the same bits as in the parent. A context starts its threads anew in the
+/// child, and works on the calling thread alone if the system starts none. A trainer or session that
+/// another thread of the parent was inside of at the fork may be half changed. It answers
+/// SFEUOT_ERROR_INTERNAL in the child: release it. A GPU that was in use does not follow into the
+/// child: what lives on it answers SFEUOT_ERROR_DEVICE there at once, and is released without a call
+/// of the driver. A child made by other means than fork() (vfork, _Fork, clone) may not call the
+/// library.
+///
+/// dlclose never unloads the shared library: handles stay valid over it. A host may reload a plug-in
+/// that is linked to the library, once it has released or cancelled what calls back into the plug-in
+/// (samplers, progress, log).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_create(
     config: *const SfeuotContextConfig,
@@ -174,7 +227,7 @@ pub unsafe extern "C" fn sfeuot_context_create(
     })
 }
 
-/// Writes the number of CPU threads the context uses.
+/// Writes the number of CPU threads that the context uses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_threads(context: *const SfeuotContext, threads: *mut u32) -> i32 {
     guard("sfeuot_context_threads", || {
@@ -233,7 +286,8 @@ pub unsafe extern "C" fn sfeuot_context_device_memory(context: *const SfeuotCont
 }
 
 /// Writes the CUstream (cudaStream_t) on which all work of this context and of what is made from it
-/// is queued; NULL on the CPU. It is the host's own or ends with the last of these objects.
+/// is queued; NULL on the CPU. The stream is the host's own, or it ends with the last of these
+/// objects.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_cuda_stream(context: *const SfeuotContext, stream: *mut *mut c_void) -> i32 {
     guard("sfeuot_context_cuda_stream", || {
@@ -245,8 +299,8 @@ pub unsafe extern "C" fn sfeuot_context_cuda_stream(context: *const SfeuotContex
     })
 }
 
-/// Waits until all work that was queued on the context's stream is done; the CPU has none. Errors:
-/// SFEUOT_ERROR_DEVICE when some of it failed.
+/// Waits until all work that was queued on the context's stream is done. On the CPU there is none.
+/// Errors: SFEUOT_ERROR_DEVICE when some of the work failed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_synchronize(context: *const SfeuotContext) -> i32 {
     guard("sfeuot_context_synchronize", || {
@@ -255,13 +309,13 @@ pub unsafe extern "C" fn sfeuot_context_synchronize(context: *const SfeuotContex
     })
 }
 
-/// Adds a reference, for a second owner; it is given back with sfeuot_context_release.
+/// Adds a reference, for a second owner. sfeuot_context_release gives it back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_retain(context: *mut SfeuotContext) -> i32 {
     guard("sfeuot_context_retain", || handle::retain::<Context>(context, "context"))
 }
 
-/// Gives a reference back; with the last one the handle ends. Trainers, models and sessions made
+/// Gives a reference back. With the last one the handle ends. Trainers, models and sessions made
 /// from the context keep what they need of it. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_release(context: *mut SfeuotContext) -> i32 {

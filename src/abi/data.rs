@@ -10,29 +10,30 @@ use super::tensor::{Count, PerAxis, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_
 use crate::Context;
 use crate::data::{Data, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape};
 
-/// One side of the problem, the source or the target: either samples, or a callback that draws
-/// fresh ones.
+/// One side of the problem, the source or the target: either an array of samples, or a callback that
+/// draws fresh ones. Both sides have samples of the same shape.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotData {
     /// Set by sfeuot_data_init.
     pub struct_size: u32,
-    /// With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Otherwise
-    /// ignored.
+    /// With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Ignored with
+    /// samples.
     pub sample_rank: u32,
-    /// The samples; all values finite. They are copied before the call returns, device memory in the
-    /// order of the context's stream: whatever its elements span (up to 2^36 bytes), through the
-    /// host. NULL with sample_callback.
+    /// The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
+    /// the call returns. Device memory is copied through the host, in the order of the context's
+    /// stream: all that its elements span, up to 2^36 bytes. NULL with sample_callback.
     pub samples: *const SfeuotTensor,
-    /// How often each sample is drawn, relative to the others: rank 1, as long as samples has rows,
-    /// finite, >= 0, not all zero. Copied as well. NULL: all alike. Only with samples.
+    /// How often each sample is drawn, relative to the others: a tensor of rank 1 with one number
+    /// for each sample, finite, >= 0, not all zero. Only ratios matter, as the total mass is 1 on
+    /// both sides. It is copied as well. NULL draws all alike. Only with samples.
     pub weights: *const SfeuotTensor,
     /// Draws samples whenever the trainer needs some. NULL with samples.
     pub sample_callback: SfeuotSampleCallback,
-    /// Passed to sample_callback; has to live as long as the trainer.
+    /// Passed to sample_callback. It has to live as long as the trainer.
     pub sample_userdata: *mut c_void,
-    /// With sample_callback: the shape of one sample, sample_rank numbers, copied. Otherwise
-    /// ignored.
+    /// With sample_callback: the shape of one sample, sample_rank numbers, which are copied. Ignored
+    /// with samples.
     pub sample_shape: *const i64,
 }
 

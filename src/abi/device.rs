@@ -8,16 +8,17 @@ use super::panic::guard;
 use super::status::Failure;
 use crate::{DeviceInfo, devices};
 
-/// A GPU. Fill it with sfeuot_device_info_init before the call that tells about one.
+/// What a GPU is. Fill it with sfeuot_device_info_init before sfeuot_cuda_device_info or
+/// sfeuot_context_device_info.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotDeviceInfo {
     /// Set by sfeuot_device_info_init.
     pub struct_size: u32,
-    /// Its number among the GPUs that the driver shows, from 0. CUDA_VISIBLE_DEVICES changes it.
+    /// The GPU's number among those that the driver shows, from 0. CUDA_VISIBLE_DEVICES changes it.
     pub index: u32,
-    /// The newest CUDA version that its driver supports: 1000 times the major one plus 10 times the
-    /// minor one, such as 12040 for 12.4.
+    /// The newest CUDA version that the driver supports: 1000 times its major number plus 10 times
+    /// its minor number, such as 12040 for 12.4.
     pub driver_version: u32,
     /// Compute capability, major number.
     pub capability_major: u32,
@@ -25,11 +26,11 @@ pub struct SfeuotDeviceInfo {
     pub capability_minor: u32,
     /// Zero.
     pub reserved: u32,
-    /// Bytes of its memory.
+    /// Bytes of the GPU's memory.
     pub memory: u64,
-    /// The same in every process and under every numbering.
+    /// The GPU's UUID. It is the same in every process and under every numbering.
     pub uuid: [u8; 16],
-    /// As the driver calls it: UTF-8 that ends with a zero, cut where it is longer.
+    /// The driver's name for the GPU: UTF-8 that ends with a zero, cut where it is longer.
     pub name: [c_char; 256],
 }
 
@@ -83,9 +84,9 @@ pub unsafe extern "C" fn sfeuot_device_info_init(info: *mut SfeuotDeviceInfo) ->
     guard("sfeuot_device_info_init", || unsafe { config::init(info, "info", SfeuotDeviceInfo::SIZES[0]) })
 }
 
-/// Writes how many GPUs the NVIDIA driver shows: 0 where there is no driver, or one too old (what it
-/// is, sfeuot_context_create with SFEUOT_DEVICE_CUDA says).
-/// Errors: SFEUOT_ERROR_DEVICE when a GPU does not answer.
+/// Writes how many GPUs the NVIDIA driver shows. That is 0 where there is no driver or the driver is
+/// too old; sfeuot_context_create with SFEUOT_DEVICE_CUDA says which of these it is. Errors:
+/// SFEUOT_ERROR_DEVICE when a GPU does not answer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_cuda_device_count(count: *mut u32) -> i32 {
     guard("sfeuot_cuda_device_count", || {
@@ -97,8 +98,8 @@ pub unsafe extern "C" fn sfeuot_cuda_device_count(count: *mut u32) -> i32 {
     })
 }
 
-/// Writes what a GPU is; index lies below the count. Errors: SFEUOT_ERROR_DEVICE when a GPU does not
-/// answer.
+/// Writes what the GPU with number index is. index lies below the count of sfeuot_cuda_device_count.
+/// Errors: SFEUOT_ERROR_DEVICE when a GPU does not answer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_cuda_device_info(index: u32, info: *mut SfeuotDeviceInfo) -> i32 {
     guard("sfeuot_cuda_device_info", || {

@@ -81,15 +81,16 @@ const _: () = {
     assert!(size_of::<ManagedTensor>() == 80);
 };
 
-/// Makes tensor, which sfeuot_tensor_init has filled, a view of a DLPack tensor: its elements, shape,
-/// strides, memory and read_only, with scale 1 and offset 0. dlpack points to a
-/// DLManagedTensorVersioned of DLPack 1.x, as the capsule "dltensor_versioned" of Python's
-/// __dlpack__(max_version=(1, 0)) holds. Elements are float of 16, 32 or 64 bits, bfloat of 16 or
-/// uint of 8, one lane each; 1 to SFEUOT_MAX_RANK axes of at least 1, but for the first, which may be
-/// 0; on kDLCPU, kDLCUDAHost, kDLCUDA or kDLCUDAManaged. Anything else is
-/// SFEUOT_ERROR_INVALID_ARGUMENT. Nothing is copied and nothing taken over: the DLPack tensor has to
-/// live as long as the view is used, and its deleter is the host's to call afterwards. On which GPU
-/// device memory lies is seen where the view is used.
+/// Makes tensor, which sfeuot_tensor_init has filled, a view of a DLPack tensor. It gets the DLPack
+/// tensor's elements, shape, strides, memory and read_only, with scale 1 and offset 0. dlpack points
+/// to a DLManagedTensorVersioned of DLPack 1.x, which the capsule "dltensor_versioned" of Python's
+/// __dlpack__(max_version=(1, 0)) holds. Nothing is copied and nothing taken over: the DLPack tensor
+/// has to live while the view is used, and the host calls its deleter afterwards.
+///
+/// Its elements are float of 16, 32 or 64 bits, bfloat of 16 or uint of 8, one lane each. It has 1
+/// to SFEUOT_MAX_RANK axes of at least 1, but the first axis may be 0. It lies on kDLCPU,
+/// kDLCUDAHost, kDLCUDA or kDLCUDAManaged. Anything else is SFEUOT_ERROR_INVALID_ARGUMENT. On which
+/// GPU device memory lies is checked where the view is used.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_tensor_from_dlpack(dlpack: *const c_void, tensor: *mut SfeuotTensor) -> i32 {
     guard("sfeuot_tensor_from_dlpack", || {

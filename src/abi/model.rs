@@ -10,8 +10,8 @@ use super::panic::guard;
 use super::status::Failure;
 use crate::{Context, Model, ModelInfo};
 
-/// What a training learnt: a generator and a value network. It never changes and may be used by all
-/// threads at once.
+/// What a training learnt: a generator and a value network. It never changes, and many threads may
+/// use it at once.
 pub struct SfeuotModel {
     _opaque: [u8; 0],
 }
@@ -24,11 +24,12 @@ pub struct SfeuotModelInfo {
     pub struct_size: u32,
     /// How many axes one sample has; sfeuot_model_sample_shape tells their sizes.
     pub sample_rank: u32,
-    /// Numbers of one sample: the product of its shape.
+    /// Numbers of one sample, which is the product of its shape.
     pub dimension: u64,
-    /// Numbers of noise the generator sees beside the sample; 0 for none.
+    /// Numbers of noise that the generator sees beside the sample; 0 for none.
     pub latent_dimension: u32,
-    /// Gaussians of the mixture that a source sample is given; with latents, those a training drew for each.
+    /// Gaussians of the mixture that a source sample is given. With latents: how many of them a
+    /// training drew for each source sample.
     pub components: u32,
     /// SFEUOT_DIVERGENCE_* of the training.
     pub divergence: i32,
@@ -100,11 +101,11 @@ pub unsafe extern "C" fn sfeuot_model_info_init(info: *mut SfeuotModelInfo) -> i
     guard("sfeuot_model_info_init", || unsafe { config::init(info, "info", SfeuotModelInfo::SIZES[0]) })
 }
 
-/// Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was;
-/// saves of one file at the same time, in any threads and processes, come one after the other. When
-/// the one before writes nothing for a minute, as one that is stopped, this one fails with
-/// SFEUOT_ERROR_IO. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a
-/// finite number, and the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
+/// Writes the model to a file. A file of that name is replaced whole or, on failure, left as it was.
+/// Saves of one file at the same time, in any threads and processes, come one after the other. A
+/// save fails with SFEUOT_ERROR_IO when the one before it has written nothing for a minute, as one
+/// that is stopped. Errors: SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or a setting is not a
+/// finite number, so that the file could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_save(model: *mut SfeuotModel, path: *const c_char) -> i32 {
     guard("sfeuot_model_save", || {
@@ -115,8 +116,8 @@ pub unsafe extern "C" fn sfeuot_model_save(model: *mut SfeuotModel, path: *const
     })
 }
 
-/// Reads a model from a file, which need not be trusted: what it asks for beyond any model of this
-/// library is refused, as is what is not a regular file. Errors: SFEUOT_ERROR_IO,
+/// Reads a model from a file, which need not be trusted. A file that asks for more than any model of
+/// this library has is refused, as is what is not a regular file. Errors: SFEUOT_ERROR_IO,
 /// SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a GPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_load(
@@ -136,8 +137,9 @@ pub unsafe extern "C" fn sfeuot_model_load(
     })
 }
 
-/// Reads a model from size bytes (at least 1) in memory, the content of a file; they are copied.
-/// Errors: SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a GPU.
+/// Reads a model from size bytes (at least 1) in memory, which are the content of a file and are
+/// copied. Errors: SFEUOT_ERROR_FORMAT, SFEUOT_ERROR_OUT_OF_MEMORY, and SFEUOT_ERROR_DEVICE on a
+/// GPU.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_load_memory(
     context: *mut SfeuotContext,
@@ -171,8 +173,8 @@ pub unsafe extern "C" fn sfeuot_model_info(model: *mut SfeuotModel, info: *mut S
     })
 }
 
-/// Writes the sample_rank sizes of one sample's axes. shape has room for capacity numbers;
-/// SFEUOT_MAX_RANK always do, and too few are SFEUOT_ERROR_INVALID_ARGUMENT.
+/// Writes the sample_rank sizes of one sample's axes. shape has room for capacity numbers.
+/// SFEUOT_MAX_RANK is always enough, and too small a capacity is SFEUOT_ERROR_INVALID_ARGUMENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_sample_shape(model: *mut SfeuotModel, capacity: u32, shape: *mut i64) -> i32 {
     guard("sfeuot_model_sample_shape", || {
@@ -193,14 +195,14 @@ pub unsafe extern "C" fn sfeuot_model_sample_shape(model: *mut SfeuotModel, capa
     })
 }
 
-/// Adds a reference, for a second owner; it is given back with sfeuot_model_release.
+/// Adds a reference, for a second owner. sfeuot_model_release gives it back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_retain(model: *mut SfeuotModel) -> i32 {
     guard("sfeuot_model_retain", || handle::retain::<Model>(model, "model"))
 }
 
-/// Gives a reference back; with the last one the handle ends. Sessions made from the model keep
-/// what they need of it. NULL is allowed and does nothing.
+/// Gives a reference back. With the last one the handle ends. Sessions made from the model keep what
+/// they need of it. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_release(model: *mut SfeuotModel) -> i32 {
     guard("sfeuot_model_release", || handle::release::<Model>(model, "model"))

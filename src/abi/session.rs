@@ -12,6 +12,14 @@ use crate::{Model, Session};
 
 /// One thread's workspace on a model. On the CPU its calls take no lock and, once they have seen
 /// their largest number of rows, allocate nothing.
+///
+/// Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
+/// dimension is the product of the sample's shape, and the last axis is innermost. Values are in
+/// data units, the units that the samples were given in; the library scales inside. Inputs are
+/// finite, and no further from the samples' centre than 10^9 times the scale that the networks see
+/// them in; a refusal names that scale. Outputs must not overlap inputs. With 0 rows a call on a
+/// valid session does nothing and returns SFEUOT_OK: it looks at none of its other arguments except
+/// the shapes of tensors, and arrays may be NULL.
 pub struct SfeuotSession {
     _opaque: [u8; 0],
 }
@@ -58,9 +66,10 @@ pub unsafe extern "C" fn sfeuot_session_create(model: *mut SfeuotModel, session:
 /// Draws one sample of the plan for each source row, in one pass through the generator.
 ///   source     rows x dimension, data units
 ///   generated  rows x dimension, data units
-/// The noise of row i depends on seed and first_row + i alone: rows drawn in pieces equal rows
-/// drawn at once (on a GPU up to rounding, by which about one row in a million draws another
-/// component), and another seed draws other samples for the same sources.
+/// The noise of row i depends on seed and first_row + i alone. So rows drawn in pieces equal rows
+/// drawn at once, and a particle keeps its fate from frame to frame if it keeps its number. On a GPU
+/// that holds up to rounding, by which about one row in a million draws another component. Another
+/// seed draws other samples for the same sources.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_generate(
     session: *mut SfeuotSession,
@@ -87,21 +96,24 @@ pub unsafe extern "C" fn sfeuot_session_generate(
     })
 }
 
-/// As sfeuot_session_generate, for arrays that lie both in host memory or both in the memory of the
-/// model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample}, dtype
-/// SFEUOT_DTYPE_F32, scale 1, offset 0; the numbers of a row lie one after the other, last axis
-/// innermost. In host memory the rows do so as well. In device memory they may be any distance
-/// apart, and generated may be the same rows as source, but not overlap them otherwise.
+/// Draws the same as sfeuot_session_generate, for arrays that lie both in host memory or both in the
+/// memory of the model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample},
+/// dtype SFEUOT_DTYPE_F32, scale 1, offset 0. The numbers of a row lie one after the other, last
+/// axis innermost.
 ///   source     only read
 ///   generated  written, although data is a pointer to const; read_only must be 0
-/// With host memory the call returns when generated is there. With device memory the work is queued
-/// on the context's stream in the order of the calls, and the call returns without waiting for it:
-/// both arrays have to stay allocated until the stream has come past it. Only a call with more rows
-/// than all before it may wait for earlier work, as it takes memory anew. Neither source nor generated
-/// is looked at there: values of source that are not finite are not refused and give rows that are
-/// not finite, and SFEUOT_ERROR_NOT_FINITE is for host memory alone. Device memory that is not the
-/// GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes is
-/// 0 the call does nothing, and data may be NULL.
+/// In host memory the rows lie one after the other as well, and the call returns when generated is
+/// there.
+///
+/// In device memory the rows may be any distance apart, and generated may be the same rows as
+/// source, but not overlap them otherwise. The work is queued on the context's stream in the order
+/// of the calls, and the call returns without waiting for it: both arrays have to stay allocated
+/// until the stream has come past it. A call with more rows than all before it takes memory anew and
+/// may wait for earlier work. The library does not look at the values there: values of source that
+/// are not finite are not refused and give rows that are not finite, and SFEUOT_ERROR_NOT_FINITE is
+/// for host memory alone. Device memory that is not the GPU's, or ends too early, is
+/// SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes is 0 the call does nothing,
+/// and data may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_generate_tensor(
     session: *mut SfeuotSession,
@@ -141,10 +153,10 @@ pub unsafe extern "C" fn sfeuot_session_generate_tensor(
     })
 }
 
-/// The mean of what is generated for each source row: the barycentric map. It is exact where the model
-/// has no latents (SfeuotModelInfo.latent_dimension is 0): latents, seed and first_row change nothing
-/// then. Otherwise it is the mean over that many latents, drawn for each row, with the rest of the
-/// noise averaged exactly. latents is from 1 to 2^24.
+/// Writes the mean of what is generated for each source row: the barycentric map. It is exact where
+/// the model has no latents (SfeuotModelInfo.latent_dimension is 0); latents, seed and first_row
+/// then change nothing. With latents it is the mean over that many of them, drawn for each row, with
+/// the rest of the noise averaged exactly. latents is from 1 to 2^24.
 ///   source  rows x dimension, data units
 ///   mean    rows x dimension, data units
 #[unsafe(no_mangle)]
@@ -175,9 +187,9 @@ pub unsafe extern "C" fn sfeuot_session_conditional_mean(
     })
 }
 
-/// Draws the path of each source row to its generated sample, a Brownian bridge of variance sigma^2
-/// t (1 - t), at given times. Time 0 is the source and time 1 what sfeuot_session_generate draws for
-/// the same seed and row, both bit for bit.
+/// Draws the path of each source row to its generated sample at given times. The path is a Brownian
+/// bridge of variance sigma^2 t (1 - t). At time 0 it is the source, and at time 1 what
+/// sfeuot_session_generate draws for the same seed and row, both bit for bit.
 ///   source  rows x dimension, data units
 ///   times   time_count numbers, ascending, within [0, 1]; with 0 of them nothing is done
 ///   path    rows x time_count x dimension, data units
@@ -241,10 +253,10 @@ pub unsafe extern "C" fn sfeuot_session_drift(
     })
 }
 
-/// Writes the density of what is generated, relative to the target: about 1 where the target is
-/// matched, near 0 where it is too costly to reach, as at remote outliers; exactly 1 for
-/// SFEUOT_DIVERGENCE_BALANCED. It measures cost, not rarity: outliers near the source's way keep a high
-/// ratio, the more so the larger sigma is.
+/// Writes the density of what is generated, relative to the target. It is about 1 where the target
+/// is matched, near 0 where the target is too costly to reach, as at remote outliers, and exactly 1
+/// for SFEUOT_DIVERGENCE_BALANCED. It measures cost, not rarity: outliers near the source's way keep
+/// a high ratio, and the larger sigma is, the higher.
 ///   target  rows x dimension, data units
 ///   ratio   rows
 #[unsafe(no_mangle)]
@@ -270,13 +282,13 @@ pub unsafe extern "C" fn sfeuot_session_density_ratio(
     })
 }
 
-/// Adds a reference, for a second owner; it is given back with sfeuot_session_release.
+/// Adds a reference, for a second owner. sfeuot_session_release gives it back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_retain(session: *mut SfeuotSession) -> i32 {
     guard("sfeuot_session_retain", || handle::retain::<Workspace>(session, "session"))
 }
 
-/// Gives a reference back; with the last one the handle ends. NULL is allowed and does nothing.
+/// Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_release(session: *mut SfeuotSession) -> i32 {
     guard("sfeuot_session_release", || handle::release::<Workspace>(session, "session"))

@@ -6,51 +6,66 @@ use std::ffi::{CStr, c_char};
 use super::panic::guard_value;
 use crate::error::Error;
 
-/// Statuses, returned by every call that can fail.
+/// Statuses. Every call that can fail returns one of them. sfeuot_last_error says what holds after a
+/// failure.
+///
+/// ---
 ///
 /// The call did what it says.
 pub const SFEUOT_OK: i32 = 0;
-/// An argument is NULL, zero, out of range, not finite, or does not fit another one; samples that
-/// hold NaN are this too.
+/// An argument is NULL, zero, out of range, not finite, or does not fit another one. Samples that
+/// hold a NaN give this status too.
 pub const SFEUOT_ERROR_INVALID_ARGUMENT: i32 = 1;
 /// A handle was released, is of another kind, or was never made by this library.
 pub const SFEUOT_ERROR_INVALID_HANDLE: i32 = 2;
 /// A struct_size is larger than the library knows: the header is newer than the library.
 pub const SFEUOT_ERROR_UNSUPPORTED_VERSION: i32 = 3;
-/// The device asked for cannot be used here: no driver, no such GPU, or too old a one; or the system
-/// starts fewer threads than were asked for.
+/// The device asked for cannot be used here: there is no driver or no such GPU, or one of them is
+/// too old; or the system starts fewer threads than were asked for.
 pub const SFEUOT_ERROR_UNSUPPORTED_DEVICE: i32 = 4;
 /// Memory ran out, on the host or on the device.
+///
+/// What grows with the arguments of a call or with a file is asked of the system before it is
+/// needed. Where the system refuses, the call returns this status and nothing has changed. Limits of
+/// arguments are checked before that. sfeuot_trainer_create asks for everything that a training will
+/// take, and on the CPU the steps allocate nothing. A session asks in its first call of each kind. A
+/// model takes about 10 bytes for each of its parameters, where narrow layers count as whole
+/// vectors. Loading a model takes up to twice the file's size beside that.
+///
+/// Small things are not asked for: an object's own struct, a thread's start, the text of an error.
+/// They are below 4 KiB whatever the arguments. A system that refuses even these ends the process.
+/// So may a system that promises more memory than it has (overcommit), when the memory is used.
 pub const SFEUOT_ERROR_OUT_OF_MEMORY: i32 = 5;
 /// The operating system refused to read or write a file.
 pub const SFEUOT_ERROR_IO: i32 = 6;
 /// A file is truncated, is not one of this library's, or was written by a newer version.
 pub const SFEUOT_ERROR_FORMAT: i32 = 7;
-/// A loss, a gradient or a new weight stopped being finite. The step it belonged to was not made, and
-/// where a loss or gradient was the first on new weights, the step that led to them is taken back
-/// too: the trainer is at the last weights that gave finite losses, sfeuot_trainer_metrics tells their
-/// step, and it stays usable.
+/// A loss, a gradient or a new weight stopped being finite. The step it belonged to was not made.
+/// Where a loss or a gradient was the first one on new weights, the step that led to them is taken
+/// back too. The trainer is at the last weights that gave finite losses, sfeuot_trainer_metrics
+/// tells their step, and the trainer stays usable.
 pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
-/// The run was stopped by sfeuot_trainer_cancel or by its progress callback. The steps done so far
-/// are kept; the text tells their number.
+/// sfeuot_trainer_cancel or the progress callback stopped the run. The steps done so far are kept,
+/// and the text tells their number.
 pub const SFEUOT_ERROR_CANCELLED: i32 = 9;
-/// A callback of the host reported failure; the text holds the number it returned.
+/// A callback of the host reported failure. The text holds the number that it returned.
 pub const SFEUOT_ERROR_CALLBACK: i32 = 10;
-/// Another call is inside this trainer or session, on another thread or further up this one (a
-/// callback).
+/// Another call is inside this trainer or session: on another thread, or on this one, where a
+/// callback called back.
 pub const SFEUOT_ERROR_BUSY: i32 = 11;
-/// A bug in the library was caught before it could reach the host. A trainer or session that was in
-/// use answers this from then on and has to be released; everything else stays usable. In the child
-/// of a fork() also what another thread was inside of then.
+/// The library caught a bug of its own before it could reach the host. A trainer or session that was
+/// in use answers this status from then on and has to be released; everything else stays usable. In
+/// the child of a fork() a trainer or session answers it too if another thread was inside of it
+/// then.
 pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
-/// The device failed in the middle of its work, such as a GPU that was reset or an illegal access of
-/// another program's in the same CUDA context; the text has the driver's reason. What lived on it is
-/// lost: release it, and make a new context.
+/// The device failed in the middle of its work: a GPU was reset, for example, or another program
+/// made an illegal access in the same CUDA context. The text has the driver's reason. What lived on
+/// the device is lost: release it, and make a new context.
 pub const SFEUOT_ERROR_DEVICE: i32 = 13;
-/// A result of a session is infinite or not a number: the model's weights are absurd, as after a
-/// training that nearly diverged or in a file that was tampered with, or the row lies far from the
-/// samples. The text names the row. No number that is not finite was written; rows before that one
-/// may have been.
+/// A result of a session is infinite or not a number. Either the model's weights are absurd, as
+/// after a training that nearly diverged or in a file that was tampered with, or the row lies far
+/// from the samples. The text names the row. No number that is not finite was written; rows before
+/// that one may have been.
 pub const SFEUOT_ERROR_NOT_FINITE: i32 = 14;
 
 /// Why a call failed: a status and the sentence that `sfeuot_last_error` will hold.
@@ -132,18 +147,30 @@ pub(super) fn set_last_error(function: &str, text: &str) {
     });
 }
 
-/// Why the last failing call on this thread failed: one sentence in UTF-8 that starts with the
-/// function and names the argument, its value and what is allowed. Never NULL; "" when no call has
-/// failed on this thread. The text is the library's, belongs to the calling thread and stays until
-/// the next call on it fails: calls that succeed leave it alone, so a host may release what it
-/// holds before it prints.
+/// Returns why the last failing call on this thread failed: one sentence in UTF-8 that starts with
+/// the function and names the argument, its value and what is allowed. The result is never NULL; it
+/// is "" when no call has failed on this thread. The text is the library's. It belongs to the
+/// calling thread and stays until the next call on this thread fails. Calls that succeed leave it
+/// alone, so a host may release what it holds before it prints.
+///
+/// What holds after a failure. Every call that can fail returns a status, SFEUOT_OK (0) or one of
+/// SFEUOT_ERROR_*. A call that failed changed nothing, unless its description says so. Outputs are
+/// the last arguments and are written on success only; after a failure they hold what they held
+/// before. The arrays of session calls are the exception: after SFEUOT_ERROR_INTERNAL,
+/// SFEUOT_ERROR_DEVICE and SFEUOT_ERROR_NOT_FINITE their first rows may be written. Numbers that a
+/// call writes to host memory are finite whenever it returns SFEUOT_OK.
+///
+/// Some statuses may come from any call and are not repeated at each: SFEUOT_ERROR_INVALID_ARGUMENT,
+/// SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY and
+/// SFEUOT_ERROR_INTERNAL; for trainers and sessions SFEUOT_ERROR_BUSY; for calls that write rows
+/// SFEUOT_ERROR_NOT_FINITE; and on a GPU SFEUOT_ERROR_DEVICE.
 #[unsafe(no_mangle)]
 pub extern "C" fn sfeuot_last_error() -> *const c_char {
     guard_value(c"".as_ptr(), || LAST_ERROR.with(|cell| cell.get().cast_const().cast()))
 }
 
-/// The name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". A constant of the
-/// library, never NULL.
+/// Returns the name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". The text is a
+/// constant of the library and never NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn sfeuot_status_name(status: i32) -> *const c_char {
     guard_value(c"".as_ptr(), || status_name(status).as_ptr())

@@ -12,6 +12,8 @@ use crate::data::{DType, MAX_RANK, TensorView};
 
 /// Element types, for SfeuotTensor.dtype.
 ///
+/// ---
+///
 /// 32-bit float.
 pub const SFEUOT_DTYPE_F32: i32 = 0;
 /// 64-bit float.
@@ -20,23 +22,30 @@ pub const SFEUOT_DTYPE_F64: i32 = 1;
 pub const SFEUOT_DTYPE_F16: i32 = 2;
 /// 16-bit float, bfloat16.
 pub const SFEUOT_DTYPE_BF16: i32 = 3;
-/// Unsigned byte; scale and offset bring it where you want it, such as 1/127.5 and -1 for [-1, 1].
+/// Unsigned byte. scale and offset map it to the range you want, such as 1/127.5 and -1 for [-1, 1].
 pub const SFEUOT_DTYPE_U8: i32 = 4;
 
 /// Where an array lies, for SfeuotTensor.memory.
 ///
+/// ---
+///
 /// In the host's memory.
 pub const SFEUOT_MEMORY_HOST: i32 = 0;
-/// In the memory of the context's GPU, managed memory included.
+/// In the memory of the context's GPU, managed memory included. The memory has to belong to the GPU
+/// and the CUDA context in use. What cudaMalloc gives belongs to the primary context.
 pub const SFEUOT_MEMORY_CUDA: i32 = 1;
 
 /// The most axes a tensor can have, the first one included.
 pub const SFEUOT_MAX_RANK: u32 = 8;
 
-/// A strided array of the host's. The first axis counts samples, the others are the shape of one
+/// A strided array of the host's. The first axis counts samples, and the others are the shape of one
 /// sample: n points in three dimensions have shape {n, 3}, n colour pictures {n, 3, height, width}.
-/// The value of an element is element * scale + offset; "data units" everywhere in this header are
+/// The value of an element is element * scale + offset. "Data units" everywhere in this header are
 /// the units of that value.
+///
+/// The colours of width * height RGBA pixels of one byte a channel, as numbers from 0 to 1:
+///   dtype = SFEUOT_DTYPE_U8, rank = 2, shape = {width * height, 3}, strides = {4, 1},
+///   scale = 1.0 / 255
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotTensor {
@@ -44,23 +53,24 @@ pub struct SfeuotTensor {
     pub struct_size: u32,
     /// SFEUOT_DTYPE_*. Default SFEUOT_DTYPE_F32.
     pub dtype: i32,
-    /// Element (0, ..., 0), aligned for its type. Only read, but for the outputs of
-    /// sfeuot_session_generate_tensor; for how long, the call that takes the tensor says.
+    /// The address of element (0, ..., 0), aligned for its type. The library only reads there,
+    /// except through the outputs of sfeuot_session_generate_tensor. The call that takes the tensor
+    /// says for how long it reads.
     pub data: *const c_void,
-    /// How many axes: length of shape and of strides, 1 to SFEUOT_MAX_RANK.
+    /// The number of axes, which is the length of shape and of strides: 1 to SFEUOT_MAX_RANK.
     pub rank: u32,
-    /// Size of each axis, at least 1. For a session the first one may be 0: no rows, and data may be
-    /// NULL then.
+    /// The size of each axis, at least 1. For a session the first one may be 0: there are no rows
+    /// then, and data may be NULL.
     pub shape: *const i64,
-    /// Elements (not bytes) from one index of an axis to the next; negative and zero are allowed.
-    /// NULL: row-major without gaps. Default NULL.
+    /// Elements (not bytes) from one index of an axis to the next. Negative numbers and zero are
+    /// allowed. NULL means row-major without gaps. Default NULL.
     pub strides: *const i64,
-    /// Finite, not 0. Default 1.
+    /// The factor of each element; finite, not 0. Default 1.
     pub scale: f64,
-    /// Finite. Default 0.
+    /// What is added to each scaled element; finite. Default 0.
     pub offset: f64,
-    /// SFEUOT_MEMORY_*: what data is an address in. shape and strides are host memory always.
-    /// Default SFEUOT_MEMORY_HOST.
+    /// SFEUOT_MEMORY_*: the memory that data is an address in. shape and strides always lie in host
+    /// memory. Default SFEUOT_MEMORY_HOST.
     pub memory: i32,
     /// 1 if the memory may not be written, so that the tensor is refused as an output; otherwise 0.
     /// Default 0.
@@ -88,7 +98,8 @@ unsafe impl Versioned for SfeuotTensor {
     }
 }
 
-/// Fills tensor with the defaults: an empty array of 32-bit floats in host memory, scale 1, offset 0.
+/// Fills tensor with the defaults: an empty array of 32-bit floats in host memory, scale 1, offset
+/// 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_tensor_init(tensor: *mut SfeuotTensor) -> i32 {
     // SAFETY: tensor is NULL or writable.

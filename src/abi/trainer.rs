@@ -17,13 +17,17 @@ use super::trainer_config::SfeuotTrainerConfig;
 use crate::error::Error;
 use crate::{CancelToken, Context, Metrics, Trainer};
 
-/// A problem with its networks and data, which steps train.
+/// A problem with its networks and data, which steps train. SfeuotContext says how handles live.
 pub struct SfeuotTrainer {
     _opaque: [u8; 0],
 }
 
 /// What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
-/// rewrites it whole.
+/// rewrites it whole. u is the drift, V the value function. The values are estimates from one batch:
+/// average them.
+///
+/// Where the source is a sampler, dual and action carry a constant of relative size 1 / sqrt(4096
+/// dimension), from the 4096 samples that its moments were measured on. Averages do not remove it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotMetrics {
@@ -33,28 +37,28 @@ pub struct SfeuotMetrics {
     pub reserved: u32,
     /// Steps done since the trainer was made, those before a checkpoint included.
     pub step: u64,
-    /// The dual objective potential - action, in units of cost (data units squared), on the last
-    /// batch. It settles at E of the integral of 1/2 |u|^2 over time, u the drift, plus D(pi1 | nu):
-    /// the problem's value, not the mean of 1/2 |x0 - x1|^2. Noisy, so average it.
+    /// The dual objective potential - action on the last batch, in units of cost (data units
+    /// squared). It settles at the problem's value, E of the integral of 1/2 |u|^2 over time plus
+    /// D(pi1 | nu). That is not the mean of 1/2 |x0 - x1|^2.
     pub dual: f64,
     /// -dual, which the value step minimises.
     pub value_loss: f64,
     /// What the generator step minimises: sigma^2 times a Kullback-Leibler divergence, up to a
     /// constant, in units of cost.
     pub generator_loss: f64,
-    /// E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target, in units of cost;
+    /// E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target, in units of cost. It
     /// settles at D(pi1 | nu), which is 0 when balanced.
     pub potential: f64,
-    /// E[1/2 |grad V|^2 + grad V . b] along the bridges, b their drift, in units of cost; settles at
-    /// minus the kinetic energy E of the integral of 1/2 |u|^2.
+    /// E[1/2 |grad V|^2 + grad V . b] along the bridges, where b is their drift, in units of cost.
+    /// It settles at minus the kinetic energy, E of the integral of 1/2 |u|^2 over time.
     pub action: f64,
-    /// Norm of the value network's gradient, before clipping, in units of the problem that the networks
-    /// see: both sides around 0 with a spread of 1, the source moved.
+    /// Norm of the value network's gradient, before clipping, in units of the problem that the
+    /// networks see: the source is moved, and both sides lie around 0 with a spread of 1.
     pub value_gradient_norm: f64,
     /// Norm of the generator's gradient, before clipping, in the same units.
     pub generator_gradient_norm: f64,
-    /// Mean density ratio over the target: 1 when the masses agree, which they do at the end of a
-    /// training.
+    /// Mean density ratio over the target. It is 1 when the masses agree, which they do at the end
+    /// of a training.
     pub density_ratio_mean: f64,
     /// Training steps per second of the last call that trained.
     pub steps_per_second: f64,
@@ -149,8 +153,8 @@ pub unsafe extern "C" fn sfeuot_metrics_init(metrics: *mut SfeuotMetrics) -> i32
     guard("sfeuot_metrics_init", || unsafe { config::init(metrics, "metrics", SfeuotMetrics::SIZES[0]) })
 }
 
-/// Makes a trainer with fresh networks. Samples of source and target must have the same shape;
-/// arrays are copied, and sample callbacks stay in use until the trainer is released. Errors:
+/// Makes a trainer with fresh networks. Samples of source and target must have the same shape.
+/// Arrays are copied, and sample callbacks stay in use until the trainer is released. Errors:
 /// SFEUOT_ERROR_INVALID_ARGUMENT (which names the field), SFEUOT_ERROR_UNSUPPORTED_VERSION,
 /// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
@@ -178,11 +182,11 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
     })
 }
 
-/// Takes steps training steps (at least 1) and writes what the last one saw; metrics may be NULL. A
-/// training has at most 2^53 steps, and after them it is SFEUOT_ERROR_INVALID_ARGUMENT.
-/// Errors: SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK (steps done before
-/// one of these are kept, but for the last before a divergence; ask sfeuot_trainer_metrics for their
-/// number), SFEUOT_ERROR_BUSY.
+/// Takes steps training steps (at least 1) and writes what the last one saw. metrics may be NULL. A
+/// training ends at 2^53 steps, and a call for more is SFEUOT_ERROR_INVALID_ARGUMENT. Errors:
+/// SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED, SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_BUSY. The
+/// steps done before one of the first three are kept, except for the last one before a divergence;
+/// sfeuot_trainer_metrics tells their number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_step(
     trainer: *mut SfeuotTrainer,
@@ -201,9 +205,9 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
     })
 }
 
-/// As sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and after
-/// the last. progress NULL: nobody is told, and every is ignored. It may not call back into this
-/// trainer but for sfeuot_trainer_cancel (SFEUOT_ERROR_BUSY).
+/// Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
+/// after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
+/// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run(
     trainer: *mut SfeuotTrainer,
@@ -235,11 +239,11 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
     })
 }
 
-/// Takes steps for about milliseconds (finite, > 0): for a host that trains inside its frame. At
-/// least one step, and none that is expected to end past the time, going by how long the one before
-/// it took. Writes how many steps this call did and what the last one saw; both outputs may be NULL.
-/// After an error, SFEUOT_ERROR_CANCELLED included, sfeuot_trainer_metrics tells the steps so far.
-/// Errors as of sfeuot_trainer_step.
+/// Takes steps for about milliseconds (finite, > 0), for a host that trains inside its frame. It
+/// takes at least one step, and starts none that is expected to end past the time, by how long the
+/// one before it took. It writes how many steps this call did and what the last one saw; both
+/// outputs may be NULL. Errors are those of sfeuot_trainer_step. After one, SFEUOT_ERROR_CANCELLED
+/// included, sfeuot_trainer_metrics tells the steps so far.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run_for(
     trainer: *mut SfeuotTrainer,
@@ -272,15 +276,19 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
     })
 }
 
-/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED.
+/// Makes the step, run or run_for call that is inside this trainer return SFEUOT_ERROR_CANCELLED. It
+/// may be called from any thread, also from a callback, and returns at once.
+///
 /// On the CPU the step in progress is left when each thread has come to the end of its block of rows
-/// (64, or components where that is more), and is then not made: nothing of it stays but the samples
-/// that callbacks gave for it, which it takes when it is made later. On a GPU the steps that are
-/// queued already, at most 32, are made first. A callback that runs is waited for, and
-/// sfeuot_trainer_create cannot be cancelled. From any thread, also from a callback; returns at once.
-/// Whoever got SFEUOT_ERROR_BUSY because of such a call cancels that call if it is still inside, and
-/// otherwise the one that is inside by then. Without one inside nothing happens: a call that begins
-/// later is not cancelled.
+/// (64, or components where that is more). The step is then not made: nothing of it stays but the
+/// samples that callbacks gave for it, which it takes when it is made later. A training that goes on
+/// has the bits of one that was never cancelled. On a GPU the steps that are queued already, up to
+/// 32, are made first. A callback that runs is waited for, and sfeuot_trainer_create cannot be
+/// cancelled.
+///
+/// A caller that got SFEUOT_ERROR_BUSY because of such a call cancels that call if it is still
+/// inside, and otherwise the one that is inside by then. Without one inside nothing happens: a call
+/// that begins later is not cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
     guard("sfeuot_trainer_cancel", || {
@@ -290,7 +298,7 @@ pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i
     })
 }
 
-/// Writes what the last step saw, zeros before the first.
+/// Writes what the last step saw; zeros before the first step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, metrics: *mut SfeuotMetrics) -> i32 {
     guard("sfeuot_trainer_metrics", || {
@@ -304,8 +312,8 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, met
     })
 }
 
-/// Makes a model from what has been learnt so far: a copy of the averaged generator and the value
-/// network, which further training does not change.
+/// Makes a model from what has been learnt so far: a copy of the averaged generator and of the
+/// averaged value network. Further training does not change it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model: *mut *mut SfeuotModel) -> i32 {
     guard("sfeuot_trainer_model", || {
@@ -318,11 +326,9 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
     })
 }
 
-/// Writes a checkpoint: settings, networks, averages, optimiser and step number, but not the
-/// samples. A file of that name is replaced whole or, on failure, left as it was; saves of one file
-/// at the same time, in any threads and processes, come one after the other. When the one before
-/// writes nothing for a minute, as one that is stopped, this one fails with SFEUOT_ERROR_IO. Errors:
-/// SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or another number is not finite, and the file
+/// Writes a checkpoint: settings, networks, averages, optimiser, step number and a fingerprint of
+/// the samples, but not the samples. The file is replaced as sfeuot_model_save says. Errors:
+/// SFEUOT_ERROR_IO, SFEUOT_ERROR_FORMAT (a weight or another number is not finite, so that the file
 /// could not be loaded), SFEUOT_ERROR_OUT_OF_MEMORY, SFEUOT_ERROR_BUSY, and SFEUOT_ERROR_DEVICE on a
 /// GPU.
 #[unsafe(no_mangle)]
@@ -337,7 +343,7 @@ pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: 
 
 /// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
 /// for bit. Arrays that hold other samples or weights than before are refused with
-/// SFEUOT_ERROR_INVALID_ARGUMENT; to where a callback's samples go on is the host's to see to. The
+/// SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
 /// file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
 /// SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 #[unsafe(no_mangle)]
@@ -363,13 +369,13 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
     })
 }
 
-/// Adds a reference, for a second owner; it is given back with sfeuot_trainer_release.
+/// Adds a reference, for a second owner. sfeuot_trainer_release gives it back.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_retain(trainer: *mut SfeuotTrainer) -> i32 {
     guard("sfeuot_trainer_retain", || handle::retain::<Shared>(trainer, "trainer"))
 }
 
-/// Gives a reference back; with the last one the handle ends, and the trainer with it or, when a
+/// Gives a reference back. With the last one the handle ends, and the trainer with it or, when a
 /// call is inside it, with that call. No callback runs for it any more then. NULL is allowed and
 /// does nothing.
 #[unsafe(no_mangle)]

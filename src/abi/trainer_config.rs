@@ -7,21 +7,25 @@ use super::status::{Failure, Outcome};
 use crate::TrainerConfig;
 
 /// Divergences, for SfeuotTrainerConfig.divergence. v is the value function at time 1, and the
-/// density ratio the derivative of the conjugate.
+/// density ratio is the derivative of the conjugate.
 ///
-/// No price on mass: both marginals are met, outliers included (the Schroedinger bridge). tau has
-/// no meaning.
+/// ---
+///
+/// No mass may be left unmatched: both marginals are met, outliers included (the Schroedinger
+/// bridge). tau has no meaning.
 pub const SFEUOT_DIVERGENCE_BALANCED: i32 = 0;
-/// Kullback-Leibler: conjugate tau (exp(v / tau) - 1), density ratio exp(v / tau), continued
-/// linearly past v / tau = 8.
+/// Kullback-Leibler: the conjugate is tau (exp(v / tau) - 1) and the density ratio exp(v / tau). The
+/// conjugate is continued linearly past v / tau = 8, so the ratio never exceeds exp(8).
 pub const SFEUOT_DIVERGENCE_KL: i32 = 1;
-/// Chi squared: conjugate v + v^2 / (4 tau) above v = -2 tau, -tau below; the ratio can become
-/// exactly 0.
+/// Chi squared: the conjugate is v + v^2 / (4 tau) above v = -2 tau and -tau below. The ratio can
+/// become exactly 0.
 pub const SFEUOT_DIVERGENCE_CHI2: i32 = 2;
-/// Softplus: conjugate 2 tau (log(1 + exp(v / tau)) - log 2); the ratio stays below 2.
+/// Softplus: the conjugate is 2 tau (log(1 + exp(v / tau)) - log 2). The ratio stays below 2.
 pub const SFEUOT_DIVERGENCE_SOFTPLUS: i32 = 3;
 
 /// Activations, for SfeuotTrainerConfig.activation.
+///
+/// ---
 ///
 /// x sigmoid(x).
 pub const SFEUOT_ACTIVATION_SILU: i32 = 0;
@@ -32,17 +36,34 @@ pub const SFEUOT_ACTIVATION_SOFTPLUS: i32 = 2;
 
 /// Units, for SfeuotTrainerConfig.sigma_units.
 ///
-/// sigma is in data units, tau in data units squared.
+/// ---
+///
+/// sigma is in data units, and tau in data units squared.
 pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
-/// sigma is a multiple of the common scale the library measures on the samples, tau of that scale's
-/// square. The scale is the root mean square, over both sides and all components, of the deviation
-/// from the midpoint of the two sides' means; SfeuotModelInfo.data_scale tells it. Where all samples of
-/// both sides are one point, a thousand times what 32-bit numbers resolve there takes its place (or
-/// sigma in data units, where that is larger), and log_callback is given a warning.
+/// sigma is a multiple of the common scale that the library measures on the samples, and tau a
+/// multiple of that scale's square. The scale is the root mean square, over both sides and all
+/// components, of the deviation from the midpoint of the two sides' means.
+/// SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a thousand
+/// times what 32-bit numbers resolve there takes its place (or sigma in data units, where that is
+/// larger), and log_callback is given a warning.
 pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 
 /// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
 /// need.
+///
+/// Choosing sigma. It is the noise of the coupling: it says how widely the samples that one source
+/// point is sent to may spread, as a multiple of the data's common scale or, with
+/// SFEUOT_SIGMA_DATA_UNITS, in data units. A small sigma approaches a deterministic map and is
+/// harder to train. A large sigma blurs, and forgets where a sample came from. Begin with 0.1; 0.05
+/// to 0.5 is usual. Solvers that take a weight epsilon of the entropy mean sigma^2 when their cost
+/// is 1/2 |x - y|^2, and 2 sigma^2 when it is |x - y|^2.
+///
+/// Choosing tau. It is the price of leaving mass of the target unmatched, in units of cost, which
+/// are those of sigma squared. Every source sample is sent somewhere, so only differences in cost
+/// count. A part of the target that costs more than the others by clearly more than tau, as outliers
+/// do, gets less mass: with SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own. A large
+/// tau approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly. A small tau
+/// trusts the target less. Begin with 1.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotTrainerConfig {
@@ -51,47 +72,49 @@ pub struct SfeuotTrainerConfig {
     /// SFEUOT_DIVERGENCE_*: how the generated distribution may differ from the target. Default
     /// SFEUOT_DIVERGENCE_KL.
     pub divergence: i32,
-    /// Noise of the coupling, in sigma_units, 10^-6 to 10^3 times the common scale of the samples. There
-    /// is no default: see "Choosing sigma and tau" at the top.
+    /// Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
+    /// It has no default; see "Choosing sigma" above.
     pub sigma: f64,
-    /// Price of leaving mass of the target unmatched, in the square of sigma_units, 10^-90 to 10^90 times
-    /// the square of that scale. Default 1.
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
+    /// times the square of the common scale. Default 1; see "Choosing tau" above.
     pub tau: f64,
-    /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0 to 255
-    /// and metres.
+    /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0
+    /// to 255 and metres.
     pub sigma_units: i32,
     /// SFEUOT_ACTIVATION_*, of both networks. Default SFEUOT_ACTIVATION_SILU.
     pub activation: i32,
-    /// Units of each hidden layer, 1 to 4096. 128 does for two or three dimensions, 256 for more.
-    /// Default 128.
+    /// Units of each hidden layer, 1 to 4096. 128 is enough for two or three dimensions; take 256
+    /// for more. Default 128.
     pub hidden_width: u32,
     /// Hidden layers of each network, 1 to 16. Default 3.
     pub hidden_layers: u32,
-    /// Numbers of noise z the generator sees beside the sample, 0 to 4096. With 0 it gives a source
-    /// sample a mixture of `components` Gaussians whose probabilities, means and deviations are all
-    /// learnt: the more accurate on the problems measured, and faster to train. With more (8 is a good number) the
-    /// network's last layer, which is components x (2 dimension + 1) wide without them, is only
-    /// 2 dimension wide: for samples of thousands of numbers, such as images. Default 0.
+    /// Numbers of noise z that the generator sees beside the sample, 0 to 4096. With 0 it gives each
+    /// source sample a mixture of `components` Gaussians and learns their probabilities, means and
+    /// deviations. This form is the more accurate one on the problems measured, and trains faster.
+    /// The network's last layer is then components x (2 dimension + 1) wide. With more latents (8 is
+    /// a good number) that layer is only 2 dimension wide, for samples of thousands of numbers, such
+    /// as images. Default 0.
     pub latent_dimension: u32,
-    /// 1 gives the generator no noise of its own beside the latents, and needs latent_dimension to be at
-    /// least 1, as suits images; 0 lets it learn one. Default 0.
+    /// 1 gives the generator no noise of its own beside the latents, as suits images, and needs
+    /// latent_dimension to be at least 1. 0 lets the generator learn its noise. Default 0.
     pub deterministic: i32,
-    /// 1 lets both networks see, beside each number x of a sample, a square of it, less its mean; with x
-    /// in units of the common spread it is bent to grow like |x| beyond 3. Value functions of Gaussians and
-    /// mixtures are made of squares, and the more numbers a sample has, the more is gained. The first layers
-    /// become twice as large. 0 for samples alone. Default 1.
+    /// 1 lets both networks see, beside each number x of a sample, a square of x, less its mean.
+    /// With x in units of the common spread, the square is bent to grow like |x| beyond 3. Value
+    /// functions of Gaussians and mixtures are made of squares; the more numbers a sample has, the
+    /// more squares gain. The first layers become twice as large. 0 lets them see samples alone.
+    /// Default 1.
     pub squares: i32,
     /// Source samples of a step, 1 to 2^20. Default 128.
     pub batch_sources: u32,
-    /// K, 1 to 4096, and times batch_sources at most 2^24; time grows with both. The Gaussians of the
-    /// mixture that a source sample is given, and so about how many clusters its images can fall
-    /// into; with latents, how many are drawn for each source sample of a step, where 16 is a good
-    /// number. Default 8.
+    /// K, 1 to 4096; K times batch_sources is limited to 2^24, and time grows with both. A source
+    /// sample is given a mixture of K Gaussians, so K is about the number of clusters that its
+    /// images can fall into. With latents, K of them are drawn for each source sample of a step, and
+    /// 16 is a good number. Default 8.
     pub components: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// Adam's rate for the generator, > 0, which has to learn faster than the value network. Default
-    /// 1e-3.
+    /// Adam's rate for the generator, > 0. The generator has to learn faster than the value network.
+    /// Default 1e-3.
     pub generator_learning_rate: f64,
     /// Adam's rate for the value network, > 0. Default 3e-4; 1e-4 is slower and safer.
     pub value_learning_rate: f64,
@@ -99,19 +122,19 @@ pub struct SfeuotTrainerConfig {
     pub adam_beta1: f64,
     /// Adam's decay of the square, in [0, 1). Default 0.99.
     pub adam_beta2: f64,
-    /// Decay of the moving average of both networks' weights, in [0, 1); models use the average. It
-    /// begins smaller, so that a short training forgets its start. Default 0.998.
+    /// Decay of the moving average of both networks' weights, in [0, 1). Models use the average. The
+    /// decay begins smaller, so that a short training forgets its start. Default 0.998.
     pub ema_decay: f64,
-    /// Largest norm of a network's gradient, longer ones are shortened to it; 0 turns that off. In
-    /// the units of SfeuotMetrics.value_gradient_norm. Default 0.
+    /// Largest norm of a network's gradient, in the units of SfeuotMetrics.value_gradient_norm. A
+    /// longer gradient is shortened to it; 0 turns that off. Default 0.
     pub gradient_clip: f64,
-    /// Steps over which both rates fall along a cosine to decay_floor, where they stay; 0 keeps
-    /// them constant. Default 0.
+    /// Steps over which both rates fall along a cosine to decay_floor, where they stay. 0 keeps them
+    /// constant. Default 0.
     pub decay_steps: u64,
     /// Final rate as a fraction of the first, in [0, 1]. Default 0.02.
     pub decay_floor: f64,
-    /// Seed of everything random. The same seed, data and settings give the same bits on the same
-    /// device (on CPUs of the same vector instructions), with any number of threads. Default 0.
+    /// Seed of all randomness. The same seed, data and settings give the same bits on the same
+    /// device (on CPUs with the same vector instructions), with any number of threads. Default 0.
     pub seed: u64,
 }
 

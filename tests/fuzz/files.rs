@@ -204,7 +204,7 @@ fn one(reader: &Reader, seed: u64, number: u64) -> bool {
     }
 }
 
-/// The bytes that loading may hold at its peak: two copies of the file, and what README says a model takes.
+/// The bytes that loading may hold at its peak: two copies of the file, and what the header says a model takes.
 fn bound(file: &[u8], status: i32) -> usize {
     let header = file.split_first_chunk().map_or(u64::MAX, |(length, _)| u64::from_le_bytes(*length));
     let numbers = file.len().saturating_sub(usize::try_from(header).unwrap_or(usize::MAX));
@@ -327,7 +327,7 @@ fn use_checkpoint(reader: &Reader, host: &mut Host, path: &Path, bytes: &[u8], i
             unsafe { sfeuot_trainer_load(reader.context, file.as_ptr(), &source.data, &target.data, &mut trainer) }
         })
     });
-    // A trainer takes what README says, whose largest part is that of the batch.
+    // A trainer takes what docs/guide.md says, whose largest part is that of the batch.
     if status != SFEUOT_OK {
         check_memory(name, status, used.peak, bytes, 16 * size_of_val(&source.values[..]));
         return false;
