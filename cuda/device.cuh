@@ -2,10 +2,12 @@
 //
 // The sources compile under nvcc, under NVRTC (no header of the system is included), and as C++ on the host
 // (host/host.h), where the tests run them. Conventions of all kernels:
-//   * matrices are row-major with an explicit stride, in elements, between rows; columns [cols, stride) are not touched;
+//   * matrices are row-major with an explicit stride, in elements, between rows; columns [cols, stride) are not
+//     touched;
 //   * blocks have a multiple of 32 threads; no kernel depends on how many blocks run at once;
 //   * every sum has an order that the launch geometry alone fixes, so equal launches give equal bits;
-//   * a kernel that takes 16 bytes at a time decides so from strides and addresses, and otherwise takes single elements.
+//   * a kernel that takes 16 bytes at a time decides so from strides and addresses, and otherwise takes single
+//     elements.
 #pragma once
 
 #ifdef SFEUOT_HOST

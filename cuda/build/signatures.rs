@@ -182,7 +182,7 @@ impl Source {
     fn kernel(&self, global: &Token, tokens: &[Token]) -> Result<Kernel, String> {
         let unclear = || {
             global.says(
-                "a kernel's head is `extern \"C\" __global__ void __launch_bounds__(threads) name(parameters)`, and this is not",
+                "this is not `extern \"C\" __global__ void __launch_bounds__(threads) name(parameters)`, a kernel's head",
             )
         };
         let rest = match tokens {
