@@ -7,6 +7,7 @@ mod arguments;
 mod flatten;
 #[path = "cuda/build/nvcc.rs"]
 mod nvcc;
+#[allow(dead_code, reason = "tests alone need the bounds")]
 #[path = "cuda/build/signatures.rs"]
 mod signatures;
 
@@ -52,8 +53,8 @@ fn keep_library() {
 }
 
 /// Writes what `src/device/cuda/image.rs` includes: kernels.cu, their sources as one text, and kernels.fatbin, their
-/// machine code, which is empty where there is no nvcc. What `src/device/cuda/kernels.rs` includes: kernels.rs, their names
-/// and parameters. And what tests compile into `cuda/host/kernels.cpp`: kernel_table.h, a row for each of them.
+/// machine code, which is empty where there is no nvcc. And what `src/device/cuda/kernels.rs` includes: kernels.rs, their
+/// names and parameters.
 fn embed_kernels() -> Result<(), String> {
     let folder = |name: &str| env::var_os(name).map(PathBuf::from).expect("cargo sets it for build scripts");
     let (root, out) = (folder("CARGO_MANIFEST_DIR"), folder("OUT_DIR"));
@@ -67,10 +68,7 @@ fn embed_kernels() -> Result<(), String> {
         fs::write(&path, text).map_err(|error| format!("cannot write '{}': {error}", path.display()))
     };
     write("kernels.cu", &flat.text)?;
-    let kernels = signatures::read(&flat.text)?;
-    write("kernels.rs", &arguments::write(&kernels))?;
-    let row = |kernel: &signatures::Kernel| format!("KERNEL({}, {}),\n", kernel.name, kernel.threads);
-    write("kernel_table.h", &kernels.iter().map(row).collect::<String>())?;
+    write("kernels.rs", &arguments::write(&signatures::read(&flat.text)?))?;
     match nvcc::find(&root)? {
         Some(nvcc) => nvcc::compile(&nvcc, &sources.join("kernels.cu"), &flat.text, &out.join("kernels.fatbin")),
         None => write("kernels.fatbin", ""),

@@ -27,7 +27,7 @@ static const char* launch_kernel(const char* text, unsigned max_threads, void (*
 }
 
 static const host::Kernel TABLE[] = {
-// Made by build.rs from the kernels' heads.
+// tests/common/simulator_build.rs makes it of the kernels' heads.
 #include "kernel_table.h"
     FAULT(fault_race),
     FAULT(fault_barrier),

@@ -2,11 +2,8 @@
 
 #[path = "../../../../cuda/build/arguments.rs"]
 mod arguments;
-#[allow(dead_code, reason = "the build alone writes the bounds to a table")]
-#[path = "../../../../cuda/build/signatures.rs"]
-mod signatures;
 
-use signatures::{Kernel, Parameter, read};
+use super::simulator::build::signatures::{self, Kernel, Parameter, read};
 
 /// Names and types of a kernel's parameters, those of a macro behind its name.
 fn described(kernel: &Kernel) -> Vec<String> {
