@@ -44,7 +44,7 @@ shift_rows(const float* __restrict__ x, // the rows, strided
     assert_eq!(
         described(&kernel),
         [
-            "x Address `const float*__restrict__`",
+            "x Address `const float* __restrict__`",
             "x_stride U32 `u32`",
             "rows U32 `const u32`",
             "first U64 `u64`",
