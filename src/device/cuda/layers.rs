@@ -2,7 +2,8 @@
 //! spends its time on. Large ones are cublasLt's product with a kernel around it. Where the system has no cublasLt,
 //! every layer is one kernel.
 
-use super::block::{CudaBlock, THREADS};
+use super::around::Around;
+use super::block::CudaBlock;
 use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{
     ActivationAdjoint, ActivationScale, ActivationSilu, Arguments, BiasAdd, ColumnSums, ColumnSumsFinish, Kernel,
@@ -11,11 +12,6 @@ use super::kernels::{
 use super::product::{Operand, Product};
 use crate::device::{Activation, Mat};
 use crate::nn::layout::Layer;
-
-/// Rows of a tile of the kernels around a product, unless that makes too many tiles.
-const CHUNK: usize = 32;
-/// Tiles along the rows at most: a grid's second axis ends at 65535, and column sums keep one line a tile.
-const MOST_TILES: usize = 1024;
 
 /// Both tiles of the product kernels (cuda/product.cuh): side and threads.
 const NARROW: (usize, u32) = (32, 256);
@@ -48,28 +44,6 @@ pub(super) enum ProductKind {
     Backward { slope: Mat, curve: Option<Mat> },
     /// out = slope p + curve.
     Adjoint { slope: Mat, curve: Mat },
-}
-
-/// Threads and grid of a kernel around a product: neighbouring columns along x, rows of a tile along y.
-struct Around {
-    grid: [u32; 3],
-    block: [u32; 3],
-    chunk: usize,
-}
-
-impl Around {
-    fn new(rows: usize, cols: usize) -> Self {
-        let chunk = CHUNK.max(rows.div_ceil(MOST_TILES));
-        // Four columns a thread where whole vectors can be taken, and one otherwise.
-        let threads = if cols.is_multiple_of(4) { cols / 4 } else { cols };
-        let x = (threads.next_power_of_two() as u32).clamp(8, 32);
-        let columns = threads.div_ceil(x as usize) as u32;
-        Self { grid: [columns, Self::tiles(rows, chunk), 1], block: [x, THREADS / x, 1], chunk }
-    }
-
-    fn tiles(rows: usize, chunk: usize) -> u32 {
-        rows.div_ceil(chunk) as u32
-    }
 }
 
 /// A product kernel in its two tiles.
@@ -121,8 +95,7 @@ impl CudaBlock {
         }
         self.multiply_weights(net, layer, x, out, false);
         let around = Around::new(x.rows, layer.outputs);
-        let chunk = around.chunk as u32;
-        let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk };
+        let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: around.chunk };
         self.queue(around.grid, around.block, &arguments);
     }
 
@@ -183,7 +156,7 @@ impl CudaBlock {
             curve_stride,
             rows: m,
             cols: n,
-            chunk: around.chunk as u32,
+            chunk: around.chunk,
         };
         self.queue_as(kernel, around.grid, around.block, &arguments);
     }
@@ -284,7 +257,7 @@ impl CudaBlock {
                         curve_stride,
                         rows: m,
                         cols: n,
-                        chunk: around.chunk as u32,
+                        chunk: around.chunk,
                         sums: 0,
                     };
                     self.queue(around.grid, around.block, &arguments);
@@ -306,7 +279,7 @@ impl CudaBlock {
             curve_stride,
             rows: p.rows as u32,
             cols: p.cols as u32,
-            chunk: around.chunk as u32,
+            chunk: around.chunk,
             sums: 0,
             sum_curve: 0,
         };
@@ -390,11 +363,7 @@ impl CudaBlock {
         let tiles = around.grid[1];
         let (sums, (x, x_stride)) = (self.scratch_address(tiles as usize * delta.cols), self.place(delta));
         let (rows, cols) = (delta.rows as u32, delta.cols as u32);
-        self.queue(
-            around.grid,
-            around.block,
-            &ColumnSums { x, x_stride, rows, cols, chunk: around.chunk as u32, sums },
-        );
+        self.queue(around.grid, around.block, &ColumnSums { x, x_stride, rows, cols, chunk: around.chunk, sums });
         let arguments = ColumnSumsFinish { sums, tiles, cols, out: biases, accumulate: 0 };
         self.queue([cols.div_ceil(32), 1, 1], [32, 8, 1], &arguments);
     }

@@ -1,6 +1,7 @@
 //! The CUDA device, through libraries that are loaded when they are first needed: the driver with its contexts, memory
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device trait over them.
 
+mod around;
 pub mod block;
 pub mod branches;
 mod current;
