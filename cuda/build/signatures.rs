@@ -350,7 +350,8 @@ fn without_comments(text: &str) -> String {
         } else if rest.starts_with("/*") {
             rest.find("*/").map_or(rest.len(), |end| end + 2)
         } else {
-            let end = if rest.starts_with('"') { rest[1..].find('"').map_or(rest.len(), |end| end + 2) } else { 1 };
+            // A literal as a whole, or a sign of division.
+            let end = rest.strip_prefix('"').map_or(1, |literal| literal.find('"').map_or(rest.len(), |end| end + 2));
             code += &rest[..end];
             rest = &rest[end..];
             continue;
