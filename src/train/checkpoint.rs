@@ -1,11 +1,10 @@
 //! Checkpoints: configuration, normalisation, and both networks with their optimiser's state, in one file.
 
 use super::config::TrainerConfig;
-use super::engine::NetworkState;
 use super::metrics::Metrics;
 use super::plan::{Frame, problem};
-use super::trainer::State;
 use crate::data::Normalisation;
+use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
@@ -15,6 +14,15 @@ use crate::model::checked_dimension;
 use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+/// A training: what a checkpoint holds beside the data's fingerprints, and what is derived from it.
+pub(super) struct State {
+    pub config: TrainerConfig,
+    pub sample_shape: Vec<usize>,
+    pub frame: Frame,
+    pub metrics: Metrics,
+    pub networks: [NetworkState; 2],
+}
 
 #[derive(Serialize, Deserialize)]
 struct Description {
@@ -35,7 +43,7 @@ const PARTS: [&str; 4] = ["weights", "average", "first_moment", "second_moment"]
 
 pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) -> Result<()> {
     let State { config, sample_shape, frame, metrics, networks } = state;
-    let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge } = frame;
+    let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge, sigma: _, conjugate: _ } = frame;
     let description = Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints };
     let mut output = Output::new(Kind::Checkpoint, &description)?;
     for (name, network) in NETWORKS.iter().zip(&networks) {
@@ -59,7 +67,8 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
     let networks = [value?, generator?];
     let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
-    let frame = Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge };
+    let (sigma, conjugate) = problem(&config, common_scale)?;
+    let frame = Frame { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
 }
 

@@ -3,7 +3,7 @@
 //! every layer is one kernel.
 
 use super::block::{CudaBlock, THREADS};
-use super::gradient::{CudaGradient, CudaNet, lines_of};
+use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{Argument, Kernel, arguments_of};
 use super::product::{Operand, Product};
 use crate::device::Mat;
@@ -290,8 +290,7 @@ impl CudaBlock {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
-        let (lines, chunk) = lines_of(gradient.fused, gradient.len(), pairs[0].0.rows);
-        let place = gradient.take(layer, lines);
+        let (place, chunk) = gradient.take(layer, pairs[0].0.rows);
         let (layer, pitch) = (gradient.layers[layer], gradient.pitch());
         if gradient.fused {
             // Nothing that follows waits for it.

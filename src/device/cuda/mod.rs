@@ -2,6 +2,7 @@
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device trait over them.
 
 mod account;
+pub mod batch;
 pub mod block;
 pub mod branches;
 mod current;
@@ -14,9 +15,14 @@ pub mod image;
 pub mod kernels;
 mod layers;
 pub mod memory;
+pub mod network;
+pub mod optimiser;
 pub mod place;
 mod pointer;
 mod product;
+pub mod report;
+pub mod samples;
+pub mod step;
 mod stream;
 pub mod sums;
 
