@@ -204,3 +204,6 @@ impl HalfSteps for CpuEngine {
         0
     }
 }
+
+#[cfg(test)]
+mod tests;

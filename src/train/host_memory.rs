@@ -1,11 +1,7 @@
 //! The memory that a training takes on the host, told before anything of it is allocated.
 
-use super::config::TrainerConfig;
-use super::devices;
-use super::plan::outline;
-use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::{data, memory};
+use crate::memory;
 
 /// Bytes that a training takes on the host.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +13,6 @@ pub(super) struct HostMemory {
 }
 
 impl HostMemory {
-    /// That of this configuration and these samples, of which only the sizes are read.
-    pub fn of(context: &Context, config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<Self> {
-        let plan = outline(config, sides.sample_shape().iter().product())?;
-        Ok(devices::memory(context, &plan, sides.sizes()))
-    }
-
     /// Asks the system for all of it, and gives it back: a training that is far too large is refused before
     /// anything is allocated and before a sampler is called. A system that promises more memory than it has would otherwise
     /// end the process half way.

@@ -9,6 +9,7 @@ mod engine;
 mod gpu;
 mod halves;
 mod host_memory;
+mod log;
 mod metrics;
 mod plan;
 mod shards;

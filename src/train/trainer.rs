@@ -2,18 +2,17 @@
 
 use super::cancel::{CancelToken, Running};
 use super::checkpoint::{self, State};
-use super::config::{SigmaUnits, TrainerConfig};
+use super::config::TrainerConfig;
 use super::devices;
 use super::engine::{Engine, StepOutcome};
 use super::host_memory::HostMemory;
+use super::log;
 use super::metrics::Metrics;
 use super::plan::{Frame, Plan, plan};
 use crate::context::Context;
-use crate::data::{self, Data, DataSource, Normalisation};
+use crate::data::{self, Data, DataSource};
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
-use crate::formulas::Conjugate;
-use crate::log::LogLevel;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
@@ -78,11 +77,11 @@ impl Trainer {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        let memory = HostMemory::of(context, &config, &sides)?;
+        let memory = devices::host_memory(context, &config, &sides)?;
         memory.ask(&sample_shape)?;
         let measured = sides.measure(config.length())?;
         if measured.one_point {
-            warn_of_one_point(context, &config, &measured.units);
+            log::one_point(context, &config, &measured.units);
         }
         let frame = Frame::new(&config, &measured.units, &measured.spreads)?;
         let plan = plan(&config, &frame)?;
@@ -103,7 +102,7 @@ impl Trainer {
         data: [DataSource; 2],
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
-        report(context, &frame);
+        log::measured(context, &frame);
         let fingerprints = data.each_ref().map(DataSource::fingerprint);
         Ok(Self {
             context: context.clone(),
@@ -331,7 +330,7 @@ impl Trainer {
             )));
         }
         let units = &state.frame.normalisation;
-        let memory = HostMemory::of(context, &state.config, &sides)?;
+        let memory = devices::host_memory(context, &state.config, &sides)?;
         let data = <[DataSource; 2]>::from(sides.prepare(&state.frame.bridge.source(units)?, units)?);
         for ((side, data), expected) in ["source", "target"].into_iter().zip(&data).zip(fingerprints) {
             if data.fingerprint() != expected {
@@ -358,45 +357,5 @@ impl Clock {
     fn read(&self, trainer: &mut Trainer) {
         let seconds = self.start.elapsed().as_secs_f64();
         trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
-    }
-}
-
-/// Tells what becomes of sigma and tau where the samples have no scale.
-fn warn_of_one_point(context: &Context, config: &TrainerConfig, units: &Normalisation) {
-    let relative = match config.sigma_units {
-        SigmaUnits::Data => "",
-        SigmaUnits::Relative => ", to which sigma and tau are relative",
-    };
-    context.log(
-        LogLevel::Warn,
-        &format!(
-            "source.samples and target.samples are one and the same point, which has no scale; {:e} is taken{relative}",
-            units.scale
-        ),
-    );
-}
-
-/// Tells what was measured, and warns of numbers that are likely not meant.
-fn report(context: &Context, frame: &Frame) {
-    let Frame { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
-    context.log(
-        LogLevel::Info,
-        &format!(
-            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
-            frame.normalisation.dimension(),
-            frame.common_scale
-        ),
-    );
-    if sigma < 1e-3 {
-        context.log(
-            LogLevel::Warn,
-            &format!("sigma is {sigma:e} times the data's common scale; below 0.001 training needs many more steps"),
-        );
-    }
-    if divergence.is_unbalanced() && tau < 1e-2 {
-        context.log(
-            LogLevel::Warn,
-            &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
-        );
     }
 }
