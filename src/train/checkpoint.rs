@@ -10,6 +10,7 @@ use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;
+use crate::formulas::Conjugate;
 use crate::model::checked_dimension;
 use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
 pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let mut input = Input::open(path, Kind::Checkpoint)?;
     let description: Description = input.description()?;
-    let lengths = description.check().map_err(|error| input.refusal(error))?;
+    let (lengths, (sigma, conjugate)) = description.check().map_err(|error| input.refusal(error))?;
     for (name, length) in NETWORKS.iter().zip(lengths) {
         for part in PARTS {
             input.check(&format!("{name}.{part}"), &[length])?;
@@ -67,7 +68,6 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
     let networks = [value?, generator?];
     let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
-    let (sigma, conjugate) = problem(&config, common_scale)?;
     let frame = Frame { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
 }
@@ -89,14 +89,15 @@ fn read(input: &mut Input, name: &str, length: usize) -> Result<NetworkState> {
 }
 
 impl Description {
-    /// Parameters of both networks, where everything is as a training may have left it.
-    fn check(&self) -> Result<[usize; 2]> {
+    /// Parameters of both networks, and sigma and the conjugate relative to the common scale, where everything is as a training
+    /// may have left it.
+    fn check(&self) -> Result<([usize; 2], (f64, Conjugate))> {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
         config.validate()?;
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
-        problem(config, *common_scale)?;
+        let problem = problem(config, *common_scale)?;
         bridge.check(shift, *scale).map_err(Error::InvalidArgument)?;
-        Ok(config.networks(bridge).layouts(d)?.map(|layout| layout.len()))
+        Ok((config.networks(bridge).layouts(d)?.map(|layout| layout.len()), problem))
     }
 }

@@ -78,7 +78,7 @@ impl GpuEngine {
         Ok(Self { gpu: Arc::clone(gpu), step, graphs, counter, lost: false })
     }
 
-    /// Queues whole steps; what ended them early.
+    /// Queues whole steps; returns whether the call was cancelled before it had queued all of them.
     fn queue(&mut self, steps: u64, cancelled: Cancelled<'_>) -> Result<bool> {
         for _ in 0..steps {
             if cancelled() {
