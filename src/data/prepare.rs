@@ -4,7 +4,7 @@ use super::description::Data;
 use super::moments::{Moments, Spread};
 use super::normalisation::Normalisation;
 use super::sampler::{self, Sampler};
-use super::source::{ArraySource, DataSource, SamplerSource};
+use super::source::{ArraySource, DataSource, SamplerSource, SetSize};
 use super::tensor::{MAX_RANK, TensorView};
 use super::weights::read_weights;
 use crate::error::{Error, Result};
@@ -43,14 +43,9 @@ impl<'a, 'b> Sides<'a, 'b> {
         &self.source.sample_shape
     }
 
-    /// Bytes that [`Self::prepare`] takes: a copy of each array's samples and weights.
-    pub fn copied_bytes(&self) -> usize {
-        self.source.copied_bytes().saturating_add(self.target.copied_bytes())
-    }
-
-    /// Bytes of the samplers' batches, of so many rows for source and target.
-    pub fn batch_bytes(&self, rows: [usize; 2]) -> usize {
-        self.source.batch_bytes(rows[0]).saturating_add(self.target.batch_bytes(rows[1]))
+    /// Sizes of source and target where they are finite sets; `None` for a sampler.
+    pub(crate) fn sizes(&self) -> [Option<SetSize>; 2] {
+        [self.source.size(), self.target.size()]
     }
 
     /// What both sides have in common. [`STATISTICS_ROWS`] samples are drawn from each
@@ -116,24 +111,10 @@ impl<'a> Side<'a> {
         self.sample_shape.iter().product()
     }
 
-    fn sample_bytes(&self) -> usize {
-        self.dimension() * size_of::<f32>()
-    }
-
-    fn copied_bytes(&self) -> usize {
+    fn size(&self) -> Option<SetSize> {
         match &self.input {
-            Input::Sampler(_) => 0,
-            Input::Array { samples, weights } => {
-                let weight = if weights.is_some() { 2 * size_of::<u32>() } else { 0 };
-                samples.count().saturating_mul(self.sample_bytes() + weight)
-            }
-        }
-    }
-
-    fn batch_bytes(&self, rows: usize) -> usize {
-        match &self.input {
-            Input::Sampler(_) => rows.saturating_mul(self.sample_bytes()),
-            Input::Array { .. } => 0,
+            Input::Sampler(_) => None,
+            Input::Array { samples, weights } => Some(SetSize { count: samples.count(), weighted: weights.is_some() }),
         }
     }
 

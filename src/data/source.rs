@@ -32,6 +32,23 @@ impl DataSource {
     }
 }
 
+/// How large a finite set of samples is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetSize {
+    /// Number of samples.
+    pub count: usize,
+    /// Whether they have weights.
+    pub weighted: bool,
+}
+
+impl SetSize {
+    /// Bytes that [`ArraySource`] takes for samples of `dimension` numbers.
+    pub fn bytes(&self, dimension: usize) -> usize {
+        let weight = if self.weighted { AliasTable::SAMPLE_BYTES } else { 0 };
+        self.count.saturating_mul(dimension.saturating_mul(size_of::<f32>()).saturating_add(weight))
+    }
+}
+
 /// A copy of a side's samples, normalised, and the way to draw from them by weight. Nothing here allocates.
 pub struct ArraySource {
     rows: Vec<f32>,
@@ -54,9 +71,9 @@ impl ArraySource {
         })
     }
 
-    /// Number of samples.
-    pub fn count(&self) -> usize {
-        self.count
+    /// Number of samples, and whether they have weights.
+    pub(crate) fn size(&self) -> SetSize {
+        SetSize { count: self.count, weighted: self.table.is_some() }
     }
 
     /// All samples, count x dimension, row-major, normalised.
