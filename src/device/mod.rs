@@ -10,10 +10,12 @@ pub mod layers;
 pub mod layout;
 pub mod mat;
 pub mod method;
+pub mod rows;
 pub mod workspace;
 
 pub use layers::Layers;
 pub use mat::Mat;
 pub(crate) use mat::Squares;
 pub use method::{Batch, Bridge, Method, Points, Sums, Weighted};
+pub use rows::Rows;
 pub use workspace::Workspace;

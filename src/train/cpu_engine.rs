@@ -73,7 +73,7 @@ impl Cut {
         let slots = (MAX_GRADIENTS / parameters).clamp(1, MAX_SLOTS);
         let blocks = count.div_ceil(slots).max(SLOT_BLOCKS);
         let most = (PASS_SOURCES.min(PASS_NUMBERS / Self::kept(plan)) / block).max(1);
-        let passes = if plan.conditional.own() { blocks.div_ceil(most) } else { blocks };
+        let passes = if plan.conditional.has_own_components() { blocks.div_ceil(most) } else { blocks };
         let pass = blocks.div_ceil(passes);
         Self { block, pass: pass * block, slot: blocks * block, slots: count.div_ceil(blocks) }
     }

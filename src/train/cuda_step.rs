@@ -260,7 +260,7 @@ impl CudaStep {
             let rows = (to - from) * plan.conditional.components;
             let contributions: &[usize] = match half {
                 Half::Value => &[2 * rows, rows],
-                Half::Generator if plan.conditional.own() => &[to - from],
+                Half::Generator if plan.conditional.has_own_components() => &[to - from],
                 Half::Generator => &[rows],
             };
             let mut gradient = CudaGradient::new(block, &nets[half as usize], contributions);

@@ -14,6 +14,7 @@ mod method;
 mod mixture;
 pub mod net;
 pub mod pool;
+mod rows;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;

@@ -17,8 +17,11 @@ pub mod memory;
 pub mod place;
 mod pointer;
 mod product;
+pub mod rows;
 mod stream;
 pub mod sums;
+pub mod weights;
+pub mod workspace;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
