@@ -37,7 +37,7 @@ pub(super) struct CpuSession {
 impl CpuSession {
     /// A workspace for a model whose networks are on the processor.
     pub fn new(model: &Arc<Inner>, isa: Isa) -> Self {
-        let outputs = model.generator.layout.layers.last().map_or(1, |layer| layer.outputs);
+        let outputs = model.generator.layout.outputs();
         let rows = (MOST_OUTPUTS / outputs).clamp(1, MOST_ROWS);
         let (noise, path, results) = (Vec::new(), Vec::new(), Vec::new());
         let room = [0; Work::KINDS];

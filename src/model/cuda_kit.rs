@@ -9,7 +9,7 @@ use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::{Bridge, Mat, Method, Points, Workspace};
 use crate::error::Result;
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use crate::rng::Stream;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ impl CudaNets {
     /// Copies the value function's and the generator's weights to the GPU.
     pub fn new(
         gpu: &Arc<Gpu>,
-        mlps: [&Mlp; 2],
+        mlps: [&Network; 2],
         weights: [&[f32]; 2],
         shift: &[f64],
         bridge: &GaussianBridge,

@@ -145,7 +145,7 @@ impl Inference for CudaSession {
             });
         }
         // Many rows with all their latents, or one row with some of its latents after others.
-        let width = self.model.generator.layout.layers[0].outputs;
+        let width = self.model.generator.layout.layers[0].outputs();
         let piece = latents.min(MOST_ROWS).min((MOST_FLOATS / (4 * width)).max(1));
         let most_rows = (MOST_ROWS / latents).max(1);
         self.each(most_rows, mean, |kit, block, range| {

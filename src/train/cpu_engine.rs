@@ -81,7 +81,7 @@ impl Cut {
     /// Numbers that a pass keeps of a source sample beside the hidden layers: of each row the sample, the component's raw outputs
     /// and the gradient by them; the generator's outputs and the gradient by those.
     fn kept(plan: &Plan) -> usize {
-        let outputs = plan.generator.layout.layers.last().map_or(0, |layer| layer.outputs);
+        let outputs = plan.generator.layout.outputs();
         plan.conditional.components.saturating_mul(6 * Self::narrow(plan)).saturating_add(4 * outputs)
     }
 

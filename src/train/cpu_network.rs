@@ -11,7 +11,7 @@ use crate::device::layout::Layer;
 use crate::error::Result;
 use crate::formulas::adam::Update;
 use crate::memory;
-use crate::nn::network::Mlp;
+use crate::nn::network;
 
 /// Parameters reduced by one job.
 const CHUNK: usize = 4096;
@@ -38,7 +38,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub fn new(isa: Isa, mlp: &Mlp, state: NetworkState, slots: usize) -> Result<Self> {
+    pub fn new(isa: Isa, mlp: &network::Network, state: NetworkState, slots: usize) -> Result<Self> {
         const GRADIENT: &str = "a network's gradient";
         let layout = &mlp.layout;
         let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, true)?;
@@ -87,7 +87,7 @@ impl Network {
         let new = Parts::new(&mut self.state);
         let (packed, finite) = (Disjoint::new(&mut self.net.layers), Disjoint::new(&mut self.finite));
         context.pool().run(layers.len(), |l, _| {
-            let (from, to) = (layers[l].offset, layers[l].end());
+            let (from, to) = (layers[l].parameters().start, layers[l].parameters().end);
             // SAFETY: layers do not overlap, and each is one job's.
             let (mut new, packed, finite) = unsafe { (new.part(from, to), packed.one(l), finite.one(l)) };
             let NetworkState { weights, average, first_moment, second_moment } = old;

@@ -10,7 +10,7 @@ use crate::device::layout::Layout;
 use crate::error::{Error, Result};
 use crate::formulas::adam::Adam;
 use crate::memory;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use std::sync::Arc;
 
 /// Weights, average, first and second moment, in the order that the kernels have them.
@@ -33,7 +33,7 @@ pub(super) struct CudaNetwork {
 
 impl CudaNetwork {
     /// Takes up a training. The context is current; so it is for every method.
-    pub fn new(gpu: &Arc<Gpu>, mlp: &Mlp, state: &NetworkState, name: &str) -> Result<Self> {
+    pub fn new(gpu: &Arc<Gpu>, mlp: &Network, state: &NetworkState, name: &str) -> Result<Self> {
         let layout = &mlp.layout;
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);

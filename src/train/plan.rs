@@ -7,7 +7,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::formulas::adam::Adam;
 use crate::formulas::{Conjugate, Head};
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use crate::numbers::Numbers;
 
 /// The problem that the networks see, and the networks, fixed for a training.
@@ -23,8 +23,8 @@ pub(crate) struct Plan {
     /// With the noise of the problem that the networks see; so is the conjugate's tau.
     pub head: Head,
     pub conjugate: Conjugate,
-    pub value: Mlp,
-    pub generator: Mlp,
+    pub value: Network,
+    pub generator: Network,
     pub adam: Adam,
     /// Rates, decays, clipping and seed.
     pub config: TrainerConfig,

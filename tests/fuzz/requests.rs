@@ -58,7 +58,7 @@ impl Host {
     }
 
     pub fn trainer_config(&mut self) -> Config {
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_2);
         config.divergence = self.choose(&[0, 1, 2, 3]);
         config.sigma_units = self.choose(&[0, 1]);
         config.activation = self.choose(&[0, 1, 2]);

@@ -3,7 +3,7 @@
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
 use super::kernels::{Argument, Kernel, arguments_of};
-use crate::device::layout::Layer;
+use crate::device::layout::{self, Layer};
 
 /// Rows that a line of a gradient sums at least.
 const LEAST_CHUNK: usize = 128;
@@ -55,7 +55,7 @@ pub(crate) struct CudaGradient {
 impl CudaGradient {
     /// With room for contributions of so many rows each.
     pub fn new(block: &mut CudaBlock, net: &CudaNet, rows: &[usize]) -> Self {
-        let len = net.layers.last().map_or(0, Layer::end);
+        let len = layout::parameters(&net.layers);
         let pitch = len.next_multiple_of(ALIGN / size_of::<f32>());
         let room = rows.iter().map(|&rows| lines_of(net.fused, len, rows).0).sum();
         Self {
@@ -70,7 +70,7 @@ impl CudaGradient {
 
     /// Floats of a line that hold the gradient, the layers' end.
     pub(super) fn len(&self) -> usize {
-        self.layers.last().map_or(0, Layer::end)
+        layout::parameters(&self.layers)
     }
 
     pub(super) fn pitch(&self) -> usize {
