@@ -358,7 +358,7 @@
 // Softplus: conjugate 2 tau (log(1 + exp(v / tau)) - log 2); the ratio stays below 2.
 #define SFEUOT_DIVERGENCE_SOFTPLUS 3
 
-// Activations, for SfeuotTrainerConfig.activation.
+// Activations, for SfeuotTrainerConfig.activation and SfeuotNetwork.activation.
 //
 // x sigmoid(x).
 #define SFEUOT_ACTIVATION_SILU 0
@@ -531,6 +531,24 @@ typedef struct SfeuotData {
     const int64_t *sample_shape;
 } SfeuotData;
 
+// One network, for SfeuotTrainerConfig.value_network and generator_network: a multilayer perceptron.
+// Fill it with sfeuot_network_init, then change what you need.
+typedef struct SfeuotNetwork {
+    // Set by sfeuot_network_init.
+    uint32_t struct_size;
+    // SFEUOT_ACTIVATION_*. Default SFEUOT_ACTIVATION_SILU.
+    int32_t activation;
+    // Units of each hidden layer, 1 to 4096. Default 128.
+    uint32_t hidden_width;
+    // Hidden layers, 1 to 16. Default 3.
+    uint32_t hidden_layers;
+    // 1 lets the network see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0 the
+    // sample alone. Default 1.
+    int32_t squares;
+    // Must be 0.
+    uint32_t reserved;
+} SfeuotNetwork;
+
 // How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
 // need.
 typedef struct SfeuotTrainerConfig {
@@ -601,6 +619,12 @@ typedef struct SfeuotTrainerConfig {
     // Seed of everything random. The same seed, data and settings give the same bits on the same
     // device (on CPUs of the same vector instructions), with any number of threads. Default 0.
     uint64_t seed;
+    // The value network, or NULL for the one that activation, hidden_width, hidden_layers and squares
+    // describe. Read during the call only. Files of a training or model whose networks differ are
+    // refused by versions of the library that do not know this field. Default NULL.
+    const struct SfeuotNetwork *value_network;
+    // The same for the generator's network. Default NULL.
+    const struct SfeuotNetwork *generator_network;
 } SfeuotTrainerConfig;
 
 // What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
@@ -763,8 +787,16 @@ int32_t sfeuot_tensor_from_dlpack(const void *dlpack,
 // Fills data with the defaults: neither samples nor a callback.
 int32_t sfeuot_data_init(struct SfeuotData *data);
 
-// Fills config with the defaults. sigma has none and has to be set before the config is used.
+// Fills network with the defaults, which are those of SfeuotTrainerConfig.
+int32_t sfeuot_network_init(struct SfeuotNetwork *network);
+
+// For programs that were built when SfeuotTrainerConfig ended with seed: fills that much of config.
+// In a program that includes this header the name means sfeuot_trainer_config_init_2.
 int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
+
+// Fills config with the defaults. sigma has none and has to be set before the config is used. Call it
+// by the name sfeuot_trainer_config_init.
+int32_t sfeuot_trainer_config_init_2(struct SfeuotTrainerConfig *config);
 
 // Fills metrics with zeros and its struct_size.
 int32_t sfeuot_metrics_init(struct SfeuotMetrics *metrics);
@@ -990,3 +1022,6 @@ int32_t sfeuot_session_release(struct SfeuotSession *session);
 #endif  // __cplusplus
 
 #endif  /* SFEUOT_H */
+
+// Names of structs that have grown: a program gets the function that fills the struct it knows.
+#define sfeuot_trainer_config_init sfeuot_trainer_config_init_2
