@@ -794,8 +794,9 @@ int32_t sfeuot_network_init(struct SfeuotNetwork *network);
 // In a program that includes this header the name means sfeuot_trainer_config_init_2.
 int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
 
-// Fills config with the defaults. sigma has none and has to be set before the config is used. Call it
-// by the name sfeuot_trainer_config_init.
+// Fills config with the defaults. sigma has none and has to be set before the config is used. Programs
+// that include this header call it as sfeuot_trainer_config_init; whoever looks functions up by name
+// (dlsym, bindings of other languages) needs this name.
 int32_t sfeuot_trainer_config_init_2(struct SfeuotTrainerConfig *config);
 
 // Fills metrics with zeros and its struct_size.

@@ -213,8 +213,9 @@ pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerCo
     guard("sfeuot_trainer_config_init", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[0]) })
 }
 
-/// Fills config with the defaults. sigma has none and has to be set before the config is used. Call it
-/// by the name sfeuot_trainer_config_init.
+/// Fills config with the defaults. sigma has none and has to be set before the config is used. Programs
+/// that include this header call it as sfeuot_trainer_config_init; whoever looks functions up by name
+/// (dlsym, bindings of other languages) needs this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init_2(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
