@@ -21,7 +21,7 @@ import runs
 import sfeuot_ctypes as sfeuot
 from problems import Gaussian, Mixture, Outliers, pools
 
-SET_BY_PROBLEM = ("struct_size", "sigma", "seed", "divergence", "tau", "sigma_units")
+SET_BY_PROBLEM = ("struct_size", "sigma", "seed", "divergence", "tau", "sigma_units", "value_network", "generator_network")
 ALIASES = {"hidden_width": ["--hidden"], "latent_dimension": ["--latent"], "batch_sources": ["--sources"], "components": ["--k"],
            "generator_learning_rate": ["--lr-generator"], "value_learning_rate": ["--lr-value"], "ema_decay": ["--ema"]}
 

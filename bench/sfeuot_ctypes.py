@@ -72,12 +72,18 @@ class Data(c.Structure):
                 ("sample_callback", SampleCallback), ("sample_userdata", _ptr), ("sample_shape", c.POINTER(_i64))]
 
 
+class Network(c.Structure):
+    _fields_ = [("struct_size", _u32), ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("squares", _i32),
+                ("reserved", _u32)]
+
+
 class TrainerConfig(c.Structure):
     _fields_ = [("struct_size", _u32), ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("sigma_units", _i32),
                 ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("latent_dimension", _u32),
                 ("deterministic", _i32), ("squares", _i32), ("batch_sources", _u32), ("components", _u32), ("reserved", _u32),
                 ("generator_learning_rate", _f64), ("value_learning_rate", _f64), ("adam_beta1", _f64), ("adam_beta2", _f64),
-                ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64)]
+                ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64),
+                ("value_network", c.POINTER(Network)), ("generator_network", c.POINTER(Network))]
 
 
 class Metrics(c.Structure):
@@ -104,7 +110,8 @@ _SIGNATURES = {
     "cuda_device_info": [_u32, c.POINTER(DeviceInfo)],
     "tensor_init": [c.POINTER(Tensor)], "tensor_from_dlpack": [_ptr, c.POINTER(Tensor)],
     "data_init": [c.POINTER(Data)], "metrics_init": [c.POINTER(Metrics)],
-    "model_info_init": [c.POINTER(ModelInfo)], "trainer_config_init": [c.POINTER(TrainerConfig)],
+    "model_info_init": [c.POINTER(ModelInfo)], "network_init": [c.POINTER(Network)],
+    "trainer_config_init_2": [c.POINTER(TrainerConfig)],
     "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
     "trainer_step": [_ptr, _u64, c.POINTER(Metrics)],
     "trainer_run": [_ptr, _u64, _u64, ProgressCallback, _ptr, c.POINTER(Metrics)],
@@ -476,12 +483,21 @@ class Trainer(Handle):
 
 
 def trainer_config(**fields):
-    struct = filled(TrainerConfig, "trainer_config_init")
+    """A TrainerConfig. `value_network` and `generator_network` are dicts of the fields of Network, or None."""
+    networks = {name: fields.pop(name, None) for name in ("value_network", "generator_network")}
+    struct = set_fields(filled(TrainerConfig, "trainer_config_init_2"), fields)
+    for name, network in networks.items():
+        if network is not None:
+            setattr(struct, name, c.pointer(set_fields(filled(Network, "network_init"), network)))
+    return struct
+
+
+def set_fields(struct, fields):
     names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS}
-    kinds = dict(TrainerConfig._fields_)
+    kinds = dict(struct._fields_)
     for name, value in fields.items():
         if name not in kinds:
-            raise TypeError(f"no trainer config field {name!r}")
+            raise TypeError(f"no {type(struct).__name__} field {name!r}")
         value = names[name][value] if name in names and isinstance(value, str) else value
         setattr(struct, name, checked(name, kinds[name], value))
     return struct

@@ -14,7 +14,7 @@ use crate::euot::value_step::ValueStep;
 use crate::formulas::adam::Adam;
 use crate::formulas::{Conjugate, Divergence, Head, Quadratic};
 use crate::nn::init::kaiming;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use crate::rng::{Sequence, Stream};
 use crate::train::TrainerConfig;
 
@@ -82,7 +82,7 @@ pub struct Kernels {
     isa: Isa,
     head: Head,
     quadratic: Quadratic<Vec<f32>>,
-    shapes: [Mlp; 2],
+    shapes: [Network; 2],
     nets: [CpuNet<f32>; 2],
     gradients: [CpuGradient<f32>; 2],
     /// Weights, average and moments of both networks in one, before and after an update.
@@ -179,13 +179,13 @@ impl Kernels {
 
     /// How much `op` computes.
     pub fn work(&self, op: Op) -> Work {
-        let products = |layout: &Layout| layout.layers.iter().map(|l| l.inputs * l.outputs).sum::<usize>();
+        let products = |layout: &Layout| layout.layers.iter().map(|l| l.weights().len()).sum::<usize>();
         let [value, generator] = [0, 1].map(|i| products(&self.shapes[i].layout));
         let multiply_adds = match op {
             Op::Product | Op::Activated | Op::ActivatedCurved => self.width * self.width,
             Op::Backward | Op::Tangent | Op::TangentBackward | Op::Weights => self.width * self.width,
             Op::WeightsOfTwo => 2 * self.width * self.width,
-            Op::FirstLayer => self.shapes[0].layout.layers[0].inputs * self.width,
+            Op::FirstLayer => self.shapes[0].layout.layers[0].weights().len(),
             // The generator sees a source sample once.
             Op::ValueStep => generator / CONDITIONAL.components + (2 * 3 + 6) * value,
             Op::GeneratorStep => 3 * generator / CONDITIONAL.components + 2 * value,

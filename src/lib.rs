@@ -68,4 +68,5 @@ pub use formulas::{Activation, Divergence};
 pub use half;
 pub use log::{LogLevel, LogSink};
 pub use model::{DeviceRows, Model, ModelInfo, Session};
+pub use nn::spec::{NetworkKind, NetworkSpec};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

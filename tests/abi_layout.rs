@@ -11,11 +11,11 @@ use sfeuot::abi::*;
 
 /// Checks the Rust struct and appends the same numbers as assertions in C.
 macro_rules! pin {
-    ($c:ident: $($type:ident, $size:literal { $($field:ident $offset:literal),+ })+) => {$(
+    ($c:ident, $align:literal: $($type:ident, $size:literal { $($field:ident $offset:literal),+ })+) => {$(
         // Without `..`: a field that is not pinned does not compile.
         let _ = |value: $type| { let $type { $($field: _),+ } = value; };
         assert_eq!(size_of::<$type>(), $size, "size of {}", stringify!($type));
-        assert_eq!(align_of::<$type>(), 8, "alignment of {}", stringify!($type));
+        assert_eq!(align_of::<$type>(), $align, "alignment of {}", stringify!($type));
         writeln!($c, "CHECK(sizeof({}) == {});", stringify!($type), $size).expect("a string grows");
         $(
             assert_eq!(offset_of!($type, $field), $offset, "{}.{}", stringify!($type), stringify!($field));
@@ -28,7 +28,7 @@ macro_rules! pin {
 #[test]
 fn structs_have_the_layout_programs_were_compiled_against() {
     let mut c = String::from("#include \"sfeuot.h\"\n#define CHECK(x) _Static_assert(x, #x)\n");
-    pin! { c:
+    pin! { c, 8:
         SfeuotContextConfig, 72 {
             struct_size 0, device 4, threads 8, log_level 12, log_callback 16, log_userdata 24, cuda_device 32,
             cuda_products 36, cuda_uuid 40, cuda_context 48, cuda_stream 56, memory_limit 64
@@ -43,11 +43,11 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         SfeuotData, 48 {
             struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32, sample_shape 40
         }
-        SfeuotTrainerConfig, 136 {
+        SfeuotTrainerConfig, 152 {
             struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
             hidden_layers 36, latent_dimension 40, deterministic 44, squares 48, batch_sources 52, components 56,
             reserved 60, generator_learning_rate 64, value_learning_rate 72, adam_beta1 80, adam_beta2 88, ema_decay 96,
-            gradient_clip 104, decay_steps 112, decay_floor 120, seed 128
+            gradient_clip 104, decay_steps 112, decay_floor 120, seed 128, value_network 136, generator_network 144
         }
         SfeuotMetrics, 88 {
             struct_size 0, reserved 4, step 8, dual 16, value_loss 24, generator_loss 32, potential 40, action 48,
@@ -56,6 +56,12 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         SfeuotModelInfo, 72 {
             struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, components 20, divergence 24, reserved 28,
             sigma 32, tau 40, data_scale 48, steps 56, parameters 64
+        }
+    }
+
+    pin! { c, 4:
+        SfeuotNetwork, 24 {
+            struct_size 0, activation 4, hidden_width 8, hidden_layers 12, squares 16, reserved 20
         }
     }
 
@@ -78,8 +84,9 @@ fn structs_have_the_layout_programs_were_compiled_against() {
 
 #[test]
 fn init_functions_give_the_sizes_and_the_documented_defaults() {
-    let config = common::init(sfeuot_trainer_config_init);
+    let config = common::init(sfeuot_trainer_config_init_2);
     assert_eq!(config.struct_size as usize, size_of::<SfeuotTrainerConfig>());
+    assert!(config.value_network.is_null() && config.generator_network.is_null());
     assert_eq!(
         (config.divergence, config.sigma_units, config.activation, config.deterministic, config.squares),
         (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_RELATIVE, SFEUOT_ACTIVATION_SILU, 0, 1)
@@ -93,6 +100,13 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     assert_eq!(rates, [1e-3, 3e-4, 0.02]);
     assert_eq!([config.tau, config.adam_beta1, config.adam_beta2, config.ema_decay], [1.0, 0.5, 0.99, 0.998]);
     assert!(config.sigma.is_nan() || config.sigma <= 0.0, "sigma has no default, so an unset one must be refused");
+
+    let network = common::init(sfeuot_network_init);
+    assert_eq!(network.struct_size as usize, size_of::<SfeuotNetwork>());
+    assert_eq!(
+        (network.activation, network.hidden_width, network.hidden_layers, network.squares, network.reserved),
+        (config.activation, config.hidden_width, config.hidden_layers, config.squares, 0)
+    );
 
     let context = common::init(sfeuot_context_config_init);
     assert_eq!((context.device, context.threads, context.log_level), (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN));

@@ -17,7 +17,7 @@ type Break = fn(&mut Problem);
 
 #[rustfmt::skip]
 const BROKEN: &[(&str, Break)] = &[
-    ("sigma", |p| p.config.sigma = init(sfeuot_trainer_config_init).sigma),
+    ("sigma", |p| p.config.sigma = init(sfeuot_trainer_config_init_2).sigma),
     ("sigma", |p| p.config.sigma = 0.0),
     ("sigma", |p| p.config.sigma = -1.0),
     ("sigma", |p| p.config.sigma = f64::NAN),

@@ -139,6 +139,51 @@ fn a_step_is_the_cpus() {
     }
 }
 
+/// The value network wide enough for cublasLt, the generator small, and the other way around.
+#[test]
+fn networks_that_differ_are_the_cpus() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let large = NetworkSpec { hidden_width: 264, hidden_layers: 1, ..NetworkSpec::default() };
+    let little =
+        NetworkSpec { hidden_width: 9, activation: Activation::Tanh, squares: false, ..NetworkSpec::default() };
+    for form in forms() {
+        for [value, generator] in [[&large, &little], [&little, &large]] {
+            let (value_network, generator_network) = (Some(value.clone()), Some(generator.clone()));
+            let config = TrainerConfig { value_network, generator_network, ..form.clone() };
+            for products in [Products::Fused, Products::CublasLt, Products::Auto] {
+                compare(&clouds, &config, products, 1, 1e-5);
+            }
+            let context = with(Products::Auto);
+            let mut whole = clouds.trainer(&context, config.clone());
+            whole.step(4).expect("sound");
+            let mut half = clouds.trainer(&context, config);
+            half.step(2).expect("sound");
+            let path = scratch("cuda_differing.checkpoint");
+            half.save(&path).expect("the target folder is writable");
+            let mut rest =
+                Trainer::load(&context, &path, array(&clouds.source, 2), array(&clouds.target, 2)).expect("good");
+            rest.step(2).expect("sound");
+            let [whole, rest] = [&mut whole, &mut rest].map(|trainer| trainer.model().expect("it has learnt"));
+            assert!(bytes(&whole, "cuda_one") == bytes(&rest, "cuda_two"));
+            let x = floats(&normals(2 * 23, 5));
+            let answers = [context, self::context(1)].map(|context| {
+                let model = Model::load_memory(&context, &bytes(&whole, "cuda_moves")).expect("its own file");
+                let mut session = Session::new(&model).expect("a workspace");
+                let [mut generated, mut drift] = [0; 2].map(|_| vec![f32::NAN; x.len()]);
+                session.generate(&x, 3, 0, &mut generated).expect("finite rows");
+                session.drift(0.3, &x, &mut drift).expect("finite rows");
+                [generated, drift]
+            });
+            for (gpu, cpu) in answers[0].iter().zip(&answers[1]) {
+                assert!(difference(cpu, gpu) < 1e-4);
+            }
+        }
+    }
+}
+
 #[test]
 fn two_hundred_steps_are_the_cpus() {
     if !simulator::load_with_compiler() {

@@ -6,7 +6,7 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "version",
     "status",
     "device",
@@ -15,6 +15,7 @@ const FILES: [&str; 12] = [
     "tensor",
     "dlpack",
     "data",
+    "network",
     "trainer_config",
     "trainer",
     "model",

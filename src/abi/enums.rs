@@ -7,20 +7,32 @@ use crate::data::DType;
 use crate::error::Error;
 use crate::{Activation, DeviceKind, Divergence, LogLevel, Products, SigmaUnits};
 
-/// `TryFrom<i32>` whose refusal lists what is allowed, and the way back.
+/// An enum that C passes as a number.
+pub(super) trait Coded: Sized {
+    /// The value that `code` stands for; a refusal names the argument and lists what is allowed.
+    fn of(code: i32, argument: &str) -> Result<Self, Error>;
+}
+
+/// [`Coded`], `TryFrom<i32>` for the argument that most often holds such a number, and the way back.
 macro_rules! codes {
     ($type:ident, $field:literal: $($constant:ident => $variant:ident),+) => {
-        impl TryFrom<i32> for $type {
-            type Error = Error;
-
-            fn try_from(code: i32) -> Result<Self, Error> {
+        impl Coded for $type {
+            fn of(code: i32, argument: &str) -> Result<Self, Error> {
                 match code {
                     $($constant => Ok(Self::$variant),)+
                     _ => {
                         let allowed = [$(format!("{} ({})", stringify!($constant), $constant)),+].join(", ");
-                        Err(Error::invalid(format!("{} is {code}; allowed are {allowed}", $field)))
+                        Err(Error::invalid(format!("{argument} is {code}; allowed are {allowed}")))
                     }
                 }
+            }
+        }
+
+        impl TryFrom<i32> for $type {
+            type Error = Error;
+
+            fn try_from(code: i32) -> Result<Self, Error> {
+                Self::of(code, $field)
             }
         }
 

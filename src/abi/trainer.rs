@@ -168,8 +168,8 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
     guard("sfeuot_trainer_create", || {
         let trainer = out(trainer, "trainer")?;
         let context = handle::pin::<Context>(context, "context")?;
-        // SAFETY: config is NULL or readable.
-        let config = unsafe { config::read(config, "config") }?.checked()?;
+        // SAFETY: config and what it points to are NULL or readable.
+        let config = unsafe { config::read(config, "config")?.checked() }?;
         // Before samples are copied from a device.
         config.validate()?;
         let mut copies = Default::default();

@@ -2,9 +2,12 @@
 
 use super::arguments::switch;
 use super::config::{self, Versioned};
+use super::network::SfeuotNetwork;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use crate::TrainerConfig;
+use std::mem::offset_of;
+use std::ptr::null;
 
 /// Divergences, for SfeuotTrainerConfig.divergence. v is the value function at time 1, and the
 /// density ratio is the derivative of the conjugate.
@@ -23,7 +26,7 @@ pub const SFEUOT_DIVERGENCE_CHI2: i32 = 2;
 /// Softplus: the conjugate is 2 tau (log(1 + exp(v / tau)) - log 2). The ratio stays below 2.
 pub const SFEUOT_DIVERGENCE_SOFTPLUS: i32 = 3;
 
-/// Activations, for SfeuotTrainerConfig.activation.
+/// Activations, for SfeuotTrainerConfig.activation and SfeuotNetwork.activation.
 ///
 /// ---
 ///
@@ -136,12 +139,18 @@ pub struct SfeuotTrainerConfig {
     /// Seed of all randomness. The same seed, data and settings give the same bits on the same
     /// device (on CPUs with the same vector instructions), with any number of threads. Default 0.
     pub seed: u64,
+    /// The value network, or NULL for the one that activation, hidden_width, hidden_layers and squares
+    /// describe. Read during the call only. Files of a training or model whose networks differ are
+    /// refused by versions of the library that do not know this field. Default NULL.
+    pub value_network: *const SfeuotNetwork,
+    /// The same for the generator's network. Default NULL.
+    pub generator_network: *const SfeuotNetwork,
 }
 
-// SAFETY: repr(C), struct_size first, plain numbers.
+// SAFETY: repr(C), struct_size first, plain numbers and pointers; 136 is the end of seed.
 unsafe impl Versioned for SfeuotTrainerConfig {
     const NAME: &'static str = "SfeuotTrainerConfig";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, value_network), size_of::<Self>()];
 
     fn defaults() -> Self {
         let core = TrainerConfig::default();
@@ -170,16 +179,27 @@ unsafe impl Versioned for SfeuotTrainerConfig {
             decay_steps: core.decay_steps,
             decay_floor: core.decay_floor,
             seed: core.seed,
+            value_network: null(),
+            generator_network: null(),
         }
     }
 }
 
 impl SfeuotTrainerConfig {
     /// Enums and switches; what the numbers may be is the core's to say.
-    pub(super) fn checked(self) -> Outcome<TrainerConfig> {
+    ///
+    /// SAFETY: `value_network` and `generator_network` are NULL or readable for the `struct_size` they begin with.
+    pub(super) unsafe fn checked(self) -> Outcome<TrainerConfig> {
         if self.reserved != 0 {
             return Err(Failure::argument(format!("config.reserved is {}, but must be 0", self.reserved)));
         }
+        // SAFETY: as promised.
+        let [value_network, generator_network] = unsafe {
+            [
+                SfeuotNetwork::read(self.value_network, "config.value_network")?,
+                SfeuotNetwork::read(self.generator_network, "config.generator_network")?,
+            ]
+        };
         Ok(TrainerConfig {
             divergence: self.divergence.try_into()?,
             sigma: self.sigma,
@@ -202,13 +222,25 @@ impl SfeuotTrainerConfig {
             decay_steps: self.decay_steps,
             decay_floor: self.decay_floor,
             seed: self.seed,
+            value_network,
+            generator_network,
         })
     }
 }
 
-/// Fills config with the defaults. sigma has none and has to be set before the config is used.
+/// For programs that were built when SfeuotTrainerConfig ended with seed: fills that much of config.
+/// In a program that includes this header the name means sfeuot_trainer_config_init_2.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
     guard("sfeuot_trainer_config_init", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[0]) })
+}
+
+/// Fills config with the defaults. sigma has none and has to be set before the config is used. Programs
+/// that include this header call it as sfeuot_trainer_config_init; whoever looks functions up by name
+/// (dlsym, bindings of other languages) needs this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_config_init_2(config: *mut SfeuotTrainerConfig) -> i32 {
+    // SAFETY: config is NULL or writable.
+    guard("sfeuot_trainer_config_init_2", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[1]) })
 }

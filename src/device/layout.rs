@@ -1,59 +1,145 @@
-//! Where each layer's weights lie in the flat parameter vector of a network.
+//! What each layer of a network computes, and where its weights and biases lie in the network's flat parameter vector.
+
+use std::ops::Range;
 
 /// Hidden layers of a network at most: lets the passes keep their handles on the stack.
 pub const MAX_HIDDEN: usize = 16;
 
-/// One affine layer: W (inputs x outputs, by rows) and then b in the flat vector.
+/// The affine map that a layer applies to each row, before any activation. Code that computes with the numbers of a map
+/// matches on it, so that the compiler names every place that a further kind of map needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// x W + b. W lies by rows, one for each input.
+    Dense {
+        /// Rows of W.
+        inputs: usize,
+        /// Columns of W, and length of b.
+        outputs: usize,
+    },
+}
+
+/// One layer: its map, and where its parameters lie. The biases follow the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// Rows of W.
-    pub inputs: usize,
-    /// Columns of W, and length of b.
-    pub outputs: usize,
-    /// Index of W's first element; b follows W.
+    /// What it computes.
+    pub map: Map,
+    /// Index of the first weight in the flat parameter vector.
     pub offset: usize,
 }
 
 impl Layer {
-    /// Index of b's first element.
-    pub fn bias(&self) -> usize {
-        self.offset + self.inputs * self.outputs
+    /// Numbers in a row that the layer takes.
+    #[inline]
+    pub fn inputs(&self) -> usize {
+        match self.map {
+            Map::Dense { inputs, .. } => inputs,
+        }
     }
 
-    /// Index past b's last element.
-    pub fn end(&self) -> usize {
-        self.bias() + self.outputs
+    /// Numbers in a row that the layer gives.
+    #[inline]
+    pub fn outputs(&self) -> usize {
+        match self.map {
+            Map::Dense { outputs, .. } => outputs,
+        }
+    }
+
+    /// Products that add up to one output, which is what initial weights are scaled by.
+    pub fn fan_in(&self) -> usize {
+        match self.map {
+            Map::Dense { inputs, .. } => inputs,
+        }
+    }
+
+    /// Indices of the weights.
+    #[inline]
+    pub fn weights(&self) -> Range<usize> {
+        let count = match self.map {
+            Map::Dense { inputs, outputs } => inputs * outputs,
+        };
+        self.offset..self.offset + count
+    }
+
+    /// Indices of the biases.
+    #[inline]
+    pub fn biases(&self) -> Range<usize> {
+        let count = match self.map {
+            Map::Dense { outputs, .. } => outputs,
+        };
+        let start = self.weights().end;
+        start..start + count
+    }
+
+    /// Indices of the weights and the biases.
+    #[inline]
+    pub fn parameters(&self) -> Range<usize> {
+        self.offset..self.biases().end
     }
 }
 
-/// Layers of a multilayer perceptron: `hidden` equal hidden layers between inputs and outputs.
+/// The layers of a network from input to output. The last one has no activation, the others are the hidden ones. Each
+/// takes rows as wide as the one before gives; widths may differ from layer to layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// From input to output; at least two.
+    /// At least two, and at most [`MAX_HIDDEN`] + 1.
     pub layers: Vec<Layer>,
 }
 
 impl Layout {
-    /// `hidden` is at least 1 and at most [`MAX_HIDDEN`].
-    pub fn new(inputs: usize, width: usize, hidden: usize, outputs: usize) -> Self {
-        assert!((1..=MAX_HIDDEN).contains(&hidden));
-        let mut layers = Vec::with_capacity(hidden + 1);
+    /// Dense layers from each of these widths to the next, so one more width than layers.
+    pub fn dense(widths: &[usize]) -> Self {
+        assert!((1..=MAX_HIDDEN).contains(&widths.len().saturating_sub(2)));
         let mut offset = 0;
-        for l in 0..=hidden {
-            let layer = Layer {
-                inputs: if l == 0 { inputs } else { width },
-                outputs: if l == hidden { outputs } else { width },
-                offset,
-            };
-            offset = layer.end();
-            layers.push(layer);
-        }
-        Self { layers }
+        let layer = |ends: &[usize]| {
+            let layer = Layer { map: Map::Dense { inputs: ends[0], outputs: ends[1] }, offset };
+            offset = layer.parameters().end;
+            layer
+        };
+        Self { layers: widths.windows(2).map(layer).collect() }
+    }
+
+    /// Numbers in a row that the network takes.
+    pub fn inputs(&self) -> usize {
+        self.layers.first().map_or(0, Layer::inputs)
+    }
+
+    /// Numbers in a row that the network gives.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, Layer::outputs)
+    }
+
+    /// Number of hidden layers, which is the index of the last one.
+    pub fn hidden(&self) -> usize {
+        self.layers.len() - 1
     }
 
     /// Number of parameters.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.layers.last().map_or(0, Layer::end)
+        parameters(&self.layers)
+    }
+}
+
+/// Number of parameters of these layers, the first of which begins the flat vector.
+pub fn parameters(layers: &[Layer]) -> usize {
+    layers.last().map_or(0, |layer| layer.parameters().end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_of_unequal_layers_lie_behind_each_other() {
+        let layout = Layout::dense(&[3, 5, 2, 4]);
+        assert_eq!((layout.inputs(), layout.outputs(), layout.hidden(), layout.len()), (3, 4, 2, 20 + 12 + 12));
+        let mut end = 0;
+        for (layer, [inputs, outputs]) in layout.layers.iter().zip([[3, 5], [5, 2], [2, 4]]) {
+            assert_eq!((layer.inputs(), layer.outputs(), layer.fan_in()), (inputs, outputs, inputs));
+            assert_eq!(layer.weights(), end..end + inputs * outputs);
+            assert_eq!(layer.biases(), layer.weights().end..layer.weights().end + outputs);
+            assert_eq!(layer.parameters(), end..layer.biases().end);
+            end = layer.biases().end;
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::device::{Bridge, Mat, Points, Rows};
 use crate::error::Result;
 use crate::formulas::{Conjugate, Head};
 use crate::memory;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use crate::rng::Stream;
 
 /// What is asked about rows; each row of results is as long as it says.
@@ -41,8 +41,8 @@ impl Question<'_> {
 
 /// A trained transport but for the weights of its networks.
 pub(crate) struct Transport {
-    pub value: Mlp,
-    pub generator: Mlp,
+    pub value: Network,
+    pub generator: Network,
     pub conditional: Conditional,
     pub bridge: GaussianBridge,
     pub constants: Constants,

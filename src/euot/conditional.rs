@@ -7,7 +7,7 @@
 //! drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the next.
 
 use crate::device::{Layers, Mat, Method, Weighted};
-use crate::nn::network::{Mlp, Tape};
+use crate::nn::network::{Network, Tape};
 
 /// Components of either kind at most.
 const MOST: usize = 4096;
@@ -63,7 +63,7 @@ impl Conditional {
     pub(crate) fn draw<D: Layers + Method>(
         &self,
         device: &mut D,
-        generator: &Mlp,
+        generator: &Network,
         net: &D::Net,
         input: Mat,
         each: usize,
@@ -83,7 +83,7 @@ impl Conditional {
     pub(super) fn record<D: Layers + Method>(
         &self,
         device: &mut D,
-        generator: &Mlp,
+        generator: &Network,
         net: &D::Net,
         input: Mat,
         raw: usize,
@@ -133,7 +133,7 @@ impl Recorded {
     pub fn backward<D: Layers + Method>(
         &self,
         device: &mut D,
-        generator: &Mlp,
+        generator: &Network,
         net: &D::Net,
         scale: f64,
         gradient: &mut D::Gradient,

@@ -22,7 +22,7 @@
 use super::conditional::{Components, Conditional, Recorded};
 use crate::device::{Batch, Layers, Mat, Method, Points};
 use crate::formulas::Head;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 
 /// Bridge times of the generator step are uniform from here to 1.
 pub const TIME_MIN: f64 = 0.2;
@@ -39,9 +39,9 @@ pub(crate) struct Begun {
 /// What a generator step needs beside its rows.
 pub struct GeneratorStep<'a> {
     /// V(t, x), inputs \[x, t\], one output.
-    pub value: &'a Mlp,
+    pub value: &'a Network,
     /// The generator.
-    pub generator: &'a Mlp,
+    pub generator: &'a Network,
     /// What its outputs are; K consecutive rows share x0 and t.
     pub conditional: Conditional,
     /// How a component is read.

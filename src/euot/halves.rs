@@ -11,15 +11,15 @@ use crate::device::draw::{BatchSpec, Draw, Sources, Times};
 use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
 use crate::device::training::Half;
 use crate::formulas::{Conjugate, Head, Quadratic};
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use std::ops::Range;
 
 /// What both halves of every step have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Halves {
     /// V(t, x).
-    pub value: Mlp,
-    pub generator: Mlp,
+    pub value: Network,
+    pub generator: Network,
     /// What the generator's outputs are.
     pub conditional: Conditional,
     /// How a component is read.

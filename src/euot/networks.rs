@@ -4,9 +4,10 @@ use super::conditional::Conditional;
 use super::gaussian_bridge::GaussianBridge;
 use crate::device::layout::Layout;
 use crate::error::{Error, Result};
+use crate::formulas::Head;
 use crate::formulas::squares::Centre;
-use crate::formulas::{Activation, Head};
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
+use crate::nn::spec::NetworkSpec;
 
 /// Outputs of the generator at most: its last layer must stay addressable too.
 const MAX_OUTPUTS: usize = 1 << 24;
@@ -15,11 +16,10 @@ const MAX_OUTPUTS: usize = 1 << 24;
 pub(crate) struct Networks<'a> {
     pub conditional: Conditional,
     pub deterministic: bool,
-    /// Both see the squares of a sample's numbers too, counted from the mean squares of this bridge; without, they do not.
-    pub centred_by: Option<&'a GaussianBridge>,
-    pub width: usize,
-    pub hidden: usize,
-    pub activation: Activation,
+    /// A network that sees squares counts them from the mean squares of this bridge.
+    pub bridge: &'a GaussianBridge,
+    pub value: NetworkSpec,
+    pub generator: NetworkSpec,
 }
 
 impl Networks<'_> {
@@ -29,19 +29,18 @@ impl Networks<'_> {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for components that are too many for the dimension; [`Error::OutOfMemory`].
-    pub fn shapes(&self, dimension: usize) -> Result<(Mlp, Mlp)> {
-        let [value, generator] = self.ends(dimension)?;
-        let [along, at_start] = match self.centred_by {
-            None => [Centre::default(), Centre::default()],
-            Some(bridge) => {
-                let [start, end] = &bridge.mean_squares;
-                [Centre::between(start, end)?, Centre::between(start, start)?]
-            }
+    pub fn shapes(&self, dimension: usize) -> Result<(Network, Network)> {
+        let [value, generator] = self.layouts(dimension)?;
+        let [start, end] = &self.bridge.mean_squares;
+        let centre = |spec: &NetworkSpec, end| match spec.squares {
+            true => Centre::between(start, end),
+            false => Ok(Centre::default()),
         };
-        let mlp = |[inputs, outputs]: [usize; 2], centre| {
-            Mlp::new(inputs, centre, self.width, self.hidden, outputs, self.activation)
-        };
-        Ok((mlp(value, along), mlp(generator, at_start)))
+        let [along, at_start] = [centre(&self.value, end)?, centre(&self.generator, start)?];
+        Ok((
+            Network::new(value, along, self.value.activation),
+            Network::new(generator, at_start, self.generator.activation),
+        ))
     }
 
     /// Where the weights of both lie, which takes no memory that grows with the dimension.
@@ -49,9 +48,11 @@ impl Networks<'_> {
     /// # Errors
     /// As [`Self::shapes`].
     pub fn layouts(&self, dimension: usize) -> Result<[Layout; 2]> {
-        let squares = if self.centred_by.is_some() { dimension } else { 0 };
-        let ends = self.ends(dimension)?;
-        Ok(ends.map(|[inputs, outputs]| Layout::new(inputs + squares, self.width, self.hidden, outputs)))
+        let layout = |spec: &NetworkSpec, [inputs, outputs]: [usize; 2]| {
+            spec.layout(inputs + if spec.squares { dimension } else { 0 }, outputs)
+        };
+        let [value, generator] = self.ends(dimension)?;
+        Ok([layout(&self.value, value), layout(&self.generator, generator)])
     }
 
     /// Inputs, squares not counted, and outputs of both.

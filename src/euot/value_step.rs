@@ -13,7 +13,7 @@
 use super::conditional::Conditional;
 use crate::device::{Batch, Layers, Mat, Method, Points};
 use crate::formulas::{Conjugate, Head, Quadratic};
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 
 /// Bridge times of the value step are uniform below this: where s is small, b_t grows like 1 / sqrt(1 - t).
 pub const TIME_MAX: f64 = 0.995;
@@ -21,9 +21,9 @@ pub const TIME_MAX: f64 = 0.995;
 /// What a value step needs beside its rows.
 pub struct ValueStep<'a, S> {
     /// V(t, x), inputs \[x, t\], one output.
-    pub value: &'a Mlp,
+    pub value: &'a Network,
     /// The generator.
-    pub generator: &'a Mlp,
+    pub generator: &'a Network,
     /// What its outputs are.
     pub conditional: Conditional,
     /// How a component is read.

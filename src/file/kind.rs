@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text, now `1` |
+//! | `sfeuot_format_version` | a whole number as text: `1`, or `2` where a network has a description of its own |
 //!
 //! They are names of our own, so that a tool which reads a file and writes it anew with a `format` of its own leaves a
 //! file that still loads. Files with the names without `sfeuot_`, which were written before, are read as well. The
@@ -17,8 +17,13 @@
 use crate::error::Error;
 use crate::quote;
 
-/// The version written, and the newest one read. Raise it when an older reader would misunderstand the file.
-pub(crate) const FORMAT_VERSION: u64 = 1;
+/// The version of files that every reader understands.
+pub(super) const FIRST_VERSION: u64 = 1;
+/// The version of files in which the value network or the generator has a description of its own. Older readers do not look
+/// for one.
+pub(super) const OWN_NETWORKS: u64 = 2;
+/// The newest version that is read. A file has the oldest version whose readers understand it.
+pub(super) const FORMAT_VERSION: u64 = OWN_NETWORKS;
 /// Bytes of a clause that may quote what a file says about itself: a hostile file must not make messages long.
 const MAX_CLAUSE: usize = 400;
 

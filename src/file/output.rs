@@ -11,7 +11,7 @@ use super::atomic;
 use super::growing::Growing;
 use super::header::{F32, MAX_HEADER, MAX_NAME, MAX_TENSORS, METADATA, PREFIX};
 use super::json::{Json, Limits};
-use super::kind::{FORMAT_VERSION, Key, Kind, cannot_save, not_finite};
+use super::kind::{FIRST_VERSION, Key, Kind, OWN_NETWORKS, cannot_save, not_finite};
 use crate::error::{Error, Result};
 use crate::numbers;
 
@@ -21,6 +21,7 @@ const CHUNK: usize = 4096;
 /// The content of a file to be.
 pub(crate) struct Output<'a> {
     kind: Kind,
+    version: u64,
     /// A JSON document.
     description: String,
     tensors: Vec<Tensor<'a>>,
@@ -49,7 +50,12 @@ impl<'a> Output<'a> {
     /// # Errors
     /// `Error::Format` when the description has no JSON form that reads back as the same type; `Error::OutOfMemory`.
     pub(crate) fn new<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<Self> {
-        Ok(Self { kind, description: document(kind, description)?, tensors: Vec::new() })
+        Ok(Self { kind, version: FIRST_VERSION, description: document(kind, description)?, tensors: Vec::new() })
+    }
+
+    /// Says whether a network has a description of its own in it. Readers that do not look for one refuse the file then.
+    pub(crate) fn own_networks(&mut self, own: bool) {
+        self.version = if own { OWN_NETWORKS } else { FIRST_VERSION };
     }
 
     /// Adds a tensor of `f32`.
@@ -108,7 +114,7 @@ impl<'a> Output<'a> {
 
     fn write_header(&self, text: &mut Growing) -> io::Result<()> {
         text.write_all(&[0; PREFIX])?;
-        let version = FORMAT_VERSION.to_string();
+        let version = self.version.to_string();
         let metadata = BTreeMap::from([
             (Key::Description.name(), self.description.as_str()),
             (Key::Format.name(), self.kind.format()),

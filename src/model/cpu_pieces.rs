@@ -10,7 +10,7 @@ use crate::device::rows::{Piece, RowSeed};
 use crate::error::{Error, Result};
 use crate::euot::answers::{Limits, Question, Transport, TransportOn};
 use crate::memory;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use std::sync::Arc;
 
 /// Rows carried at a time at most: their activations stay in a core's cache.
@@ -30,12 +30,12 @@ pub(super) struct CpuModel {
 impl CpuModel {
     /// Arranges the value function's and the generator's weights.
     pub fn new(isa: Isa, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
-        let pack = |mlp: &Mlp, weights: &[f32], reverse| {
+        let pack = |mlp: &Network, weights: &[f32], reverse| {
             let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
             net.pack(weights);
             Ok::<_, Error>(net)
         };
-        let outputs = transport.generator.layout.layers.last().map_or(1, |layer| layer.outputs);
+        let outputs = transport.generator.layout.outputs();
         let rows = (MOST_OUTPUTS / outputs).clamp(1, MOST_ROWS);
         Ok(Self {
             value: pack(&transport.value, value, true)?,

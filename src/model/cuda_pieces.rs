@@ -13,7 +13,7 @@ use crate::device::{Mat, Rows, Workspace};
 use crate::error::Result;
 use crate::euot::answers::{Limits, Question, Transport, TransportOn};
 use crate::memory;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use std::sync::Arc;
 
 /// Rows carried at a time at most: enough to fill any GPU.
@@ -37,9 +37,9 @@ impl CudaModel {
     /// Copies the value function's and the generator's weights to the GPU.
     pub fn new(gpu: &Arc<Gpu>, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
         let _entered = gpu.enter()?;
-        let held = |mlp: &Mlp, weights, name| CudaWeights::new(gpu, &mlp.layout, &mlp.centre, weights, name);
+        let held = |mlp: &Network, weights, name| CudaWeights::new(gpu, &mlp.layout, &mlp.centre, weights, name);
         // A generator's pass takes about four times as many floats a row.
-        let width = transport.generator.layout.layers[0].outputs;
+        let width = transport.generator.layout.layers[0].outputs();
         let latents = MOST_ROWS.min((MOST_FLOATS / (4 * width)).max(1));
         Ok(Self {
             value: held(&transport.value, value, "value function")?,

@@ -4,7 +4,6 @@ use super::pieces::Placed;
 use super::place::place;
 use crate::context::Context;
 use crate::data::MAX_RANK;
-use crate::device::layout::MAX_HIDDEN;
 use crate::device::rows::Constants;
 use crate::error::Result;
 use crate::euot::answers::Transport;
@@ -16,6 +15,7 @@ use crate::file::kind::Kind;
 use crate::file::output::Output;
 use crate::float_mode;
 use crate::formulas::{Activation, Conjugate, Divergence, Head};
+use crate::nn::spec::{NetworkKind, NetworkSpec, Specs};
 use crate::numbers::{MAX_DIMENSION, Numbers};
 use crate::rng::MAX_STEPS;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,11 @@ pub(crate) struct Description {
     /// What the networks add to.
     pub bridge: GaussianBridge,
     pub steps: u64,
+    /// The value network, where it is another one than the fields above say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_network: Option<NetworkSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_network: Option<NetworkSpec>,
 }
 
 /// What a model is.
@@ -148,6 +153,7 @@ impl Model {
     pub fn save(&self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
         let mut output = Output::new(Kind::Model, &self.0.description)?;
+        output.own_networks(self.0.description.specs().any_own());
         for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
             output.push_f32(name, &[weights.len()], weights);
         }
@@ -191,26 +197,25 @@ impl Description {
         Conditional { components: self.components, latent: self.latent_dimension }
     }
 
-    fn networks(&self) -> Networks<'_> {
-        Networks {
-            conditional: self.conditional(),
-            deterministic: self.deterministic,
-            centred_by: self.squares.then_some(&self.bridge),
-            width: self.hidden_width,
-            hidden: self.hidden_layers,
+    fn specs(&self) -> Specs<'_> {
+        let shared = NetworkSpec {
+            kind: NetworkKind::Perceptron,
             activation: self.activation,
-        }
+            hidden_width: self.hidden_width,
+            hidden_layers: self.hidden_layers,
+            squares: self.squares,
+        };
+        Specs { shared, value: self.value_network.as_ref(), generator: self.generator_network.as_ref() }
+    }
+
+    fn networks(&self) -> Networks<'_> {
+        let [value, generator] = self.specs().each();
+        let bridge = &self.bridge;
+        Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator }
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        const SIZES: usize = 4096;
-        for (name, n, most) in
-            [("hidden_width", self.hidden_width, SIZES), ("hidden_layers", self.hidden_layers, MAX_HIDDEN)]
-        {
-            if !(1..=most).contains(&n) {
-                return Err(format!("{name} is {n}, but must be from 1 to {most}"));
-            }
-        }
+        self.specs().check()?;
         self.conditional().check(self.deterministic)?;
         if self.steps > MAX_STEPS {
             return Err(format!("steps is {}, but a training has at most {MAX_STEPS} steps", self.steps));

@@ -1,7 +1,8 @@
-//! Networks over a device's operations: shapes, passes and initial weights.
+//! Networks over a device's operations: their descriptions, passes and initial weights.
 
 pub mod init;
 pub mod network;
+pub mod spec;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,4 +1,4 @@
-//! Passes of a multilayer perceptron: forward, reverse, and the reverse pass over a directional derivative.
+//! Passes over a network's layers: forward, reverse, and the reverse pass over a directional derivative.
 //!
 //! With layers a_l = h_(l-1) W_l + b_l, h_l = f(a_l) and a linear output, the reverse pass from an output gradient
 //! gives p_l = dV/dh_l and delta_l = dV/da_l = f'(a_l) p_l. For V' = <grad_x V, w> the tangents are
@@ -7,22 +7,24 @@
 //! remains is the adjoint of the primal, c_l = f'(a_l) (c_(l+1) W^T) + f''(a_l) p_l a'_l, and
 //! dV'/dW_l = h_(l-1)^T c_l + h'_(l-1)^T delta_l.
 //!
-//! A network may see the squares of its first inputs as well ([`crate::device::squares`]): the first layer then has [x, s] for x, the
+//! Layers may differ in width.
+//!
+//! A network may see the squares of its first inputs as well ([`crate::formulas::squares`]): the first layer then has [x, s] for x, the
 //! gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
 
 use crate::device::layout::{Layout, MAX_HIDDEN};
-use crate::device::{Layers, Mat};
+use crate::device::{Layers, Mat, Workspace};
 use crate::formulas::Activation;
 use crate::formulas::squares::Centre;
 
-/// A network's shape; weights are kept by the device.
+/// A network's layers, activation and squares; the device keeps its weights.
 #[derive(Clone, Debug)]
-pub struct Mlp {
+pub struct Network {
     /// Layers and where their weights lie. The first has the squares behind the inputs.
     pub layout: Layout,
-    /// Of the hidden layers.
+    /// Nonlinearity behind every layer but the last.
     pub activation: Activation,
-    /// Of the first inputs' squares, which it sees too; without numbers it sees none.
+    /// Centre of the first inputs' squares, which the network sees too; without numbers it sees none.
     pub centre: Centre,
 }
 
@@ -40,23 +42,16 @@ pub struct Tape {
     pub output: Mat,
 }
 
-impl Mlp {
-    /// `hidden` layers of `width` units.
-    pub fn new(
-        inputs: usize,
-        centre: Centre,
-        width: usize,
-        hidden: usize,
-        outputs: usize,
-        activation: Activation,
-    ) -> Self {
-        assert!(centre.count() <= inputs);
-        Self { layout: Layout::new(inputs + centre.count(), width, hidden, outputs), activation, centre }
+impl Network {
+    /// The first layer of `layout` takes the inputs and as many squares as `centre` has numbers.
+    pub fn new(layout: Layout, centre: Centre, activation: Activation) -> Self {
+        assert!(2 * centre.count() <= layout.inputs());
+        Self { layout, activation, centre }
     }
 
     /// Numbers of an input, squares not counted.
     pub fn inputs(&self) -> usize {
-        self.layout.layers[0].inputs - self.centre.count()
+        self.layout.inputs() - self.centre.count()
     }
 
     /// A matrix for inputs.
@@ -80,20 +75,35 @@ impl Mlp {
     }
 
     fn hidden(&self) -> usize {
-        self.layout.layers.len() - 1
+        self.layout.hidden()
     }
 
-    fn width(&self) -> usize {
-        self.layout.layers[0].outputs
+    /// A matrix for what layer `l` gives.
+    fn outputs_of<D: Workspace>(&self, device: &mut D, rows: usize, l: usize) -> Mat {
+        device.scratch(rows, self.layout.layers[l].outputs())
+    }
+
+    /// Two matrices for what hidden layers give, which they write in turn.
+    fn buffers<D: Workspace>(&self, device: &mut D, rows: usize) -> [Mat; 2] {
+        [0, 1].map(|l| self.outputs_of(device, rows, l.min(self.hidden() - 1)))
+    }
+
+    /// The one of them for hidden layer `l`, made anew where the layer before the last had another width.
+    fn in_turn<D: Workspace>(&self, device: &mut D, buffers: &mut [Mat; 2], l: usize) -> Mat {
+        let buffer = &mut buffers[l % 2];
+        if buffer.cols != self.layout.layers[l].outputs() {
+            *buffer = self.outputs_of(device, buffer.rows, l);
+        }
+        *buffer
     }
 
     /// Output for `x`, nothing kept.
     pub fn forward<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
-        let buffers = [device.scratch(x.rows, self.width()), device.scratch(x.rows, self.width())];
-        let output = device.scratch(x.rows, self.layout.layers[self.hidden()].outputs);
+        let mut buffers = self.buffers(device, x.rows);
+        let output = self.outputs_of(device, x.rows, self.hidden());
         let mut h = self.seen(device, net, x);
         for l in 0..self.hidden() {
-            let out = buffers[l % 2];
+            let out = self.in_turn(device, &mut buffers, l);
             device.activated(net, l, self.activation, h, out, None, None);
             h = out;
         }
@@ -120,9 +130,9 @@ impl Mlp {
         };
         let mut h = tape.seen;
         for l in 0..self.hidden() {
-            tape.h[l] = device.scratch(x.rows, self.width());
-            tape.slope[l] = device.scratch(x.rows, self.width());
-            let curve = curvature.then(|| device.scratch(x.rows, self.width()));
+            tape.h[l] = self.outputs_of(device, x.rows, l);
+            tape.slope[l] = self.outputs_of(device, x.rows, l);
+            let curve = curvature.then(|| self.outputs_of(device, x.rows, l));
             device.activated(net, l, self.activation, h, tape.h[l], Some(tape.slope[l]), curve);
             tape.curve[l] = curve.unwrap_or(Mat::NONE);
             h = tape.h[l];
@@ -133,7 +143,7 @@ impl Mlp {
     /// The output that a tape leads to.
     pub fn output<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> Mat {
         let h = tape.h[self.hidden() - 1];
-        let output = device.scratch(h.rows, self.layout.layers[self.hidden()].outputs);
+        let output = self.outputs_of(device, h.rows, self.hidden());
         device.affine(net, self.hidden(), h, output);
         output
     }
@@ -156,32 +166,32 @@ impl Mlp {
             let bias = (l < self.hidden() || output_bias).then_some(delta);
             device.gradient(gradient, l, &[(x, delta)], bias);
             if l > 0 {
-                let out = self.buffer(device, delta.rows, &mut buffers[l % 2]);
+                let out = self.kept(device, delta.rows, l - 1, &mut buffers[l % 2]);
                 device.backward(net, l, delta, tape.slope[l - 1], out, None);
                 delta = out;
             }
         }
     }
 
-    /// A hidden layer's matrix, which a gradient will be taken from: that of two layers before, where it can be written
-    /// again.
-    fn buffer<D: Layers>(&self, device: &mut D, rows: usize, before: &mut Option<Mat>) -> Mat {
+    /// A matrix for hidden layer `l` that a gradient will be taken from: `before`, that of two layers before, where it is as
+    /// wide and may be written again.
+    fn kept<D: Layers>(&self, device: &mut D, rows: usize, l: usize, before: &mut Option<Mat>) -> Mat {
         match *before {
-            Some(mat) if !D::OVERLAPS => mat,
-            _ => *before.insert(device.scratch(rows, self.width())),
+            Some(mat) if !D::OVERLAPS && mat.cols == self.layout.layers[l].outputs() => mat,
+            _ => *before.insert(self.outputs_of(device, rows, l)),
         }
     }
 
     /// Reverse pass from the output's gradient `delta` to the input, as [`Layers::squares_gradient`] leaves it.
     pub fn backward_input<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape, delta: Mat) -> Mat {
-        let buffers = [device.scratch(delta.rows, self.width()), device.scratch(delta.rows, self.width())];
+        let mut buffers = self.buffers(device, delta.rows);
         let mut delta = delta;
         for l in (1..=self.hidden()).rev() {
-            let out = buffers[l % 2];
+            let out = self.in_turn(device, &mut buffers, l - 1);
             device.backward(net, l, delta, tape.slope[l - 1], out, None);
             delta = out;
         }
-        let input = device.scratch(delta.rows, self.layout.layers[0].inputs);
+        let input = device.scratch(delta.rows, self.layout.inputs());
         device.transposed(net, 0, delta, input);
         self.input_of(device, tape, input)
     }
@@ -193,11 +203,11 @@ impl Mlp {
         let mut deltas = [Mat::NONE; MAX_HIDDEN];
         let mut delta = one;
         for l in (1..=self.hidden()).rev() {
-            deltas[l - 1] = device.scratch(delta.rows, self.width());
+            deltas[l - 1] = self.outputs_of(device, delta.rows, l - 1);
             device.backward(net, l, delta, tape.slope[l - 1], deltas[l - 1], Some(tape.curve[l - 1]));
             delta = deltas[l - 1];
         }
-        let value = device.scratch(delta.rows, self.layout.layers[0].inputs);
+        let value = device.scratch(delta.rows, self.layout.inputs());
         device.transposed(net, 0, delta, value);
         let value = self.input_of(device, tape, value);
         InputGradient { value, one, deltas }
@@ -222,7 +232,7 @@ impl Mlp {
         }
         let mut tangent = direction;
         for l in 0..hidden {
-            tangents[l] = device.scratch(w.rows, self.width());
+            tangents[l] = self.outputs_of(device, w.rows, l);
             device.tangent(net, l, tangent, tape.slope[l], tangents[l], tape.curve[l]);
             tangent = tangents[l];
         }
@@ -234,7 +244,7 @@ impl Mlp {
             let (x, xdot) = if l == 0 { (tape.seen, direction) } else { (tape.h[l - 1], tangents[l - 1]) };
             device.gradient(gradient, l, &[(x, adjoint), (xdot, input_gradient.deltas[l])], Some(adjoint));
             if l > 0 {
-                let out = self.buffer(device, w.rows, &mut buffers[l % 2]);
+                let out = self.kept(device, w.rows, l - 1, &mut buffers[l % 2]);
                 device.tangent_backward(net, l, adjoint, tape.slope[l - 1], tape.curve[l - 1], out);
                 adjoint = out;
             }

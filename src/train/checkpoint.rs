@@ -43,10 +43,12 @@ const NETWORKS: [&str; 2] = ["value", "generator"];
 const PARTS: [&str; 4] = ["weights", "average", "first_moment", "second_moment"];
 
 pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) -> Result<()> {
-    let State { config, sample_shape, frame, metrics, networks } = state;
+    let State { mut config, sample_shape, frame, metrics, networks } = state;
+    [config.value_network, config.generator_network] = config.specs().differing();
     let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge, sigma: _, conjugate: _ } = frame;
     let description = Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints };
     let mut output = Output::new(Kind::Checkpoint, &description)?;
+    output.own_networks(description.config.specs().any_own());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;
         for (part, values) in PARTS.iter().zip([weights, average, first_moment, second_moment]) {

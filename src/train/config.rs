@@ -1,11 +1,11 @@
 //! What a trainer is made from.
 
-use crate::device::layout::MAX_HIDDEN;
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::formulas::{Activation, Divergence};
+use crate::nn::spec::{NetworkKind, NetworkSpec, Specs};
 use serde::{Deserialize, Serialize};
 
 /// Units in which sigma and tau are given.
@@ -79,21 +79,29 @@ pub struct TrainerConfig {
     pub decay_floor: f64,
     /// Of all random numbers. Default 0.
     pub seed: u64,
+    /// The value network, where it is another one than `activation`, `hidden_width`, `hidden_layers` and `squares` say. Default
+    /// None. Files with one cannot be read by versions of the library that do not have this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_network: Option<NetworkSpec>,
+    /// The same for the generator's network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generator_network: Option<NetworkSpec>,
 }
 
 impl Default for TrainerConfig {
     fn default() -> Self {
+        let NetworkSpec { kind: _, activation, hidden_width, hidden_layers, squares } = NetworkSpec::default();
         Self {
             divergence: Divergence::Kl,
             sigma: 0.0,
             tau: 1.0,
             sigma_units: SigmaUnits::Relative,
-            activation: Activation::Silu,
-            hidden_width: 128,
-            hidden_layers: 3,
+            activation,
+            hidden_width,
+            hidden_layers,
             latent_dimension: 0,
             deterministic: false,
-            squares: true,
+            squares,
             batch_sources: 128,
             components: 8,
             generator_learning_rate: 1e-3,
@@ -105,6 +113,8 @@ impl Default for TrainerConfig {
             decay_steps: 0,
             decay_floor: 0.02,
             seed: 0,
+            value_network: None,
+            generator_network: None,
         }
     }
 }
@@ -118,12 +128,6 @@ impl TrainerConfig {
                 return Ok(());
             }
             Err(Error::invalid(format!("{name} is {x}, but must be a finite number above 0")))
-        };
-        let count = |name: &str, n: usize, most: usize| {
-            if (1..=most).contains(&n) {
-                return Ok(());
-            }
-            Err(Error::invalid(format!("{name} is {n}, but must be from 1 to {most}")))
         };
         let fraction = |name: &str, x: f64, end: &str, closed: bool| {
             // Rounded to 32 bits, in which the optimiser computes, the open end must not be reached.
@@ -139,10 +143,15 @@ impl TrainerConfig {
         }
         positive("sigma", self.sigma)?;
         positive("tau", self.tau)?;
-        count("hidden_width", self.hidden_width, 4096)?;
-        count("hidden_layers", self.hidden_layers, MAX_HIDDEN)?;
+        self.specs().check().map_err(Error::invalid)?;
         self.conditional().check(self.deterministic).map_err(Error::invalid)?;
-        count("batch_sources", self.batch_sources, 1 << 20)?;
+        if !(1..=1 << 20).contains(&self.batch_sources) {
+            return Err(Error::invalid(format!(
+                "batch_sources is {}, but must be from 1 to {}",
+                self.batch_sources,
+                1 << 20
+            )));
+        }
         if self.batch_rows() > 1 << 24 {
             return Err(Error::invalid(format!(
                 "batch_sources times components is {}, but must be at most {}",
@@ -177,16 +186,22 @@ impl TrainerConfig {
         Conditional { components: self.components, latent: self.latent_dimension }
     }
 
+    /// What it says about both networks.
+    pub(crate) fn specs(&self) -> Specs<'_> {
+        let shared = NetworkSpec {
+            kind: NetworkKind::Perceptron,
+            activation: self.activation,
+            hidden_width: self.hidden_width,
+            hidden_layers: self.hidden_layers,
+            squares: self.squares,
+        };
+        Specs { shared, value: self.value_network.as_ref(), generator: self.generator_network.as_ref() }
+    }
+
     /// Shapes of both networks, where this bridge is what is known.
     pub(crate) fn networks<'a>(&self, bridge: &'a GaussianBridge) -> Networks<'a> {
-        Networks {
-            conditional: self.conditional(),
-            deterministic: self.deterministic,
-            centred_by: self.squares.then_some(bridge),
-            width: self.hidden_width,
-            hidden: self.hidden_layers,
-            activation: self.activation,
-        }
+        let [value, generator] = self.specs().each();
+        Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator }
     }
 
     /// Rows of a batch.

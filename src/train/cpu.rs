@@ -20,7 +20,7 @@ use crate::device::{Sums, Workspace};
 use crate::error::Result;
 use crate::formulas::Quadratic;
 use crate::memory;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -65,7 +65,8 @@ impl CpuEngine {
             Ok(Mutex::new(block))
         })?;
         let [value, generator] = networks;
-        let network = |mlp: &Mlp, state| CpuNetwork::new(context.isa(), &mlp.layout, &mlp.centre, state, shards.count);
+        let network =
+            |mlp: &Network, state| CpuNetwork::new(context.isa(), &mlp.layout, &mlp.centre, state, shards.count);
         Ok(Self {
             context: context.clone(),
             networks: [network(&plan.halves.value, value)?, network(&plan.halves.generator, generator)?],

@@ -20,7 +20,7 @@ use crate::device::cuda::step::{CudaStep, StepParts};
 use crate::device::training::{Half, NetworkState, Outcome};
 use crate::error::{Error, Result};
 use crate::euot::halves::Halves;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use std::sync::Arc;
 
 /// See the module.
@@ -109,7 +109,7 @@ impl GpuEngine {
 /// The step of a training, with sets of these sizes or sides that the host draws.
 fn planned(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) -> Result<CudaStep<Halves>> {
     let Plan { halves, dimension, .. } = plan;
-    let network = |mlp: &Mlp, name| CudaNetwork::planned(gpu, &mlp.layout, &mlp.centre, name);
+    let network = |mlp: &Network, name| CudaNetwork::planned(gpu, &mlp.layout, &mlp.centre, name);
     let networks = [network(&halves.value, "value function")?, network(&halves.generator, "generator")?];
     let rows = halves.batch_rows();
     let parts = StepParts {

@@ -267,6 +267,7 @@ impl Trainer {
         let _inside = float_mode::enter();
         let (sigma, conjugate) = self.frame.problem();
         let [value, generator] = self.engine.state()?;
+        let [value_network, generator_network] = self.config.specs().differing();
         Model::new(
             &self.context,
             crate::model::Description {
@@ -286,6 +287,8 @@ impl Trainer {
                 common_scale: self.frame.common_scale,
                 bridge: self.plan.bridge.clone(),
                 steps: self.metrics.step,
+                value_network,
+                generator_network,
             },
             value.average,
             generator.average,

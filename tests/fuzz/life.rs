@@ -376,7 +376,7 @@ pub const STEPS: [Step; 23] = [
 impl Life {
     pub fn new(shape: &Shape, folder: PathBuf) -> Self {
         let mut random = Random::new(1);
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_2);
         config.sigma = 0.3;
         (shape.configure)(&mut config);
         let dimension = shape.sample_shape.iter().product::<i64>() as usize;

@@ -66,13 +66,15 @@ fn inits(host: &mut Host) {
             host.call(stringify!($function), &[], format_args!("{place:?}"), || unsafe { $function(place) });
         }};
     }
-    match host.random.below(7) {
+    match host.random.below(9) {
         0 => fill!(SfeuotContextConfig, sfeuot_context_config_init),
         1 => fill!(SfeuotTensor, sfeuot_tensor_init),
         2 => fill!(SfeuotData, sfeuot_data_init),
         3 => fill!(SfeuotMetrics, sfeuot_metrics_init),
         4 => fill!(SfeuotModelInfo, sfeuot_model_info_init),
         5 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init),
+        6 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init_2),
+        7 => fill!(SfeuotNetwork, sfeuot_network_init),
         _ => fill!(SfeuotDeviceInfo, sfeuot_device_info_init),
     }
 }

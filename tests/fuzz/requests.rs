@@ -10,6 +10,8 @@ use super::host::{Caller, Host, log, sample};
 /// A config for networks of a few units; now and then for the largest.
 pub struct Config {
     pub config: SfeuotTrainerConfig,
+    /// What it may point to.
+    _networks: Box<[SfeuotNetwork; 2]>,
     /// Arithmetic of a step, roughly, without the samples' dimension.
     pub cost: f64,
 }
@@ -58,7 +60,7 @@ impl Host {
     }
 
     pub fn trainer_config(&mut self) -> Config {
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_2);
         config.divergence = self.choose(&[0, 1, 2, 3]);
         config.sigma_units = self.choose(&[0, 1]);
         config.activation = self.choose(&[0, 1, 2]);
@@ -95,10 +97,35 @@ impl Host {
         };
         config.decay_steps = self.random.of(&[0, 0, 0, 1, 2, 100, u64::MAX]);
         config.seed = self.random.next();
+        let mut networks = Box::new([init(sfeuot_network_init); 2]);
+        let mut sizes = (f64::from(config.hidden_width), f64::from(config.hidden_layers));
+        if self.random.once_in(4) {
+            let [value, generator] = &mut *networks;
+            let places = [(value, &mut config.value_network), (generator, &mut config.generator_network)];
+            for (network, place) in places {
+                if self.random.once_in(3) {
+                    continue;
+                }
+                self.network(network);
+                sizes.0 = sizes.0.max(f64::from(network.hidden_width));
+                sizes.1 = sizes.1.max(f64::from(network.hidden_layers));
+                *place = self.optional(network);
+            }
+        }
         let rows = f64::from(config.batch_sources) * f64::from(config.components);
-        let width = f64::from(config.hidden_width);
-        let numbers = f64::from(config.latent_dimension) + width * f64::from(config.hidden_layers);
-        Config { config, cost: rows * (width + 1.0) * (numbers + 8.0) }
+        let (width, layers) = sizes;
+        let numbers = f64::from(config.latent_dimension) + width * layers;
+        Config { config, _networks: networks, cost: rows * (width + 1.0) * (numbers + 8.0) }
+    }
+
+    fn network(&mut self, network: &mut SfeuotNetwork) {
+        network.activation = self.choose(&[0, 1, 2]);
+        network.hidden_width = self.count(9, 4096, 1);
+        network.hidden_layers = self.count(3, 16, 1);
+        network.squares = self.choose(&[0, 1]);
+        if self.random.once_in(100) {
+            network.reserved = self.bad_of(&[1, u32::MAX]);
+        }
     }
 
     pub fn context_config(&mut self) -> SfeuotContextConfig {

@@ -6,6 +6,7 @@ use super::gemm::{DotProducts, Epilogue, Gemm, Output, Plain, Segment};
 use super::net::{CpuGradient, Form, Packed, PackedLayer};
 use super::simd::{Kernel, Real, Simd};
 use crate::device::Mat;
+use crate::device::layout::Map;
 use crate::formulas::Activation;
 use std::ptr;
 
@@ -273,14 +274,14 @@ impl<T: Real> CpuBlock<T> {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
-        let layer = gradient.layers[index];
+        let Map::Dense { inputs, outputs } = gradient.layers[index].map;
         let isa = self.isa;
         let width = super::gemm::PANEL_VECTORS * T::lanes(isa);
         // With few outputs the transposed product fills the vectors: B is x, and C is written by columns.
-        let swap = layer.outputs < T::lanes(isa) && layer.inputs > layer.outputs;
+        let swap = outputs < T::lanes(isa) && inputs > outputs;
         assert!(pairs.len() <= 2);
         let segment = |block: &mut Self, (x, delta): (Mat, Mat)| {
-            assert!(x.cols == layer.inputs && delta.cols == layer.outputs && x.rows == delta.rows);
+            assert!(x.cols == inputs && delta.cols == outputs && x.rows == delta.rows);
             let (a, b) = if swap { (delta, x) } else { (x, delta) };
             Segment {
                 a: block.ptr(a),
@@ -297,15 +298,15 @@ impl<T: Real> CpuBlock<T> {
         let segments = &segments[..pairs.len()];
         let (weights, accumulate) = gradient.weights(index);
         let c = weights.as_mut_ptr();
-        let (m, n) = if swap { (layer.outputs, layer.inputs) } else { (layer.inputs, layer.outputs) };
-        let (row, col) = if swap { (1, layer.outputs) } else { (layer.outputs, 1) };
+        let (m, n) = if swap { (outputs, inputs) } else { (inputs, outputs) };
+        let (row, col) = if swap { (1, outputs) } else { (outputs, 1) };
         let output = Output { c, row, col, padded: n, accumulate, bias: ptr::null() };
         // SAFETY: the gradient has inputs x outputs elements there; the matrices' rows are padded to whole panels.
         unsafe { Gemm { m, n, segments, output, epilogue: Plain }.execute(isa) };
         if let Some(delta) = bias {
             let (biases, add) = gradient.biases(index);
             let sum = biases.as_mut_ptr();
-            assert_eq!(delta.cols, layer.outputs);
+            assert_eq!(delta.cols, outputs);
             let sums = ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum, add };
             // SAFETY: the gradient has as many elements there as delta has columns.
             unsafe { T::dispatch(isa, sums) }

@@ -3,7 +3,7 @@
 use super::gemm::PANEL_VECTORS;
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
-use crate::device::layout::{Layer, Layout};
+use crate::device::layout::{Layer, Layout, Map};
 use crate::error::Result;
 use crate::formulas::squares::Centre;
 
@@ -88,20 +88,24 @@ pub struct PackedLayer<T> {
 }
 
 impl<T: Real> PackedLayer<T> {
-    /// Takes the layer's weights from a flat parameter vector that starts at the layer's offset.
+    /// Takes the layer's parameters, which are those of the flat vector at [`Layer::parameters`].
     pub fn pack(&mut self, weights: &[T]) {
-        let Layer { inputs, outputs, .. } = self.layer;
-        self.forward.pack(weights, outputs, 1);
-        if let Some(transposed) = &mut self.transposed {
-            transposed.pack(weights, 1, outputs);
+        let (weights, biases) = weights.split_at(self.layer.weights().len());
+        match self.layer.map {
+            Map::Dense { outputs, .. } => {
+                self.forward.pack(weights, outputs, 1);
+                if let Some(transposed) = &mut self.transposed {
+                    transposed.pack(weights, 1, outputs);
+                }
+            }
         }
-        self.bias[..outputs].copy_from_slice(&weights[inputs * outputs..][..outputs]);
+        self.bias[..biases.len()].copy_from_slice(biases);
     }
 }
 
 /// Numbers of a layer's biases, padding included.
 fn bias_len(layer: &Layer) -> usize {
-    layer.outputs.next_multiple_of(32)
+    layer.biases().len().next_multiple_of(32)
 }
 
 /// A network's arranged weights.
@@ -115,14 +119,15 @@ pub struct CpuNet<T> {
 impl<T: Real> CpuNet<T> {
     /// Zero weights of a network that sees squares from this centre. `reverse` keeps the transposed form as well.
     pub fn new(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> Result<Self> {
-        let last = layout.layers.len() - 1;
+        let last = layout.hidden();
         let pack = |(l, layer): (usize, &Layer)| {
+            let Map::Dense { inputs, outputs } = layer.map;
             Ok(PackedLayer {
                 layer: *layer,
                 // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones
                 // anyway.
-                forward: Packed::new(isa, layer.inputs, layer.outputs, l == last)?,
-                transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)).transpose()?,
+                forward: Packed::new(isa, inputs, outputs, l == last)?,
+                transposed: reverse.then(|| Packed::new(isa, outputs, inputs, l == 0)).transpose()?,
                 bias: Aligned::zeros(WEIGHTS, bias_len(layer))?,
             })
         };
@@ -134,10 +139,11 @@ impl<T: Real> CpuNet<T> {
 
     /// Bytes of the arranged weights of such a network.
     pub fn bytes(isa: Isa, layout: &Layout, reverse: bool) -> usize {
-        let last = layout.layers.len() - 1;
+        let last = layout.hidden();
         let numbers = |(l, layer): (usize, &Layer)| {
-            let (_, forward) = Packed::<T>::form(isa, layer.inputs, layer.outputs, l == last);
-            let (_, transposed) = Packed::<T>::form(isa, layer.outputs, layer.inputs, l == 0);
+            let Map::Dense { inputs, outputs } = layer.map;
+            let (_, forward) = Packed::<T>::form(isa, inputs, outputs, l == last);
+            let (_, transposed) = Packed::<T>::form(isa, outputs, inputs, l == 0);
             let transposed = if reverse { transposed } else { 0 };
             forward.saturating_add(transposed).saturating_add(bias_len(layer))
         };
@@ -148,8 +154,7 @@ impl<T: Real> CpuNet<T> {
     /// Takes all weights from the flat parameter vector.
     pub fn pack(&mut self, weights: &[T]) {
         for layer in &mut self.layers {
-            let (from, to) = (layer.layer.offset, layer.layer.end());
-            layer.pack(&weights[from..to]);
+            layer.pack(&weights[layer.layer.parameters()]);
         }
     }
 }
@@ -187,15 +192,13 @@ impl<T: Real> CpuGradient<T> {
     /// Weights of a layer, and whether to add to them.
     pub(super) fn weights(&mut self, layer: usize) -> (&mut [T], bool) {
         let add = !std::mem::take(&mut self.unwritten[layer][0]);
-        let (from, to) = (self.layers[layer].offset, self.layers[layer].bias());
-        (&mut self.values[from..to], add)
+        (&mut self.values[self.layers[layer].weights()], add)
     }
 
     /// Biases of a layer, and whether to add to them.
     pub(super) fn biases(&mut self, layer: usize) -> (&mut [T], bool) {
         let add = !std::mem::take(&mut self.unwritten[layer][1]);
-        let (from, to) = (self.layers[layer].bias(), self.layers[layer].end());
-        (&mut self.values[from..to], add)
+        (&mut self.values[self.layers[layer].biases()], add)
     }
 
     /// Writes what nothing was added to.

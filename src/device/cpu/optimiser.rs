@@ -99,7 +99,7 @@ impl CpuNetwork {
         let new = Parts::new(&mut self.state);
         let (packed, finite) = (Disjoint::new(&mut self.net.layers), Disjoint::new(&mut self.finite));
         pool.run(layers.len(), |l, _| {
-            let (from, to) = (layers[l].offset, layers[l].end());
+            let (from, to) = (layers[l].parameters().start, layers[l].parameters().end);
             // SAFETY: layers do not overlap, and each is one job's.
             let (mut new, packed, finite) = unsafe { (new.part(from, to), packed.one(l), finite.one(l)) };
             let NetworkState { weights, average, first_moment, second_moment } = old;

@@ -122,7 +122,7 @@ impl Gpu {
 
     /// Whether a network's layers are one kernel each, rather than cublasLt's products with kernels around them.
     pub(super) fn fuses(&self, layers: &[Layer]) -> bool {
-        let widest = layers.iter().map(|layer| layer.inputs.max(layer.outputs)).max().unwrap_or(0);
+        let widest = layers.iter().map(|layer| layer.inputs().max(layer.outputs())).max().unwrap_or(0);
         match self.products {
             Products::Auto => widest <= MOST_FUSED || !self.library.is_there(),
             Products::Fused => true,

@@ -3,7 +3,7 @@
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
 use super::kernels::{Argument, Kernel, arguments_of};
-use crate::device::layout::Layer;
+use crate::device::layout::{self, Layer};
 
 /// Rows that a line of a gradient sums at least.
 const LEAST_CHUNK: usize = 128;
@@ -67,7 +67,7 @@ impl CudaGradient {
 
     /// Counts contributions, in a walk that launches nothing.
     pub fn counting(net: &CudaNet) -> Self {
-        let len = net.layers.last().map_or(0, Layer::end);
+        let len = layout::parameters(&net.layers);
         Self {
             lines: 0,
             pitch: len.next_multiple_of(ALIGN / size_of::<f32>()),
@@ -86,7 +86,7 @@ impl CudaGradient {
 
     /// Floats of a line that hold the gradient, the layers' end.
     fn len(&self) -> usize {
-        self.layers.last().map_or(0, Layer::end)
+        layout::parameters(&self.layers)
     }
 
     pub(super) fn pitch(&self) -> usize {

@@ -11,7 +11,7 @@ use super::kernels::{
 };
 use super::product::{Operand, Product};
 use crate::device::Mat;
-use crate::device::layout::Layer;
+use crate::device::layout::{Layer, Map};
 use crate::formulas::Activation;
 
 /// Both tiles of the product kernels (cuda/product.cuh): side and threads.
@@ -61,7 +61,7 @@ impl CudaBlock {
             n: out.cols,
             k: x.cols,
             a: Operand { address, stride, transposed: false },
-            b: Operand { address: weights(net, layer), stride: layer.outputs, transposed },
+            b: Operand { address: weights(net, layer), stride: layer.outputs(), transposed },
             c: Operand { address: self.address(out), stride: out.stride, transposed: false },
             accumulate: false,
         };
@@ -71,15 +71,15 @@ impl CudaBlock {
     pub(super) fn layer_affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {
         let layer = &net.layers[layer];
         let (bias, (out_at, out_stride)) = (bias(net, layer), self.place(out));
-        let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
+        let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
         if net.fused {
             let (w, (x_at, x_stride)) = (weights(net, layer), self.place(x));
             let arguments = ProductAffine { x: x_at, x_stride, w, bias, out: out_at, out_stride, m, n, k };
-            self.product(AFFINE, x.rows, layer.outputs, 1, &arguments);
+            self.product(AFFINE, x.rows, layer.outputs(), 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
-        let around = Around::new(x.rows, layer.outputs);
+        let around = Around::new(x.rows, layer.outputs());
         let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: around.chunk };
         self.queue(around.grid, around.block, &arguments);
     }
@@ -98,7 +98,7 @@ impl CudaBlock {
         let layer = &net.layers[layer];
         let (bias, (h_at, h_stride)) = (bias(net, layer), self.place(h));
         let ((slope, slope_stride), (curve, curve_stride)) = (self.optional(slope), self.optional(curve));
-        let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
+        let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
         if net.fused {
             let kernel = match activation {
                 Activation::Silu => SILU,
@@ -121,7 +121,7 @@ impl CudaBlock {
                 n,
                 k,
             };
-            self.product(kernel, x.rows, layer.outputs, 1, &arguments);
+            self.product(kernel, x.rows, layer.outputs(), 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, h, false);
@@ -130,7 +130,7 @@ impl CudaBlock {
             Activation::Tanh => Kernel::ActivationTanh,
             Activation::Softplus => Kernel::ActivationSoftplus,
         };
-        let around = Around::new(x.rows, layer.outputs);
+        let around = Around::new(x.rows, layer.outputs());
         let arguments = ActivationSilu {
             h: h_at,
             h_stride,
@@ -150,7 +150,7 @@ impl CudaBlock {
         let layer = &net.layers[layer];
         let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.place(curve));
         let (out_at, out_stride) = self.place(out);
-        let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
+        let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
         if net.fused {
             let (x_at, x_stride) = self.place(x);
             let arguments = ProductTangent {
@@ -167,7 +167,7 @@ impl CudaBlock {
                 n,
                 k,
             };
-            self.product(TANGENT, x.rows, layer.outputs, 1, &arguments);
+            self.product(TANGENT, x.rows, layer.outputs(), 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -178,12 +178,12 @@ impl CudaBlock {
         let layer = &net.layers[layer];
         let w = weights(net, layer);
         let ((delta_at, delta_stride), (out_at, out_stride)) = (self.place(delta), self.place(out));
-        let (m, n, k) = (delta.rows as u32, layer.inputs as u32, layer.outputs as u32);
+        let (m, n, k) = (delta.rows as u32, layer.inputs() as u32, layer.outputs() as u32);
         let fused = net.fused;
         if !fused {
             self.multiply_weights(net, layer, delta, out, true);
         }
-        let (rows, cols) = (delta.rows, layer.inputs);
+        let (rows, cols) = (delta.rows, layer.inputs());
         match kind {
             ProductKind::Plain if fused => {
                 let arguments =
@@ -298,6 +298,7 @@ impl CudaBlock {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
+        let Map::Dense { inputs, outputs } = layer.map;
         let rows = pairs[0].0.rows;
         let with_bias = bias.is_some_and(|bias| bias.offset == pairs[0].1.offset);
         assert!(with_bias || bias.is_none(), "the bias' gradient sums what the first pair multiplies");
@@ -315,32 +316,33 @@ impl CudaBlock {
             delta2,
             delta2_stride,
             rows: rows as u32,
-            inputs: layer.inputs as u32,
-            outputs: layer.outputs as u32,
+            inputs: inputs as u32,
+            outputs: outputs as u32,
             bias: u32::from(with_bias),
             chunk: chunk as u32,
             lines: place,
             pitch: pitch as u64,
         };
-        self.product(GRADIENT, layer.inputs, layer.outputs, rows.div_ceil(chunk), &arguments);
+        self.product(GRADIENT, inputs, outputs, rows.div_ceil(chunk), &arguments);
     }
 
     fn gradient_by_library(&mut self, layer: &Layer, place: u64, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        let Map::Dense { inputs, outputs } = layer.map;
         for (number, &(x, delta)) in pairs.iter().enumerate() {
             let product = Product {
-                m: layer.inputs,
-                n: layer.outputs,
+                m: inputs,
+                n: outputs,
                 k: x.rows,
                 a: Operand { address: self.address(x), stride: x.stride, transposed: true },
                 b: Operand { address: self.address(delta), stride: delta.stride, transposed: false },
-                c: Operand { address: place, stride: layer.outputs, transposed: false },
+                c: Operand { address: place, stride: outputs, transposed: false },
                 accumulate: number > 0,
             };
             self.multiply(&product);
         }
-        let biases = place + (layer.inputs * layer.outputs * size_of::<f32>()) as u64;
+        let biases = place + (layer.weights().len() * size_of::<f32>()) as u64;
         let Some(delta) = bias else {
-            self.clear(biases, layer.outputs);
+            self.clear(biases, outputs);
             return;
         };
         let around = Around::new(delta.rows, delta.cols);
@@ -362,10 +364,12 @@ impl CudaBlock {
     }
 }
 
+/// Address of a dense layer's W.
 fn weights(net: &CudaNet, layer: &Layer) -> u64 {
+    let Map::Dense { .. } = layer.map;
     net.weights + (layer.offset * size_of::<f32>()) as u64
 }
 
 fn bias(net: &CudaNet, layer: &Layer) -> u64 {
-    net.weights + (layer.bias() * size_of::<f32>()) as u64
+    net.weights + (layer.biases().start * size_of::<f32>()) as u64
 }

@@ -11,7 +11,8 @@ use crate::euot::networks::Networks;
 use crate::euot::value_step::{TIME_MAX, ValueStep};
 use crate::formulas::head::extrapolation;
 use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
+use crate::nn::spec::NetworkSpec;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
@@ -24,8 +25,8 @@ pub(crate) struct Case {
     pub head: Head,
     pub conjugate: Conjugate,
     pub quadratic: Quadratic<Vec<f64>>,
-    pub value: Mlp,
-    pub generator: Mlp,
+    pub value: Network,
+    pub generator: Network,
     pub value_weights: Vec<f64>,
     pub generator_weights: Vec<f64>,
     /// One row a source.
@@ -305,19 +306,31 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             let mut bridge = GaussianBridge::none(d).unwrap();
             bridge.mean_squares = [seed ^ 4, seed ^ 5]
                 .map(|seed| normals(seed, Stream::Init, d).iter().map(|x| x * x).collect::<Vec<_>>().into());
-            let networks = Networks {
-                conditional,
-                deterministic: head.deterministic,
-                centred_by: (seed % 4 > 0).then_some(&bridge),
-                width,
-                hidden,
+            let value = NetworkSpec {
                 activation,
+                hidden_width: width,
+                hidden_layers: hidden,
+                squares: seed % 4 > 0,
+                ..NetworkSpec::default()
             };
+            // Now and then the generator is another network.
+            let generator = match seed % 3 {
+                0 => NetworkSpec {
+                    activation: Activation::Tanh,
+                    hidden_width: 41 - width,
+                    hidden_layers: 4 - hidden,
+                    squares: !value.squares,
+                    ..value.clone()
+                },
+                _ => value.clone(),
+            };
+            let networks =
+                Networks { conditional, deterministic: head.deterministic, bridge: &bridge, value, generator };
             let (value, generator) = networks.shapes(d).unwrap();
-            let weights = |mlp: &Mlp, stream| {
-                let mut w = normals(seed, stream, mlp.layout.len());
-                for layer in &mlp.layout.layers {
-                    w[layer.offset..layer.bias()].iter_mut().for_each(|x| *x /= (layer.inputs as f64).sqrt());
+            let weights = |network: &Network, stream| {
+                let mut w = normals(seed, stream, network.layout.len());
+                for layer in &network.layout.layers {
+                    w[layer.weights()].iter_mut().for_each(|x| *x /= (layer.fan_in() as f64).sqrt());
                 }
                 w
             };

@@ -7,6 +7,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
+use crate::nn::spec::NetworkSpec;
 use crate::numbers::Numbers;
 use serde::Deserialize;
 
@@ -88,14 +89,15 @@ fn check(json: &str) {
     let mut bridge = GaussianBridge::none(f.d).unwrap();
     let squares = f.squares.is_some();
     bridge.mean_squares = f.squares.unwrap_or(bridge.mean_squares);
-    let networks = Networks {
-        conditional,
-        deterministic: f.deterministic,
-        centred_by: squares.then_some(&bridge),
-        width: f.hidden,
-        hidden: f.layers,
+    let spec = NetworkSpec {
         activation: f.activation,
+        hidden_width: f.hidden,
+        hidden_layers: f.layers,
+        squares,
+        ..NetworkSpec::default()
     };
+    let networks =
+        Networks { conditional, deterministic: f.deterministic, bridge: &bridge, value: spec.clone(), generator: spec };
     let (value, generator) = networks.shapes(f.d).unwrap();
     let head = Head { sigma: f.sigma, deterministic: f.deterministic };
     let case = Case {

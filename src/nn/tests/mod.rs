@@ -4,16 +4,17 @@
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
+use crate::device::layout::Layout;
 use crate::device::{Mat, Workspace};
 use crate::formulas::Activation;
 use crate::formulas::squares::Centre;
-use crate::nn::network::Mlp;
+use crate::nn::network::Network;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 struct Problem {
-    mlp: Mlp,
+    network: Network,
     rows: usize,
     weights: Vec<f64>,
     x: Vec<f64>,
@@ -30,20 +31,25 @@ fn normals(seed: u64, n: usize) -> Vec<f64> {
 }
 
 fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
-    let shape = ((1usize..9, 0usize..9), 1usize..40, 1usize..4, outputs);
+    let widths = prop_oneof![
+        (1usize..40, 1usize..4).prop_map(|(width, hidden)| vec![width; hidden]),
+        proptest::collection::vec(1usize..40, 1..6),
+    ];
+    let shape = ((1usize..9, 0usize..9), widths, outputs);
     (shape, 1usize..12, 0usize..3, any::<u64>()).prop_map(
-        |(((inputs, squares), width, hidden, outputs), rows, activation, seed)| {
+        |(((inputs, squares), hidden, outputs), rows, activation, seed)| {
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][activation];
             // Of the time's derivative, which nobody takes, the part through the centre is left out.
             let start: Vec<f64> = normals(seed ^ 4, squares.min(inputs)).iter().map(|x| x * x).collect();
             let squares = Centre::between(&start, &start).unwrap();
-            let mlp = Mlp::new(inputs, squares, width, hidden, outputs, activation);
-            let mut weights = normals(seed, mlp.layout.len());
-            for layer in &mlp.layout.layers {
-                weights[layer.offset..layer.bias()].iter_mut().for_each(|w| *w /= (layer.inputs as f64).sqrt());
+            let widths = [&[inputs + squares.count()], &hidden[..], &[outputs]].concat();
+            let network = Network::new(Layout::dense(&widths), squares, activation);
+            let mut weights = normals(seed, network.layout.len());
+            for layer in &network.layout.layers {
+                weights[layer.weights()].iter_mut().for_each(|w| *w /= (layer.fan_in() as f64).sqrt());
             }
             Problem {
-                mlp,
+                network,
                 rows,
                 weights,
                 x: normals(seed ^ 1, rows * inputs),
@@ -56,7 +62,7 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
 
 impl Problem {
     fn net(&self) -> CpuNet<f64> {
-        let mut net = CpuNet::new(Isa::Portable, &self.mlp.layout, &self.mlp.centre, true).unwrap();
+        let mut net = CpuNet::new(Isa::Portable, &self.network.layout, &self.network.centre, true).unwrap();
         net.pack(&self.weights);
         net
     }
@@ -78,7 +84,7 @@ impl Problem {
     fn scalar(&self) -> f64 {
         let mut block = CpuBlock::new(Isa::Portable);
         let x = self.matrix(&mut block, &self.x);
-        let y = self.mlp.forward(&mut block, &self.net(), x);
+        let y = self.network.forward(&mut block, &self.net(), x);
         self.values(&block, y).iter().zip(&self.cotangent).map(|(a, b)| a * b).sum()
     }
 
@@ -88,10 +94,10 @@ impl Problem {
         let net = self.net();
         let x = self.matrix(&mut block, &self.x);
         let delta = self.matrix(&mut block, &self.cotangent);
-        let tape = self.mlp.record(&mut block, &net, x);
-        let mut gradient = CpuGradient::new(&self.mlp.layout).unwrap();
-        self.mlp.backward_parameters(&mut block, &net, &tape, delta, true, &mut gradient);
-        let input = self.mlp.backward_input(&mut block, &net, &tape, delta);
+        let tape = self.network.record(&mut block, &net, x);
+        let mut gradient = CpuGradient::new(&self.network.layout).unwrap();
+        self.network.backward_parameters(&mut block, &net, &tape, delta, true, &mut gradient);
+        let input = self.network.backward_input(&mut block, &net, &tape, delta);
         (gradient.values.to_vec(), self.values(&block, input))
     }
 
@@ -101,11 +107,11 @@ impl Problem {
         let net = self.net();
         let x = self.matrix(&mut block, &self.x);
         let w = self.matrix(&mut block, &self.direction);
-        let tape = self.mlp.record_hidden(&mut block, &net, x, true);
-        let g = self.mlp.input_gradient(&mut block, &net, &tape);
+        let tape = self.network.record_hidden(&mut block, &net, x, true);
+        let g = self.network.input_gradient(&mut block, &net, &tape);
         let value = self.values(&block, g.value).iter().zip(&self.direction).map(|(a, b)| a * b).sum();
-        let mut gradient = CpuGradient::new(&self.mlp.layout).unwrap();
-        self.mlp.backward_directional(&mut block, &net, &tape, &g, w, &mut gradient);
+        let mut gradient = CpuGradient::new(&self.network.layout).unwrap();
+        self.network.backward_directional(&mut block, &net, &tape, &g, w, &mut gradient);
         (value, gradient.values.to_vec())
     }
 }

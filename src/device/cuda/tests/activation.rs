@@ -48,13 +48,13 @@ impl Shape {
     /// A layer whose product is the identity, so that the CPU device's fused operations show their epilogues.
     fn identity(&self, bias: &[f32]) -> CpuNet<f32> {
         let n = self.cols;
-        let layout = Layout::new(n, n, 2, 1);
+        let layout = Layout::dense(&[n, n, n, 1]);
         let layer = layout.layers[1];
         let mut weights = vec![0f32; layout.len()];
         for i in 0..n {
             weights[layer.offset + i * n + i] = 1.0;
         }
-        weights[layer.bias()..layer.end()].copy_from_slice(bias);
+        weights[layer.biases()].copy_from_slice(bias);
         let mut net = CpuNet::new(Isa::detect(), &layout, &Centre::default(), true).unwrap();
         net.pack(&weights);
         net

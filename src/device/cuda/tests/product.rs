@@ -87,7 +87,7 @@ impl Shape {
         let mut net = CpuNet::new(Isa::detect(), layout, &Centre::default(), true).unwrap();
         net.pack(&flat);
         let mut device = vec![f32::NAN; self.offset];
-        device.extend(&flat[layer.offset..layer.end()]);
+        device.extend(&flat[layer.parameters()]);
         Weights { net, layer, flat: Buffer::of(&device), offset: self.offset }
     }
 
@@ -112,7 +112,7 @@ impl Weights {
     /// W's address and b's.
     fn addresses(&self) -> [u64; 2] {
         let w = self.flat.address() + 4 * self.offset;
-        [w as u64, (w + 4 * self.layer.inputs * self.layer.outputs) as u64]
+        [w as u64, (w + 4 * self.layer.weights().len()) as u64]
     }
 }
 
@@ -170,7 +170,7 @@ proptest! {
             return Ok(());
         }
         let Shape { m, n, k, gap, seed, .. } = shape;
-        let weights = shape.weights(&Layout::new(k, n, 1, 1), 0);
+        let weights = shape.weights(&Layout::dense(&[k, n, 1]), 0);
         let [w, b] = weights.addresses();
         let (xs, stride) = ((k + gap) as u32, (n + gap) as u32);
         let (rows, cols, inner) = (m as u32, n as u32, k as u32);
@@ -236,7 +236,7 @@ proptest! {
             return Ok(());
         }
         let Shape { m, n, k, gap, seed, .. } = shape;
-        let weights = shape.weights(&Layout::new(1, n, 1, k), 1);
+        let weights = shape.weights(&Layout::dense(&[1, n, k]), 1);
         let [w, _] = weights.addresses();
         let (ds, stride) = ((k + gap) as u32, (n + gap) as u32);
         let (rows, cols, inner) = (m as u32, n as u32, k as u32);
@@ -293,7 +293,7 @@ proptest! {
         let Shape { m, n, k, gap, tile, seed, .. } = shape;
         // Few enough splits to be quick.
         let chunk = chunk.max(m / 5);
-        let layout = Layout::new(k, n, 1, 1);
+        let layout = Layout::dense(&[k, n, 1]);
         let [x, x2] = [0, 1].map(|salt| shape.normals(salt, k));
         let [delta, delta2] = [2, 3].map(|salt| shape.normals(salt, n));
         let mut device = cpu();

@@ -25,7 +25,7 @@ proptest! {
         let centre = |s| normals(seed ^ s, squares).into_iter().map(|x| f64::from(x * x)).collect::<Vec<_>>();
         let centre = Centre::between(&centre(3), &centre(4)).unwrap();
         let numbers = Buffer::of(&centre.numbers::<f32>().unwrap());
-        let net = CpuNet::<f32>::new(Isa::detect(), &Layout::new(cols + centre.count(), 1, 1, 1), &centre, false).unwrap();
+        let net = CpuNet::<f32>::new(Isa::detect(), &Layout::dense(&[cols + centre.count(), 1, 1]), &centre, false).unwrap();
         let mut block = cpu();
         let (xm, gm, wm) = (upload(&mut block, &x, cols), upload(&mut block, &g, cols + squares), upload(&mut block, &w, cols));
         let to = [cols + squares, cols, cols + squares].map(|cols| block.scratch(rows, cols));

@@ -1,0 +1,142 @@
+//! The description of one network, as configurations, model files and checkpoints say it.
+
+use crate::device::layout::{Layout, MAX_HIDDEN};
+use crate::formulas::Activation;
+use serde::{Deserialize, Serialize};
+
+/// Units of a hidden layer at most.
+const MAX_WIDTH: usize = 4096;
+
+/// What a network is built of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkKind {
+    /// A multilayer perceptron: dense hidden layers of equal width.
+    #[default]
+    Perceptron,
+}
+
+/// One network: everything that is chosen about it. Its inputs and outputs follow from the samples and the generator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// What it is built of. Default a multilayer perceptron, which is also what a file means that names no kind.
+    #[serde(default)]
+    pub kind: NetworkKind,
+    /// Nonlinearity of the hidden layers. Default SiLU.
+    pub activation: Activation,
+    /// Units of each hidden layer, 1 to 4096. Default 128.
+    pub hidden_width: usize,
+    /// Hidden layers, 1 to 16. Default 3.
+    pub hidden_layers: usize,
+    /// The network sees a square of each number of a sample too, as [`squares`](crate::TrainerConfig::squares) says. Default true.
+    pub squares: bool,
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self {
+            kind: NetworkKind::default(),
+            activation: Activation::Silu,
+            hidden_width: 128,
+            hidden_layers: 3,
+            squares: true,
+        }
+    }
+}
+
+impl NetworkSpec {
+    /// What is wrong with it, if anything, as a sentence about its fields; `prefix` stands before their names.
+    ///
+    /// # Errors
+    /// The first field out of its range, with its value and the range.
+    pub(crate) fn check(&self, prefix: &str) -> Result<(), String> {
+        let sizes = [("hidden_width", self.hidden_width, MAX_WIDTH), ("hidden_layers", self.hidden_layers, MAX_HIDDEN)];
+        match sizes.into_iter().find(|(_, n, most)| !(1..=*most).contains(n)) {
+            None => Ok(()),
+            Some((name, n, most)) => Err(format!("{prefix}{name} is {n}, but must be from 1 to {most}")),
+        }
+    }
+
+    /// The layers of such a network between this many inputs, squares included, and outputs.
+    pub(crate) fn layout(&self, inputs: usize, outputs: usize) -> Layout {
+        match self.kind {
+            NetworkKind::Perceptron => {
+                let mut widths = [self.hidden_width; MAX_HIDDEN + 2];
+                let last = self.hidden_layers + 1;
+                (widths[0], widths[last]) = (inputs, outputs);
+                Layout::dense(&widths[..=last])
+            }
+        }
+    }
+}
+
+/// What a configuration or a file says about both networks: one description for both, and one for each that has its own.
+pub(crate) struct Specs<'a> {
+    pub shared: NetworkSpec,
+    pub value: Option<&'a NetworkSpec>,
+    pub generator: Option<&'a NetworkSpec>,
+}
+
+impl Specs<'_> {
+    /// What is wrong with them, if anything.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::check`], with names such as `hidden_width` and `value_network.hidden_width`.
+    pub fn check(&self) -> Result<(), String> {
+        self.shared.check("")?;
+        self.value.map_or(Ok(()), |spec| spec.check("value_network."))?;
+        self.generator.map_or(Ok(()), |spec| spec.check("generator_network."))
+    }
+
+    /// Those of the value network and of the generator.
+    pub fn each(&self) -> [NetworkSpec; 2] {
+        [self.value, self.generator].map(|own| own.unwrap_or(&self.shared).clone())
+    }
+
+    /// Whether a network has a description of its own.
+    pub fn any_own(&self) -> bool {
+        self.value.is_some() || self.generator.is_some()
+    }
+
+    /// The same, where they are not what both share: what a file has to say beside that.
+    pub fn differing(&self) -> [Option<NetworkSpec>; 2] {
+        [self.value, self.generator].map(|own| own.filter(|&own| *own != self.shared).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_lie_between_the_inputs_and_the_outputs() {
+        let spec = NetworkSpec { hidden_width: 7, hidden_layers: 2, ..NetworkSpec::default() };
+        assert_eq!(spec.layout(5, 3), Layout::dense(&[5, 7, 7, 3]));
+        let deepest = NetworkSpec { hidden_layers: MAX_HIDDEN, ..spec };
+        assert_eq!(deepest.layout(5, 3).hidden(), MAX_HIDDEN);
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused_by_the_name_of_their_network() {
+        let spec = |hidden_width, hidden_layers| NetworkSpec { hidden_width, hidden_layers, ..NetworkSpec::default() };
+        let refusal = |shared: NetworkSpec, value: Option<NetworkSpec>, generator: Option<NetworkSpec>| {
+            Specs { shared, value: value.as_ref(), generator: generator.as_ref() }.check().expect_err("out of range")
+        };
+        let good = || spec(4096, 16);
+        assert_eq!(refusal(spec(4097, 1), None, None), "hidden_width is 4097, but must be from 1 to 4096");
+        let refused = refusal(good(), Some(spec(0, 1)), None);
+        assert_eq!(refused, "value_network.hidden_width is 0, but must be from 1 to 4096");
+        let refused = refusal(good(), Some(good()), Some(spec(1, 17)));
+        assert_eq!(refused, "generator_network.hidden_layers is 17, but must be from 1 to 16");
+    }
+
+    #[test]
+    fn a_description_without_a_kind_is_a_perceptron_and_an_unknown_kind_is_refused() {
+        let text = r#"{"activation":"tanh","hidden_width":5,"hidden_layers":2,"squares":false}"#;
+        let spec: NetworkSpec = serde_json::from_str(text).expect("all but the kind");
+        assert_eq!((spec.kind, spec.activation), (NetworkKind::Perceptron, Activation::Tanh));
+        let other = text.replace('{', r#"{"kind":"other","#);
+        let refused = serde_json::from_str::<NetworkSpec>(&other).expect_err("an unknown kind").to_string();
+        assert!(refused.contains("other") && refused.contains("perceptron"), "{refused}");
+    }
+}
