@@ -6,16 +6,19 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 12] = [
+const FILES: [&str; 15] = [
     "version",
     "status",
+    "last_error",
     "device",
     "context",
     "callbacks",
     "tensor",
     "dlpack",
     "data",
+    "divergence",
     "trainer_config",
+    "metrics",
     "trainer",
     "model",
     "session",

@@ -4,21 +4,20 @@ use super::tensor::*;
 use super::trainer_config::*;
 use super::{callbacks::*, context::*};
 use crate::data::DType;
-use crate::error::Error;
-use crate::{Activation, DeviceKind, Divergence, LogLevel, Products, SigmaUnits};
+use crate::{Activation, DeviceKind, LogLevel, Products, SigmaUnits};
 
 /// `TryFrom<i32>` whose refusal lists what is allowed, and the way back.
 macro_rules! codes {
     ($type:ident, $field:literal: $($constant:ident => $variant:ident),+) => {
         impl TryFrom<i32> for $type {
-            type Error = Error;
+            type Error = crate::error::Error;
 
-            fn try_from(code: i32) -> Result<Self, Error> {
+            fn try_from(code: i32) -> Result<Self, crate::error::Error> {
                 match code {
                     $($constant => Ok(Self::$variant),)+
                     _ => {
                         let allowed = [$(format!("{} ({})", stringify!($constant), $constant)),+].join(", ");
-                        Err(Error::invalid(format!("{} is {code}; allowed are {allowed}", $field)))
+                        Err(crate::error::Error::invalid(format!("{} is {code}; allowed are {allowed}", $field)))
                     }
                 }
             }
@@ -33,6 +32,7 @@ macro_rules! codes {
         }
     };
 }
+pub(super) use codes;
 
 codes!(DeviceKind, "config.device":
     SFEUOT_DEVICE_AUTO => Auto, SFEUOT_DEVICE_CPU => Cpu, SFEUOT_DEVICE_CUDA => Cuda);
@@ -45,9 +45,6 @@ codes!(DType, "dtype":
     SFEUOT_DTYPE_U8 => U8);
 codes!(Memory, "memory":
     SFEUOT_MEMORY_HOST => Host, SFEUOT_MEMORY_CUDA => Cuda);
-codes!(Divergence, "config.divergence":
-    SFEUOT_DIVERGENCE_BALANCED => Balanced, SFEUOT_DIVERGENCE_KL => Kl, SFEUOT_DIVERGENCE_CHI2 => Chi2,
-    SFEUOT_DIVERGENCE_SOFTPLUS => Softplus);
 codes!(Activation, "config.activation":
     SFEUOT_ACTIVATION_SILU => Silu, SFEUOT_ACTIVATION_TANH => Tanh, SFEUOT_ACTIVATION_SOFTPLUS => Softplus);
 codes!(SigmaUnits, "config.sigma_units":

@@ -6,21 +6,6 @@ use super::panic::guard;
 use super::status::{Failure, Outcome};
 use crate::TrainerConfig;
 
-/// Divergences, for SfeuotTrainerConfig.divergence. v is the value function at time 1, and the
-/// density ratio the derivative of the conjugate.
-///
-/// No price on mass: both marginals are met, outliers included (the Schroedinger bridge). tau has
-/// no meaning.
-pub const SFEUOT_DIVERGENCE_BALANCED: i32 = 0;
-/// Kullback-Leibler: conjugate tau (exp(v / tau) - 1), density ratio exp(v / tau), continued
-/// linearly past v / tau = 8.
-pub const SFEUOT_DIVERGENCE_KL: i32 = 1;
-/// Chi squared: conjugate v + v^2 / (4 tau) above v = -2 tau, -tau below; the ratio can become
-/// exactly 0.
-pub const SFEUOT_DIVERGENCE_CHI2: i32 = 2;
-/// Softplus: conjugate 2 tau (log(1 + exp(v / tau)) - log 2); the ratio stays below 2.
-pub const SFEUOT_DIVERGENCE_SOFTPLUS: i32 = 3;
-
 /// Activations, for SfeuotTrainerConfig.activation.
 ///
 /// x sigmoid(x).
