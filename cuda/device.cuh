@@ -21,8 +21,9 @@ using u64 = unsigned long long;
 constexpr u32 WARP = 32;
 constexpr u32 ALL_LANES = 0xffffffffu;
 
-// NVRTC has no macro for it.
+// NVRTC has no macros for them.
 __device__ inline float infinity() { return __uint_as_float(0x7f800000u); }
+__device__ inline float not_a_number() { return __uint_as_float(0x7fc00000u); }
 
 // Whether rows at these strides can be read as float4: a null pointer always can.
 __device__ inline bool vectorised(const void* pointer, u32 stride) {
