@@ -1,6 +1,6 @@
 //! A divergence that has no case among the kernels does not pass the tests.
 
-use super::{host, real, simulator};
+use super::{host, simulator};
 use crate::formulas::Divergence;
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn without(text: &str, divergence: Divergence) -> String {
 
 #[test]
 fn a_divergence_without_a_case_fails_the_comparison() {
-    if real::gpu().is_some() || !host::available() || std::env::var_os("SFEUOT_SIM_STRICT").is_some() {
+    if !simulator::simulated() || !host::available() || std::env::var_os("SFEUOT_SIM_STRICT").is_some() {
         return;
     }
     let sources = simulator::place::root().join("cuda");
