@@ -32,7 +32,7 @@
 //! 8  train: the training and its checkpoints
 //! 9  lib: the names of the Rust API
 //! 10 abi: the C ABI over the Rust API
-//!    kernels: doors for benches alone
+//!    kernels: what benches/ measure, opened to them alone
 //! ```
 //!
 //! # Example
