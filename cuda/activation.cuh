@@ -1,5 +1,5 @@
 // The nonlinearities of the hidden layers with their first two derivatives: F::at gives f(a), f'(a) and f''(a), about
-// 20 operations with the exponential function.
+// 20 operations with the exponential function. src/formulas/activation.rs lists them.
 #pragma once
 
 #include "device.cuh"

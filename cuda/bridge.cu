@@ -24,6 +24,7 @@
 // Launch: one-dimensional, any number of blocks; a thread carries four coordinates of a row through all times (one
 // where d is not a multiple of four or path does not lie on 16 bytes). Writes 4 bytes an element and time; x0 and x1
 // are read once.
+#include "head.cuh"
 #include "philox.cuh"
 #include "squares.cuh"
 

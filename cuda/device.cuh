@@ -134,19 +134,6 @@ __device__ inline double block_sum(double x) {
     return sum;
 }
 
-// log s of the generator's head: raw + offset, held in [low, high]. `inside` tells whether the gradient passes.
-// Written so that a NaN stays one.
-struct Head {
-    float offset, low, high;
-    u32 deterministic;
-};
-
-__device__ inline float head_std(const Head& head, float raw, bool& inside) {
-    float log_std = raw + head.offset;
-    inside = log_std > head.low && log_std < head.high;
-    return expf(log_std < head.low ? head.low : log_std > head.high ? head.high : log_std);
-}
-
 // Rows back to data units: two roundings, as on the CPU, wherever they leave the device.
 __device__ inline float in_data_units(float x, double shift, double scale) {
     return (float)__dadd_rn(__dmul_rn((double)x, scale), shift);

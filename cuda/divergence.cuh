@@ -1,4 +1,4 @@
-// The conjugates Psi* and their derivatives, as src/euot/divergence.rs has them: in double, one evaluation a row.
+// The conjugates Psi* and their derivatives, as src/formulas/divergence.rs has them: in double, one evaluation a row.
 #pragma once
 
 #include "device.cuh"

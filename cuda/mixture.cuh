@@ -2,6 +2,7 @@
 // many components of one group. What they compute, and how a block is laid out, is said in mixture.cu.
 #pragma once
 
+#include "head.cuh"
 #include "squares.cuh"
 
 constexpr u32 SIDE = 16, THREADS = SIDE * SIDE, COLUMNS = 32, EACH = COLUMNS / SIDE;
@@ -159,9 +160,8 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
     }
 }
 
-// Components of the group's first half, 0 where it is not split: `half_of` of src/device.
 __device__ inline u32 half_of(const Group& group) {
-    return group.head.deterministic != 0 || group.log_weight != nullptr ? 0 : group.components / 2;
+    return half_of(group.head, group.log_weight != nullptr, group.components);
 }
 
 // What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own
@@ -175,9 +175,9 @@ __device__ inline RowDensity row_density(const Group& group, u32 row, float top,
     const u32 half = half_of(group);
     const bool first = row < half;
     const u32 part = first ? half : group.components - half;
-    const float total = low + high, own = first ? low : high, rest = (float)(group.components - part);
-    const float by_all = rest > 0.0f ? (float)group.components / rest : 1.0f;
-    const float by_own = rest > 0.0f ? (float)part / rest : 0.0f;
+    const float total = low + high, own = first ? low : high;
+    float by_all, by_own;
+    extrapolation(group.components, part, by_all, by_own);
     log_p = by_all * (top + logf(total) - logf((float)group.components)) -
             by_own * (top + logf(own) - logf((float)part));
     return {top, by_all / total, by_own / own};

@@ -11,7 +11,7 @@
 //                     writes them to the plan with the rates at the counter's step, and whether the first `checked`
 //                     terms are finite and no fault stands. Every other block leaves squares[block] = sum of squares,
 //                     in double, over its part. Rates follow src/train/config.rs (half cosine to decay_floor over
-//                     decay_steps, 0 for none) and src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf
+//                     decay_steps, 0 for none) and src/formulas/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf
 //                     for 0).
 // optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order:
 //                     if their root, the gradient's norm, is not finite or beyond what can be squared in float, or the
@@ -31,7 +31,7 @@
 //
 // Only optimiser_settle writes counter and fault, so the blocks of the others all see the same; what comes after it in
 // order sees what it kept.
-#include "device.cuh"
+#include "adam.cuh"
 
 // What gradient_reduce plans: sums of the loss terms and factors of the update.
 struct Plan {
@@ -125,8 +125,8 @@ __device__ inline void plan_update(const Terms& terms, const Rates& rates, u64 s
     for (u32 k = 0; k < 4; ++k) {
         plan->sums[k] = sums[k];
     }
-    plan->rate = (float)(rates.rate * decay / -expm1((double)(step + 1) * rates.log_beta1));
-    plan->second_correction = (float)(1.0 / -expm1((double)(step + 1) * rates.log_beta2));
+    plan->rate = (float)(rates.rate * decay / adam_correction(step + 1, rates.log_beta1));
+    plan->second_correction = (float)(1.0 / adam_correction(step + 1, rates.log_beta2));
     plan->averaging = (float)(early < rates.ema_decay ? early : rates.ema_decay);
     plan->sound = sound ? 1 : 0;
 }
@@ -182,21 +182,6 @@ __device__ inline Decision decide(const Plan* plan, const double* squares, u32 s
     __syncthreads();
     const double norm = shared[0];
     return {norm, clip > 0.0 && norm > clip ? clip / norm : 1.0, plan->sound != 0 && norm <= MAX_NORM};
-}
-
-struct Adam {
-    float beta1, beta2, epsilon, rate, clip, second_correction, averaging;
-};
-
-// `size` grows to that of the largest number written; one that is not finite makes it so too.
-__device__ inline void adam(const Adam& by, float gradient, float& weight, float& first, float& second, float& average,
-                            float& size) {
-    float g = gradient * by.clip;
-    first = by.beta1 * first + (1.0f - by.beta1) * g;
-    second = by.beta2 * second + (1.0f - by.beta2) * (g * g);
-    weight -= by.rate * first / (sqrtf(second * by.second_correction) + by.epsilon);
-    average = by.averaging * average + (1.0f - by.averaging) * weight;
-    size = larger(size, larger(larger(fabsf(weight), fabsf(average)), larger(fabsf(first), second)));
 }
 
 // The four arrays of `previous`, null where it is.

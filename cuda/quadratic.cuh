@@ -1,5 +1,5 @@
 // The known part of V(1, .), a quadratic: level + sum over j of x_j (curvature / 2 x_j + slope_j), as `Quadratic` of
-// src/device has it, in double as there. A warp takes a row, its lanes neighbouring components.
+// src/formulas/quadratic.rs has it, in double as there. A warp takes a row, its lanes neighbouring components.
 #pragma once
 
 #include "device.cuh"

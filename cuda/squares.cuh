@@ -1,4 +1,4 @@
-// The squares that a network sees beside its inputs, as src/device/squares.rs says:
+// The squares that a network sees beside its inputs, as src/formulas/squares.rs says:
 //   s(t, x) = sqrt(2) x^2 / (1 + r) - (start + t change),   s' = sqrt(2) x / r,   r = sqrt(1 + x^2 / 9).
 // Kernels that write what a network sees write its squares too, behind it; those that take a gradient [g_x, g_s] by it
 // add s' g_s. A root and a division a number.

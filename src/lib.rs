@@ -6,10 +6,36 @@
 //! one forward pass. The method is that of Choi and Choi, "Scalable Simulation-free Entropic Unbalanced Optimal
 //! Transport" (arXiv 2410.02656), in first-order form.
 //!
-//! `abi` is the C ABI over the Rust API. `train` and `model` drive a training and call what came of it, with samples
-//! from `data` and files from `file`. `euot` and `nn` are the mathematics, over any device: blocks of rows and a closed
-//! set of operations, which `device` has. Noise is in `rng`. Between `device` and the others arrows point both ways: it
-//! takes formulas from `euot`, layouts of weights from `nn`, the log from `context` and atomic files from `file`.
+//! # Layers
+//!
+//! A module uses modules of lower levels, and those of its own level that its line names; no two files use each other.
+//! `tests/layers` reads this map and holds the sources to it.
+//!
+//! ```text
+//! 1  quote: text of others, safe to print
+//!    float_mode: the processor's floating-point mode, standard inside of the library and the host's own outside
+//!    finite: whether many numbers are finite
+//!    rng: Philox noise by place: what is drawn does not depend on how work is shared out
+//!    error: what can go wrong [uses quote]
+//!    log: lines for the host's log [uses float_mode]
+//!    memory: room that is asked for and can be refused [uses error]
+//!    numbers: short lists of numbers, counted in memory [uses error, memory]
+//!    process: which process this is, after a fork [uses error]
+//! 2  formulas: formulas of the method, each in one place, with its twin in cuda/
+//! 3  data: samples of the host, their moments and units
+//!    file: files that are read, and written whole or not at all
+//! 4  device: arithmetic on blocks of rows, on the CPU and on CUDA
+//! 5  context: the device that work runs on, its threads and log
+//!    nn: networks: passes over layers
+//! 6  euot: the method's losses and gradients, over any device
+//! 7  model: what was learnt, and sessions that answer with it
+//! 8  train: the training and its checkpoints
+//! 9  lib: the names of the Rust API
+//! 10 abi: the C ABI over the Rust API
+//!    kernels: what benches/ measure, opened to them alone
+//! ```
+//!
+//! # Example
 //!
 //! ```
 //! use sfeuot::{Context, Data, Session, TensorView, Trainer, TrainerConfig};

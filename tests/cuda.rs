@@ -127,7 +127,7 @@ fn a_step_is_the_cpus() {
             (5, 9, &deterministic),
         ] {
             for divergence in Divergence::ALL {
-                let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][sources % 3];
+                let activation = Activation::ALL[sources % Activation::ALL.len()];
                 let config =
                     TrainerConfig { batch_sources: sources, components, divergence, activation, ..form.clone() };
                 compare(&clouds, &config, products, 1, 1e-5);

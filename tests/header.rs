@@ -6,17 +6,21 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 13] = [
+const FILES: [&str; 17] = [
     "version",
     "status",
+    "last_error",
     "device",
     "context",
     "callbacks",
     "tensor",
     "dlpack",
     "data",
+    "divergence",
+    "activation",
     "network",
     "trainer_config",
+    "metrics",
     "trainer",
     "model",
     "session",

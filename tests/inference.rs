@@ -133,7 +133,8 @@ fn the_drift_is_the_gradient_that_the_density_ratio_shows() {
             match divergence {
                 Divergence::Kl => tau * ratio.ln(),
                 Divergence::Chi2 => 2.0 * tau * (ratio - 1.0),
-                _ => -tau * (2.0 / ratio - 1.0).ln(),
+                Divergence::Softplus => -tau * (2.0 / ratio - 1.0).ln(),
+                Divergence::Balanced => unreachable!("its ratio is 1 whatever the value"),
             }
         };
         let mut drift = vec![0f32; 300];

@@ -200,7 +200,7 @@ fn every_activation_and_divergence_trains() {
         }))
         .0
     };
-    for activation in [Activation::Silu, Activation::Tanh, Activation::Softplus] {
+    for activation in Activation::ALL {
         for divergence in Divergence::ALL {
             let config = TrainerConfig {
                 activation,

@@ -2,9 +2,9 @@
 
 use std::ffi::{c_char, c_void};
 
+use super::metrics::SfeuotMetrics;
 use super::panic::shield;
 use super::status::{Failure, SFEUOT_ERROR_CALLBACK};
-use super::trainer::SfeuotMetrics;
 use crate::data::Sampler;
 use crate::{Control, LogLevel, LogSink, Metrics};
 

@@ -1,38 +1,36 @@
 //! Enums travel as int32 and are validated here, never transmuted.
 
 use super::tensor::*;
-use super::trainer_config::*;
 use super::{callbacks::*, context::*};
 use crate::data::DType;
-use crate::error::Error;
-use crate::{Activation, DeviceKind, Divergence, LogLevel, Products, SigmaUnits};
+use crate::{DeviceKind, LogLevel, Products};
 
 /// An enum that C passes as a number.
 pub(super) trait Coded: Sized {
     /// The value that `code` stands for; a refusal names the argument and lists what is allowed.
-    fn of(code: i32, argument: &str) -> Result<Self, Error>;
+    fn of(code: i32, argument: &str) -> Result<Self, crate::error::Error>;
 }
 
 /// [`Coded`], `TryFrom<i32>` for the argument that most often holds such a number, and the way back.
 macro_rules! codes {
     ($type:ident, $field:literal: $($constant:ident => $variant:ident),+) => {
-        impl Coded for $type {
-            fn of(code: i32, argument: &str) -> Result<Self, Error> {
+        impl $crate::abi::enums::Coded for $type {
+            fn of(code: i32, argument: &str) -> Result<Self, $crate::error::Error> {
                 match code {
                     $($constant => Ok(Self::$variant),)+
                     _ => {
                         let allowed = [$(format!("{} ({})", stringify!($constant), $constant)),+].join(", ");
-                        Err(Error::invalid(format!("{argument} is {code}; allowed are {allowed}")))
+                        Err($crate::error::Error::invalid(format!("{argument} is {code}; allowed are {allowed}")))
                     }
                 }
             }
         }
 
         impl TryFrom<i32> for $type {
-            type Error = Error;
+            type Error = $crate::error::Error;
 
-            fn try_from(code: i32) -> Result<Self, Error> {
-                Self::of(code, $field)
+            fn try_from(code: i32) -> Result<Self, $crate::error::Error> {
+                <Self as $crate::abi::enums::Coded>::of(code, $field)
             }
         }
 
@@ -45,6 +43,7 @@ macro_rules! codes {
         }
     };
 }
+pub(super) use codes;
 
 codes!(DeviceKind, "config.device":
     SFEUOT_DEVICE_AUTO => Auto, SFEUOT_DEVICE_CPU => Cpu, SFEUOT_DEVICE_CUDA => Cuda);
@@ -57,10 +56,3 @@ codes!(DType, "dtype":
     SFEUOT_DTYPE_U8 => U8);
 codes!(Memory, "memory":
     SFEUOT_MEMORY_HOST => Host, SFEUOT_MEMORY_CUDA => Cuda);
-codes!(Divergence, "config.divergence":
-    SFEUOT_DIVERGENCE_BALANCED => Balanced, SFEUOT_DIVERGENCE_KL => Kl, SFEUOT_DIVERGENCE_CHI2 => Chi2,
-    SFEUOT_DIVERGENCE_SOFTPLUS => Softplus);
-codes!(Activation, "config.activation":
-    SFEUOT_ACTIVATION_SILU => Silu, SFEUOT_ACTIVATION_TANH => Tanh, SFEUOT_ACTIVATION_SOFTPLUS => Softplus);
-codes!(SigmaUnits, "config.sigma_units":
-    SFEUOT_SIGMA_DATA_UNITS => Data, SFEUOT_SIGMA_RELATIVE => Relative);

@@ -18,16 +18,21 @@
 // The header is where the contract of each function is written out; see above.
 #![allow(clippy::missing_safety_doc)]
 
+pub mod activation;
 mod arguments;
 pub mod callbacks;
 mod config;
 pub mod context;
 pub mod data;
 pub mod device;
+pub mod divergence;
 pub mod dlpack;
 mod enums;
+mod error_text;
 mod exclusive;
 mod handle;
+pub mod last_error;
+pub mod metrics;
 pub mod model;
 pub mod network;
 mod panic;
@@ -39,11 +44,15 @@ pub mod trainer;
 pub mod trainer_config;
 pub mod version;
 
+pub use activation::*;
 pub use callbacks::*;
 pub use context::*;
 pub use data::*;
 pub use device::*;
+pub use divergence::*;
 pub use dlpack::*;
+pub use last_error::*;
+pub use metrics::*;
 pub use model::*;
 pub use network::*;
 pub use session::*;

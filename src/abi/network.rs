@@ -7,8 +7,8 @@ use super::panic::guard;
 use super::status::{Failure, Outcome};
 use crate::{NetworkKind, NetworkSpec};
 
-/// One network, for SfeuotTrainerConfig.value_network and generator_network: a multilayer perceptron.
-/// Fill it with sfeuot_network_init, then change what you need.
+/// One network, for SfeuotTrainerConfig.value_network and generator_network: a multilayer
+/// perceptron. Fill it with sfeuot_network_init, then change what you need.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotNetwork {
@@ -20,8 +20,8 @@ pub struct SfeuotNetwork {
     pub hidden_width: u32,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: u32,
-    /// 1 lets the network see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0 the
-    /// sample alone. Default 1.
+    /// 1 lets the network see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0
+    /// the sample alone. Default 1.
     pub squares: i32,
     /// Must be 0.
     pub reserved: u32,
@@ -48,8 +48,8 @@ unsafe impl Versioned for SfeuotNetwork {
 }
 
 impl SfeuotNetwork {
-    /// The network that `pointer` describes, None for NULL. Enums and switches are checked here; what the numbers may be
-    /// is the core's to say.
+    /// The network that `pointer` describes, None for NULL. Enums and switches are checked here;
+    /// what the numbers may be is the core's to say.
     ///
     /// SAFETY: `pointer` is NULL or readable for the `struct_size` it begins with.
     pub(super) unsafe fn read(pointer: *const Self, argument: &str) -> Outcome<Option<NetworkSpec>> {

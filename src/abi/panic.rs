@@ -8,7 +8,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::status::{Failure, Outcome, SFEUOT_ERROR_INTERNAL, SFEUOT_OK, set_last_error};
+use super::error_text;
+use super::status::{Failure, Outcome, SFEUOT_ERROR_INTERNAL, SFEUOT_OK};
 use crate::float_mode;
 
 #[cfg(not(panic = "unwind"))]
@@ -58,14 +59,14 @@ fn message(payload: Box<dyn Any + Send>) -> String {
 }
 
 fn report(function: &str, failure: &Failure) -> i32 {
-    set_last_error(function, &failure.text);
+    error_text::set(function, &failure.text);
     failure.status
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::status::sfeuot_last_error;
+    use crate::abi::last_error::sfeuot_last_error;
 
     fn last_error() -> String {
         // SAFETY: the function returns a C string of this thread.

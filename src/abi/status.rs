@@ -1,9 +1,7 @@
-//! Status codes, their names, and the thread's last error text.
+//! Status codes, their names, and why a call failed.
 
-use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 
-use super::panic::guard_value;
 use crate::error::Error;
 
 /// Statuses. Every call that can fail returns one of them. sfeuot_last_error says what holds after a
@@ -115,68 +113,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// Room for one sentence and a long path, with the terminating zero.
-const TEXT_SIZE: usize = 2048;
-
-thread_local! {
-    // A plain array: no destructor, so the library can be unloaded and the text read while a thread ends; and no heap, so
-    // that reporting an error cannot fail.
-    static LAST_ERROR: UnsafeCell<[u8; TEXT_SIZE]> = const { UnsafeCell::new([0; TEXT_SIZE]) };
-}
-
-/// Replaces the thread's text. Longer ones are cut at a character; a zero byte inside would end the
-/// C string early and becomes a question mark. The function is named once, also where the text is that
-/// of a call to it further in.
-pub(super) fn set_last_error(function: &str, text: &str) {
-    let mut text = text;
-    while let Some(rest) = text.strip_prefix(function).and_then(|rest| rest.strip_prefix(": ")) {
-        text = rest;
-    }
-    LAST_ERROR.with(|cell| {
-        // SAFETY: the cell belongs to this thread, and nothing below calls out while the reference lives.
-        let buffer = unsafe { &mut *cell.get() };
-        let mut end = 0;
-        for character in function.chars().chain(": ".chars()).chain(text.chars()) {
-            let character = if character == '\0' { '?' } else { character };
-            if end + character.len_utf8() >= TEXT_SIZE {
-                break;
-            }
-            end += character.encode_utf8(&mut buffer[end..]).len();
-        }
-        buffer[end] = 0;
-    });
-}
-
-/// Returns why the last failing call on this thread failed: one sentence in UTF-8 that starts with
-/// the function and names the argument, its value and what is allowed. The result is never NULL; it
-/// is "" when no call has failed on this thread. The text is the library's. It belongs to the
-/// calling thread and stays until the next call on this thread fails. Calls that succeed leave it
-/// alone, so a host may release what it holds before it prints.
-///
-/// What holds after a failure. Every call that can fail returns a status, SFEUOT_OK (0) or one of
-/// SFEUOT_ERROR_*. A call that failed changed nothing, unless its description says so. Outputs are
-/// the last arguments and are written on success only; after a failure they hold what they held
-/// before. The arrays of session calls are the exception: after SFEUOT_ERROR_INTERNAL,
-/// SFEUOT_ERROR_DEVICE and SFEUOT_ERROR_NOT_FINITE their first rows may be written. Numbers that a
-/// call writes to host memory are finite whenever it returns SFEUOT_OK.
-///
-/// Some statuses may come from any call and are not repeated at each: SFEUOT_ERROR_INVALID_ARGUMENT,
-/// SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY and
-/// SFEUOT_ERROR_INTERNAL; for trainers and sessions SFEUOT_ERROR_BUSY; for calls that write rows
-/// SFEUOT_ERROR_NOT_FINITE; and on a GPU SFEUOT_ERROR_DEVICE.
-#[unsafe(no_mangle)]
-pub extern "C" fn sfeuot_last_error() -> *const c_char {
-    guard_value(c"".as_ptr(), || LAST_ERROR.with(|cell| cell.get().cast_const().cast()))
-}
-
-/// Returns the name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". The text is a
-/// constant of the library and never NULL.
-#[unsafe(no_mangle)]
-pub extern "C" fn sfeuot_status_name(status: i32) -> *const c_char {
-    guard_value(c"".as_ptr(), || status_name(status).as_ptr())
-}
-
-fn status_name(status: i32) -> &'static CStr {
+/// The name of a status, or "unknown status".
+pub(super) fn status_name(status: i32) -> &'static CStr {
     match status {
         SFEUOT_OK => c"SFEUOT_OK",
         SFEUOT_ERROR_INVALID_ARGUMENT => c"SFEUOT_ERROR_INVALID_ARGUMENT",

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::arguments::{at_least_one, optional_out, out, path as file};
 use super::callbacks::{Progress, SfeuotProgressCallback};
-use super::config::{self, StructOut, Versioned};
+use super::config::{self, StructOut};
 use super::context::SfeuotContext;
 use super::data::{SfeuotData, read_sides};
 use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
+use super::metrics::SfeuotMetrics;
 use super::model::SfeuotModel;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
@@ -20,89 +21,6 @@ use crate::{CancelToken, Context, Metrics, Trainer};
 /// A problem with its networks and data, which steps train. SfeuotContext says how handles live.
 pub struct SfeuotTrainer {
     _opaque: [u8; 0],
-}
-
-/// What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
-/// rewrites it whole. u is the drift, V the value function. The values are estimates from one batch:
-/// average them.
-///
-/// Where the source is a sampler, dual and action carry a constant of relative size 1 / sqrt(4096
-/// dimension), from the 4096 samples that its moments were measured on. Averages do not remove it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct SfeuotMetrics {
-    /// Set by sfeuot_metrics_init.
-    pub struct_size: u32,
-    /// Zero.
-    pub reserved: u32,
-    /// Steps done since the trainer was made, those before a checkpoint included.
-    pub step: u64,
-    /// The dual objective potential - action on the last batch, in units of cost (data units
-    /// squared). It settles at the problem's value, E of the integral of 1/2 |u|^2 over time plus
-    /// D(pi1 | nu). That is not the mean of 1/2 |x0 - x1|^2.
-    pub dual: f64,
-    /// -dual, which the value step minimises.
-    pub value_loss: f64,
-    /// What the generator step minimises: sigma^2 times a Kullback-Leibler divergence, up to a
-    /// constant, in units of cost.
-    pub generator_loss: f64,
-    /// E[V(1, x1)] over generated x1 minus E[Psi*(V(1, y))] over the target, in units of cost. It
-    /// settles at D(pi1 | nu), which is 0 when balanced.
-    pub potential: f64,
-    /// E[1/2 |grad V|^2 + grad V . b] along the bridges, where b is their drift, in units of cost.
-    /// It settles at minus the kinetic energy, E of the integral of 1/2 |u|^2 over time.
-    pub action: f64,
-    /// Norm of the value network's gradient, before clipping, in units of the problem that the
-    /// networks see: the source is moved, and both sides lie around 0 with a spread of 1.
-    pub value_gradient_norm: f64,
-    /// Norm of the generator's gradient, before clipping, in the same units.
-    pub generator_gradient_norm: f64,
-    /// Mean density ratio over the target. It is 1 when the masses agree, which they do at the end
-    /// of a training.
-    pub density_ratio_mean: f64,
-    /// Training steps per second of the last call that trained.
-    pub steps_per_second: f64,
-}
-
-// SAFETY: repr(C), struct_size first, plain numbers.
-unsafe impl Versioned for SfeuotMetrics {
-    const NAME: &'static str = "SfeuotMetrics";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
-
-    fn defaults() -> Self {
-        Self {
-            struct_size: size_of::<Self>() as u32,
-            reserved: 0,
-            step: 0,
-            dual: 0.0,
-            value_loss: 0.0,
-            generator_loss: 0.0,
-            potential: 0.0,
-            action: 0.0,
-            value_gradient_norm: 0.0,
-            generator_gradient_norm: 0.0,
-            density_ratio_mean: 0.0,
-            steps_per_second: 0.0,
-        }
-    }
-}
-
-impl From<&Metrics> for SfeuotMetrics {
-    fn from(core: &Metrics) -> Self {
-        Self {
-            step: core.step,
-            dual: core.dual,
-            value_loss: core.value_loss,
-            generator_loss: core.generator_loss,
-            potential: core.potential,
-            action: core.action,
-            value_gradient_norm: core.value_gradient_norm,
-            generator_gradient_norm: core.generator_gradient_norm,
-            density_ratio_mean: core.density_ratio_mean,
-            steps_per_second: core.steps_per_second,
-            ..Self::defaults()
-        }
-    }
 }
 
 /// The trainer, and the way around its doorkeeper for whoever wants to cancel.
@@ -144,13 +62,6 @@ unsafe fn write_metrics(out: Option<StructOut<SfeuotMetrics>>, metrics: &Metrics
         // SAFETY: as promised.
         unsafe { out.write(&metrics.into()) };
     }
-}
-
-/// Fills metrics with zeros and its struct_size.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn sfeuot_metrics_init(metrics: *mut SfeuotMetrics) -> i32 {
-    // SAFETY: metrics is NULL or writable.
-    guard("sfeuot_metrics_init", || unsafe { config::init(metrics, "metrics", SfeuotMetrics::SIZES[0]) })
 }
 
 /// Makes a trainer with fresh networks. Samples of source and target must have the same shape.

@@ -2,40 +2,13 @@
 
 use super::arguments::switch;
 use super::config::{self, Versioned};
+use super::enums::codes;
 use super::network::SfeuotNetwork;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use crate::TrainerConfig;
+use crate::{SigmaUnits, TrainerConfig};
 use std::mem::offset_of;
 use std::ptr::null;
-
-/// Divergences, for SfeuotTrainerConfig.divergence. v is the value function at time 1, and the
-/// density ratio is the derivative of the conjugate.
-///
-/// ---
-///
-/// No mass may be left unmatched: both marginals are met, outliers included (the Schroedinger
-/// bridge). tau has no meaning.
-pub const SFEUOT_DIVERGENCE_BALANCED: i32 = 0;
-/// Kullback-Leibler: the conjugate is tau (exp(v / tau) - 1) and the density ratio exp(v / tau). The
-/// conjugate is continued linearly past v / tau = 8, so the ratio never exceeds exp(8).
-pub const SFEUOT_DIVERGENCE_KL: i32 = 1;
-/// Chi squared: the conjugate is v + v^2 / (4 tau) above v = -2 tau and -tau below. The ratio can
-/// become exactly 0.
-pub const SFEUOT_DIVERGENCE_CHI2: i32 = 2;
-/// Softplus: the conjugate is 2 tau (log(1 + exp(v / tau)) - log 2). The ratio stays below 2.
-pub const SFEUOT_DIVERGENCE_SOFTPLUS: i32 = 3;
-
-/// Activations, for SfeuotTrainerConfig.activation and SfeuotNetwork.activation.
-///
-/// ---
-///
-/// x sigmoid(x).
-pub const SFEUOT_ACTIVATION_SILU: i32 = 0;
-/// tanh(x).
-pub const SFEUOT_ACTIVATION_TANH: i32 = 1;
-/// log(1 + exp(x)).
-pub const SFEUOT_ACTIVATION_SOFTPLUS: i32 = 2;
 
 /// Units, for SfeuotTrainerConfig.sigma_units.
 ///
@@ -51,6 +24,9 @@ pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
 /// larger), and log_callback is given a warning.
 pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 
+codes!(SigmaUnits, "config.sigma_units":
+    SFEUOT_SIGMA_DATA_UNITS => Data, SFEUOT_SIGMA_RELATIVE => Relative);
+
 /// How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
 /// need.
 ///
@@ -63,10 +39,10 @@ pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 ///
 /// Choosing tau. It is the price of leaving mass of the target unmatched, in units of cost, which
 /// are those of sigma squared. Every source sample is sent somewhere, so only differences in cost
-/// count. A part of the target that costs more than the others by clearly more than tau, as outliers
-/// do, gets less mass: with SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own. A large
-/// tau approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly. A small tau
-/// trusts the target less. Begin with 1.
+/// count. A part of the target that costs more than the others by clearly more than tau, as
+/// outliers do, gets less mass: with SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own.
+/// A large tau approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly. A
+/// small tau trusts the target less. Begin with 1.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotTrainerConfig {
@@ -91,12 +67,12 @@ pub struct SfeuotTrainerConfig {
     pub hidden_width: u32,
     /// Hidden layers of each network, 1 to 16. Default 3.
     pub hidden_layers: u32,
-    /// Numbers of noise z that the generator sees beside the sample, 0 to 4096. With 0 it gives each
-    /// source sample a mixture of `components` Gaussians and learns their probabilities, means and
-    /// deviations. This form is the more accurate one on the problems measured, and trains faster.
-    /// The network's last layer is then components x (2 dimension + 1) wide. With more latents (8 is
-    /// a good number) that layer is only 2 dimension wide, for samples of thousands of numbers, such
-    /// as images. Default 0.
+    /// Numbers of noise z that the generator sees beside the sample, 0 to 4096. With 0 it gives
+    /// each source sample a mixture of `components` Gaussians and learns their probabilities, means
+    /// and deviations. This form is the more accurate one on the problems measured, and trains
+    /// faster. The network's last layer is then components x (2 dimension + 1) wide. With more
+    /// latents (8 is a good number) that layer is only 2 dimension wide, for samples of thousands
+    /// of numbers, such as images. Default 0.
     pub latent_dimension: u32,
     /// 1 gives the generator no noise of its own beside the latents, as suits images, and needs
     /// latent_dimension to be at least 1. 0 lets the generator learn its noise. Default 0.
@@ -111,13 +87,13 @@ pub struct SfeuotTrainerConfig {
     pub batch_sources: u32,
     /// K, 1 to 4096; K times batch_sources is limited to 2^24, and time grows with both. A source
     /// sample is given a mixture of K Gaussians, so K is about the number of clusters that its
-    /// images can fall into. With latents, K of them are drawn for each source sample of a step, and
-    /// 16 is a good number. Default 8.
+    /// images can fall into. With latents, K of them are drawn for each source sample of a step,
+    /// and 16 is a good number. Default 8.
     pub components: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// Adam's rate for the generator, > 0. The generator has to learn faster than the value network.
-    /// Default 1e-3.
+    /// Adam's rate for the generator, > 0. The generator has to learn faster than the value
+    /// network. Default 1e-3.
     pub generator_learning_rate: f64,
     /// Adam's rate for the value network, > 0. Default 3e-4; 1e-4 is slower and safer.
     pub value_learning_rate: f64,
@@ -125,23 +101,23 @@ pub struct SfeuotTrainerConfig {
     pub adam_beta1: f64,
     /// Adam's decay of the square, in [0, 1). Default 0.99.
     pub adam_beta2: f64,
-    /// Decay of the moving average of both networks' weights, in [0, 1). Models use the average. The
-    /// decay begins smaller, so that a short training forgets its start. Default 0.998.
+    /// Decay of the moving average of both networks' weights, in [0, 1). Models use the average.
+    /// The decay begins smaller, so that a short training forgets its start. Default 0.998.
     pub ema_decay: f64,
     /// Largest norm of a network's gradient, in the units of SfeuotMetrics.value_gradient_norm. A
     /// longer gradient is shortened to it; 0 turns that off. Default 0.
     pub gradient_clip: f64,
-    /// Steps over which both rates fall along a cosine to decay_floor, where they stay. 0 keeps them
-    /// constant. Default 0.
+    /// Steps over which both rates fall along a cosine to decay_floor, where they stay. 0 keeps
+    /// them constant. Default 0.
     pub decay_steps: u64,
     /// Final rate as a fraction of the first, in [0, 1]. Default 0.02.
     pub decay_floor: f64,
     /// Seed of all randomness. The same seed, data and settings give the same bits on the same
     /// device (on CPUs with the same vector instructions), with any number of threads. Default 0.
     pub seed: u64,
-    /// The value network, or NULL for the one that activation, hidden_width, hidden_layers and squares
-    /// describe. Read during the call only. Files of a training or model whose networks differ are
-    /// refused by versions of the library that do not know this field. Default NULL.
+    /// The value network, or NULL for the one that activation, hidden_width, hidden_layers and
+    /// squares describe. Read during the call only. Files of a training or model whose networks
+    /// differ are refused by versions of the library that do not know this field. Default NULL.
     pub value_network: *const SfeuotNetwork,
     /// The same for the generator's network. Default NULL.
     pub generator_network: *const SfeuotNetwork,
@@ -188,7 +164,8 @@ unsafe impl Versioned for SfeuotTrainerConfig {
 impl SfeuotTrainerConfig {
     /// Enums and switches; what the numbers may be is the core's to say.
     ///
-    /// SAFETY: `value_network` and `generator_network` are NULL or readable for the `struct_size` they begin with.
+    /// SAFETY: `value_network` and `generator_network` are NULL or readable for the `struct_size`
+    /// they begin with.
     pub(super) unsafe fn checked(self) -> Outcome<TrainerConfig> {
         if self.reserved != 0 {
             return Err(Failure::argument(format!("config.reserved is {}, but must be 0", self.reserved)));
@@ -228,17 +205,17 @@ impl SfeuotTrainerConfig {
     }
 }
 
-/// For programs that were built when SfeuotTrainerConfig ended with seed: fills that much of config.
-/// In a program that includes this header the name means sfeuot_trainer_config_init_2.
+/// For programs that were built when SfeuotTrainerConfig ended with seed: fills that much of
+/// config. In a program that includes this header the name means sfeuot_trainer_config_init_2.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
     guard("sfeuot_trainer_config_init", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[0]) })
 }
 
-/// Fills config with the defaults. sigma has none and has to be set before the config is used. Programs
-/// that include this header call it as sfeuot_trainer_config_init; whoever looks functions up by name
-/// (dlsym, bindings of other languages) needs this name.
+/// Fills config with the defaults. sigma has none and has to be set before the config is used.
+/// Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
+/// up by name (dlsym, bindings of other languages) needs this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init_2(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.

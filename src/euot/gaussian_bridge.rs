@@ -88,7 +88,9 @@ impl GaussianBridge {
                 -0.5 * (d * spread + target.mean.iter().zip(pull.iter()).map(shift).sum::<f64>())
             }
             // The mean of V0(1, y) is 0.
-            _ => -0.5 * g * (d * b + dot(&target.mean, &target.mean)) + dot(&target.mean, &pull),
+            Divergence::Balanced | Divergence::Chi2 | Divergence::Softplus => {
+                -0.5 * g * (d * b + dot(&target.mean, &target.mean)) + dot(&target.mean, &pull)
+            }
         };
         let square: f64 = d * a + dot(&source.mean, &source.mean);
         let start = 0.5 * (1.0 - q) * square

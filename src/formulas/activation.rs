@@ -12,3 +12,8 @@ pub enum Activation {
     /// log(1 + e^a).
     Softplus = 2,
 }
+
+impl Activation {
+    /// Every activation, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Silu, Self::Tanh, Self::Softplus];
+}

@@ -95,6 +95,23 @@ fn write_table(header: &Path) -> Result<(), String> {
     fs::write(header, text).map_err(|error| error.to_string())
 }
 
+/// Builds a library of the kernels of `source` alone, a file kernels.cpp, and the machine that runs them. It lies beside
+/// the source.
+///
+/// # Errors
+/// A sentence where there is no compiler.
+pub fn in_place_of_kernels(source: &Path) -> Result<PathBuf, String> {
+    let common = build(false)?;
+    let object = source.with_extension("o");
+    compile_all(&[Unit { source: source.into(), object: object.clone(), hidden: false }], &common, false)?;
+    let mut objects = ["machine.o", "signals.o", "watch.o"].map(|name| common.join(name)).to_vec();
+    objects.push(object);
+    let library = Library { name: "other_kernels", sources: Vec::new(), needs: None, hidden: false };
+    let made = source.with_file_name("libother_kernels.so");
+    link(&library, &objects, &made)?;
+    Ok(made)
+}
+
 /// A source, and what is made of it.
 struct Unit {
     source: PathBuf,

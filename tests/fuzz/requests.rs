@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sfeuot::abi::*;
+use sfeuot::{Activation, Divergence};
 
 use super::common::init;
 use super::host::{Caller, Host, log, sample};
@@ -61,9 +62,9 @@ impl Host {
 
     pub fn trainer_config(&mut self) -> Config {
         let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_2);
-        config.divergence = self.choose(&[0, 1, 2, 3]);
+        config.divergence = self.choose(&Divergence::ALL.map(i32::from));
         config.sigma_units = self.choose(&[0, 1]);
-        config.activation = self.choose(&[0, 1, 2]);
+        config.activation = self.choose(&Activation::ALL.map(i32::from));
         config.squares = self.choose(&[0, 1]);
         config.sigma = self.positive(0.3);
         config.tau = self.positive(1.0);

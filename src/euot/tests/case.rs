@@ -296,12 +296,13 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     // Above, on and below whole vectors, and rows of more than one.
     let dimension = prop_oneof![4 => 1usize..6, 1 => proptest::sample::select(vec![8, 15, 16, 17, 31, 32, 33])];
     let sizes = (dimension, 0usize..5, 1usize..4, 1usize..19, 1usize..4, 1usize..40);
-    let problem = (0.05f64..2.0, 0.3f64..3.0, 0..Divergence::ALL.len(), 0usize..3, any::<bool>(), any::<u64>());
+    let problem =
+        (0.05f64..2.0, 0.3f64..3.0, 0..Divergence::ALL.len(), 0..Activation::ALL.len(), any::<bool>(), any::<u64>());
     (sizes, problem).prop_map(
         |((d, latent, sources, components, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
             let conditional = Conditional { components, latent };
             let head = Head { sigma, deterministic: deterministic && !conditional.has_own_components() };
-            let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
+            let activation = Activation::ALL[act];
             let divergence = Divergence::ALL[psi];
             let mut bridge = GaussianBridge::none(d).unwrap();
             bridge.mean_squares = [seed ^ 4, seed ^ 5]

@@ -36,9 +36,9 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
         proptest::collection::vec(1usize..40, 1..6),
     ];
     let shape = ((1usize..9, 0usize..9), widths, outputs);
-    (shape, 1usize..12, 0usize..3, any::<u64>()).prop_map(
+    (shape, 1usize..12, 0..Activation::ALL.len(), any::<u64>()).prop_map(
         |(((inputs, squares), hidden, outputs), rows, activation, seed)| {
-            let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][activation];
+            let activation = Activation::ALL[activation];
             // Of the time's derivative, which nobody takes, the part through the centre is left out.
             let start: Vec<f64> = normals(seed ^ 4, squares.min(inputs)).iter().map(|x| x * x).collect();
             let squares = Centre::between(&start, &start).unwrap();

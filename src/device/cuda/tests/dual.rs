@@ -49,15 +49,16 @@ proptest! {
                 [delta.into(), a.into(), b.into(), c.into(), e.into()]
             });
             let scale = rows as f64 * f64::from(spread).max(d as f64);
-            close_sum("generated", found[1].sum(), sums.generated, scale);
-            close_sum("action", found[4].sum(), sums.action, scale);
+            let of = |what| format!("{divergence:?}: {what}");
+            close_sum(&of("generated"), found[1].sum(), sums.generated, scale);
+            close_sum(&of("action"), found[4].sum(), sums.action, scale);
             if nan {
                 prop_assert!(found[2].sum().is_nan());
                 prop_assert!(found[3].sum().is_nan() || divergence == Divergence::Balanced);
             } else {
-                close_sum("conjugate", found[2].sum(), sums.conjugate, scale);
-                close_sum("density ratio", found[3].sum(), sums.density_ratio, scale);
-                close("delta", &found[0].values(), &expected, 1);
+                close_sum(&of("conjugate"), found[2].sum(), sums.conjugate, scale);
+                close_sum(&of("density ratio"), found[3].sum(), sums.density_ratio, scale);
+                close(&of("delta"), &found[0].values(), &expected, 1);
             }
         }
     }

@@ -5,14 +5,19 @@ use super::{real, simulator};
 use crate::device::cuda::kernels::Kernel;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 type LaunchFn =
     unsafe extern "C" fn(*const c_char, *const u32, u64, *mut *mut c_void, *const usize, usize) -> *const c_char;
 
+/// Names a library that takes the place of the kernels' own.
+pub const OTHER_KERNELS: &str = "SFEUOT_TEST_KERNELS";
+
 /// A function of the kernels' library.
 fn symbol(name: &CStr) -> Option<*mut c_void> {
-    let object = simulator::folder()?.join("libsfeuot_host_kernels.so");
+    let own = simulator::folder()?.join("libsfeuot_host_kernels.so");
+    let object = std::env::var_os(OTHER_KERNELS).map_or(own, PathBuf::from);
     let library = simulator::open(&object, libc::RTLD_LOCAL);
     // SAFETY: the name ends with NUL.
     let symbol = unsafe { libc::dlsym(library, name.as_ptr()) };

@@ -6,6 +6,7 @@ mod batch;
 mod bridge;
 mod components;
 mod dual;
+mod forgotten;
 mod guarded;
 mod heads;
 pub mod host;
