@@ -217,12 +217,12 @@ impl<D: Rows> TransportOn<'_, D> {
 
 /// Room for the steps of a path, kept from one call to the next.
 #[derive(Default)]
-pub(crate) struct StepsOfPath {
+pub(crate) struct PathBuffer {
     along: Vec<f32>,
     spread: Vec<f32>,
 }
 
-impl StepsOfPath {
+impl PathBuffer {
     /// The bridge's steps through ascending times from 0 to 1: given x at one time and x1 at 1, x at the next is Gaussian.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::pieces::{DeviceRows, Pieces};
 use super::results::{HostRows, Results};
 use crate::device::rows::RowSeed;
 use crate::error::{Error, Result};
-use crate::euot::answers::{Question, StepsOfPath};
+use crate::euot::answers::{PathBuffer, Question};
 use crate::float_mode;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const NO_NOISE: RowSeed = RowSeed { seed: 0, first_row: 0 };
 pub struct Session {
     model: Arc<Inner>,
     pieces: Box<dyn Pieces>,
-    steps: StepsOfPath,
+    steps: PathBuffer,
 }
 
 impl Session {
@@ -38,7 +38,7 @@ impl Session {
     /// None at present.
     pub fn new(model: &Model) -> Result<Self> {
         let pieces = Arc::clone(&model.0.placed).pieces();
-        Ok(Self { model: Arc::clone(&model.0), pieces, steps: StepsOfPath::default() })
+        Ok(Self { model: Arc::clone(&model.0), pieces, steps: PathBuffer::default() })
     }
 
     /// The session's model.
