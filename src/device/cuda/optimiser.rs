@@ -102,10 +102,9 @@ impl CudaOptimiser {
         CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] }
     }
 
-    /// Queues the sum of a gradient's lines, and, where they are not the last of the half's gradient, nothing else; on top of
-    /// what is there with `accumulate`.
-    pub fn add(&self, block: &mut CudaBlock, half: Half, gradient: &CudaGradient, accumulate: bool) {
-        gradient.reduce(block, self.network(half).gradient(), accumulate, 0, &[]);
+    /// Queues the sum of the lines of a piece that is not a half's last one; on top of what is there with `accumulate`.
+    pub fn add(&self, block: &mut CudaBlock, half: Half, lines: &CudaGradient, accumulate: bool, sums: &CudaSums) {
+        lines.reduce(block, self.network(half).gradient(), accumulate, 0, &self.update_plan(half, sums));
     }
 
     /// Queues the sum of the last lines of a half's gradient, its norm, and the plan of the update from the loss terms;
@@ -114,12 +113,12 @@ impl CudaOptimiser {
         &self,
         block: &mut CudaBlock,
         half: Half,
-        gradient: &CudaGradient,
+        lines: &CudaGradient,
         accumulate: bool,
         sums: &CudaSums,
     ) -> u32 {
         let plan = self.update_plan(half, sums);
-        gradient.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), &plan)
+        lines.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), &plan)
     }
 
     /// What plans the update of a half, as the kernel takes it, from the partial sums of the loss terms.

@@ -246,7 +246,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         let mut accumulate = false;
         for from in sources.clone().step_by(self.piece) {
             if let Some(lines) = last.take() {
-                self.parts.optimiser.add(block, half, &lines, accumulate);
+                self.parts.optimiser.add(block, half, &lines, accumulate, &sums);
                 accumulate = true;
             }
             let piece = from..sources.end.min(from + self.piece);
