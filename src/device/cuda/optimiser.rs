@@ -44,19 +44,19 @@ impl CudaOptimiser {
         Self {
             networks,
             rule,
-            report: DeviceBuffer::planned(gpu, REPORT, "the steps' outcomes"),
-            terms: DeviceBuffer::planned(gpu, 0, "the loss terms"),
+            report: DeviceBuffer::planned(gpu, REPORT),
+            terms: DeviceBuffer::planned(gpu, 0),
             capacity: MEASURED_CAPACITY,
-            squares: DeviceBuffer::planned(gpu, MOST_SQUARES, "the gradient's norm"),
-            sizes: DeviceBuffer::planned(gpu, MOST_BLOCKS as usize, "the optimiser's check"),
-            planned: DeviceBuffer::planned(gpu, PLANNED, "the optimiser's plan"),
+            squares: DeviceBuffer::planned(gpu, MOST_SQUARES),
+            sizes: DeviceBuffer::planned(gpu, MOST_BLOCKS as usize),
+            planned: DeviceBuffer::planned(gpu, PLANNED),
         }
     }
 
     /// Plans for loss terms with as many partial sums each, or, with `None`, for a walk that finds out how many they have.
     pub fn plan_sums(&mut self, gpu: &Arc<Gpu>, capacity: Option<usize>) {
         self.capacity = capacity.unwrap_or(MEASURED_CAPACITY);
-        self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0), "the loss terms");
+        self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0));
     }
 
     /// Bytes of `capacity` partial sums of each term.
@@ -67,19 +67,19 @@ impl CudaOptimiser {
     /// Takes the memory, but for the loss terms', and takes up a training at step `counter`. The context is current; so it
     /// is for every method.
     pub fn allocate(&mut self, states: &[NetworkState; 2], counter: u64) -> Result<()> {
-        self.report.allocate_zeroed()?;
+        self.report.allocate_zeroed("the steps' outcomes")?;
         self.report.store(COUNTER, &[counter])?;
         for (network, state) in self.networks.iter_mut().zip(states) {
             network.allocate(state)?;
         }
-        self.squares.allocate()?;
-        self.sizes.allocate()?;
-        self.planned.allocate_zeroed()
+        self.squares.allocate("the gradient's norm")?;
+        self.sizes.allocate("the optimiser's check")?;
+        self.planned.allocate_zeroed("the optimiser's plan")
     }
 
     /// Takes the memory of the loss terms.
     pub fn allocate_sums(&mut self) -> Result<()> {
-        self.terms.allocate()
+        self.terms.allocate("the loss terms")
     }
 
     /// Bytes of device memory, those of the loss terms left out.

@@ -25,6 +25,9 @@ const MOST_ROWS: usize = 1 << 20;
 /// Pieces that a batch is carried in at most: each is captured for itself.
 const MOST_PIECES: usize = 256;
 
+/// What it is asked for, as a refusal says.
+const WORKSPACE: &str = "the workspace of a training step (batch_sources, components and hidden_width make it large)";
+
 /// What a step is made of.
 pub(crate) struct StepParts<W> {
     /// What is computed of each half.
@@ -68,12 +71,12 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
     pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
         let StepParts { sources, components, .. } = parts;
         let mut step = Self {
-            slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len(), "the slope of V"),
+            slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len()),
             piece: sources.min((MOST_ROWS / components).max(1)),
             overlaps: false,
             contributions: Vec::new(),
             sums: 0,
-            workspace: DeviceBuffer::planned(gpu, 0, ""),
+            workspace: DeviceBuffer::planned(gpu, 0),
             parts,
         };
         step.overlaps = step.branches(gpu) && !step.drawn_by_host() && step.piece == sources;
@@ -91,17 +94,17 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         counter: u64,
     ) -> Result<()> {
         self.parts.optimiser.allocate(networks, counter)?;
-        self.slope.allocate_with(&self.parts.quadratic.slope)?;
+        self.slope.allocate_with(&self.parts.quadratic.slope, "the slope of V")?;
         for (samples, array) in self.parts.samples.iter_mut().zip(arrays) {
             samples.allocate(array.as_ref())?;
         }
         self.parts.optimiser.allocate_sums()?;
-        let allocated = self.workspace.allocate();
+        let allocated = self.workspace.allocate(WORKSPACE);
         if matches!(allocated, Err(Error::OutOfMemory(_))) && std::mem::take(&mut self.overlaps) {
             // A step whose halves come one after the other takes less, and has the same bits.
             self.fit(gpu)?;
             self.parts.optimiser.allocate_sums()?;
-            return self.workspace.allocate();
+            return self.workspace.allocate(WORKSPACE);
         }
         allocated
     }
@@ -162,11 +165,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
             if room <= most || (self.piece == 1 && !self.overlaps) {
                 self.parts.optimiser.plan_sums(gpu, Some(sums));
                 self.sums = sums;
-                self.workspace = DeviceBuffer::planned(
-                    gpu,
-                    room,
-                    "the workspace of a training step (batch_sources, components and hidden_width make it large)",
-                );
+                self.workspace = DeviceBuffer::planned(gpu, room);
                 return Ok(());
             }
             if !std::mem::take(&mut self.overlaps) {
