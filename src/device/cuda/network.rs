@@ -28,14 +28,15 @@ pub(crate) struct CudaNetwork {
     previous: DeviceBuffer<f32>,
     gradient: DeviceBuffer<f32>,
     layout: Layout,
-    /// Of the squares; until it is copied, its numbers.
+    /// The squares' centre, and its numbers until they are copied.
     centre: DeviceBuffer<f32>,
     numbers: Vec<f32>,
     gpu: Arc<Gpu>,
 }
 
 impl CudaNetwork {
-    /// Of this layout, with squares counted from `centre`. Nothing is allocated before [`Self::allocate`].
+    /// A network of this layout that sees squares from `centre`; `name` is what a refusal calls it. Nothing is allocated
+    /// before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, name: &'static str) -> Result<Self> {
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);

@@ -13,7 +13,7 @@ use crate::device::training::{Half, NetworkState, UpdateRule};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// Partial sums of a gradient's square, in the largest number that can be.
+/// Partial sums of a gradient's square at most.
 const MOST_SQUARES: usize = 256;
 /// Numbers of 8 bytes of an update's plan: four sums, and four of 4 bytes.
 const PLANNED: usize = 6;
@@ -39,7 +39,7 @@ pub(crate) struct CudaOptimiser {
 }
 
 impl CudaOptimiser {
-    /// Of these networks. Nothing is allocated before [`Self::allocate`].
+    /// Updates these networks by this rule. Nothing is allocated before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, networks: [CudaNetwork; 2], rule: UpdateRule) -> Self {
         Self {
             networks,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// All samples of a set, which batches are drawn from on the GPU; or room for a batch that the host draws.
 pub(crate) struct SideSamples {
-    /// Of the side.
+    /// What a refusal calls the side.
     name: &'static str,
     samples: DeviceBuffer<f32>,
     /// Samples of the set; 0 where the host draws.

@@ -25,7 +25,7 @@ const MOST_ROWS: usize = 1 << 20;
 /// Pieces that a batch is carried in at most: each is captured for itself.
 const MOST_PIECES: usize = 256;
 
-/// What it is asked for, as a refusal says.
+/// What its memory is for, as a refusal says.
 const WORKSPACE: &str = "the workspace of a training step (batch_sources, components and hidden_width make it large)";
 
 /// What a step is made of.
@@ -45,7 +45,7 @@ pub(crate) struct StepParts<W> {
 /// All that a step reads and writes.
 pub(crate) struct CudaStep<W> {
     parts: StepParts<W>,
-    /// Of the known part of V(1, .).
+    /// The slope of the known part of V(1, .).
     slope: DeviceBuffer<f32>,
     /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its pieces.
     piece: usize,
@@ -67,7 +67,8 @@ struct Lines {
 }
 
 impl<W: HalfWork<CudaBlock>> CudaStep<W> {
-    /// Nothing is allocated before [`Self::allocate`], but what products need.
+    /// Finds out the sizes of all that a step needs. Nothing is allocated before [`Self::allocate`], but for what products
+    /// need. The context is current.
     pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
         let StepParts { sources, components, .. } = parts;
         let mut step = Self {
@@ -109,12 +110,12 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         allocated
     }
 
-    /// Bytes of device memory.
+    /// Bytes of device memory that it takes, or has taken.
     pub fn bytes(&self) -> u64 {
         self.fixed_bytes() + CudaOptimiser::bytes_of_sums(self.sums) + self.workspace.bytes()
     }
 
-    /// All but the workspace and the loss terms.
+    /// Bytes of all but the workspace and the loss terms.
     fn fixed_bytes(&self) -> u64 {
         let samples: u64 = self.parts.samples.iter().map(SideSamples::bytes).sum();
         self.parts.optimiser.bytes() + self.slope.bytes() + samples
@@ -125,6 +126,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         self.parts.samples.iter().any(SideSamples::drawn_by_host)
     }
 
+    /// Both networks, and what the steps tell of themselves.
     pub fn optimiser(&mut self) -> &mut CudaOptimiser {
         &mut self.parts.optimiser
     }
@@ -279,6 +281,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         self.parts.work.carry(block, half, given, &stretch, totals);
     }
 
+    /// Rows of each contribution to a half's gradient by a piece of `size` source samples.
     fn contributions(&self, half: Half, size: usize) -> &[usize] {
         let counted = self.contributions.iter().find(|counted| (counted.0, counted.1) == (half, size));
         &counted.expect("every size of a piece was counted").2
