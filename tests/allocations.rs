@@ -90,7 +90,12 @@ fn told_memory() {
         clouds.trainer(&context, small()).step(1).expect("a sound problem");
         let arrays = || clouds.trainer(&context, config.clone());
         let sampled = || {
-            let side = || Data::sampler(&[dimension], |batch: &mut [f32], _: usize, _: usize| Ok(batch.fill(0.5)));
+            let side = || {
+                Data::sampler(&[dimension], |batch: &mut [f32], _: usize, _: usize| {
+                    batch.fill(0.5);
+                    Ok(())
+                })
+            };
             let config = TrainerConfig { sigma_units: SigmaUnits::Data, ..config.clone() };
             Trainer::new(&context, config, side(), side()).expect("a sound problem")
         };

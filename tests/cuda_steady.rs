@@ -57,7 +57,12 @@ fn a_training_takes_the_device_memory_that_it_tells() {
         // What the context's trainings share is taken by the first.
         let _first = Clouds::new(2).trainer(&context, tiny());
         for form in &forms {
-            let side = || Data::sampler(&[2], |batch: &mut [f32], _: usize, _: usize| Ok(batch.fill(0.5)));
+            let side = || {
+                Data::sampler(&[2], |batch: &mut [f32], _: usize, _: usize| {
+                    batch.fill(0.5);
+                    Ok(())
+                })
+            };
             let makes: [&dyn Fn() -> Trainer; 2] = [&|| Clouds::new(2).trainer(&context, form.clone()), &|| {
                 Trainer::new(&context, form.clone(), side(), side()).expect("a sound problem")
             }];

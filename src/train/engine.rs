@@ -18,7 +18,7 @@ pub(crate) struct StepOutcome {
 pub(crate) struct Advance {
     /// Steps made.
     pub made: u64,
-    /// Of the last step made and the one before it, as far as this call made them.
+    /// What the last step made gave and the one before it, as far as this call made them.
     pub outcomes: [Option<StepOutcome>; 2],
     /// The last step, of this call or an earlier one, was taken back after `made` was counted: its weights were the
     /// first to give a loss that is not finite.

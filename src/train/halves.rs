@@ -21,7 +21,7 @@ pub(super) enum Stop {
 pub(super) struct WholeSteps {
     /// How many were made.
     pub made: u64,
-    /// Of the last one and the one before it.
+    /// What the last one gave, and the one before it.
     pub outcomes: [Option<StepOutcome>; 2],
     /// What stopped the step after them.
     pub stop: Option<(Half, Stop)>,

@@ -35,7 +35,7 @@ pub(super) struct Shards {
 }
 
 impl Shards {
-    /// Of a plan's batch, with blocks of about `rows` rows.
+    /// Cuts a plan's batch, into blocks of about `rows` rows.
     pub fn new(plan: &Plan, rows: usize) -> Self {
         let Halves { value, generator, conditional, sources, .. } = &plan.halves;
         let sources = *sources;

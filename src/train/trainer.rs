@@ -57,7 +57,7 @@ pub struct Trainer {
     plan: Plan,
     engine: Box<dyn Engine>,
     memory: HostMemory,
-    /// Of source and target, where they are arrays.
+    /// Hashes of source and target, where they are arrays.
     fingerprints: [Option<u64>; 2],
     metrics: Metrics,
     /// Those of the step before, while the engine can take the last one back.

@@ -39,7 +39,7 @@ pub(crate) struct CpuNetwork {
 }
 
 impl CpuNetwork {
-    /// Of this layout, with squares counted from `centre`, and gradients of so many shards.
+    /// A network of this layout that sees squares from `centre`, with gradients of so many shards.
     pub fn new(isa: Isa, layout: &Layout, centre: &Centre, state: NetworkState, shards: usize) -> Result<Self> {
         const GRADIENT: &str = "a network's gradient";
         let mut net = CpuNet::new(isa, layout, centre, true)?;

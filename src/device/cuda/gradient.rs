@@ -56,7 +56,7 @@ pub(crate) struct CudaGradient {
 }
 
 impl CudaGradient {
-    /// With room for contributions of so many rows each, as [`Self::contributions`] tells them.
+    /// Takes room for contributions of so many rows each, as [`Self::contributions`] tells them.
     pub fn new(block: &mut CudaBlock, net: &CudaNet, contributions: &[usize]) -> Self {
         let mut gradient = Self::counting(net);
         let room = contributions.iter().map(|&rows| lines_of(net.fused, gradient.len(), rows).0).sum();

@@ -13,8 +13,6 @@ pub(crate) struct DeviceBuffer<T> {
     gpu: Arc<Gpu>,
     address: u64,
     len: usize,
-    /// What it is for, as a refusal says.
-    what: String,
     element: PhantomData<T>,
 }
 
@@ -33,20 +31,20 @@ impl<T> DeviceBuffer<T> {
 impl<T: Copy> DeviceBuffer<T> {
     /// `what` names it in errors, such as "the samples of the source".
     pub fn new(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
-        let mut buffer = Self::planned(gpu, len, what);
-        buffer.allocate()?;
+        let mut buffer = Self::planned(gpu, len);
+        buffer.allocate(what)?;
         Ok(buffer)
     }
 
     /// Without memory so far: its size and its place among others can be told.
-    pub fn planned(gpu: &Arc<Gpu>, len: usize, what: &str) -> Self {
-        Self { gpu: Arc::clone(gpu), address: 0, len, what: what.to_owned(), element: PhantomData }
+    pub fn planned(gpu: &Arc<Gpu>, len: usize) -> Self {
+        Self { gpu: Arc::clone(gpu), address: 0, len, element: PhantomData }
     }
 
-    /// Takes the memory that was planned.
-    pub fn allocate(&mut self) -> Result<()> {
+    /// Takes the memory that was planned; `what` names it as in [`Self::new`].
+    pub fn allocate(&mut self, what: &str) -> Result<()> {
         assert!(self.address == 0);
-        let (gpu, bytes, what) = (&self.gpu, Self::bytes_of(self.len), &self.what);
+        let (gpu, bytes) = (&self.gpu, Self::bytes_of(self.len));
         gpu.account.take(bytes as u64, what)?;
         let mut address = 0;
         // SAFETY: a context is current.
@@ -61,25 +59,25 @@ impl<T: Copy> DeviceBuffer<T> {
 
     /// With these values, copied before the call returns.
     pub fn of(gpu: &Arc<Gpu>, values: &[T], what: &str) -> Result<Self> {
-        let mut buffer = Self::planned(gpu, values.len(), what);
-        buffer.allocate_with(values)?;
+        let mut buffer = Self::planned(gpu, values.len());
+        buffer.allocate_with(values, what)?;
         Ok(buffer)
     }
 
     /// Takes the memory that was planned and copies these values to it before the call returns.
-    pub fn allocate_with(&mut self, values: &[T]) -> Result<()> {
+    pub fn allocate_with(&mut self, values: &[T], what: &str) -> Result<()> {
         assert!(values.len() == self.len);
-        self.allocate()?;
+        self.allocate(what)?;
         self.upload(0, values)?;
         self.gpu.synchronise()
     }
 
     /// Takes the memory that was planned, all bits zero in the order of the stream.
-    pub fn allocate_zeroed(&mut self) -> Result<()> {
-        self.allocate()?;
+    pub fn allocate_zeroed(&mut self, what: &str) -> Result<()> {
+        self.allocate(what)?;
         // SAFETY: the buffer's own memory.
         let status = unsafe { sys::cuMemsetD8Async(self.address, 0, self.len * size_of::<T>(), self.gpu.stream()) };
-        check(status, || format!("clear {}", self.what))
+        check(status, || format!("clear {what}"))
     }
 
     /// Address of the first element.

@@ -20,6 +20,7 @@ const ALIGN: usize = 64;
 
 /// See the module.
 pub(crate) struct CudaNetwork {
+    name: &'static str,
     len: usize,
     /// Floats between the parts.
     pitch: usize,
@@ -27,25 +28,26 @@ pub(crate) struct CudaNetwork {
     previous: DeviceBuffer<f32>,
     gradient: DeviceBuffer<f32>,
     layout: Layout,
-    /// Of the squares; until it is copied, its numbers.
+    /// The squares' centre, and its numbers until they are copied.
     centre: DeviceBuffer<f32>,
     numbers: Vec<f32>,
     gpu: Arc<Gpu>,
 }
 
 impl CudaNetwork {
-    /// Of this layout, with squares counted from `centre`. Nothing is allocated before [`Self::allocate`].
-    pub fn planned(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, name: &str) -> Result<Self> {
+    /// A network of this layout that sees squares from `centre`; `name` is what a refusal calls it. Nothing is allocated
+    /// before [`Self::allocate`].
+    pub fn planned(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, name: &'static str) -> Result<Self> {
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);
-        let what = |part: &str| format!("the {part} of the {name}");
         let numbers = centre.numbers()?;
         Ok(Self {
-            state: DeviceBuffer::planned(gpu, PARTS * pitch, &what("state")),
-            previous: DeviceBuffer::planned(gpu, PARTS * pitch, &what("state before a step")),
-            gradient: DeviceBuffer::planned(gpu, pitch, &what("gradient")),
+            name,
+            state: DeviceBuffer::planned(gpu, PARTS * pitch),
+            previous: DeviceBuffer::planned(gpu, PARTS * pitch),
+            gradient: DeviceBuffer::planned(gpu, pitch),
             layout: layout.clone(),
-            centre: DeviceBuffer::planned(gpu, numbers.len(), &what("squares' centre")),
+            centre: DeviceBuffer::planned(gpu, numbers.len()),
             numbers,
             gpu: Arc::clone(gpu),
             len,
@@ -55,15 +57,16 @@ impl CudaNetwork {
 
     /// Takes the memory, and takes up a training. The context is current; so it is for every method.
     pub fn allocate(&mut self, state: &NetworkState) -> Result<()> {
-        for buffer in [&mut self.state, &mut self.previous] {
-            buffer.allocate_zeroed()?;
+        let what = |part: &str| format!("the {part} of the {}", self.name);
+        for (buffer, part) in [(&mut self.state, "state"), (&mut self.previous, "state before a step")] {
+            buffer.allocate_zeroed(&what(part))?;
             for (index, part) in state.parts().into_iter().enumerate() {
                 buffer.upload(index * self.pitch, part)?;
             }
             self.gpu.synchronise()?;
         }
-        self.gradient.allocate_zeroed()?;
-        self.centre.allocate_with(&std::mem::take(&mut self.numbers))
+        self.gradient.allocate_zeroed(&what("gradient"))?;
+        self.centre.allocate_with(&std::mem::take(&mut self.numbers), &what("squares' centre"))
     }
 
     /// Bytes of device memory.

@@ -13,7 +13,7 @@ use crate::device::training::{Half, NetworkState, UpdateRule};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// Partial sums of a gradient's square, in the largest number that can be.
+/// Partial sums of a gradient's square at most.
 const MOST_SQUARES: usize = 256;
 /// Numbers of 8 bytes of an update's plan: four sums, and four of 4 bytes.
 const PLANNED: usize = 6;
@@ -39,24 +39,24 @@ pub(crate) struct CudaOptimiser {
 }
 
 impl CudaOptimiser {
-    /// Of these networks. Nothing is allocated before [`Self::allocate`].
+    /// Updates these networks by this rule. Nothing is allocated before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, networks: [CudaNetwork; 2], rule: UpdateRule) -> Self {
         Self {
             networks,
             rule,
-            report: DeviceBuffer::planned(gpu, REPORT, "the steps' outcomes"),
-            terms: DeviceBuffer::planned(gpu, 0, "the loss terms"),
+            report: DeviceBuffer::planned(gpu, REPORT),
+            terms: DeviceBuffer::planned(gpu, 0),
             capacity: MEASURED_CAPACITY,
-            squares: DeviceBuffer::planned(gpu, MOST_SQUARES, "the gradient's norm"),
-            sizes: DeviceBuffer::planned(gpu, MOST_BLOCKS as usize, "the optimiser's check"),
-            planned: DeviceBuffer::planned(gpu, PLANNED, "the optimiser's plan"),
+            squares: DeviceBuffer::planned(gpu, MOST_SQUARES),
+            sizes: DeviceBuffer::planned(gpu, MOST_BLOCKS as usize),
+            planned: DeviceBuffer::planned(gpu, PLANNED),
         }
     }
 
     /// Plans for loss terms with as many partial sums each, or, with `None`, for a walk that finds out how many they have.
     pub fn plan_sums(&mut self, gpu: &Arc<Gpu>, capacity: Option<usize>) {
         self.capacity = capacity.unwrap_or(MEASURED_CAPACITY);
-        self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0), "the loss terms");
+        self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0));
     }
 
     /// Bytes of `capacity` partial sums of each term.
@@ -67,19 +67,19 @@ impl CudaOptimiser {
     /// Takes the memory, but for the loss terms', and takes up a training at step `counter`. The context is current; so it
     /// is for every method.
     pub fn allocate(&mut self, states: &[NetworkState; 2], counter: u64) -> Result<()> {
-        self.report.allocate_zeroed()?;
+        self.report.allocate_zeroed("the steps' outcomes")?;
         self.report.store(COUNTER, &[counter])?;
         for (network, state) in self.networks.iter_mut().zip(states) {
             network.allocate(state)?;
         }
-        self.squares.allocate()?;
-        self.sizes.allocate()?;
-        self.planned.allocate_zeroed()
+        self.squares.allocate("the gradient's norm")?;
+        self.sizes.allocate("the optimiser's check")?;
+        self.planned.allocate_zeroed("the optimiser's plan")
     }
 
     /// Takes the memory of the loss terms.
     pub fn allocate_sums(&mut self) -> Result<()> {
-        self.terms.allocate()
+        self.terms.allocate("the loss terms")
     }
 
     /// Bytes of device memory, those of the loss terms left out.
@@ -102,10 +102,9 @@ impl CudaOptimiser {
         CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] }
     }
 
-    /// Queues the sum of a gradient's lines, and, where they are not the last of the half's gradient, nothing else; on top of
-    /// what is there with `accumulate`.
-    pub fn add(&self, block: &mut CudaBlock, half: Half, gradient: &CudaGradient, accumulate: bool) {
-        gradient.reduce(block, self.network(half).gradient(), accumulate, 0, &[]);
+    /// Queues the sum of the lines of a piece that is not a half's last one; on top of what is there with `accumulate`.
+    pub fn add(&self, block: &mut CudaBlock, half: Half, lines: &CudaGradient, accumulate: bool, sums: &CudaSums) {
+        lines.reduce(block, self.network(half).gradient(), accumulate, 0, &self.update_plan(half, sums));
     }
 
     /// Queues the sum of the last lines of a half's gradient, its norm, and the plan of the update from the loss terms;
@@ -114,12 +113,12 @@ impl CudaOptimiser {
         &self,
         block: &mut CudaBlock,
         half: Half,
-        gradient: &CudaGradient,
+        lines: &CudaGradient,
         accumulate: bool,
         sums: &CudaSums,
     ) -> u32 {
         let plan = self.update_plan(half, sums);
-        gradient.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), &plan)
+        lines.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), &plan)
     }
 
     /// What plans the update of a half, as the kernel takes it, from the partial sums of the loss terms.

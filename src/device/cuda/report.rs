@@ -46,7 +46,7 @@ impl Report {
         Self { counter: numbers[COUNTER], fault, numbers }
     }
 
-    /// Of one of the last steps.
+    /// What a half of one of the last steps gave.
     pub fn outcome(&self, half: Half, step: u64) -> Outcome {
         let place = OUTCOMES[half as usize] + step as usize % RING * OUTCOME;
         let number = |index: usize| f64::from_bits(self.numbers[place + index]);

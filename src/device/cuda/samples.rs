@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// All samples of a set, which batches are drawn from on the GPU; or room for a batch that the host draws.
 pub(crate) struct SideSamples {
+    /// What a refusal calls the side.
+    name: &'static str,
     samples: DeviceBuffer<f32>,
     /// Samples of the set; 0 where the host draws.
     count: usize,
@@ -19,26 +21,27 @@ pub(crate) struct SideSamples {
 impl SideSamples {
     /// Room for a set of this size; without one, for batches of `rows` samples that the host draws. Samples have
     /// `dimension` numbers, and `name` is the side's. Nothing is allocated before [`Self::allocate`].
-    pub fn planned(gpu: &Arc<Gpu>, set: Option<SetSize>, rows: usize, dimension: usize, name: &str) -> Self {
-        let what = format!("the samples of the {name}");
+    pub fn planned(gpu: &Arc<Gpu>, set: Option<SetSize>, rows: usize, dimension: usize, name: &'static str) -> Self {
         let weighted = set.filter(|set| set.weighted);
         Self {
-            samples: DeviceBuffer::planned(gpu, set.map_or(rows, |set| set.count) * dimension, &what),
+            name,
+            samples: DeviceBuffer::planned(gpu, set.map_or(rows, |set| set.count) * dimension),
             count: set.map_or(0, |set| set.count),
-            table: weighted.map(|set| [0; 2].map(|_| DeviceBuffer::planned(gpu, set.count, &what))),
+            table: weighted.map(|set| [0; 2].map(|_| DeviceBuffer::planned(gpu, set.count))),
         }
     }
 
     /// Takes the memory, and copies the set that it was planned for. The context is current; so it is for every method.
     pub fn allocate(&mut self, array: Option<&ArraySource>) -> Result<()> {
+        let what = format!("the samples of the {}", self.name);
         let Some(array) = array else {
-            return self.samples.allocate();
+            return self.samples.allocate(&what);
         };
         if let (Some([thresholds, aliases]), Some(table)) = (&mut self.table, array.alias_table()) {
-            thresholds.allocate_with(table.thresholds())?;
-            aliases.allocate_with(table.aliases())?;
+            thresholds.allocate_with(table.thresholds(), &what)?;
+            aliases.allocate_with(table.aliases(), &what)?;
         }
-        self.samples.allocate_with(array.rows())
+        self.samples.allocate_with(array.rows(), &what)
     }
 
     /// Bytes of device memory.

@@ -25,6 +25,9 @@ const MOST_ROWS: usize = 1 << 20;
 /// Pieces that a batch is carried in at most: each is captured for itself.
 const MOST_PIECES: usize = 256;
 
+/// What its memory is for, as a refusal says.
+const WORKSPACE: &str = "the workspace of a training step (batch_sources, components and hidden_width make it large)";
+
 /// What a step is made of.
 pub(crate) struct StepParts<W> {
     /// What is computed of each half.
@@ -42,7 +45,7 @@ pub(crate) struct StepParts<W> {
 /// All that a step reads and writes.
 pub(crate) struct CudaStep<W> {
     parts: StepParts<W>,
-    /// Of the known part of V(1, .).
+    /// The slope of the known part of V(1, .).
     slope: DeviceBuffer<f32>,
     /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its pieces.
     piece: usize,
@@ -64,16 +67,17 @@ struct Lines {
 }
 
 impl<W: HalfWork<CudaBlock>> CudaStep<W> {
-    /// Nothing is allocated before [`Self::allocate`], but what products need.
+    /// Finds out the sizes of all that a step needs. Nothing is allocated before [`Self::allocate`], but for what products
+    /// need. The context is current.
     pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
         let StepParts { sources, components, .. } = parts;
         let mut step = Self {
-            slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len(), "the slope of V"),
+            slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len()),
             piece: sources.min((MOST_ROWS / components).max(1)),
             overlaps: false,
             contributions: Vec::new(),
             sums: 0,
-            workspace: DeviceBuffer::planned(gpu, 0, ""),
+            workspace: DeviceBuffer::planned(gpu, 0),
             parts,
         };
         step.overlaps = step.branches(gpu) && !step.drawn_by_host() && step.piece == sources;
@@ -91,27 +95,27 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         counter: u64,
     ) -> Result<()> {
         self.parts.optimiser.allocate(networks, counter)?;
-        self.slope.allocate_with(&self.parts.quadratic.slope)?;
+        self.slope.allocate_with(&self.parts.quadratic.slope, "the slope of V")?;
         for (samples, array) in self.parts.samples.iter_mut().zip(arrays) {
             samples.allocate(array.as_ref())?;
         }
         self.parts.optimiser.allocate_sums()?;
-        let allocated = self.workspace.allocate();
+        let allocated = self.workspace.allocate(WORKSPACE);
         if matches!(allocated, Err(Error::OutOfMemory(_))) && std::mem::take(&mut self.overlaps) {
             // A step whose halves come one after the other takes less, and has the same bits.
             self.fit(gpu)?;
             self.parts.optimiser.allocate_sums()?;
-            return self.workspace.allocate();
+            return self.workspace.allocate(WORKSPACE);
         }
         allocated
     }
 
-    /// Bytes of device memory.
+    /// Bytes of device memory that it takes, or has taken.
     pub fn bytes(&self) -> u64 {
         self.fixed_bytes() + CudaOptimiser::bytes_of_sums(self.sums) + self.workspace.bytes()
     }
 
-    /// All but the workspace and the loss terms.
+    /// Bytes of all but the workspace and the loss terms.
     fn fixed_bytes(&self) -> u64 {
         let samples: u64 = self.parts.samples.iter().map(SideSamples::bytes).sum();
         self.parts.optimiser.bytes() + self.slope.bytes() + samples
@@ -122,6 +126,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         self.parts.samples.iter().any(SideSamples::drawn_by_host)
     }
 
+    /// Both networks, and what the steps tell of themselves.
     pub fn optimiser(&mut self) -> &mut CudaOptimiser {
         &mut self.parts.optimiser
     }
@@ -162,11 +167,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
             if room <= most || (self.piece == 1 && !self.overlaps) {
                 self.parts.optimiser.plan_sums(gpu, Some(sums));
                 self.sums = sums;
-                self.workspace = DeviceBuffer::planned(
-                    gpu,
-                    room,
-                    "the workspace of a training step (batch_sources, components and hidden_width make it large)",
-                );
+                self.workspace = DeviceBuffer::planned(gpu, room);
                 return Ok(());
             }
             if !std::mem::take(&mut self.overlaps) {
@@ -246,7 +247,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         let mut accumulate = false;
         for from in sources.clone().step_by(self.piece) {
             if let Some(lines) = last.take() {
-                self.parts.optimiser.add(block, half, &lines, accumulate);
+                self.parts.optimiser.add(block, half, &lines, accumulate, &sums);
                 accumulate = true;
             }
             let piece = from..sources.end.min(from + self.piece);
@@ -280,6 +281,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         self.parts.work.carry(block, half, given, &stretch, totals);
     }
 
+    /// Rows of each contribution to a half's gradient by a piece of `size` source samples.
     fn contributions(&self, half: Half, size: usize) -> &[usize] {
         let counted = self.contributions.iter().find(|counted| (counted.0, counted.1) == (half, size));
         &counted.expect("every size of a piece was counted").2

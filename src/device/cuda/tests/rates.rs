@@ -122,8 +122,8 @@ fn arithmetic(gpu: &Gpu) -> Result<f64> {
 }
 
 fn zeroed<T: Copy>(bench: &Bench, len: usize) -> Result<DeviceBuffer<T>> {
-    let mut buffer = DeviceBuffer::planned(&bench.gpu, len, "zeros");
-    buffer.allocate_zeroed()?;
+    let mut buffer = DeviceBuffer::planned(&bench.gpu, len);
+    buffer.allocate_zeroed("zeros")?;
     Ok(buffer)
 }
 
