@@ -249,7 +249,8 @@ fn c_gives_each_network_its_own_struct() {
 #[test]
 fn c_refuses_a_wrong_network_by_name() {
     let handles = Handles::new(&Problem::new());
-    let wrong: [(fn(&mut SfeuotNetwork), i32, &str); 7] = [
+    type Change = fn(&mut SfeuotNetwork);
+    let wrong: [(Change, i32, &str); 7] = [
         (|n| n.hidden_width = 0, 1, "value_network.hidden_width is 0, but must be from 1 to 4096"),
         (|n| n.hidden_layers = 17, 1, "value_network.hidden_layers is 17"),
         (|n| n.activation = 9, 1, "config.value_network.activation is 9; allowed are SFEUOT_ACTIVATION_SILU (0)"),

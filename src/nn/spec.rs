@@ -28,7 +28,7 @@ pub struct NetworkSpec {
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// The network sees a square of each number of a sample too, as [`squares`](crate::TrainerConfig::squares) says. Default true.
+    /// The network sees a square of each number of a sample too: see [`squares`](crate::TrainerConfig::squares). Default true.
     pub squares: bool,
 }
 

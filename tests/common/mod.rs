@@ -18,7 +18,8 @@ use sfeuot::abi::*;
 /// The functions include/sfeuot.h declares, in its order.
 pub fn declared_functions() -> Vec<String> {
     let header = std::fs::read_to_string(root().join("include/sfeuot.h")).expect("the header");
-    let code = header.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
+    let lines = header.lines().filter(|line| !line.starts_with('#'));
+    let code = lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
     let names: Vec<String> = code
         .split('(')
         .filter_map(|before| {

@@ -104,13 +104,13 @@ impl Host {
             let [value, generator] = &mut *networks;
             let places = [(value, &mut config.value_network), (generator, &mut config.generator_network)];
             for (network, place) in places {
-                if self.random.once_in(3) {
+                *place = self.optional(network);
+                if place.is_null() {
                     continue;
                 }
                 self.network(network);
                 sizes.0 = sizes.0.max(f64::from(network.hidden_width));
                 sizes.1 = sizes.1.max(f64::from(network.hidden_layers));
-                *place = self.optional(network);
             }
         }
         let rows = f64::from(config.batch_sources) * f64::from(config.components);
