@@ -2,7 +2,7 @@
 
 use super::block::{CudaBlock, CudaNoise};
 use super::gradient::CudaNet;
-use super::kernels::{Argument, Kernel, arguments_of};
+use super::kernels::BatchDraw;
 use super::samples::SideSamples;
 use crate::device::draw::{BatchSpec, Draw, Sources};
 use crate::device::{Batch, Layers, Mat, Workspace};
@@ -37,31 +37,40 @@ impl Draw for CudaBlock {
         let (input_at, input_stride) = self.place(input);
         let targets = ends.map_or(Mat::NONE, |ends| ends.rows(rows, 2 * rows));
         let (targets_at, targets_stride) = ends.map_or((0, 0), |_| self.place(targets));
-        let rest: &[Argument] = arguments_of![
-            sources.start as u64,
-            rows as u32,
-            components as u32,
-            d as u32,
-            latent as u32,
-            input_at,
+        let (source, source_samples, source_thresholds, source_aliases) = samples.source.arguments();
+        let (target, target_samples, target_thresholds, target_aliases) = samples.target.arguments();
+        let arguments = BatchDraw {
+            source,
+            source_samples,
+            source_thresholds,
+            source_aliases,
+            target,
+            target_samples,
+            target_thresholds,
+            target_aliases,
+            first_source: sources.start as u64,
+            rows: rows as u32,
+            each: components as u32,
+            d: d as u32,
+            latent: latent as u32,
+            input: input_at,
             input_stride,
-            input.squares.count as u32,
-            input.squares.centre,
-            targets_at,
-            targets_stride,
-            targets.squares.count as u32,
-            targets.squares.centre,
-            self.address(time),
-            times.repeat as u32,
-            times.low as f32,
-            times.high as f32,
-            noise.seed,
-            noise.counter,
-            noise.number,
-        ];
-        let arguments = [&samples.source.arguments(), &samples.target.arguments(), rest].concat();
+            input_squares: input.squares.count as u32,
+            input_centre: input.squares.centre,
+            ends: targets_at,
+            ends_stride: targets_stride,
+            ends_squares: targets.squares.count as u32,
+            ends_centre: targets.squares.centre,
+            time: self.address(time),
+            time_repeat: times.repeat as u32,
+            low: times.low as f32,
+            high: times.high as f32,
+            seed: noise.seed,
+            counter: noise.counter,
+            number: noise.number,
+        };
         let parts = if ends.is_some() { 4 } else { 3 };
-        self.launch_parts(Kernel::BatchDraw, (rows * d.max(latent.div_ceil(4))) as u64, parts, &arguments);
+        self.launch_parts((rows * d.max(latent.div_ceil(4))) as u64, parts, &arguments);
         Sources { first_row, batch: Batch { input, ends, noise, time } }
     }
 

@@ -6,7 +6,7 @@
 
 use super::branches::Branches;
 use super::gpu::Gpu;
-use super::kernels::{Argument, Arguments, ArgumentsOfOne, Kernel, Launch, PhiloxNormals};
+use super::kernels::{Arguments, ArgumentsOfOne, Kernel, Launch, PhiloxNormals};
 use super::product::Product;
 use crate::device::{Mat, Squares, Workspace};
 use crate::error::Result;
@@ -209,48 +209,34 @@ impl CudaBlock {
         mat.map_or((0, 0), |mat| self.place(mat))
     }
 
-    /// Queues a kernel, unless this only measures or something failed before.
-    pub fn launch(&mut self, kernel: Kernel, grid: [u32; 3], block: [u32; 3], arguments: &[Argument]) {
-        self.attempt(|block_| block_.gpu.launch(block_.stream, &Launch { kernel, grid, block, arguments }));
-    }
-
-    /// As [`Self::launch`], for kernels that take any number of blocks, with about this many threads.
-    pub fn launch_over(&mut self, kernel: Kernel, threads: u64, arguments: &[Argument]) {
-        self.launch(kernel, [blocks_over(threads), 1, 1], [THREADS, 1, 1], arguments);
-    }
-
-    /// As [`Self::launch_over`], for as many parts along the grid's second axis.
-    pub fn launch_parts(&mut self, kernel: Kernel, threads: u64, parts: u32, arguments: &[Argument]) {
-        self.launch(kernel, [blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
-    }
-
     /// Queues the kernel that takes these arguments, unless this only measures or something failed before.
-    pub fn queue<A: ArgumentsOfOne>(&mut self, grid: [u32; 3], block: [u32; 3], arguments: &A) {
-        self.queue_as(A::KERNEL, grid, block, arguments);
+    pub fn launch<A: ArgumentsOfOne>(&mut self, grid: [u32; 3], block: [u32; 3], arguments: &A) {
+        self.launch_as(A::KERNEL, grid, block, arguments);
     }
 
-    /// As [`Self::queue`], for one of several kernels that take the same arguments.
-    pub fn queue_as<A: Arguments>(&mut self, kernel: Kernel, grid: [u32; 3], block: [u32; 3], arguments: &A) {
+    /// As [`Self::launch`], for one of several kernels that take the same arguments.
+    pub fn launch_as<A: Arguments>(&mut self, kernel: Kernel, grid: [u32; 3], block: [u32; 3], arguments: &A) {
         if cfg!(any(test, debug_assertions)) {
             assert!(A::KERNELS.contains(&kernel), "{kernel:?} does not take the arguments of {:?}", A::KERNELS);
         }
-        self.launch(kernel, grid, block, arguments.list().as_ref());
+        let list = arguments.list();
+        let launch = Launch { kernel, grid, block, arguments: list.as_ref() };
+        self.attempt(|this| this.gpu.launch(this.stream, &launch));
     }
 
-    /// As [`Self::queue`], for kernels that take any number of blocks, with about this many threads.
-    pub fn queue_over<A: ArgumentsOfOne>(&mut self, threads: u64, arguments: &A) {
-        self.queue_over_as(A::KERNEL, threads, arguments);
+    /// As [`Self::launch`], for kernels that take any number of blocks, with about this many threads.
+    pub fn launch_over<A: ArgumentsOfOne>(&mut self, threads: u64, arguments: &A) {
+        self.launch_over_as(A::KERNEL, threads, arguments);
     }
 
-    /// As [`Self::queue_over`], for one of several kernels that take the same arguments.
-    pub fn queue_over_as<A: Arguments>(&mut self, kernel: Kernel, threads: u64, arguments: &A) {
-        self.queue_as(kernel, [blocks_over(threads), 1, 1], [THREADS, 1, 1], arguments);
+    /// As [`Self::launch_over`], for one of several kernels that take the same arguments.
+    pub fn launch_over_as<A: Arguments>(&mut self, kernel: Kernel, threads: u64, arguments: &A) {
+        self.launch_as(kernel, [blocks_over(threads), 1, 1], [THREADS, 1, 1], arguments);
     }
 
-    /// As [`Self::queue_over`], for as many parts along the grid's second axis.
-    #[allow(dead_code, reason = "for batch_draw, whose launch does not name its arguments yet")]
-    pub fn queue_parts<A: ArgumentsOfOne>(&mut self, threads: u64, parts: u32, arguments: &A) {
-        self.queue([blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
+    /// As [`Self::launch_over`], for as many parts along the grid's second axis.
+    pub fn launch_parts<A: ArgumentsOfOne>(&mut self, threads: u64, parts: u32, arguments: &A) {
+        self.launch([blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
     }
 
     /// Queues, or plans, a product of cublasLt's.
@@ -286,7 +272,7 @@ impl CudaBlock {
             stream: stream as u32,
             first,
         };
-        self.queue_over_as(Kernel::PhiloxNormals, (to.rows * to.cols).div_ceil(4) as u64, &arguments);
+        self.launch_over_as(Kernel::PhiloxNormals, (to.rows * to.cols).div_ceil(4) as u64, &arguments);
     }
 }
 

@@ -95,7 +95,7 @@ impl Layers for CudaBlock {
             out,
             out_stride,
         };
-        self.queue_over((x.rows * x.cols) as u64, &arguments);
+        self.launch_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
@@ -104,7 +104,7 @@ impl Layers for CudaBlock {
         let ((x_at, x_stride), (g, g_stride), (out, out_stride)) = (self.place(x), self.place(g), self.place(to));
         let (rows, cols, n) = (x.rows as u32, x.cols as u32, n as u32);
         let arguments = SquaresReverse { x: x_at, x_stride, g, g_stride, rows, cols, n, out, out_stride };
-        self.queue_over((x.rows * x.cols) as u64, &arguments);
+        self.launch_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
@@ -117,7 +117,7 @@ impl Layers for CudaBlock {
         let ((x_at, x_stride), (w, w_stride), (out, out_stride)) = (self.place(x), self.place(w), self.place(to));
         let (rows, cols, n) = (x.rows as u32, x.cols as u32, n as u32);
         let arguments = SquaresTangent { x: x_at, x_stride, w, w_stride, rows, cols, n, out, out_stride };
-        self.queue_over((x.rows * x.cols) as u64, &arguments);
+        self.launch_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {
@@ -187,7 +187,7 @@ impl Method for CudaBlock {
             weights: log.map_or(0, |log| self.address(log)),
         };
         // A warp a source sample.
-        self.queue_over(32 * outputs.rows as u64, &arguments);
+        self.launch_over(32 * outputs.rows as u64, &arguments);
     }
 
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
@@ -208,7 +208,7 @@ impl Method for CudaBlock {
             to,
             to_stride,
         };
-        self.queue_over(32 * outputs.rows as u64, &arguments);
+        self.launch_over(32 * outputs.rows as u64, &arguments);
     }
 
     fn bridge(&mut self, head: &Head, bridge: &Bridge<CudaNoise>, points: &Points) {
@@ -251,7 +251,7 @@ impl Method for CudaBlock {
             append: 1,
         };
         // The kernel's contract: a thread takes four elements.
-        self.queue_over((x0.rows * x0.cols).div_ceil(4) as u64, &arguments);
+        self.launch_over((x0.rows * x0.cols).div_ceil(4) as u64, &arguments);
     }
 
     fn dual(
@@ -292,7 +292,7 @@ impl Method for CudaBlock {
             density_ratio,
             action,
         };
-        self.queue([grid, 1, 1], [THREADS, 1, 1], &arguments);
+        self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut CudaSums) {
@@ -318,7 +318,7 @@ impl Method for CudaBlock {
             append: 1,
             action,
         };
-        self.queue([grid, 1, 1], [THREADS, 1, 1], &arguments);
+        self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
     fn mixture(
@@ -380,14 +380,14 @@ impl Method for CudaBlock {
         };
         if let Some(kernel) = whole {
             let losses = sums.take(GENERATOR, groups);
-            self.queue_as(kernel, [groups as u32, 1, 1], [THREADS, 1, 1], &Mixture16 { mixture, losses });
+            self.launch_as(kernel, [groups as u32, 1, 1], [THREADS, 1, 1], &Mixture16 { mixture, losses });
             return;
         }
         let tiles = components.div_ceil(MIXTURE_TILE);
         let losses = sums.take(GENERATOR, groups * tiles);
         let density = self.scratch_address(3 * groups * components);
         let grid = [tiles as u32, groups as u32, 1];
-        self.queue(grid, [THREADS, 1, 1], &MixtureDensity { mixture, density, losses });
-        self.queue(grid, [THREADS, 1, 1], &MixtureGradient { mixture, density });
+        self.launch(grid, [THREADS, 1, 1], &MixtureDensity { mixture, density, losses });
+        self.launch(grid, [THREADS, 1, 1], &MixtureGradient { mixture, density });
     }
 }

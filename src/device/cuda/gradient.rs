@@ -2,7 +2,7 @@
 
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
-use super::kernels::{Argument, Kernel, arguments_of};
+use super::kernels::{GradientReduce, UpdateParameters};
 use crate::device::layout::{self, Layer};
 
 /// Rows that a line of a gradient sums at least.
@@ -107,32 +107,33 @@ impl CudaGradient {
     }
 
     /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where
-    /// wanted (`squares` is not 0) the partial sums of its square with the plan of the update (what the kernel takes
-    /// for it); returns how many partial sums there are.
+    /// wanted (`squares` is not 0) the partial sums of its square with the plan of the update; returns how many
+    /// partial sums there are.
     pub fn reduce(
         &self,
         block: &mut CudaBlock,
         gradient: u64,
         accumulate: bool,
         squares: u64,
-        plan: &[Argument],
+        update: UpdateParameters,
     ) -> u32 {
         let lines = self.used[0];
         assert!(self.used.iter().all(|&used| used == lines), "a layer lacks a contribution");
         block.join();
         let grid = reduction_blocks(self.len().div_ceil(4) as u64);
-        let shared: &[Argument] = arguments_of![
-            self.lines,
-            self.pitch as u64,
-            lines as u32,
+        let arguments = GradientReduce {
+            lines: self.lines,
+            pitch: self.pitch as u64,
+            count: lines as u32,
             gradient,
-            self.len() as u64,
-            u32::from(accumulate),
+            n: self.len() as u64,
+            accumulate: u32::from(accumulate),
             squares,
-        ];
+            update,
+        };
         // One block more plans.
         let blocks = grid + u32::from(squares != 0);
-        block.launch(Kernel::GradientReduce, [blocks, 1, 1], [THREADS, 1, 1], &[shared, plan].concat());
+        block.launch([blocks, 1, 1], [THREADS, 1, 1], &arguments);
         grid
     }
 }

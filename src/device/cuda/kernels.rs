@@ -56,12 +56,6 @@ macro_rules! arguments {
 
 arguments!(u32 u64 f32 f64);
 
-/// Arguments from whatever can be one, in the order of the kernel's parameters.
-macro_rules! arguments_of {
-    ($($x:expr),* $(,)?) => { &[$($crate::device::cuda::kernels::Argument::from($x)),*] };
-}
-pub(crate) use arguments_of;
-
 /// A kernel with its grid, block and arguments.
 pub(crate) struct Launch<'a> {
     pub kernel: Kernel,

@@ -50,7 +50,7 @@ impl CudaBlock {
         let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side);
         let (kernel, (side, threads)) =
             if tiles(WIDE.0) * splits >= LEAST_WIDE { (wide, WIDE) } else { (narrow, NARROW) };
-        self.queue_as(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
+        self.launch_as(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
     }
 
     /// x W, or delta W^T, into `out` by cublasLt.
@@ -81,7 +81,7 @@ impl CudaBlock {
         self.multiply_weights(net, layer, x, out, false);
         let around = Around::new(x.rows, layer.outputs());
         let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: around.chunk };
-        self.queue(around.grid, around.block, &arguments);
+        self.launch(around.grid, around.block, &arguments);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -143,7 +143,7 @@ impl CudaBlock {
             cols: n,
             chunk: around.chunk,
         };
-        self.queue_as(kernel, around.grid, around.block, &arguments);
+        self.launch_as(kernel, around.grid, around.block, &arguments);
     }
 
     pub(super) fn layer_tangent(&mut self, net: &CudaNet, layer: usize, x: Mat, slope: Mat, out: Mat, curve: Mat) {
@@ -245,7 +245,7 @@ impl CudaBlock {
                         chunk: around.chunk,
                         sums: 0,
                     };
-                    self.queue(around.grid, around.block, &arguments);
+                    self.launch(around.grid, around.block, &arguments);
                 }
             }
         }
@@ -268,7 +268,7 @@ impl CudaBlock {
             sums: 0,
             sum_curve: 0,
         };
-        self.queue(around.grid, around.block, &arguments);
+        self.launch(around.grid, around.block, &arguments);
     }
 
     pub(super) fn layer_gradient(
@@ -349,9 +349,9 @@ impl CudaBlock {
         let tiles = around.grid[1];
         let (sums, (x, x_stride)) = (self.scratch_address(tiles as usize * delta.cols), self.place(delta));
         let (rows, cols) = (delta.rows as u32, delta.cols as u32);
-        self.queue(around.grid, around.block, &ColumnSums { x, x_stride, rows, cols, chunk: around.chunk, sums });
+        self.launch(around.grid, around.block, &ColumnSums { x, x_stride, rows, cols, chunk: around.chunk, sums });
         let arguments = ColumnSumsFinish { sums, tiles, cols, out: biases, accumulate: 0 };
-        self.queue([cols.div_ceil(32), 1, 1], [32, 8, 1], &arguments);
+        self.launch([cols.div_ceil(32), 1, 1], [32, 8, 1], &arguments);
     }
 
     /// Zeros at an address.

@@ -3,7 +3,7 @@
 use super::block::{CudaBlock, blocks_over};
 use super::gpu::Gpu;
 use super::gradient::CudaNet;
-use super::kernels::{Kernel, arguments_of};
+use super::kernels::{OptimiserTakeBack, OptimiserUpdate};
 use super::memory::DeviceBuffer;
 use crate::device::layout::Layout;
 use crate::device::training::NetworkState;
@@ -96,42 +96,42 @@ impl CudaNetwork {
         sizes: u64,
     ) -> u32 {
         let [weights, average, first, second] = [0, 1, 2, 3].map(|part| self.part(part));
-        let arguments = arguments_of![
+        let arguments = OptimiserUpdate {
             weights,
-            self.gradient.address(),
+            gradient: self.gradient.address(),
             first,
             second,
             average,
-            self.len as u64,
-            adam.beta1,
-            adam.beta2,
-            adam.epsilon,
-            self.previous.address(),
-            self.pitch as u64,
+            n: self.len as u64,
+            beta1: adam.beta1,
+            beta2: adam.beta2,
+            epsilon: adam.epsilon,
+            previous: self.previous.address(),
+            pitch: self.pitch as u64,
             plan,
-            squares.0,
-            squares.1,
+            squares: squares.0,
+            square_count: squares.1,
             clip,
             sizes,
-        ];
+        };
         let threads = self.len.div_ceil(4) as u64;
-        block.launch_over(Kernel::OptimiserUpdate, threads, arguments);
+        block.launch_over(threads, &arguments);
         blocks_over(threads)
     }
 
     /// Queues the last update's undoing; there is one to undo once after each.
     pub fn take_back(&self, block: &mut CudaBlock) {
         let [weights, average, first, second] = [0, 1, 2, 3].map(|part| self.part(part));
-        let arguments = arguments_of![
+        let arguments = OptimiserTakeBack {
             weights,
             average,
             first,
             second,
-            self.len as u64,
-            self.previous.address(),
-            self.pitch as u64,
-        ];
-        block.launch_over(Kernel::OptimiserTakeBack, self.len.div_ceil(4) as u64, arguments);
+            n: self.len as u64,
+            previous: self.previous.address(),
+            pitch: self.pitch as u64,
+        };
+        block.launch_over(self.len.div_ceil(4) as u64, &arguments);
     }
 
     /// The state after all work that is queued.

@@ -4,7 +4,7 @@
 use super::block::{CudaBlock, MOST_BLOCKS, THREADS};
 use super::gpu::Gpu;
 use super::gradient::CudaGradient;
-use super::kernels::{Argument, Kernel, arguments_of};
+use super::kernels::{OptimiserSettle, UpdateParameters};
 use super::memory::DeviceBuffer;
 use super::network::CudaNetwork;
 use super::report::{COUNTER, FAULT, NO_UPDATE, OUTCOMES, REPORT, RING, Report, number_of};
@@ -104,7 +104,7 @@ impl CudaOptimiser {
 
     /// Queues the sum of the lines of a piece that is not a half's last one; on top of what is there with `accumulate`.
     pub fn add(&self, block: &mut CudaBlock, half: Half, lines: &CudaGradient, accumulate: bool, sums: &CudaSums) {
-        lines.reduce(block, self.network(half).gradient(), accumulate, 0, &self.update_plan(half, sums));
+        lines.reduce(block, self.network(half).gradient(), accumulate, 0, self.update_plan(half, sums));
     }
 
     /// Queues the sum of the last lines of a half's gradient, its norm, and the plan of the update from the loss terms;
@@ -118,32 +118,31 @@ impl CudaOptimiser {
         sums: &CudaSums,
     ) -> u32 {
         let plan = self.update_plan(half, sums);
-        lines.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), &plan)
+        lines.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), plan)
     }
 
     /// What plans the update of a half, as the kernel takes it, from the partial sums of the loss terms.
-    fn update_plan(&self, half: Half, sums: &CudaSums) -> Vec<Argument> {
+    fn update_plan(&self, half: Half, sums: &CudaSums) -> UpdateParameters {
         let UpdateRule { adam, rates, decay_steps, decay_floor, ema_decay, .. } = self.rule;
         let counts = sums.counts.map(|count| count as u32);
-        let arguments: &[Argument] = arguments_of![
-            self.terms.address(),
-            sums.capacity as u32,
-            counts[0],
-            counts[1],
-            counts[2],
-            counts[3],
-            checked(half),
-            self.counter(),
-            rates[half as usize],
-            f64::from(adam.beta1).ln(),
-            f64::from(adam.beta2).ln(),
+        UpdateParameters {
+            terms: self.terms.address(),
+            capacity: sums.capacity as u32,
+            count0: counts[0],
+            count1: counts[1],
+            count2: counts[2],
+            count3: counts[3],
+            checked: checked(half),
+            counter: self.counter(),
+            rate: rates[half as usize],
+            log_beta1: f64::from(adam.beta1).ln(),
+            log_beta2: f64::from(adam.beta2).ln(),
             ema_decay,
             decay_steps,
             decay_floor,
-            self.report.at(FAULT),
-            self.planned.address(),
-        ];
-        arguments.to_vec()
+            fault: self.report.at(FAULT),
+            plan: self.planned.address(),
+        }
     }
 
     /// Queues the update of a half's network, from a gradient whose square has so many partial sums, and beside what follows
@@ -153,22 +152,22 @@ impl CudaOptimiser {
         let partials = (self.squares.address(), squares);
         let network = self.network(half);
         let sizes = network.update(block, &self.rule.adam, plan, partials, clip, self.sizes.address());
-        let arguments = arguments_of![
+        let arguments = OptimiserSettle {
             plan,
-            partials.0,
-            partials.1,
+            squares: partials.0,
+            square_count: partials.1,
             clip,
-            self.sizes.address(),
-            sizes,
-            number_of(half),
-            checked(half),
-            self.counter(),
-            u32::from(half == Half::Generator),
-            self.report.at(OUTCOMES[half as usize]),
-            RING as u32,
-            self.report.at(FAULT),
-        ];
-        block.aside(|block| block.launch(Kernel::OptimiserSettle, [1, 1, 1], [THREADS, 1, 1], arguments));
+            sizes: self.sizes.address(),
+            size_count: sizes,
+            half: number_of(half),
+            checked: checked(half),
+            counter: self.counter(),
+            advance: u32::from(half == Half::Generator),
+            outcome: self.report.at(OUTCOMES[half as usize]),
+            ring: RING as u32,
+            fault: self.report.at(FAULT),
+        };
+        block.aside(|block| block.launch([1, 1, 1], [THREADS, 1, 1], &arguments));
     }
 
     /// Keeps the optimiser from updating anything until [`Self::clear_fault`].

@@ -2,7 +2,9 @@
 
 use super::block::{CudaBlock, CudaNoise};
 use super::gpu::Gpu;
-use super::kernels::{Kernel, arguments_of};
+use super::kernels::{
+    BridgeTrajectory, ComponentsMean, DriftExport, MeanAccumulate, MeanExport, RatioExport, RowsExport, RowsImport,
+};
 use super::memory::DeviceBuffer;
 use crate::device::Mat;
 use crate::device::rows::{Constants, DriftFactors, PathSteps, RowSeed, Rows, Units};
@@ -69,23 +71,23 @@ impl Rows for CudaBlock {
     ) {
         let d = constants.dimension();
         let (out, stride) = self.place(to);
-        let arguments = arguments_of![
-            from.address,
-            from.stride as u32,
-            (to.rows / repeat) as u32,
-            repeat as u32,
-            d as u32,
-            constants.shift.address(),
-            constants.scale,
-            constants.pull.address(),
-            units.pull,
-            units.scale,
+        let arguments = RowsImport {
+            x: from.address,
+            x_stride: from.stride as u32,
+            rows: (to.rows / repeat) as u32,
+            repeat: repeat as u32,
+            d: d as u32,
+            shift: constants.shift.address(),
+            scale: constants.scale,
+            pull: constants.pull.address(),
+            weight: units.pull,
+            seen: units.scale,
             out,
-            stride,
-            u32::from(value.is_some()),
-            value.unwrap_or(0.0),
-        ];
-        self.launch_over(Kernel::RowsImport, (to.rows * d) as u64, arguments);
+            out_stride: stride,
+            append: u32::from(value.is_some()),
+            value: value.unwrap_or(0.0),
+        };
+        self.launch_over((to.rows * d) as u64, &arguments);
     }
 
     fn row_normals(&mut self, seed: RowSeed, stream: Stream, to: Mat) {
@@ -99,67 +101,67 @@ impl Rows for CudaBlock {
 
     fn export(&mut self, constants: &CudaConstants, x: Mat, to: CudaRows) {
         let (at, stride) = self.place(x);
-        let arguments = arguments_of![
-            at,
-            stride,
-            x.rows as u32,
-            constants.dimension() as u32,
-            constants.shift.address(),
-            constants.scale,
-            to.address,
-            to.stride as u32,
-        ];
-        self.launch_over(Kernel::RowsExport, (x.rows * x.cols) as u64, arguments);
+        let arguments = RowsExport {
+            x: at,
+            x_stride: stride,
+            rows: x.rows as u32,
+            d: constants.dimension() as u32,
+            shift: constants.shift.address(),
+            scale: constants.scale,
+            out: to.address,
+            out_stride: to.stride as u32,
+        };
+        self.launch_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat) {
         let ((at, stride), (out, out_stride)) = (self.place(outputs), self.place(to));
-        let arguments = arguments_of![
-            at,
-            stride,
-            to.rows as u32,
-            outputs.components(raw) as u32,
-            raw as u32,
-            to.cols as u32,
-            out,
-            out_stride,
-        ];
+        let arguments = ComponentsMean {
+            outputs: at,
+            outputs_stride: stride,
+            sources: to.rows as u32,
+            components: outputs.components(raw) as u32,
+            raw: raw as u32,
+            d: to.cols as u32,
+            to: out,
+            to_stride: out_stride,
+        };
         // A warp a row.
-        self.launch_over(Kernel::ComponentsMean, 32 * to.rows as u64, arguments);
+        self.launch_over(32 * to.rows as u64, &arguments);
     }
 
     fn accumulate(&mut self, raw: Mat, sum: Mat, start: bool) {
         let count = raw.rows / sum.rows;
         let ((raw, raw_stride), (out, out_stride)) = (self.place(raw), self.place(sum));
-        let arguments = arguments_of![
+        let arguments = MeanAccumulate {
             raw,
             raw_stride,
-            sum.rows as u32,
-            count as u32,
-            sum.cols as u32,
-            out,
-            out_stride,
-            u32::from(start),
-        ];
-        self.launch_over(Kernel::MeanAccumulate, (sum.rows * sum.cols) as u64, arguments);
+            rows: sum.rows as u32,
+            latents: count as u32,
+            d: sum.cols as u32,
+            sum: out,
+            sum_stride: out_stride,
+            start: u32::from(start),
+        };
+        self.launch_over((sum.rows * sum.cols) as u64, &arguments);
     }
 
     fn export_mean(&mut self, constants: &CudaConstants, x0: Mat, sum: Mat, count: usize, to: CudaRows) {
         let ((x, x_stride), (sums, sums_stride)) = (self.place(x0), self.place(sum));
-        let arguments = arguments_of![
+        let arguments = MeanExport {
             x,
             x_stride,
-            sums,
-            sums_stride,
-            x0.rows as u32,
-            x0.cols as u32,
-            count as f32,
-            constants.shift.address(),
-            constants.scale,
-            to.address,
-            to.stride as u32,
-        ];
-        self.launch_over(Kernel::MeanExport, (x0.rows * x0.cols) as u64, arguments);
+            sum: sums,
+            sum_stride: sums_stride,
+            rows: x0.rows as u32,
+            d: x0.cols as u32,
+            latents: count as f32,
+            shift: constants.shift.address(),
+            scale: constants.scale,
+            out: to.address,
+            out_stride: to.stride as u32,
+        };
+        self.launch_over((x0.rows * x0.cols) as u64, &arguments);
     }
 
     fn export_paths(
@@ -172,25 +174,24 @@ impl Rows for CudaBlock {
         to: CudaRows,
     ) {
         let ((start, start_stride), (end, end_stride)) = (self.place(x0), self.place(x1));
-        let number = 0u64;
-        let arguments = arguments_of![
-            start,
-            start_stride,
-            end,
-            end_stride,
-            x0.rows as u32,
-            x0.cols as u32,
-            steps.along.address,
-            steps.spread.address,
-            steps.count as u32,
-            to.address,
-            seed.seed,
-            number,
-            seed.first_row,
-            constants.scale,
-            constants.shift.address(),
-        ];
-        self.launch_over(Kernel::BridgeTrajectory, (x0.rows * x0.cols) as u64, arguments);
+        let arguments = BridgeTrajectory {
+            x0: start,
+            x0_stride: start_stride,
+            x1: end,
+            x1_stride: end_stride,
+            rows: x0.rows as u32,
+            d: x0.cols as u32,
+            along: steps.along.address,
+            spread: steps.spread.address,
+            times: steps.count as u32,
+            path: to.address,
+            seed: seed.seed,
+            number: 0,
+            first_row: seed.first_row,
+            scale: constants.scale,
+            shift: constants.shift.address(),
+        };
+        self.launch_over((x0.rows * x0.cols) as u64, &arguments);
     }
 
     fn export_drift(
@@ -203,43 +204,43 @@ impl Rows for CudaBlock {
     ) {
         let (rows, d) = (gradient.rows, constants.dimension());
         let (g, stride) = self.place(gradient);
-        let arguments = arguments_of![
+        let arguments = DriftExport {
             g,
-            stride,
-            states.address,
-            states.stride as u32,
-            rows as u32,
-            d as u32,
-            factors.gradient,
-            factors.away,
-            constants.shift.address(),
-            factors.pull,
-            constants.pull.address(),
-            to.address,
-            to.stride as u32,
-        ];
-        self.launch_over(Kernel::DriftExport, (rows * d) as u64, arguments);
+            g_stride: stride,
+            x: states.address,
+            x_stride: states.stride as u32,
+            rows: rows as u32,
+            d: d as u32,
+            gradient: factors.gradient,
+            away: factors.away,
+            shift: constants.shift.address(),
+            along: factors.pull,
+            pull: constants.pull.address(),
+            out: to.address,
+            out_stride: to.stride as u32,
+        };
+        self.launch_over((rows * d) as u64, &arguments);
     }
 
     fn export_ratio(&mut self, constants: &CudaConstants, conjugate: &Conjugate, states: Mat, v: Mat, to: CudaRows) {
         let rows = v.rows;
         let ((v, stride), (states, states_stride)) = (self.place(v), self.place(states));
         let CudaConstants { quadratic, .. } = constants;
-        let arguments = arguments_of![
+        let arguments = RatioExport {
             v,
-            stride,
-            states,
-            states_stride,
-            rows as u32,
-            constants.dimension() as u32,
-            quadratic.curvature,
-            quadratic.slope.address(),
-            quadratic.level,
-            conjugate.divergence as u32,
-            conjugate.tau,
-            to.address,
-        ];
+            v_stride: stride,
+            x: states,
+            x_stride: states_stride,
+            rows: rows as u32,
+            d: constants.dimension() as u32,
+            curvature: quadratic.curvature,
+            slope_of: quadratic.slope.address(),
+            level: quadratic.level,
+            divergence: conjugate.divergence as u32,
+            tau: conjugate.tau,
+            ratio: to.address,
+        };
         // A warp a row.
-        self.launch_over(Kernel::RatioExport, 32 * rows as u64, arguments);
+        self.launch_over(32 * rows as u64, &arguments);
     }
 }

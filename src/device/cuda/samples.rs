@@ -1,7 +1,6 @@
 //! One side's samples on a GPU.
 
 use super::gpu::Gpu;
-use super::kernels::Argument;
 use super::memory::DeviceBuffer;
 use crate::data::{ArraySource, SetSize};
 use crate::error::Result;
@@ -62,11 +61,11 @@ impl SideSamples {
 
     /// What the kernel takes that draws from it: address, number of samples (0 where they are the batch), thresholds and
     /// aliases.
-    pub(super) fn arguments(&self) -> [Argument; 4] {
+    pub(super) fn arguments(&self) -> (u64, u32, u64, u64) {
         let [thresholds, aliases] = match &self.table {
             Some(table) => table.each_ref().map(DeviceBuffer::address),
             None => [0, 0],
         };
-        [self.samples.address().into(), (self.count as u32).into(), thresholds.into(), aliases.into()]
+        (self.samples.address(), self.count as u32, thresholds, aliases)
     }
 }

@@ -235,7 +235,7 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
             clip: 0.0,
             sizes: partials.at(256),
         };
-        block.queue_over(n as u64 / 4, &arguments);
+        block.launch_over(n as u64 / 4, &arguments);
     });
     const LINES: usize = 8;
     let pitch = n / LINES;
@@ -271,7 +271,7 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
             squares: partials.address(),
             update,
         };
-        block.queue_over(pitch as u64 / 4, &arguments);
+        block.launch_over(pitch as u64 / 4, &arguments);
     });
     bench.block.reset(mark);
     Ok(())
@@ -301,7 +301,7 @@ fn activations(bench: &mut Bench) {
         bench.report(name, &size, 16.0 * elements, 20.0 * elements, |device| {
             let arguments =
                 ActivationSilu { h, h_stride, bias, slope, slope_stride, curve, curve_stride, rows, cols, chunk };
-            device.queue_as(kernel, grid, block, &arguments);
+            device.launch_as(kernel, grid, block, &arguments);
         });
     }
     bench.report("activation_scale", &size, 20.0 * elements, 2.0 * elements, |device| {
@@ -318,7 +318,7 @@ fn activations(bench: &mut Bench) {
             sums: 0,
             sum_curve: 0,
         };
-        device.queue(grid, block, &arguments);
+        device.launch(grid, block, &arguments);
     });
     bench.block.reset(mark);
 }
