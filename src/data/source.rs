@@ -1,6 +1,8 @@
 //! What a trainer owns of one side: normalised rows, or a sampler.
 
+use super::fingerprint::{Fingerprint, Hash};
 use super::normalisation::Normalisation;
+use super::resident::ResidentSource;
 use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
 use crate::error::{Error, Result};
@@ -9,6 +11,8 @@ use crate::error::{Error, Result};
 pub enum DataSource {
     /// A finite set of samples.
     Array(ArraySource),
+    /// A finite set of samples in device memory.
+    Resident(ResidentSource),
     /// Fresh samples on demand.
     Sampler(SamplerSource),
 }
@@ -18,16 +22,25 @@ impl DataSource {
     pub fn dimension(&self) -> usize {
         match self {
             Self::Array(array) => array.dimension,
+            Self::Resident(resident) => resident.dimension(),
             Self::Sampler(sampler) => sampler.normalisation.dimension(),
         }
     }
 
-    /// A hash of the normalised samples, their order and their weights, the same on every machine: a checkpoint keeps
-    /// it to refuse other data on resuming. `None` for a sampler, whose samples cannot be told apart.
-    pub fn fingerprint(&self) -> Option<u64> {
+    /// Its fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
         match self {
-            Self::Array(array) => Some(array.fingerprint),
-            Self::Sampler(_) => None,
+            Self::Array(array) => Fingerprint::known(array.fingerprint),
+            Self::Resident(resident) => resident.fingerprint(),
+            Self::Sampler(_) => Fingerprint::of_sampler(),
+        }
+    }
+
+    /// Bytes of device memory that it holds.
+    pub fn device_bytes(&self) -> u64 {
+        match self {
+            Self::Resident(resident) => resident.rows().bytes(),
+            Self::Array(_) | Self::Sampler(_) => 0,
         }
     }
 }
@@ -46,7 +59,7 @@ impl ArraySource {
     pub(super) fn new(rows: Vec<f32>, dimension: usize, weights: Option<&[f64]>) -> Result<Self> {
         let count = rows.len() / dimension;
         Ok(Self {
-            fingerprint: fingerprint(&rows, dimension, weights),
+            fingerprint: Hash::of(&rows, dimension, weights),
             rows,
             count,
             dimension,
@@ -118,51 +131,6 @@ impl SamplerSource {
                 at % dimension,
                 self.normalisation.scale
             ))),
-        }
-    }
-}
-
-/// FNV-1a over 64-bit words instead of bytes, with the high half folded down so that every bit reaches every other.
-fn fingerprint(rows: &[f32], dimension: usize, weights: Option<&[f64]>) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325u64;
-    let mut mix = |word: u64| {
-        hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3);
-        hash ^= hash >> 32;
-    };
-    mix(dimension as u64);
-    mix(rows.len() as u64);
-    rows.iter().for_each(|row| mix(row.to_bits().into()));
-    mix(weights.is_some().into());
-    weights.unwrap_or_default().iter().for_each(|weight| mix(weight.to_bits()));
-    hash
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_fingerprint_notices_every_change(
-            rows in prop::collection::vec(-2.0f32..2.0, 12), at in 0usize..12, other in -2.0f32..2.0, swap in 1usize..12,
-        ) {
-            let print = |rows: &[f32], dimension, weights: Option<&[f64]>| {
-                ArraySource::new(rows.to_vec(), dimension, weights).unwrap().fingerprint
-            };
-            let original = print(&rows, 3, None);
-            prop_assert_eq!(original, print(&rows, 3, None));
-            prop_assert_ne!(original, print(&rows, 4, None));
-            prop_assert_ne!(original, print(&rows[..9], 3, None));
-            let weighted = print(&rows, 3, Some(&[1.0; 4]));
-            prop_assert_ne!(original, weighted);
-            prop_assert_ne!(weighted, print(&rows, 3, Some(&[1.0, 1.0, 0.5, 1.0])));
-            let mut changed = rows.clone();
-            changed[at] = other;
-            prop_assert_eq!(changed == rows, print(&changed, 3, None) == original);
-            let mut swapped = rows.clone();
-            swapped.swap(0, swap);
-            prop_assert_eq!(swapped == rows, print(&swapped, 3, None) == original);
         }
     }
 }

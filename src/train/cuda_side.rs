@@ -1,7 +1,7 @@
 //! One side's samples on a GPU.
 
 use super::side::Side;
-use crate::data::DataSource;
+use crate::data::{DataSource, DeviceRows};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::kernels::Argument;
 use crate::device::cuda::memory::DeviceBuffer;
@@ -10,11 +10,16 @@ use std::sync::Arc;
 
 /// All samples of a set, drawn from on the GPU; or room for a batch that the host draws.
 pub(super) struct CudaSide {
-    samples: DeviceBuffer<f32>,
+    samples: Samples,
     count: usize,
     /// Thresholds and aliases, where samples have weights.
     table: Option<[DeviceBuffer<u32>; 2]>,
     drawn_by_host: bool,
+}
+
+enum Samples {
+    Copied(DeviceBuffer<f32>),
+    Resident(Arc<dyn DeviceRows>),
 }
 
 impl CudaSide {
@@ -24,16 +29,19 @@ impl CudaSide {
         let dimension = data.dimension();
         let (samples, count, table) = match data {
             DataSource::Array(array) => {
-                let table = match array.alias_table() {
-                    Some(table) => Some([
-                        DeviceBuffer::of(gpu, table.thresholds(), &what)?,
-                        DeviceBuffer::of(gpu, table.aliases(), &what)?,
-                    ]),
-                    None => None,
-                };
-                (DeviceBuffer::of(gpu, array.rows(), &what)?, array.count(), table)
+                (Samples::Copied(DeviceBuffer::of(gpu, array.rows(), &what)?), array.count(), array.alias_table())
             }
-            DataSource::Sampler(_) => (DeviceBuffer::new(gpu, rows * dimension, &what)?, rows, None),
+            DataSource::Resident(resident) => {
+                (Samples::Resident(Arc::clone(resident.rows())), resident.count(), resident.alias_table())
+            }
+            DataSource::Sampler(_) => (Samples::Copied(DeviceBuffer::new(gpu, rows * dimension, &what)?), rows, None),
+        };
+        let table = match table {
+            Some(table) => Some([
+                DeviceBuffer::of(gpu, table.thresholds(), &what)?,
+                DeviceBuffer::of(gpu, table.aliases(), &what)?,
+            ]),
+            None => None,
         };
         Ok(Self { samples, count, table, drawn_by_host: matches!(data, DataSource::Sampler(_)) })
     }
@@ -46,8 +54,11 @@ impl CudaSide {
     /// Copies a batch that the host drew.
     pub fn upload(&mut self, side: Side<'_>) -> Result<()> {
         match side {
-            Side::Array(_) => Ok(()),
-            Side::Batch(rows) => self.samples.upload(0, rows),
+            Side::Array(_) | Side::Resident => Ok(()),
+            Side::Batch(rows) => match &mut self.samples {
+                Samples::Copied(samples) => samples.upload(0, rows),
+                Samples::Resident(_) => unreachable!("the host draws from samplers alone"),
+            },
         }
     }
 
@@ -59,6 +70,10 @@ impl CudaSide {
             None => [0, 0],
         };
         let count = if self.drawn_by_host { 0 } else { self.count as u32 };
-        [self.samples.address().into(), count.into(), thresholds.into(), aliases.into()]
+        let samples = match &self.samples {
+            Samples::Copied(samples) => samples.address(),
+            Samples::Resident(rows) => rows.address(),
+        };
+        [samples.into(), count.into(), thresholds.into(), aliases.into()]
     }
 }

@@ -72,7 +72,9 @@ impl CudaStep {
         counter: u64,
     ) -> Result<(Self, DeviceBuffer<f32>)> {
         let rows = plan.sources * plan.conditional.components;
-        let before = gpu.account().used();
+        // Samples that were normalised on the device are there already.
+        let samples = sides.iter().map(|side| side.device_bytes()).sum();
+        let before = gpu.account().used().saturating_sub(samples);
         let mut report = DeviceBuffer::zeroed(gpu, REPORT, "the steps' outcomes")?;
         report.store(COUNTER, &[counter])?;
         let mut step = Self {

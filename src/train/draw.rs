@@ -122,6 +122,7 @@ fn sample<'a>(side: Side<'a>, index: &Sequence, number: usize, dimension: usize)
             let place = (number % 4) as usize;
             array.row(array.draw(word[place], word[place + 1]) as usize)
         }
+        Side::Resident => unreachable!("the processor has no samples in device memory"),
         Side::Batch(rows) => &rows[number * dimension..(number + 1) * dimension],
     }
 }

@@ -9,6 +9,8 @@ use crate::memory;
 pub(crate) enum Side<'a> {
     /// Drawn by the engine.
     Array(&'a ArraySource),
+    /// Drawn by the engine, which has them on its device.
+    Resident,
     /// Drawn by the host: one normalised row a sample of the batch.
     Batch(&'a [f32]),
 }
@@ -26,7 +28,7 @@ pub(crate) struct SideBuffer {
 impl SideBuffer {
     pub fn new(data: DataSource, name: &'static str, rows: usize) -> Result<Self> {
         let batch = match &data {
-            DataSource::Array(_) => Vec::new(),
+            DataSource::Array(_) | DataSource::Resident(_) => Vec::new(),
             DataSource::Sampler(_) => {
                 let numbers = rows.saturating_mul(data.dimension());
                 memory::filled(&format!("a batch of the {name} sampler"), numbers, 0f32)?
@@ -39,6 +41,7 @@ impl SideBuffer {
     pub fn draw(&mut self) -> Result<Side<'_>> {
         match &mut self.data {
             DataSource::Array(array) => Ok(Side::Array(array)),
+            DataSource::Resident(_) => Ok(Side::Resident),
             DataSource::Sampler(sampler) => {
                 if !std::mem::take(&mut self.held) {
                     sampler.fill(self.rows, &mut self.batch, self.name)?;

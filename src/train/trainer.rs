@@ -11,7 +11,7 @@ use super::metrics::Metrics;
 use super::plan::{Frame, Plan, plan, problem};
 use super::side::{SideBuffer, Sides};
 use crate::context::Context;
-use crate::data::{self, Data, DataSource, Normalisation};
+use crate::data::{self, Data, DataSource, Fingerprint, Normalisation};
 use crate::error::{Error, Result};
 use crate::formulas::Conjugate;
 use crate::log::LogLevel;
@@ -59,6 +59,7 @@ pub struct Trainer {
     plan: Plan,
     engine: Box<dyn Engine>,
     sides: Sides,
+    fingerprints: [Fingerprint; 2],
     metrics: Metrics,
     /// Those of the step before, while the engine can take the last one back.
     previous: Option<Metrics>,
@@ -99,10 +100,17 @@ impl Trainer {
             NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
-        Self::assemble(context, state, plan, source, target)
+        let fingerprints = [source.fingerprint(), target.fingerprint()];
+        Self::assemble(context, state, plan, [source, target], fingerprints)
     }
 
-    fn assemble(context: &Context, state: State, plan: Plan, source: DataSource, target: DataSource) -> Result<Self> {
+    fn assemble(
+        context: &Context,
+        state: State,
+        plan: Plan,
+        [source, target]: [DataSource; 2],
+        fingerprints: [Fingerprint; 2],
+    ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
         report(context, &config, &frame)?;
         let engine: Box<dyn Engine> = match context.gpu() {
@@ -115,6 +123,7 @@ impl Trainer {
                 source: SideBuffer::new(source, "source", config.batch_sources)?,
                 target: SideBuffer::new(target, "target", config.batch_rows())?,
             },
+            fingerprints,
             config,
             sample_shape,
             frame,
@@ -299,7 +308,8 @@ impl Trainer {
     /// A file that was there before is then untouched.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
-        let fingerprints = [self.sides.source.data.fingerprint(), self.sides.target.data.fingerprint()];
+        let [source, target] = &mut self.fingerprints;
+        let fingerprints = [source.hash()?, target.hash()?];
         let state = State {
             config: self.config.clone(),
             sample_shape: self.sample_shape.clone(),
@@ -333,8 +343,9 @@ impl Trainer {
         let units = &state.frame.normalisation;
         let memory = HostMemory::of(context, &state.config, &sides)?;
         let (source, target) = sides.prepare(&state.frame.bridge.source(units)?, units)?;
-        for ((side, data), expected) in [("source", &source), ("target", &target)].into_iter().zip(fingerprints) {
-            if data.fingerprint() != expected {
+        let mut found = [source.fingerprint(), target.fingerprint()];
+        for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
+            if found.hash()? != expected {
                 return Err(Error::invalid(format!(
                     "{side} holds other samples or weights than the checkpoint '{}' was trained on; to train a model on new data, make a new trainer",
                     quote::path(path)
@@ -344,7 +355,7 @@ impl Trainer {
         // Not for a checkpoint of other data. The arrays have been copied by now.
         memory.ask()?;
         let plan = plan(&state.config, &state.frame)?;
-        Self::assemble(context, state, plan, source, target)
+        Self::assemble(context, state, plan, [source, target], found)
     }
 }
 

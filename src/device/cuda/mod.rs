@@ -17,6 +17,7 @@ pub mod memory;
 pub mod place;
 mod pointer;
 mod product;
+pub mod resident;
 mod stream;
 pub mod sums;
 

@@ -1,0 +1,205 @@
+//! Samples in the memory of the GPU, measured and normalised by kernels where they lie (cuda/samples.cu).
+
+use super::block::{MOST_BLOCKS, THREADS};
+use super::gpu::Gpu;
+use super::kernels::{Argument, Kernel, Launch, arguments_of};
+use super::memory::DeviceBuffer;
+use crate::data::{
+    ArrayLayout, Components, DeviceRows, Gathered, Normalisation, Normalised, Resident, RowBlock, RowBlocks,
+};
+use crate::error::Result;
+use crate::memory;
+use std::sync::Arc;
+
+/// Warps of a launch at most: numbers that it leaves of the values it has looked at.
+const WARPS: usize = (MOST_BLOCKS * THREADS as u64 / 32) as usize;
+/// What a warp leaves that has found nothing.
+const NOTHING: u64 = u64::MAX;
+/// Rows of a piece, and means of its blocks, at most: 8 MiB of either. Moments are gathered piece by piece.
+const PIECE: usize = 1 << 20;
+/// As cuda/samples.cu says.
+const SPREAD_COLUMNS: usize = 32;
+
+/// One side's samples in the memory of a GPU.
+pub(crate) struct CudaSamples {
+    gpu: Arc<Gpu>,
+    /// "source" or "target".
+    side: &'static str,
+    /// Of the element with index 0 on every axis.
+    address: u64,
+    layout: ArrayLayout,
+}
+
+impl CudaSamples {
+    /// Memory that is known to be the GPU's, and readable as long as this lives.
+    pub fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
+        Self { gpu: Arc::clone(gpu), side, address, layout }
+    }
+
+    fn launch(&self, kernel: Kernel, blocks: u32, samples: &Samples<'_>, more: &[Argument]) -> Result<()> {
+        let arguments = [&samples.arguments()[..], more].concat();
+        let launch = Launch { kernel, grid: [blocks, 1, 1], block: [THREADS, 1, 1], arguments: &arguments };
+        self.gpu.launch(self.gpu.stream(), &launch)
+    }
+
+    /// The samples as kernels take them.
+    fn samples(&self, what: &str) -> Result<Samples<'_>> {
+        let (between_components, components) = match self.layout.components()? {
+            Components::Even(distance) => (distance, None),
+            Components::Listed(places) => (0, Some(DeviceBuffer::of(&self.gpu, &places, what)?)),
+        };
+        Ok(Samples { of: self, between_components, components })
+    }
+}
+
+/// Samples with a list of where their components lie.
+struct Samples<'a> {
+    of: &'a CudaSamples,
+    between_components: isize,
+    components: Option<DeviceBuffer<isize>>,
+}
+
+impl Samples<'_> {
+    fn arguments(&self) -> [Argument; 7] {
+        let CudaSamples { address, layout, .. } = self.of;
+        let components = self.components.as_ref().map_or(0, DeviceBuffer::address);
+        [
+            (*address).into(),
+            (layout.dtype() as u32).into(),
+            (layout.between_rows() as u64).into(),
+            (self.between_components as u64).into(),
+            components.into(),
+            layout.scale().into(),
+            layout.offset().into(),
+        ]
+    }
+}
+
+/// Blocks of a launch whose threads share so many elements.
+fn blocks_for(elements: usize) -> u32 {
+    (elements as u64).div_ceil(THREADS.into()).clamp(1, MOST_BLOCKS) as u32
+}
+
+/// What the warps of launches have found, `WARPS` numbers a question.
+fn nothing_found(gpu: &Arc<Gpu>, questions: usize, what: &str) -> Result<DeviceBuffer<u64>> {
+    DeviceBuffer::of(gpu, &memory::filled(what, questions * WARPS, NOTHING)?, what)
+}
+
+/// The first that a warp has found, for each question. Waits for the stream.
+fn first_found<const N: usize>(found: &DeviceBuffer<u64>, what: &str) -> Result<[Option<u64>; N]> {
+    let mut numbers = memory::filled(what, N * WARPS, NOTHING)?;
+    found.download(0, &mut numbers)?;
+    let least = |question: usize| numbers[question * WARPS..][..WARPS].iter().copied().min();
+    Ok(std::array::from_fn(|question| least(question).filter(|&number| number != NOTHING)))
+}
+
+impl Resident for CudaSamples {
+    fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    fn gather(&self, blocks: &RowBlocks, weights: Option<&[f64]>) -> Result<Gathered> {
+        let gpu = &self.gpu;
+        let _entered = gpu.enter()?;
+        let what = &format!("the moments of the {}'s samples", self.side);
+        let (count, dimension) = (self.layout.count(), self.layout.dimension());
+        let in_piece = (PIECE / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
+        let samples = self.samples(what)?;
+        let list = DeviceBuffer::<RowBlock>::of(gpu, &blocks.list, what)?;
+        let mut weight = match weights {
+            Some(_) => Some(DeviceBuffer::<f64>::new(gpu, count.min(in_piece * blocks.rows), what)?),
+            None => None,
+        };
+        let means = DeviceBuffer::<f64>::new(gpu, in_piece * dimension, what)?;
+        let zeros = || DeviceBuffer::<f64>::zeroed(gpu, dimension, what);
+        let (mean, spread) = (zeros()?, zeros()?);
+        let found = nothing_found(gpu, 1, what)?;
+        let start = blocks.list.iter().position(|block| block.weight != 0.0);
+        for piece in (0..blocks.list.len()).step_by(in_piece) {
+            let first = piece * blocks.rows;
+            let rows = (count - first).min(in_piece * blocks.rows);
+            if let (Some(buffer), Some(weights)) = (&mut weight, weights) {
+                buffer.upload(0, &weights[first..first + rows])?;
+            }
+            let weight = weight.as_ref().map_or(0, DeviceBuffer::address);
+            // In another piece where it is no block of this one.
+            let start = start.and_then(|start| start.checked_sub(piece)).unwrap_or(in_piece).min(in_piece);
+            let common: [Argument; 6] = [
+                (first as u64).into(),
+                (rows as u32).into(),
+                (dimension as u32).into(),
+                (blocks.rows as u32).into(),
+                list.at(piece).into(),
+                weight.into(),
+            ];
+            let elements = rows.div_ceil(blocks.rows) * dimension;
+            let of_means = [&common[..], arguments_of![means.address(), found.address()]].concat();
+            self.launch(Kernel::SamplesMeans, blocks_for(elements), &samples, &of_means)?;
+            let of_spreads =
+                [&common[..], arguments_of![means.address(), start as u32, mean.address(), spread.address()]];
+            let groups = dimension.div_ceil(SPREAD_COLUMNS) as u32;
+            self.launch(Kernel::SamplesSpreads, groups, &samples, &of_spreads.concat())?;
+        }
+        let [not_finite] = first_found(&found, what)?;
+        let read = |buffer: &DeviceBuffer<f64>| {
+            let mut numbers = memory::filled(what, dimension, 0f64)?;
+            buffer.download(0, &mut numbers).map(|()| numbers)
+        };
+        Ok(Gathered { mean: read(&mean)?, spread: read(&spread)?, not_finite })
+    }
+
+    fn normalise(&self, units: &Normalisation) -> Result<Normalised> {
+        let gpu = &self.gpu;
+        let _entered = gpu.enter()?;
+        let what = &format!("the samples of the {}", self.side);
+        let (count, dimension) = (self.layout.count(), self.layout.dimension());
+        let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
+        let samples = self.samples(what)?;
+        let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
+        let found = nothing_found(gpu, 2, what)?;
+        let more = arguments_of![
+            count as u32,
+            dimension as u32,
+            shift.address(),
+            units.scale,
+            rows.address(),
+            found.address(),
+            found.at(WARPS),
+        ];
+        self.launch(Kernel::SamplesNormalise, blocks_for(count * dimension), &samples, more)?;
+        let [not_finite, beyond] = first_found(&found, what)?;
+        Ok(Normalised { rows: Arc::new(CudaRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
+    }
+
+    fn value(&self, number: u64) -> Result<f64> {
+        let dimension = self.layout.dimension() as u64;
+        let place = self.layout.place((number / dimension) as usize, (number % dimension) as usize);
+        let size = self.layout.dtype().size();
+        let mut element = [0; 8];
+        let element = &mut element[..size];
+        let _entered = self.gpu.enter()?;
+        self.gpu.read(self.address.wrapping_add_signed((place * size as isize) as i64), element)?;
+        Ok(self.layout.value(element))
+    }
+}
+
+/// Normalised samples in a buffer of their own.
+struct CudaRows {
+    gpu: Arc<Gpu>,
+    rows: DeviceBuffer<f32>,
+}
+
+impl DeviceRows for CudaRows {
+    fn address(&self) -> u64 {
+        self.rows.address()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.rows.bytes()
+    }
+
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<()> {
+        let _entered = self.gpu.enter()?;
+        self.rows.download(first, out)
+    }
+}
