@@ -1,10 +1,15 @@
 //! Gives the shared library its SONAME, so that programs find a library of the ABI they were built against, keeps it
 //! loaded for the life of the process, and puts the CUDA kernels into it.
 
+#[path = "cuda/build/arguments.rs"]
+mod arguments;
 #[path = "cuda/build/flatten.rs"]
 mod flatten;
 #[path = "cuda/build/nvcc.rs"]
 mod nvcc;
+#[allow(dead_code, reason = "tests alone need the bounds")]
+#[path = "cuda/build/signatures.rs"]
+mod signatures;
 
 use std::path::PathBuf;
 use std::{env, fs, process};
@@ -48,7 +53,8 @@ fn keep_library() {
 }
 
 /// Writes what `src/device/cuda/image.rs` includes: kernels.cu, their sources as one text, and kernels.fatbin, their
-/// machine code, which is empty where there is no nvcc.
+/// machine code, which is empty where there is no nvcc. And what `src/device/cuda/kernels.rs` includes: kernels.rs, their
+/// names and parameters.
 fn embed_kernels() -> Result<(), String> {
     let folder = |name: &str| env::var_os(name).map(PathBuf::from).expect("cargo sets it for build scripts");
     let (root, out) = (folder("CARGO_MANIFEST_DIR"), folder("OUT_DIR"));
@@ -62,6 +68,7 @@ fn embed_kernels() -> Result<(), String> {
         fs::write(&path, text).map_err(|error| format!("cannot write '{}': {error}", path.display()))
     };
     write("kernels.cu", &flat.text)?;
+    write("kernels.rs", &arguments::write(&signatures::read(&flat.text)?))?;
     match nvcc::find(&root)? {
         Some(nvcc) => nvcc::compile(&nvcc, &sources.join("kernels.cu"), &flat.text, &out.join("kernels.fatbin")),
         None => write("kernels.fatbin", ""),

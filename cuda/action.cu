@@ -44,8 +44,8 @@ __device__ inline float action_of(const float* x, const float* g, const float* b
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-action_terms(const float* x, u32 x_stride, const float* g, u32 g_stride, const float* b, u32 b_stride, float* w, u32 w_stride,
-             u32 rows, u32 d, u32 n, float scale, u32 append, double* action) {
+action_terms(const float* x, u32 x_stride, const float* g, u32 g_stride, const float* b, u32 b_stride, float* w,
+             u32 w_stride, u32 rows, u32 d, u32 n, float scale, u32 append, double* action) {
     const bool whole =
         d % 4 == 0 && vectorised(g, g_stride) && vectorised(b, b_stride) && vectorised(w, w_stride);
     const u32 parts = whole ? d / 4 : d;

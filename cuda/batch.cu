@@ -6,8 +6,8 @@
 //                              (first_source each + r) latent + c of the stream LATENT
 //   ends [rows][d + 1]         [y, 1]: target samples, number first_source each + r of the batch each
 // and behind either the squares of the first input_squares or ends_squares of d numbers (squares.cuh), at t = 0 and 1
-//   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi with
-//                              a random start (word 0 of the stream TIME), row = first_source each + r
+//   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi
+//                              with a random start (word 0 of the stream TIME), row = first_source each + r
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
 // weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is
 // 0, the host has drawn, and number n is row n.

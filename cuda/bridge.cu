@@ -5,7 +5,7 @@
 // ENDPOINT and BRIDGE):
 //   x1    = x0 + m + s xi
 //   x_t   = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
-//   drift = m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m)      the mean of b_t given x0, m, s and x_t
+//   drift = m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m)     the mean of b_t given x0, m, s and x_t
 // Each of x1, xt and drift may be null and is then not computed; time [rows] is read for xt and drift only. Where
 // append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t]. The squares of
 // the first x1_squares or xt_squares coordinates follow in the columns from d + 1 on (squares.cuh, at these times).
@@ -21,9 +21,9 @@
 // t_(-1) = 0, and along = 1, spread = 0 where t_i = 1: then x_i is x1 exactly. eta_i is element
 // ((first_row + r) times + i) d + j of the stream BRIDGE.
 //
-// Launch: one-dimensional, any number of blocks; a thread carries four coordinates of a row through all times (one where
-// d is not a multiple of four or path does not lie on 16 bytes). Writes 4 bytes an element and time; x0 and x1 are read
-// once.
+// Launch: one-dimensional, any number of blocks; a thread carries four coordinates of a row through all times (one
+// where d is not a multiple of four or path does not lie on 16 bytes). Writes 4 bytes an element and time; x0 and x1
+// are read once.
 #include "philox.cuh"
 #include "squares.cuh"
 

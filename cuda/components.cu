@@ -6,8 +6,8 @@
 //                      With `drawn` c is where (i + u) / each falls along the cumulated p, or the last one before it
 //                      with p_c > 0; u in (0, 1] is element first_source + source of the stream COMPONENT. Otherwise c
 //                      = i, and each = K.
-//   components_fold    to = [delta_1, .., delta_K, scale K p_k (loss_k - mean)] for each source, with delta and loss of rows
-//                      K source + k and the mean of its losses by p.
+//   components_fold    to = [delta_1, .., delta_K, scale K p_k (loss_k - mean)] for each source, with delta and loss of
+//                      rows K source + k and the mean of its losses by p.
 //   components_mean    to[source] += sum over k of p_k times the first d numbers of raw_k, in their order.
 //
 // Probabilities are added up in 64 bits, as on the CPU, so that from equal outputs both draw the same components, but
@@ -115,7 +115,8 @@ __device__ inline u32 component_at(const Probabilities& of, Cumulated& cumulated
 // Room for two blocks: by itself ptxas holds to 64 registers on some architectures and spills one.
 extern "C" __global__ void __launch_bounds__(256, 2)
 components_choose(const float* outputs, u32 outputs_stride, u32 sources, u32 each, u32 components, u32 raw, u32 drawn,
-                  u64 seed, const u64* counter, u64 number, u64 first_source, float* out, u32 out_stride, float* weights) {
+                  u64 seed, const u64* counter, u64 number, u64 first_source, float* out, u32 out_stride,
+                  float* weights) {
     const Sequence sequence = sequence_of(seed, counter, number, STREAM_COMPONENT);
     each_row_of_warp(sources, [=](u64 source, bool) {
         const u32 lane = threadIdx.x % WARP;

@@ -2,10 +2,12 @@
 //
 // The sources compile under nvcc, under NVRTC (no header of the system is included), and as C++ on the host
 // (host/host.h), where the tests run them. Conventions of all kernels:
-//   * matrices are row-major with an explicit stride, in elements, between rows; columns [cols, stride) are not touched;
+//   * matrices are row-major with an explicit stride, in elements, between rows; columns [cols, stride) are not
+//     touched;
 //   * blocks have a multiple of 32 threads; no kernel depends on how many blocks run at once;
 //   * every sum has an order that the launch geometry alone fixes, so equal launches give equal bits;
-//   * a kernel that takes 16 bytes at a time decides so from strides and addresses, and otherwise takes single elements.
+//   * a kernel that takes 16 bytes at a time decides so from strides and addresses, and otherwise takes single
+//     elements.
 #pragma once
 
 #ifdef SFEUOT_HOST
@@ -21,8 +23,9 @@ using u64 = unsigned long long;
 constexpr u32 WARP = 32;
 constexpr u32 ALL_LANES = 0xffffffffu;
 
-// NVRTC has no macro for it.
+// NVRTC has no macros for them.
 __device__ inline float infinity() { return __uint_as_float(0x7f800000u); }
+__device__ inline float not_a_number() { return __uint_as_float(0x7fc00000u); }
 
 // Whether rows at these strides can be read as float4: a null pointer always can.
 __device__ inline bool vectorised(const void* pointer, u32 stride) {

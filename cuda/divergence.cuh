@@ -32,8 +32,12 @@ __device__ inline void conjugate_of(u32 divergence, double tau, double v, double
             slope = 2.0 / (1.0 + exp(-r));
             value = 2.0 * tau * ((r > 0.0 ? r : 0.0) + log1p(exp(-fabs(r))) - 0.693147180559945309417232121458);
             break;
-        default:
+        case BALANCED:
             value = v;
             slope = 1.0;
+            break;
+        default:
+            // A divergence that has no case here shows at once, instead of passing for another one.
+            value = slope = not_a_number();
     }
 }

@@ -14,8 +14,8 @@
 
 extern "C" __global__ void __launch_bounds__(256)
 dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_stride, u32 d, double curvature,
-           const float* slope_of, double level, u32 divergence, double tau, double scale, float* delta, u32 delta_stride,
-           double* generated, double* conjugate, double* density_ratio, double* action) {
+           const float* slope_of, double level, u32 divergence, double tau, double scale, float* delta,
+           u32 delta_stride, double* generated, double* conjugate, double* density_ratio, double* action) {
     double sums[4] = {0.0, 0.0, 0.0, 0.0};
     each_row_of_warp(rows, [&](u64 row, bool writes) {
         const double here = quadratic_at(ends + row * ends_stride, d, curvature, slope_of, level);

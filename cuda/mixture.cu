@@ -1,39 +1,44 @@
 // The generator's loss and its gradient: log-density of x_t under the mixture of the K Gaussian bridge marginals of its
-// x0, forward and backward, streamed like the rows of an attention. Rows of a group (K consecutive ones) share x0 and t.
+// x0, forward and backward, streamed like the rows of an attention. Rows of a group (K consecutive ones) share x0 and
+// t.
 //
 // With m_k = x0 + t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t), and for samples i of the group
 //   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / (sigma^2 t)) ],
-//   log p_i = K / (K - n) log(mean over all k of exp l_ik) - n / (K - n) log(mean over the n of i's own half of exp l_ik),
+//   log p_i = K / (K - n) log(mean over all k of exp l_ik)
+//             - n / (K - n) log(mean over the n of i's own half of exp l_ik),
 //   loss  = sum_i V_i + sigma^2 (log p_i - log w_i),       log w_i = -1/2 sum_j (x_ij - x0_j)^2 / (sigma^2 t)
-// with halves k < K/2 and the rest (deterministic, or K = 1: not split, n = K and log p_i the first mean alone), and with
-// shares a_ik = K / (K - n) exp(l_ik) / sum_k exp(l_ik) - [k in i's half] n / (K - n) exp(l_ik) / sum over it of exp(l_ik)
+// with halves k < K/2 and the rest (deterministic, or K = 1: not split, n = K and log p_i the first mean alone), and
+// with shares a_ik = K / (K - n) exp(l_ik) / sum_k exp(l_ik) - [k in i's half] n / (K - n) exp(l_ik) / sum over it of
+// exp(l_ik)
 // the gradient by the raw outputs, through the samples x_i alone:
 //   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i - sigma^2 pull_i + (x_i - x0) / t
 //   delta[r][j]     = scale t gx
 //   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
 // and where deterministic through the components too, with push_k = sum_i a_ik (x_i - m_k) / c_k,
 //   delta[r][j]     = scale t (gx + sigma^2 push),
-// g is the gradient of V by x; where squares is not 0, V sees those of the first coordinates too, and s' g_s is added to
-// it (squares.cuh), g_s in the columns of g from d + 1 on.
-// With log_weight the components of a group are weighted by w_k = exp log_weight_k, K times a probability: l_ik then has
-// + log_weight_k, halves are not split, row i counts w_i times in the loss and in delta, and row_losses[i] is its own loss.
+// g is the gradient of V by x; where squares is not 0, V sees those of the first coordinates too, and s' g_s is added
+// to it (squares.cuh), g_s in the columns of g from d + 1 on.
+// With log_weight the components of a group are weighted by w_k = exp log_weight_k, K times a probability: l_ik then
+// has + log_weight_k, halves are not split, row i counts w_i times in the loss and in delta, and row_losses[i] is its
+// own loss.
 // All as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
 //
 // Nothing of size K x K leaves the chip. A block is 16 x 16 threads, stages x, m and 1/c of 32 coordinates at a time in
 // shared memory (coordinates along the rows there, an odd number of floats each, so that both the staging, coalesced
-// along j, and the products are free of bank conflicts), holds l_ik in registers, Q x Q of them a thread, and the shares
-// in shared memory.
+// along j, and the products are free of bank conflicts), holds l_ik in registers, Q x Q of them a thread, and the
+// shares in shared memory.
 //
 // mixture_16, _32, _64   K up to that number, the group's shares at once. Grid: groups. Writes delta and
 //                        losses[group] (double). Shared memory 9, 17 and 41 KiB.
 // mixture_density        any K: max_k l_ik and the factors of exp(l_ik - max) of each row to density [rows], and
 //                        losses[group tiles + tile].
 // mixture_gradient       any K: delta, given density. Grid of both: (tiles, groups), tiles = K / 64 rounded up. l_ik is
-//                        computed twice, three times where deterministic; delta takes the tiles' contributions one by one.
+//                        computed twice, three times where deterministic; delta takes the tiles' contributions one by
+//                        one.
 //
 // A group costs K^2 d times 6 operations (3 forward, 3 backward; 6 where deterministic), K^2 exponentials, and 4 K d
-// exponentials and logarithms of the components. Memory gives 20 bytes a row and coordinate (x_t, x0, raw, g) and takes 8
-// (delta); another 28, or 44 where d is above 32, are read again from the caches, and 4 with squares.
+// exponentials and logarithms of the components. Memory gives 20 bytes a row and coordinate (x_t, x0, raw, g) and takes
+// 8 (delta); another 28, or 44 where d is above 32, are read again from the caches, and 4 with squares.
 #include "mixture.cuh"
 
 // A whole group of up to 16 Q rows.
@@ -94,17 +99,17 @@ __device__ inline void whole_group(const Group& group, double* losses) {
     }
 }
 
-#define MIXTURE_PARAMETERS                                                                                           \
-    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,            \
+#define MIXTURE_PARAMETERS                                                                                             \
+    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,              \
         u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 squares, u32 components, u32 d, \
-        float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,                 \
+        float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,      \
         const float *log_weight, float *row_losses, float *delta, u32 delta_stride
 
 // Group `index` of the parameters above.
-#define MIXTURE_GROUP(index)                                                                                         \
-    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, squares, components, \
-             d, sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight, row_losses, delta,     \
-             delta_stride)
+#define MIXTURE_GROUP(index)                                                                                           \
+    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, squares,            \
+             components, d, sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight,        \
+             row_losses, delta, delta_stride)
 
 __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     const u64 row = (u64)index * components;

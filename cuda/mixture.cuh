@@ -176,8 +176,10 @@ __device__ inline RowDensity row_density(const Group& group, u32 row, float top,
     const bool first = row < half;
     const u32 part = first ? half : group.components - half;
     const float total = low + high, own = first ? low : high, rest = (float)(group.components - part);
-    const float by_all = rest > 0.0f ? (float)group.components / rest : 1.0f, by_own = rest > 0.0f ? (float)part / rest : 0.0f;
-    log_p = by_all * (top + logf(total) - logf((float)group.components)) - by_own * (top + logf(own) - logf((float)part));
+    const float by_all = rest > 0.0f ? (float)group.components / rest : 1.0f;
+    const float by_own = rest > 0.0f ? (float)part / rest : 0.0f;
+    log_p = by_all * (top + logf(total) - logf((float)group.components)) -
+            by_own * (top + logf(own) - logf((float)part));
     return {top, by_all / total, by_own / own};
 }
 

@@ -3,27 +3,29 @@
 // may happen at all, is decided on the device, and outcomes are kept until the host looks. Three launches after one
 // another, and one that takes the last update back:
 //
-// gradient_reduce     gradient [n] = sum of `count` lines, pitch floats apart, in their order, on top of what is there where
-//                     accumulate is not 0. Launch: one-dimensional, any number of blocks. Reads 4 bytes a parameter
-//                     and line, 16 at a time where all lie on 16 bytes and pitch is a multiple of 4, and writes 4.
-//                     Where squares is not null, one block more, the last, plans the update while the others add: it
-//                     sums up to four loss terms, terms[k capacity ..][.. count_k], each in a fixed order, and writes
-//                     them to the plan with the rates at the counter's step, and whether the first `checked` terms are
-//                     finite and no fault stands. Every other block leaves squares[block] = sum of squares, in double,
-//                     over its part. Rates follow src/train/config.rs (half cosine to decay_floor over decay_steps, 0
-//                     for none) and src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf for 0).
-// optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order: if
-//                     their root, the gradient's norm, is not finite or beyond what can be squared in float, or the
+// gradient_reduce     gradient [n] = sum of `count` lines, pitch floats apart, in their order, on top of what is there
+//                     where accumulate is not 0. Launch: one-dimensional, any number of blocks. Reads 4 bytes a
+//                     parameter and line, 16 at a time where all lie on 16 bytes and pitch is a multiple of 4, and
+//                     writes 4. Where squares is not null, one block more, the last, plans the update while the others
+//                     add: it sums up to four loss terms, terms[k capacity ..][.. count_k], each in a fixed order, and
+//                     writes them to the plan with the rates at the counter's step, and whether the first `checked`
+//                     terms are finite and no fault stands. Every other block leaves squares[block] = sum of squares,
+//                     in double, over its part. Rates follow src/train/config.rs (half cosine to decay_floor over
+//                     decay_steps, 0 for none) and src/nn/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf
+//                     for 0).
+// optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order:
+//                     if their root, the gradient's norm, is not finite or beyond what can be squared in float, or the
 //                     plan says so, nothing is written. Otherwise the gradient is shortened to `clip` (0 for none);
 //                     where previous [4][pitch] is not null, weights, average, first and second go there as they were;
 //                     and sizes[block] = a sum that is finite if every number that the block wrote to the state is.
 //                     Reads 20 and writes 16 bytes a parameter, and 16 more for previous, 16 at a time where all lie on
 //                     16 bytes; 20 operations.
-// optimiser_settle    one block of as many threads as those of the update, after it. Writes row (step % ring) of outcome
-//                     [ring][6] (the four sums, unused ones 0, the gradient's norm, the factor it is clipped by), step
-//                     being the counter's value before. Where nothing was updated, or not to finite numbers alone
-//                     (sizes), the first fault is kept: which half, which term (4 for the norm, 5 for the new state),
-//                     at which step, with which value. Otherwise, where advance is not 0, the counter goes up by one.
+// optimiser_settle    one block of as many threads as those of the update, after it. Writes row (step % ring) of
+//                     outcome [ring][6] (the four sums, unused ones 0, the gradient's norm, the factor it is clipped
+//                     by), step being the counter's value before. Where nothing was updated, or not to finite numbers
+//                     alone (sizes), the first fault is kept: which half, which term (4 for the norm, 5 for the new
+//                     state), at which step, with which value. Otherwise, where advance is not 0, the counter goes up
+//                     by one.
 // optimiser_take_back the state as previous has it. Reads and writes 16 bytes a parameter.
 //                     Launch of it and of the update: one-dimensional, any number of blocks.
 //
@@ -129,15 +131,20 @@ __device__ inline void plan_update(const Terms& terms, const Rates& rates, u64 s
     plan->sound = sound ? 1 : 0;
 }
 
+// What the update is planned from, and where its plan goes.
+#define UPDATE_PARAMETERS                                                                                              \
+    const double *terms, u32 capacity, u32 count0, u32 count1, u32 count2, u32 count3, u32 checked,                    \
+        const u64 *counter, double rate, double log_beta1, double log_beta2, double ema_decay, u64 decay_steps,        \
+        double decay_floor, const Fault *fault, Plan *plan
+
 extern "C" __global__ void __launch_bounds__(256)
 gradient_reduce(const float* lines, u64 pitch, u32 count, float* gradient, u64 n, u32 accumulate, double* squares,
-                const double* terms, u32 capacity, u32 count0, u32 count1, u32 count2, u32 count3, u32 checked,
-                const u64* counter, double rate, double log_beta1, double log_beta2, double ema_decay, u64 decay_steps,
-                double decay_floor, const Fault* fault, Plan* plan) {
+                UPDATE_PARAMETERS) {
     const u32 blocks = squares != nullptr ? gridDim.x - 1 : gridDim.x;
     if (blockIdx.x == blocks) {
         plan_update({terms, capacity, {count0, count1, count2, count3}, checked},
-                    {rate, log_beta1, log_beta2, ema_decay, decay_steps, decay_floor}, *counter, fault->half != 0, plan);
+                    {rate, log_beta1, log_beta2, ema_decay, decay_steps, decay_floor}, *counter, fault->half != 0,
+                    plan);
         return;
     }
     const bool whole = pitch % 4 == 0 && vectorised(lines, 0) && vectorised(gradient, 0);
@@ -217,7 +224,8 @@ optimiser_update(float* weights, const float* gradient, float* first, float* sec
     if (!decision.apply) {
         return;
     }
-    const Adam by = {beta1, beta2, epsilon, plan->rate, (float)decision.factor, plan->second_correction, plan->averaging};
+    const Adam by = {beta1, beta2, epsilon, plan->rate, (float)decision.factor, plan->second_correction,
+                     plan->averaging};
     const Previous old = previous_of(previous, pitch);
     const bool whole = vectorised(weights, 0) && vectorised(gradient, 0) && vectorised(first, 0) &&
                        vectorised(second, 0) && vectorised(average, 0) && vectorised(old);
@@ -258,8 +266,9 @@ optimiser_update(float* weights, const float* gradient, float* first, float* sec
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-optimiser_settle(const Plan* plan, const double* squares, u32 square_count, double clip, const double* sizes, u32 size_count,
-                 u32 half, u32 checked, u64* counter, u32 advance, double* outcome, u32 ring, Fault* fault) {
+optimiser_settle(const Plan* plan, const double* squares, u32 square_count, double clip, const double* sizes,
+                 u32 size_count, u32 half, u32 checked, u64* counter, u32 advance, double* outcome, u32 ring,
+                 Fault* fault) {
     const Decision decision = decide(plan, squares, square_count, clip);
     // Where nothing was updated, the sizes are older.
     const double size = total_of(sizes, decision.apply ? size_count : 0);

@@ -221,127 +221,65 @@ __device__ inline void gradient_of(const Input& x, const Input& delta, const Inp
               Dense{out, top, left, outputs});
 }
 
-// Room for three blocks of either tile. A fourth of Narrow would leave 64 registers, of which some architectures spill.
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_affine(const float* x, u32 x_stride, const float* w, const float* bias, float* out, u32 out_stride, u32 m,
-               u32 n, u32 k) {
-    product<Narrow, false>(x, x_stride, w, m, n, k, Affine{bias, {out, out_stride}});
-}
+// Two kernels of one body, which knows its tile as Tile: `name` with Narrow tiles, and `name`_wide with Wide ones. Room
+// for three blocks of either: a fourth of Narrow would leave 64 registers, of which some architectures spill.
+#define KERNEL_OF_BOTH_TILES(name, parameters, ...)                                             \
+    extern "C" __global__ void __launch_bounds__(Narrow::THREADS, 3) name parameters {          \
+        using Tile = Narrow;                                                                    \
+        __VA_ARGS__;                                                                            \
+    }                                                                                           \
+    extern "C" __global__ void __launch_bounds__(Wide::THREADS, 3) name##_wide parameters {     \
+        using Tile = Wide;                                                                      \
+        __VA_ARGS__;                                                                            \
+    }
 
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_affine_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* out, u32 out_stride, u32 m,
-                    u32 n, u32 k) {
-    product<Wide, false>(x, x_stride, w, m, n, k, Affine{bias, {out, out_stride}});
-}
+KERNEL_OF_BOTH_TILES(
+    product_affine,
+    (const float* x, u32 x_stride, const float* w, const float* bias, float* out, u32 out_stride, u32 m, u32 n, u32 k),
+    product<Tile, false>(x, x_stride, w, m, n, k, Affine{bias, {out, out_stride}}))
 
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_silu(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
-             u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Narrow, false>(x, x_stride, w, m, n, k,
-                           Activated<Silu>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
-}
+#define PRODUCT_ACTIVATED(name, F)                                                                               \
+    KERNEL_OF_BOTH_TILES(                                                                                        \
+        name,                                                                                                    \
+        (const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,  \
+         u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k),                                 \
+        product<Tile, false>(x, x_stride, w, m, n, k,                                                            \
+                             Activated<F>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}}))
 
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_silu_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
-                  u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Wide, false>(x, x_stride, w, m, n, k,
-                         Activated<Silu>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
-}
+PRODUCT_ACTIVATED(product_silu, Silu)
+PRODUCT_ACTIVATED(product_tanh, Tanh)
+PRODUCT_ACTIVATED(product_softplus, Softplus)
 
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_tanh(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
-             u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Narrow, false>(x, x_stride, w, m, n, k,
-                           Activated<Tanh>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
-}
+KERNEL_OF_BOTH_TILES(
+    product_tangent,
+    (const float* x, u32 x_stride, const float* w, const float* slope, u32 slope_stride, float* out, u32 out_stride,
+     float* curve, u32 curve_stride, u32 m, u32 n, u32 k),
+    product<Tile, false>(x, x_stride, w, m, n, k,
+                         Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}}))
 
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_tanh_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
-                  u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Wide, false>(x, x_stride, w, m, n, k,
-                         Activated<Tanh>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
-}
+KERNEL_OF_BOTH_TILES(
+    product_transposed,
+    (const float* delta, u32 delta_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n, u32 k),
+    product<Tile, true>(delta, delta_stride, w, m, n, k, Plain{{out, out_stride}}))
 
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_softplus(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride, float* slope,
-                 u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Narrow, false>(x, x_stride, w, m, n, k,
-                           Activated<Softplus>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
-}
+KERNEL_OF_BOTH_TILES(
+    product_backward,
+    (const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride, float* out,
+     u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k),
+    product<Tile, true>(delta, delta_stride, w, m, n, k,
+                        Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}}))
 
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_softplus_wide(const float* x, u32 x_stride, const float* w, const float* bias, float* h, u32 h_stride,
-                      float* slope, u32 slope_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Wide, false>(x, x_stride, w, m, n, k,
-                         Activated<Softplus>{bias, {h, h_stride}, {slope, slope_stride}, {curve, curve_stride}});
-}
+KERNEL_OF_BOTH_TILES(
+    product_adjoint,
+    (const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride, const float* curve,
+     u32 curve_stride, float* out, u32 out_stride, u32 m, u32 n, u32 k),
+    product<Tile, true>(delta, delta_stride, w, m, n, k,
+                        Adjoined{{slope, slope_stride}, {curve, curve_stride}, {out, out_stride}}))
 
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_tangent(const float* x, u32 x_stride, const float* w, const float* slope, u32 slope_stride, float* out,
-                u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Narrow, false>(x, x_stride, w, m, n, k,
-                           Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_tangent_wide(const float* x, u32 x_stride, const float* w, const float* slope, u32 slope_stride, float* out,
-                     u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Wide, false>(x, x_stride, w, m, n, k,
-                         Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_transposed(const float* delta, u32 delta_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n,
-                   u32 k) {
-    product<Narrow, true>(delta, delta_stride, w, m, n, k, Plain{{out, out_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_transposed_wide(const float* delta, u32 delta_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n,
-                        u32 k) {
-    product<Wide, true>(delta, delta_stride, w, m, n, k, Plain{{out, out_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_backward(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride, float* out,
-                 u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Narrow, true>(delta, delta_stride, w, m, n, k,
-                          Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_backward_wide(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride,
-                      float* out, u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k) {
-    product<Wide, true>(delta, delta_stride, w, m, n, k,
-                        Scaled{{slope, slope_stride}, {out, out_stride}, {curve, curve_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_adjoint(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride,
-                const float* curve, u32 curve_stride, float* out, u32 out_stride, u32 m, u32 n, u32 k) {
-    product<Narrow, true>(delta, delta_stride, w, m, n, k,
-                          Adjoined{{slope, slope_stride}, {curve, curve_stride}, {out, out_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_adjoint_wide(const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride,
-                     const float* curve, u32 curve_stride, float* out, u32 out_stride, u32 m, u32 n, u32 k) {
-    product<Wide, true>(delta, delta_stride, w, m, n, k,
-                        Adjoined{{slope, slope_stride}, {curve, curve_stride}, {out, out_stride}});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 3)
-product_gradient(const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2, u32 x2_stride,
-                 const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs, u32 bias, u32 chunk,
-                 float* lines, u64 pitch) {
-    gradient_of<Narrow>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
-                        outputs, bias, chunk, lines, pitch);
-}
-
-extern "C" __global__ void __launch_bounds__(128, 3)
-product_gradient_wide(const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2,
-                      u32 x2_stride, const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs,
-                      u32 bias, u32 chunk, float* lines, u64 pitch) {
-    gradient_of<Wide>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
-                      outputs, bias, chunk, lines, pitch);
-}
+KERNEL_OF_BOTH_TILES(
+    product_gradient,
+    (const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2, u32 x2_stride,
+     const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs, u32 bias, u32 chunk, float* lines,
+     u64 pitch),
+    gradient_of<Tile>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
+                      outputs, bias, chunk, lines, pitch))

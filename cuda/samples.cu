@@ -1,9 +1,10 @@
 // A side's samples, measured and normalised where they lie in device memory. All results have the bits of src/data on
 // the host: every operation is rounded on its own, and every sum runs in the host's order.
 //
-// The samples are rows of d elements. Element `col` of row `row` lies `row between_rows + c` elements behind `samples`,
-// where c is components[col], or col between_components where `components` is null; distances are two's complement. Its
-// value is element scale + offset. `type` is the number of a DType: 0 float, 1 double, 2 binary16, 3 bfloat16, 4 byte.
+// The samples are rows of d elements. Element `col` of row `row` lies `row between_rows + c` elements behind `data`,
+// where c is components[col], or col between_components where `components` is null; distances are two's complement.
+// Its value is element scale + offset. `dtype` is the number of a DType: 0 float, 1 double, 2 binary16, 3 bfloat16,
+// 4 byte.
 //
 //   samples_means      means[b][j] = origin + (sum over block b's rows of w (x - origin)) / the block's weight
 //   samples_spreads    goes on with mean[j] and spread[j] through all rows: adds w (x - means[b][j])^2 row by row, and
@@ -48,14 +49,14 @@ __device__ inline double widened_bfloat(unsigned short bits) { return (double)__
 
 struct Samples {
     const void* data;
-    u32 type;
+    u32 dtype;
     u64 between_rows, between_components;
     const u64* components;
     double scale, offset;
 
     __device__ double element(u64 index) const {
         const long long at = (long long)index;
-        switch (type) {
+        switch (dtype) {
             case 0:
                 return (double)static_cast<const float*>(data)[at];
             case 1:
@@ -76,8 +77,11 @@ struct Samples {
 };
 
 #define SAMPLES_PARAMETERS                                                                                         \
-    const void *samples, u32 type, u64 between_rows, u64 between_components, const u64 *components, double scale, \
+    const void *data, u32 dtype, u64 between_rows, u64 between_components, const u64 *components, double scale,    \
         double offset
+
+#define PIECE_PARAMETERS                                                                                           \
+    u64 first, u32 rows, u32 d, u32 block_rows, const RowBlock *blocks, const double *weights, double *means
 
 // Neither infinite nor NaN.
 __device__ inline bool bounded(double x) { return __dadd_rn(x, -x) == 0.0; }
@@ -99,9 +103,8 @@ __device__ inline void keep_least(u64* least, u64 x) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-samples_means(SAMPLES_PARAMETERS, u64 first, u32 rows, u32 d, u32 block_rows, const RowBlock* blocks,
-              const double* weights, double* means, u64* not_finite) {
-    const Samples from = {samples, type, between_rows, between_components, components, scale, offset};
+samples_means(SAMPLES_PARAMETERS, PIECE_PARAMETERS, u64* not_finite) {
+    const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
     u64 found = ~(u64)0;
     each_element((rows + block_rows - 1) / block_rows, d, [&](u64 b, u32 col) {
         const RowBlock block = blocks[b];
@@ -122,10 +125,9 @@ samples_means(SAMPLES_PARAMETERS, u64 first, u32 rows, u32 d, u32 block_rows, co
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-samples_spreads(SAMPLES_PARAMETERS, u64 first, u32 rows, u32 d, u32 block_rows, const RowBlock* blocks,
-                const double* weights, const double* means, u32 start, double* mean, double* spread) {
+samples_spreads(SAMPLES_PARAMETERS, PIECE_PARAMETERS, u32 start, double* mean, double* spread) {
     SHARED(double, terms, SPREAD_TERMS);
-    const Samples from = {samples, type, between_rows, between_components, components, scale, offset};
+    const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
     const u32 begin = blockIdx.x * SPREAD_COLUMNS, columns = d - begin < SPREAD_COLUMNS ? d - begin : SPREAD_COLUMNS;
     const u32 tile = SPREAD_TERMS / columns;
     const bool adds = threadIdx.x < columns;
@@ -179,7 +181,7 @@ samples_spreads(SAMPLES_PARAMETERS, u64 first, u32 rows, u32 d, u32 block_rows, 
 extern "C" __global__ void __launch_bounds__(256)
 samples_normalise(SAMPLES_PARAMETERS, u32 rows, u32 d, const double* shift, double unit, float* out, u64* not_finite,
                   u64* beyond) {
-    const Samples from = {samples, type, between_rows, between_components, components, scale, offset};
+    const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
     u64 wrong = ~(u64)0, far = ~(u64)0;
     each_element(rows, d, [&](u64 row, u32 col) {
         const double x = from.value(row, col);

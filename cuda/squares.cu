@@ -13,7 +13,8 @@
 #include "squares.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-squares_forward(const float* x, u32 x_stride, u32 rows, u32 cols, u32 n, const float* centre, float* out, u32 out_stride) {
+squares_forward(const float* x, u32 x_stride, u32 rows, u32 cols, u32 n, const float* centre, float* out,
+                u32 out_stride) {
     each_element(rows, cols, [=](u64 row, u32 col) {
         const float* from = row_of(x, x_stride, (u32)row);
         float* to = row_of(out, out_stride, (u32)row);

@@ -27,7 +27,8 @@ pub fn find(root: &Path) -> Result<Option<PathBuf>, String> {
         Some(path) if path.is_file() => Some(path),
         Some(path) => {
             return Err(format!(
-                "SFEUOT_NVCC is '{}', which is no file; it is the path of an nvcc, or `none` for a library without machine code of the kernels",
+                "SFEUOT_NVCC is '{}', which is no file; it is the path of an nvcc, or `none` for a library without \
+                 machine code of the kernels",
                 path.display()
             ));
         }

@@ -16,8 +16,8 @@ void watch_signals();
 
 // Runs `kernel` as cuLaunchKernel would; the text says what is wrong, null for nothing.
 template <class... P, size_t... I>
-const char* launch(const char* name, unsigned max_threads, void (*kernel)(P...), const unsigned* geometry, uint64_t seed,
-                   void** arguments, const size_t* sizes, size_t count, std::index_sequence<I...>) {
+const char* launch(const char* name, unsigned max_threads, void (*kernel)(P...), const unsigned* geometry,
+                   uint64_t seed, void** arguments, const size_t* sizes, size_t count, std::index_sequence<I...>) {
     static thread_local std::string text;
     const size_t expected[] = {sizeof(P)..., 0};
     bool fit = count == sizeof...(P);

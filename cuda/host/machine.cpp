@@ -221,7 +221,8 @@ void Machine::begin(Block& block, unsigned resident, uint3 at, unsigned index) {
     for (unsigned i = 0; i < threads; ++i) {
         Fibre& fibre = block.fibres[i];
         fibre.continuation.aim(fibre.stack, STACK, &Machine::start);
-        fibre.place = {{i % block_extent.x, i / block_extent.x % block_extent.y, i / block_extent.x / block_extent.y}, at};
+        const unsigned row = i / block_extent.x;
+        fibre.place = {{i % block_extent.x, row % block_extent.y, row / block_extent.y}, at};
         fibre.block = &block;
         fibre.warp = &block.warps[i / 32];
         fibre.number = fibre.who = i;

@@ -16,7 +16,8 @@ void report(int signal, siginfo_t* info, void*) {
     int n = 0;
     if (host::machine.kernel != nullptr && host::machine.current != nullptr) {
         const host::Place& at = host::place;
-        n = std::snprintf(text, sizeof text, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): access out of bounds\n",
+        n = std::snprintf(text, sizeof text,
+                          "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): access out of bounds\n",
                           host::machine.kernel, at.block.x, at.block.y, at.block.z, at.thread.x, at.thread.y,
                           at.thread.z);
     } else if (const char* what = describe ? describe(info->si_addr) : nullptr) {

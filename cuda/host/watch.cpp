@@ -95,7 +95,8 @@ uint32_t readers(uint32_t before, uint32_t now) {
 
 [[noreturn]] void conflict(bool blocks) {
     machine.stop(blocks ? "touches memory that another block of the launch touches, and one of them writes"
-                        : "touches memory that another thread touches, with no barrier between, and one of them writes");
+                        : "touches memory that another thread touches, with no barrier between, and one of them "
+                          "writes");
 }
 
 // A touch of this launch before that of a thread now. Shared memory is one block's after another's.
@@ -160,7 +161,8 @@ void access(const volatile void* pointer, size_t bytes, bool write) {
         return;
     }
     if (++watch.accesses > MOST_ACCESSES) {
-        machine.stop("goes on and on between two barriers: blocks run one after another, so that none may wait for another");
+        machine.stop(
+            "goes on and on between two barriers: blocks run one after another, so that none may wait for another");
     }
     if (!write && is_own(at)) {
         return;

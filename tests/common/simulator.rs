@@ -9,7 +9,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 #[path = "simulator_build.rs"]
-mod build;
+pub mod build;
 #[allow(clippy::duplicate_mod, reason = "a test may have it from elsewhere as well")]
 #[path = "place.rs"]
 pub mod place;

@@ -1,7 +1,11 @@
 //! Compiles the simulated driver of cuda/host.
 
+#[path = "../../cuda/build/flatten.rs"]
+mod flatten;
+#[path = "../../cuda/build/signatures.rs"]
+pub mod signatures;
+
 use super::place;
-use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +60,7 @@ pub fn build(strict: bool) -> Result<PathBuf, String> {
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let lock = File::create(common.join("lock")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
-    write_bounds(&common.join("bounds.h"))?;
+    write_table(&common.join("kernel_table.h"))?;
     let libraries = libraries();
     // The kernels alone are not the same in both builds.
     let object = |source: &Path| {
@@ -80,43 +84,15 @@ pub fn build(strict: bool) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// A C++ function `bounds_of` that gives the threads that a kernel's `__launch_bounds__` allow.
-fn write_bounds(header: &Path) -> Result<(), String> {
-    let failed = |error: std::io::Error| error.to_string();
-    let kernels = fs::read_dir(place::root().join("cuda")).map_err(failed)?.flatten().map(|entry| entry.path());
-    let mut files: Vec<_> = kernels.filter(|path| path.extension().is_some_and(|e| e == "cu")).collect();
-    files.push(sources().join("faults.cpp"));
-    files.sort();
-    let mut rows = String::new();
-    for file in files {
-        let text = fs::read_to_string(file).map_err(failed)?;
-        for part in text.split("__launch_bounds__(").skip(1) {
-            let parts = part.split_once(')').and_then(|(bounds, rest)| Some((bounds, rest.split_once('(')?.0.trim())));
-            let (bounds, name) = parts.expect("a kernel's name follows its bounds");
-            let threads = bounds.split(',').next().expect("one at least");
-            writeln!(rows, "        {{\"{name}\", {threads}}},").expect("a string grows");
-        }
-    }
-    let text = format!(
-        "static unsigned bounds_of(const char* name) {{
-    static const struct {{
-        const char* name;
-        unsigned threads;
-    }} ROWS[] = {{
-{rows}    }};
-    for (const auto& row : ROWS) {{
-        if (std::strcmp(row.name, name) == 0) {{
-            return row.threads;
-        }}
-    }}
-    return 1024;
-}}
-"
-    );
+/// The rows of the kernels' table, from the heads of the kernels as build.rs reads them.
+fn write_table(header: &Path) -> Result<(), String> {
+    let text = flatten::flatten(&place::root().join("cuda"), "kernels.cu")?.text;
+    let row = |kernel: &signatures::Kernel| format!("KERNEL({}, {}),\n", kernel.name, kernel.threads);
+    let text: String = signatures::read(&text)?.iter().map(row).collect();
     if fs::read_to_string(header).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    fs::write(header, text).map_err(failed)
+    fs::write(header, text).map_err(|error| error.to_string())
 }
 
 /// A source, and what is made of it.

@@ -31,8 +31,8 @@ bool unordered_nodes_touch_the_same(const std::vector<Node>& nodes, const std::v
                                   overlap(touched[i].writes, touched[j].reads) ||
                                   overlap(touched[i].reads, touched[j].writes))) {
                 std::fprintf(stderr,
-                             "simulated GPU: node %zu of a graph, %s, and node %zu, %s, touch the same bytes, and one of "
-                             "them writes, but no edge keeps them apart\n",
+                             "simulated GPU: node %zu of a graph, %s, and node %zu, %s, touch the same bytes, and one "
+                             "of them writes, but no edge keeps them apart\n",
                              j, nodes[j].name, i, nodes[i].name);
                 return true;
             }

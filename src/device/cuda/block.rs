@@ -6,7 +6,7 @@
 
 use super::branches::Branches;
 use super::gpu::Gpu;
-use super::kernels::{Argument, Kernel, Launch, arguments_of};
+use super::kernels::{Argument, Arguments, ArgumentsOfOne, Kernel, Launch, PhiloxNormals};
 use super::product::Product;
 use crate::device::{Mat, Squares, Workspace};
 use crate::error::Result;
@@ -224,6 +224,35 @@ impl CudaBlock {
         self.launch(kernel, [blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
     }
 
+    /// Queues the kernel that takes these arguments, unless this only measures or something failed before.
+    pub fn queue<A: ArgumentsOfOne>(&mut self, grid: [u32; 3], block: [u32; 3], arguments: &A) {
+        self.queue_as(A::KERNEL, grid, block, arguments);
+    }
+
+    /// As [`Self::queue`], for one of several kernels that take the same arguments.
+    pub fn queue_as<A: Arguments>(&mut self, kernel: Kernel, grid: [u32; 3], block: [u32; 3], arguments: &A) {
+        if cfg!(any(test, debug_assertions)) {
+            assert!(A::KERNELS.contains(&kernel), "{kernel:?} does not take the arguments of {:?}", A::KERNELS);
+        }
+        self.launch(kernel, grid, block, arguments.list().as_ref());
+    }
+
+    /// As [`Self::queue`], for kernels that take any number of blocks, with about this many threads.
+    pub fn queue_over<A: ArgumentsOfOne>(&mut self, threads: u64, arguments: &A) {
+        self.queue_over_as(A::KERNEL, threads, arguments);
+    }
+
+    /// As [`Self::queue_over`], for one of several kernels that take the same arguments.
+    pub fn queue_over_as<A: Arguments>(&mut self, kernel: Kernel, threads: u64, arguments: &A) {
+        self.queue_as(kernel, [blocks_over(threads), 1, 1], [THREADS, 1, 1], arguments);
+    }
+
+    /// As [`Self::queue_over`], for as many parts along the grid's second axis.
+    #[allow(dead_code, reason = "for batch_draw, whose launch does not name its arguments yet")]
+    pub fn queue_parts<A: ArgumentsOfOne>(&mut self, threads: u64, parts: u32, arguments: &A) {
+        self.queue([blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
+    }
+
     /// Queues, or plans, a product of cublasLt's.
     pub(super) fn multiply(&mut self, product: &Product) {
         if self.failure.is_some() {
@@ -246,21 +275,18 @@ impl CudaBlock {
     /// Fills a matrix with standard normals, the elements of a stream from `first` on.
     pub fn normals(&mut self, noise: &CudaNoise, stream: Stream, first: u64, to: Mat) {
         let (out, stride) = self.place(to);
-        self.launch_over(
-            Kernel::PhiloxNormals,
-            (to.rows * to.cols).div_ceil(4) as u64,
-            arguments_of![
-                out,
-                to.rows as u32,
-                to.cols as u32,
-                stride,
-                noise.seed,
-                noise.counter,
-                noise.number,
-                stream as u32,
-                first,
-            ],
-        );
+        let arguments = PhiloxNormals {
+            out,
+            rows: to.rows as u32,
+            cols: to.cols as u32,
+            stride,
+            seed: noise.seed,
+            counter: noise.counter,
+            number: noise.number,
+            stream: stream as u32,
+            first,
+        };
+        self.queue_over_as(Kernel::PhiloxNormals, (to.rows * to.cols).div_ceil(4) as u64, &arguments);
     }
 }
 

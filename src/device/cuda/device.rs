@@ -2,7 +2,10 @@
 
 use super::block::{CudaBlock, CudaNoise, THREADS, reduction_blocks};
 use super::gradient::{CudaGradient, CudaNet};
-use super::kernels::{Argument, Kernel, arguments_of};
+use super::kernels::{
+    ActionTerms, BridgeSample, ComponentsChoose, ComponentsFold, DualTerms, Kernel, Mixture16, MixtureDensity,
+    MixtureGradient, MixtureParameters, SquaresForward, SquaresReverse, SquaresTangent,
+};
 use super::layers::ProductKind;
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
 use crate::device::{Bridge, Layers, Mat, Method, Points, Squares, Weighted, Workspace};
@@ -16,29 +19,6 @@ const MIXTURE_TILE: usize = 64;
 fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
     let (low, high) = head.log_std_range();
     (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
-}
-
-impl CudaBlock {
-    /// Either kernel that multiplies by the slope of the squares.
-    fn squares_slope(&mut self, kernel: Kernel, x: Mat, of: Mat, squares: usize, to: Mat) {
-        assert!(squares <= x.cols && of.rows == x.rows && to.rows == x.rows);
-        let ((x_at, x_stride), (of, of_stride), (out, out_stride)) = (self.place(x), self.place(of), self.place(to));
-        self.launch_over(
-            kernel,
-            (x.rows * x.cols) as u64,
-            arguments_of![
-                x_at,
-                x_stride,
-                of,
-                of_stride,
-                x.rows as u32,
-                x.cols as u32,
-                squares as u32,
-                out,
-                out_stride,
-            ],
-        );
-    }
 }
 
 impl Workspace for CudaBlock {
@@ -105,25 +85,26 @@ impl Layers for CudaBlock {
     fn squares(&mut self, net: &CudaNet, x: Mat, to: Mat) {
         assert!(to.rows == x.rows && to.cols <= 2 * x.cols);
         let ((x_at, x_stride), (out, out_stride)) = (self.place(x), self.place(to));
-        self.launch_over(
-            Kernel::SquaresForward,
-            (x.rows * x.cols) as u64,
-            arguments_of![
-                x_at,
-                x_stride,
-                x.rows as u32,
-                x.cols as u32,
-                (to.cols - x.cols) as u32,
-                net.centre,
-                out,
-                out_stride,
-            ],
-        );
+        let arguments = SquaresForward {
+            x: x_at,
+            x_stride,
+            rows: x.rows as u32,
+            cols: x.cols as u32,
+            n: (to.cols - x.cols) as u32,
+            centre: net.centre,
+            out,
+            out_stride,
+        };
+        self.queue_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
-        assert!(to.cols == x.cols);
-        self.squares_slope(Kernel::SquaresReverse, x, g, g.cols - x.cols, to);
+        let n = g.cols - x.cols;
+        assert!(to.cols == x.cols && n <= x.cols && g.rows == x.rows && to.rows == x.rows);
+        let ((x_at, x_stride), (g, g_stride), (out, out_stride)) = (self.place(x), self.place(g), self.place(to));
+        let (rows, cols, n) = (x.rows as u32, x.cols as u32, n as u32);
+        let arguments = SquaresReverse { x: x_at, x_stride, g, g_stride, rows, cols, n, out, out_stride };
+        self.queue_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
@@ -131,8 +112,12 @@ impl Layers for CudaBlock {
     }
 
     fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
-        assert!(w.cols == x.cols);
-        self.squares_slope(Kernel::SquaresTangent, x, w, to.cols - x.cols, to);
+        let n = to.cols - x.cols;
+        assert!(w.cols == x.cols && n <= x.cols && w.rows == x.rows && to.rows == x.rows);
+        let ((x_at, x_stride), (w, w_stride), (out, out_stride)) = (self.place(x), self.place(w), self.place(to));
+        let (rows, cols, n) = (x.rows as u32, x.cols as u32, n as u32);
+        let arguments = SquaresTangent { x: x_at, x_stride, w, w_stride, rows, cols, n, out, out_stride };
+        self.queue_over((x.rows * x.cols) as u64, &arguments);
     }
 
     fn affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {
@@ -184,98 +169,89 @@ impl Method for CudaBlock {
         let each = outputs.each(raw, components, noise.is_some());
         let none = CudaNoise { seed: 0, counter: 0, number: 0, first_row: 0 };
         let CudaNoise { seed, counter, number, first_row } = *noise.unwrap_or(&none);
-        let ((from, from_stride), (to, to_stride)) = (self.place(outputs), self.place(raw));
-        self.launch_over(
-            Kernel::ComponentsChoose,
-            // A warp a source sample.
-            32 * outputs.rows as u64,
-            arguments_of![
-                from,
-                from_stride,
-                outputs.rows as u32,
-                each as u32,
-                components as u32,
-                raw.cols as u32,
-                u32::from(noise.is_some()),
-                seed,
-                counter,
-                number,
-                first_row / each as u64,
-                to,
-                to_stride,
-                log.map_or(0, |log| self.address(log)),
-            ],
-        );
+        let ((from, outputs_stride), (out, out_stride)) = (self.place(outputs), self.place(raw));
+        let arguments = ComponentsChoose {
+            outputs: from,
+            outputs_stride,
+            sources: outputs.rows as u32,
+            each: each as u32,
+            components: components as u32,
+            raw: raw.cols as u32,
+            drawn: u32::from(noise.is_some()),
+            seed,
+            counter,
+            number,
+            first_source: first_row / each as u64,
+            out,
+            out_stride,
+            weights: log.map_or(0, |log| self.address(log)),
+        };
+        // A warp a source sample.
+        self.queue_over(32 * outputs.rows as u64, &arguments);
     }
 
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
         let components = outputs.components(delta.cols);
         outputs.each(delta, components, false);
-        let ((from, from_stride), (by_raw, by_raw_stride)) = (self.place(outputs), self.place(delta));
-        let (out, out_stride) = self.place(to);
-        self.launch_over(
-            Kernel::ComponentsFold,
-            32 * outputs.rows as u64,
-            arguments_of![
-                from,
-                from_stride,
-                outputs.rows as u32,
-                components as u32,
-                delta.cols as u32,
-                by_raw,
-                by_raw_stride,
-                self.address(loss),
-                scale,
-                out,
-                out_stride,
-            ],
-        );
+        let ((from, outputs_stride), (delta_at, delta_stride)) = (self.place(outputs), self.place(delta));
+        let (to, to_stride) = self.place(to);
+        let arguments = ComponentsFold {
+            outputs: from,
+            outputs_stride,
+            sources: outputs.rows as u32,
+            components: components as u32,
+            raw: delta.cols as u32,
+            delta: delta_at,
+            delta_stride,
+            loss: self.address(loss),
+            scale,
+            to,
+            to_stride,
+        };
+        self.queue_over(32 * outputs.rows as u64, &arguments);
     }
 
     fn bridge(&mut self, head: &Head, bridge: &Bridge<CudaNoise>, points: &Points) {
         let Bridge { x0, raw, noise, time } = *bridge;
         let (x0_at, x0_stride) = self.place(x0);
         let (raw_at, raw_stride) = self.place(raw);
-        let (end, end_stride) = self.optional(points.end);
-        let (state, state_stride) = self.optional(points.state);
+        let (x1, x1_stride) = self.optional(points.end);
+        let (xt, xt_stride) = self.optional(points.state);
         let [of_end, of_state] = [points.end, points.state].map(|mat| mat.map_or(Squares::NONE, |mat| mat.squares));
         assert!(of_end.centre == 0 || of_state.centre == 0 || of_end.centre == of_state.centre);
         let (drift, drift_stride) = self.optional(points.drift);
-        let (offset, low, high, deterministic) = head_arguments(head);
-        // The kernel's contract: a thread takes four elements; values and time go behind the points.
-        let append = 1u32;
-        self.launch_over(
-            Kernel::BridgeSample,
-            (x0.rows * x0.cols).div_ceil(4) as u64,
-            arguments_of![
-                x0_at,
-                x0_stride,
-                raw_at,
-                raw_stride,
-                self.address(time),
-                x0.rows as u32,
-                x0.cols as u32,
-                head.sigma as f32,
-                offset,
-                low,
-                high,
-                deterministic,
-                noise.seed,
-                noise.counter,
-                noise.number,
-                noise.first_row,
-                end,
-                end_stride,
-                of_end.count as u32,
-                state,
-                state_stride,
-                of_state.count as u32,
-                of_end.centre.max(of_state.centre),
-                drift,
-                drift_stride,
-                append,
-            ],
-        );
+        let (log_std_offset, log_std_low, log_std_high, deterministic) = head_arguments(head);
+        let arguments = BridgeSample {
+            x0: x0_at,
+            x0_stride,
+            raw: raw_at,
+            raw_stride,
+            time: self.address(time),
+            rows: x0.rows as u32,
+            d: x0.cols as u32,
+            sigma: head.sigma as f32,
+            log_std_offset,
+            log_std_low,
+            log_std_high,
+            deterministic,
+            seed: noise.seed,
+            counter: noise.counter,
+            number: noise.number,
+            first_row: noise.first_row,
+            x1,
+            x1_stride,
+            x1_squares: of_end.count as u32,
+            xt,
+            xt_stride,
+            xt_squares: of_state.count as u32,
+            centre: of_end.centre.max(of_state.centre),
+            drift,
+            drift_stride,
+            // Values and time go behind the points.
+            append: 1,
+        };
+        // The kernel's contract: a thread takes four elements.
+        self.queue_over((x0.rows * x0.cols).div_ceil(4) as u64, &arguments);
     }
 
     fn dual(
@@ -295,32 +271,28 @@ impl Method for CudaBlock {
         let ((ends, ends_stride), (v, v_stride), (delta, delta_stride)) =
             (self.place(ends), self.place(v), self.place(delta));
         let terms = [GENERATED, CONJUGATE, DENSITY_RATIO, ACTION];
-        let [generated, psi, ratio, action] = terms.map(|term| sums.take(term, grid as usize));
-        self.launch(
-            Kernel::DualTerms,
-            [grid, 1, 1],
-            [THREADS, 1, 1],
-            arguments_of![
-                v,
-                v_stride,
-                rows as u32,
-                ends,
-                ends_stride,
-                d,
-                quadratic.curvature,
-                quadratic.slope,
-                quadratic.level,
-                conjugate.divergence as u32,
-                conjugate.tau,
-                scale,
-                delta,
-                delta_stride,
-                generated,
-                psi,
-                ratio,
-                action,
-            ],
-        );
+        let [generated, psi, density_ratio, action] = terms.map(|term| sums.take(term, grid as usize));
+        let arguments = DualTerms {
+            v,
+            v_stride,
+            rows: rows as u32,
+            ends,
+            ends_stride,
+            d,
+            curvature: quadratic.curvature,
+            slope_of: quadratic.slope,
+            level: quadratic.level,
+            divergence: conjugate.divergence as u32,
+            tau: conjugate.tau,
+            scale,
+            delta,
+            delta_stride,
+            generated,
+            conjugate: psi,
+            density_ratio,
+            action,
+        };
+        self.queue([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut CudaSums) {
@@ -330,28 +302,23 @@ impl Method for CudaBlock {
         let ((b, b_stride), (w, w_stride)) = (self.place(b), self.place(w));
         let grid = reduction_blocks((rows * d).div_ceil(4) as u64);
         let action = sums.take(ACTION, grid as usize);
-        let append = 1u32;
-        self.launch(
-            Kernel::ActionTerms,
-            [grid, 1, 1],
-            [THREADS, 1, 1],
-            arguments_of![
-                x,
-                x_stride,
-                g,
-                g_stride,
-                b,
-                b_stride,
-                w,
-                w_stride,
-                rows as u32,
-                d as u32,
-                squares as u32,
-                scale as f32,
-                append,
-                action,
-            ],
-        );
+        let arguments = ActionTerms {
+            x,
+            x_stride,
+            g,
+            g_stride,
+            b,
+            b_stride,
+            w,
+            w_stride,
+            rows: rows as u32,
+            d: d as u32,
+            n: squares as u32,
+            scale: scale as f32,
+            append: 1,
+            action,
+        };
+        self.queue([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
     fn mixture(
@@ -378,36 +345,32 @@ impl Method for CudaBlock {
         let (delta, delta_stride) = self.place(delta);
         let [log_weight, row_losses] =
             weighted.map_or([0; 2], |weighted| [weighted.log, weighted.loss].map(|mat| self.address(mat)));
-        let (offset, low, high, deterministic) = head_arguments(head);
-        let time = self.address(bridge.time);
-        let with = |rest: &[Argument]| {
-            let shared: &[Argument] = arguments_of![
-                x0,
-                x0_stride,
-                raw,
-                raw_stride,
-                time,
-                xt,
-                xt_stride,
-                v,
-                v_stride,
-                g,
-                g_stride,
-                squares,
-                components as u32,
-                d as u32,
-                head.sigma as f32,
-                offset,
-                low,
-                high,
-                deterministic,
-                scale as f32,
-                log_weight,
-                row_losses,
-                delta,
-                delta_stride,
-            ];
-            [shared, rest].concat()
+        let (log_std_offset, log_std_low, log_std_high, deterministic) = head_arguments(head);
+        let mixture = MixtureParameters {
+            x0,
+            x0_stride,
+            raw,
+            raw_stride,
+            time: self.address(bridge.time),
+            xt,
+            xt_stride,
+            v,
+            v_stride,
+            g,
+            g_stride,
+            squares,
+            components: components as u32,
+            d: d as u32,
+            sigma: head.sigma as f32,
+            log_std_offset,
+            log_std_low,
+            log_std_high,
+            deterministic,
+            scale: scale as f32,
+            log_weight,
+            row_losses,
+            delta,
+            delta_stride,
         };
         let whole = match components {
             0..=16 => Some(Kernel::Mixture16),
@@ -417,17 +380,14 @@ impl Method for CudaBlock {
         };
         if let Some(kernel) = whole {
             let losses = sums.take(GENERATOR, groups);
-            let arguments = with(arguments_of![losses]);
-            self.launch(kernel, [groups as u32, 1, 1], [THREADS, 1, 1], &arguments);
+            self.queue_as(kernel, [groups as u32, 1, 1], [THREADS, 1, 1], &Mixture16 { mixture, losses });
             return;
         }
         let tiles = components.div_ceil(MIXTURE_TILE);
         let losses = sums.take(GENERATOR, groups * tiles);
         let density = self.scratch_address(3 * groups * components);
         let grid = [tiles as u32, groups as u32, 1];
-        let forward = with(arguments_of![density, losses]);
-        let backward = with(arguments_of![density]);
-        self.launch(Kernel::MixtureDensity, grid, [THREADS, 1, 1], &forward);
-        self.launch(Kernel::MixtureGradient, grid, [THREADS, 1, 1], &backward);
+        self.queue(grid, [THREADS, 1, 1], &MixtureDensity { mixture, density, losses });
+        self.queue(grid, [THREADS, 1, 1], &MixtureGradient { mixture, density });
     }
 }

@@ -3,81 +3,36 @@
 use super::driver::check;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUfunction, CUstream};
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::ptr;
 
-macro_rules! kernels {
-    ($($variant:ident $name:literal)+) => {
-        /// A kernel of cuda/, where its contract stands.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Kernel {
-            $($variant),+
-        }
+#[allow(dead_code, reason = "tests alone launch some kernels")]
+mod generated {
+    use super::{Argument, Arguments, ArgumentsOfOne};
+    use std::ffi::CStr;
 
-        impl Kernel {
-            /// Names in the order of the variants.
-            pub const NAMES: &[&CStr] = &[$($name),+];
-        }
-    };
+    // Made by build.rs from the kernels' heads in cuda/: `Kernel`, and a struct of arguments for every kernel.
+    include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 }
 
-kernels! {
-    ActionTerms c"action_terms"
-    ActivationAdjoint c"activation_adjoint"
-    ActivationScale c"activation_scale"
-    ActivationSilu c"activation_silu"
-    ActivationSoftplus c"activation_softplus"
-    ActivationTanh c"activation_tanh"
-    BatchDraw c"batch_draw"
-    BiasAdd c"bias_add"
-    BridgeSample c"bridge_sample"
-    BridgeTrajectory c"bridge_trajectory"
-    ColumnSums c"column_sums"
-    ColumnSumsFinish c"column_sums_finish"
-    ComponentsChoose c"components_choose"
-    ComponentsFold c"components_fold"
-    ComponentsMean c"components_mean"
-    DriftExport c"drift_export"
-    DualTerms c"dual_terms"
-    GradientReduce c"gradient_reduce"
-    MeanAccumulate c"mean_accumulate"
-    MeanExport c"mean_export"
-    Mixture16 c"mixture_16"
-    Mixture32 c"mixture_32"
-    Mixture64 c"mixture_64"
-    MixtureDensity c"mixture_density"
-    MixtureGradient c"mixture_gradient"
-    OptimiserSettle c"optimiser_settle"
-    OptimiserTakeBack c"optimiser_take_back"
-    OptimiserUpdate c"optimiser_update"
-    PhiloxNormals c"philox_normals"
-    ProductAdjoint c"product_adjoint"
-    ProductAdjointWide c"product_adjoint_wide"
-    ProductAffine c"product_affine"
-    ProductAffineWide c"product_affine_wide"
-    ProductBackward c"product_backward"
-    ProductBackwardWide c"product_backward_wide"
-    ProductGradient c"product_gradient"
-    ProductGradientWide c"product_gradient_wide"
-    ProductSilu c"product_silu"
-    ProductSiluWide c"product_silu_wide"
-    ProductSoftplus c"product_softplus"
-    ProductSoftplusWide c"product_softplus_wide"
-    ProductTangent c"product_tangent"
-    ProductTangentWide c"product_tangent_wide"
-    ProductTanh c"product_tanh"
-    ProductTanhWide c"product_tanh_wide"
-    ProductTransposed c"product_transposed"
-    ProductTransposedWide c"product_transposed_wide"
-    RatioExport c"ratio_export"
-    RowsExport c"rows_export"
-    RowsImport c"rows_import"
-    SamplesMeans c"samples_means"
-    SamplesNormalise c"samples_normalise"
-    SamplesSpreads c"samples_spreads"
-    SquaresForward c"squares_forward"
-    SquaresReverse c"squares_reverse"
-    SquaresTangent c"squares_tangent"
+use generated::MOST_ARGUMENTS;
+pub(crate) use generated::*;
+
+/// The arguments of a kernel by the names of its parameters. Kernels of one file with the same parameters share a struct,
+/// which is named after the first of them.
+pub(crate) trait Arguments {
+    /// The kernels that take them.
+    const KERNELS: &'static [Kernel];
+    /// An array.
+    type List: AsRef<[Argument]>;
+
+    /// In the order of the parameters.
+    fn list(&self) -> Self::List;
+}
+
+/// Arguments that one kernel alone takes.
+pub(crate) trait ArgumentsOfOne: Arguments {
+    const KERNEL: Kernel = Self::KERNELS[0];
 }
 
 /// One argument of a kernel: a number or a device address, of at most 8 bytes.
@@ -106,9 +61,6 @@ macro_rules! arguments_of {
     ($($x:expr),* $(,)?) => { &[$($crate::device::cuda::kernels::Argument::from($x)),*] };
 }
 pub(crate) use arguments_of;
-
-/// Parameters of a kernel at most.
-const MOST_ARGUMENTS: usize = 40;
 
 /// A kernel with its grid, block and arguments.
 pub(crate) struct Launch<'a> {

@@ -2,18 +2,17 @@
 //! spends its time on. Large ones are cublasLt's product with a kernel around it. Where the system has no cublasLt,
 //! every layer is one kernel.
 
-use super::block::{CudaBlock, THREADS};
+use super::around::Around;
+use super::block::CudaBlock;
 use super::gradient::{CudaGradient, CudaNet, lines_of};
-use super::kernels::{Argument, Kernel, arguments_of};
+use super::kernels::{
+    ActivationAdjoint, ActivationScale, ActivationSilu, Arguments, BiasAdd, ColumnSums, ColumnSumsFinish, Kernel,
+    ProductAdjoint, ProductAffine, ProductBackward, ProductGradient, ProductSilu, ProductTangent, ProductTransposed,
+};
 use super::product::{Operand, Product};
 use crate::device::Mat;
 use crate::device::layout::Layer;
 use crate::formulas::Activation;
-
-/// Rows of a tile of the kernels around a product, unless that makes too many tiles.
-const CHUNK: usize = 32;
-/// Tiles along the rows at most: a grid's second axis ends at 65535, and column sums keep one line a tile.
-const MOST_TILES: usize = 1024;
 
 /// Both tiles of the product kernels (cuda/product.cuh): side and threads.
 const NARROW: (usize, u32) = (32, 256);
@@ -32,28 +31,6 @@ pub(super) enum ProductKind {
     Adjoint { slope: Mat, curve: Mat },
 }
 
-/// Threads and grid of a kernel around a product: neighbouring columns along x, rows of a tile along y.
-struct Around {
-    grid: [u32; 3],
-    block: [u32; 3],
-    chunk: usize,
-}
-
-impl Around {
-    fn new(rows: usize, cols: usize) -> Self {
-        let chunk = CHUNK.max(rows.div_ceil(MOST_TILES));
-        // Four columns a thread where whole vectors can be taken, and one otherwise.
-        let threads = if cols.is_multiple_of(4) { cols / 4 } else { cols };
-        let x = (threads.next_power_of_two() as u32).clamp(8, 32);
-        let columns = threads.div_ceil(x as usize) as u32;
-        Self { grid: [columns, Self::tiles(rows, chunk), 1], block: [x, THREADS / x, 1], chunk }
-    }
-
-    fn tiles(rows: usize, chunk: usize) -> u32 {
-        rows.div_ceil(chunk) as u32
-    }
-}
-
 /// A product kernel in its two tiles.
 type Tiled = [Kernel; 2];
 
@@ -69,11 +46,11 @@ const GRADIENT: Tiled = [Kernel::ProductGradient, Kernel::ProductGradientWide];
 
 impl CudaBlock {
     /// Queues a product with m x n results, `splits` times along the grid's second axis.
-    fn product(&mut self, [narrow, wide]: Tiled, m: usize, n: usize, splits: usize, arguments: &[Argument]) {
+    fn product<A: Arguments>(&mut self, [narrow, wide]: Tiled, m: usize, n: usize, splits: usize, arguments: &A) {
         let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side);
         let (kernel, (side, threads)) =
             if tiles(WIDE.0) * splits >= LEAST_WIDE { (wide, WIDE) } else { (narrow, NARROW) };
-        self.launch(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
+        self.queue_as(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
     }
 
     /// x W, or delta W^T, into `out` by cublasLt.
@@ -96,15 +73,15 @@ impl CudaBlock {
         let (bias, (out_at, out_stride)) = (bias(net, layer), self.place(out));
         let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
         if net.fused {
-            let (x_at, x_stride) = self.place(x);
-            let arguments = arguments_of![x_at, x_stride, weights(net, layer), bias, out_at, out_stride, m, n, k];
-            self.product(AFFINE, x.rows, layer.outputs, 1, arguments);
+            let (w, (x_at, x_stride)) = (weights(net, layer), self.place(x));
+            let arguments = ProductAffine { x: x_at, x_stride, w, bias, out: out_at, out_stride, m, n, k };
+            self.product(AFFINE, x.rows, layer.outputs, 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
         let around = Around::new(x.rows, layer.outputs);
-        let arguments = arguments_of![out_at, out_stride, bias, m, n, around.chunk as u32];
-        self.launch(Kernel::BiasAdd, around.grid, around.block, arguments);
+        let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: around.chunk };
+        self.queue(around.grid, around.block, &arguments);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -129,12 +106,12 @@ impl CudaBlock {
                 Activation::Softplus => SOFTPLUS,
             };
             let (x_at, x_stride) = self.place(x);
-            let arguments = arguments_of![
-                x_at,
+            let arguments = ProductSilu {
+                x: x_at,
                 x_stride,
-                weights(net, layer),
+                w: weights(net, layer),
                 bias,
-                h_at,
+                h: h_at,
                 h_stride,
                 slope,
                 slope_stride,
@@ -143,8 +120,8 @@ impl CudaBlock {
                 m,
                 n,
                 k,
-            ];
-            self.product(kernel, x.rows, layer.outputs, 1, arguments);
+            };
+            self.product(kernel, x.rows, layer.outputs, 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, h, false);
@@ -154,9 +131,19 @@ impl CudaBlock {
             Activation::Softplus => Kernel::ActivationSoftplus,
         };
         let around = Around::new(x.rows, layer.outputs);
-        let arguments =
-            arguments_of![h_at, h_stride, bias, slope, slope_stride, curve, curve_stride, m, n, around.chunk as u32];
-        self.launch(kernel, around.grid, around.block, arguments);
+        let arguments = ActivationSilu {
+            h: h_at,
+            h_stride,
+            bias,
+            slope,
+            slope_stride,
+            curve,
+            curve_stride,
+            rows: m,
+            cols: n,
+            chunk: around.chunk,
+        };
+        self.queue_as(kernel, around.grid, around.block, &arguments);
     }
 
     pub(super) fn layer_tangent(&mut self, net: &CudaNet, layer: usize, x: Mat, slope: Mat, out: Mat, curve: Mat) {
@@ -166,21 +153,21 @@ impl CudaBlock {
         let (m, n, k) = (x.rows as u32, layer.outputs as u32, layer.inputs as u32);
         if net.fused {
             let (x_at, x_stride) = self.place(x);
-            let arguments = arguments_of![
-                x_at,
+            let arguments = ProductTangent {
+                x: x_at,
                 x_stride,
-                weights(net, layer),
+                w: weights(net, layer),
                 slope,
                 slope_stride,
-                out_at,
+                out: out_at,
                 out_stride,
                 curve,
                 curve_stride,
                 m,
                 n,
                 k,
-            ];
-            self.product(TANGENT, x.rows, layer.outputs, 1, arguments);
+            };
+            self.product(TANGENT, x.rows, layer.outputs, 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -190,7 +177,7 @@ impl CudaBlock {
     pub(super) fn layer_reverse(&mut self, net: &CudaNet, layer: usize, delta: Mat, out: Mat, kind: ProductKind) {
         let layer = &net.layers[layer];
         let w = weights(net, layer);
-        let ((at, stride), (out_at, out_stride)) = (self.place(delta), self.place(out));
+        let ((delta_at, delta_stride), (out_at, out_stride)) = (self.place(delta), self.place(out));
         let (m, n, k) = (delta.rows as u32, layer.inputs as u32, layer.outputs as u32);
         let fused = net.fused;
         if !fused {
@@ -199,28 +186,29 @@ impl CudaBlock {
         let (rows, cols) = (delta.rows, layer.inputs);
         match kind {
             ProductKind::Plain if fused => {
-                let arguments = arguments_of![at, stride, w, out_at, out_stride, m, n, k];
-                self.product(TRANSPOSED, rows, cols, 1, arguments);
+                let arguments =
+                    ProductTransposed { delta: delta_at, delta_stride, w, out: out_at, out_stride, m, n, k };
+                self.product(TRANSPOSED, rows, cols, 1, &arguments);
             }
             ProductKind::Plain => {}
             ProductKind::Backward { slope, curve } => {
                 let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.optional(curve));
                 if fused {
-                    let arguments = arguments_of![
-                        at,
-                        stride,
+                    let arguments = ProductBackward {
+                        delta: delta_at,
+                        delta_stride,
                         w,
                         slope,
                         slope_stride,
-                        out_at,
+                        out: out_at,
                         out_stride,
                         curve,
                         curve_stride,
                         m,
                         n,
                         k,
-                    ];
-                    self.product(BACKWARD, rows, cols, 1, arguments);
+                    };
+                    self.product(BACKWARD, rows, cols, 1, &arguments);
                 } else {
                     self.scale(out, (slope, slope_stride), (curve, curve_stride));
                 }
@@ -228,36 +216,36 @@ impl CudaBlock {
             ProductKind::Adjoint { slope, curve } => {
                 let ((slope, slope_stride), (curve, curve_stride)) = (self.place(slope), self.place(curve));
                 if fused {
-                    let arguments = arguments_of![
-                        at,
-                        stride,
+                    let arguments = ProductAdjoint {
+                        delta: delta_at,
+                        delta_stride,
                         w,
                         slope,
                         slope_stride,
                         curve,
                         curve_stride,
-                        out_at,
+                        out: out_at,
                         out_stride,
                         m,
                         n,
                         k,
-                    ];
-                    self.product(ADJOINT, rows, cols, 1, arguments);
+                    };
+                    self.product(ADJOINT, rows, cols, 1, &arguments);
                 } else {
                     let around = Around::new(out.rows, out.cols);
-                    let arguments = arguments_of![
-                        out_at,
-                        out_stride,
+                    let arguments = ActivationAdjoint {
+                        p: out_at,
+                        p_stride: out_stride,
                         slope,
                         slope_stride,
                         curve,
                         curve_stride,
-                        m,
-                        n,
-                        around.chunk as u32,
-                        0u64,
-                    ];
-                    self.launch(Kernel::ActivationAdjoint, around.grid, around.block, arguments);
+                        rows: m,
+                        cols: n,
+                        chunk: around.chunk,
+                        sums: 0,
+                    };
+                    self.queue(around.grid, around.block, &arguments);
                 }
             }
         }
@@ -265,22 +253,22 @@ impl CudaBlock {
 
     /// Around a product in `p`: curve *= p (where there is one), then p *= slope.
     fn scale(&mut self, p: Mat, (slope, slope_stride): (u64, u32), (curve, curve_stride): (u64, u32)) {
-        let (at, stride) = self.place(p);
+        let (p_at, p_stride) = self.place(p);
         let around = Around::new(p.rows, p.cols);
-        let arguments = arguments_of![
-            at,
-            stride,
+        let arguments = ActivationScale {
+            p: p_at,
+            p_stride,
             slope,
             slope_stride,
             curve,
             curve_stride,
-            p.rows as u32,
-            p.cols as u32,
-            around.chunk as u32,
-            0u64,
-            0u32,
-        ];
-        self.launch(Kernel::ActivationScale, around.grid, around.block, arguments);
+            rows: p.rows as u32,
+            cols: p.cols as u32,
+            chunk: around.chunk,
+            sums: 0,
+            sum_curve: 0,
+        };
+        self.queue(around.grid, around.block, &arguments);
     }
 
     pub(super) fn layer_gradient(
@@ -318,7 +306,7 @@ impl CudaBlock {
         let second = pairs.get(1);
         let (x2, x2_stride) = self.optional(second.map(|pair| pair.0));
         let (delta2, delta2_stride) = self.optional(second.map(|pair| pair.1));
-        let arguments = arguments_of![
+        let arguments = ProductGradient {
             x,
             x_stride,
             delta,
@@ -327,15 +315,15 @@ impl CudaBlock {
             x2_stride,
             delta2,
             delta2_stride,
-            rows as u32,
-            layer.inputs as u32,
-            layer.outputs as u32,
-            u32::from(with_bias),
-            chunk as u32,
-            place,
-            pitch as u64,
-        ];
-        self.product(GRADIENT, layer.inputs, layer.outputs, rows.div_ceil(chunk), arguments);
+            rows: rows as u32,
+            inputs: layer.inputs as u32,
+            outputs: layer.outputs as u32,
+            bias: u32::from(with_bias),
+            chunk: chunk as u32,
+            lines: place,
+            pitch: pitch as u64,
+        };
+        self.product(GRADIENT, layer.inputs, layer.outputs, rows.div_ceil(chunk), &arguments);
     }
 
     fn gradient_by_library(&mut self, layer: &Layer, place: u64, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
@@ -358,12 +346,11 @@ impl CudaBlock {
         };
         let around = Around::new(delta.rows, delta.cols);
         let tiles = around.grid[1];
-        let (sums, (at, stride)) = (self.scratch_address(tiles as usize * delta.cols), self.place(delta));
+        let (sums, (x, x_stride)) = (self.scratch_address(tiles as usize * delta.cols), self.place(delta));
         let (rows, cols) = (delta.rows as u32, delta.cols as u32);
-        let arguments = arguments_of![at, stride, rows, cols, around.chunk as u32, sums];
-        self.launch(Kernel::ColumnSums, around.grid, around.block, arguments);
-        let arguments = arguments_of![sums, tiles, cols, biases, 0u32];
-        self.launch(Kernel::ColumnSumsFinish, [cols.div_ceil(32), 1, 1], [32, 8, 1], arguments);
+        self.queue(around.grid, around.block, &ColumnSums { x, x_stride, rows, cols, chunk: around.chunk, sums });
+        let arguments = ColumnSumsFinish { sums, tiles, cols, out: biases, accumulate: 0 };
+        self.queue([cols.div_ceil(32), 1, 1], [32, 8, 1], &arguments);
     }
 
     /// Zeros at an address.

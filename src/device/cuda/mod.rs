@@ -2,6 +2,7 @@
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device trait over them.
 
 mod account;
+mod around;
 pub mod block;
 pub mod branches;
 mod current;

@@ -1,8 +1,8 @@
 //! Samples in the memory of the GPU, measured and normalised by kernels where they lie (cuda/samples.cu).
 
-use super::block::{MOST_BLOCKS, THREADS};
+use super::block::{CudaBlock, MOST_BLOCKS, THREADS};
 use super::gpu::Gpu;
-use super::kernels::{Argument, Kernel, Launch, arguments_of};
+use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesSpreads};
 use super::memory::DeviceBuffer;
 use crate::data::{
     ArrayLayout, Components, DeviceRows, Gathered, Normalisation, Normalised, Resident, RowBlock, RowBlocks,
@@ -36,48 +36,36 @@ impl CudaSamples {
         Self { gpu: Arc::clone(gpu), side, address, layout }
     }
 
-    fn launch(&self, kernel: Kernel, blocks: u32, samples: &Samples<'_>, more: &[Argument]) -> Result<()> {
-        let arguments = [&samples.arguments()[..], more].concat();
-        let launch = Launch { kernel, grid: [blocks, 1, 1], block: [THREADS, 1, 1], arguments: &arguments };
-        self.gpu.launch(self.gpu.stream(), &launch)
-    }
-
     /// The samples as kernels take them.
-    fn samples(&self, what: &str) -> Result<Samples<'_>> {
+    fn placed(&self, what: &str) -> Result<Placed<'_>> {
         let (between_components, components) = match self.layout.components()? {
             Components::Even(distance) => (distance, None),
             Components::Listed(places) => (0, Some(DeviceBuffer::of(&self.gpu, &places, what)?)),
         };
-        Ok(Samples { of: self, between_components, components })
+        Ok(Placed { of: self, between_components, components })
     }
 }
 
 /// Samples with a list of where their components lie.
-struct Samples<'a> {
+struct Placed<'a> {
     of: &'a CudaSamples,
     between_components: isize,
     components: Option<DeviceBuffer<isize>>,
 }
 
-impl Samples<'_> {
-    fn arguments(&self) -> [Argument; 7] {
+impl Placed<'_> {
+    fn parameters(&self) -> SamplesParameters {
         let CudaSamples { address, layout, .. } = self.of;
-        let components = self.components.as_ref().map_or(0, DeviceBuffer::address);
-        [
-            (*address).into(),
-            (layout.dtype() as u32).into(),
-            (layout.between_rows() as u64).into(),
-            (self.between_components as u64).into(),
-            components.into(),
-            layout.scale().into(),
-            layout.offset().into(),
-        ]
+        SamplesParameters {
+            data: *address,
+            dtype: layout.dtype() as u32,
+            between_rows: layout.between_rows() as u64,
+            between_components: self.between_components as u64,
+            components: self.components.as_ref().map_or(0, DeviceBuffer::address),
+            scale: layout.scale(),
+            offset: layout.offset(),
+        }
     }
-}
-
-/// Blocks of a launch whose threads share so many elements.
-fn blocks_for(elements: usize) -> u32 {
-    (elements as u64).div_ceil(THREADS.into()).clamp(1, MOST_BLOCKS) as u32
 }
 
 /// What the warps of launches have found, `WARPS` numbers a question.
@@ -104,7 +92,6 @@ impl Resident for CudaSamples {
         let what = &format!("the moments of the {}'s samples", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
         let in_piece = (PIECE / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
-        let samples = self.samples(what)?;
         let list = DeviceBuffer::<RowBlock>::of(gpu, &blocks.list, what)?;
         let mut weight = match weights {
             Some(_) => Some(DeviceBuffer::<f64>::new(gpu, count.min(in_piece * blocks.rows), what)?),
@@ -114,6 +101,8 @@ impl Resident for CudaSamples {
         let zeros = || DeviceBuffer::<f64>::zeroed(gpu, dimension, what);
         let (mean, spread) = (zeros()?, zeros()?);
         let found = nothing_found(gpu, 1, what)?;
+        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let samples = placed.parameters();
         let start = blocks.list.iter().position(|block| block.weight != 0.0);
         for piece in (0..blocks.list.len()).step_by(in_piece) {
             let first = piece * blocks.rows;
@@ -121,25 +110,24 @@ impl Resident for CudaSamples {
             if let (Some(buffer), Some(weights)) = (&mut weight, weights) {
                 buffer.upload(0, &weights[first..first + rows])?;
             }
-            let weight = weight.as_ref().map_or(0, DeviceBuffer::address);
             // In another piece where it is no block of this one.
             let start = start.and_then(|start| start.checked_sub(piece)).unwrap_or(in_piece).min(in_piece);
-            let common: [Argument; 6] = [
-                (first as u64).into(),
-                (rows as u32).into(),
-                (dimension as u32).into(),
-                (blocks.rows as u32).into(),
-                list.at(piece).into(),
-                weight.into(),
-            ];
+            let piece = PieceParameters {
+                first: first as u64,
+                rows: rows as u32,
+                d: dimension as u32,
+                block_rows: blocks.rows as u32,
+                blocks: list.at(piece),
+                weights: weight.as_ref().map_or(0, DeviceBuffer::address),
+                means: means.address(),
+            };
             let elements = rows.div_ceil(blocks.rows) * dimension;
-            let of_means = [&common[..], arguments_of![means.address(), found.address()]].concat();
-            self.launch(Kernel::SamplesMeans, blocks_for(elements), &samples, &of_means)?;
-            let of_spreads =
-                [&common[..], arguments_of![means.address(), start as u32, mean.address(), spread.address()]];
+            block.queue_over(elements as u64, &SamplesMeans { samples, piece, not_finite: found.address() });
+            let (start, mean, spread) = (start as u32, mean.address(), spread.address());
             let groups = dimension.div_ceil(SPREAD_COLUMNS) as u32;
-            self.launch(Kernel::SamplesSpreads, groups, &samples, &of_spreads.concat())?;
+            block.queue([groups, 1, 1], [THREADS, 1, 1], &SamplesSpreads { samples, piece, start, mean, spread });
         }
+        block.finish()?;
         let [not_finite] = first_found(&found, what)?;
         let read = |buffer: &DeviceBuffer<f64>| {
             let mut numbers = memory::filled(what, dimension, 0f64)?;
@@ -154,19 +142,21 @@ impl Resident for CudaSamples {
         let what = &format!("the samples of the {}", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
         let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
-        let samples = self.samples(what)?;
+        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
         let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
         let found = nothing_found(gpu, 2, what)?;
-        let more = arguments_of![
-            count as u32,
-            dimension as u32,
-            shift.address(),
-            units.scale,
-            rows.address(),
-            found.address(),
-            found.at(WARPS),
-        ];
-        self.launch(Kernel::SamplesNormalise, blocks_for(count * dimension), &samples, more)?;
+        let arguments = SamplesNormalise {
+            samples: placed.parameters(),
+            rows: count as u32,
+            d: dimension as u32,
+            shift: shift.address(),
+            unit: units.scale,
+            out: rows.address(),
+            not_finite: found.address(),
+            beyond: found.at(WARPS),
+        };
+        block.queue_over((count * dimension) as u64, &arguments);
+        block.finish()?;
         let [not_finite, beyond] = first_found(&found, what)?;
         Ok(Normalised { rows: Arc::new(CudaRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
     }

@@ -62,3 +62,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_divergence_that_the_kernel_does_not_know_gives_nan() {
+    if !available() {
+        return;
+    }
+    let unknown = Divergence::ALL.len() as u32;
+    let (v, ends, slope_of) = (Buffer::of(&[0f32; 2]), Buffer::of(&[0f32; 2]), Buffer::of(&[0f32]));
+    let delta = Buffer::<f32>::new(2);
+    let parts = [0; 4].map(|_| Buffer::<f64>::new(1));
+    launch(
+        "dual_terms",
+        [1, 1, 1],
+        [32, 1, 1],
+        1,
+        arguments_of![
+            &v, 1u32, 1u32, &ends, 1u32, 1u32, 0f64, &slope_of, 0f64, unknown, 1f64, 1f64, &delta, 1u32, &parts[0],
+            &parts[1], &parts[2], &parts[3],
+        ],
+    );
+    // The sums of the conjugate's values and of its slopes.
+    assert!(parts[1][0].is_nan() && parts[2][0].is_nan());
+}

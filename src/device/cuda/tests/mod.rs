@@ -7,6 +7,7 @@ mod bridge;
 mod components;
 mod dual;
 mod guarded;
+mod heads;
 pub mod host;
 mod inference;
 mod mixture;

@@ -11,7 +11,9 @@
 use crate::device::cuda::block::{CudaBlock, CudaNoise};
 use crate::device::cuda::driver;
 use crate::device::cuda::gpu::Gpu;
-use crate::device::cuda::kernels::{Argument, Kernel, arguments_of};
+use crate::device::cuda::kernels::{
+    ActivationScale, ActivationSilu, GradientReduce, Kernel, OptimiserUpdate, UpdateParameters,
+};
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::sums::CudaSums;
@@ -209,55 +211,61 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
     let size = format!("{n} parameters");
     let parameters = n as f64;
     bench.report("optimiser_update", &size, 36.0 * parameters, 20.0 * parameters, |block| {
-        let arguments = arguments_of![
+        let arguments = OptimiserUpdate {
             weights,
             gradient,
             first,
             second,
             average,
-            n as u64,
-            0.5f32,
-            0.99f32,
-            1e-8f32,
-            0u64,
-            0u64,
-            plan.address(),
-            partials.address(),
-            256u32,
-            0f64,
-            partials.at(256),
-        ];
-        block.launch_over(Kernel::OptimiserUpdate, n as u64 / 4, arguments);
+            n: n as u64,
+            beta1: 0.5,
+            beta2: 0.99,
+            epsilon: 1e-8,
+            previous: 0,
+            pitch: 0,
+            plan: plan.address(),
+            squares: partials.address(),
+            square_count: 256,
+            clip: 0.0,
+            sizes: partials.at(256),
+        };
+        block.queue_over(n as u64 / 4, &arguments);
     });
     const LINES: usize = 8;
     let pitch = n / LINES;
     let (size, sums) = (format!("{LINES} x {pitch}"), pitch as f64);
     bench.report("gradient_reduce", &size, 36.0 * sums, 10.0 * sums, |block| {
-        let (lines, count) = (gradient, LINES as u32);
-        let sums: &[Argument] =
-            arguments_of![lines, pitch as u64, count, weights, pitch as u64, 0u32, partials.address()];
         // The plan's block: no terms, counter and fault 0.
-        let (zeros, none) = (partials.at(1 << 15), 0u32);
-        let by: &[Argument] = arguments_of![
-            zeros,
-            none,
-            none,
-            none,
-            none,
-            none,
-            none,
-            zeros,
-            1e-3f64,
-            0.5f64.ln(),
-            0.99f64.ln(),
-            0.998f64,
-            0u64,
-            0f64,
-            zeros,
-            plan.address(),
-        ];
-        let arguments = &[sums, by].concat();
-        block.launch_over(Kernel::GradientReduce, pitch as u64 / 4, arguments);
+        let zeros = partials.at(1 << 15);
+        let update = UpdateParameters {
+            terms: zeros,
+            capacity: 0,
+            count0: 0,
+            count1: 0,
+            count2: 0,
+            count3: 0,
+            checked: 0,
+            counter: zeros,
+            rate: 1e-3,
+            log_beta1: 0.5f64.ln(),
+            log_beta2: 0.99f64.ln(),
+            ema_decay: 0.998,
+            decay_steps: 0,
+            decay_floor: 0.0,
+            fault: zeros,
+            plan: plan.address(),
+        };
+        let arguments = GradientReduce {
+            lines: gradient,
+            pitch: pitch as u64,
+            count: LINES as u32,
+            gradient: weights,
+            n: pitch as u64,
+            accumulate: 0,
+            squares: partials.address(),
+            update,
+        };
+        block.queue_over(pitch as u64 / 4, &arguments);
     });
     bench.block.reset(mark);
     Ok(())
@@ -276,22 +284,35 @@ fn activations(bench: &mut Bench) {
     let bias = bench.block.address(bias);
     let [(h, h_stride), (slope, slope_stride), (curve, curve_stride)] =
         [h, slope, curve].map(|mat| bench.block.place(mat));
-    let (m, n, chunk) = (rows as u32, WIDTH as u32, chunk as u32);
-    let elements = (rows * WIDTH) as f64;
-    let size = format!("{rows} x {WIDTH}");
+    let (rows, cols, chunk) = (rows as u32, WIDTH as u32, chunk as u32);
+    let elements = f64::from(rows * cols);
+    let size = format!("{rows} x {cols}");
     for (name, kernel) in [
         ("activation_silu", Kernel::ActivationSilu),
         ("activation_tanh", Kernel::ActivationTanh),
         ("activation_softplus", Kernel::ActivationSoftplus),
     ] {
         bench.report(name, &size, 16.0 * elements, 20.0 * elements, |device| {
-            let arguments = arguments_of![h, h_stride, bias, slope, slope_stride, curve, curve_stride, m, n, chunk];
-            device.launch(kernel, grid, block, arguments);
+            let arguments =
+                ActivationSilu { h, h_stride, bias, slope, slope_stride, curve, curve_stride, rows, cols, chunk };
+            device.queue_as(kernel, grid, block, &arguments);
         });
     }
     bench.report("activation_scale", &size, 20.0 * elements, 2.0 * elements, |device| {
-        let arguments = arguments_of![h, h_stride, slope, slope_stride, curve, curve_stride, m, n, chunk, 0u64, 0u32];
-        device.launch(Kernel::ActivationScale, grid, block, arguments);
+        let arguments = ActivationScale {
+            p: h,
+            p_stride: h_stride,
+            slope,
+            slope_stride,
+            curve,
+            curve_stride,
+            rows,
+            cols,
+            chunk,
+            sums: 0,
+            sum_curve: 0,
+        };
+        device.queue(grid, block, &arguments);
     });
     bench.block.reset(mark);
 }
