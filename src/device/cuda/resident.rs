@@ -1,6 +1,6 @@
 //! Samples in the memory of the GPU, measured and normalised by kernels where they lie (cuda/samples.cu).
 
-use super::block::{CudaBlock, MOST_BLOCKS, THREADS};
+use super::block::{CudaBlock, THREADS, blocks_over};
 use super::gpu::Gpu;
 use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesSpreads};
 use super::memory::DeviceBuffer;
@@ -11,8 +11,6 @@ use crate::error::Result;
 use crate::memory;
 use std::sync::Arc;
 
-/// Warps of a launch at most: numbers that it leaves of the values it has looked at.
-const WARPS: usize = (MOST_BLOCKS * THREADS as u64 / 32) as usize;
 /// What a warp leaves that has found nothing.
 const NOTHING: u64 = u64::MAX;
 /// Rows of a piece, and means of its blocks, at most: 8 MiB of either. Moments are gathered piece by piece.
@@ -68,17 +66,29 @@ impl Placed<'_> {
     }
 }
 
-/// What the warps of launches have found, `WARPS` numbers a question.
-fn nothing_found(gpu: &Arc<Gpu>, questions: usize, what: &str) -> Result<DeviceBuffer<u64>> {
-    DeviceBuffer::of(gpu, &memory::filled(what, questions * WARPS, NOTHING)?, what)
-}
+/// What the warps of launches over some elements have found, each a number for each of `N` questions.
+struct Found<const N: usize>(DeviceBuffer<u64>);
 
-/// The first that a warp has found, for each question. Waits for the stream.
-fn first_found<const N: usize>(found: &DeviceBuffer<u64>, what: &str) -> Result<[Option<u64>; N]> {
-    let mut numbers = memory::filled(what, N * WARPS, NOTHING)?;
-    found.download(0, &mut numbers)?;
-    let least = |question: usize| numbers[question * WARPS..][..WARPS].iter().copied().min();
-    Ok(std::array::from_fn(|question| least(question).filter(|&number| number != NOTHING)))
+impl<const N: usize> Found<N> {
+    /// Nothing yet.
+    fn nothing(gpu: &Arc<Gpu>, elements: usize, what: &str) -> Result<Self> {
+        let warps = (blocks_over(elements as u64) * THREADS / 32) as usize;
+        Ok(Self(DeviceBuffer::of(gpu, &memory::filled(what, N * warps, NOTHING)?, what)?))
+    }
+
+    /// Where the warps write what they find to a question.
+    fn address(&self, question: usize) -> u64 {
+        self.0.at(question * self.0.len() / N)
+    }
+
+    /// The least number found to each question. Waits for the stream.
+    fn least(&self, what: &str) -> Result<[Option<u64>; N]> {
+        let mut numbers = memory::filled(what, self.0.len(), NOTHING)?;
+        self.0.download(0, &mut numbers)?;
+        let mut each = numbers.chunks_exact(numbers.len() / N);
+        let mut least = || each.next()?.iter().copied().min();
+        Ok(std::array::from_fn(|_| least().filter(|&number| number != NOTHING)))
+    }
 }
 
 impl Resident for CudaSamples {
@@ -100,7 +110,7 @@ impl Resident for CudaSamples {
         let means = DeviceBuffer::<f64>::new(gpu, in_piece * dimension, what)?;
         let zeros = || DeviceBuffer::<f64>::zeroed(gpu, dimension, what);
         let (mean, spread) = (zeros()?, zeros()?);
-        let found = nothing_found(gpu, 1, what)?;
+        let found = Found::<1>::nothing(gpu, means.len(), what)?;
         let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
         let samples = placed.parameters();
         let start = blocks.list.iter().position(|block| block.weight != 0.0);
@@ -122,13 +132,13 @@ impl Resident for CudaSamples {
                 means: means.address(),
             };
             let elements = rows.div_ceil(blocks.rows) * dimension;
-            block.queue_over(elements as u64, &SamplesMeans { samples, piece, not_finite: found.address() });
+            block.queue_over(elements as u64, &SamplesMeans { samples, piece, not_finite: found.address(0) });
             let (start, mean, spread) = (start as u32, mean.address(), spread.address());
             let groups = dimension.div_ceil(SPREAD_COLUMNS) as u32;
             block.queue([groups, 1, 1], [THREADS, 1, 1], &SamplesSpreads { samples, piece, start, mean, spread });
         }
         block.finish()?;
-        let [not_finite] = first_found(&found, what)?;
+        let [not_finite] = found.least(what)?;
         let read = |buffer: &DeviceBuffer<f64>| {
             let mut numbers = memory::filled(what, dimension, 0f64)?;
             buffer.download(0, &mut numbers).map(|()| numbers)
@@ -144,7 +154,7 @@ impl Resident for CudaSamples {
         let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
         let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
         let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
-        let found = nothing_found(gpu, 2, what)?;
+        let found = Found::<2>::nothing(gpu, rows.len(), what)?;
         let arguments = SamplesNormalise {
             samples: placed.parameters(),
             rows: count as u32,
@@ -152,12 +162,12 @@ impl Resident for CudaSamples {
             shift: shift.address(),
             unit: units.scale,
             out: rows.address(),
-            not_finite: found.address(),
-            beyond: found.at(WARPS),
+            not_finite: found.address(0),
+            beyond: found.address(1),
         };
         block.queue_over((count * dimension) as u64, &arguments);
         block.finish()?;
-        let [not_finite, beyond] = first_found(&found, what)?;
+        let [not_finite, beyond] = found.least(what)?;
         Ok(Normalised { rows: Arc::new(CudaRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
     }
 
