@@ -1,7 +1,9 @@
 //! Fingerprints of samples: a checkpoint keeps one of each side to refuse other data on resuming.
 
-use super::resident::DeviceSamples;
+use super::resident::DeviceRows;
 use crate::error::Result;
+use crate::memory;
+use std::sync::Arc;
 
 /// A hash of a side's normalised samples, their order and their weights, the same on every machine. That of samples in
 /// device memory is made when it is asked for.
@@ -41,6 +43,31 @@ impl Fingerprint {
                 Ok(hash)
             }
         }
+    }
+}
+
+/// What a fingerprint is made of.
+pub(super) struct DeviceSamples {
+    pub rows: Arc<dyn DeviceRows>,
+    pub numbers: usize,
+    pub dimension: usize,
+    pub weights: Option<Arc<Vec<f64>>>,
+}
+
+/// Numbers that are copied to the host at a time: 4 MiB.
+const PIECE: usize = 1 << 20;
+
+impl DeviceSamples {
+    /// The hash of the same samples in host memory: copies them there piece by piece.
+    fn hash(&self) -> Result<u64> {
+        let mut hash = Hash::new(self.dimension, self.numbers);
+        let mut piece = memory::filled("a piece of the samples", self.numbers.min(PIECE), 0f32)?;
+        for first in (0..self.numbers).step_by(PIECE) {
+            let piece = &mut piece[..PIECE.min(self.numbers - first)];
+            self.rows.read(first, piece)?;
+            hash.rows(piece);
+        }
+        Ok(hash.weights(self.weights.as_ref().map(|weights| &***weights)))
     }
 }
 

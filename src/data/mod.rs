@@ -11,6 +11,7 @@ mod fingerprint;
 mod moments;
 mod normalisation;
 mod prepare;
+mod refusals;
 mod resident;
 mod sampler;
 mod source;

@@ -4,9 +4,10 @@ use super::array_layout::MAX_RANK;
 use super::description::Data;
 use super::moments::{Moments, Spread};
 use super::normalisation::Normalisation;
-use super::resident::{self, Resident, ResidentSource};
+use super::refusals::beyond_range;
+use super::resident::{self, Resident};
 use super::sampler::{self, Sampler};
-use super::source::{ArraySource, DataSource, SamplerSource};
+use super::source::{ArraySource, DataSource, ResidentSource, SamplerSource};
 use super::tensor::TensorView;
 use super::weights::read_weights;
 use crate::error::{Error, Result};
@@ -213,16 +214,6 @@ impl<'a> Side<'a> {
         })?;
         Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())?))
     }
-}
-
-/// The refusal of `value`, number `at` of the samples row by row, which is not finite once it is divided by `scale`.
-pub(super) fn beyond_range(argument: &str, value: f64, at: u64, dimension: usize, scale: f64) -> Error {
-    Error::invalid(format!(
-        "{argument} holds {value:e} at sample {}, component {}, which is beyond the 32-bit range once divided by the \
-         samples' scale {scale:e}; leave such samples out",
-        at / dimension as u64,
-        at % dimension as u64
-    ))
 }
 
 /// What a side may hold at most. Nothing of it is read.

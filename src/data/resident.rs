@@ -1,13 +1,10 @@
 //! Samples in the memory of a device, which measures and normalises them where they lie.
 
-use super::fingerprint::{Fingerprint, Hash};
 use super::moments::{Moments, RowBlocks};
 use super::normalisation::Normalisation;
-use super::prepare::beyond_range;
-use super::tensor::{not_finite, rows_of_block};
-use super::weights::AliasTable;
+use super::refusals::{beyond_range, not_finite};
+use super::tensor::rows_of_block;
 use crate::error::Result;
-use crate::memory;
 use std::sync::Arc;
 
 /// One side's samples in device memory. Values are numbered row by row, and computed with the bits of
@@ -100,76 +97,4 @@ pub(super) fn normalised(samples: &dyn Resident, argument: &str, units: &Normali
 fn size(samples: &dyn Resident) -> (usize, usize) {
     let shape = samples.shape();
     (shape[0], shape[1..].iter().product())
-}
-
-/// A side's normalised samples in device memory, and the way to draw from them by weight.
-pub struct ResidentSource {
-    rows: Arc<dyn DeviceRows>,
-    count: usize,
-    dimension: usize,
-    weights: Option<Arc<Vec<f64>>>,
-    table: Option<AliasTable>,
-}
-
-impl ResidentSource {
-    pub(super) fn new(
-        rows: Arc<dyn DeviceRows>,
-        count: usize,
-        dimension: usize,
-        weights: Option<Vec<f64>>,
-    ) -> Result<Self> {
-        let table = weights.as_deref().map(AliasTable::new).transpose()?;
-        Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table })
-    }
-
-    /// Number of samples.
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Numbers in one sample.
-    pub fn dimension(&self) -> usize {
-        self.dimension
-    }
-
-    /// All samples, count x dimension, row-major, normalised.
-    pub fn rows(&self) -> &Arc<dyn DeviceRows> {
-        &self.rows
-    }
-
-    /// The table to draw by; `None` when all samples weigh the same.
-    pub fn alias_table(&self) -> Option<&AliasTable> {
-        self.table.as_ref()
-    }
-
-    pub(super) fn fingerprint(&self) -> Fingerprint {
-        let Self { rows, count, dimension, weights, .. } = self;
-        let (rows, weights) = (Arc::clone(rows), weights.clone());
-        Fingerprint::on_device(DeviceSamples { rows, numbers: count * dimension, dimension: *dimension, weights })
-    }
-}
-
-/// What a fingerprint is made of.
-pub(super) struct DeviceSamples {
-    rows: Arc<dyn DeviceRows>,
-    numbers: usize,
-    dimension: usize,
-    weights: Option<Arc<Vec<f64>>>,
-}
-
-/// Numbers that are copied to the host at a time: 4 MiB.
-const PIECE: usize = 1 << 20;
-
-impl DeviceSamples {
-    /// The hash of the same samples in host memory: copies them there piece by piece.
-    pub fn hash(&self) -> Result<u64> {
-        let mut hash = Hash::new(self.dimension, self.numbers);
-        let mut piece = memory::filled("a piece of the samples", self.numbers.min(PIECE), 0f32)?;
-        for first in (0..self.numbers).step_by(PIECE) {
-            let piece = &mut piece[..PIECE.min(self.numbers - first)];
-            self.rows.read(first, piece)?;
-            hash.rows(piece);
-        }
-        Ok(hash.weights(self.weights.as_ref().map(|weights| &***weights)))
-    }
 }

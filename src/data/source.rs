@@ -1,11 +1,12 @@
 //! What a trainer owns of one side: normalised rows, or a sampler.
 
-use super::fingerprint::{Fingerprint, Hash};
+use super::fingerprint::{DeviceSamples, Fingerprint, Hash};
 use super::normalisation::Normalisation;
-use super::resident::ResidentSource;
+use super::resident::DeviceRows;
 use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// One side of the problem in normalised units, as [`Sides`](super::Sides) makes it.
 pub enum DataSource {
@@ -97,6 +98,53 @@ impl ArraySource {
             Some(table) => table.draw(column, accept),
             None => uniform_index(column, self.count),
         }
+    }
+}
+
+/// A side's normalised samples in device memory, and the way to draw from them by weight.
+pub struct ResidentSource {
+    rows: Arc<dyn DeviceRows>,
+    count: usize,
+    dimension: usize,
+    weights: Option<Arc<Vec<f64>>>,
+    table: Option<AliasTable>,
+}
+
+impl ResidentSource {
+    pub(super) fn new(
+        rows: Arc<dyn DeviceRows>,
+        count: usize,
+        dimension: usize,
+        weights: Option<Vec<f64>>,
+    ) -> Result<Self> {
+        let table = weights.as_deref().map(AliasTable::new).transpose()?;
+        Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table })
+    }
+
+    /// Number of samples.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Numbers in one sample.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// All samples, count x dimension, row-major, normalised.
+    pub fn rows(&self) -> &Arc<dyn DeviceRows> {
+        &self.rows
+    }
+
+    /// The table to draw by; `None` when all samples weigh the same.
+    pub fn alias_table(&self) -> Option<&AliasTable> {
+        self.table.as_ref()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let Self { rows, count, dimension, weights, .. } = self;
+        let (rows, weights) = (Arc::clone(rows), weights.clone());
+        Fingerprint::on_device(DeviceSamples { rows, numbers: count * dimension, dimension: *dimension, weights })
     }
 }
 

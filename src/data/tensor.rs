@@ -2,6 +2,7 @@
 
 use super::array_layout::{ArrayLayout, Axis, MAX_RANK, element_count};
 use super::dtype::{DType, Element};
+use super::refusals::not_finite;
 use crate::error::{Error, Result};
 use crate::memory;
 use half::{bf16, f16};
@@ -210,15 +211,6 @@ impl<'a> TensorView<'a> {
 /// Rows of the blocks that an array is read in; of the last one there may be fewer.
 pub(super) fn rows_of_block(count: usize, dimension: usize) -> usize {
     (BLOCK_ELEMENTS / dimension).clamp(1, count)
-}
-
-/// The refusal of `value`, number `at` of the samples row by row.
-pub(super) fn not_finite(argument: &str, value: f64, at: u64, dimension: usize) -> Error {
-    Error::invalid(format!(
-        "{argument} holds {value} at sample {}, component {}; every value must be finite",
-        at / dimension as u64,
-        at % dimension as u64
-    ))
 }
 
 #[cfg(test)]
