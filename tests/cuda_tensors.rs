@@ -356,6 +356,53 @@ fn samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerp
 }
 
 #[test]
+fn a_gpu_that_fails_while_it_reads_samples_gives_back_what_was_taken() {
+    let test = "a_gpu_that_fails_while_it_reads_samples_gives_back_what_was_taken";
+    if !simulator::simulated() || !simulator::load_with_compiler() {
+        return;
+    }
+    // Alone, as the driver's objects are counted.
+    if let Some(output) = simulator::in_child(test, &[]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let _primary = Primary::new(0).expect("a GPU");
+    let context = open(|_| ());
+    let values: Vec<f64> = (0..2 * ROWS).map(|i| (i as f64 * 0.37).sin()).collect();
+    let device = Memory::of(&values);
+    let mut problem = Problem::new();
+    use_doubles(&mut problem.target, SFEUOT_MEMORY_CUDA, device.at(0), ROWS);
+    // What is taken for good is taken by the first.
+    let mut trainer = null_mut();
+    ok(problem.create(context, &mut trainer));
+    // SAFETY: a live handle.
+    ok(unsafe { sfeuot_trainer_release(trainer) });
+    let before = simulator::live();
+    for (function, most) in [
+        (c"cuMemAlloc", 10),
+        (c"cuMemcpyHtoDAsync", 4),
+        (c"cuMemcpyDtoHAsync", 4),
+        (c"cuLaunchKernel", 3),
+        (c"cuMemsetD8Async", 2),
+    ] {
+        for calls in 0..most {
+            simulator::fail_after(function, calls, 999);
+            let mut trainer = null_mut();
+            let status = problem.create(context, &mut trainer);
+            assert!(!simulator::forget_failures(), "{function:?} is called more than {calls} times");
+            assert_eq!(status, SFEUOT_ERROR_DEVICE, "{function:?} after {calls}: {}", last_error());
+            assert_eq!(simulator::live(), before, "{function:?} after {calls}");
+        }
+    }
+    ok(problem.create(context, &mut trainer));
+    // SAFETY: live handles.
+    unsafe {
+        ok(sfeuot_trainer_release(trainer));
+        ok(sfeuot_context_release(context));
+    }
+}
+
+#[test]
 fn device_memory_is_read_after_what_the_stream_has_to_do_before() {
     let Some(_primary) = Primary::new(0) else { return };
     let problem = Problem::new();

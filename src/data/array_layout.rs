@@ -231,3 +231,40 @@ pub(crate) fn sample_shape(array: &[usize]) -> &[usize] {
         shape => shape,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn components_lie_where_their_indices_lead(
+            axes in prop::collection::vec((1usize..5, -20isize..20), 1..6), contiguous in any::<bool>(), sample in 0usize..5,
+        ) {
+            let (shape, strides): (Vec<_>, Vec<_>) = axes.into_iter().unzip();
+            let strides = (!contiguous).then_some(strides);
+            let layout = ArrayLayout::new(DType::F32, &shape, strides.as_deref(), 1.0, 0.0).unwrap();
+            let sample = sample % shape[0];
+            let components = layout.components().unwrap();
+            for component in 0..layout.dimension() {
+                let inside = match &components {
+                    Components::Even(distance) => component as isize * distance,
+                    Components::Listed(places) => places[component],
+                };
+                prop_assert_eq!(sample as isize * layout.between_rows() + inside, layout.place(sample, component));
+            }
+            prop_assert!(!contiguous || components == Components::Even(1));
+        }
+    }
+
+    #[test]
+    fn values_are_scaled_elements() {
+        let layout = |dtype| ArrayLayout::new(dtype, &[2], None, 0.5, 3.0).unwrap();
+        assert_eq!(layout(DType::F32).value(&(-4f32).to_ne_bytes()), 1.0);
+        assert_eq!(layout(DType::F64).value(&1e300f64.to_ne_bytes()), 5e299);
+        assert_eq!(layout(DType::F16).value(&f16::from_f32(6.0).to_ne_bytes()), 6.0);
+        assert_eq!(layout(DType::BF16).value(&bf16::from_f32(6.0).to_ne_bytes()), 6.0);
+        assert_eq!(layout(DType::U8).value(&[255]), 130.5);
+    }
+}
