@@ -28,10 +28,11 @@ WEIGHTS = "products, weight gradients, and layers without activation"
 # Other kernels by the source file that a sample's innermost known function lies in.
 FILES = [("mixture.rs", "mixture log-density"), ("components.rs", "components and their probabilities"),
          ("method.rs", "bridges, dual and action"), ("rng.rs", "noise"),
-         ("draw.rs", "drawing of the batch"), ("adam.rs", "optimiser and average"), ("cpu_network.rs", "optimiser and average"),
+         ("cpu/batch.rs", "drawing of the batch"), ("adam.rs", "optimiser and average"),
+         ("optimiser.rs", "optimiser and average"),
          ("net.rs", "arranging weights for products"), ("activation.rs", "activations and their derivatives"),
          ("pool.rs", "waiting for threads"), ("sampler.rs", "drawing of the batch"), ("data/", "drawing of the batch"),
-         ("block.rs", "copies and clearing"), ("cpu_engine.rs", "copies and clearing")]
+         ("block.rs", "copies and clearing"), ("train/cpu.rs", "copies and clearing")]
 
 
 def run(*command):

@@ -1,4 +1,4 @@
-// The rows of a half step, as src/train/draw.rs draws them on the CPU, to the bit: samples of both sides, latents and
+// The rows of a half step, as src/device/cpu/batch.rs draws them, to the bit: samples of both sides, latents and
 // bridge times of `rows` rows, the first of which are those of source sample number first_source of the batch (`each`
 // rows a source).
 //

@@ -2,6 +2,7 @@
 //! part of the library's interface.
 
 use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::optimiser::Optimise;
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::layout::Layout;
@@ -16,7 +17,6 @@ use crate::nn::init::kaiming;
 use crate::nn::network::Mlp;
 use crate::rng::{Sequence, Stream};
 use crate::train::TrainerConfig;
-use crate::train::cpu_network::Optimise;
 
 /// Rows of a block and the generator's form, as in a training with default settings.
 const ROWS: usize = 64;

@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use problems::{Clouds, context, floats, forms};
+use problems::{Clouds, context, floats, forms, small, with_latents};
 use sfeuot::abi::*;
 use sfeuot::*;
 
@@ -70,6 +70,39 @@ fn main() {
     println!("a steady state allocates nothing: ok");
     lifetimes();
     println!("what is released leaves nothing: ok");
+    told_memory();
+    println!("a training takes the memory that it tells: ok");
+}
+
+/// What a trainer says that it takes is what it holds, for networks and batches of any shape.
+fn told_memory() {
+    let shapes = [
+        (TrainerConfig { hidden_width: 128, batch_sources: 256, ..small() }, 2, 1),
+        (TrainerConfig { hidden_width: 64, batch_sources: 500, components: 8, ..with_latents() }, 3, 4),
+        (TrainerConfig { hidden_width: 200, hidden_layers: 4, batch_sources: 20, ..small() }, 50, 2),
+        (TrainerConfig { hidden_width: 32, components: 70, squares: false, ..small() }, 7, 3),
+        (TrainerConfig { hidden_width: 16, batch_sources: 4, components: 2, ..small() }, 3000, 2),
+    ];
+    for (config, dimension, threads) in shapes {
+        let clouds = Clouds::new(dimension);
+        let context = context(threads);
+        // Threads that start hold a little; after a step of any training they have.
+        clouds.trainer(&context, small()).step(1).expect("a sound problem");
+        let arrays = || clouds.trainer(&context, config.clone());
+        let sampled = || {
+            let side = || Data::sampler(&[dimension], |batch: &mut [f32], _: usize, _: usize| Ok(batch.fill(0.5)));
+            let config = TrainerConfig { sigma_units: SigmaUnits::Data, ..config.clone() };
+            Trainer::new(&context, config, side(), side()).expect("a sound problem")
+        };
+        for make in [&arrays as &dyn Fn() -> Trainer, &sampled] {
+            let before = HELD.load(Ordering::Relaxed);
+            let trainer = make();
+            let held = HELD.load(Ordering::Relaxed).wrapping_sub(before) as f64;
+            let (told, of_device) = trainer.memory();
+            assert_eq!(of_device, 0);
+            assert!((told as f64 - held).abs() <= 0.05 * held, "{told} bytes told, {held} held, {config:?}");
+        }
+    }
 }
 
 /// Context, trainer, model and session, used and released, as often as one likes.

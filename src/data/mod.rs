@@ -30,6 +30,7 @@ pub use prepare::{STATISTICS_ROWS, Sides};
 pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples};
 pub use resident::{DeviceRows, Gathered, Normalised, Resident};
 pub use sampler::Sampler;
-pub use source::{ArraySource, DataSource};
+pub(crate) use source::SetSize;
+pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};
 pub use tensor::TensorView;
 pub(crate) use weights::check_weights;

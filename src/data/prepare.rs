@@ -7,7 +7,7 @@ use super::normalisation::Normalisation;
 use super::refusals::beyond_range;
 use super::resident::{self, Resident};
 use super::sampler::{self, Sampler};
-use super::source::{ArraySource, DataSource, ResidentSource, SamplerSource};
+use super::source::{ArraySource, DataSource, ResidentSource, SamplerSource, SetSize};
 use super::tensor::TensorView;
 use super::weights::read_weights;
 use crate::error::{Error, Result};
@@ -46,14 +46,9 @@ impl<'a, 'b> Sides<'a, 'b> {
         &self.source.sample_shape
     }
 
-    /// Bytes of host memory that [`Self::prepare`] takes: a copy of each array's samples, and what draws by weights.
-    pub fn copied_bytes(&self) -> usize {
-        self.source.copied_bytes().saturating_add(self.target.copied_bytes())
-    }
-
-    /// Bytes of the samplers' batches, of so many rows for source and target.
-    pub fn batch_bytes(&self, rows: [usize; 2]) -> usize {
-        self.source.batch_bytes(rows[0]).saturating_add(self.target.batch_bytes(rows[1]))
+    /// Sizes of source and target where they are finite sets; `None` for a sampler.
+    pub(crate) fn sizes(&self) -> [Option<SetSize>; 2] {
+        [self.source.size(), self.target.size()]
     }
 
     /// What both sides have in common. [`STATISTICS_ROWS`] samples are drawn from each
@@ -125,28 +120,15 @@ impl<'a> Side<'a> {
         self.sample_shape.iter().product()
     }
 
-    fn sample_bytes(&self) -> usize {
-        self.dimension() * size_of::<f32>()
-    }
-
-    fn copied_bytes(&self) -> usize {
+    fn size(&self) -> Option<SetSize> {
         match &self.input {
-            Input::Sampler(_) => 0,
+            Input::Sampler(_) => None,
             Input::Array { samples, weights } => {
-                let weight = if weights.is_some() { 2 * size_of::<u32>() } else { 0 };
-                samples.count().saturating_mul(self.sample_bytes() + weight)
+                Some(SetSize { count: samples.count(), weighted: weights.is_some(), resident: false })
             }
-            // The weights stay beside the table.
-            Input::Resident { weights, .. } => {
-                weights.as_ref().map_or(0, |weights| weights.len().saturating_mul(2 * size_of::<u32>()))
+            Input::Resident { samples, weights } => {
+                Some(SetSize { count: samples.shape()[0], weighted: weights.is_some(), resident: true })
             }
-        }
-    }
-
-    fn batch_bytes(&self, rows: usize) -> usize {
-        match &self.input {
-            Input::Sampler(_) => rows.saturating_mul(self.sample_bytes()),
-            Input::Array { .. } | Input::Resident { .. } => 0,
         }
     }
 

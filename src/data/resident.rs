@@ -57,9 +57,6 @@ pub trait DeviceRows: Send + Sync {
     /// Where the first number lies on the device.
     fn address(&self) -> u64;
 
-    /// Bytes of device memory.
-    fn bytes(&self) -> u64;
-
     /// Copies numbers from `first` on to the host.
     ///
     /// # Errors

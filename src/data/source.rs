@@ -36,13 +36,51 @@ impl DataSource {
             Self::Sampler(_) => Fingerprint::of_sampler(),
         }
     }
+}
 
-    /// Bytes of device memory that it holds.
-    pub fn device_bytes(&self) -> u64 {
+/// A finite set of samples that batches are drawn from.
+pub enum SampleSet {
+    /// In host memory.
+    Array(ArraySource),
+    /// In device memory.
+    Resident(ResidentSource),
+}
+
+impl SampleSet {
+    /// How large it is.
+    pub(crate) fn size(&self) -> SetSize {
         match self {
-            Self::Resident(resident) => resident.rows().bytes(),
-            Self::Array(_) | Self::Sampler(_) => 0,
+            Self::Array(array) => array.size(),
+            Self::Resident(resident) => resident.size(),
         }
+    }
+
+    /// The table to draw by; `None` when all samples weigh the same.
+    pub fn alias_table(&self) -> Option<&AliasTable> {
+        match self {
+            Self::Array(array) => array.alias_table(),
+            Self::Resident(resident) => resident.alias_table(),
+        }
+    }
+}
+
+/// How large a finite set of samples is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SetSize {
+    /// Number of samples.
+    pub count: usize,
+    /// Whether they have weights.
+    pub weighted: bool,
+    /// Whether they lie in device memory.
+    pub resident: bool,
+}
+
+impl SetSize {
+    /// Bytes of host memory that a [`SampleSet`] takes for samples of `dimension` numbers.
+    pub fn bytes(&self, dimension: usize) -> usize {
+        let weight = if self.weighted { AliasTable::SAMPLE_BYTES } else { 0 };
+        let numbers = if self.resident { 0 } else { dimension };
+        self.count.saturating_mul(numbers.saturating_mul(size_of::<f32>()).saturating_add(weight))
     }
 }
 
@@ -68,9 +106,9 @@ impl ArraySource {
         })
     }
 
-    /// Number of samples.
-    pub fn count(&self) -> usize {
-        self.count
+    /// Number of samples, and whether they have weights.
+    pub(crate) fn size(&self) -> SetSize {
+        SetSize { count: self.count, weighted: self.table.is_some(), resident: false }
     }
 
     /// All samples, count x dimension, row-major, normalised.
@@ -121,9 +159,9 @@ impl ResidentSource {
         Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table })
     }
 
-    /// Number of samples.
-    pub fn count(&self) -> usize {
-        self.count
+    /// Number of samples, and whether they have weights.
+    pub(crate) fn size(&self) -> SetSize {
+        SetSize { count: self.count, weighted: self.table.is_some(), resident: true }
     }
 
     /// Numbers in one sample.

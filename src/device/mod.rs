@@ -6,10 +6,13 @@
 
 pub mod cpu;
 pub mod cuda;
+pub(crate) mod draw;
+pub(crate) mod half_work;
 pub mod layers;
 pub mod layout;
 pub mod mat;
 pub mod method;
+pub(crate) mod training;
 pub mod workspace;
 
 pub use layers::Layers;

@@ -56,6 +56,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Adds the gradient of G for these rows to `gradient`, and the loss to `sums`.
+    #[cfg(any(test, feature = "bench-internals"))]
     pub fn run<D: Layers + Method>(
         &self,
         device: &mut D,

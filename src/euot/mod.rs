@@ -4,6 +4,7 @@
 pub mod conditional;
 pub(crate) mod gaussian_bridge;
 pub mod generator_step;
+pub(crate) mod halves;
 pub mod networks;
 pub mod value_step;
 

@@ -42,6 +42,7 @@ impl<S> ValueStep<'_, S> {
     }
 
     /// Adds the gradient of minus L for these rows to `gradient`, and the loss terms to `sums`.
+    #[cfg(any(test, feature = "bench-internals"))]
     pub fn run<D: Layers + Method<Slope = S>>(
         &self,
         device: &mut D,

@@ -1,20 +1,29 @@
 //! Checkpoints: configuration, normalisation, and both networks with their optimiser's state, in one file.
 
 use super::config::TrainerConfig;
-use super::engine::NetworkState;
 use super::metrics::Metrics;
 use super::plan::{Frame, problem};
-use super::trainer::State;
 use crate::data::Normalisation;
+use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;
+use crate::formulas::Conjugate;
 use crate::model::checked_dimension;
 use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+
+/// A training: what a checkpoint holds beside the data's fingerprints, and what is derived from it.
+pub(super) struct State {
+    pub config: TrainerConfig,
+    pub sample_shape: Vec<usize>,
+    pub frame: Frame,
+    pub metrics: Metrics,
+    pub networks: [NetworkState; 2],
+}
 
 #[derive(Serialize, Deserialize)]
 struct Description {
@@ -35,7 +44,7 @@ const PARTS: [&str; 4] = ["weights", "average", "first_moment", "second_moment"]
 
 pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) -> Result<()> {
     let State { config, sample_shape, frame, metrics, networks } = state;
-    let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge } = frame;
+    let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge, sigma: _, conjugate: _ } = frame;
     let description = Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints };
     let mut output = Output::new(Kind::Checkpoint, &description)?;
     for (name, network) in NETWORKS.iter().zip(&networks) {
@@ -50,7 +59,7 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
 pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let mut input = Input::open(path, Kind::Checkpoint)?;
     let description: Description = input.description()?;
-    let lengths = description.check().map_err(|error| input.refusal(error))?;
+    let (lengths, (sigma, conjugate)) = description.check().map_err(|error| input.refusal(error))?;
     for (name, length) in NETWORKS.iter().zip(lengths) {
         for part in PARTS {
             input.check(&format!("{name}.{part}"), &[length])?;
@@ -59,7 +68,7 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
     let networks = [value?, generator?];
     let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
-    let frame = Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge };
+    let frame = Frame { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
 }
 
@@ -80,14 +89,15 @@ fn read(input: &mut Input, name: &str, length: usize) -> Result<NetworkState> {
 }
 
 impl Description {
-    /// Parameters of both networks, where everything is as a training may have left it.
-    fn check(&self) -> Result<[usize; 2]> {
+    /// Parameters of both networks, and sigma and the conjugate relative to the common scale, where everything is as a training
+    /// may have left it.
+    fn check(&self) -> Result<([usize; 2], (f64, Conjugate))> {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
         config.validate()?;
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
-        problem(config, *common_scale)?;
+        let problem = problem(config, *common_scale)?;
         bridge.check(shift, *scale).map_err(Error::InvalidArgument)?;
-        Ok(config.networks(bridge).layouts(d)?.map(|layout| layout.len()))
+        Ok((config.networks(bridge).layouts(d)?.map(|layout| layout.len()), problem))
     }
 }

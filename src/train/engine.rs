@@ -1,61 +1,7 @@
 //! What a device does for a trainer: whole training steps on weights that live there.
 
-use super::side::Sides;
-use crate::device::Sums;
+use crate::device::training::{Half, NetworkState, Outcome};
 use crate::error::{Error, Result};
-use crate::memory;
-
-/// Which of a step's two halves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Half {
-    Value = 0,
-    Generator = 1,
-}
-
-/// What one half of a step gave.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outcome {
-    /// Over all rows of the batch.
-    pub sums: Sums,
-    /// Before clipping.
-    pub gradient_norm: f64,
-}
-
-/// Everything of one network that a training carries along, in the order of the flat parameter vector.
-#[derive(Debug, PartialEq)]
-pub(crate) struct NetworkState {
-    pub weights: Vec<f32>,
-    pub average: Vec<f32>,
-    pub first_moment: Vec<f32>,
-    pub second_moment: Vec<f32>,
-}
-
-impl NetworkState {
-    /// The start of a training.
-    pub fn new(weights: Vec<f32>) -> Result<Self> {
-        let zeros = || memory::filled(STATE, weights.len(), 0f32);
-        Ok(Self { average: memory::copied(STATE, &weights)?, first_moment: zeros()?, second_moment: zeros()?, weights })
-    }
-
-    /// Another one like it.
-    pub fn copied(&self) -> Result<Self> {
-        let copied = |values: &Vec<f32>| memory::copied(STATE, values);
-        Ok(Self {
-            weights: copied(&self.weights)?,
-            average: copied(&self.average)?,
-            first_moment: copied(&self.first_moment)?,
-            second_moment: copied(&self.second_moment)?,
-        })
-    }
-
-    /// Weights, average, first and second moment.
-    pub fn parts(&self) -> [&[f32]; 4] {
-        [&self.weights, &self.average, &self.first_moment, &self.second_moment]
-    }
-}
-
-/// What memory for it is asked for, as a refusal says.
-const STATE: &str = "a network's state in training";
 
 /// Norms beyond it are refused: the optimiser squares gradients in 32 bits.
 const MAX_NORM: f64 = 1e18;
@@ -97,12 +43,12 @@ impl Advance {
 /// Whether the call was cancelled. Asked on any thread; once it was, it stays so until the call has returned.
 pub(crate) type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// A training on a device. A step is made whole or not at all.
+/// A training on a device, which has both networks and all samples. A step is made whole or not at all.
 pub(crate) trait Engine: Send {
     /// Makes `steps` steps, the first of which has number `first` (from 0), or as many as can be made: until a sampler
     /// fails, a loss, a gradient or a new weight is not finite, or the call is cancelled. A step that a cancellation
     /// leaves unmade takes the samples that were drawn for it when it is made later.
-    fn advance(&mut self, first: u64, steps: u64, sides: &mut Sides, cancelled: Cancelled<'_>) -> Advance;
+    fn advance(&mut self, first: u64, steps: u64, cancelled: Cancelled<'_>) -> Advance;
     /// Steps to ask for at once at most: a host that wants to look in waits for as many.
     fn most_steps(&self) -> u64;
     /// The value function's and the generator's state.
@@ -110,6 +56,9 @@ pub(crate) trait Engine: Send {
     /// # Errors
     /// The device does not answer.
     fn state(&mut self) -> Result<[NetworkState; 2]>;
+    /// Bytes that it takes of a device's own memory, as measured before they were allocated; 0 where the device's memory is
+    /// the host's.
+    fn device_bytes(&self) -> u64;
 }
 
 /// The error of step `step` (from 0), whose update gave this network numbers that are not finite, `value` among them.

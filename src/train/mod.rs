@@ -3,18 +3,16 @@
 mod cancel;
 mod checkpoint;
 mod config;
-mod cpu_engine;
-pub(crate) mod cpu_network;
-mod cuda_engine;
-mod cuda_network;
-mod cuda_report;
-mod cuda_side;
-mod cuda_step;
-mod draw;
+mod cpu;
+mod devices;
 mod engine;
+mod gpu;
+mod halves;
 mod host_memory;
+mod log;
 mod metrics;
 mod plan;
+mod shards;
 mod side;
 mod trainer;
 

@@ -2,32 +2,40 @@
 
 use super::config::{SigmaUnits, TrainerConfig};
 use crate::data::{Normalisation, Spread};
+use crate::device::training::UpdateRule;
 use crate::error::{Error, Result};
-use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::halves::Halves;
 use crate::formulas::adam::Adam;
 use crate::formulas::{Conjugate, Head};
-use crate::nn::network::Mlp;
 use crate::numbers::Numbers;
 
 /// The problem that the networks see, and the networks, fixed for a training.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub dimension: usize,
-    /// Source samples in a batch.
-    pub sources: usize,
-    /// What the generator is, given x0.
-    pub conditional: Conditional,
+    /// Both networks, the batch and the problem, with the noise and the tau that the networks see.
+    pub halves: Halves,
     /// What is known of the answer before training.
     pub bridge: GaussianBridge,
-    /// With the noise of the problem that the networks see; so is the conjugate's tau.
-    pub head: Head,
-    pub conjugate: Conjugate,
-    pub value: Mlp,
-    pub generator: Mlp,
     pub adam: Adam,
     /// Rates, decays, clipping and seed.
     pub config: TrainerConfig,
+}
+
+impl Plan {
+    /// How both networks are updated.
+    pub fn update_rule(&self) -> UpdateRule {
+        let config = &self.config;
+        UpdateRule {
+            adam: self.adam,
+            rates: [config.value_learning_rate, config.generator_learning_rate],
+            decay_steps: config.decay_steps,
+            decay_floor: config.decay_floor,
+            ema_decay: config.ema_decay,
+            clip: config.gradient_clip,
+        }
+    }
 }
 
 /// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit range.
@@ -73,6 +81,9 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
 pub(super) struct Frame {
     /// What sigma and tau may be given as multiples of, in data units.
     pub common_scale: f64,
+    /// sigma as a multiple of the common scale, and the conjugate with tau as a multiple of its square.
+    pub sigma: f64,
+    pub conjugate: Conjugate,
     /// Units in which both sides, once the source is moved, lie around 0 with a spread of 1.
     pub normalisation: Normalisation,
     /// In these units.
@@ -91,31 +102,29 @@ impl Frame {
         let centre = Numbers::collect(moved.mean.iter().zip(target.mean.iter()).map(|(x, y)| 0.5 * (x + y)))?;
         let scale = (0.5 * moved.square_about(&centre) + 0.5 * target.square_about(&centre)).max(LEAST_SPREAD).sqrt();
         let [source, target] = [source.normalised(&centre, scale)?, target.normalised(&centre, scale)?];
-        let conjugate = Conjugate { tau: conjugate.tau / (scale * scale), ..conjugate };
+        let scaled = Conjugate { tau: conjugate.tau / (scale * scale), ..conjugate };
         Ok(Self {
             common_scale: common.scale,
+            sigma,
+            conjugate,
             normalisation: common.moved(centre.iter().map(|centre| -centre), scale)?,
-            bridge: GaussianBridge::between(&source, &target, sigma / scale, &conjugate)?,
+            bridge: GaussianBridge::between(&source, &target, sigma / scale, &scaled)?,
         })
     }
 
     /// sigma and the conjugate in its units.
-    ///
-    /// # Errors
-    /// As [`problem`].
-    pub fn problem(&self, config: &TrainerConfig) -> Result<(f64, Conjugate)> {
-        let (sigma, conjugate) = problem(config, self.common_scale)?;
+    pub fn problem(&self) -> (f64, Conjugate) {
         let units = self.common_scale / self.normalisation.scale;
-        Ok((sigma * units, Conjugate { tau: conjugate.tau * units * units, ..conjugate }))
+        (self.sigma * units, Conjugate { tau: self.conjugate.tau * units * units, ..self.conjugate })
     }
 }
 
 /// The plan that a configuration and the problem give.
 ///
 /// # Errors
-/// As [`problem`]; too many components for the samples' numbers.
+/// Too many components for the samples' numbers.
 pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
-    let (sigma, conjugate) = frame.problem(config)?;
+    let (sigma, conjugate) = frame.problem();
     assemble(config, frame.normalisation.dimension(), &frame.bridge, sigma, &conjugate)
 }
 
@@ -139,13 +148,16 @@ fn assemble(
     let (value, generator) = config.networks(bridge).shapes(dimension)?;
     Ok(Plan {
         dimension,
-        sources: config.batch_sources,
-        conditional: config.conditional(),
-        head: Head { sigma: bridge.sigma(sigma), deterministic: config.deterministic },
-        conjugate: bridge.conjugate(conjugate),
+        halves: Halves {
+            value,
+            generator,
+            conditional: config.conditional(),
+            head: Head { sigma: bridge.sigma(sigma), deterministic: config.deterministic },
+            conjugate: bridge.conjugate(conjugate),
+            sources: config.batch_sources,
+            seed: config.seed,
+        },
         bridge: bridge.clone(),
-        value,
-        generator,
         adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },
         config: config.clone(),
     })

@@ -1,23 +1,13 @@
-//! One side's data as the trainer keeps it.
+//! Sides whose samples a host draws.
 
-use crate::data::{ArraySource, DataSource};
+use crate::data::{DataSource, SampleSet, SamplerSource};
+use crate::device::training::Half;
 use crate::error::Result;
 use crate::memory;
 
-/// One side's samples for a step.
-#[derive(Clone, Copy)]
-pub(crate) enum Side<'a> {
-    /// Drawn by the engine.
-    Array(&'a ArraySource),
-    /// Drawn by the engine, which has them on its device.
-    Resident,
-    /// Drawn by the host: one normalised row a sample of the batch.
-    Batch(&'a [f32]),
-}
-
-/// One side's data, with room for a batch where the host draws it.
-pub(crate) struct SideBuffer {
-    pub data: DataSource,
+/// A sampler, with room for a batch of its samples.
+pub(super) struct SampledSide {
+    sampler: SamplerSource,
     name: &'static str,
     rows: usize,
     batch: Vec<f32>,
@@ -25,40 +15,67 @@ pub(crate) struct SideBuffer {
     held: bool,
 }
 
-impl SideBuffer {
-    pub fn new(data: DataSource, name: &'static str, rows: usize) -> Result<Self> {
-        let batch = match &data {
-            DataSource::Array(_) | DataSource::Resident(_) => Vec::new(),
-            DataSource::Sampler(_) => {
-                let numbers = rows.saturating_mul(data.dimension());
-                memory::filled(&format!("a batch of the {name} sampler"), numbers, 0f32)?
-            }
-        };
-        Ok(Self { data, name, rows, batch, held: false })
+impl SampledSide {
+    fn new(sampler: SamplerSource, dimension: usize, name: &'static str, rows: usize) -> Result<Self> {
+        let numbers = rows.saturating_mul(dimension);
+        let batch = memory::filled(&format!("a batch of the {name} sampler"), numbers, 0f32)?;
+        Ok(Self { sampler, name, rows, batch, held: false })
     }
 
-    /// Samples for one half step; a sampler is called, unless its last batch is held.
-    pub fn draw(&mut self) -> Result<Side<'_>> {
-        match &mut self.data {
-            DataSource::Array(array) => Ok(Side::Array(array)),
-            DataSource::Resident(_) => Ok(Side::Resident),
-            DataSource::Sampler(sampler) => {
-                if !std::mem::take(&mut self.held) {
-                    sampler.fill(self.rows, &mut self.batch, self.name)?;
-                }
-                Ok(Side::Batch(&self.batch))
-            }
+    /// Calls the sampler, unless its last batch is held.
+    fn draw(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.held) {
+            return Ok(());
         }
-    }
-
-    /// Keeps what was drawn last for the next draw. What an array gives depends on the step alone.
-    pub fn hold(&mut self) {
-        self.held = true;
+        self.sampler.fill(self.rows, &mut self.batch, self.name)
     }
 }
 
-/// Both sides of a problem.
-pub(crate) struct Sides {
-    pub source: SideBuffer,
-    pub target: SideBuffer,
+/// The samplers of source and target, where these are no sets.
+pub(super) struct Samplers([Option<SampledSide>; 2]);
+
+/// The sides' samples where they are finite sets.
+pub(super) type Sets = [Option<SampleSet>; 2];
+
+impl Samplers {
+    /// Parts both sides' data; `rows` are those of a batch of either side.
+    pub fn part(data: [DataSource; 2], rows: [usize; 2]) -> Result<(Self, Sets)> {
+        let names = ["source", "target"];
+        let (mut samplers, mut sets) = ([None, None], [None, None]);
+        for (side, data) in data.into_iter().enumerate() {
+            let dimension = data.dimension();
+            match data {
+                DataSource::Array(array) => sets[side] = Some(SampleSet::Array(array)),
+                DataSource::Resident(resident) => sets[side] = Some(SampleSet::Resident(resident)),
+                DataSource::Sampler(sampler) => {
+                    samplers[side] = Some(SampledSide::new(sampler, dimension, names[side], rows[side])?);
+                }
+            }
+        }
+        Ok((Self(samplers), sets))
+    }
+
+    /// Draws what a half needs, unless it is held.
+    pub fn draw(&mut self, half: Half) -> Result<()> {
+        self.of(half).try_for_each(SampledSide::draw)
+    }
+
+    /// Keeps what was drawn last for a half until it is drawn for again.
+    pub fn hold(&mut self, half: Half) {
+        self.of(half).for_each(|side| side.held = true);
+    }
+
+    /// The last batches of source and target, by normalised rows.
+    pub fn batches(&self) -> [Option<&[f32]>; 2] {
+        self.0.each_ref().map(|side| side.as_ref().map(|side| &*side.batch))
+    }
+
+    /// The sides that a half reads: the generator's half reads no target sample.
+    fn of(&mut self, half: Half) -> impl Iterator<Item = &mut SampledSide> {
+        let sides = match half {
+            Half::Value => 2,
+            Half::Generator => 1,
+        };
+        self.0.iter_mut().take(sides).flatten()
+    }
 }

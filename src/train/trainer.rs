@@ -1,20 +1,18 @@
 //! The trainer: a host drives it step by step, for a number of steps, or for a span of time.
 
 use super::cancel::{CancelToken, Running};
-use super::checkpoint;
-use super::config::{SigmaUnits, TrainerConfig};
-use super::cpu_engine::CpuEngine;
-use super::cuda_engine::CudaEngine;
-use super::engine::{Engine, NetworkState, StepOutcome};
+use super::checkpoint::{self, State};
+use super::config::TrainerConfig;
+use super::devices;
+use super::engine::{Engine, StepOutcome};
 use super::host_memory::HostMemory;
+use super::log;
 use super::metrics::Metrics;
-use super::plan::{Frame, Plan, plan, problem};
-use super::side::{SideBuffer, Sides};
+use super::plan::{Frame, Plan, plan};
 use crate::context::Context;
-use crate::data::{self, Data, DataSource, Fingerprint, Normalisation};
+use crate::data::{self, Data, DataSource, Fingerprint};
+use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
-use crate::formulas::Conjugate;
-use crate::log::LogLevel;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
@@ -58,21 +56,13 @@ pub struct Trainer {
     frame: Frame,
     plan: Plan,
     engine: Box<dyn Engine>,
-    sides: Sides,
+    memory: HostMemory,
+    /// Of source and target.
     fingerprints: [Fingerprint; 2],
     metrics: Metrics,
     /// Those of the step before, while the engine can take the last one back.
     previous: Option<Metrics>,
     cancel: CancelToken,
-}
-
-/// What a checkpoint holds beside what is derived from it.
-pub(super) struct State {
-    pub config: TrainerConfig,
-    pub sample_shape: Vec<usize>,
-    pub frame: Frame,
-    pub metrics: Metrics,
-    pub networks: [NetworkState; 2],
 }
 
 impl Trainer {
@@ -87,48 +77,44 @@ impl Trainer {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        HostMemory::of(context, &config, &sides)?.with(sides.copied_bytes()).ask()?;
+        let memory = devices::host_memory(context, &config, &sides)?;
+        memory.ask(&sample_shape)?;
         let measured = sides.measure(config.length())?;
         if measured.one_point {
-            warn_of_one_point(context, &config, &measured.units);
+            log::one_point(context, &config, &measured.units);
         }
         let frame = Frame::new(&config, &measured.units, &measured.spreads)?;
         let plan = plan(&config, &frame)?;
-        let (source, target) = sides.prepare(&frame.bridge.source(&frame.normalisation)?, &frame.normalisation)?;
+        let data = sides.prepare(&frame.bridge.source(&frame.normalisation)?, &frame.normalisation)?;
         let networks = [
-            NetworkState::new(kaiming(&plan.value.layout, config.seed, 0, 1.0)?)?,
-            NetworkState::new(kaiming(&plan.generator.layout, config.seed, 1, 0.5)?)?,
+            NetworkState::new(kaiming(&plan.halves.value.layout, config.seed, 0, 1.0)?)?,
+            NetworkState::new(kaiming(&plan.halves.generator.layout, config.seed, 1, 0.5)?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
-        let fingerprints = [source.fingerprint(), target.fingerprint()];
-        Self::assemble(context, state, plan, [source, target], fingerprints)
+        let data = <[DataSource; 2]>::from(data);
+        let fingerprints = data.each_ref().map(DataSource::fingerprint);
+        Self::assemble(context, state, plan, memory, data, fingerprints)
     }
 
     fn assemble(
         context: &Context,
         state: State,
         plan: Plan,
-        [source, target]: [DataSource; 2],
+        memory: HostMemory,
+        data: [DataSource; 2],
         fingerprints: [Fingerprint; 2],
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
-        report(context, &config, &frame)?;
-        let engine: Box<dyn Engine> = match context.gpu() {
-            Some(gpu) => Box::new(CudaEngine::new(gpu, plan.clone(), &networks, &[&source, &target], metrics.step)?),
-            None => Box::new(CpuEngine::new(context, plan.clone(), networks)?),
-        };
+        log::measured(context, &frame);
         Ok(Self {
             context: context.clone(),
-            sides: Sides {
-                source: SideBuffer::new(source, "source", config.batch_sources)?,
-                target: SideBuffer::new(target, "target", config.batch_rows())?,
-            },
-            fingerprints,
+            engine: devices::engine(context, plan.clone(), networks, data, metrics.step)?,
             config,
             sample_shape,
             frame,
             plan,
-            engine,
+            memory,
+            fingerprints,
             metrics,
             previous: None,
             cancel: CancelToken::default(),
@@ -210,7 +196,7 @@ impl Trainer {
         let steps = steps.min(self.engine.most_steps()).min(left);
         let token = &self.cancel;
         let cancelled = || token.is_cancelled();
-        let advance = self.engine.advance(self.metrics.step, steps, &mut self.sides, &cancelled);
+        let advance = self.engine.advance(self.metrics.step, steps, &cancelled);
         let first = self.metrics.step;
         let [last, before] = advance.outcomes;
         if let Some(last) = last {
@@ -268,13 +254,20 @@ impl Trainer {
         &self.config
     }
 
+    /// Bytes that the training takes on the host and of a GPU's memory, as told before they were allocated: networks,
+    /// workspaces, samples and batches. Small parts that do not grow with the configuration are left out, and so is what the
+    /// context's trainings share.
+    pub fn memory(&self) -> (u64, u64) {
+        (self.memory.kept as u64, self.engine.device_bytes())
+    }
+
     /// A frozen copy of the averaged networks, ready for inference and independent of the trainer.
     ///
     /// # Errors
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
     pub fn model(&mut self) -> Result<Model> {
         let _inside = float_mode::enter();
-        let (sigma, conjugate) = self.frame.problem(&self.config)?;
+        let (sigma, conjugate) = self.frame.problem();
         let [value, generator] = self.engine.state()?;
         Model::new(
             &self.context,
@@ -308,8 +301,6 @@ impl Trainer {
     /// A file that was there before is then untouched.
     pub fn save(&mut self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
-        let [source, target] = &mut self.fingerprints;
-        let fingerprints = [source.hash()?, target.hash()?];
         let state = State {
             config: self.config.clone(),
             sample_shape: self.sample_shape.clone(),
@@ -317,7 +308,8 @@ impl Trainer {
             metrics: self.metrics,
             networks: self.engine.state()?,
         };
-        checkpoint::save(path, state, fingerprints)
+        let [source, target] = &mut self.fingerprints;
+        checkpoint::save(path, state, [source.hash()?, target.hash()?])
     }
 
     /// Takes a training up from a checkpoint, with the same data: arrays must hold the same numbers; samplers are the
@@ -341,9 +333,9 @@ impl Trainer {
             )));
         }
         let units = &state.frame.normalisation;
-        let memory = HostMemory::of(context, &state.config, &sides)?;
-        let (source, target) = sides.prepare(&state.frame.bridge.source(units)?, units)?;
-        let mut found = [source.fingerprint(), target.fingerprint()];
+        let memory = devices::host_memory(context, &state.config, &sides)?;
+        let data = <[DataSource; 2]>::from(sides.prepare(&state.frame.bridge.source(units)?, units)?);
+        let mut found = data.each_ref().map(DataSource::fingerprint);
         for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
             if found.hash()? != expected {
                 return Err(Error::invalid(format!(
@@ -353,9 +345,9 @@ impl Trainer {
             }
         }
         // Not for a checkpoint of other data. The arrays have been copied by now.
-        memory.ask()?;
+        memory.ask(&state.sample_shape)?;
         let plan = plan(&state.config, &state.frame)?;
-        Self::assemble(context, state, plan, [source, target], found)
+        Self::assemble(context, state, plan, memory, data, found)
     }
 }
 
@@ -370,45 +362,4 @@ impl Clock {
         let seconds = self.start.elapsed().as_secs_f64();
         trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
     }
-}
-
-/// Tells what becomes of sigma and tau where the samples have no scale.
-fn warn_of_one_point(context: &Context, config: &TrainerConfig, units: &Normalisation) {
-    let relative = match config.sigma_units {
-        SigmaUnits::Data => "",
-        SigmaUnits::Relative => ", to which sigma and tau are relative",
-    };
-    context.log(
-        LogLevel::Warn,
-        &format!(
-            "source.samples and target.samples are one and the same point, which has no scale; {:e} is taken{relative}",
-            units.scale
-        ),
-    );
-}
-
-/// Tells what was measured, and warns of numbers that are likely not meant.
-fn report(context: &Context, config: &TrainerConfig, frame: &Frame) -> Result<()> {
-    let (sigma, Conjugate { divergence, tau }) = problem(config, frame.common_scale)?;
-    context.log(
-        LogLevel::Info,
-        &format!(
-            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
-            frame.normalisation.dimension(),
-            frame.common_scale
-        ),
-    );
-    if sigma < 1e-3 {
-        context.log(
-            LogLevel::Warn,
-            &format!("sigma is {sigma:e} times the data's common scale; below 0.001 training needs many more steps"),
-        );
-    }
-    if divergence.is_unbalanced() && tau < 1e-2 {
-        context.log(
-            LogLevel::Warn,
-            &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
-        );
-    }
-    Ok(())
 }

@@ -65,7 +65,7 @@ fn rows_are_the_samples_in_normalised_units() {
     assert_eq!(sample_shape, shape);
     assert_eq!(prepared.dimension(), 12);
     let rows = array(&prepared);
-    assert_eq!(rows.count(), 5);
+    assert_eq!(rows.size().count, 5);
     for (k, (&row, &value)) in rows.rows().iter().zip(&source).enumerate() {
         let expected = (value - normalisation.shift[k % 12]) / normalisation.scale;
         assert!((f64::from(row) - expected).abs() < 1e-6, "{row} against {expected}");

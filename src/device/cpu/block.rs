@@ -29,6 +29,12 @@ impl Sizes {
     pub fn numbers(self) -> usize {
         self.arena.saturating_add(self.noise)
     }
+
+    /// Bytes of a [`CpuBlock`] with this room.
+    pub fn bytes<T>(self) -> usize {
+        let arena = self.arena.saturating_mul(size_of::<T>());
+        arena.saturating_add(self.noise.saturating_mul(size_of::<f32>()))
+    }
 }
 
 /// Noise of a block of rows, drawn: standard normals but for the last.

@@ -33,11 +33,16 @@ impl Measure {
         compute(&mut measure);
         measure.most
     }
+
+    /// Counts normals that are drawn at a time.
+    pub(super) fn draws(&mut self, normals: usize) {
+        self.most = self.most.max(Sizes { arena: 0, noise: normals });
+    }
 }
 
 impl Written for Measure {
     fn write(&mut self, normals: usize, _: impl FnOnce(&mut CpuBlock<f32>)) {
-        self.most = self.most.max(Sizes { arena: 0, noise: normals });
+        self.draws(normals);
     }
 }
 

@@ -2,6 +2,7 @@
 //! cache; products are single-threaded and ours, so that activations and derivatives are fused into them.
 
 mod activation;
+pub(crate) mod batch;
 mod block;
 mod components;
 mod dense;
@@ -13,6 +14,7 @@ mod memory;
 mod method;
 mod mixture;
 pub mod net;
+pub(crate) mod optimiser;
 pub mod pool;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]

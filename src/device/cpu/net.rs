@@ -32,14 +32,19 @@ pub(super) enum Form {
 }
 
 impl<T: Real> Packed<T> {
-    fn new(isa: Isa, k: usize, n: usize, few: bool) -> Result<Self> {
+    /// How B is arranged, and the numbers that takes, padding included.
+    fn form(isa: Isa, k: usize, n: usize, few: bool) -> (Form, usize) {
         let width = PANEL_VECTORS * T::lanes(isa);
-        let (form, len) = if few && n <= FEW_COLUMNS {
+        if few && n <= FEW_COLUMNS {
             let stride = k.next_multiple_of(16);
-            (Form::Rows { stride }, n * stride)
+            (Form::Rows { stride }, n.saturating_mul(stride))
         } else {
-            (Form::Panels { width }, n.next_multiple_of(width) * k)
-        };
+            (Form::Panels { width }, n.next_multiple_of(width).saturating_mul(k))
+        }
+    }
+
+    fn new(isa: Isa, k: usize, n: usize, few: bool) -> Result<Self> {
+        let (form, len) = Self::form(isa, k, n, few);
         Ok(Self { data: Aligned::zeros(WEIGHTS, len)?, k, n, form })
     }
 
@@ -94,6 +99,11 @@ impl<T: Real> PackedLayer<T> {
     }
 }
 
+/// Numbers of a layer's biases, padding included.
+fn bias_len(layer: &Layer) -> usize {
+    layer.outputs.next_multiple_of(32)
+}
+
 /// A network's arranged weights.
 pub struct CpuNet<T> {
     /// From input to output; the passes read them, the optimiser packs them one by one.
@@ -113,13 +123,26 @@ impl<T: Real> CpuNet<T> {
                 // anyway.
                 forward: Packed::new(isa, layer.inputs, layer.outputs, l == last)?,
                 transposed: reverse.then(|| Packed::new(isa, layer.outputs, layer.inputs, l == 0)).transpose()?,
-                bias: Aligned::zeros(WEIGHTS, layer.outputs.next_multiple_of(32))?,
+                bias: Aligned::zeros(WEIGHTS, bias_len(layer))?,
             })
         };
         Ok(Self {
             layers: layout.layers.iter().enumerate().map(pack).collect::<Result<_>>()?,
             centre: centre.numbers()?,
         })
+    }
+
+    /// Bytes of the arranged weights of such a network.
+    pub fn bytes(isa: Isa, layout: &Layout, reverse: bool) -> usize {
+        let last = layout.layers.len() - 1;
+        let numbers = |(l, layer): (usize, &Layer)| {
+            let (_, forward) = Packed::<T>::form(isa, layer.inputs, layer.outputs, l == last);
+            let (_, transposed) = Packed::<T>::form(isa, layer.outputs, layer.inputs, l == 0);
+            let transposed = if reverse { transposed } else { 0 };
+            forward.saturating_add(transposed).saturating_add(bias_len(layer))
+        };
+        let numbers = layout.layers.iter().enumerate().map(numbers).fold(0, usize::saturating_add);
+        numbers.saturating_mul(size_of::<T>())
     }
 
     /// Takes all weights from the flat parameter vector.
@@ -148,6 +171,11 @@ impl<T: Real> CpuGradient<T> {
             values: Aligned::zeros("a network's gradients", layout.len())?,
             unwritten: vec![[false; 2]; layout.layers.len()],
         })
+    }
+
+    /// Bytes of it.
+    pub fn bytes(layout: &Layout) -> usize {
+        layout.len().saturating_mul(size_of::<T>())
     }
 
     /// Begins anew at zero. Nothing is written: the first contribution takes the place of what is there, and

@@ -12,7 +12,7 @@ const MOST_LINES: usize = 1 << 26;
 const MOST_SPLITS: usize = 64;
 
 /// Lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the rows of each.
-pub(super) fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
+fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
     if !fused {
         return (1, rows);
     }
@@ -47,29 +47,45 @@ pub(crate) struct CudaGradient {
     pitch: usize,
     pub(super) layers: Vec<Layer>,
     pub(super) fused: bool,
-    room: usize,
+    /// Lines that there is memory for; none where contributions are only counted.
+    room: Option<usize>,
     /// Lines that each layer has.
     used: Vec<usize>,
+    /// Rows of each contribution to the first layer so far.
+    contributions: Vec<usize>,
 }
 
 impl CudaGradient {
-    /// With room for contributions of so many rows each.
-    pub fn new(block: &mut CudaBlock, net: &CudaNet, rows: &[usize]) -> Self {
+    /// With room for contributions of so many rows each, as [`Self::contributions`] tells them.
+    pub fn new(block: &mut CudaBlock, net: &CudaNet, contributions: &[usize]) -> Self {
+        let mut gradient = Self::counting(net);
+        let room = contributions.iter().map(|&rows| lines_of(net.fused, gradient.len(), rows).0).sum();
+        gradient.lines = block.scratch_address(room * gradient.pitch);
+        gradient.room = Some(room);
+        gradient
+    }
+
+    /// Counts contributions, in a walk that launches nothing.
+    pub fn counting(net: &CudaNet) -> Self {
         let len = net.layers.last().map_or(0, Layer::end);
-        let pitch = len.next_multiple_of(ALIGN / size_of::<f32>());
-        let room = rows.iter().map(|&rows| lines_of(net.fused, len, rows).0).sum();
         Self {
-            lines: block.scratch_address(room * pitch),
-            pitch,
+            lines: 0,
+            pitch: len.next_multiple_of(ALIGN / size_of::<f32>()),
             layers: net.layers.clone(),
             fused: net.fused,
-            room,
+            room: None,
             used: vec![0; net.layers.len()],
+            contributions: Vec::new(),
         }
     }
 
+    /// Rows of each contribution so far: every layer gets the same ones.
+    pub fn contributions(self) -> Vec<usize> {
+        self.contributions
+    }
+
     /// Floats of a line that hold the gradient, the layers' end.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.layers.last().map_or(0, Layer::end)
     }
 
@@ -77,12 +93,17 @@ impl CudaGradient {
         self.pitch
     }
 
-    /// A layer's place in the next `count` lines: the address in the first of them.
-    pub(super) fn take(&mut self, layer: usize, count: usize) -> u64 {
+    /// A layer's place in the lines for a contribution of `rows` rows: the address in the first line, and the rows of each.
+    pub(super) fn take(&mut self, layer: usize, rows: usize) -> (u64, usize) {
+        let (lines, chunk) = lines_of(self.fused, self.len(), rows);
         let first = self.used[layer];
-        self.used[layer] += count;
-        assert!(self.used[layer] <= self.room, "more contributions to a gradient than were announced");
-        self.lines + ((first * self.pitch + self.layers[layer].offset) * size_of::<f32>()) as u64
+        self.used[layer] += lines;
+        assert!(self.room.is_none_or(|room| self.used[layer] <= room), "more contributions to a gradient than counted");
+        if layer == 0 {
+            self.contributions.push(rows);
+        }
+        let place = self.lines + ((first * self.pitch + self.layers[layer].offset) * size_of::<f32>()) as u64;
+        (place, chunk)
     }
 
     /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where

@@ -4,7 +4,7 @@
 
 use super::around::Around;
 use super::block::CudaBlock;
-use super::gradient::{CudaGradient, CudaNet, lines_of};
+use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{
     ActivationAdjoint, ActivationScale, ActivationSilu, Arguments, BiasAdd, ColumnSums, ColumnSumsFinish, Kernel,
     ProductAdjoint, ProductAffine, ProductBackward, ProductGradient, ProductSilu, ProductTangent, ProductTransposed,
@@ -278,8 +278,7 @@ impl CudaBlock {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
-        let (lines, chunk) = lines_of(gradient.fused, gradient.len(), pairs[0].0.rows);
-        let place = gradient.take(layer, lines);
+        let (place, chunk) = gradient.take(layer, pairs[0].0.rows);
         let (layer, pitch) = (gradient.layers[layer], gradient.pitch());
         if gradient.fused {
             // Nothing that follows waits for it.

@@ -7,12 +7,14 @@ use cudarc::driver::sys;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// `len` elements of device memory, unspecified until written. Every call needs the GPU's context to be current, but for
-/// the drop, which sees to it.
+/// `len` elements of device memory, unspecified until written; or planned alone, with address 0, until it is allocated.
+/// Every call needs the GPU's context to be current, but for the drop, which sees to it.
 pub(crate) struct DeviceBuffer<T> {
     gpu: Arc<Gpu>,
     address: u64,
     len: usize,
+    /// What it is for, as a refusal says.
+    what: String,
     element: PhantomData<T>,
 }
 
@@ -31,7 +33,20 @@ impl<T> DeviceBuffer<T> {
 impl<T: Copy> DeviceBuffer<T> {
     /// `what` names it in errors, such as "the samples of the source".
     pub fn new(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
-        let bytes = Self::bytes_of(len);
+        let mut buffer = Self::planned(gpu, len, what);
+        buffer.allocate()?;
+        Ok(buffer)
+    }
+
+    /// Without memory so far: its size and its place among others can be told.
+    pub fn planned(gpu: &Arc<Gpu>, len: usize, what: &str) -> Self {
+        Self { gpu: Arc::clone(gpu), address: 0, len, what: what.to_owned(), element: PhantomData }
+    }
+
+    /// Takes the memory that was planned.
+    pub fn allocate(&mut self) -> Result<()> {
+        assert!(self.address == 0);
+        let (gpu, bytes, what) = (&self.gpu, Self::bytes_of(self.len), &self.what);
         gpu.account.take(bytes as u64, what)?;
         let mut address = 0;
         // SAFETY: a context is current.
@@ -40,24 +55,31 @@ impl<T: Copy> DeviceBuffer<T> {
             format!("take {bytes} bytes of the memory of GPU {} ({}) for {what}", gpu.info.index, gpu.info.name)
         })
         .inspect_err(|_| gpu.account.give(bytes as u64))?;
-        Ok(Self { gpu: Arc::clone(gpu), address, len, element: PhantomData })
+        self.address = address;
+        Ok(())
     }
 
     /// With these values, copied before the call returns.
     pub fn of(gpu: &Arc<Gpu>, values: &[T], what: &str) -> Result<Self> {
-        let mut buffer = Self::new(gpu, values.len(), what)?;
-        buffer.upload(0, values)?;
-        gpu.synchronise()?;
+        let mut buffer = Self::planned(gpu, values.len(), what);
+        buffer.allocate_with(values)?;
         Ok(buffer)
     }
 
-    /// All bits zero, in the order of the stream.
-    pub fn zeroed(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
-        let buffer = Self::new(gpu, len, what)?;
+    /// Takes the memory that was planned and copies these values to it before the call returns.
+    pub fn allocate_with(&mut self, values: &[T]) -> Result<()> {
+        assert!(values.len() == self.len);
+        self.allocate()?;
+        self.upload(0, values)?;
+        self.gpu.synchronise()
+    }
+
+    /// Takes the memory that was planned, all bits zero in the order of the stream.
+    pub fn allocate_zeroed(&mut self) -> Result<()> {
+        self.allocate()?;
         // SAFETY: the buffer's own memory.
-        let status = unsafe { sys::cuMemsetD8Async(buffer.address, 0, len * size_of::<T>(), gpu.stream()) };
-        check(status, || format!("clear {what}"))?;
-        Ok(buffer)
+        let status = unsafe { sys::cuMemsetD8Async(self.address, 0, self.len * size_of::<T>(), self.gpu.stream()) };
+        check(status, || format!("clear {}", self.what))
     }
 
     /// Address of the first element.
@@ -117,6 +139,9 @@ impl DeviceBuffer<u64> {
 
 impl<T> Drop for DeviceBuffer<T> {
     fn drop(&mut self) {
+        if self.address == 0 {
+            return;
+        }
         if let Ok(_entered) = self.gpu.enter() {
             // The driver need not wait for work that is queued on it.
             let _ = self.gpu.synchronise();

@@ -3,6 +3,7 @@
 
 mod account;
 mod around;
+pub mod batch;
 pub mod block;
 pub mod branches;
 mod current;
@@ -15,10 +16,15 @@ pub mod image;
 pub mod kernels;
 mod layers;
 pub mod memory;
+pub mod network;
+pub mod optimiser;
 pub mod place;
 mod pointer;
 mod product;
+pub mod report;
 pub mod resident;
+pub mod samples;
+pub mod step;
 mod stream;
 pub mod sums;
 

@@ -108,7 +108,10 @@ impl Resident for CudaSamples {
             None => None,
         };
         let means = DeviceBuffer::<f64>::new(gpu, in_piece * dimension, what)?;
-        let zeros = || DeviceBuffer::<f64>::zeroed(gpu, dimension, what);
+        let zeros = || {
+            let mut buffer = DeviceBuffer::<f64>::planned(gpu, dimension, what);
+            buffer.allocate_zeroed().map(|()| buffer)
+        };
         let (mean, spread) = (zeros()?, zeros()?);
         let found = Found::<1>::nothing(gpu, means.len(), what)?;
         let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
@@ -192,10 +195,6 @@ struct CudaRows {
 impl DeviceRows for CudaRows {
     fn address(&self) -> u64 {
         self.rows.address()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.rows.bytes()
     }
 
     fn read(&self, first: usize, out: &mut [f32]) -> Result<()> {

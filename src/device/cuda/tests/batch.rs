@@ -18,7 +18,7 @@ struct Side {
 
 impl Side {
     fn samples(&self) -> u32 {
-        if self.drawn_by_host { 0 } else { self.array.count() as u32 }
+        if self.drawn_by_host { 0 } else { self.array.size().count as u32 }
     }
 
     /// Sample number `number` of the batch.

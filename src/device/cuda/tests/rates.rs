@@ -121,9 +121,15 @@ fn arithmetic(gpu: &Gpu) -> Result<f64> {
     Ok(2e3 * lanes * kilohertz * attribute(device, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT))
 }
 
+fn zeroed<T: Copy>(bench: &Bench, len: usize) -> Result<DeviceBuffer<T>> {
+    let mut buffer = DeviceBuffer::planned(&bench.gpu, len, "zeros");
+    buffer.allocate_zeroed()?;
+    Ok(buffer)
+}
+
 fn copies(bench: &mut Bench) -> Result<()> {
-    let [from, to] = [0; 2].map(|_| DeviceBuffer::<u8>::zeroed(&bench.gpu, COPIED, "a copy"));
-    let ((from, to), stream) = ((from?, to?), bench.gpu.stream());
+    let (from, to) = (zeroed::<u8>(bench, COPIED)?, zeroed::<u8>(bench, COPIED)?);
+    let stream = bench.gpu.stream();
     let microseconds = bench.time(|_| {
         // SAFETY: two buffers of that size, which outlive the run.
         ok(unsafe { sys::cuMemcpyDtoDAsync_v2(to.address(), from.address(), COPIED, stream) });
@@ -207,7 +213,7 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
     // After four sums: rate, correction of the second moment, averaging, and that the update is made.
     let plan = [1e-3f32, 1.0, 0.998].map(f32::to_bits);
     let plan = DeviceBuffer::of(&bench.gpu, &[&[0; 8], &plan[..], &[1]].concat(), "the plan")?;
-    let partials = DeviceBuffer::<f64>::zeroed(&bench.gpu, 1 << 16, "partial sums")?;
+    let partials = zeroed::<f64>(bench, 1 << 16)?;
     let size = format!("{n} parameters");
     let parameters = n as f64;
     bench.report("optimiser_update", &size, 36.0 * parameters, 20.0 * parameters, |block| {

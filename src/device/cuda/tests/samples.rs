@@ -96,10 +96,6 @@ impl DeviceRows for Rows {
         self.0.address() as u64
     }
 
-    fn bytes(&self) -> u64 {
-        size_of_val(&*self.0) as u64
-    }
-
     fn read(&self, first: usize, out: &mut [f32]) -> Result<()> {
         out.copy_from_slice(&self.0[first..first + out.len()]);
         Ok(())
@@ -190,7 +186,7 @@ fn seen(source: Data<'_>, target: Data<'_>, units: Option<&Normalisation>) -> st
         match side {
             DataSource::Array(array) => bits.extend(array.rows().iter().map(|x| u64::from(x.to_bits()))),
             DataSource::Resident(resident) => {
-                let mut rows = vec![0f32; resident.count() * resident.dimension()];
+                let mut rows = vec![0f32; resident.size().count * resident.dimension()];
                 resident.rows().read(0, &mut rows).unwrap();
                 bits.extend(rows.iter().map(|x| u64::from(x.to_bits())));
             }

@@ -1,11 +1,11 @@
 //! What the device tells of the steps that it made, without being asked in between.
 
-use super::engine::{Half, Outcome};
+use super::sums::{ACTION, CONJUGATE, DENSITY_RATIO, GENERATED, GENERATOR, TERMS};
 use crate::device::Sums;
-use crate::device::cuda::sums::{ACTION, CONJUGATE, DENSITY_RATIO, GENERATED, GENERATOR, TERMS};
+use crate::device::training::{Half, Outcome};
 
 /// Steps whose outcomes are kept on the device, and so the most that run before the host looks.
-pub(super) const RING: usize = 32;
+pub(crate) const RING: usize = 32;
 /// Numbers of an outcome: the terms, the gradient's norm, and the factor it was clipped by.
 pub(super) const OUTCOME: usize = 6;
 
@@ -17,7 +17,7 @@ pub(super) const OUTCOMES: [usize; 2] = [4, 4 + RING * OUTCOME];
 pub(super) const REPORT: usize = 4 + 2 * RING * OUTCOME;
 
 /// What the device told.
-pub(super) struct Report {
+pub(crate) struct Report {
     pub counter: u64,
     /// What stopped the updates, for good until it is taken back.
     pub fault: Option<Fault>,
@@ -26,7 +26,7 @@ pub(super) struct Report {
 
 /// Why a half was the last.
 #[derive(Clone, Copy)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub half: Half,
     /// Its network was updated, to numbers of which this is the largest; otherwise its loss or its gradient had forbidden it.
     pub updated: Option<f64>,

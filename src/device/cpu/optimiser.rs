@@ -1,35 +1,36 @@
 //! One network in training on the processor: its state before and after the last update, the weights arranged for
-//! products, and the gradients of the slots, reduced in slot order.
+//! products, and the gradients of the batch's shards, which are reduced in their order.
 
-use super::engine::{NetworkState, Outcome};
-use crate::context::Context;
+use super::disjoint::Disjoint;
+use super::net::{CpuGradient, CpuNet};
+use super::pool::Pool;
+use super::simd::{Isa, Kernel, Real, Simd};
 use crate::device::Sums;
-use crate::device::cpu::disjoint::Disjoint;
-use crate::device::cpu::net::{CpuGradient, CpuNet};
-use crate::device::cpu::simd::{Isa, Kernel, Real, Simd};
-use crate::device::layout::Layer;
+use crate::device::layout::{Layer, Layout};
+use crate::device::training::{NetworkState, Outcome};
 use crate::error::Result;
 use crate::formulas::adam::Update;
+use crate::formulas::squares::Centre;
 use crate::memory;
-use crate::nn::network::Mlp;
 
 /// Parameters reduced by one job.
 const CHUNK: usize = 4096;
 
-/// What one job of a half step adds up.
-pub(super) struct Slot {
+/// What the rows of one shard add up to.
+pub(crate) struct ShardGradient {
     pub gradient: CpuGradient<f32>,
     pub sums: Sums,
 }
 
 /// See the module.
-pub(super) struct Network {
+pub(crate) struct CpuNetwork {
+    isa: Isa,
     layers: Vec<Layer>,
     pub state: NetworkState,
     /// Before the last update.
     previous: NetworkState,
     pub net: CpuNet<f32>,
-    pub slots: Vec<Slot>,
+    pub shards: Vec<ShardGradient>,
     gradient: Vec<f32>,
     /// Sums of squares of the gradient, by chunk.
     squares: Vec<f64>,
@@ -37,17 +38,18 @@ pub(super) struct Network {
     finite: Vec<bool>,
 }
 
-impl Network {
-    pub fn new(isa: Isa, mlp: &Mlp, state: NetworkState, slots: usize) -> Result<Self> {
+impl CpuNetwork {
+    /// Of this layout, with squares counted from `centre`, and gradients of so many shards.
+    pub fn new(isa: Isa, layout: &Layout, centre: &Centre, state: NetworkState, shards: usize) -> Result<Self> {
         const GRADIENT: &str = "a network's gradient";
-        let layout = &mlp.layout;
-        let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, true)?;
+        let mut net = CpuNet::new(isa, layout, centre, true)?;
         net.pack(&state.weights);
-        let slot = |_| Ok(Slot { gradient: CpuGradient::new(layout)?, sums: Sums::default() });
+        let shard = |_| Ok(ShardGradient { gradient: CpuGradient::new(layout)?, sums: Sums::default() });
         Ok(Self {
+            isa,
             layers: layout.layers.clone(),
             net,
-            slots: memory::made(GRADIENT, slots, slot)?,
+            shards: memory::made(GRADIENT, shards, shard)?,
             gradient: memory::filled(GRADIENT, layout.len(), 0f32)?,
             squares: memory::filled(GRADIENT, layout.len().div_ceil(CHUNK), 0f64)?,
             finite: vec![true; layout.layers.len()],
@@ -56,21 +58,31 @@ impl Network {
         })
     }
 
-    /// Sums the slots' gradients and losses.
-    pub fn reduce(&mut self, context: &Context) -> Outcome {
-        let slots = &self.slots;
+    /// Bytes of such a network.
+    pub fn bytes(isa: Isa, layout: &Layout, shards: usize) -> usize {
+        let gradients = CpuGradient::<f32>::bytes(layout).saturating_mul(shards);
+        let own = layout.len().saturating_mul(size_of::<f32>()) + layout.len().div_ceil(CHUNK) * size_of::<f64>();
+        (2 * NetworkState::bytes(layout.len()))
+            .saturating_add(CpuNet::<f32>::bytes(isa, layout, true))
+            .saturating_add(gradients)
+            .saturating_add(own)
+    }
+
+    /// Sums the shards' gradients and losses, in their order.
+    pub fn reduce(&mut self, pool: &Pool) -> Outcome {
+        let (isa, shards) = (self.isa, &self.shards);
         let len = self.gradient.len();
         let (gradient, squares) = (Disjoint::new(&mut self.gradient), Disjoint::new(&mut self.squares));
-        context.pool().run(len.div_ceil(CHUNK), |chunk, _| {
+        pool.run(len.div_ceil(CHUNK), |chunk, _| {
             let (from, to) = (chunk * CHUNK, len.min((chunk + 1) * CHUNK));
             // SAFETY: chunks do not overlap, and each is one job's.
             let (total, squares) = unsafe { (gradient.part(from, to), squares.one(chunk)) };
             // SAFETY: slices only.
-            *squares = unsafe { f32::dispatch(context.isa(), Reduce { total, slots, from }) };
+            *squares = unsafe { f32::dispatch(isa, Reduce { total, shards, from }) };
         });
         let mut outcome = Outcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..Outcome::default() };
-        for slot in &self.slots {
-            outcome.sums.add(&slot.sums);
+        for shard in &self.shards {
+            outcome.sums.add(&shard.sums);
         }
         outcome
     }
@@ -78,15 +90,15 @@ impl Network {
     /// One step of the optimiser and of the moving average, and the weights arranged anew for the products.
     ///
     /// # Errors
-    /// A number of the new state that is not finite; the update is taken back then.
-    pub fn update(&mut self, context: &Context, update: Update, averaging: f32) -> std::result::Result<(), f32> {
+    /// A number of the new state that is not finite; the update is made all the same.
+    pub fn update(&mut self, pool: &Pool, update: Update, averaging: f32) -> std::result::Result<(), f32> {
         // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
         std::mem::swap(&mut self.state, &mut self.previous);
-        let layers = &self.layers;
+        let (isa, layers) = (self.isa, &self.layers);
         let (old, gradient) = (&self.previous, &self.gradient);
         let new = Parts::new(&mut self.state);
         let (packed, finite) = (Disjoint::new(&mut self.net.layers), Disjoint::new(&mut self.finite));
-        context.pool().run(layers.len(), |l, _| {
+        pool.run(layers.len(), |l, _| {
             let (from, to) = (layers[l].offset, layers[l].end());
             // SAFETY: layers do not overlap, and each is one job's.
             let (mut new, packed, finite) = unsafe { (new.part(from, to), packed.one(l), finite.one(l)) };
@@ -95,20 +107,18 @@ impl Network {
             let gradient = &gradient[from..to];
             let new_parts = new.each_mut().map(|values| &mut **values);
             // SAFETY: slices only.
-            *finite =
-                unsafe { f32::dispatch(context.isa(), Optimise { update, averaging, old, gradient, new: new_parts }) };
+            *finite = unsafe { f32::dispatch(isa, Optimise { update, averaging, old, gradient, new: new_parts }) };
             packed.pack(new[0]);
         });
         if self.finite.iter().all(|&finite| finite) {
             return Ok(());
         }
         let bad = self.state.parts().into_iter().flatten().copied().find(|x| !x.is_finite());
-        self.revert();
         Err(bad.unwrap_or(f32::NAN))
     }
 
     /// Takes the last update back, or, called once more, makes it again.
-    pub fn revert(&mut self) {
+    pub fn take_back(&mut self) {
         std::mem::swap(&mut self.state, &mut self.previous);
         self.net.pack(&self.state.weights);
     }
@@ -136,7 +146,7 @@ impl<'a> Parts<'a> {
 
 struct Reduce<'a> {
     total: &'a mut [f32],
-    slots: &'a [Slot],
+    shards: &'a [ShardGradient],
     from: usize,
 }
 
@@ -145,9 +155,9 @@ impl Kernel<f32> for Reduce<'_> {
     #[inline(always)]
     unsafe fn run<S: Simd<T = f32>>(self) -> f64 {
         let (from, to) = (self.from, self.from + self.total.len());
-        self.total.copy_from_slice(&self.slots[0].gradient.values[from..to]);
-        for slot in &self.slots[1..] {
-            for (sum, g) in self.total.iter_mut().zip(&slot.gradient.values[from..to]) {
+        self.total.copy_from_slice(&self.shards[0].gradient.values[from..to]);
+        for shard in &self.shards[1..] {
+            for (sum, g) in self.total.iter_mut().zip(&shard.gradient.values[from..to]) {
                 *sum += g;
             }
         }

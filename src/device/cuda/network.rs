@@ -1,25 +1,25 @@
 //! One network in training on a GPU: its state, what came before the last update, and the gradient.
 
-use super::engine::NetworkState;
-use crate::device::cuda::block::{CudaBlock, blocks_over};
-use crate::device::cuda::gpu::Gpu;
-use crate::device::cuda::gradient::CudaNet;
-use crate::device::cuda::kernels::{Kernel, arguments_of};
-use crate::device::cuda::memory::DeviceBuffer;
+use super::block::{CudaBlock, blocks_over};
+use super::gpu::Gpu;
+use super::gradient::CudaNet;
+use super::kernels::{Kernel, arguments_of};
+use super::memory::DeviceBuffer;
 use crate::device::layout::Layout;
+use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::formulas::adam::Adam;
+use crate::formulas::squares::Centre;
 use crate::memory;
-use crate::nn::network::Mlp;
 use std::sync::Arc;
 
 /// Weights, average, first and second moment, in the order that the kernels have them.
-const PARTS: usize = 4;
+const PARTS: usize = NetworkState::PARTS;
 /// Each part begins on a multiple of as many floats.
 const ALIGN: usize = 64;
 
 /// See the module.
-pub(super) struct CudaNetwork {
+pub(crate) struct CudaNetwork {
     len: usize,
     /// Floats between the parts.
     pitch: usize,
@@ -27,35 +27,48 @@ pub(super) struct CudaNetwork {
     previous: DeviceBuffer<f32>,
     gradient: DeviceBuffer<f32>,
     layout: Layout,
-    /// Of the squares.
+    /// Of the squares; until it is copied, its numbers.
     centre: DeviceBuffer<f32>,
+    numbers: Vec<f32>,
+    gpu: Arc<Gpu>,
 }
 
 impl CudaNetwork {
-    /// Takes up a training. The context is current; so it is for every method.
-    pub fn new(gpu: &Arc<Gpu>, mlp: &Mlp, state: &NetworkState, name: &str) -> Result<Self> {
-        let layout = &mlp.layout;
+    /// Of this layout, with squares counted from `centre`. Nothing is allocated before [`Self::allocate`].
+    pub fn planned(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, name: &str) -> Result<Self> {
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);
-        let parts = [&state.weights, &state.average, &state.first_moment, &state.second_moment];
         let what = |part: &str| format!("the {part} of the {name}");
-        let copy = |what| {
-            let mut all = DeviceBuffer::zeroed(gpu, PARTS * pitch, what)?;
-            for (index, part) in parts.into_iter().enumerate() {
-                all.upload(index * pitch, part)?;
-            }
-            gpu.synchronise()?;
-            Ok::<_, Error>(all)
-        };
+        let numbers = centre.numbers()?;
         Ok(Self {
-            state: copy(&what("state"))?,
-            previous: copy(&what("state before a step"))?,
-            gradient: DeviceBuffer::zeroed(gpu, pitch, &what("gradient"))?,
+            state: DeviceBuffer::planned(gpu, PARTS * pitch, &what("state")),
+            previous: DeviceBuffer::planned(gpu, PARTS * pitch, &what("state before a step")),
+            gradient: DeviceBuffer::planned(gpu, pitch, &what("gradient")),
             layout: layout.clone(),
-            centre: DeviceBuffer::of(gpu, &mlp.centre.numbers()?, &what("squares' centre"))?,
+            centre: DeviceBuffer::planned(gpu, numbers.len(), &what("squares' centre")),
+            numbers,
+            gpu: Arc::clone(gpu),
             len,
             pitch,
         })
+    }
+
+    /// Takes the memory, and takes up a training. The context is current; so it is for every method.
+    pub fn allocate(&mut self, state: &NetworkState) -> Result<()> {
+        for buffer in [&mut self.state, &mut self.previous] {
+            buffer.allocate_zeroed()?;
+            for (index, part) in state.parts().into_iter().enumerate() {
+                buffer.upload(index * self.pitch, part)?;
+            }
+            self.gpu.synchronise()?;
+        }
+        self.gradient.allocate_zeroed()?;
+        self.centre.allocate_with(&std::mem::take(&mut self.numbers))
+    }
+
+    /// Bytes of device memory.
+    pub fn bytes(&self) -> u64 {
+        self.state.bytes() + self.previous.bytes() + self.gradient.bytes() + self.centre.bytes()
     }
 
     /// The weights, as the passes read them.

@@ -1,0 +1,155 @@
+//! Drawing batches into a worker's workspace: source samples for a whole pass of the generator, and what their rows have
+//! beside them a block at a time.
+
+use super::block::{CpuBlock, CpuNoise};
+use super::measure::Measure;
+use crate::data::ArraySource;
+use crate::device::draw::{BatchSpec, Draw, Sources};
+use crate::device::{Batch, Mat, Workspace};
+use crate::rng::{Sequence, Stream, unit};
+use std::ops::Range;
+
+/// 2^32 divided by the golden ratio: multiples of it modulo 2^32 are equidistributed (Weyl).
+const GOLDEN: u32 = 0x9E37_79B9;
+
+/// One side's samples for a step.
+#[derive(Clone, Copy)]
+pub(crate) enum SideSamples<'a> {
+    /// All of a set, of which each row draws one.
+    Array(&'a ArraySource),
+    /// One normalised sample for each place in the batch, by rows.
+    Batch(&'a [f32]),
+}
+
+/// Both sides' samples for a step.
+#[derive(Clone, Copy)]
+pub(crate) struct StepSamples<'a> {
+    pub source: SideSamples<'a>,
+    /// Not read where no target samples are drawn.
+    pub target: SideSamples<'a>,
+    /// The step's number, from 0.
+    pub step: u64,
+}
+
+impl<'a> SideSamples<'a> {
+    /// The sample at a place of the batch.
+    fn at(self, index: &Sequence, place: usize, dimension: usize) -> &'a [f32] {
+        match self {
+            Self::Array(array) => {
+                let number = 2 * place as u64;
+                let word = index.block(number / 4);
+                let place = (number % 4) as usize;
+                array.row(array.draw(word[place], word[place + 1]) as usize)
+            }
+            Self::Batch(rows) => &rows[place * dimension..(place + 1) * dimension],
+        }
+    }
+}
+
+/// The random sequence of a stream that one half of a step draws from.
+fn sequence(spec: &BatchSpec, step: u64, stream: Stream) -> Sequence {
+    Sequence::new(spec.seed, 2 * step + spec.half as u64, stream)
+}
+
+/// Room for source samples.
+fn room_for_sources<D: Workspace>(device: &mut D, spec: &BatchSpec, sources: &Range<usize>) -> Sources<CpuNoise> {
+    let input = device.scratch(sources.len() * spec.components, spec.dimension + spec.latent);
+    let component = if spec.uniforms { device.scratch(sources.len(), 1) } else { Mat::NONE };
+    let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component };
+    Sources { first_row: sources.start * spec.components, batch: Batch { input, ends: None, noise, time: Mat::NONE } }
+}
+
+/// Room for what rows have beside their inputs.
+fn room_for_rows<D: Workspace>(
+    device: &mut D,
+    spec: &BatchSpec,
+    sources: &Sources<CpuNoise>,
+    rows: &Range<usize>,
+) -> Batch<CpuNoise> {
+    let (count, d) = (rows.len(), spec.dimension);
+    let ends = spec.targets.then(|| device.scratch(2 * count, d + 1));
+    let time = device.scratch(count, 1);
+    let noise = CpuNoise { xi: device.scratch(count, d), eta: device.scratch(count, d), component: Mat::NONE };
+    Batch { input: sources.batch.input.rows(rows.start, rows.end), ends, noise, time }
+}
+
+impl Draw for CpuBlock<f32> {
+    type Samples<'a> = StepSamples<'a>;
+
+    fn draw_sources(
+        &mut self,
+        spec: &BatchSpec,
+        _: [&Self::Net; 2],
+        samples: StepSamples<'_>,
+        sources: Range<usize>,
+    ) -> Sources<CpuNoise> {
+        let drawn = room_for_sources(self, spec, &sources);
+        let BatchSpec { dimension, components, latent, .. } = *spec;
+        let Batch { input, noise, .. } = drawn.batch;
+        let index = sequence(spec, samples.step, Stream::SourceIndex);
+        for (i, place) in sources.clone().enumerate() {
+            let sample = samples.source.at(&index, place, dimension);
+            for r in i * components..(i + 1) * components {
+                self.row_mut(input, r)[..dimension].copy_from_slice(sample);
+            }
+        }
+        if latent > 0 {
+            let z = input.columns(dimension, dimension + latent);
+            let first = (drawn.first_row * latent) as u64;
+            self.draw_normals(&sequence(spec, samples.step, Stream::Latent), first, z);
+        }
+        let uniforms = sequence(spec, samples.step, Stream::Component);
+        self.draw_uniforms(&uniforms, sources.start as u64, noise.component);
+        drawn
+    }
+
+    fn draw_rows(
+        &mut self,
+        spec: &BatchSpec,
+        samples: StepSamples<'_>,
+        sources: &Sources<CpuNoise>,
+        rows: Range<usize>,
+    ) -> Batch<CpuNoise> {
+        let batch = room_for_rows(self, spec, sources, &rows);
+        let (first, count, d) = (sources.first_row + rows.start, rows.len(), spec.dimension);
+        if let Some(ends) = batch.ends {
+            let index = sequence(spec, samples.step, Stream::TargetIndex);
+            for r in 0..count {
+                let row = self.row_mut(ends, count + r);
+                row[..d].copy_from_slice(samples.target.at(&index, first + r, d));
+                row[d] = 1.0;
+            }
+        }
+        let start = sequence(spec, samples.step, Stream::Time).word(0);
+        let (low, span) = (spec.times.low as f32, (spec.times.high - spec.times.low) as f32);
+        for r in 0..count {
+            let index = (first + r) / spec.times.repeat;
+            let u = unit(start.wrapping_add(GOLDEN.wrapping_mul(index as u32)));
+            self.row_mut(batch.time, r)[0] = low + span * u;
+        }
+        for (stream, to) in [(Stream::Endpoint, batch.noise.xi), (Stream::Bridge, batch.noise.eta)] {
+            self.draw_normals(&sequence(spec, samples.step, stream), (first * d) as u64, to);
+        }
+        batch
+    }
+}
+
+impl Draw for Measure {
+    type Samples<'a> = ();
+
+    fn draw_sources(&mut self, spec: &BatchSpec, _: [&(); 2], (): (), sources: Range<usize>) -> Sources<CpuNoise> {
+        self.draws(sources.len() * spec.components * spec.latent);
+        room_for_sources(self, spec, &sources)
+    }
+
+    fn draw_rows(
+        &mut self,
+        spec: &BatchSpec,
+        (): (),
+        sources: &Sources<CpuNoise>,
+        rows: Range<usize>,
+    ) -> Batch<CpuNoise> {
+        self.draws(rows.len() * spec.dimension);
+        room_for_rows(self, spec, sources, &rows)
+    }
+}

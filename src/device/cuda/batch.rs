@@ -1,0 +1,79 @@
+//! Drawing batches on a GPU: one kernel draws all that is not noise, and noise is drawn by the kernels that use it.
+
+use super::block::{CudaBlock, CudaNoise};
+use super::gradient::CudaNet;
+use super::kernels::{Argument, Kernel, arguments_of};
+use super::samples::SideSamples;
+use crate::device::draw::{BatchSpec, Draw, Sources};
+use crate::device::{Batch, Layers, Mat, Workspace};
+use std::ops::Range;
+
+/// Both sides' samples for a step.
+#[derive(Clone, Copy)]
+pub(crate) struct StepSamples<'a> {
+    pub source: &'a SideSamples,
+    pub target: &'a SideSamples,
+    /// Device address of the step's number.
+    pub counter: u64,
+}
+
+impl Draw for CudaBlock {
+    type Samples<'a> = StepSamples<'a>;
+
+    fn draw_sources(
+        &mut self,
+        spec: &BatchSpec,
+        [value, generator]: [&CudaNet; 2],
+        samples: StepSamples<'_>,
+        sources: Range<usize>,
+    ) -> Sources<CudaNoise> {
+        let BatchSpec { seed, dimension: d, squares, components, latent, times, .. } = *spec;
+        let (first_row, rows) = (sources.start * components, sources.len() * components);
+        let input = self.scratch_seen(generator, rows, d + latent, squares);
+        let ends = spec.targets.then(|| self.scratch_seen(value, 2 * rows, d + 1, squares));
+        let time = self.scratch(rows, 1);
+        let number = spec.half as u64;
+        let noise = CudaNoise { seed, counter: samples.counter, number, first_row: first_row as u64 };
+        let (input_at, input_stride) = self.place(input);
+        let targets = ends.map_or(Mat::NONE, |ends| ends.rows(rows, 2 * rows));
+        let (targets_at, targets_stride) = ends.map_or((0, 0), |_| self.place(targets));
+        let rest: &[Argument] = arguments_of![
+            sources.start as u64,
+            rows as u32,
+            components as u32,
+            d as u32,
+            latent as u32,
+            input_at,
+            input_stride,
+            input.squares.count as u32,
+            input.squares.centre,
+            targets_at,
+            targets_stride,
+            targets.squares.count as u32,
+            targets.squares.centre,
+            self.address(time),
+            times.repeat as u32,
+            times.low as f32,
+            times.high as f32,
+            noise.seed,
+            noise.counter,
+            noise.number,
+        ];
+        let arguments = [&samples.source.arguments(), &samples.target.arguments(), rest].concat();
+        let parts = if ends.is_some() { 4 } else { 3 };
+        self.launch_parts(Kernel::BatchDraw, (rows * d.max(latent.div_ceil(4))) as u64, parts, &arguments);
+        Sources { first_row, batch: Batch { input, ends, noise, time } }
+    }
+
+    /// All rows are drawn with the source samples, and a GPU carries them all at once.
+    fn draw_rows(
+        &mut self,
+        _: &BatchSpec,
+        _: StepSamples<'_>,
+        sources: &Sources<CudaNoise>,
+        rows: Range<usize>,
+    ) -> Batch<CudaNoise> {
+        assert!(rows == (0..sources.batch.input.rows));
+        sources.batch
+    }
+}

@@ -1,0 +1,220 @@
+//! The optimiser on a GPU: both networks in training, and the numbers by which it finds out by itself whether all is finite
+//! and where the rates stand. The host reads none of them between steps.
+
+use super::block::{CudaBlock, MOST_BLOCKS, THREADS};
+use super::gpu::Gpu;
+use super::gradient::CudaGradient;
+use super::kernels::{Argument, Kernel, arguments_of};
+use super::memory::DeviceBuffer;
+use super::network::CudaNetwork;
+use super::report::{COUNTER, FAULT, NO_UPDATE, OUTCOMES, REPORT, RING, Report, number_of};
+use super::sums::{CudaSums, TERMS};
+use crate::device::training::{Half, NetworkState, UpdateRule};
+use crate::error::Result;
+use std::sync::Arc;
+
+/// Partial sums of a gradient's square, in the largest number that can be.
+const MOST_SQUARES: usize = 256;
+/// Numbers of 8 bytes of an update's plan: four sums, and four of 4 bytes.
+const PLANNED: usize = 6;
+/// More partial sums than there can be: while it is found out how many there are.
+const MEASURED_CAPACITY: usize = 1 << 40;
+
+/// See the module.
+pub(crate) struct CudaOptimiser {
+    /// The value function and the generator.
+    networks: [CudaNetwork; 2],
+    rule: UpdateRule,
+    report: DeviceBuffer<u64>,
+    /// Partial sums of the loss terms.
+    terms: DeviceBuffer<f64>,
+    /// Partial sums of each term that there is room for.
+    capacity: usize,
+    /// Partial sums of the gradient's square.
+    squares: DeviceBuffer<f64>,
+    /// Partial sums of how large an updated state is.
+    sizes: DeviceBuffer<f64>,
+    /// What an update is made with: a few numbers.
+    planned: DeviceBuffer<u64>,
+}
+
+impl CudaOptimiser {
+    /// Of these networks. Nothing is allocated before [`Self::allocate`].
+    pub fn planned(gpu: &Arc<Gpu>, networks: [CudaNetwork; 2], rule: UpdateRule) -> Self {
+        Self {
+            networks,
+            rule,
+            report: DeviceBuffer::planned(gpu, REPORT, "the steps' outcomes"),
+            terms: DeviceBuffer::planned(gpu, 0, "the loss terms"),
+            capacity: MEASURED_CAPACITY,
+            squares: DeviceBuffer::planned(gpu, MOST_SQUARES, "the gradient's norm"),
+            sizes: DeviceBuffer::planned(gpu, MOST_BLOCKS as usize, "the optimiser's check"),
+            planned: DeviceBuffer::planned(gpu, PLANNED, "the optimiser's plan"),
+        }
+    }
+
+    /// Plans for loss terms with as many partial sums each, or, with `None`, for a walk that finds out how many they have.
+    pub fn plan_sums(&mut self, gpu: &Arc<Gpu>, capacity: Option<usize>) {
+        self.capacity = capacity.unwrap_or(MEASURED_CAPACITY);
+        self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0), "the loss terms");
+    }
+
+    /// Bytes of `capacity` partial sums of each term.
+    pub fn bytes_of_sums(capacity: usize) -> u64 {
+        (capacity * TERMS * size_of::<f64>()) as u64
+    }
+
+    /// Takes the memory, but for the loss terms', and takes up a training at step `counter`. The context is current; so it
+    /// is for every method.
+    pub fn allocate(&mut self, states: &[NetworkState; 2], counter: u64) -> Result<()> {
+        self.report.allocate_zeroed()?;
+        self.report.store(COUNTER, &[counter])?;
+        for (network, state) in self.networks.iter_mut().zip(states) {
+            network.allocate(state)?;
+        }
+        self.squares.allocate()?;
+        self.sizes.allocate()?;
+        self.planned.allocate_zeroed()
+    }
+
+    /// Takes the memory of the loss terms.
+    pub fn allocate_sums(&mut self) -> Result<()> {
+        self.terms.allocate()
+    }
+
+    /// Bytes of device memory, those of the loss terms left out.
+    pub fn bytes(&self) -> u64 {
+        let networks: u64 = self.networks.iter().map(CudaNetwork::bytes).sum();
+        networks + self.report.bytes() + self.squares.bytes() + self.sizes.bytes() + self.planned.bytes()
+    }
+
+    pub fn network(&self, half: Half) -> &CudaNetwork {
+        &self.networks[half as usize]
+    }
+
+    /// Device address of the step's number.
+    pub fn counter(&self) -> u64 {
+        self.report.at(COUNTER)
+    }
+
+    /// Where a half's loss terms go.
+    pub fn sums(&self) -> CudaSums {
+        CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] }
+    }
+
+    /// Queues the sum of a gradient's lines, and, where they are not the last of the half's gradient, nothing else; on top of
+    /// what is there with `accumulate`.
+    pub fn add(&self, block: &mut CudaBlock, half: Half, gradient: &CudaGradient, accumulate: bool) {
+        gradient.reduce(block, self.network(half).gradient(), accumulate, 0, &[]);
+    }
+
+    /// Queues the sum of the last lines of a half's gradient, its norm, and the plan of the update from the loss terms;
+    /// returns how many partial sums the norm has.
+    pub fn reduce(
+        &self,
+        block: &mut CudaBlock,
+        half: Half,
+        gradient: &CudaGradient,
+        accumulate: bool,
+        sums: &CudaSums,
+    ) -> u32 {
+        let plan = self.update_plan(half, sums);
+        gradient.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), &plan)
+    }
+
+    /// What plans the update of a half, as the kernel takes it, from the partial sums of the loss terms.
+    fn update_plan(&self, half: Half, sums: &CudaSums) -> Vec<Argument> {
+        let UpdateRule { adam, rates, decay_steps, decay_floor, ema_decay, .. } = self.rule;
+        let counts = sums.counts.map(|count| count as u32);
+        let arguments: &[Argument] = arguments_of![
+            self.terms.address(),
+            sums.capacity as u32,
+            counts[0],
+            counts[1],
+            counts[2],
+            counts[3],
+            checked(half),
+            self.counter(),
+            rates[half as usize],
+            f64::from(adam.beta1).ln(),
+            f64::from(adam.beta2).ln(),
+            ema_decay,
+            decay_steps,
+            decay_floor,
+            self.report.at(FAULT),
+            self.planned.address(),
+        ];
+        arguments.to_vec()
+    }
+
+    /// Queues the update of a half's network, from a gradient whose square has so many partial sums, and beside what follows
+    /// how it went.
+    pub fn update(&self, block: &mut CudaBlock, half: Half, squares: u32) {
+        let (plan, clip) = (self.planned.address(), self.rule.clip);
+        let partials = (self.squares.address(), squares);
+        let network = self.network(half);
+        let sizes = network.update(block, &self.rule.adam, plan, partials, clip, self.sizes.address());
+        let arguments = arguments_of![
+            plan,
+            partials.0,
+            partials.1,
+            clip,
+            self.sizes.address(),
+            sizes,
+            number_of(half),
+            checked(half),
+            self.counter(),
+            u32::from(half == Half::Generator),
+            self.report.at(OUTCOMES[half as usize]),
+            RING as u32,
+            self.report.at(FAULT),
+        ];
+        block.aside(|block| block.launch(Kernel::OptimiserSettle, [1, 1, 1], [THREADS, 1, 1], arguments));
+    }
+
+    /// Keeps the optimiser from updating anything until [`Self::clear_fault`].
+    pub fn forbid_updates(&mut self) -> Result<()> {
+        self.report.store(FAULT, &[u64::from(NO_UPDATE), 0, 0])
+    }
+
+    /// Lets training go on after a fault.
+    pub fn clear_fault(&mut self) -> Result<()> {
+        self.report.store(FAULT, &[0; 3])
+    }
+
+    /// Sets the step's number.
+    pub fn set_counter(&mut self, step: u64) -> Result<()> {
+        self.report.store(COUNTER, &[step])
+    }
+
+    /// Waits, and reads what the steps gave.
+    pub fn read(&self) -> Result<Report> {
+        let mut numbers = vec![0u64; REPORT];
+        self.report.download(0, &mut numbers)?;
+        Ok(Report::of(numbers))
+    }
+
+    /// Undoes the last update of these halves, and lets training go on after a fault.
+    pub fn take_back(&mut self, gpu: &Arc<Gpu>, halves: &[Half]) -> Result<()> {
+        let mut block = CudaBlock::new(gpu, gpu.stream(), 0, 0);
+        for half in halves {
+            self.network(*half).take_back(&mut block);
+        }
+        block.finish()?;
+        self.clear_fault()
+    }
+
+    /// The value function's and the generator's state.
+    pub fn state(&self) -> Result<[NetworkState; 2]> {
+        let [value, generator] = &self.networks;
+        Ok([value.state()?, generator.state()?])
+    }
+}
+
+/// Loss terms of a half that must be finite.
+fn checked(half: Half) -> u32 {
+    match half {
+        Half::Value => 3,
+        Half::Generator => 1,
+    }
+}

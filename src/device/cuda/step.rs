@@ -1,0 +1,299 @@
+//! One training step as work on a GPU: queued the same way to be measured and to be captured.
+
+use super::batch::StepSamples;
+use super::block::CudaBlock;
+use super::gpu::Gpu;
+use super::gradient::{CudaGradient, CudaNet};
+use super::memory::DeviceBuffer;
+use super::optimiser::CudaOptimiser;
+use super::samples::SideSamples;
+use super::sums::CudaSums;
+use crate::data::SampleSet;
+use crate::device::Workspace;
+use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
+use crate::device::training::{Half, NetworkState};
+use crate::error::{Error, Result};
+use crate::formulas::Quadratic;
+use cudarc::driver::sys::CUstream;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Floats of workspace that a piece of the batch may take, unless one source sample takes more: a gigabyte.
+const MOST_FLOATS: usize = 1 << 28;
+/// Rows of a piece at most: bounds the grids.
+const MOST_ROWS: usize = 1 << 20;
+/// Pieces that a batch is carried in at most: each is captured for itself.
+const MOST_PIECES: usize = 256;
+
+/// What a step is made of.
+pub(crate) struct StepParts<W> {
+    /// What is computed of each half.
+    pub work: W,
+    pub optimiser: CudaOptimiser,
+    /// The known part of V(1, .).
+    pub quadratic: Quadratic<Vec<f32>>,
+    /// Source and target.
+    pub samples: [SideSamples; 2],
+    /// Source samples of a batch, and rows of each.
+    pub sources: usize,
+    pub components: usize,
+}
+
+/// All that a step reads and writes.
+pub(crate) struct CudaStep<W> {
+    parts: StepParts<W>,
+    /// Of the known part of V(1, .).
+    slope: DeviceBuffer<f32>,
+    /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its pieces.
+    piece: usize,
+    /// Both halves have workspaces of their own as far as they do not depend on each other.
+    overlaps: bool,
+    /// Rows of each contribution to the gradient of a half by a piece of so many source samples.
+    contributions: Vec<(Half, usize, Vec<usize>)>,
+    /// Partial sums of each loss term.
+    sums: usize,
+    workspace: DeviceBuffer<f32>,
+}
+
+/// The gradient of a half, but for the sum of its last lines.
+struct Lines {
+    last: CudaGradient,
+    /// There is a sum of others, to be added to.
+    accumulate: bool,
+    sums: CudaSums,
+}
+
+impl<W: HalfWork<CudaBlock>> CudaStep<W> {
+    /// Nothing is allocated before [`Self::allocate`], but what products need.
+    pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
+        let StepParts { sources, components, .. } = parts;
+        let mut step = Self {
+            slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len(), "the slope of V"),
+            piece: sources.min((MOST_ROWS / components).max(1)),
+            overlaps: false,
+            contributions: Vec::new(),
+            sums: 0,
+            workspace: DeviceBuffer::planned(gpu, 0, ""),
+            parts,
+        };
+        step.overlaps = step.branches(gpu) && !step.drawn_by_host() && step.piece == sources;
+        step.fit(gpu)?;
+        Ok(step)
+    }
+
+    /// Takes the memory, and takes up a training at step `counter` with these sets. The context is current; so it is for
+    /// every method.
+    pub fn allocate(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        networks: &[NetworkState; 2],
+        sets: [Option<SampleSet>; 2],
+        counter: u64,
+    ) -> Result<()> {
+        self.parts.optimiser.allocate(networks, counter)?;
+        self.slope.allocate_with(&self.parts.quadratic.slope)?;
+        for (samples, set) in self.parts.samples.iter_mut().zip(sets) {
+            samples.allocate(set.as_ref())?;
+        }
+        self.parts.optimiser.allocate_sums()?;
+        let allocated = self.workspace.allocate();
+        if matches!(allocated, Err(Error::OutOfMemory(_))) && std::mem::take(&mut self.overlaps) {
+            // A step whose halves come one after the other takes less, and has the same bits.
+            self.fit(gpu)?;
+            self.parts.optimiser.allocate_sums()?;
+            return self.workspace.allocate();
+        }
+        allocated
+    }
+
+    /// Bytes of device memory.
+    pub fn bytes(&self) -> u64 {
+        self.fixed_bytes() + CudaOptimiser::bytes_of_sums(self.sums) + self.workspace.bytes()
+    }
+
+    /// All but the workspace and the loss terms.
+    fn fixed_bytes(&self) -> u64 {
+        let samples: u64 = self.parts.samples.iter().map(SideSamples::bytes).sum();
+        self.parts.optimiser.bytes() + self.slope.bytes() + samples
+    }
+
+    /// Whether each batch waits for the host.
+    pub fn drawn_by_host(&self) -> bool {
+        self.parts.samples.iter().any(SideSamples::drawn_by_host)
+    }
+
+    pub fn optimiser(&mut self) -> &mut CudaOptimiser {
+        &mut self.parts.optimiser
+    }
+
+    /// Whether a captured step may branch: products of cublasLt share a workspace, so they come one after another.
+    pub fn branches(&self, gpu: &Gpu) -> bool {
+        Half::BOTH.iter().all(|&half| self.parts.optimiser.network(half).net(gpu).fused)
+    }
+
+    /// Copies batches that the host drew.
+    pub fn upload(&mut self, source: Option<&[f32]>, target: Option<&[f32]>) -> Result<()> {
+        for (samples, batch) in self.parts.samples.iter_mut().zip([source, target]) {
+            batch.map_or(Ok(()), |batch| samples.upload(batch))?;
+        }
+        Ok(())
+    }
+
+    /// Plans the workspace that a step takes; puts the halves one after the other, and then cuts the batch into pieces, until
+    /// they fit into what is allowed.
+    fn fit(&mut self, gpu: &Arc<Gpu>) -> Result<()> {
+        // Other pieces have other sums, so it goes by the limit and by what this training takes, not by what else is there.
+        let allowed = gpu.account().limit().saturating_sub(self.fixed_bytes());
+        loop {
+            self.parts.optimiser.plan_sums(gpu, None);
+            self.count_contributions(gpu)?;
+            let mut block = self.prepare(CudaBlock::measuring(gpu));
+            let sums = self.queue(&mut block, &Half::BOTH);
+            block.finish()?;
+            let room = block.most();
+            let left = allowed.saturating_sub(CudaOptimiser::bytes_of_sums(sums));
+            let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
+            if self.parts.sources.div_ceil(self.piece) > MOST_PIECES {
+                return Err(Error::OutOfMemory(format!(
+                    "a batch of {} x {} rows of this size has to be carried in more than {MOST_PIECES} pieces to fit into the GPU's memory; lower batch_sources, components or hidden_width, or raise memory_limit",
+                    self.parts.sources, self.parts.components
+                )));
+            }
+            if room <= most || (self.piece == 1 && !self.overlaps) {
+                self.parts.optimiser.plan_sums(gpu, Some(sums));
+                self.sums = sums;
+                self.workspace = DeviceBuffer::planned(
+                    gpu,
+                    room,
+                    "the workspace of a training step (batch_sources, components and hidden_width make it large)",
+                );
+                return Ok(());
+            }
+            if !std::mem::take(&mut self.overlaps) {
+                self.piece = self.piece.div_ceil(2);
+            }
+        }
+    }
+
+    /// Finds out what a piece contributes to a gradient, by walking through it.
+    fn count_contributions(&mut self, gpu: &Arc<Gpu>) -> Result<()> {
+        let (piece, sources) = (self.piece, self.parts.sources);
+        self.contributions.clear();
+        for (half, size) in Half::BOTH.into_iter().flat_map(|half| [(half, piece), (half, sources % piece)]) {
+            if size > 0 {
+                let mut block = self.prepare(CudaBlock::measuring(gpu));
+                let (nets, quadratic) = (self.nets(gpu), self.quadratic());
+                let mut gradient = CudaGradient::counting(&nets[half as usize]);
+                let totals = Totals { gradient: &mut gradient, sums: &mut self.parts.optimiser.sums() };
+                self.carry(&mut block, half, &self.given(&nets, &quadratic), 0..size, totals);
+                block.finish()?;
+                self.contributions.push((half, size, gradient.contributions()));
+            }
+        }
+        Ok(())
+    }
+
+    /// A block that launches on `stream`, in the workspace.
+    pub fn block(&self, gpu: &Arc<Gpu>, stream: CUstream) -> CudaBlock {
+        self.prepare(CudaBlock::new(gpu, stream, self.workspace.address(), self.workspace.len()))
+    }
+
+    /// Keeps in a fresh workspace what every step reads.
+    fn prepare(&self, block: CudaBlock) -> CudaBlock {
+        block.with_ones(self.piece * self.parts.components)
+    }
+
+    fn nets(&self, gpu: &Gpu) -> [CudaNet; 2] {
+        Half::BOTH.map(|half| self.parts.optimiser.network(half).net(gpu))
+    }
+
+    /// Queues halves of a step in a prepared workspace; returns how many partial sums a half's terms have at most.
+    ///
+    /// What the generator's half needs no value function for goes beside the value function's half, where there is memory for
+    /// it and the work may branch.
+    pub fn queue(&self, block: &mut CudaBlock, halves: &[Half]) -> usize {
+        let nets = self.nets(&block.gpu());
+        let quadratic = self.quadratic();
+        let given = self.given(&nets, &quadratic);
+        let begun = (self.overlaps && halves == Half::BOTH)
+            .then(|| block.aside(|block| self.parts.work.begin(block, &given, 0..self.parts.sources)));
+        let start = block.mark();
+        let mut most = 0;
+        for &half in halves {
+            let begun = begun.as_ref().filter(|_| half == Half::Generator);
+            let lines = self.gradient(block, half, &given, 0..self.parts.sources, start, begun);
+            let squares = self.reduce(block, half, &lines);
+            self.parts.optimiser.update(block, half, squares);
+            most = most.max(lines.sums.counts.into_iter().max().unwrap_or(0));
+        }
+        block.join();
+        most
+    }
+
+    /// Queues the gradient and the loss of source samples of the batch, piece after piece, each with the workspace from `start`
+    /// on. `begun` are all of them, where their first part is queued already.
+    fn gradient(
+        &self,
+        block: &mut CudaBlock,
+        half: Half,
+        given: &Given<'_, CudaBlock>,
+        sources: Range<usize>,
+        start: usize,
+        begun: Option<&W::Begun>,
+    ) -> Lines {
+        let mut sums = self.parts.optimiser.sums();
+        let mut last: Option<CudaGradient> = None;
+        let mut accumulate = false;
+        for from in sources.clone().step_by(self.piece) {
+            if let Some(lines) = last.take() {
+                self.parts.optimiser.add(block, half, &lines, accumulate);
+                accumulate = true;
+            }
+            let piece = from..sources.end.min(from + self.piece);
+            block.reset(start);
+            let contributions = self.contributions(half, piece.len());
+            let gradient = last.insert(CudaGradient::new(block, given.nets[half as usize], contributions));
+            let totals = Totals { gradient, sums: &mut sums };
+            match begun {
+                Some(begun) => self.parts.work.end(block, given, begun, totals),
+                None => self.carry(block, half, given, piece, totals),
+            }
+        }
+        Lines { last: last.expect("a batch has a source sample"), accumulate, sums }
+    }
+
+    /// Queues the sum of a half's gradient, with its norm and the plan of the update; returns how many partial sums the norm has.
+    fn reduce(&self, block: &mut CudaBlock, half: Half, lines: &Lines) -> u32 {
+        self.parts.optimiser.reduce(block, half, &lines.last, lines.accumulate, &lines.sums)
+    }
+
+    /// Queues the gradient and the loss of a piece.
+    fn carry(
+        &self,
+        block: &mut CudaBlock,
+        half: Half,
+        given: &Given<'_, CudaBlock>,
+        sources: Range<usize>,
+        totals: Totals<'_, CudaBlock>,
+    ) {
+        let stretch = Stretch { block: sources.len(), sources, cancelled: &|| false };
+        self.parts.work.carry(block, half, given, &stretch, totals);
+    }
+
+    fn contributions(&self, half: Half, size: usize) -> &[usize] {
+        let counted = self.contributions.iter().find(|counted| (counted.0, counted.1) == (half, size));
+        &counted.expect("every size of a piece was counted").2
+    }
+
+    /// The known part of V(1, .) as kernels take it.
+    fn quadratic(&self) -> Quadratic<u64> {
+        let Quadratic { curvature, level, .. } = self.parts.quadratic;
+        Quadratic { curvature, slope: self.slope.address(), level }
+    }
+
+    fn given<'a>(&'a self, nets: &'a [CudaNet; 2], quadratic: &'a Quadratic<u64>) -> Given<'a, CudaBlock> {
+        let [source, target] = &self.parts.samples;
+        let samples = StepSamples { source, target, counter: self.parts.optimiser.counter() };
+        Given { nets: nets.each_ref(), quadratic, samples }
+    }
+}

@@ -1,0 +1,75 @@
+//! Drawing the rows of one half of a training step. Every number of a batch is a function of the seed, the number of the
+//! step, the half and its place in the batch, so that it does not matter who draws it, and with which other rows.
+
+use super::layers::Layers;
+use super::method::{Batch, Method};
+use super::training::Half;
+use std::ops::Range;
+
+/// What the rows of one half of a step are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchSpec {
+    /// Seed of all random numbers.
+    pub seed: u64,
+    /// The half, which has random sequences of its own in every step.
+    pub half: Half,
+    /// Numbers of a sample.
+    pub dimension: usize,
+    /// Squares that both networks see of a sample beside its numbers.
+    pub squares: usize,
+    /// Rows of each source sample, which follow each other.
+    pub components: usize,
+    /// Numbers of a row's latent.
+    pub latent: usize,
+    /// Bridge times.
+    pub times: Times,
+    /// Whether a target sample is drawn for each row.
+    pub targets: bool,
+    /// Whether a uniform number is drawn for each source sample, which selects its rows' components.
+    pub uniforms: bool,
+}
+
+/// Bridge times: an equidistributed sequence with a random start. Each is uniform, and together they cover the interval more
+/// evenly than independent ones would, which lowers the gradient's variance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// Ends of the interval.
+    pub low: f64,
+    pub high: f64,
+    /// Consecutive rows that share a time.
+    pub repeat: usize,
+}
+
+/// Source samples of a stretch of the batch, drawn. What a device draws only later is absent from `batch`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sources<N> {
+    /// Number of the first row in the whole batch.
+    pub first_row: usize,
+    pub batch: Batch<N>,
+}
+
+/// A device that draws batches.
+pub(crate) trait Draw: Layers + Method {
+    /// Both sides' samples, and which step draws from them.
+    type Samples<'a>: Copy;
+
+    /// Draws the inputs of these source samples of the batch (numbered from 0) and what selects their components. `nets`
+    /// are the value function and the generator, which will see them.
+    fn draw_sources(
+        &mut self,
+        spec: &BatchSpec,
+        nets: [&Self::Net; 2],
+        samples: Self::Samples<'_>,
+        sources: Range<usize>,
+    ) -> Sources<Self::Noise>;
+
+    /// Rows of `sources` (numbered from its first), with the noise, the times and the target samples that they have beside
+    /// their inputs.
+    fn draw_rows(
+        &mut self,
+        spec: &BatchSpec,
+        samples: Self::Samples<'_>,
+        sources: &Sources<Self::Noise>,
+        rows: Range<usize>,
+    ) -> Batch<Self::Noise>;
+}

@@ -1,0 +1,168 @@
+//! Both halves of a training step over any device: which rows each draws, and how they are carried to gradients.
+//!
+//! Source samples are drawn and passed through the generator together, since its last layer has the more weights the larger
+//! d and K are. Their rows then go through the value function block by block, where a device wants blocks smaller than that.
+
+use super::conditional::Conditional;
+use super::generator_step::{Begun, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
+use super::value_step::{TIME_MAX, ValueStep};
+use crate::device::Batch;
+use crate::device::draw::{BatchSpec, Draw, Sources, Times};
+use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
+use crate::device::training::Half;
+use crate::formulas::{Conjugate, Head, Quadratic};
+use crate::nn::network::Mlp;
+use std::ops::Range;
+
+/// What both halves of every step have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Halves {
+    /// V(t, x).
+    pub value: Mlp,
+    pub generator: Mlp,
+    /// What the generator's outputs are.
+    pub conditional: Conditional,
+    /// How a component is read.
+    pub head: Head,
+    /// Psi*.
+    pub conjugate: Conjugate,
+    /// Source samples of the whole batch.
+    pub sources: usize,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+/// The generator's half, begun for some source samples.
+pub(crate) struct BegunGenerator<N> {
+    batch: Batch<N>,
+    begun: Begun,
+}
+
+impl Halves {
+    /// Rows of a batch of source samples, and of target samples.
+    pub fn batch_rows(&self) -> [usize; 2] {
+        [self.sources, self.sources * self.conditional.components]
+    }
+
+    /// The rows of a half.
+    fn batch(&self, half: Half) -> BatchSpec {
+        let Conditional { components, latent } = self.conditional;
+        let times = match half {
+            Half::Value => Times { low: 0.0, high: TIME_MAX, repeat: 1 },
+            Half::Generator => {
+                let high = if self.head.deterministic { TIME_MAX_DETERMINISTIC } else { 1.0 };
+                Times { low: TIME_MIN, high, repeat: components }
+            }
+        };
+        BatchSpec {
+            seed: self.seed,
+            half,
+            dimension: self.value.inputs() - 1,
+            squares: self.value.centre.count(),
+            components,
+            latent,
+            times,
+            targets: half == Half::Value,
+            uniforms: half == Half::Value && self.conditional.own(),
+        }
+    }
+
+    /// One over the rows of the whole batch.
+    fn scale(&self) -> f64 {
+        1.0 / self.batch_rows()[1] as f64
+    }
+
+    fn value_step<'a, S>(&'a self, quadratic: &'a Quadratic<S>) -> ValueStep<'a, S> {
+        ValueStep {
+            value: &self.value,
+            generator: &self.generator,
+            conditional: self.conditional,
+            head: self.head,
+            conjugate: self.conjugate,
+            quadratic,
+            scale: self.scale(),
+        }
+    }
+
+    fn generator_step(&self) -> GeneratorStep<'_> {
+        GeneratorStep {
+            value: &self.value,
+            generator: &self.generator,
+            conditional: self.conditional,
+            head: self.head,
+            scale: self.scale(),
+        }
+    }
+}
+
+impl<D: Draw> HalfWork<D> for Halves {
+    type Begun = BegunGenerator<D::Noise>;
+
+    fn carry(&self, device: &mut D, half: Half, given: &Given<'_, D>, stretch: &Stretch<'_>, totals: Totals<'_, D>) {
+        let (spec, [value, generator], Totals { gradient, sums }) = (self.batch(half), given.nets, totals);
+        let sources = device.draw_sources(&spec, given.nets, given.samples, stretch.sources.clone());
+        let drawn = Drawn { spec: &spec, given, sources: &sources, stretch };
+        let Batch { input, noise, .. } = &sources.batch;
+        match half {
+            Half::Value => {
+                let step = self.value_step(given.quadratic);
+                let raw = step.draw(device, generator, *input, noise);
+                drawn.blocks(device, |device, batch, rows| {
+                    step.carry(device, value, batch, raw.rows(rows.start, rows.end), gradient, sums);
+                });
+            }
+            Half::Generator => {
+                let step = self.generator_step();
+                let recorded = step.record(device, generator, *input);
+                drawn.blocks(device, |device, batch, rows| {
+                    step.carry(device, value, batch, &recorded.components.rows(rows.start, rows.end), sums);
+                });
+                if !(stretch.cancelled)() {
+                    step.backward(device, generator, &recorded, gradient);
+                }
+            }
+        }
+    }
+
+    fn begin(&self, device: &mut D, given: &Given<'_, D>, sources: Range<usize>) -> Self::Begun {
+        let spec = self.batch(Half::Generator);
+        let sources = device.draw_sources(&spec, given.nets, given.samples, sources);
+        let batch = device.draw_rows(&spec, given.samples, &sources, 0..sources.batch.input.rows);
+        let begun = self.generator_step().begin(device, given.nets[0], given.nets[1], &batch);
+        BegunGenerator { batch, begun }
+    }
+
+    fn end(&self, device: &mut D, given: &Given<'_, D>, begun: &Self::Begun, totals: Totals<'_, D>) {
+        let ([value, generator], Totals { gradient, sums }) = (given.nets, totals);
+        let BegunGenerator { batch, begun } = begun;
+        self.generator_step().end(device, value, generator, batch, begun, gradient, sums);
+    }
+}
+
+/// Source samples that were drawn.
+struct Drawn<'a, 'g, D: Draw> {
+    spec: &'a BatchSpec,
+    given: &'a Given<'g, D>,
+    sources: &'a Sources<D::Noise>,
+    stretch: &'a Stretch<'a>,
+}
+
+impl<D: Draw> Drawn<'_, '_, D> {
+    /// Does `carry` for the rows of block after block, each in the same workspace unless what a block leaves there may be
+    /// read later.
+    fn blocks(&self, device: &mut D, mut carry: impl FnMut(&mut D, &Batch<D::Noise>, Range<usize>)) {
+        let (rows, block) = (self.sources.batch.input.rows, self.stretch.block * self.spec.components);
+        let mark = device.mark();
+        for from in (0..rows).step_by(block) {
+            if (self.stretch.cancelled)() {
+                return;
+            }
+            let rows = from..rows.min(from + block);
+            let batch = device.draw_rows(self.spec, self.given.samples, self.sources, rows.clone());
+            carry(device, &batch, rows);
+            if !D::OVERLAPS {
+                device.reset(mark);
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Training steps on the processor.
+//!
+//! A shard of the batch is a job for any thread: it draws its rows' noise and samples, carries block after block through the
+//! value function and adds up a gradient of its own. Blocks fit a core's cache. Gradients are then reduced in the shards'
+//! order, so weights are bitwise equal for any number of threads.
+
+use super::engine::Cancelled;
+use super::halves::{HalfSteps, Stop};
+use super::plan::Plan;
+use super::shards::Shards;
+use super::side::{Samplers, Sets};
+use crate::context::Context;
+use crate::data::{ArraySource, SampleSet};
+use crate::device::cpu::batch::{SideSamples, StepSamples};
+use crate::device::cpu::disjoint::Disjoint;
+use crate::device::cpu::optimiser::{CpuNetwork, ShardGradient};
+use crate::device::cpu::{CpuBlock, Measure, Sizes};
+use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
+use crate::device::training::{Half, NetworkState, Outcome};
+use crate::device::{Sums, Workspace};
+use crate::error::Result;
+use crate::formulas::Quadratic;
+use crate::memory;
+use crate::nn::network::Mlp;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+/// Rows of a block: the tape of a width-128 network then takes half a megabyte of cache.
+const BLOCK_ROWS: usize = 64;
+/// Numbers that a block of so many rows may take of a workspace, unless one source sample takes more: a quarter of a
+/// gigabyte.
+const BLOCK_NUMBERS: usize = 1 << 26;
+
+/// The sides' samples where they are finite sets.
+type Arrays = [Option<ArraySource>; 2];
+
+/// See the module.
+pub(super) struct CpuEngine {
+    context: Context,
+    plan: Plan,
+    quadratic: Quadratic<Vec<f32>>,
+    /// The value function and the generator.
+    networks: [CpuNetwork; 2],
+    arrays: Arrays,
+    /// One workspace a thread.
+    workspaces: Vec<Mutex<CpuBlock<f32>>>,
+    shards: Shards,
+}
+
+impl CpuEngine {
+    /// Bytes that a training of these networks and this batch takes on the processor, the samples not counted.
+    pub fn bytes(context: &Context, plan: &Plan) -> usize {
+        let (shards, sizes) = cut(plan);
+        let [value, generator] = [&plan.halves.value, &plan.halves.generator]
+            .map(|network| CpuNetwork::bytes(context.isa(), &network.layout, shards.count));
+        let workspaces = sizes.bytes::<f32>().saturating_mul(context.threads());
+        value.saturating_add(generator).saturating_add(workspaces)
+    }
+
+    /// Takes up a training at `networks`, the value function's and the generator's state. Steps allocate nothing.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) for one that the system has no memory for.
+    pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2], sets: Sets) -> Result<Self> {
+        let (shards, sizes) = cut(&plan);
+        let workspaces = memory::made("the threads' workspaces", context.threads(), |_| {
+            let mut block = CpuBlock::new(context.isa());
+            block.reserve(sizes)?;
+            Ok(Mutex::new(block))
+        })?;
+        let [value, generator] = networks;
+        let network = |mlp: &Mlp, state| CpuNetwork::new(context.isa(), &mlp.layout, &mlp.centre, state, shards.count);
+        Ok(Self {
+            context: context.clone(),
+            networks: [network(&plan.halves.value, value)?, network(&plan.halves.generator, generator)?],
+            arrays: sets.map(|set| set.map(on_host)),
+            workspaces,
+            quadratic: plan.bridge.quadratic()?,
+            plan,
+            shards,
+        })
+    }
+
+    /// Adds up the gradients and losses of these shards.
+    fn gradient(&mut self, half: Half, step: u64, shards: Range<usize>, samplers: &Samplers, cancelled: Cancelled<'_>) {
+        let [source, target] = samples(&self.arrays, samplers);
+        let (halves, quadratic) = (&self.plan.halves, &self.quadratic);
+        let [value, generator] = &mut self.networks;
+        let (nets, own) = match half {
+            Half::Value => ([&value.net, &generator.net], &mut value.shards),
+            Half::Generator => ([&value.net, &generator.net], &mut generator.shards),
+        };
+        let given = Given { nets, quadratic, samples: StepSamples { source, target, step } };
+        let (cut, workspaces, own) = (self.shards, &self.workspaces, Disjoint::new(own));
+        self.context.pool().run(shards.len(), |index, worker| {
+            let shard = shards.start + index;
+            // SAFETY: each shard is one job's.
+            let ShardGradient { gradient, sums } = unsafe { own.one(shard) };
+            // A worker works on one job at a time, so nobody waits here.
+            let block = &mut *workspaces[worker].lock().unwrap_or_else(PoisonError::into_inner);
+            gradient.restart();
+            *sums = Sums::default();
+            for sources in cut.passes(shard) {
+                if cancelled() {
+                    break;
+                }
+                let stretch = Stretch { sources, block: cut.block, cancelled };
+                block.reset(0);
+                halves.carry(block, half, &given, &stretch, Totals { gradient, sums });
+            }
+            gradient.complete();
+        });
+    }
+
+    /// Sums the shards' gradients and losses, in their order.
+    fn reduce(&mut self, half: Half) -> Outcome {
+        self.networks[half as usize].reduce(self.context.pool())
+    }
+
+    /// The update of step `step` from the gradient that was reduced last.
+    ///
+    /// # Errors
+    /// A number of the new state that is not finite.
+    fn update(&mut self, half: Half, step: u64, outcome: &Outcome) -> std::result::Result<(), f32> {
+        let (config, rule) = (&self.plan.config, self.plan.update_rule());
+        let (norm, most) = (outcome.gradient_norm, rule.clip);
+        let clip = if most > 0.0 && norm > most { most / norm } else { 1.0 };
+        let update = rule.adam.update(step + 1, rule.rates[half as usize] * config.rate_factor(step), clip);
+        self.networks[half as usize].update(self.context.pool(), update, config.averaging(step) as f32)
+    }
+}
+
+/// Both sides' samples: an array, or the batch that a sampler gave.
+fn samples<'a>(arrays: &'a Arrays, samplers: &'a Samplers) -> [SideSamples<'a>; 2] {
+    let batches = samplers.batches();
+    [0, 1].map(|side| match &arrays[side] {
+        Some(array) => SideSamples::Array(array),
+        None => SideSamples::Batch(batches[side].unwrap_or_default()),
+    })
+}
+
+/// A set on the processor.
+fn on_host(set: SampleSet) -> ArraySource {
+    match set {
+        SampleSet::Array(array) => array,
+        SampleSet::Resident(_) => unreachable!("samples in device memory come with a context on their GPU"),
+    }
+}
+
+/// How a batch is cut, and what a thread's workspace needs.
+fn cut(plan: &Plan) -> (Shards, Sizes) {
+    let mut rows = BLOCK_ROWS;
+    loop {
+        let shards = Shards::new(plan, rows);
+        let block = workspace(plan, 0..shards.block, shards.block);
+        if shards.block == 1 || block.numbers() <= BLOCK_NUMBERS {
+            return (shards, workspace(plan, shards.first_pass(), shards.block));
+        }
+        rows /= 2;
+    }
+}
+
+/// What a thread needs for a pass of either half.
+fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
+    let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
+    let given = Given { nets: [&(); 2], quadratic: &quadratic, samples: () };
+    let stretch = Stretch { sources, block, cancelled: &|| false };
+    let [value, generator] = Half::BOTH.map(|half| {
+        Measure::of(|measure| {
+            let totals = Totals { gradient: &mut (), sums: &mut Sums::default() };
+            plan.halves.carry(measure, half, &given, &stretch, totals);
+        })
+    });
+    value.max(generator)
+}
+
+impl HalfSteps for CpuEngine {
+    fn half_step(
+        &mut self,
+        half: Half,
+        step: u64,
+        samplers: &Samplers,
+        cancelled: Cancelled<'_>,
+    ) -> std::result::Result<Outcome, Stop> {
+        let go_on = || if cancelled() { Err(Stop::Cancelled) } else { Ok(()) };
+        self.gradient(half, step, 0..self.shards.count, samplers, cancelled);
+        go_on()?;
+        let outcome = self.reduce(half);
+        if outcome.check(half, step).is_err() {
+            return Err(Stop::NotFinite(outcome));
+        }
+        go_on()?;
+        match self.update(half, step, &outcome) {
+            Ok(()) => Ok(outcome),
+            Err(value) => Err(Stop::Overflow(value.into())),
+        }
+    }
+
+    fn take_back(&mut self, halves: &[Half]) -> Result<()> {
+        for &half in halves {
+            self.networks[half as usize].take_back();
+        }
+        Ok(())
+    }
+
+    fn most_steps(&self) -> u64 {
+        1
+    }
+
+    fn state(&mut self) -> Result<[NetworkState; 2]> {
+        let [value, generator] = &self.networks;
+        Ok([value.state.copied()?, generator.state.copied()?])
+    }
+
+    fn device_bytes(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests;
