@@ -2,6 +2,7 @@
 
 use super::moments::Moments;
 use crate::error::{Error, Result};
+use crate::formulas::units;
 use crate::numbers::Numbers;
 
 /// A shift for each component and one scale for all: `normalised = (value - shift) / scale`.
@@ -98,49 +99,29 @@ impl Normalisation {
         Ok(())
     }
 
-    /// Normalises rows x dimension values in data units. The difference is taken in 64 bits.
+    /// Normalises rows x dimension values in data units.
     ///
     /// # Panics
-    /// If the two slices differ in length or do not hold whole rows; so do the other methods below.
-    pub fn apply(&self, data: &[f32], normalised: &mut [f32]) {
-        self.map(data, normalised, |value, shift, scale| ((f64::from(value) - shift) / scale) as f32);
-    }
-
-    /// [`Normalisation::apply`] for one value of component `j`.
-    pub(crate) fn one(&self, j: usize, value: f32) -> f32 {
-        ((f64::from(value) - self.shift[j]) / self.scale) as f32
-    }
-
-    /// As [`Normalisation::apply`], from 64-bit values.
+    /// If the two slices differ in length or do not hold whole rows.
     pub fn apply_f64(&self, data: &[f64], normalised: &mut [f32]) {
-        self.map(data, normalised, |value, shift, scale| ((value - shift) / scale) as f32);
-    }
-
-    /// As [`Normalisation::apply`], writing over its input.
-    pub fn apply_in_place(&self, rows: &mut [f32]) {
-        self.map_in_place(rows, |value, shift, scale| ((f64::from(value) - shift) / scale) as f32);
-    }
-
-    /// Takes normalised rows back to data units.
-    pub fn undo(&self, normalised: &[f32], data: &mut [f32]) {
-        self.map(normalised, data, |value, shift, scale| (f64::from(value) * scale + shift) as f32);
-    }
-
-    fn map<T: Copy>(&self, input: &[T], output: &mut [f32], map: impl Fn(T, f64, f64) -> f32) {
-        assert_eq!(input.len(), output.len(), "input and output differ in size");
-        assert!(input.len().is_multiple_of(self.dimension()), "the last row is not whole");
-        for (input, output) in input.chunks_exact(self.dimension()).zip(output.chunks_exact_mut(self.dimension())) {
-            for ((&value, out), &shift) in input.iter().zip(output).zip(self.shift.iter()) {
-                *out = map(value, shift, self.scale);
+        assert_eq!(data.len(), normalised.len(), "input and output differ in size");
+        assert!(data.len().is_multiple_of(self.dimension()), "the last row is not whole");
+        for (data, out) in data.chunks_exact(self.dimension()).zip(normalised.chunks_exact_mut(self.dimension())) {
+            for ((&value, out), &shift) in data.iter().zip(out).zip(self.shift.iter()) {
+                *out = units::normalised(value, shift, self.scale);
             }
         }
     }
 
-    fn map_in_place(&self, rows: &mut [f32], map: impl Fn(f32, f64, f64) -> f32) {
+    /// Normalises rows in data units where they are.
+    ///
+    /// # Panics
+    /// If the slice does not hold whole rows.
+    pub fn apply_in_place(&self, rows: &mut [f32]) {
         assert!(rows.len().is_multiple_of(self.dimension()), "the last row is not whole");
         for row in rows.chunks_exact_mut(self.dimension()) {
             for (value, &shift) in row.iter_mut().zip(self.shift.iter()) {
-                *value = map(*value, shift, self.scale);
+                *value = units::normalised(f64::from(*value), shift, self.scale);
             }
         }
     }
@@ -218,17 +199,12 @@ mod tests {
         }
 
         #[test]
-        fn undo_takes_back_what_apply_did(
+        fn rows_are_the_same_numbers_wherever_they_are(
             data in prop::collection::vec(-1e3f32..1e3, 6), shift in prop::collection::vec(-1e3f64..1e3, 3), scale in 1.0f64..1e3,
         ) {
             let normalisation = Normalisation { shift: shift.into(), scale };
-            let (mut normalised, mut back) = (vec![0.0; 6], vec![0.0; 6]);
-            normalisation.apply(&data, &mut normalised);
-            normalisation.undo(&normalised, &mut back);
-            for (a, b) in data.iter().zip(&back) {
-                prop_assert!((a - b).abs() < 1e-3, "{} {}", a, b);
-            }
-            let mut in_place = data.clone();
+            let (mut normalised, mut in_place) = (vec![0.0; 6], data.clone());
+            normalisation.apply_f64(&data.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), &mut normalised);
             normalisation.apply_in_place(&mut in_place);
             prop_assert_eq!(&in_place, &normalised);
         }

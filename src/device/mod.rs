@@ -12,6 +12,7 @@ pub mod layers;
 pub mod layout;
 pub mod mat;
 pub mod method;
+pub mod rows;
 pub(crate) mod training;
 pub mod workspace;
 
@@ -19,4 +20,5 @@ pub use layers::Layers;
 pub use mat::Mat;
 pub(crate) use mat::Squares;
 pub use method::{Batch, Bridge, Method, Points, Sums, Weighted};
+pub use rows::Rows;
 pub use workspace::Workspace;

@@ -43,18 +43,18 @@ impl Conditional {
     }
 
     /// Whether the network gives all components of a source sample, with their probabilities.
-    pub fn own(&self) -> bool {
+    pub fn has_own_components(&self) -> bool {
         self.latent == 0
     }
 
     /// Outputs of the network, of which one component takes `raw`; None for more than can be counted.
     pub fn outputs(&self, raw: usize) -> Option<usize> {
-        if self.own() { self.components.checked_mul(raw.checked_add(1)?) } else { Some(raw) }
+        if self.has_own_components() { self.components.checked_mul(raw.checked_add(1)?) } else { Some(raw) }
     }
 
     /// What the network sees of inputs with `each` rows a source sample: every row, or one of each source sample's.
     fn seen(&self, input: Mat, each: usize) -> Mat {
-        if self.own() { input.every(each) } else { input }
+        if self.has_own_components() { input.every(each) } else { input }
     }
 
     /// Raw outputs for each row of `input` (rows x `raw`), of a component drawn by its probability; `each` consecutive rows
@@ -71,7 +71,7 @@ impl Conditional {
         raw: usize,
     ) -> Mat {
         let outputs = generator.forward(device, net, self.seen(input, each));
-        if !self.own() {
+        if !self.has_own_components() {
             return outputs;
         }
         let to = device.scratch(input.rows, raw);
@@ -91,7 +91,7 @@ impl Conditional {
         let tape = generator.record(device, net, self.seen(input, self.components));
         let rows = input.rows;
         let delta = device.scratch(rows, raw);
-        if !self.own() {
+        if !self.has_own_components() {
             return Recorded { components: Components { raw: tape.output, delta, weighted: None }, tape };
         }
         let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };

@@ -63,7 +63,7 @@ impl Halves {
             latent,
             times,
             targets: half == Half::Value,
-            uniforms: half == Half::Value && self.conditional.own(),
+            uniforms: half == Half::Value && self.conditional.has_own_components(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The method: simulation-free entropic unbalanced optimal transport (Choi and Choi, arXiv 2410.02656), in the form
 //! of a dual step for the value function and a marginal-matching step for the generator.
 
+pub(crate) mod answers;
 pub mod conditional;
+mod drift;
 pub(crate) mod gaussian_bridge;
 pub mod generator_step;
 pub(crate) mod halves;

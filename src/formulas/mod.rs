@@ -8,6 +8,7 @@ pub mod head;
 pub mod quadratic;
 pub mod scalar;
 pub mod squares;
+pub mod units;
 
 pub use activation::Activation;
 pub use divergence::{Conjugate, Divergence};

@@ -1,14 +1,15 @@
 //! Inference: the frozen model, sessions that call it, and its file.
 
-mod cpu_rows;
-mod cpu_session;
-mod cuda_kit;
-mod cuda_session;
-mod drift;
-mod frozen;
+mod cpu_pieces;
+mod cuda_pieces;
+#[expect(clippy::module_inception, reason = "the file of `Model`")]
+mod model;
+mod pieces;
+mod place;
 mod results;
 mod session;
 
-pub(crate) use frozen::{Description, checked_dimension};
-pub use frozen::{Model, ModelInfo};
-pub use session::{DeviceRows, Session};
+pub(crate) use model::{Description, checked_dimension};
+pub use model::{Model, ModelInfo};
+pub use pieces::DeviceRows;
+pub use session::Session;

@@ -4,19 +4,23 @@
 use crate::error::{Error, Result};
 use crate::finite::all_finite;
 use std::fmt;
+use std::ops::Range;
 
 /// Numbers of an input row that a sentence shows at most.
 const SHOWN: usize = 4;
 
-/// Some rows of a host, with the name of the argument.
+/// An argument of the host's that has rows of samples.
 #[derive(Clone, Copy)]
-pub(super) struct Input<'a> {
+pub(super) struct HostRows<'a> {
+    /// The argument's.
     pub name: &'static str,
+    /// Row after row.
     pub rows: &'a [f32],
+    /// Numbers of a row.
     pub dimension: usize,
 }
 
-impl<'a> Input<'a> {
+impl<'a> HostRows<'a> {
     /// How many rows there are.
     pub fn count(&self) -> usize {
         self.rows.len() / self.dimension
@@ -37,21 +41,21 @@ pub(super) struct Results<'a> {
     times: usize,
     /// Times of a path that are 0, at its start.
     starts: usize,
-    input: Input<'a>,
+    input: HostRows<'a>,
     /// Rows written.
     done: usize,
 }
 
 impl<'a> Results<'a> {
     /// `out` has a row of `per_row` numbers for each of the input.
-    pub fn new(name: &'static str, out: &'a mut [f32], per_row: usize, input: Input<'a>) -> Self {
+    pub fn new(name: &'static str, out: &'a mut [f32], per_row: usize, input: HostRows<'a>) -> Self {
         assert_eq!(out.len(), per_row * input.count());
         Self { name, out, per_row, times: 0, starts: 0, input, done: 0 }
     }
 
     /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; what a device computed
     /// is not looked at there.
-    pub fn paths(name: &'static str, out: &'a mut [f32], times: &[f64], input: Input<'a>) -> Self {
+    pub fn paths(name: &'static str, out: &'a mut [f32], times: &[f64], input: HostRows<'a>) -> Self {
         let starts = times.iter().take_while(|&&t| t == 0.0).count();
         let per_row = times.len() * input.dimension;
         Self { times: times.len(), starts, ..Self::new(name, out, per_row, input) }
@@ -65,6 +69,12 @@ impl<'a> Results<'a> {
     /// Numbers of a row.
     pub fn per_row(&self) -> usize {
         self.per_row
+    }
+
+    /// The rows that these are computed from.
+    pub fn source(&self, rows: Range<usize>) -> &'a [f32] {
+        let d = self.input.dimension;
+        &self.input.rows[rows.start * d..rows.end * d]
     }
 
     /// Writes the next rows; `rows` is where they were computed.
@@ -124,8 +134,8 @@ mod tests {
 
     const SOURCE: [f32; 6] = [1.0, -2.5, 3.0, 4e30, 5.0, 6.0];
 
-    fn input(dimension: usize) -> Input<'static> {
-        Input { name: "source", rows: &SOURCE, dimension }
+    fn input(dimension: usize) -> HostRows<'static> {
+        HostRows { name: "source", rows: &SOURCE, dimension }
     }
 
     #[test]
@@ -160,7 +170,7 @@ mod tests {
         assert!(text.contains("number 0 is NaN") && text.contains("[1.0, -2.5, 3.0, 4e30, ...]"), "{text}");
     }
 
-    impl Input<'_> {
+    impl HostRows<'_> {
         fn first(self) -> Self {
             Self { rows: &self.rows[..self.dimension], ..self }
         }

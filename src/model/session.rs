@@ -1,68 +1,20 @@
 //! Sessions: one thread's workspace on a model, on the model's device. On the processor calls take no lock and, after
 //! the first, allocate nothing.
 
-use super::cpu_session::CpuSession;
-use super::cuda_session::CudaSession;
-use super::frozen::{Inner, Model, Nets};
-use super::results::{Input, Results};
+use super::model::{Inner, Model};
+use super::pieces::{DeviceRows, Pieces};
+use super::results::{HostRows, Results};
+use crate::device::rows::RowSeed;
 use crate::error::{Error, Result};
+use crate::euot::answers::{Question, StepsOfPath};
 use crate::float_mode;
 use std::sync::Arc;
 
 /// How far from the data a row may lie, in units of their scale: far beyond any use, and far below what would overflow
 /// inside a network.
 const FARTHEST: f64 = 1e9;
-
-/// What a device does for a session. Everything is checked before, and as large as [`Session`] says; there is at least
-/// one row, and one time. Results are delivered row after row.
-pub(super) trait Inference: Send {
-    fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut Results<'_>) -> Result<()>;
-    fn conditional_mean(
-        &mut self,
-        source: &[f32],
-        latents: usize,
-        seed: u64,
-        first_row: u64,
-        mean: &mut Results<'_>,
-    ) -> Result<()>;
-    /// What it gives for times of 0 is not read.
-    fn trajectory(
-        &mut self,
-        source: &[f32],
-        times: &[f64],
-        seed: u64,
-        first_row: u64,
-        path: &mut Results<'_>,
-    ) -> Result<()>;
-    fn drift(&mut self, time: f64, state: &[f32], drift: &mut Results<'_>) -> Result<()>;
-    fn density_ratio(&mut self, target: &[f32], ratio: &mut Results<'_>) -> Result<()>;
-
-    /// [`Session::generate_on_device`], where the device has memory of its own.
-    fn generate_on_device(
-        &mut self,
-        source: DeviceRows,
-        seed: u64,
-        first_row: u64,
-        generated: DeviceRows,
-    ) -> Result<()> {
-        let (_, _) = (seed, first_row);
-        Err(Error::invalid(format!(
-            "source (0x{:x}) and generated (0x{:x}) are device memory, but the session's model is on the CPU; make it on a context with a GPU, or pass host memory",
-            source.address, generated.address
-        )))
-    }
-}
-
-/// Rows in the memory of a GPU: 32-bit floats, row-major.
-#[derive(Clone, Copy, Debug)]
-pub struct DeviceRows {
-    /// Device address of the first number.
-    pub address: u64,
-    /// Rows.
-    pub rows: usize,
-    /// Numbers from one row to the next, at least the dimension.
-    pub stride: usize,
-}
+/// For what draws nothing.
+const NO_NOISE: RowSeed = RowSeed { seed: 0, first_row: 0 };
 
 /// A workspace for calling a model from one thread.
 ///
@@ -75,7 +27,8 @@ pub struct DeviceRows {
 /// weights or rows far from the samples, the call is [`Error::NotFinite`]. Rows before that one may be written then.
 pub struct Session {
     model: Arc<Inner>,
-    device: Box<dyn Inference>,
+    pieces: Box<dyn Pieces>,
+    steps: StepsOfPath,
 }
 
 impl Session {
@@ -84,11 +37,8 @@ impl Session {
     /// # Errors
     /// None at present.
     pub fn new(model: &Model) -> Result<Self> {
-        let device: Box<dyn Inference> = match model.0.nets {
-            Nets::Cpu { isa, .. } => Box::new(CpuSession::new(&model.0, isa)),
-            Nets::Cuda(_) => Box::new(CudaSession::new(&model.0)),
-        };
-        Ok(Self { model: Arc::clone(&model.0), device })
+        let pieces = Arc::clone(&model.0.placed).pieces();
+        Ok(Self { model: Arc::clone(&model.0), pieces, steps: StepsOfPath::default() })
     }
 
     /// The session's model.
@@ -110,7 +60,8 @@ impl Session {
         if source.is_empty() {
             return Ok(());
         }
-        self.device.generate(source, seed, first_row, &mut Results::new("generated", generated, d, input))
+        let mut results = Results::new("generated", generated, d, input);
+        self.pieces.answer(&Question::Generate, RowSeed { seed, first_row }, &mut results)
     }
 
     /// [`Self::generate`] from device memory into device memory, in the order of the context's stream: queued when this
@@ -164,7 +115,7 @@ impl Session {
                 )));
             }
         }
-        self.device.generate_on_device(source, seed, first_row, generated)
+        self.pieces.generate_on_device(source, RowSeed { seed, first_row }, generated)
     }
 
     /// Mean of x1 given each x0: exact for a model without latents, for which `latents`, `seed` and `first_row` change nothing;
@@ -192,7 +143,7 @@ impl Session {
             return Ok(());
         }
         let mut results = Results::new("mean", mean, d, input);
-        self.device.conditional_mean(source, latents, seed, first_row, &mut results)
+        self.pieces.answer(&Question::Mean { latents }, RowSeed { seed, first_row }, &mut results)
     }
 
     /// A path for each x0: x1 as [`Self::generate`] draws it for the same seed and row, then the Brownian bridge
@@ -231,7 +182,9 @@ impl Session {
         if path.is_empty() {
             return Ok(());
         }
-        self.device.trajectory(source, times, seed, first_row, &mut Results::paths("path", path, times, input))
+        let steps = self.steps.through(times, self.model.transport.sigma)?;
+        let mut results = Results::paths("path", path, times, input);
+        self.pieces.answer(&Question::Path(steps), RowSeed { seed, first_row }, &mut results)
     }
 
     /// The optimal drift -grad V(t, x) at states x, in data units per unit of time. `state` and `drift` are rows x
@@ -250,7 +203,8 @@ impl Session {
         if state.is_empty() {
             return Ok(());
         }
-        self.device.drift(time, state, &mut Results::new("drift", drift, d, input))
+        let mut results = Results::new("drift", drift, d, input);
+        self.pieces.answer(&Question::Drift { time }, NO_NOISE, &mut results)
     }
 
     /// Psi*'(V(1, y)): density of the transported end marginal with respect to the target at target samples y. Small
@@ -266,29 +220,30 @@ impl Session {
         if target.is_empty() {
             return Ok(());
         }
-        self.device.density_ratio(target, &mut Results::new("ratio", ratio, 1, input))
+        let mut results = Results::new("ratio", ratio, 1, input);
+        self.pieces.answer(&Question::Ratio, NO_NOISE, &mut results)
     }
 
     /// The rows; every value must be finite and near enough to the data to be computed with.
-    fn check_rows<'a>(&self, name: &'static str, x: &'a [f32]) -> Result<Input<'a>> {
+    fn check_rows<'a>(&self, name: &'static str, x: &'a [f32]) -> Result<HostRows<'a>> {
         let d = self.model.info.dimension;
         if !x.len().is_multiple_of(d) {
             return Err(Error::invalid(format!("{name} has {} numbers, but must hold whole rows of {d}", x.len())));
         }
-        let normalisation = &self.model.normalisation;
+        let constants = &self.model.transport.constants;
         for (r, row) in x.chunks_exact(d).enumerate() {
-            for (j, (&x, shift)) in row.iter().zip(normalisation.shift.iter()).enumerate() {
+            for (j, (&x, shift)) in row.iter().zip(constants.shift.iter()).enumerate() {
                 // A NaN is not below the limit either.
-                let near = ((f64::from(x) - shift) / normalisation.scale).abs() <= FARTHEST;
+                let near = ((f64::from(x) - shift) / constants.scale).abs() <= FARTHEST;
                 if !near {
                     return Err(Error::invalid(format!(
                         "{name} row {r}, number {j} is {x:e}, but must be finite and within {FARTHEST:e} times the scale {:e} of the samples around their centre",
-                        normalisation.scale
+                        constants.scale
                     )));
                 }
             }
         }
-        Ok(Input { name, rows: x, dimension: d })
+        Ok(HostRows { name, rows: x, dimension: d })
     }
 }
 

@@ -45,7 +45,7 @@ impl Shards {
         let shards = (MAX_GRADIENTS / parameters).clamp(1, MAX_SHARDS);
         let blocks = count.div_ceil(shards).max(SHARD_BLOCKS);
         let most = (PASS_SOURCES.min(PASS_NUMBERS / numbers_kept(plan)) / block).max(1);
-        let passes = if conditional.own() { blocks.div_ceil(most) } else { blocks };
+        let passes = if conditional.has_own_components() { blocks.div_ceil(most) } else { blocks };
         let pass = blocks.div_ceil(passes);
         Self { sources, block, pass: pass * block, shard: blocks * block, count: count.div_ceil(blocks) }
     }

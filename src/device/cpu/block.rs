@@ -162,13 +162,25 @@ impl CpuBlock<f32> {
 
     /// Fills `to`, which may be a view, with standard normals, the elements of `sequence` from `first` on.
     pub fn draw_normals(&mut self, sequence: &Sequence, first: u64, to: Mat) {
+        self.with_normals(sequence, first, to.rows * to.cols, |block, noise| {
+            for (r, line) in noise.chunks_exact(to.cols).enumerate() {
+                block.row_mut(to, r).copy_from_slice(line);
+            }
+        });
+    }
+
+    /// Does `work` with `len` standard normals, the elements of `sequence` from `first` on.
+    pub(super) fn with_normals(
+        &mut self,
+        sequence: &Sequence,
+        first: u64,
+        len: usize,
+        work: impl FnOnce(&mut Self, &[f32]),
+    ) {
         let mut noise = std::mem::take(&mut self.noise);
-        let len = to.rows * to.cols;
         noise.resize(len.max(noise.len()), 0.0);
         sequence.normals(first, &mut noise[..len]);
-        for (r, line) in noise[..len].chunks_exact(to.cols).enumerate() {
-            self.row_mut(to, r).copy_from_slice(line);
-        }
+        work(self, &noise[..len]);
         self.noise = noise;
     }
 }

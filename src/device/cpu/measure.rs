@@ -3,21 +3,10 @@
 
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
+use crate::device::rows::{DriftFactors, PathSteps, RowSeed, Rows, Units};
 use crate::device::{Bridge, Layers, Mat, Method, Points, Squares, Sums, Weighted, Workspace};
 use crate::formulas::{Activation, Conjugate, Head, Quadratic};
-
-/// A worker's workspace, or what measures one.
-pub trait Written: Layers + Method<Noise = CpuNoise, Slope = Vec<f32>, Sums = Sums> {
-    /// Writes into matrices what no operation of a device does. `normals` is how many numbers are drawn at a time at
-    /// most.
-    fn write(&mut self, normals: usize, write: impl FnOnce(&mut CpuBlock<f32>));
-}
-
-impl Written for CpuBlock<f32> {
-    fn write(&mut self, _: usize, write: impl FnOnce(&mut CpuBlock<f32>)) {
-        write(self);
-    }
-}
+use crate::rng::Stream;
 
 /// See the module.
 #[derive(Default)]
@@ -37,12 +26,6 @@ impl Measure {
     /// Counts normals that are drawn at a time.
     pub(super) fn draws(&mut self, normals: usize) {
         self.most = self.most.max(Sizes { arena: 0, noise: normals });
-    }
-}
-
-impl Written for Measure {
-    fn write(&mut self, normals: usize, _: impl FnOnce(&mut CpuBlock<f32>)) {
-        self.draws(normals);
     }
 }
 
@@ -114,4 +97,34 @@ impl Method for Measure {
     fn bridge(&mut self, _: &Head, _: &Bridge<CpuNoise>, _: &Points) {}
     fn dual(&mut self, _: &Conjugate, _: &Quadratic<Vec<f32>>, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
     fn action(&mut self, _: Mat, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
+}
+
+impl Rows for Measure {
+    type Given<'a> = ();
+    type Out<'a> = ();
+    type Constants = ();
+
+    fn row_normals(&mut self, _: RowSeed, _: Stream, to: Mat) {
+        self.draws(to.rows.saturating_mul(to.cols));
+    }
+
+    fn endpoint_noise(&mut self, seed: RowSeed, rows: usize, d: usize, chooses: bool) -> CpuNoise {
+        let xi = self.scratch(rows, d);
+        self.row_normals(seed, Stream::Endpoint, xi);
+        let component = if chooses { self.scratch(rows, 1) } else { Mat::NONE };
+        CpuNoise { xi, eta: xi, component }
+    }
+
+    fn export_paths(&mut self, (): &(), x0: Mat, _: Mat, steps: &PathSteps<()>, _: RowSeed, (): ()) {
+        self.draws(steps.count.saturating_mul(x0.cols));
+    }
+
+    fn bring(&mut self, _: &[f32], _: usize) {}
+    fn import(&mut self, (): &(), (): (), _: usize, _: Units, _: Mat, _: Option<f32>) {}
+    fn export(&mut self, (): &(), _: Mat, (): ()) {}
+    fn add_components_mean(&mut self, _: Mat, _: usize, _: Mat) {}
+    fn accumulate(&mut self, _: Mat, _: Mat, _: bool) {}
+    fn export_mean(&mut self, (): &(), _: Mat, _: Mat, _: usize, (): ()) {}
+    fn export_drift(&mut self, (): &(), _: Mat, (): (), _: &DriftFactors, (): ()) {}
+    fn export_ratio(&mut self, (): &(), _: &Conjugate, _: Mat, _: Mat, (): ()) {}
 }

@@ -16,10 +16,11 @@ mod mixture;
 pub mod net;
 pub(crate) mod optimiser;
 pub mod pool;
+mod rows;
 pub mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 mod squares;
 
 pub use block::{CpuBlock, CpuNoise, Sizes};
-pub use measure::{Measure, Written};
+pub use measure::Measure;

@@ -23,10 +23,13 @@ mod pointer;
 mod product;
 pub mod report;
 pub mod resident;
+pub mod rows;
 pub mod samples;
 pub mod step;
 mod stream;
 pub mod sums;
+pub mod weights;
+pub mod workspace;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -181,7 +181,7 @@ impl Case {
     /// Whether every place along the cumulated probabilities is so far from a boundary that rounding cannot draw another
     /// component.
     pub fn decided(&self) -> bool {
-        if !self.conditional.own() {
+        if !self.conditional.has_own_components() {
             return true;
         }
         let [.., weight] = self.components();
@@ -217,7 +217,7 @@ impl Case {
         let generator = &self.nets::<f64>(Isa::Portable)[1];
         let batch = self.batch(&mut block, |t| t);
         let (k, width) = (self.conditional.components, self.head.raw(self.d));
-        let own = self.conditional.own();
+        let own = self.conditional.has_own_components();
         let outputs = self.generator.forward(&mut block, generator, batch.input);
         // Every row of a source sample gives all its components where they are the network's own.
         let raw = |r: usize, i: usize| block.row(outputs, r)[if own { r % k * width + i } else { i }];
@@ -265,7 +265,7 @@ impl Case {
                 let count = components.len() as f64;
                 (components.map(|c| held_weight[first + c] * density(first + c).exp()).sum::<f64>() / count).ln()
             };
-            let half = if self.conditional.own() { 0 } else { k / 2 };
+            let half = if self.conditional.has_own_components() { 0 } else { k / 2 };
             let own = if r - first < half { 0..half } else { half..k };
             let (by_all, by_own) = extrapolation(k, own.len());
             let log_p = by_all * mean_log(0..k) - by_own * mean_log(own);
@@ -299,7 +299,7 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     (sizes, problem).prop_map(
         |((d, latent, sources, components, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
             let conditional = Conditional { components, latent };
-            let head = Head { sigma, deterministic: deterministic && !conditional.own() };
+            let head = Head { sigma, deterministic: deterministic && !conditional.has_own_components() };
             let activation = [Activation::Silu, Activation::Tanh, Activation::Softplus][act];
             let divergence = Divergence::ALL[psi];
             let mut bridge = GaussianBridge::none(d).unwrap();

@@ -1,9 +1,11 @@
-//! Rows into the units of training and back, means over latents, and the check of what the host gave: bit for bit.
+//! Rows into the units of training and back, means over latents and density ratios, against the processor's: but for the
+//! last bit for bit.
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{close, in_two_orders, normals};
-use crate::data::Normalisation;
+use super::support::{close, cpu, download, in_two_orders, normals, upload};
+use crate::device::Workspace;
+use crate::device::rows::{Constants, DriftFactors, Rows, Units};
 use crate::formulas::{Conjugate, Divergence, Quadratic};
 use proptest::prelude::*;
 
@@ -12,7 +14,7 @@ struct Shape {
     rows: usize,
     d: usize,
     gap: usize,
-    units: Normalisation,
+    constants: Constants,
     blocks: u32,
     seed: u64,
 }
@@ -21,7 +23,10 @@ fn shapes() -> impl Strategy<Value = Shape> {
     (1usize..60, 1usize..=300, 0usize..4, -6f64..6.0, 1u32..4, any::<u64>()).prop_map(
         |(rows, d, gap, magnitude, blocks, seed)| {
             let shift = normals(seed ^ 1, d).iter().map(|&x| 3e3 * f64::from(x)).collect::<Vec<_>>().into();
-            Shape { rows, d, gap, units: Normalisation { shift, scale: magnitude.exp() }, blocks, seed }
+            let pull = normals(seed ^ 7, d).into_iter().map(f64::from).collect::<Vec<_>>().into();
+            let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
+            let constants = Constants { shift, scale: magnitude.exp(), pull, quadratic };
+            Shape { rows, d, gap, constants, blocks, seed }
         },
     )
 }
@@ -40,12 +45,6 @@ impl Shape {
 
     fn stride(&self) -> u32 {
         (self.d + self.gap) as u32
-    }
-
-    fn undo(&self, x: &[f32]) -> Vec<f32> {
-        let mut out = vec![0f32; x.len()];
-        self.units.undo(x, &mut out);
-        out
     }
 
     fn run(&self, name: &str, order: u64, arguments: &mut [super::host::Argument]) {
@@ -71,28 +70,24 @@ proptest! {
         if !available() {
             return Ok(());
         }
-        let Shape { rows, d, ref units, .. } = shape;
+        let Shape { rows, d, ref constants, .. } = shape;
         let x = shape.values(0, 4e3);
-        let mut normalised = vec![0f32; x.len()];
-        let pull: Vec<f64> = normals(shape.seed ^ 7, d).into_iter().map(f64::from).collect();
-        let seen = units.moved(pull.iter().map(|h| weight * h), factor).unwrap();
-        seen.apply(&x, &mut normalised);
+        let units = Units { pull: weight, scale: constants.scale * factor };
         let extra = usize::from(append);
-        let expected: Vec<f32> = normalised
-            .chunks_exact(d)
-            .flat_map(|row| std::iter::repeat_n(row, repeat))
-            .flat_map(|row| row.iter().copied().chain(append.then_some(value)))
-            .collect();
-        let (x, shift, pull) = (shape.matrix(&x), Buffer::of(&units.shift), Buffer::of(&pull));
+        let mut block = cpu();
+        let expected = block.scratch(rows * repeat, d + extra);
+        block.import(constants, &x, repeat, units, expected, append.then_some(value));
+        let (x, shift, pull) = (shape.matrix(&x), Buffer::of(&constants.shift), Buffer::of(&constants.pull));
         let [found] = in_two_orders(shape.seed, |order| {
             let out = Matrix::new(rows * repeat, d + extra, d + extra + shape.gap);
             shape.run("rows_import", order, arguments_of![
-                &x.data, shape.stride(), rows as u32, repeat as u32, d as u32, &shift, units.scale, &pull, weight, seen.scale,
+                &x.data, shape.stride(), rows as u32, repeat as u32, d as u32, &shift, constants.scale, &pull, weight,
+                units.scale,
                 &out.data, out.stride as u32, u32::from(append), value,
             ]);
             [out.into()]
         });
-        same_bits("import", &found.values(), &expected);
+        same_bits("import", &found.values(), &download(&block, expected));
     }
 
     #[test]
@@ -100,27 +95,22 @@ proptest! {
         if !available() {
             return Ok(());
         }
-        let Shape { rows, d, ref units, .. } = shape;
-        let x = shape.values(0, 1.0);
-        let plain = Normalisation { shift: vec![0.0; d].into(), scale: units.scale };
-        let mut expected = vec![0f32; x.len()];
-        if shifted { units } else { &plain }.undo(&x, &mut expected);
+        let Shape { rows, d, ref constants, .. } = shape;
+        let (x, state) = (shape.values(0, 1.0), shape.values(3, 4e3));
         let [gradient, away, along] = factors.map(|factor| f64::from(factor) / 100.0);
-        let pull: Vec<f64> = normals(shape.seed ^ 7, d).into_iter().map(f64::from).collect();
-        let state = shape.values(3, 4e3);
-        let drift: Vec<f32> = (0..x.len())
-            .map(|i| {
-                let known = away * (f64::from(state[i]) - units.shift[i % d]) + along * pull[i % d];
-                (gradient * f64::from(x[i]) + known) as f32
-            })
-            .collect();
-        let (x, state, shift, pull) =
-            (shape.matrix(&x), shape.matrix(&state), Buffer::of(&units.shift), Buffer::of(&pull));
+        let (mut expected, mut drift) = (vec![0f32; x.len()], vec![0f32; x.len()]);
+        let mut block = cpu();
+        let held = upload(&mut block, &x, d);
+        let unshifted = Constants { shift: vec![0.0; d].into(), ..constants.clone() };
+        block.export(if shifted { constants } else { &unshifted }, held, &mut expected);
+        block.export_drift(constants, held, &state, &DriftFactors { gradient, away, pull: along }, &mut drift);
+        let (x, state) = (shape.matrix(&x), shape.matrix(&state));
+        let (shift, pull) = (Buffer::of(&constants.shift), Buffer::of(&constants.pull));
         let (rows, d, stride) = (rows as u32, d as u32, shape.stride());
         let [found, found_drift] = in_two_orders(shape.seed, |order| {
             let [out, drift] = [0; 2].map(|_| Matrix::new(shape.rows, shape.d, shape.d + shape.gap));
             shape.run("rows_export", order, arguments_of![
-                &x.data, stride, rows, d, shifted.then_some(&shift), units.scale, &out.data, stride,
+                &x.data, stride, rows, d, shifted.then_some(&shift), constants.scale, &out.data, stride,
             ]);
             shape.run("drift_export", order, arguments_of![
                 &x.data, stride, &state.data, stride, rows, d, gradient, away, &shift, along, &pull, &drift.data, stride,
@@ -137,7 +127,7 @@ proptest! {
         if !available() {
             return Ok(());
         }
-        let Shape { rows, d, ref units, seed, .. } = shape;
+        let Shape { rows, d, ref constants, seed, .. } = shape;
         let x = shape.values(0, 1.0);
         let latents: usize = pieces.iter().sum();
         let stride = (2 * d + shape.gap) as u32;
@@ -145,16 +135,15 @@ proptest! {
             .zip(&pieces)
             .map(|(i, &k)| Matrix::of(&normals(seed ^ (9 + i), rows * k * 2 * d), 2 * d, stride as usize))
             .collect();
-        let mut sums = vec![0f32; rows * d];
-        for (raw, &k) in raw.iter().zip(&pieces) {
-            for (r, sums) in sums.chunks_exact_mut(d).enumerate() {
-                for k in r * k..(r + 1) * k {
-                    sums.iter_mut().zip(raw.row(k)).for_each(|(sum, residual)| *sum += residual);
-                }
-            }
+        let mut block = cpu();
+        let (x0, sum) = (upload(&mut block, &x, d), block.scratch(rows, d));
+        for (i, raw) in raw.iter().enumerate() {
+            let held = upload(&mut block, &raw.values(), 2 * d);
+            block.accumulate(held, sum, i == 0);
         }
-        let moved: Vec<f32> = x.iter().zip(&sums).map(|(x, sum)| x + sum / latents as f32).collect();
-        let (x, shift) = (shape.matrix(&x), Buffer::of(&units.shift));
+        let (sums, mut expected) = (download(&block, sum), vec![0f32; rows * d]);
+        block.export_mean(constants, x0, sum, latents, &mut expected);
+        let (x, shift) = (shape.matrix(&x), Buffer::of(&constants.shift));
         let [found_sums, found] = in_two_orders(seed, |order| {
             let [sum, out] = [0; 2].map(|_| Matrix::new(rows, d, d + shape.gap));
             for (i, (raw, &k)) in raw.iter().zip(&pieces).enumerate() {
@@ -164,12 +153,12 @@ proptest! {
             }
             shape.run("mean_export", order, arguments_of![
                 &x.data, shape.stride(), &sum.data, shape.stride(), rows as u32, d as u32, latents as f32, &shift,
-                units.scale, &out.data, shape.stride(),
+                constants.scale, &out.data, shape.stride(),
             ]);
             [sum.into(), out.into()]
         });
         same_bits("sums", &found_sums.values(), &sums);
-        same_bits("means", &found.values(), &shape.undo(&moved));
+        same_bits("means", &found.values(), &expected);
     }
 
     #[test]
@@ -186,19 +175,23 @@ proptest! {
         let x = normals(seed ^ 1, rows * (d + 1));
         let quadratic = Quadratic { curvature, slope: normals(seed ^ 2, d), level: 0.25 };
         let (at, slope_of) = (Matrix::of(&x, d + 1, d + stride), Buffer::of(&quadratic.slope));
+        let nothing = vec![0.0; d];
+        let constants = Constants { shift: nothing.clone().into(), scale: 1.0, pull: nothing.into(), quadratic };
         for divergence in Divergence::ALL {
             let conjugate = Conjugate { divergence, tau };
             let [found] = in_two_orders(seed, |order| {
                 let out = Matrix::new(1, rows, rows);
                 launch("ratio_export", [2, 1, 1], [64, 1, 1], order, arguments_of![
                     &values.data, stride as u32, &at.data, (d + stride) as u32, rows as u32, d as u32, curvature,
-                    &slope_of, quadratic.level, divergence as u32, tau, &out.data,
+                    &slope_of, constants.quadratic.level, divergence as u32, tau, &out.data,
                 ]);
                 [out.into()]
             });
-            for ((&found, &v), x) in found.values().iter().zip(&v).zip(x.chunks_exact(d + 1)) {
-                let known = quadratic.at(&x[..d]);
-                let expected = conjugate.evaluate(f64::from(v) + known).1 as f32;
+            let mut block = cpu();
+            let (states, held) = (upload(&mut block, &x, d + 1), upload(&mut block, &v, 1));
+            let mut expected = vec![0f32; rows];
+            block.export_ratio(&constants, &conjugate, states, held, &mut expected);
+            for (&found, expected) in found.values().iter().zip(expected) {
                 if expected.is_nan() {
                     prop_assert!(found.is_nan());
                 } else {

@@ -1,12 +1,13 @@
 //! A trained transport: both networks, frozen, with what undoes the normalisation.
 
-use super::cuda_kit::CudaNets;
+use super::pieces::Placed;
+use super::place::place;
 use crate::context::Context;
-use crate::data::{MAX_RANK, Normalisation};
-use crate::device::cpu::net::CpuNet;
-use crate::device::cpu::simd::Isa;
+use crate::data::MAX_RANK;
 use crate::device::layout::MAX_HIDDEN;
-use crate::error::{Error, Result};
+use crate::device::rows::Constants;
+use crate::error::Result;
+use crate::euot::answers::Transport;
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
@@ -14,8 +15,7 @@ use crate::file::input::Input;
 use crate::file::kind::Kind;
 use crate::file::output::Output;
 use crate::float_mode;
-use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
-use crate::nn::network::Mlp;
+use crate::formulas::{Activation, Conjugate, Divergence, Head};
 use crate::numbers::{MAX_DIMENSION, Numbers};
 use crate::rng::MAX_STEPS;
 use serde::{Deserialize, Serialize};
@@ -73,30 +73,11 @@ pub struct ModelInfo {
 
 pub(super) struct Inner {
     pub info: ModelInfo,
-    pub normalisation: Normalisation,
-    /// Units in which the generator sees source samples.
-    pub source_units: Normalisation,
-    pub bridge: GaussianBridge,
-    /// The part of V(1, .) beside the network.
-    pub quadratic: Quadratic<Vec<f32>>,
-    /// Noise of the normalised problem.
-    pub sigma: f64,
-    /// With the noise of the problem that the networks see; so is the conjugate's tau.
-    pub head: Head,
-    pub conditional: Conditional,
-    pub conjugate: Conjugate,
-    pub value: Mlp,
-    pub generator: Mlp,
-    pub nets: Nets,
+    pub transport: Arc<Transport>,
+    pub placed: Arc<dyn Placed>,
     description: Description,
     value_weights: Vec<f32>,
     generator_weights: Vec<f32>,
-}
-
-/// The weights of both networks where they are computed with.
-pub(super) enum Nets {
-    Cpu { isa: Isa, value: CpuNet<f32>, generator: CpuNet<f32> },
-    Cuda(CudaNets),
 }
 
 /// A trained transport map, immutable and shareable across threads. Cloning gives another handle to the same one.
@@ -113,28 +94,25 @@ impl Model {
         let d = description.shift.len();
         let scale = description.scale;
         let bridge = description.bridge.clone();
-        let normalisation = Normalisation { shift: description.shift.clone(), scale };
         let conjugate = Conjugate { divergence: description.divergence, tau: description.tau };
-        let (value_mlp, generator_mlp) = description.networks().shapes(d)?;
-        let nets = match context.gpu() {
-            Some(gpu) => {
-                let mlps = [&value_mlp, &generator_mlp];
-                Nets::Cuda(CudaNets::new(gpu, mlps, [&value, &generator], &normalisation.shift, &bridge)?)
-            }
-            None => {
-                let isa = context.isa();
-                let pack = |mlp: &Mlp, weights: &[f32], reverse| {
-                    let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
-                    net.pack(weights);
-                    Ok::<_, Error>(net)
-                };
-                Nets::Cpu {
-                    isa,
-                    value: pack(&value_mlp, &value, true)?,
-                    generator: pack(&generator_mlp, &generator, false)?,
-                }
-            }
+        let (value_network, generator_network) = description.networks().shapes(d)?;
+        let constants = Constants {
+            shift: description.shift.clone(),
+            scale,
+            pull: bridge.pull.clone(),
+            quadratic: bridge.quadratic()?,
         };
+        let transport = Arc::new(Transport {
+            value: value_network,
+            generator: generator_network,
+            conditional: description.conditional(),
+            constants,
+            sigma: description.sigma,
+            head: Head { sigma: bridge.sigma(description.sigma), deterministic: description.deterministic },
+            conjugate: bridge.conjugate(&conjugate),
+            bridge,
+        });
+        let placed = place(context, &transport, [&value, &generator])?;
         let info = ModelInfo {
             sample_shape: description.sample_shape.clone(),
             dimension: d,
@@ -149,17 +127,8 @@ impl Model {
         };
         Ok(Self(Arc::new(Inner {
             info,
-            source_units: bridge.source(&normalisation)?,
-            normalisation,
-            quadratic: bridge.quadratic()?,
-            sigma: description.sigma,
-            head: Head { sigma: bridge.sigma(description.sigma), deterministic: description.deterministic },
-            conditional: description.conditional(),
-            conjugate: bridge.conjugate(&conjugate),
-            bridge,
-            nets,
-            value: value_mlp,
-            generator: generator_mlp,
+            transport,
+            placed,
             description,
             value_weights: value,
             generator_weights: generator,

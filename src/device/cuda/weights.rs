@@ -1,0 +1,33 @@
+//! Weights that stay as they are, held on a GPU.
+
+use super::gpu::Gpu;
+use super::gradient::CudaNet;
+use super::memory::DeviceBuffer;
+use crate::device::layout::Layout;
+use crate::error::Result;
+use crate::formulas::squares::Centre;
+use std::sync::Arc;
+
+/// A network with the memory that it lies in.
+pub(crate) struct CudaWeights {
+    net: CudaNet,
+    /// What `net` points at.
+    _weights: DeviceBuffer<f32>,
+    _centre: DeviceBuffer<f32>,
+}
+
+impl CudaWeights {
+    /// Copies a flat parameter vector and the squares' centre to the GPU, whose context is current. `name` is the network's
+    /// in errors.
+    pub fn new(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, weights: &[f32], name: &str) -> Result<Self> {
+        let weights = DeviceBuffer::of(gpu, weights, &format!("the weights of the {name}"))?;
+        let centre = DeviceBuffer::of(gpu, &centre.numbers()?, &format!("the squares' centre of the {name}"))?;
+        let net = CudaNet::new(gpu, weights.address(), centre.address(), &layout.layers);
+        Ok(Self { net, _weights: weights, _centre: centre })
+    }
+
+    /// As the passes take it.
+    pub fn net(&self) -> &CudaNet {
+        &self.net
+    }
+}

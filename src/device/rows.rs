@@ -1,0 +1,173 @@
+//! What a session asks of a device beside networks and method: rows in data units come in, noise is drawn for them, and
+//! results in data units go out.
+
+use super::layers::Layers;
+use super::mat::Mat;
+use super::method::Method;
+use crate::formulas::{Conjugate, Quadratic};
+use crate::numbers::Numbers;
+use crate::rng::Stream;
+
+/// The noise of consecutive rows is a function of this alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowSeed {
+    /// Other seeds give other noise.
+    pub seed: u64,
+    /// Number of the first row.
+    pub first_row: u64,
+}
+
+impl RowSeed {
+    /// The same rows without the first `rows`.
+    pub fn skip(self, rows: usize) -> Self {
+        Self { first_row: self.first_row.wrapping_add(rows as u64), ..self }
+    }
+
+    /// `count` rows in place of each.
+    pub fn repeated(self, count: usize) -> Self {
+        Self { first_row: self.first_element(count), ..self }
+    }
+
+    /// Number of the first row's first element in a sequence of which each row takes `count`.
+    pub fn first_element(self, count: usize) -> u64 {
+        self.first_row.wrapping_mul(count as u64)
+    }
+}
+
+/// Some rows in data units, as many as a device computes at a time. `G` says where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<G> {
+    /// The first of them.
+    pub rows: G,
+    /// How many there are; at least one.
+    pub count: usize,
+    /// What draws their noise.
+    pub seed: RowSeed,
+}
+
+/// Units in which a network sees rows: x' = (x - shift + shift scale * pull * h) / scale, where shift, its scale and h are
+/// those of [`Constants`].
+#[derive(Clone, Copy, Debug)]
+pub struct Units {
+    /// How much of the bridge's pull is added, from 0 to 1.
+    pub pull: f64,
+    /// In data units.
+    pub scale: f64,
+}
+
+/// What belongs to a model beside its networks, on the host.
+#[derive(Clone, Debug)]
+pub struct Constants {
+    /// The point in data units that is 0 in normalised units, one number a component.
+    pub shift: Numbers,
+    /// The length in data units that is 1 in normalised units.
+    pub scale: f64,
+    /// The bridge's pull h in normalised units, one number a component.
+    pub pull: Numbers,
+    /// The known part of V(1, .).
+    pub quadratic: Quadratic<Vec<f32>>,
+}
+
+/// The steps of a path through ascending times: step i takes x to x + along_i (x1 - x) + spread_i eta_i with a standard
+/// normal eta_i, and with along 1 and spread 0 to x1 itself. `G` says where the numbers are.
+#[derive(Clone, Copy, Debug)]
+pub struct PathSteps<G> {
+    /// One number a time.
+    pub along: G,
+    /// One number a time.
+    pub spread: G,
+    /// How many times there are.
+    pub count: usize,
+}
+
+/// The drift in data units is gradient * g + away * (x - shift) + pull * h, where g is the gradient that a network gave.
+#[derive(Clone, Copy, Debug)]
+pub struct DriftFactors {
+    /// Of g.
+    pub gradient: f64,
+    /// Of a state's distance from the shift.
+    pub away: f64,
+    /// Of h.
+    pub pull: f64,
+}
+
+/// Rows on their way in and out. Matrices of samples have a row for each of them, d numbers in the first columns, where d
+/// is the number of a sample's components.
+pub trait Rows: Layers + Method {
+    /// Where a device reads rows in data units, d numbers each.
+    type Given<'a>: Copy;
+    /// Where results go, in data units, row after row.
+    type Out<'a>;
+    /// [`Constants`], as the device keeps them.
+    type Constants;
+
+    /// Takes numbers of the host, `per_row` a row, to where the device reads them. They have to stay as they are until the
+    /// computation is done.
+    fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::Given<'a>;
+
+    /// Writes rows in a network's units to the first d columns of `to`, each `repeat` times, and with `value` that number
+    /// into the column behind them.
+    fn import(
+        &mut self,
+        constants: &Self::Constants,
+        from: Self::Given<'_>,
+        repeat: usize,
+        units: Units,
+        to: Mat,
+        value: Option<f32>,
+    );
+
+    /// Fills `to`, which may be some columns of a matrix, with the standard normals that `stream` has for these rows.
+    fn row_normals(&mut self, seed: RowSeed, stream: Stream, to: Mat);
+
+    /// The noise of the endpoints of `rows` rows of d components; with `chooses` also what draws one of a mixture's
+    /// components. It has no bridge noise.
+    fn endpoint_noise(&mut self, seed: RowSeed, rows: usize, d: usize, chooses: bool) -> Self::Noise;
+
+    /// Takes normalised rows (rows x d) to data units.
+    fn export(&mut self, constants: &Self::Constants, x: Mat, to: Self::Out<'_>);
+
+    /// Adds to each row of `to` (rows x d) the mean over the components that `outputs` has for it, each a residual in the
+    /// first d of `raw` numbers.
+    fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat);
+
+    /// Adds to each row of `sum` (rows x d) the first d numbers of the next rows of `raw`, equally many for each; where
+    /// `start`, to 0 in place of what is there.
+    fn accumulate(&mut self, raw: Mat, sum: Mat, start: bool);
+
+    /// Writes x0 + sum / count in data units; `x0` and `sum` are rows x d.
+    fn export_mean(&mut self, constants: &Self::Constants, x0: Mat, sum: Mat, count: usize, to: Self::Out<'_>);
+
+    /// Writes the paths from the rows of `x0` to those of `x1` (normalised, rows x d) in data units, rows x times x d. `x0`
+    /// may be written to.
+    fn export_paths(
+        &mut self,
+        constants: &Self::Constants,
+        x0: Mat,
+        x1: Mat,
+        steps: &PathSteps<Self::Given<'_>>,
+        seed: RowSeed,
+        to: Self::Out<'_>,
+    );
+
+    /// Writes the drift at `states`, given a network's gradient in the first d columns of `gradient`.
+    fn export_drift(
+        &mut self,
+        constants: &Self::Constants,
+        gradient: Mat,
+        states: Self::Given<'_>,
+        factors: &DriftFactors,
+        to: Self::Out<'_>,
+    );
+
+    /// Writes Psi*'(v + the known part of V(1, .)) at the first d columns of `states`; `v` is rows x 1, and the result has
+    /// one number a row.
+    fn export_ratio(
+        &mut self,
+        constants: &Self::Constants,
+        conjugate: &Conjugate,
+        states: Mat,
+        v: Mat,
+        to: Self::Out<'_>,
+    );
+}

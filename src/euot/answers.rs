@@ -1,0 +1,250 @@
+//! What a trained transport answers about rows, each answer once for every device.
+
+use super::conditional::Conditional;
+use super::drift::Drift;
+use super::gaussian_bridge::GaussianBridge;
+use crate::device::rows::{Constants, PathSteps, Piece, RowSeed, Units};
+use crate::device::{Bridge, Mat, Points, Rows};
+use crate::error::Result;
+use crate::formulas::{Conjugate, Head};
+use crate::memory;
+use crate::nn::network::Mlp;
+use crate::rng::Stream;
+
+/// What is asked about rows; each row of results is as long as it says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Question<'a> {
+    /// A sample of the plan for each source sample: d numbers.
+    Generate,
+    /// The mean of those for each source sample, d numbers: over so many latents, unless the network gives all components.
+    Mean { latents: usize },
+    /// A path from each source sample to its sample of the plan: steps x d numbers.
+    Path(PathSteps<&'a [f32]>),
+    /// The drift at each state: d numbers.
+    Drift { time: f64 },
+    /// The density of the transported end marginal relative to the target at each target sample: one number.
+    Ratio,
+}
+
+impl Question<'_> {
+    /// Its kind, numbered from 0, and its size: for one kind and as many rows, a smaller one takes no more memory.
+    pub fn size(&self) -> (usize, usize) {
+        match *self {
+            Self::Generate => (0, 0),
+            Self::Mean { latents } => (1, latents),
+            Self::Path(steps) => (2, steps.count),
+            Self::Drift { .. } => (3, 0),
+            Self::Ratio => (4, 0),
+        }
+    }
+}
+
+/// A trained transport but for the weights of its networks.
+pub(crate) struct Transport {
+    pub value: Mlp,
+    pub generator: Mlp,
+    pub conditional: Conditional,
+    pub bridge: GaussianBridge,
+    pub constants: Constants,
+    /// Noise of the normalised problem.
+    pub sigma: f64,
+    /// With the noise of the problem that the networks see.
+    pub head: Head,
+    /// With the tau of the problem that the networks see.
+    pub conjugate: Conjugate,
+}
+
+impl Transport {
+    /// Numbers of a sample.
+    pub fn dimension(&self) -> usize {
+        self.constants.shift.len()
+    }
+
+    /// How the generator sees source samples: x0' of the bridge.
+    fn source_units(&self) -> Units {
+        Units { pull: 1.0, scale: self.constants.scale * (1.0 / self.bridge.contraction) }
+    }
+
+    /// Normalised samples.
+    fn normalised(&self) -> Units {
+        Units { pull: 0.0, scale: self.constants.scale }
+    }
+}
+
+/// How many rows a device computes at a time at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Rows of the networks' inputs.
+    pub rows: usize,
+    /// Latents of one source sample.
+    pub latents: usize,
+}
+
+/// A transport with its networks on a device.
+pub(crate) struct TransportOn<'a, D: Rows> {
+    pub transport: &'a Transport,
+    pub value: &'a D::Net,
+    pub generator: &'a D::Net,
+    pub constants: &'a D::Constants,
+    pub limits: Limits,
+}
+
+impl<D: Rows> TransportOn<'_, D> {
+    /// Rows of a piece at most.
+    pub fn most_rows(&self, question: &Question<'_>) -> usize {
+        match *question {
+            Question::Mean { latents } if !self.transport.conditional.has_own_components() => {
+                // Many rows with all their latents, or one row with some of its latents after others.
+                if latents > self.limits.latents { 1 } else { (self.limits.rows / latents).max(1) }
+            }
+            _ => self.limits.rows,
+        }
+    }
+
+    /// Answers for a piece of rows. What the question refers to has to stay as it is until the computation is done.
+    pub fn answer(&self, device: &mut D, question: &Question<'_>, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+        match *question {
+            Question::Generate => self.generate(device, piece, to),
+            Question::Mean { .. } if self.transport.conditional.has_own_components() => {
+                self.mean_of_components(device, piece, to);
+            }
+            Question::Mean { latents } => self.mean_over_latents(device, piece, latents, to),
+            Question::Path(steps) => self.path(device, piece, steps, to),
+            Question::Drift { time } => self.drift(device, piece, time, to),
+            Question::Ratio => self.ratio(device, piece, to),
+        }
+    }
+
+    fn generate(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+        let end = self.endpoints(device, piece);
+        device.export(self.constants, end, to);
+    }
+
+    /// Exact, as the network gives all components.
+    fn mean_of_components(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+        let Transport { generator, head, .. } = self.transport;
+        let x = self.input(device, piece.rows, piece.count, 1, piece.seed);
+        let outputs = generator.forward(device, self.generator, x);
+        device.add_components_mean(outputs, head.raw(x.cols), x);
+        device.export(self.constants, x, to);
+    }
+
+    /// Over the means of the components that latents give. A row has as many row numbers as latents.
+    fn mean_over_latents(&self, device: &mut D, piece: &Piece<D::Given<'_>>, latents: usize, to: D::Out<'_>) {
+        let d = self.transport.dimension();
+        let Piece { rows, count, seed } = *piece;
+        let most = latents.min(self.limits.latents);
+        assert!(count == 1 || most == latents, "the numbers of a row's latents follow each other");
+        let x0 = device.scratch(count, d);
+        device.import(self.constants, rows, 1, self.transport.source_units(), x0, None);
+        let sum = device.scratch(count, d);
+        let mark = device.mark();
+        for done in (0..latents).step_by(most) {
+            device.reset(mark);
+            let seed = seed.repeated(latents).skip(done);
+            let input = self.input(device, rows, count, most.min(latents - done), seed);
+            let raw = self.transport.generator.forward(device, self.generator, input);
+            device.accumulate(raw, sum, done == 0);
+        }
+        device.export_mean(self.constants, x0, sum, latents, to);
+    }
+
+    fn path(&self, device: &mut D, piece: &Piece<D::Given<'_>>, steps: PathSteps<&[f32]>, to: D::Out<'_>) {
+        let PathSteps { along, spread, count } = steps;
+        let steps = PathSteps { along: device.bring(along, count), spread: device.bring(spread, count), count };
+        let x1 = self.endpoints(device, piece);
+        let x0 = device.scratch(piece.count, self.transport.dimension());
+        device.import(self.constants, piece.rows, 1, self.transport.normalised(), x0, None);
+        device.export_paths(self.constants, x0, x1, &steps, piece.seed, to);
+    }
+
+    fn drift(&self, device: &mut D, piece: &Piece<D::Given<'_>>, time: f64, to: D::Out<'_>) {
+        let Transport { value, bridge, constants, .. } = self.transport;
+        let drift = Drift::new(bridge, constants.scale, time);
+        let states = self.states(device, piece, drift.units, drift.time);
+        let tape = value.record(device, self.value, states);
+        let one = device.ones(piece.count);
+        let mut gradient = value.backward_input(device, self.value, &tape, one);
+        if gradient.squares.count > 0 {
+            let whole = device.scratch(piece.count, states.cols);
+            device.squares_reverse(states, gradient.with_squares(), whole);
+            gradient = whole;
+        }
+        device.export_drift(self.constants, gradient, piece.rows, &drift.factors, to);
+    }
+
+    fn ratio(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+        let Transport { value, conjugate, .. } = self.transport;
+        let states = self.states(device, piece, self.transport.normalised(), 1.0);
+        let v = value.forward(device, self.value, states);
+        device.export_ratio(self.constants, conjugate, states, v, to);
+    }
+
+    /// \[x0', z\], each source sample `repeat` times; `seed` is that of these rows.
+    fn input(&self, device: &mut D, rows: D::Given<'_>, count: usize, repeat: usize, seed: RowSeed) -> Mat {
+        let (d, latent) = (self.transport.dimension(), self.transport.conditional.latent);
+        let input = device.scratch(count * repeat, d + latent);
+        device.import(self.constants, rows, repeat, self.transport.source_units(), input.columns(0, d), None);
+        if latent > 0 {
+            device.row_normals(seed, Stream::Latent, input.columns(d, d + latent));
+        }
+        input
+    }
+
+    /// \[x', t'\] for the value function.
+    fn states(&self, device: &mut D, piece: &Piece<D::Given<'_>>, units: Units, time: f64) -> Mat {
+        let states = device.scratch(piece.count, self.transport.dimension() + 1);
+        device.import(self.constants, piece.rows, 1, units, states, Some(time as f32));
+        states
+    }
+
+    /// Normalised x1 (rows x d).
+    fn endpoints(&self, device: &mut D, piece: &Piece<D::Given<'_>>) -> Mat {
+        let Transport { generator, conditional, head, .. } = self.transport;
+        let d = self.transport.dimension();
+        let Piece { rows, count, seed } = *piece;
+        let input = self.input(device, rows, count, 1, seed);
+        let noise = device.endpoint_noise(seed, count, d, conditional.has_own_components());
+        let raw = conditional.draw(device, generator, self.generator, input, 1, &noise, head.raw(d));
+        let x0 = input.columns(0, d);
+        // Times are not read for endpoints.
+        let bridge = Bridge { x0, raw, noise, time: x0 };
+        let end = device.scratch(count, d + 1);
+        device.bridge(head, &bridge, &Points { end: Some(end), ..Points::default() });
+        end.columns(0, d)
+    }
+}
+
+/// Room for the steps of a path, kept from one call to the next.
+#[derive(Default)]
+pub(crate) struct StepsOfPath {
+    along: Vec<f32>,
+    spread: Vec<f32>,
+}
+
+impl StepsOfPath {
+    /// The bridge's steps through ascending times from 0 to 1: given x at one time and x1 at 1, x at the next is Gaussian.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn through(&mut self, times: &[f64], sigma: f64) -> Result<PathSteps<&[f32]>> {
+        let Self { along, spread } = self;
+        for steps in [&mut *along, &mut *spread] {
+            steps.clear();
+            memory::reserve(steps, "the steps of a path", times.len())?;
+        }
+        let mut now = 0.0;
+        for &t in times {
+            let before = std::mem::replace(&mut now, t);
+            let (passed, rest) = (t - before, 1.0 - before);
+            let (share, noise) = if t >= 1.0 {
+                (1.0, 0.0)
+            } else {
+                ((passed / rest) as f32, (sigma * (passed * (1.0 - t) / rest).sqrt()) as f32)
+            };
+            along.push(share);
+            spread.push(noise);
+        }
+        Ok(PathSteps { along, spread, count: times.len() })
+    }
+}

@@ -1,0 +1,117 @@
+//! Pieces of rows on the processor. After the first call of a size nothing is allocated.
+
+use super::pieces::{DeviceRows, Pieces, Placed};
+use super::results::Results;
+use crate::device::Workspace;
+use crate::device::cpu::net::CpuNet;
+use crate::device::cpu::simd::Isa;
+use crate::device::cpu::{CpuBlock, Measure};
+use crate::device::rows::{Piece, RowSeed};
+use crate::error::{Error, Result};
+use crate::euot::answers::{Limits, Question, Transport, TransportOn};
+use crate::memory;
+use crate::nn::network::Mlp;
+use std::sync::Arc;
+
+/// Rows carried at a time at most: their activations stay in a core's cache.
+const MOST_ROWS: usize = 64;
+/// Outputs of the generator, and results, that are held at a time, unless one row has more: a megabyte.
+const MOST_OUTPUTS: usize = 1 << 18;
+
+/// A model on the processor.
+pub(super) struct CpuModel {
+    transport: Arc<Transport>,
+    isa: Isa,
+    value: CpuNet<f32>,
+    generator: CpuNet<f32>,
+    limits: Limits,
+}
+
+impl CpuModel {
+    /// Arranges the value function's and the generator's weights.
+    pub fn new(isa: Isa, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
+        let pack = |mlp: &Mlp, weights: &[f32], reverse| {
+            let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
+            net.pack(weights);
+            Ok::<_, Error>(net)
+        };
+        let outputs = transport.generator.layout.layers.last().map_or(1, |layer| layer.outputs);
+        let rows = (MOST_OUTPUTS / outputs).clamp(1, MOST_ROWS);
+        Ok(Self {
+            value: pack(&transport.value, value, true)?,
+            generator: pack(&transport.generator, generator, false)?,
+            transport: Arc::clone(transport),
+            isa,
+            limits: Limits { rows, latents: rows },
+        })
+    }
+
+    fn on_block(&self) -> TransportOn<'_, CpuBlock<f32>> {
+        let Self { transport, value, generator, limits, .. } = self;
+        TransportOn { transport, value, generator, constants: &transport.constants, limits: *limits }
+    }
+
+    fn measured(&self) -> TransportOn<'_, Measure> {
+        TransportOn { transport: &self.transport, value: &(), generator: &(), constants: &(), limits: self.limits }
+    }
+}
+
+impl Placed for CpuModel {
+    fn pieces(self: Arc<Self>) -> Box<dyn Pieces> {
+        let block = CpuBlock::new(self.isa);
+        Box::new(CpuPieces { model: self, block, room: Vec::new(), results: Vec::new() })
+    }
+}
+
+/// A workspace on the processor for one thread.
+struct CpuPieces {
+    model: Arc<CpuModel>,
+    block: CpuBlock<f32>,
+    /// For each kind of question a size and rows that the workspace has room for.
+    room: Vec<[usize; 2]>,
+    /// Results before they are delivered.
+    results: Vec<f32>,
+}
+
+impl CpuPieces {
+    /// Makes room for a piece of so many rows, so that nothing is allocated once a call has begun.
+    fn make_room(&mut self, question: &Question<'_>, count: usize, seed: RowSeed) -> Result<()> {
+        let (kind, size) = question.size();
+        memory::grow(&mut self.room, "sizes of a session", kind + 1, [0; 2])?;
+        let [known_size, known_rows] = self.room[kind];
+        if count > known_rows || size > known_size {
+            let piece = Piece { rows: (), count, seed };
+            let sizes = Measure::of(|measure| self.model.measured().answer(measure, question, &piece, ()));
+            self.block.reserve(sizes)?;
+            self.room[kind] = [size, count];
+        }
+        Ok(())
+    }
+}
+
+impl Pieces for CpuPieces {
+    fn answer(&mut self, question: &Question<'_>, seed: RowSeed, results: &mut Results<'_>) -> Result<()> {
+        let (rows, per_row) = (results.rows(), results.per_row());
+        let most = self.model.on_block().most_rows(question);
+        let piece = most.min((MOST_OUTPUTS / per_row).max(1)).min(rows);
+        self.make_room(question, piece, seed)?;
+        memory::grow(&mut self.results, "results of a session", piece * per_row, 0.0)?;
+        let Self { model, block, results: held, .. } = self;
+        for from in (0..rows).step_by(piece) {
+            let count = piece.min(rows - from);
+            let part = Piece { rows: results.source(from..from + count), count, seed: seed.skip(from) };
+            let computed = &mut held[..count * per_row];
+            block.reset(0);
+            model.on_block().answer(block, question, &part, computed);
+            results.deliver(computed)?;
+        }
+        Ok(())
+    }
+
+    fn generate_on_device(&mut self, source: DeviceRows, _: RowSeed, generated: DeviceRows) -> Result<()> {
+        Err(Error::invalid(format!(
+            "source (0x{:x}) and generated (0x{:x}) are device memory, but the session's model is on the CPU; make it on a context with a GPU, or pass host memory",
+            source.address, generated.address
+        )))
+    }
+}

@@ -1,0 +1,20 @@
+//! Where a model's networks are computed with: the context's device.
+
+use super::cpu_pieces::CpuModel;
+use super::cuda_pieces::CudaModel;
+use super::pieces::Placed;
+use crate::context::Context;
+use crate::error::Result;
+use crate::euot::answers::Transport;
+use std::sync::Arc;
+
+/// Takes the value function's and the generator's weights there.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device).
+pub(super) fn place(context: &Context, transport: &Arc<Transport>, weights: [&[f32]; 2]) -> Result<Arc<dyn Placed>> {
+    Ok(match context.gpu() {
+        Some(gpu) => Arc::new(CudaModel::new(gpu, transport, weights)?),
+        None => Arc::new(CpuModel::new(context.isa(), transport, weights)?),
+    })
+}
