@@ -10,4 +10,5 @@
 #include "optimiser.cu"
 #include "philox.cu"
 #include "product.cu"
+#include "samples.cu"
 #include "squares.cu"

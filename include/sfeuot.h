@@ -485,12 +485,13 @@ typedef struct SfeuotData {
     // samples.
     uint32_t sample_rank;
     // The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
-    // the call returns. Device memory is copied through the host, in the order of the context's
-    // stream: all that its elements span, up to 2^36 bytes. NULL with sample_callback.
+    // the call returns. Device memory is read where it lies, in the order of the context's stream.
+    // NULL with sample_callback.
     const struct SfeuotTensor *samples;
     // How often each sample is drawn, relative to the others: a tensor of rank 1 with one number
     // for each sample, finite, >= 0, not all zero. Only ratios matter, as the total mass is 1 on
-    // both sides. It is copied as well. NULL draws all alike. Only with samples.
+    // both sides. It is copied as well, from device memory all that its elements span, up to 2^36
+    // bytes. NULL draws all alike. Only with samples.
     const struct SfeuotTensor *weights;
     // Draws samples whenever the trainer needs some. NULL with samples.
     SfeuotSampleCallback sample_callback;

@@ -1,10 +1,12 @@
 //! Where work runs: the device, its threads and the log sink, shared by trainers and models.
 
+use crate::data::{ArrayLayout, Resident};
 use crate::device::cpu::pool::Pool;
 use crate::device::cpu::simd::Isa;
 use crate::device::cuda::driver::{self, DeviceInfo};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::place::{CudaConfig, HostHandle};
+use crate::device::cuda::resident::CudaSamples;
 use crate::error::{Error, Result};
 use crate::log::{Log, LogLevel, LogSink};
 use crate::{memory, process};
@@ -144,13 +146,11 @@ impl Context {
         gpu.synchronise()
     }
 
-    /// Copies `bytes` bytes of this GPU's memory, after all work queued so far, into words that are aligned for any
-    /// element. `name` is the argument's.
+    /// Refuses an address of `bytes` bytes that is not this GPU's memory. `name` is the argument's.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less;
-    /// [`Error::OutOfMemory`] when the host has no room for the copy.
-    pub(crate) fn read_device(&self, name: &str, address: u64, bytes: usize) -> Result<Vec<u64>> {
+    /// [`Error::InvalidArgument`], on the processor always.
+    fn check_device(&self, name: &str, address: u64, bytes: usize) -> Result<&Arc<Gpu>> {
         let Some(gpu) = &self.0.gpu else {
             return Err(Error::invalid(format!(
                 "{name} (0x{address:x}) is device memory, but the context is on the CPU; use a context with a GPU, or pass host memory"
@@ -158,11 +158,40 @@ impl Context {
         };
         let _entered = gpu.enter()?;
         gpu.check_pointer(name, address, bytes as u64)?;
+        Ok(gpu)
+    }
+
+    /// Copies `bytes` bytes of this GPU's memory, after all work queued so far, into words that are aligned for any
+    /// element. `name` is the argument's.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less;
+    /// [`Error::OutOfMemory`] when the host has no room for the copy.
+    pub(crate) fn read_device(&self, name: &str, address: u64, bytes: usize) -> Result<Vec<u64>> {
+        let gpu = self.check_device(name, address, bytes)?;
         let length = bytes.div_ceil(size_of::<u64>());
         let mut words = memory::filled(&format!("a copy of {name}"), length, 0u64)?;
+        let _entered = gpu.enter()?;
         // SAFETY: the words hold at least as many bytes, and every byte is a value.
         gpu.read(address, unsafe { std::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), bytes) })?;
         Ok(words)
+    }
+
+    /// The samples of a side ("source" or "target") that lie in this GPU's memory, in `bytes` bytes from `start` on with
+    /// their first element at `data`. `name` is that of the argument `data`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less.
+    pub(crate) fn resident(
+        &self,
+        side: &'static str,
+        name: &str,
+        (start, bytes): (u64, usize),
+        data: u64,
+        layout: ArrayLayout,
+    ) -> Result<Box<dyn Resident>> {
+        let gpu = self.check_device(name, start, bytes)?;
+        Ok(Box::new(CudaSamples::new(gpu, side, data, layout)))
     }
 
     pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {

@@ -236,6 +236,172 @@ fn samples_in_device_memory_train_as_the_hosts() {
     ok(unsafe { sfeuot_context_release(context) });
 }
 
+/// A side whose samples are these doubles, in rows of two.
+fn use_doubles(side: &mut Side, memory: i32, data: *const c_void, rows: usize) {
+    side.data.weights = std::ptr::null();
+    side.shape = [rows as i64, 2];
+    (side.samples.memory, side.samples.dtype, side.samples.data) = (memory, SFEUOT_DTYPE_F64, data);
+}
+
+#[test]
+fn samples_of_many_blocks_train_as_the_hosts_and_are_refused_as_these() {
+    let Some(_primary) = Primary::new(0) else { return };
+    let (context, folder) = (open(|_| ()), scratch("cuda_blocks"));
+    let path = folder.join("beginning");
+    let rows = 5000;
+    let values: Vec<f64> = (0..2 * rows).map(|i| (i as f64 * 0.37).sin() * 3.0 + 1e3).collect();
+    let create = |values: &[f64], memory: i32, use_it: &mut dyn FnMut(&Problem)| {
+        let device = Memory::of(values);
+        let data = if memory == SFEUOT_MEMORY_HOST { values.as_ptr().cast() } else { device.at(0) };
+        let mut problem = Problem::new();
+        use_doubles(&mut problem.source, memory, data, rows);
+        // As many weights, of which the first three thousand are zero.
+        problem.source.weight_values = (0..rows).map(|i| if i < 3000 { 0.0 } else { (i % 7) as f64 }).collect();
+        problem.source.weights.data = problem.source.weight_values.as_ptr().cast();
+        problem.source.weight_shape = [rows as i64, 1];
+        problem.source.data.weights = &raw const problem.source.weights;
+        use_it(&problem);
+    };
+    let both = [SFEUOT_MEMORY_HOST, SFEUOT_MEMORY_CUDA];
+    let found = both.map(|memory| {
+        let mut found = None;
+        create(&values, memory, &mut |problem| found = Some(beginning(context, problem, &path)));
+        found.expect("it was called")
+    });
+    assert!(found[0] == found[1], "another checkpoint, or other steps");
+
+    let refusals = |values: &[f64], status: i32, part: &str| {
+        let found = both.map(|memory| {
+            let mut text = String::new();
+            create(values, memory, &mut |problem| {
+                let mut trainer = null_mut();
+                refused(problem.create(context, &mut trainer), status, part);
+                text = last_error();
+            });
+            text
+        });
+        assert_eq!(found[0], found[1]);
+    };
+    for (at, value, part) in [
+        (9001, f64::NAN, "source.samples holds NaN at sample 4500, component 1"),
+        (10, f64::NEG_INFINITY, "source.samples holds -inf at sample 5, component 0"),
+        // Without a weight, it has no part in the scale.
+        (4001, 1e60, "source.samples holds 1e60 at sample 2000, component 1, which is beyond the 32-bit range"),
+        (9001, 1e60, "both must be below"),
+    ] {
+        let mut values = values.clone();
+        values[at] = value;
+        refusals(&values, SFEUOT_ERROR_INVALID_ARGUMENT, part);
+    }
+
+    // A checkpoint of other samples, of which it has the fingerprint.
+    let name = CString::new(path.to_str().expect("UTF-8")).expect("no NUL");
+    let load = |values: &[f64], expected: i32| {
+        create(values, SFEUOT_MEMORY_CUDA, &mut |problem| {
+            let (source, target, mut loaded) = (&problem.source.data, &problem.target.data, null_mut());
+            // SAFETY: a live handle, a C string, data of the problem's and a local output.
+            let status = unsafe { sfeuot_trainer_load(context, name.as_ptr(), source, target, &mut loaded) };
+            assert_eq!(status, expected, "{}", last_error());
+            // SAFETY: NULL, or a live handle.
+            ok(unsafe { sfeuot_trainer_release(loaded) });
+        });
+    };
+    load(&values, SFEUOT_OK);
+    let mut other = values;
+    other[9999] += 1.0;
+    load(&other, SFEUOT_ERROR_INVALID_ARGUMENT);
+    assert!(last_error().contains("source holds other samples or weights"), "{}", last_error());
+    // SAFETY: a live handle.
+    ok(unsafe { sfeuot_context_release(context) });
+}
+
+#[test]
+fn samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerprint() {
+    let test = "samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerprint";
+    if !simulator::simulated() || !simulator::load_with_compiler() {
+        return;
+    }
+    // Alone, as the driver's copies are counted.
+    if let Some(output) = simulator::in_child(test, &[]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let _primary = Primary::new(0).expect("a GPU");
+    let (context, path) = (open(|_| ()), scratch("cuda_stay").join("checkpoint"));
+    let rows = 60_000;
+    let values: Vec<f64> = (0..2 * rows).map(|i| (i as f64 * 0.37).sin()).collect();
+    let device = Memory::of(&values);
+    let mut problem = Problem::new();
+    use_doubles(&mut problem.source, SFEUOT_MEMORY_CUDA, device.at(0), rows);
+    let mut trainer = null_mut();
+    let before = simulator::bytes_to_host();
+    ok(problem.create(context, &mut trainer));
+    let created = simulator::bytes_to_host() - before;
+    let normalised = 2 * rows as u64 * 4;
+    assert!(created < normalised / 2, "{created} bytes of {normalised} came to the host");
+    // The samples are the trainer's now.
+    drop(device);
+    for expected in [normalised, 0] {
+        let before = simulator::bytes_to_host();
+        saved(trainer, &path);
+        let copied = simulator::bytes_to_host() - before;
+        assert!((expected..expected + normalised / 2).contains(&copied), "{copied} bytes came to the host");
+    }
+    // SAFETY: live handles.
+    unsafe {
+        ok(sfeuot_trainer_step(trainer, 1, null_mut()));
+        ok(sfeuot_trainer_release(trainer));
+        ok(sfeuot_context_release(context));
+    }
+}
+
+#[test]
+fn a_gpu_that_fails_while_it_reads_samples_gives_back_what_was_taken() {
+    let test = "a_gpu_that_fails_while_it_reads_samples_gives_back_what_was_taken";
+    if !simulator::simulated() || !simulator::load_with_compiler() {
+        return;
+    }
+    // Alone, as the driver's objects are counted.
+    if let Some(output) = simulator::in_child(test, &[]) {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        return;
+    }
+    let _primary = Primary::new(0).expect("a GPU");
+    let context = open(|_| ());
+    let values: Vec<f64> = (0..2 * ROWS).map(|i| (i as f64 * 0.37).sin()).collect();
+    let device = Memory::of(&values);
+    let mut problem = Problem::new();
+    use_doubles(&mut problem.target, SFEUOT_MEMORY_CUDA, device.at(0), ROWS);
+    // What is taken for good is taken by the first.
+    let mut trainer = null_mut();
+    ok(problem.create(context, &mut trainer));
+    // SAFETY: a live handle.
+    ok(unsafe { sfeuot_trainer_release(trainer) });
+    let before = simulator::live();
+    for (function, most) in [
+        (c"cuMemAlloc", 10),
+        (c"cuMemcpyHtoDAsync", 4),
+        (c"cuMemcpyDtoHAsync", 4),
+        (c"cuLaunchKernel", 3),
+        (c"cuMemsetD8Async", 2),
+    ] {
+        for calls in 0..most {
+            simulator::fail_after(function, calls, 999);
+            let mut trainer = null_mut();
+            let status = problem.create(context, &mut trainer);
+            assert!(!simulator::forget_failures(), "{function:?} is called more than {calls} times");
+            assert_eq!(status, SFEUOT_ERROR_DEVICE, "{function:?} after {calls}: {}", last_error());
+            assert_eq!(simulator::live(), before, "{function:?} after {calls}");
+        }
+    }
+    ok(problem.create(context, &mut trainer));
+    // SAFETY: live handles.
+    unsafe {
+        ok(sfeuot_trainer_release(trainer));
+        ok(sfeuot_context_release(context));
+    }
+}
+
 #[test]
 fn device_memory_is_read_after_what_the_stream_has_to_do_before() {
     let Some(_primary) = Primary::new(0) else { return };

@@ -6,7 +6,7 @@ use super::callbacks::{SfeuotSampleCallback, sampler};
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use super::tensor::{Count, PerAxis, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
+use super::tensor::{Count, Memory, PerAxis, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
 use crate::data::{Data, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape};
 
@@ -21,12 +21,13 @@ pub struct SfeuotData {
     /// samples.
     pub sample_rank: u32,
     /// The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
-    /// the call returns. Device memory is copied through the host, in the order of the context's
-    /// stream: all that its elements span, up to 2^36 bytes. NULL with sample_callback.
+    /// the call returns. Device memory is read where it lies, in the order of the context's stream.
+    /// NULL with sample_callback.
     pub samples: *const SfeuotTensor,
     /// How often each sample is drawn, relative to the others: a tensor of rank 1 with one number
     /// for each sample, finite, >= 0, not all zero. Only ratios matter, as the total mass is 1 on
-    /// both sides. It is copied as well. NULL draws all alike. Only with samples.
+    /// both sides. It is copied as well, from device memory all that its elements span, up to 2^36
+    /// bytes. NULL draws all alike. Only with samples.
     pub weights: *const SfeuotTensor,
     /// Draws samples whenever the trainer needs some. NULL with samples.
     pub sample_callback: SfeuotSampleCallback,
@@ -161,6 +162,12 @@ impl Side {
         };
         // SAFETY: as promised.
         let view = |tensor: Tensor, name, copy| unsafe { tensor.view(context, &format!("{}.{name}", self.side), copy) };
+        if samples.memory == Memory::Cuda && context.gpu().is_some() {
+            // SAFETY: as promised.
+            let samples = unsafe { samples.resident(context, self.side, &format!("{}.samples", self.side)) }?;
+            let weights = weights.map(|weights| view(weights, "weights", &mut copies.weights)).transpose()?;
+            return Ok(Data::Resident { samples, weights });
+        }
         let samples = view(samples, "samples", &mut copies.samples)?;
         let weights = weights.map(|weights| view(weights, "weights", &mut copies.weights)).transpose()?;
         Ok(Data::Array { samples, weights })

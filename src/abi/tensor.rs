@@ -8,7 +8,7 @@ use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use crate::Context;
-use crate::data::{DType, MAX_RANK, TensorView};
+use crate::data::{ArrayLayout, DType, MAX_RANK, Resident, TensorView};
 
 /// Element types, for SfeuotTensor.dtype.
 ///
@@ -206,7 +206,8 @@ impl Tensor {
         let data = match self.memory {
             Memory::Host => self.data.cast::<u8>(),
             Memory::Cuda => {
-                let (before, bytes) = self.span().ok_or_else(|| {
+                let small = self.span().filter(|&(_, bytes)| bytes as u64 <= MOST_COPIED);
+                let (before, bytes) = small.ok_or_else(|| {
                     Failure::argument(format!(
                         "{name}.strides and {name}.shape span more than {MOST_COPIED} bytes, or leave the address \
                          space; as much is copied from device memory at most"
@@ -223,7 +224,27 @@ impl Tensor {
             .map_err(|error| Failure::from(error).of(format_args!("{name}.")))
     }
 
-    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` when that is too much.
+    /// The tensor as samples of `side` that stay on the context's GPU, where their memory is.
+    ///
+    /// SAFETY: every element within the shape is readable during `'a` and written by nobody.
+    pub(super) unsafe fn resident<'a>(
+        &self,
+        context: &Context,
+        side: &'static str,
+        name: &str,
+    ) -> Outcome<Box<dyn Resident + 'a>> {
+        let (before, bytes) = self.span().ok_or_else(|| {
+            Failure::argument(format!("{name}.strides and {name}.shape together leave the address space"))
+        })?;
+        let layout = ArrayLayout::new(self.dtype, &self.shape, self.strides.as_deref(), self.scale, self.offset)
+            .map_err(|error| Failure::from(error).of(format_args!("{name}.")))?;
+        let data = self.data.addr();
+        let memory = ((data - before) as u64, bytes);
+        Ok(context.resident(side, &format!("{name}.data"), memory, data as u64, layout)?)
+    }
+
+    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the address
+    /// space.
     fn span(&self) -> Option<(usize, usize)> {
         let (mut before, mut after) = (0usize, 0usize);
         match &self.strides {
@@ -241,7 +262,7 @@ impl Tensor {
         self.data.addr().checked_sub(before)?;
         self.data.addr().checked_add(after)?;
         let bytes = before.checked_add(after)?;
-        (bytes as u64 <= MOST_COPIED && isize::try_from(bytes).is_ok()).then_some((before, bytes))
+        isize::try_from(bytes).is_ok().then_some((before, bytes))
     }
 }
 
@@ -318,14 +339,12 @@ mod tests {
     }
 
     #[test]
-    fn a_span_beyond_the_address_space_or_the_limit_is_none() {
+    fn a_span_beyond_the_address_space_is_none() {
         for (address, shape, strides) in [
             (64usize, [3, 1], [-32, 0]),
             (usize::MAX - 7, [3, 1], [1, 0]),
             (64, [3, 2], [i64::MAX, 1]),
             (64, [2, 2], [i64::MIN, i64::MAX]),
-            (1 << 40, [2, 2], [-(1 << 33), 1 << 33]),
-            (64, [2, 1], [1 << 34, 0]),
         ] {
             assert_eq!(
                 tensor(address, SFEUOT_DTYPE_F32, &shape, Some(&strides)).span(),
@@ -333,8 +352,21 @@ mod tests {
                 "{address:#x} {strides:?}"
             );
         }
-        let most = tensor(64, SFEUOT_DTYPE_F32, &[2, 1], Some(&[(1 << 34) - 1, 0])).span();
-        assert_eq!(most, Some((0, 1 << 36)));
+    }
+
+    #[test]
+    fn a_copy_of_more_than_the_limit_is_refused() {
+        let config = crate::ContextConfig { device: crate::DeviceKind::Cpu, threads: 1, ..Default::default() };
+        let context = Context::new(config).expect("a CPU");
+        for (shape, strides, limited) in
+            [([2, 2], [-(1 << 33), 1 << 33], true), ([2, 1], [1 << 34, 0], true), ([2, 1], [(1 << 34) - 1, 0], false)]
+        {
+            let tensor = tensor(1 << 40, SFEUOT_DTYPE_F32, &shape, Some(&strides));
+            let mut copy = Vec::new();
+            // SAFETY: nothing is read.
+            let refused = unsafe { tensor.view(&context, "t", &mut copy) }.expect_err("no GPU");
+            assert_eq!(refused.text.starts_with("t.strides and t.shape span more than 68719476736"), limited);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One side of the problem as the host describes it.
 
+use super::array_layout::sample_shape;
+use super::resident::Resident;
 use super::sampler::Sampler;
 use super::tensor::TensorView;
 
@@ -11,6 +13,14 @@ pub enum Data<'a> {
         /// holds scalars and counts as samples of shape `[1]`.
         samples: TensorView<'a>,
         /// One weight >= 0 a sample, not all zero; only their ratios matter. `None` weighs all samples alike.
+        weights: Option<TensorView<'a>>,
+    },
+    /// A finite set of samples in the memory of the context's GPU, read while a trainer is made.
+    #[doc(hidden)]
+    Resident {
+        /// The samples.
+        samples: Box<dyn Resident + 'a>,
+        /// As those of an array, in host memory.
         weights: Option<TensorView<'a>>,
     },
     /// Fresh samples on demand.
@@ -37,6 +47,7 @@ impl<'a> Data<'a> {
     pub(crate) fn sample_shape(&self) -> &[usize] {
         match self {
             Self::Array { samples, .. } => samples.sample_shape(),
+            Self::Resident { samples, .. } => sample_shape(samples.shape()),
             Self::Sampler { sample_shape, .. } => sample_shape,
         }
     }

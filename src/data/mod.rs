@@ -1,28 +1,36 @@
 //! Samples of the two sides as the host hands them over, and what a trainer makes of them.
 //!
-//! A host describes each side with [`Data`]: a strided array of samples with optional weights, or a sampler that
-//! draws fresh batches. [`Sides`] checks both, measures one common [`Normalisation`] and makes a [`DataSource`] of each, which
+//! A host describes each side with [`Data`]: a strided array of samples with optional weights, in its memory or in that of
+//! a device, or a sampler that draws fresh batches. [`Sides`] checks both, measures one common [`Normalisation`] and makes a [`DataSource`] of each, which
 //! hands out batches of normalised rows without allocating.
 
+mod array_layout;
 mod description;
 mod dtype;
+mod fingerprint;
 mod moments;
 mod normalisation;
 mod prepare;
+mod refusals;
+mod resident;
 mod sampler;
 mod source;
 mod tensor;
 mod weights;
 
+pub use array_layout::MAX_RANK;
+pub(crate) use array_layout::{ArrayLayout, Components, sample_shape};
 pub use description::Data;
 pub use dtype::DType;
+pub use fingerprint::Fingerprint;
 pub(crate) use moments::Spread;
+pub use moments::{RowBlock, RowBlocks};
 pub use normalisation::Normalisation;
 pub use prepare::{STATISTICS_ROWS, Sides};
 pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples};
+pub use resident::{DeviceRows, Gathered, Normalised, Resident};
 pub use sampler::Sampler;
 pub(crate) use source::SetSize;
-pub use source::{ArraySource, DataSource, SamplerSource};
-pub(crate) use tensor::sample_shape;
-pub use tensor::{MAX_RANK, TensorView};
+pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};
+pub use tensor::TensorView;
 pub(crate) use weights::check_weights;

@@ -1,5 +1,6 @@
 //! Mean and central second moment of each component of one side.
 
+use super::tensor::rows_of_block;
 use crate::error::Result;
 use crate::memory;
 use crate::numbers::Numbers;
@@ -44,6 +45,59 @@ impl Spread {
     }
 }
 
+/// What the weights of a block of rows decide about how it enters the moments. Kernels read it (cuda/samples.cu).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct RowBlock {
+    /// The row that sums run over differences from, so that constant data has a spread of exactly 0: the heaviest one,
+    /// because a far-off row of little weight would cost the digits of all others.
+    pub origin: u64,
+    /// All its rows together; a block of weight 0 takes no part.
+    pub weight: f64,
+    /// Its share of the weight up to its end.
+    pub share: f64,
+    /// That share of the weight before it.
+    pub pull: f64,
+}
+
+impl RowBlock {
+    /// A block of `rows` rows behind others that weigh `before`; `origin` counts from its first row.
+    fn behind(before: f64, rows: usize, weights: Option<&[f64]>) -> Self {
+        let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+        let weight: f64 = (0..rows).map(weight_of).sum();
+        let origin = (0..rows).fold(0, |best, row| if weight_of(row) > weight_of(best) { row } else { best });
+        let share = weight / (before + weight);
+        Self { origin: origin as u64, weight, share, pull: before * share }
+    }
+}
+
+/// All blocks of an array, for a device that gathers its moments.
+pub struct RowBlocks {
+    /// Rows of each; the last one may have fewer.
+    pub rows: usize,
+    /// Origins count from the array's first row.
+    pub list: Vec<RowBlock>,
+    /// Weight of all.
+    pub weight: f64,
+}
+
+impl RowBlocks {
+    /// Of `count` samples of `dimension` numbers each, as [`TensorView`](super::TensorView) cuts them.
+    pub(super) fn new(count: usize, dimension: usize, weights: Option<&[f64]>) -> Result<Self> {
+        let rows = rows_of_block(count, dimension);
+        let mut list = memory::with_room("the samples' moments", count.div_ceil(rows))?;
+        let mut weight = 0.0;
+        for first in (0..count).step_by(rows) {
+            let end = count.min(first + rows);
+            let mut block = RowBlock::behind(weight, end - first, weights.map(|weights| &weights[first..end]));
+            block.origin += first as u64;
+            weight += block.weight;
+            list.push(block);
+        }
+        Ok(Self { rows, list, weight })
+    }
+}
+
 /// Weighted moments, gathered block by block: two passes inside a block, and blocks joined by their means, so that
 /// a small spread around a large mean survives.
 pub(super) struct Moments {
@@ -60,19 +114,21 @@ impl Moments {
         Ok(Self { weight: 0.0, mean: zeros()?, spread: zeros()?, block_mean: zeros()? })
     }
 
+    /// Those that a device has gathered of rows of this weight: [`Moments::mean`], and the sum of weight * (value - mean)^2
+    /// of each component.
+    pub fn gathered(weight: f64, mean: Vec<f64>, spread: Vec<f64>) -> Self {
+        Self { weight, mean, spread, block_mean: Vec::new() }
+    }
+
     /// Adds rows x dimension values; without `weights` each row weighs 1.
     pub fn add(&mut self, rows: &[f64], weights: Option<&[f64]>) {
         let dimension = self.mean.len();
         let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[row]);
-        let block_weight: f64 = (0..rows.len() / dimension).map(weight_of).sum();
-        if block_weight == 0.0 {
+        let block = RowBlock::behind(self.weight, rows.len() / dimension, weights);
+        if block.weight == 0.0 {
             return;
         }
-        // Sums run over differences from a row of the block, so that constant data has a spread of exactly 0; the
-        // heaviest row, because a far-off row of little weight would cost the digits of all others.
-        let heaviest =
-            (0..rows.len() / dimension).fold(0, |best, row| if weight_of(row) > weight_of(best) { row } else { best });
-        let origin = &rows[heaviest * dimension..][..dimension];
+        let origin = &rows[block.origin as usize * dimension..][..dimension];
         self.block_mean.fill(0.0);
         for (k, row) in rows.chunks_exact(dimension).enumerate() {
             let weight = weight_of(k);
@@ -81,7 +137,7 @@ impl Moments {
             }
         }
         for (mean, origin) in self.block_mean.iter_mut().zip(origin) {
-            *mean = origin + *mean / block_weight;
+            *mean = origin + *mean / block.weight;
         }
         for (k, row) in rows.chunks_exact(dimension).enumerate() {
             let weight = weight_of(k);
@@ -90,18 +146,17 @@ impl Moments {
                 *spread += weight * (value - mean) * (value - mean);
             }
         }
-        if self.weight == 0.0 {
-            self.weight = block_weight;
+        let first = self.weight == 0.0;
+        self.weight += block.weight;
+        if first {
             self.mean.copy_from_slice(&self.block_mean);
             return;
         }
-        let total = self.weight + block_weight;
         for ((mean, spread), block_mean) in self.mean.iter_mut().zip(&mut self.spread).zip(&self.block_mean) {
             let step = block_mean - *mean;
-            *mean += step * (block_weight / total);
-            *spread += step * step * (self.weight * (block_weight / total));
+            *mean += step * block.share;
+            *spread += step * step * block.pull;
         }
-        self.weight = total;
     }
 
     /// Mean of each component.

@@ -1,11 +1,14 @@
 //! From what the host handed over to what a trainer owns.
 
+use super::array_layout::MAX_RANK;
 use super::description::Data;
 use super::moments::{Moments, Spread};
 use super::normalisation::Normalisation;
+use super::refusals::beyond_range;
+use super::resident::{self, Resident};
 use super::sampler::{self, Sampler};
-use super::source::{ArraySource, DataSource, SamplerSource, SetSize};
-use super::tensor::{MAX_RANK, TensorView};
+use super::source::{ArraySource, DataSource, ResidentSource, SamplerSource, SetSize};
+use super::tensor::TensorView;
 use super::weights::read_weights;
 use crate::error::{Error, Result};
 use crate::memory;
@@ -89,18 +92,24 @@ struct Side<'a> {
 
 enum Input<'a> {
     Array { samples: TensorView<'a>, weights: Option<Vec<f64>> },
+    Resident { samples: Box<dyn Resident + 'a>, weights: Option<Vec<f64>> },
     Sampler(Box<dyn Sampler>),
 }
 
 impl<'a> Side<'a> {
     fn check(name: &'static str, data: Data<'a>) -> Result<Self> {
         let sample_shape = data.sample_shape().to_vec();
+        let read = |weights: Option<TensorView<'_>>, count| {
+            weights.map(|weights| read_weights(&weights, count, &format!("{name}.weights"))).transpose()
+        };
         let input = match data {
             Data::Array { samples, weights } => {
-                let weights = weights
-                    .map(|weights| read_weights(&weights, samples.count(), &format!("{name}.weights")))
-                    .transpose()?;
+                let weights = read(weights, samples.count())?;
                 Input::Array { samples, weights }
+            }
+            Data::Resident { samples, weights } => {
+                let weights = read(weights, samples.shape()[0])?;
+                Input::Resident { samples, weights }
             }
             Data::Sampler { sampler, .. } => Input::Sampler(sampler),
         };
@@ -114,16 +123,26 @@ impl<'a> Side<'a> {
     fn size(&self) -> Option<SetSize> {
         match &self.input {
             Input::Sampler(_) => None,
-            Input::Array { samples, weights } => Some(SetSize { count: samples.count(), weighted: weights.is_some() }),
+            Input::Array { samples, weights } => {
+                Some(SetSize { count: samples.count(), weighted: weights.is_some(), resident: false })
+            }
+            Input::Resident { samples, weights } => {
+                Some(SetSize { count: samples.shape()[0], weighted: weights.is_some(), resident: true })
+            }
         }
     }
 
     fn moments(&mut self) -> Result<Moments> {
         let dimension = self.dimension();
+        let argument = format!("{}.samples", self.name);
+        if let Input::Resident { samples, weights } = &self.input {
+            return resident::moments(&**samples, &argument, weights.as_deref());
+        }
         let mut moments = Moments::new(dimension)?;
         match &mut self.input {
+            Input::Resident { .. } => unreachable!("its device has measured it"),
             Input::Array { samples, weights } => {
-                samples.for_each_block(&format!("{}.samples", self.name), |first, block| {
+                samples.for_each_block(&argument, |first, block| {
                     let rows = block.len() / dimension;
                     moments.add(block, weights.as_ref().map(|all| &all[first..first + rows]));
                     Ok(())
@@ -148,13 +167,17 @@ impl<'a> Side<'a> {
 
     fn finish(self, normalisation: &Normalisation) -> Result<DataSource> {
         let dimension = self.dimension();
+        let argument = format!("{}.samples", self.name);
         let (samples, weights) = match self.input {
             Input::Sampler(sampler) => {
                 return Ok(DataSource::Sampler(SamplerSource::new(sampler, normalisation.clone())));
             }
+            Input::Resident { samples, weights } => {
+                let rows = resident::normalised(&*samples, &argument, normalisation)?;
+                return Ok(DataSource::Resident(ResidentSource::new(rows, samples.shape()[0], dimension, weights)?));
+            }
             Input::Array { samples, weights } => (samples, weights),
         };
-        let argument = format!("{}.samples", self.name);
         let mut rows: Vec<f32> = memory::with_room(&argument, samples.count() * dimension)?;
         samples.for_each_block(&argument, |first, block| {
             let start = rows.len();
@@ -162,14 +185,13 @@ impl<'a> Side<'a> {
             normalisation.apply_f64(block, &mut rows[start..]);
             match rows[start..].iter().position(|value| !value.is_finite()) {
                 None => Ok(()),
-                Some(at) => Err(Error::invalid(format!(
-                    "{argument} holds {:e} at sample {}, component {}, which is beyond the 32-bit range once divided by the \
-                     samples' scale {:e}; leave such samples out",
+                Some(at) => Err(beyond_range(
+                    argument.as_str(),
                     block[at],
-                    first + at / dimension,
-                    at % dimension,
-                    normalisation.scale
-                ))),
+                    (first * dimension + at) as u64,
+                    dimension,
+                    normalisation.scale,
+                )),
             }
         })?;
         Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())?))
@@ -180,6 +202,9 @@ impl<'a> Side<'a> {
 fn check_limits(side: &str, data: &Data<'_>) -> Result<()> {
     match data {
         Data::Array { samples, .. } => check_samples(side, samples.count(), Some(samples.dimension())),
+        Data::Resident { samples, .. } => {
+            check_samples(side, samples.shape()[0], Some(data.sample_shape().iter().product()))
+        }
         Data::Sampler { sample_shape, .. } => check_sample_shape(side, sample_shape),
     }
 }

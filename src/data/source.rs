@@ -1,14 +1,19 @@
 //! What a trainer owns of one side: normalised rows, or a sampler.
 
+use super::fingerprint::{DeviceSamples, Fingerprint, Hash};
 use super::normalisation::Normalisation;
+use super::resident::DeviceRows;
 use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
 use crate::error::{Error, Result};
+use std::sync::Arc;
 
 /// One side of the problem in normalised units, as [`Sides`](super::Sides) makes it.
 pub enum DataSource {
     /// A finite set of samples.
     Array(ArraySource),
+    /// A finite set of samples in device memory.
+    Resident(ResidentSource),
     /// Fresh samples on demand.
     Sampler(SamplerSource),
 }
@@ -18,16 +23,43 @@ impl DataSource {
     pub fn dimension(&self) -> usize {
         match self {
             Self::Array(array) => array.dimension,
+            Self::Resident(resident) => resident.dimension(),
             Self::Sampler(sampler) => sampler.normalisation.dimension(),
         }
     }
 
-    /// A hash of the normalised samples, their order and their weights, the same on every machine: a checkpoint keeps
-    /// it to refuse other data on resuming. `None` for a sampler, whose samples cannot be told apart.
-    pub fn fingerprint(&self) -> Option<u64> {
+    /// Its fingerprint.
+    pub fn fingerprint(&self) -> Fingerprint {
         match self {
-            Self::Array(array) => Some(array.fingerprint),
-            Self::Sampler(_) => None,
+            Self::Array(array) => Fingerprint::known(array.fingerprint),
+            Self::Resident(resident) => resident.fingerprint(),
+            Self::Sampler(_) => Fingerprint::of_sampler(),
+        }
+    }
+}
+
+/// A finite set of samples that batches are drawn from.
+pub enum SampleSet {
+    /// In host memory.
+    Array(ArraySource),
+    /// In device memory.
+    Resident(ResidentSource),
+}
+
+impl SampleSet {
+    /// How large it is.
+    pub(crate) fn size(&self) -> SetSize {
+        match self {
+            Self::Array(array) => array.size(),
+            Self::Resident(resident) => resident.size(),
+        }
+    }
+
+    /// The table to draw by; `None` when all samples weigh the same.
+    pub fn alias_table(&self) -> Option<&AliasTable> {
+        match self {
+            Self::Array(array) => array.alias_table(),
+            Self::Resident(resident) => resident.alias_table(),
         }
     }
 }
@@ -39,13 +71,16 @@ pub(crate) struct SetSize {
     pub count: usize,
     /// Whether they have weights.
     pub weighted: bool,
+    /// Whether they lie in device memory.
+    pub resident: bool,
 }
 
 impl SetSize {
-    /// Bytes that [`ArraySource`] takes for samples of `dimension` numbers.
+    /// Bytes of host memory that a [`SampleSet`] takes for samples of `dimension` numbers.
     pub fn bytes(&self, dimension: usize) -> usize {
         let weight = if self.weighted { AliasTable::SAMPLE_BYTES } else { 0 };
-        self.count.saturating_mul(dimension.saturating_mul(size_of::<f32>()).saturating_add(weight))
+        let numbers = if self.resident { 0 } else { dimension };
+        self.count.saturating_mul(numbers.saturating_mul(size_of::<f32>()).saturating_add(weight))
     }
 }
 
@@ -63,7 +98,7 @@ impl ArraySource {
     pub(super) fn new(rows: Vec<f32>, dimension: usize, weights: Option<&[f64]>) -> Result<Self> {
         let count = rows.len() / dimension;
         Ok(Self {
-            fingerprint: fingerprint(&rows, dimension, weights),
+            fingerprint: Hash::of(&rows, dimension, weights),
             rows,
             count,
             dimension,
@@ -73,7 +108,7 @@ impl ArraySource {
 
     /// Number of samples, and whether they have weights.
     pub(crate) fn size(&self) -> SetSize {
-        SetSize { count: self.count, weighted: self.table.is_some() }
+        SetSize { count: self.count, weighted: self.table.is_some(), resident: false }
     }
 
     /// All samples, count x dimension, row-major, normalised.
@@ -101,6 +136,53 @@ impl ArraySource {
             Some(table) => table.draw(column, accept),
             None => uniform_index(column, self.count),
         }
+    }
+}
+
+/// A side's normalised samples in device memory, and the way to draw from them by weight.
+pub struct ResidentSource {
+    rows: Arc<dyn DeviceRows>,
+    count: usize,
+    dimension: usize,
+    weights: Option<Arc<Vec<f64>>>,
+    table: Option<AliasTable>,
+}
+
+impl ResidentSource {
+    pub(super) fn new(
+        rows: Arc<dyn DeviceRows>,
+        count: usize,
+        dimension: usize,
+        weights: Option<Vec<f64>>,
+    ) -> Result<Self> {
+        let table = weights.as_deref().map(AliasTable::new).transpose()?;
+        Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table })
+    }
+
+    /// Number of samples, and whether they have weights.
+    pub(crate) fn size(&self) -> SetSize {
+        SetSize { count: self.count, weighted: self.table.is_some(), resident: true }
+    }
+
+    /// Numbers in one sample.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// All samples, count x dimension, row-major, normalised.
+    pub fn rows(&self) -> &Arc<dyn DeviceRows> {
+        &self.rows
+    }
+
+    /// The table to draw by; `None` when all samples weigh the same.
+    pub fn alias_table(&self) -> Option<&AliasTable> {
+        self.table.as_ref()
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let Self { rows, count, dimension, weights, .. } = self;
+        let (rows, weights) = (Arc::clone(rows), weights.clone());
+        Fingerprint::on_device(DeviceSamples { rows, numbers: count * dimension, dimension: *dimension, weights })
     }
 }
 
@@ -135,51 +217,6 @@ impl SamplerSource {
                 at % dimension,
                 self.normalisation.scale
             ))),
-        }
-    }
-}
-
-/// FNV-1a over 64-bit words instead of bytes, with the high half folded down so that every bit reaches every other.
-fn fingerprint(rows: &[f32], dimension: usize, weights: Option<&[f64]>) -> u64 {
-    let mut hash = 0xCBF2_9CE4_8422_2325u64;
-    let mut mix = |word: u64| {
-        hash = (hash ^ word).wrapping_mul(0x0000_0100_0000_01B3);
-        hash ^= hash >> 32;
-    };
-    mix(dimension as u64);
-    mix(rows.len() as u64);
-    rows.iter().for_each(|row| mix(row.to_bits().into()));
-    mix(weights.is_some().into());
-    weights.unwrap_or_default().iter().for_each(|weight| mix(weight.to_bits()));
-    hash
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_fingerprint_notices_every_change(
-            rows in prop::collection::vec(-2.0f32..2.0, 12), at in 0usize..12, other in -2.0f32..2.0, swap in 1usize..12,
-        ) {
-            let print = |rows: &[f32], dimension, weights: Option<&[f64]>| {
-                ArraySource::new(rows.to_vec(), dimension, weights).unwrap().fingerprint
-            };
-            let original = print(&rows, 3, None);
-            prop_assert_eq!(original, print(&rows, 3, None));
-            prop_assert_ne!(original, print(&rows, 4, None));
-            prop_assert_ne!(original, print(&rows[..9], 3, None));
-            let weighted = print(&rows, 3, Some(&[1.0; 4]));
-            prop_assert_ne!(original, weighted);
-            prop_assert_ne!(weighted, print(&rows, 3, Some(&[1.0, 1.0, 0.5, 1.0])));
-            let mut changed = rows.clone();
-            changed[at] = other;
-            prop_assert_eq!(changed == rows, print(&changed, 3, None) == original);
-            let mut swapped = rows.clone();
-            swapped.swap(0, swap);
-            prop_assert_eq!(swapped == rows, print(&swapped, 3, None) == original);
         }
     }
 }

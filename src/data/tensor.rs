@@ -1,13 +1,12 @@
 //! Borrowed, strided arrays of a host, read as 64-bit floats in blocks of rows.
 
+use super::array_layout::{ArrayLayout, Axis, MAX_RANK, element_count};
 use super::dtype::{DType, Element};
+use super::refusals::not_finite;
 use crate::error::{Error, Result};
 use crate::memory;
 use half::{bf16, f16};
 use std::marker::PhantomData;
-
-/// Most axes a [`TensorView`] may have, the sample axis included.
-pub const MAX_RANK: usize = 8;
 
 /// Elements read at a time, so that a block stays in the first-level cache.
 const BLOCK_ELEMENTS: usize = 4096;
@@ -18,13 +17,8 @@ const BLOCK_ELEMENTS: usize = 4096;
 /// with the name of the field at fault (`shape[1] is 0; ...`), so that a caller can put the argument's name in front.
 #[derive(Clone, Debug)]
 pub struct TensorView<'a> {
-    dtype: DType,
     data: *const u8,
-    shape: Vec<usize>,
-    /// In elements, one per axis.
-    strides: Vec<isize>,
-    scale: f64,
-    offset: f64,
+    layout: ArrayLayout,
     lifetime: PhantomData<&'a [u8]>,
 }
 
@@ -32,13 +26,6 @@ pub struct TensorView<'a> {
 unsafe impl Send for TensorView<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for TensorView<'_> {}
-
-/// One axis inside a sample, after axes that follow each other in memory have been joined.
-#[derive(Clone, Copy)]
-struct Axis {
-    extent: usize,
-    stride: isize,
-}
 
 impl<'a> TensorView<'a> {
     /// Views 32-bit floats, row-major; the product of `shape` must be the length of `data`.
@@ -104,53 +91,39 @@ impl<'a> TensorView<'a> {
                 dtype.align()
             )));
         }
-        element_count(shape)?;
-        let strides = match strides {
-            Some(strides) => checked_strides(dtype, shape, strides)?,
-            None => contiguous_strides(shape),
-        };
-        Self { dtype, data, shape: shape.to_vec(), strides, scale: 1.0, offset: 0.0, lifetime: PhantomData }
-            .scaled(scale, offset)
+        Ok(Self { data, layout: ArrayLayout::new(dtype, shape, strides, scale, offset)?, lifetime: PhantomData })
     }
 
     /// The same array with the value `element * scale + offset`, replacing an earlier scale and offset.
     ///
     /// Errors: a `scale` of 0; `scale` or `offset` not finite.
-    pub fn scaled(mut self, scale: f64, offset: f64) -> Result<Self> {
-        if !scale.is_finite() || scale == 0.0 {
-            return Err(Error::invalid(format!("scale is {scale}; it must be finite and not zero")));
-        }
-        if !offset.is_finite() {
-            return Err(Error::invalid(format!("offset is {offset}; it must be finite")));
-        }
-        self.scale = scale;
-        self.offset = offset;
-        Ok(self)
+    pub fn scaled(self, scale: f64, offset: f64) -> Result<Self> {
+        Ok(Self { layout: self.layout.scaled(scale, offset)?, ..self })
     }
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.layout.dtype
     }
 
     /// Extents, the sample axis first.
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.layout.shape
     }
 
     /// Number of samples: the extent of the first axis.
     pub fn count(&self) -> usize {
-        self.shape[0]
+        self.layout.count()
     }
 
     /// Shape of one sample: the axes after the first, or `[1]` for an array of rank 1.
     pub fn sample_shape(&self) -> &[usize] {
-        sample_shape(&self.shape)
+        self.layout.sample_shape()
     }
 
     /// Numbers in one sample.
     pub fn dimension(&self) -> usize {
-        self.sample_shape().iter().product()
+        self.layout.dimension()
     }
 
     /// All values, row-major and contiguous. A value that is not finite is an error that names `argument`, the
@@ -172,12 +145,12 @@ impl<'a> TensorView<'a> {
         mut visit: impl FnMut(usize, &[f64]) -> Result<()>,
     ) -> Result<()> {
         let dimension = self.dimension();
-        let axes = self.joined_sample_axes();
-        let rows = (BLOCK_ELEMENTS / dimension).clamp(1, self.count());
+        let axes = self.layout.joined_sample_axes();
+        let rows = rows_of_block(self.count(), dimension);
         let mut buffer = memory::filled(argument, rows * dimension, 0f64)?;
         for first in (0..self.count()).step_by(rows) {
             let block = &mut buffer[..rows.min(self.count() - first) * dimension];
-            match self.dtype {
+            match self.layout.dtype {
                 DType::F32 => self.read::<f32>(&axes, first, block),
                 DType::F64 => self.read::<f64>(&axes, first, block),
                 DType::F16 => self.read::<f16>(&axes, first, block),
@@ -185,47 +158,23 @@ impl<'a> TensorView<'a> {
                 DType::U8 => self.read::<u8>(&axes, first, block),
             }
             if let Some(at) = block.iter().position(|value| !value.is_finite()) {
-                return Err(Error::invalid(format!(
-                    "{argument} holds {} at sample {}, component {}; every value must be finite",
-                    block[at],
-                    first + at / dimension,
-                    at % dimension
-                )));
+                return Err(not_finite(argument, block[at], (first * dimension + at) as u64, dimension));
             }
             visit(first, block)?;
         }
         Ok(())
     }
 
-    /// The axes inside a sample with those joined that are evenly spaced as one: a contiguous sample has one axis.
-    fn joined_sample_axes(&self) -> Vec<Axis> {
-        let mut joined: Vec<Axis> = Vec::with_capacity(MAX_RANK);
-        for (&extent, &stride) in self.shape[1..].iter().zip(&self.strides[1..]) {
-            let axis = Axis { extent, stride };
-            match joined.last_mut() {
-                _ if extent == 1 => {}
-                Some(outer) if stride.checked_mul(extent as isize) == Some(outer.stride) => {
-                    outer.extent *= extent;
-                    outer.stride = stride;
-                }
-                _ => joined.push(axis),
-            }
-        }
-        if joined.is_empty() {
-            joined.push(Axis { extent: 1, stride: 1 });
-        }
-        joined
-    }
-
     /// Reads whole rows from sample `first` on until `block` is full. `T` must be the type `dtype` names.
     fn read<T: Element>(&self, axes: &[Axis], first: usize, block: &mut [f64]) {
-        debug_assert_eq!(T::DTYPE, self.dtype);
+        debug_assert_eq!(T::DTYPE, self.layout.dtype);
         let data = self.data.cast::<T>();
-        let value = |element: T| element.widen() * self.scale + self.offset;
+        let ArrayLayout { strides, scale, offset, .. } = &self.layout;
+        let value = |element: T| element.widen() * scale + offset;
         let dimension = self.dimension();
         let (inner, outer) = axes.split_last().expect("a sample has at least one axis");
 
-        if outer.is_empty() && inner.stride == 1 && self.strides[0] == dimension as isize {
+        if outer.is_empty() && inner.stride == 1 && strides[0] == dimension as isize {
             // SAFETY: the rows from `first` on lie one after the other, and `from_raw`'s contract covers them.
             let elements = unsafe { std::slice::from_raw_parts(data.add(first * dimension), block.len()) };
             for (out, &element) in block.iter_mut().zip(elements) {
@@ -236,7 +185,7 @@ impl<'a> TensorView<'a> {
         for (row, out) in block.chunks_exact_mut(dimension).enumerate() {
             let mut at = match first + row {
                 0 => 0,
-                sample => sample as isize * self.strides[0],
+                sample => sample as isize * strides[0],
             };
             let mut counter = [0usize; MAX_RANK];
             for run in out.chunks_exact_mut(inner.extent) {
@@ -259,60 +208,9 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// Number of elements of a shape; an error unless its rank is 1 to 8, no extent is 0 and all of it is addressable.
-fn element_count(shape: &[usize]) -> Result<usize> {
-    if shape.is_empty() || shape.len() > MAX_RANK {
-        return Err(Error::invalid(format!("shape has {} axes; it must have 1 to {MAX_RANK}", shape.len())));
-    }
-    if let Some(axis) = shape.iter().position(|&extent| extent == 0) {
-        return Err(Error::invalid(format!("shape[{axis}] is 0; every extent must be at least 1")));
-    }
-    // Eight bytes a number, whatever the type: values are widened while they are read.
-    let bytes =
-        shape.iter().try_fold(8usize, |bytes, &n| bytes.checked_mul(n)).filter(|&bytes| isize::try_from(bytes).is_ok());
-    match bytes {
-        Some(_) => Ok(shape.iter().product()),
-        None => Err(Error::invalid(format!(
-            "shape {shape:?} counts more elements than can be addressed; its product must fit into memory"
-        ))),
-    }
-}
-
-fn contiguous_strides(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis] as isize;
-    }
-    strides
-}
-
-/// The strides, with those of axes of extent 1 (never stepped along, so any number will do) set to 0.
-fn checked_strides(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<Vec<isize>> {
-    if strides.len() != shape.len() {
-        return Err(Error::invalid(format!(
-            "strides has {} numbers; it must have one per axis of shape, {}",
-            strides.len(),
-            shape.len()
-        )));
-    }
-    let reach = shape
-        .iter()
-        .zip(strides)
-        .try_fold(1usize, |reach, (&n, s)| reach.checked_add(s.unsigned_abs().checked_mul(n - 1)?));
-    match reach.and_then(|reach| isize::try_from(reach.checked_mul(dtype.size())?).ok()) {
-        Some(_) => Ok(shape.iter().zip(strides).map(|(&n, &s)| if n == 1 { 0 } else { s }).collect()),
-        None => Err(Error::invalid(format!(
-            "strides {strides:?} reach further than memory can be addressed over shape {shape:?}; they count elements"
-        ))),
-    }
-}
-
-/// Shape of one sample of an array: the axes after the first, or `[1]` for an array of rank 1.
-pub(crate) fn sample_shape(array: &[usize]) -> &[usize] {
-    match &array[1..] {
-        [] => &[1],
-        shape => shape,
-    }
+/// Rows of the blocks that an array is read in; of the last one there may be fewer.
+pub(super) fn rows_of_block(count: usize, dimension: usize) -> usize {
+    (BLOCK_ELEMENTS / dimension).clamp(1, count)
 }
 
 #[cfg(test)]

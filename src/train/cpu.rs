@@ -8,8 +8,9 @@ use super::engine::Cancelled;
 use super::halves::{HalfSteps, Stop};
 use super::plan::Plan;
 use super::shards::Shards;
-use super::side::{Arrays, Samplers};
+use super::side::{Samplers, Sets};
 use crate::context::Context;
+use crate::data::{ArraySource, SampleSet};
 use crate::device::cpu::batch::{SideSamples, StepSamples};
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::optimiser::{CpuNetwork, ShardGradient};
@@ -29,6 +30,9 @@ const BLOCK_ROWS: usize = 64;
 /// Numbers that a block of so many rows may take of a workspace, unless one source sample takes more: a quarter of a
 /// gigabyte.
 const BLOCK_NUMBERS: usize = 1 << 26;
+
+/// The sides' samples where they are finite sets.
+type Arrays = [Option<ArraySource>; 2];
 
 /// See the module.
 pub(super) struct CpuEngine {
@@ -57,7 +61,7 @@ impl CpuEngine {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) for one that the system has no memory for.
-    pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2], arrays: Arrays) -> Result<Self> {
+    pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2], sets: Sets) -> Result<Self> {
         let (shards, sizes) = cut(&plan);
         let workspaces = memory::made("the threads' workspaces", context.threads(), |_| {
             let mut block = CpuBlock::new(context.isa());
@@ -70,7 +74,7 @@ impl CpuEngine {
         Ok(Self {
             context: context.clone(),
             networks: [network(&plan.halves.value, value)?, network(&plan.halves.generator, generator)?],
-            arrays,
+            arrays: sets.map(|set| set.map(on_host)),
             workspaces,
             quadratic: plan.bridge.quadratic()?,
             plan,
@@ -134,6 +138,14 @@ fn samples<'a>(arrays: &'a Arrays, samplers: &'a Samplers) -> [SideSamples<'a>; 
         Some(array) => SideSamples::Array(array),
         None => SideSamples::Batch(batches[side].unwrap_or_default()),
     })
+}
+
+/// A set on the processor.
+fn on_host(set: SampleSet) -> ArraySource {
+    match set {
+        SampleSet::Array(array) => array,
+        SampleSet::Resident(_) => unreachable!("samples in device memory come with a context on their GPU"),
+    }
 }
 
 /// How a batch is cut, and what a thread's workspace needs.

@@ -22,10 +22,10 @@ pub(super) fn engine(
     data: [DataSource; 2],
     step: u64,
 ) -> Result<Box<dyn Engine>> {
-    let (samplers, arrays) = Samplers::part(data, plan.halves.batch_rows())?;
+    let (samplers, sets) = Samplers::part(data, plan.halves.batch_rows())?;
     Ok(match context.gpu() {
-        Some(gpu) => Box::new(Steps::new(GpuEngine::new(gpu, &plan, &networks, arrays, step)?, samplers)),
-        None => Box::new(Steps::new(CpuEngine::new(context, plan, networks, arrays)?, samplers)),
+        Some(gpu) => Box::new(Steps::new(GpuEngine::new(gpu, &plan, &networks, sets, step)?, samplers)),
+        None => Box::new(Steps::new(CpuEngine::new(context, plan, networks, sets)?, samplers)),
     })
 }
 

@@ -8,8 +8,8 @@
 use super::engine::{Cancelled, StepOutcome};
 use super::halves::{HalfSteps, Stop, WholeSteps};
 use super::plan::Plan;
-use super::side::{Arrays, Samplers};
-use crate::data::{ArraySource, SetSize};
+use super::side::{Samplers, Sets};
+use crate::data::{SampleSet, SetSize};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::graph::Graph;
 use crate::device::cuda::network::CudaNetwork;
@@ -41,17 +41,11 @@ impl GpuEngine {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the device, or what the host allows of it, is too small; [`Error::Device`].
-    pub fn new(
-        gpu: &Arc<Gpu>,
-        plan: &Plan,
-        networks: &[NetworkState; 2],
-        arrays: Arrays,
-        counter: u64,
-    ) -> Result<Self> {
+    pub fn new(gpu: &Arc<Gpu>, plan: &Plan, networks: &[NetworkState; 2], sets: Sets, counter: u64) -> Result<Self> {
         let _entered = gpu.enter()?;
         let _held = gpu.hold_products();
-        let mut step = planned(gpu, plan, arrays.each_ref().map(|array| array.as_ref().map(ArraySource::size)))?;
-        step.allocate(gpu, networks, arrays, counter)?;
+        let mut step = planned(gpu, plan, sets.each_ref().map(|set| set.as_ref().map(SampleSet::size)))?;
+        step.allocate(gpu, networks, sets, counter)?;
         // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
         // standing the optimiser changes nothing.
         step.optimiser().forbid_updates()?;

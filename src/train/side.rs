@@ -1,6 +1,6 @@
 //! Sides whose samples a host draws.
 
-use crate::data::{ArraySource, DataSource, SamplerSource};
+use crate::data::{DataSource, SampleSet, SamplerSource};
 use crate::device::training::Half;
 use crate::error::Result;
 use crate::memory;
@@ -31,27 +31,28 @@ impl SampledSide {
     }
 }
 
-/// The samplers of source and target, where these are no arrays.
+/// The samplers of source and target, where these are no sets.
 pub(super) struct Samplers([Option<SampledSide>; 2]);
 
-/// The sides' samples where they are arrays.
-pub(super) type Arrays = [Option<ArraySource>; 2];
+/// The sides' samples where they are finite sets.
+pub(super) type Sets = [Option<SampleSet>; 2];
 
 impl Samplers {
     /// Parts both sides' data; `rows` are those of a batch of either side.
-    pub fn part(data: [DataSource; 2], rows: [usize; 2]) -> Result<(Self, Arrays)> {
+    pub fn part(data: [DataSource; 2], rows: [usize; 2]) -> Result<(Self, Sets)> {
         let names = ["source", "target"];
-        let (mut samplers, mut arrays) = ([None, None], [None, None]);
+        let (mut samplers, mut sets) = ([None, None], [None, None]);
         for (side, data) in data.into_iter().enumerate() {
             let dimension = data.dimension();
             match data {
-                DataSource::Array(array) => arrays[side] = Some(array),
+                DataSource::Array(array) => sets[side] = Some(SampleSet::Array(array)),
+                DataSource::Resident(resident) => sets[side] = Some(SampleSet::Resident(resident)),
                 DataSource::Sampler(sampler) => {
                     samplers[side] = Some(SampledSide::new(sampler, dimension, names[side], rows[side])?);
                 }
             }
         }
-        Ok((Self(samplers), arrays))
+        Ok((Self(samplers), sets))
     }
 
     /// Draws what a half needs, unless it is held.

@@ -10,7 +10,7 @@ use super::log;
 use super::metrics::Metrics;
 use super::plan::{Frame, Plan, plan};
 use crate::context::Context;
-use crate::data::{self, Data, DataSource};
+use crate::data::{self, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -58,7 +58,7 @@ pub struct Trainer {
     engine: Box<dyn Engine>,
     memory: HostMemory,
     /// Hashes of source and target, where they are arrays.
-    fingerprints: [Option<u64>; 2],
+    fingerprints: [Fingerprint; 2],
     metrics: Metrics,
     /// Those of the step before, while the engine can take the last one back.
     previous: Option<Metrics>,
@@ -91,7 +91,9 @@ impl Trainer {
             NetworkState::new(kaiming(&plan.halves.generator.layout, config.seed, 1, 0.5)?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
-        Self::assemble(context, state, plan, memory, data.into())
+        let data = <[DataSource; 2]>::from(data);
+        let fingerprints = data.each_ref().map(DataSource::fingerprint);
+        Self::assemble(context, state, plan, memory, data, fingerprints)
     }
 
     fn assemble(
@@ -100,10 +102,10 @@ impl Trainer {
         plan: Plan,
         memory: HostMemory,
         data: [DataSource; 2],
+        fingerprints: [Fingerprint; 2],
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
         log::measured(context, &frame);
-        let fingerprints = data.each_ref().map(DataSource::fingerprint);
         Ok(Self {
             context: context.clone(),
             engine: devices::engine(context, plan.clone(), networks, data, metrics.step)?,
@@ -309,7 +311,8 @@ impl Trainer {
             metrics: self.metrics,
             networks: self.engine.state()?,
         };
-        checkpoint::save(path, state, self.fingerprints)
+        let [source, target] = &mut self.fingerprints;
+        checkpoint::save(path, state, [source.hash()?, target.hash()?])
     }
 
     /// Takes a training up from a checkpoint, with the same data: arrays must hold the same numbers; samplers are the
@@ -335,8 +338,9 @@ impl Trainer {
         let units = &state.frame.normalisation;
         let memory = devices::host_memory(context, &state.config, &sides)?;
         let data = <[DataSource; 2]>::from(sides.prepare(&state.frame.bridge.source(units)?, units)?);
-        for ((side, data), expected) in ["source", "target"].into_iter().zip(&data).zip(fingerprints) {
-            if data.fingerprint() != expected {
+        let mut found = data.each_ref().map(DataSource::fingerprint);
+        for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
+            if found.hash()? != expected {
                 return Err(Error::invalid(format!(
                     "{side} holds other samples or weights than the checkpoint '{}' was trained on; to train a model on new data, make a new trainer",
                     quote::path(path)
@@ -346,7 +350,7 @@ impl Trainer {
         // Not for a checkpoint of other data. The arrays have been copied by now.
         memory.ask(&state.sample_shape)?;
         let plan = plan(&state.config, &state.frame)?;
-        Self::assemble(context, state, plan, memory, data)
+        Self::assemble(context, state, plan, memory, data, found)
     }
 }
 

@@ -198,6 +198,12 @@ pub fn live() -> u64 {
     unsafe { control::<unsafe extern "C" fn() -> u64>(c"sfeuot_sim_live")() }
 }
 
+/// Bytes of device memory that copies have brought to this process so far.
+pub fn bytes_to_host() -> u64 {
+    // SAFETY: as above.
+    unsafe { control::<unsafe extern "C" fn() -> u64>(c"sfeuot_sim_to_host")() }
+}
+
 /// Calls of this process that waited for the device.
 pub fn synchronisations() -> i32 {
     // SAFETY: as above.

@@ -41,6 +41,11 @@ uint64_t sfeuot_sim_launches() {
     return state().launches;
 }
 
+uint64_t sfeuot_sim_to_host() {
+    auto held = hold();
+    return state().to_host;
+}
+
 uint64_t sfeuot_sim_live() {
     auto held = hold();
     const State& s = state();

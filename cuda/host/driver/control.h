@@ -18,6 +18,9 @@ API int sfeuot_sim_forget_failures(void);
 // Kernels and products that have run so far.
 API uint64_t sfeuot_sim_launches(void);
 
+// Bytes of device memory that copies have brought to the host so far.
+API uint64_t sfeuot_sim_to_host(void);
+
 // Allocations, streams, events, modules, graphs and their instances, and objects of libcublasLt.so that live now.
 API uint64_t sfeuot_sim_live(void);
 

@@ -52,7 +52,10 @@ CUresult to_host(const Call& call, Stream& stream, void* to, CUdeviceptr from, s
         TRY(refuse_in_capture(stream));
     }
     const Context* context = call.context;
-    TRY(submit(stream, NODE_COPY, "a copy", [=] { return move(context, to, host(from), bytes, false, true); }));
+    TRY(submit(stream, NODE_COPY, "a copy", [=] {
+        state().to_host += bytes;
+        return move(context, to, host(from), bytes, false, true);
+    }));
     return pinned ? CUDA_SUCCESS : finish(stream);
 }
 

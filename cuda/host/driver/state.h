@@ -62,6 +62,8 @@ struct State {
     uint64_t memory = uint64_t(1) << 30;
     bool memory_is_set = false;
     uint64_t seed = 0, launches = 0, random = 1;
+    // Bytes that copies have brought to the host.
+    uint64_t to_host = 0;
     int synchronisations = 0;
     // Objects of libcublasLt.so.
     int64_t others = 0;

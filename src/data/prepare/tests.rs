@@ -25,14 +25,14 @@ fn message<T>(result: Result<T>) -> String {
 fn array(source: &DataSource) -> &ArraySource {
     match source {
         DataSource::Array(array) => array,
-        DataSource::Sampler(_) => panic!("an array was handed over"),
+        _ => panic!("an array was handed over"),
     }
 }
 
 fn sampler(source: DataSource) -> SamplerSource {
     match source {
         DataSource::Sampler(sampler) => sampler,
-        DataSource::Array(_) => panic!("a sampler was handed over"),
+        _ => panic!("a sampler was handed over"),
     }
 }
 
@@ -82,7 +82,7 @@ fn every_element_type_and_layout_of_the_same_values_prepares_the_same() {
     let print = |view: TensorView| {
         let target = TensorView::from_f64(&target, &[3, 3]).unwrap();
         let (source, _, normalisation, _) = prepare(Data::array(view), Data::array(target)).unwrap();
-        (source.fingerprint().unwrap(), normalisation)
+        (source.fingerprint().hash().unwrap(), normalisation)
     };
     let expected = print(TensorView::from_f64(&doubles, &[8, 3]).unwrap());
     assert_eq!(print(TensorView::from_f32(&floats, &[8, 3]).unwrap()), expected);
@@ -132,11 +132,11 @@ fn samplers_are_measured_normalised_and_not_touched_when_resuming() {
     let target = || Data::array(TensorView::from_f64(&target, &[10, 4]).unwrap());
     let (source, _, normalisation, shape) = prepare(Data::sampler(&[4], counted(&drawn)), target()).unwrap();
     assert_eq!(drawn.load(Ordering::Relaxed), STATISTICS_ROWS);
-    assert_eq!((shape, source.fingerprint()), (vec![4], None));
+    assert_eq!((shape, source.fingerprint().hash().unwrap()), (vec![4], None));
 
     let (resumed, other) = prepare_with(&normalisation, Data::sampler(&[4], counted(&drawn)), target()).unwrap();
     assert_eq!(drawn.load(Ordering::Relaxed), STATISTICS_ROWS);
-    assert!(other.fingerprint().is_some());
+    assert!(other.fingerprint().hash().unwrap().is_some());
     let mut out = vec![0.0f32; 50 * 4];
     sampler(resumed).fill(50, &mut out, "source").unwrap();
     for (k, &value) in out.iter().enumerate() {
@@ -169,9 +169,9 @@ fn resuming_on_the_same_data_keeps_the_fingerprint() {
     let (a, b, normalisation, _) = prepare(first, second).unwrap();
     let (first, second) = sides();
     let (c, d) = prepare_with(&normalisation, first, second).unwrap();
-    assert_eq!(a.fingerprint(), c.fingerprint());
-    assert_eq!(b.fingerprint(), d.fingerprint());
-    assert_ne!(a.fingerprint(), b.fingerprint());
+    assert_eq!(a.fingerprint().hash().unwrap(), c.fingerprint().hash().unwrap());
+    assert_eq!(b.fingerprint().hash().unwrap(), d.fingerprint().hash().unwrap());
+    assert_ne!(a.fingerprint().hash().unwrap(), b.fingerprint().hash().unwrap());
 
     let (first, second) = sides();
     let other = Normalisation { shift: vec![0.0; 2].into(), scale: 1.0 };

@@ -1,6 +1,7 @@
 //! What a view reads, and which descriptions it refuses.
 
 use super::*;
+use crate::data::array_layout::contiguous_strides;
 use proptest::prelude::*;
 
 fn message<T>(result: Result<T>) -> String {

@@ -22,6 +22,7 @@ pub mod place;
 mod pointer;
 mod product;
 pub mod report;
+pub mod resident;
 pub mod rows;
 pub mod samples;
 pub mod step;

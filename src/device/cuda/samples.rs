@@ -2,7 +2,7 @@
 
 use super::gpu::Gpu;
 use super::memory::DeviceBuffer;
-use crate::data::{ArraySource, SetSize};
+use crate::data::{DeviceRows, SampleSet, SetSize};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ pub(crate) struct SideSamples {
     /// What a refusal calls the side.
     name: &'static str,
     samples: DeviceBuffer<f32>,
+    /// Those that were normalised on the GPU, which take the place of `samples`: that is planned alone then.
+    resident: Option<Arc<dyn DeviceRows>>,
     /// Samples of the set; 0 where the host draws.
     count: usize,
     /// Thresholds and aliases, where samples have weights.
@@ -25,22 +27,30 @@ impl SideSamples {
         Self {
             name,
             samples: DeviceBuffer::planned(gpu, set.map_or(rows, |set| set.count) * dimension),
+            resident: None,
             count: set.map_or(0, |set| set.count),
             table: weighted.map(|set| [0; 2].map(|_| DeviceBuffer::planned(gpu, set.count))),
         }
     }
 
-    /// Takes the memory, and copies the set that it was planned for. The context is current; so it is for every method.
-    pub fn allocate(&mut self, array: Option<&ArraySource>) -> Result<()> {
+    /// Takes the memory, and copies the set that it was planned for; samples that lie in it already stay there. The context
+    /// is current; so it is for every method.
+    pub fn allocate(&mut self, set: Option<&SampleSet>) -> Result<()> {
         let what = format!("the samples of the {}", self.name);
-        let Some(array) = array else {
+        let Some(set) = set else {
             return self.samples.allocate(&what);
         };
-        if let (Some([thresholds, aliases]), Some(table)) = (&mut self.table, array.alias_table()) {
+        if let (Some([thresholds, aliases]), Some(table)) = (&mut self.table, set.alias_table()) {
             thresholds.allocate_with(table.thresholds(), &what)?;
             aliases.allocate_with(table.aliases(), &what)?;
         }
-        self.samples.allocate_with(array.rows(), &what)
+        match set {
+            SampleSet::Array(array) => self.samples.allocate_with(array.rows(), &what),
+            SampleSet::Resident(resident) => {
+                self.resident = Some(Arc::clone(resident.rows()));
+                Ok(())
+            }
+        }
     }
 
     /// Bytes of device memory.
@@ -66,6 +76,7 @@ impl SideSamples {
             Some(table) => table.each_ref().map(DeviceBuffer::address),
             None => [0, 0],
         };
-        (self.samples.address(), self.count as u32, thresholds, aliases)
+        let samples = self.resident.as_ref().map_or(self.samples.address(), |rows| rows.address());
+        (samples, self.count as u32, thresholds, aliases)
     }
 }

@@ -8,7 +8,7 @@ use super::memory::DeviceBuffer;
 use super::optimiser::CudaOptimiser;
 use super::samples::SideSamples;
 use super::sums::CudaSums;
-use crate::data::ArraySource;
+use crate::data::SampleSet;
 use crate::device::Workspace;
 use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
 use crate::device::training::{Half, NetworkState};
@@ -85,19 +85,19 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Ok(step)
     }
 
-    /// Takes the memory, and takes up a training at step `counter` with these arrays. The context is current; so it is for
+    /// Takes the memory, and takes up a training at step `counter` with these sets. The context is current; so it is for
     /// every method.
     pub fn allocate(
         &mut self,
         gpu: &Arc<Gpu>,
         networks: &[NetworkState; 2],
-        arrays: [Option<ArraySource>; 2],
+        sets: [Option<SampleSet>; 2],
         counter: u64,
     ) -> Result<()> {
         self.parts.optimiser.allocate(networks, counter)?;
         self.slope.allocate_with(&self.parts.quadratic.slope, "the slope of V")?;
-        for (samples, array) in self.parts.samples.iter_mut().zip(arrays) {
-            samples.allocate(array.as_ref())?;
+        for (samples, set) in self.parts.samples.iter_mut().zip(sets) {
+            samples.allocate(set.as_ref())?;
         }
         self.parts.optimiser.allocate_sums()?;
         let allocated = self.workspace.allocate(WORKSPACE);

@@ -17,6 +17,7 @@ mod philox;
 mod product;
 mod rates;
 mod real;
+mod samples;
 mod simulated;
 #[path = "../../../../tests/common/simulator.rs"]
 pub mod simulator;

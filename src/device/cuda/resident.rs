@@ -1,0 +1,204 @@
+//! Samples in the memory of the GPU, measured and normalised by kernels where they lie (cuda/samples.cu).
+
+use super::block::{CudaBlock, THREADS, blocks_over};
+use super::gpu::Gpu;
+use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesSpreads};
+use super::memory::DeviceBuffer;
+use crate::data::{
+    ArrayLayout, Components, DeviceRows, Gathered, Normalisation, Normalised, Resident, RowBlock, RowBlocks,
+};
+use crate::error::Result;
+use crate::memory;
+use std::sync::Arc;
+
+/// What a warp leaves that has found nothing.
+const NOTHING: u64 = u64::MAX;
+/// Rows of a piece, and means of its blocks, at most: 8 MiB of either. Moments are gathered piece by piece.
+const PIECE: usize = 1 << 20;
+/// As cuda/samples.cu says.
+const SPREAD_COLUMNS: usize = 32;
+
+/// One side's samples in the memory of a GPU.
+pub(crate) struct CudaSamples {
+    gpu: Arc<Gpu>,
+    /// "source" or "target".
+    side: &'static str,
+    /// Of the element with index 0 on every axis.
+    address: u64,
+    layout: ArrayLayout,
+}
+
+impl CudaSamples {
+    /// Memory that is known to be the GPU's, and readable as long as this lives.
+    pub fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
+        Self { gpu: Arc::clone(gpu), side, address, layout }
+    }
+
+    /// The samples as kernels take them.
+    fn placed(&self, what: &str) -> Result<Placed<'_>> {
+        let (between_components, components) = match self.layout.components()? {
+            Components::Even(distance) => (distance, None),
+            Components::Listed(places) => (0, Some(DeviceBuffer::of(&self.gpu, &places, what)?)),
+        };
+        Ok(Placed { of: self, between_components, components })
+    }
+}
+
+/// Samples with a list of where their components lie.
+struct Placed<'a> {
+    of: &'a CudaSamples,
+    between_components: isize,
+    components: Option<DeviceBuffer<isize>>,
+}
+
+impl Placed<'_> {
+    fn parameters(&self) -> SamplesParameters {
+        let CudaSamples { address, layout, .. } = self.of;
+        SamplesParameters {
+            data: *address,
+            dtype: layout.dtype() as u32,
+            between_rows: layout.between_rows() as u64,
+            between_components: self.between_components as u64,
+            components: self.components.as_ref().map_or(0, DeviceBuffer::address),
+            scale: layout.scale(),
+            offset: layout.offset(),
+        }
+    }
+}
+
+/// What the warps of launches over some elements have found, each a number for each of `N` questions.
+struct Found<const N: usize>(DeviceBuffer<u64>);
+
+impl<const N: usize> Found<N> {
+    /// Nothing yet.
+    fn nothing(gpu: &Arc<Gpu>, elements: usize, what: &str) -> Result<Self> {
+        let warps = (blocks_over(elements as u64) * THREADS / 32) as usize;
+        Ok(Self(DeviceBuffer::of(gpu, &memory::filled(what, N * warps, NOTHING)?, what)?))
+    }
+
+    /// Where the warps write what they find to a question.
+    fn address(&self, question: usize) -> u64 {
+        self.0.at(question * self.0.len() / N)
+    }
+
+    /// The least number found to each question. Waits for the stream.
+    fn least(&self, what: &str) -> Result<[Option<u64>; N]> {
+        let mut numbers = memory::filled(what, self.0.len(), NOTHING)?;
+        self.0.download(0, &mut numbers)?;
+        let mut each = numbers.chunks_exact(numbers.len() / N);
+        let mut least = || each.next()?.iter().copied().min();
+        Ok(std::array::from_fn(|_| least().filter(|&number| number != NOTHING)))
+    }
+}
+
+impl Resident for CudaSamples {
+    fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    fn gather(&self, blocks: &RowBlocks, weights: Option<&[f64]>) -> Result<Gathered> {
+        let gpu = &self.gpu;
+        let _entered = gpu.enter()?;
+        let what = &format!("the moments of the {}'s samples", self.side);
+        let (count, dimension) = (self.layout.count(), self.layout.dimension());
+        let in_piece = (PIECE / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
+        let list = DeviceBuffer::<RowBlock>::of(gpu, &blocks.list, what)?;
+        let mut weight = match weights {
+            Some(_) => Some(DeviceBuffer::<f64>::new(gpu, count.min(in_piece * blocks.rows), what)?),
+            None => None,
+        };
+        let means = DeviceBuffer::<f64>::new(gpu, in_piece * dimension, what)?;
+        let zeros = || {
+            let mut buffer = DeviceBuffer::<f64>::planned(gpu, dimension);
+            buffer.allocate_zeroed(what).map(|()| buffer)
+        };
+        let (mean, spread) = (zeros()?, zeros()?);
+        let found = Found::<1>::nothing(gpu, means.len(), what)?;
+        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let samples = placed.parameters();
+        let start = blocks.list.iter().position(|block| block.weight != 0.0);
+        for piece in (0..blocks.list.len()).step_by(in_piece) {
+            let first = piece * blocks.rows;
+            let rows = (count - first).min(in_piece * blocks.rows);
+            if let (Some(buffer), Some(weights)) = (&mut weight, weights) {
+                buffer.upload(0, &weights[first..first + rows])?;
+            }
+            // In another piece where it is no block of this one.
+            let start = start.and_then(|start| start.checked_sub(piece)).unwrap_or(in_piece).min(in_piece);
+            let piece = PieceParameters {
+                first: first as u64,
+                rows: rows as u32,
+                d: dimension as u32,
+                block_rows: blocks.rows as u32,
+                blocks: list.at(piece),
+                weights: weight.as_ref().map_or(0, DeviceBuffer::address),
+                means: means.address(),
+            };
+            let elements = rows.div_ceil(blocks.rows) * dimension;
+            block.launch_over(elements as u64, &SamplesMeans { samples, piece, not_finite: found.address(0) });
+            let (start, mean, spread) = (start as u32, mean.address(), spread.address());
+            let groups = dimension.div_ceil(SPREAD_COLUMNS) as u32;
+            block.launch([groups, 1, 1], [THREADS, 1, 1], &SamplesSpreads { samples, piece, start, mean, spread });
+        }
+        block.finish()?;
+        let [not_finite] = found.least(what)?;
+        let read = |buffer: &DeviceBuffer<f64>| {
+            let mut numbers = memory::filled(what, dimension, 0f64)?;
+            buffer.download(0, &mut numbers).map(|()| numbers)
+        };
+        Ok(Gathered { mean: read(&mean)?, spread: read(&spread)?, not_finite })
+    }
+
+    fn normalise(&self, units: &Normalisation) -> Result<Normalised> {
+        let gpu = &self.gpu;
+        let _entered = gpu.enter()?;
+        let what = &format!("the samples of the {}", self.side);
+        let (count, dimension) = (self.layout.count(), self.layout.dimension());
+        let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
+        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
+        let found = Found::<2>::nothing(gpu, rows.len(), what)?;
+        let arguments = SamplesNormalise {
+            samples: placed.parameters(),
+            rows: count as u32,
+            d: dimension as u32,
+            shift: shift.address(),
+            unit: units.scale,
+            out: rows.address(),
+            not_finite: found.address(0),
+            beyond: found.address(1),
+        };
+        block.launch_over((count * dimension) as u64, &arguments);
+        block.finish()?;
+        let [not_finite, beyond] = found.least(what)?;
+        Ok(Normalised { rows: Arc::new(CudaRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
+    }
+
+    fn value(&self, number: u64) -> Result<f64> {
+        let dimension = self.layout.dimension() as u64;
+        let place = self.layout.place((number / dimension) as usize, (number % dimension) as usize);
+        let size = self.layout.dtype().size();
+        let mut element = [0; 8];
+        let element = &mut element[..size];
+        let _entered = self.gpu.enter()?;
+        self.gpu.read(self.address.wrapping_add_signed((place * size as isize) as i64), element)?;
+        Ok(self.layout.value(element))
+    }
+}
+
+/// Normalised samples in a buffer of their own.
+struct CudaRows {
+    gpu: Arc<Gpu>,
+    rows: DeviceBuffer<f32>,
+}
+
+impl DeviceRows for CudaRows {
+    fn address(&self) -> u64 {
+        self.rows.address()
+    }
+
+    fn read(&self, first: usize, out: &mut [f32]) -> Result<()> {
+        let _entered = self.gpu.enter()?;
+        self.rows.download(first, out)
+    }
+}
