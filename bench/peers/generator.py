@@ -4,7 +4,7 @@ in src/euot/gaussian_bridge.rs, and the noise that the library draws for it. Wit
 below u. That number or z, whichever a model has, is called `extra` here.
 
 A model file is safetensors; the tensor `generator` holds W (inputs x outputs, by rows) and b of each layer, one after the other,
-for samples (x - shift) / scale, and behind x0 and z the squares of src/device/squares.rs. That is folded
+for samples (x - shift) / scale, and behind x0 and z the squares of src/formulas/squares.rs. That is folded
 into the first and the last layer here, so that nobody pays for it.
 """
 import json

@@ -27,7 +27,8 @@ class Tests(typing.NamedTuple):
 
 # Every kernel alone against the CPU device. Left out are the tests of the simulated driver, those that read the sources on the host,
 # and the rates, which are a part of their own.
-KERNELS = Tests("kernels", "unit", ("device::cuda::tests::",), ("::simulated::", "tests::host::", "tests::rates::"))
+KERNELS = Tests("kernels", "unit", ("device::cuda::tests::",),
+                ("::simulated::", "tests::host::", "tests::heads::", "tests::forgotten::", "tests::rates::"))
 # Most informative first. Of the last two programs, tests that need no GPU are left out.
 CORRECT = (
     KERNELS,

@@ -22,5 +22,7 @@ pub mod simd;
 mod simd_x86;
 mod squares;
 
-pub use block::{CpuBlock, CpuNoise, Sizes};
+#[cfg(any(test, feature = "bench-internals"))]
+pub use block::CpuNoise;
+pub use block::{CpuBlock, Sizes};
 pub use measure::Measure;

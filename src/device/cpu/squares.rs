@@ -1,4 +1,4 @@
-//! Squares of inputs ([`crate::device::squares`]), row by row in plain loops, which the compiler makes vectors of.
+//! Squares of inputs ([`crate::formulas::squares`]), row by row in plain loops, which the compiler makes vectors of.
 
 use super::block::CpuBlock;
 use super::simd::{Kernel, Real, Simd};
