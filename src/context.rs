@@ -69,9 +69,9 @@ impl Context {
     /// Opens the device, or starts the threads.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads, or a stream that does not fit its CUDA context;
-    /// [`Error::UnsupportedDevice`] for a device that is not there or cannot be used, or threads the system refuses to
-    /// start; [`Error::OutOfMemory`].
+    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads, or a stream that does not fit its CUDA
+    /// context; [`Error::UnsupportedDevice`] for a device that is not there or cannot be used, or threads the system
+    /// refuses to start; [`Error::OutOfMemory`].
     pub fn new(config: ContextConfig) -> Result<Self> {
         if config.threads > MAX_THREADS {
             return Err(Error::invalid(format!(
@@ -177,8 +177,8 @@ impl Context {
         Ok(words)
     }
 
-    /// The samples of a side ("source" or "target") that lie in this GPU's memory, in `bytes` bytes from `start` on with
-    /// their first element at `data`. `name` is that of the argument `data`.
+    /// The samples of a side ("source" or "target") that lie in this GPU's memory, in `bytes` bytes from `start` on
+    /// with their first element at `data`. `name` is that of the argument `data`.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less.

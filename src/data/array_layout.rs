@@ -8,8 +8,8 @@ use half::{bf16, f16};
 /// Most axes a [`TensorView`](super::TensorView) may have, the sample axis included.
 pub const MAX_RANK: usize = 8;
 
-/// Shape, strides and element type of an array; the value of an element is `element * scale + offset`. Errors begin with
-/// the name of the field at fault, as those of [`TensorView`](super::TensorView).
+/// Shape, strides and element type of an array; the value of an element is `element * scale + offset`. Errors begin
+/// with the name of the field at fault, as those of [`TensorView`](super::TensorView).
 #[derive(Clone, Debug)]
 pub struct ArrayLayout {
     pub(super) dtype: DType,

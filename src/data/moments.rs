@@ -114,8 +114,8 @@ impl Moments {
         Ok(Self { weight: 0.0, mean: zeros()?, spread: zeros()?, block_mean: zeros()? })
     }
 
-    /// Those that a device has gathered of rows of this weight: [`Moments::mean`], and the sum of weight * (value - mean)^2
-    /// of each component.
+    /// Those that a device has gathered of rows of this weight: [`Moments::mean`], and the sum of weight * (value -
+    /// mean)^2 of each component.
     pub fn gathered(weight: f64, mean: Vec<f64>, spread: Vec<f64>) -> Self {
         Self { weight, mean, spread, block_mean: Vec::new() }
     }

@@ -7,13 +7,13 @@ use crate::numbers::Numbers;
 
 /// A shift for each component and one scale for all: `normalised = (value - shift) / scale`.
 ///
-/// The scale is the same in every direction, so that transport costs keep their meaning: squared distances, `sigma`^2 and
-/// `tau` in data units are those in normalised units times `scale`^2.
+/// The scale is the same in every direction, so that transport costs keep their meaning: squared distances, `sigma`^2
+/// and `tau` in data units are those in normalised units times `scale`^2.
 ///
-/// The one measured on both sides has the midpoint of their weighted means as its shift and as its scale the root mean square,
-/// over both sides and all components, of the deviation from that. Sides that are one and the same point have no such
-/// scale: a thousand times what 32-bit numbers resolve there takes its place, or a length of the problem that is
-/// larger.
+/// The one measured on both sides has the midpoint of their weighted means as its shift and as its scale the root mean
+/// square, over both sides and all components, of the deviation from that. Sides that are one and the same point have
+/// no such scale: a thousand times what 32-bit numbers resolve there takes its place, or a length of the problem that
+/// is larger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
     /// One number a component, in data units.

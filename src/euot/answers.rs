@@ -16,7 +16,8 @@ use crate::rng::Stream;
 pub(crate) enum Question<'a> {
     /// A sample of the plan for each source sample: d numbers.
     Generate,
-    /// The mean of those for each source sample, d numbers: over so many latents, unless the network gives all components.
+    /// The mean of those for each source sample, d numbers: over so many latents, unless the network gives all
+    /// components.
     Mean { latents: usize },
     /// A path from each source sample to its sample of the plan: steps x d numbers.
     Path(PathSteps<&'a [f32]>),
@@ -223,7 +224,8 @@ pub(crate) struct PathBuffer {
 }
 
 impl PathBuffer {
-    /// The bridge's steps through ascending times from 0 to 1: given x at one time and x1 at 1, x at the next is Gaussian.
+    /// The bridge's steps through ascending times from 0 to 1: given x at one time and x1 at 1, x at the next is
+    /// Gaussian.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).

@@ -1,10 +1,11 @@
 //! The generator's law of x1 given x0: a mixture of K Gaussians, whose components are either the network's own outputs,
 //! each with a probability, or those of K latents z, drawn and all equally likely.
 //!
-//! The network's own: outputs of a source sample are \[raw_1, .., raw_K, logits\], raw_k of 2 d numbers as the head reads them
-//! and K logits, whose softmax are the probabilities. p(x1 | x0) is known then, not estimated, and the derivative of a
-//! loss by a probability is a sum over components. With latents the family is larger, but p is an average over those
-//! drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the next.
+//! The network's own: outputs of a source sample are \[raw_1, .., raw_K, logits\], raw_k of 2 d numbers as the head
+//! reads them and K logits, whose softmax are the probabilities. p(x1 | x0) is known then, not estimated, and the
+//! derivative of a loss by a probability is a sum over components. With latents the family is larger, but p is an
+//! average over those drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the
+//! next.
 
 use crate::device::{Layers, Mat, Method, Weighted};
 use crate::nn::network::{Network, Tape};
@@ -57,8 +58,8 @@ impl Conditional {
         if self.has_own_components() { input.every(each) } else { input }
     }
 
-    /// Raw outputs for each row of `input` (rows x `raw`), of a component drawn by its probability; `each` consecutive rows
-    /// share a source sample.
+    /// Raw outputs for each row of `input` (rows x `raw`), of a component drawn by its probability; `each` consecutive
+    /// rows share a source sample.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn draw<D: Layers + Method>(
         &self,

@@ -3,8 +3,9 @@
 use super::gaussian_bridge::GaussianBridge;
 use crate::device::rows::{DriftFactors, Units};
 
-/// -grad V(t, x) = -(l grad V'(t', x') + (1 - q) (x - c) - q l h) / D, with x in data units, c and l the normalisation's shift
-/// and scale, and the rest as in [`GaussianBridge`]. V is a cost, so its gradient scales like a length.
+/// -grad V(t, x) = -(l grad V'(t', x') + (1 - q) (x - c) - q l h) / D, with x in data units, c and l the
+/// normalisation's shift and scale, and the rest as in [`GaussianBridge`]. V is a cost, so its gradient scales like a
+/// length.
 pub(super) struct Drift {
     /// t'.
     pub time: f64,

@@ -1,9 +1,10 @@
-//! The Gaussian bridge that a training starts from: what two Gaussians with the samples' means and variances would need, so
-//! that the networks learn only how the samples differ from that.
+//! The Gaussian bridge that a training starts from: what two Gaussians with the samples' means and variances would
+//! need, so that the networks learn only how the samples differ from that.
 //!
-//! The cost 1/2 |x1 - x0|^2 and the noise sigma enter a plan through <x0, x1> / sigma^2 alone; what depends on one end is
-//! the potentials'. So the plan between x0 and x1 is that between x0' = q (x0 + h) and x1 with noise sigma' = sigma sqrt(q),
-//! for every contraction q > 0 and every pull h. With g = 1/q - 1 and the solution of the value function's equation
+//! The cost 1/2 |x1 - x0|^2 and the noise sigma enter a plan through <x0, x1> / sigma^2 alone; what depends on one end
+//! is the potentials'. So the plan between x0 and x1 is that between x0' = q (x0 + h) and x1 with noise sigma' = sigma
+//! sqrt(q), for every contraction q > 0 and every pull h. With g = 1/q - 1 and the solution of the value function's
+//! equation
 //!
 //! V0(t, x) = (g/2 |x|^2 - <h, x> - (1 - t)/2 |h|^2) / (1 + (1 - t) g) + d/2 sigma^2 log(1 + (1 - t) g) + level
 //!
@@ -11,10 +12,10 @@
 //!
 //! V(t, x) = V0(t, x) + V'(t', x') / q,   x' = q (x + (1 - t) h) / D,   t' = q t / D,   D = 1 - t + q t.
 //!
-//! q and h are those for which a Gaussian source is carried by the noise alone onto what a Gaussian target weighted by its
-//! density ratio is: then V' = 0. Balanced, with variances a and b, this is a q^2 + sigma^2 q = b and
-//! q (mean of x0 + h) = mean of x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal
-//! Transport between Unbalanced Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
+//! q and h are those for which a Gaussian source is carried by the noise alone onto what a Gaussian target weighted by
+//! its density ratio is: then V' = 0. Balanced, with variances a and b, this is a q^2 + sigma^2 q = b and q (mean of x0
+//! + h) = mean of x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal Transport between
+//! Unbalanced Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
 
 use crate::data::{Normalisation, Spread};
 use crate::error::Result;
@@ -34,8 +35,8 @@ pub(crate) struct GaussianBridge {
     pub level: f64,
     /// q times the mean of V0(0, x0) over the source.
     pub start: f64,
-    /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0. To four digits:
-    /// what is counted from them needs no more, and a file's description has 2 d of them.
+    /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0. To four
+    /// digits: what is counted from them needs no more, and a file's description has 2 d of them.
     pub mean_squares: [Numbers; 2],
 }
 
@@ -259,8 +260,8 @@ mod tests {
             prop_assert!((mass - 1.0).abs() < 1e-6, "{mass}");
         }
 
-        /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with noise
-        /// sigma' to one with noise sigma: here for V' = <p, x'> - (1 - t')/2 |p|^2.
+        /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with
+        /// noise sigma' to one with noise sigma: here for V' = <p, x'> - (1 - t')/2 |p|^2.
         #[test]
         fn value_functions_stay_value_functions(
             (source, target) in sides(), sigma in 0.2f64..2.0, t in 0.05f64..0.95, x in prop::collection::vec(-2.0f64..2.0, 3),

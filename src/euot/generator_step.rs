@@ -2,22 +2,23 @@
 //!
 //! G(theta) = E_t\[V(t, x_t) + sigma^2 (log p_theta(x_t | x0) - log N(x_t; x0, sigma^2 t I))\],
 //!
-//! where p_theta(x_t | x0) is the mixture of the Gaussian bridge marginals of the K components of x0, of each of which there is
-//! one sample. It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant.
+//! where p_theta(x_t | x0) is the mixture of the Gaussian bridge marginals of the K components of x0, of each of which
+//! there is one sample. It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant.
 //!
-//! theta enters through x_t, through the probabilities p_k that the samples count with, and through the mixture q inside the
-//! logarithm. The last part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero: it is noise, and is left
-//! out. What stays vanishes row by row where q = p_V, not only on average ("sticking the landing": Roeder, Wu, Duvenaud, NeurIPS
-//! 2017). x_t is taken as its mean and a multiple of its standard deviation sqrt(t^2 s^2 + sigma^2 t (1 - t)).
+//! theta enters through x_t, through the probabilities p_k that the samples count with, and through the mixture q
+//! inside the logarithm. The last part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero: it
+//! is noise, and is left out. What stays vanishes row by row where q = p_V, not only on average ("sticking the
+//! landing": Roeder, Wu, Duvenaud, NeurIPS 2017). x_t is taken as its mean and a multiple of its standard deviation
+//! sqrt(t^2 s^2 + sigma^2 t (1 - t)).
 //!
 //! Components of latents are equally likely, and q is an estimate: a mixture of K that has the sample's own among them
-//! overstates log p, and what it overstates depends on where the components lie, so that it moves the optimum: by one over K
-//! to first order, which is taken off by extrapolation. With n components in the sample's half of the group, log p = K / (K - n)
-//! log p_K - n / (K - n) log p_n. Given the latents of either estimate x_t is a sample of its q (for odd K, where the halves count
-//! differently, on average over latents), so the part through q is left out there too.
+//! overstates log p, and what it overstates depends on where the components lie, so that it moves the optimum: by one
+//! over K to first order, which is taken off by extrapolation. With n components in the sample's half of the group, log
+//! p = K / (K - n) log p_K - n / (K - n) log p_n. Given the latents of either estimate x_t is a sample of its q (for
+//! odd K, where the halves count differently, on average over latents), so the part through q is left out there too.
 //!
-//! A deterministic generator cannot reach p_V and its components are sharp near t = 1, where the two parts cancel; there
-//! the gradient is that of G as it stands.
+//! A deterministic generator cannot reach p_V and its components are sharp near t = 1, where the two parts cancel;
+//! there the gradient is that of G as it stands.
 
 use super::conditional::{Components, Conditional, Recorded};
 use crate::device::{Batch, Layers, Mat, Method, Points};

@@ -1,7 +1,8 @@
 //! Both halves of a training step over any device: which rows each draws, and how they are carried to gradients.
 //!
-//! Source samples are drawn and passed through the generator together, since its last layer has the more weights the larger
-//! d and K are. Their rows then go through the value function block by block, where a device wants blocks smaller than that.
+//! Source samples are drawn and passed through the generator together, since its last layer has the more weights the
+//! larger d and K are. Their rows then go through the value function block by block, where a device wants blocks
+//! smaller than that.
 
 use super::conditional::Conditional;
 use super::generator_step::{Begun, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
@@ -148,8 +149,8 @@ struct Drawn<'a, 'g, D: Draw> {
 }
 
 impl<D: Draw> Drawn<'_, '_, D> {
-    /// Does `carry` for the rows of block after block, each in the same workspace unless what a block leaves there may be
-    /// read later.
+    /// Does `carry` for the rows of block after block, each in the same workspace unless what a block leaves there may
+    /// be read later.
     fn blocks(&self, device: &mut D, mut carry: impl FnMut(&mut D, &Batch<D::Noise>, Range<usize>)) {
         let (rows, block) = (self.sources.batch.input.rows, self.stretch.block * self.spec.components);
         let mark = device.mark();

@@ -23,9 +23,9 @@ pub(crate) struct Networks<'a> {
 }
 
 impl Networks<'_> {
-    /// For samples of `dimension` numbers the value function, inputs \[x, t\] and one output, and the generator, inputs \[x0, z\]
-    /// and for each component of x1 given them a mean and, unless deterministic, a log-standard deviation for each number of a
-    /// sample.
+    /// For samples of `dimension` numbers the value function, inputs \[x, t\] and one output, and the generator, inputs
+    /// \[x0, z\] and for each component of x1 given them a mean and, unless deterministic, a log-standard deviation for
+    /// each number of a sample.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for components that are too many for the dimension; [`Error::OutOfMemory`].

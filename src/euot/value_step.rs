@@ -2,10 +2,10 @@
 //!
 //! L(V) = E\[V(1, x1)\] - E\[Psi*(V(1, y))\] - E_t\[1/2 |grad V(t, x_t)|^2 + <grad V(t, x_t), b_t>\].
 //!
-//! The drift (x1 - x_t) / (1 - t) of the bridge to x1 has a variance that grows without bound towards t = 1. Only its mean
-//! given x_t counts, and given x0 and the component that is known: x1 and x_t are jointly Gaussian. So b_t here is
-//! E\[(x1 - x_t) / (1 - t) | x0, k, x_t\] = m - x0 + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - (1 - t) x0 - t m):
-//! the same L, hence the same expected gradient, without that noise (Rao-Blackwell).
+//! The drift (x1 - x_t) / (1 - t) of the bridge to x1 has a variance that grows without bound towards t = 1. Only its
+//! mean given x_t counts, and given x0 and the component that is known: x1 and x_t are jointly Gaussian. So b_t here is
+//! E\[(x1 - x_t) / (1 - t) | x0, k, x_t\] = m - x0 + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - (1 - t) x0 - t
+//! m): the same L, hence the same expected gradient, without that noise (Rao-Blackwell).
 //!
 //! The action term's gradient is that of <grad V(t, x_t), w> with w = grad V + b_t held constant: a reverse pass over
 //! one directional derivative, no second-order differentiation.

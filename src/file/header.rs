@@ -8,8 +8,8 @@ use super::kind::{Key, Kind};
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 8;
-/// A header is names, shapes and one description, with 2 d numbers of up to 24 characters and 2 d of up to 10 where samples have
-/// d, 2^20 at most: 71 MB. More than this is no file of ours.
+/// A header is names, shapes and one description, with 2 d numbers of up to 24 characters and 2 d of up to 10 where
+/// samples have d, 2^20 at most: 71 MB. More than this is no file of ours.
 pub(super) const MAX_HEADER: usize = 80 << 20;
 /// A checkpoint of ours has 8.
 pub(super) const MAX_TENSORS: usize = 64;

@@ -19,8 +19,8 @@ use crate::quote;
 
 /// The version of files that every reader understands.
 pub(super) const FIRST_VERSION: u64 = 1;
-/// The version of files in which the value network or the generator has a description of its own. Older readers do not look
-/// for one.
+/// The version of files in which the value network or the generator has a description of its own. Older readers do not
+/// look for one.
 pub(super) const OWN_NETWORKS: u64 = 2;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
 pub(super) const FORMAT_VERSION: u64 = OWN_NETWORKS;

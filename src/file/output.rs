@@ -53,7 +53,8 @@ impl<'a> Output<'a> {
         Ok(Self { kind, version: FIRST_VERSION, description: document(kind, description)?, tensors: Vec::new() })
     }
 
-    /// Says whether a network has a description of its own in it. Readers that do not look for one refuse the file then.
+    /// Says whether a network has a description of its own in it. Readers that do not look for one refuse the file
+    /// then.
     pub(crate) fn own_networks(&mut self, own: bool) {
         self.version = if own { OWN_NETWORKS } else { FIRST_VERSION };
     }

@@ -31,8 +31,8 @@ impl Head {
     }
 }
 
-/// Components of a group's first half; 0 where the group is not split: a single component has no halves, a deterministic
-/// generator needs the gradient of the loss as it stands, and of weighted components none is missing.
+/// Components of a group's first half; 0 where the group is not split: a single component has no halves, a
+/// deterministic generator needs the gradient of the loss as it stands, and of weighted components none is missing.
 pub fn half_of(head: &Head, weighted: bool, components: usize) -> usize {
     if head.deterministic || weighted { 0 } else { components / 2 }
 }

@@ -1,7 +1,7 @@
 //! The known part of the value function at t = 1.
 
-/// A quadratic function of a sample: level + sum over j of x_j (curvature / 2 x_j + slope_j). `S` is how a device keeps the
-/// slope, d numbers.
+/// A quadratic function of a sample: level + sum over j of x_j (curvature / 2 x_j + slope_j). `S` is how a device keeps
+/// the slope, d numbers.
 #[derive(Clone, Debug)]
 pub struct Quadratic<S> {
     /// Of every component alike.

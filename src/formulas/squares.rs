@@ -2,13 +2,13 @@
 //!
 //! s(t, x) = q(x) - c(t),  q(x) = sqrt(2) x^2 / (1 + r),  dq/dx = sqrt(2) x / r,  r = sqrt(1 + x^2 / 9),
 //!
-//! near 0 about (x^2 - E x^2) / sqrt(2), of spread 1 where x has it. Far out s goes on like |x|, so that a sample there is no outlier
-//! among squares. c(t) takes the mean away, which otherwise moves all d of them together. For the value function it goes evenly from
-//! the source's to the target's in t, as the mean of x^2 does where noise alone carries one to the other; x^2 - sigma^2 t then
-//! solves the equation of V to first order (a heat polynomial).
+//! near 0 about (x^2 - E x^2) / sqrt(2), of spread 1 where x has it. Far out s goes on like |x|, so that a sample there
+//! is no outlier among squares. c(t) takes the mean away, which otherwise moves all d of them together. For the value
+//! function it goes evenly from the source's to the target's in t, as the mean of x^2 does where noise alone carries
+//! one to the other; x^2 - sigma^2 t then solves the equation of V to first order (a heat polynomial).
 //!
-//! Potentials and drifts of Gaussians and of mixtures are made of squares. A layer's units have to approximate each of them, along
-//! one direction each, which is what d numbers with spreads of their own took most of a training for.
+//! Potentials and drifts of Gaussians and of mixtures are made of squares. A layer's units have to approximate each of
+//! them, along one direction each, which is what d numbers with spreads of their own took most of a training for.
 
 use super::scalar::Scalar;
 use crate::error::Result;
@@ -48,7 +48,8 @@ pub struct Centre {
 }
 
 impl Centre {
-    /// From these mean squares of x at t = 0 to those at t = 1: q at their roots, which is a little above the mean of q.
+    /// From these mean squares of x at t = 0 to those at t = 1: q at their roots, which is a little above the mean of
+    /// q.
     pub fn between(start: &[f64], end: &[f64]) -> Result<Self> {
         let at = |mean_square: &f64| square(mean_square.sqrt());
         Ok(Self {

@@ -1,5 +1,5 @@
-//! Pieces of rows on a GPU. Host rows are copied there and back in pieces that fit; the call waits for them. Device rows are
-//! worked on where they lie, in the order of the context's stream.
+//! Pieces of rows on a GPU. Host rows are copied there and back in pieces that fit; the call waits for them. Device
+//! rows are worked on where they lie, in the order of the context's stream.
 
 use super::pieces::{DeviceRows, Pieces, Placed};
 use super::results::Results;

@@ -15,8 +15,8 @@ pub(super) trait Placed: Send + Sync {
 /// One thread's workspace. Arguments are checked before; there is at least one row, and each result has at least one
 /// number.
 pub(super) trait Pieces: Send {
-    /// Answers for all rows of the results' input, and delivers row after row. What it gives for a path's times of 0 is not
-    /// read.
+    /// Answers for all rows of the results' input, and delivers row after row. What it gives for a path's times of 0 is
+    /// not read.
     fn answer(&mut self, question: &Question<'_>, seed: RowSeed, results: &mut Results<'_>) -> Result<()>;
 
     /// `Session::generate_on_device`.

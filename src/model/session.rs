@@ -18,10 +18,10 @@ const NO_NOISE: RowSeed = RowSeed { seed: 0, first_row: 0 };
 
 /// A workspace for calling a model from one thread.
 ///
-/// Rows are samples, row-major, in the data's units. Noise is a function of (seed, row number): the same seed gives
-/// the same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once; on a
-/// GPU up to rounding, as sums there depend on how many rows there are, by which about one row in a million draws another
-/// component of its mixture.
+/// Rows are samples, row-major, in the data's units. Noise is a function of (seed, row number): the same seed gives the
+/// same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once; on a
+/// GPU up to rounding, as sums there depend on how many rows there are, by which about one row in a million draws
+/// another component of its mixture.
 ///
 /// A call without rows does nothing. Only finite numbers are written: where a result is not finite, which takes absurd
 /// weights or rows far from the samples, the call is [`Error::NotFinite`]. Rows before that one may be written then.
@@ -118,9 +118,9 @@ impl Session {
         self.pieces.generate_on_device(source, RowSeed { seed, first_row }, generated)
     }
 
-    /// Mean of x1 given each x0: exact for a model without latents, for which `latents`, `seed` and `first_row` change nothing;
-    /// otherwise over `latents` draws of z, the Gaussian part averaged exactly. `source` and `mean` are rows x dimension, in
-    /// data units.
+    /// Mean of x1 given each x0: exact for a model without latents, for which `latents`, `seed` and `first_row` change
+    /// nothing; otherwise over `latents` draws of z, the Gaussian part averaged exactly. `source` and `mean` are rows x
+    /// dimension, in data units.
     ///
     /// # Errors
     /// As [`Self::generate`]; `latents` of zero or above 2^24.

@@ -9,8 +9,8 @@
 //!
 //! Layers may differ in width.
 //!
-//! A network may see the squares of its first inputs as well ([`crate::formulas::squares`]): the first layer then has [x, s] for x, the
-//! gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
+//! A network may see the squares of its first inputs as well ([`crate::formulas::squares`]): the first layer then has
+//! [x, s] for x, the gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
 
 use crate::device::layout::{Layout, MAX_HIDDEN};
 use crate::device::{Layers, Mat, Workspace};
@@ -148,8 +148,8 @@ impl Network {
         output
     }
 
-    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's bias
-    /// only with `output_bias`.
+    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's
+    /// bias only with `output_bias`.
     pub fn backward_parameters<D: Layers>(
         &self,
         device: &mut D,
@@ -173,8 +173,8 @@ impl Network {
         }
     }
 
-    /// A matrix for hidden layer `l` that a gradient will be taken from: `before`, that of two layers before, where it is as
-    /// wide and may be written again.
+    /// A matrix for hidden layer `l` that a gradient will be taken from: `before`, that of two layers before, where it
+    /// is as wide and may be written again.
     fn kept<D: Layers>(&self, device: &mut D, rows: usize, l: usize, before: &mut Option<Mat>) -> Mat {
         match *before {
             Some(mat) if !D::OVERLAPS && mat.cols == self.layout.layers[l].outputs() => mat,

@@ -28,7 +28,8 @@ pub struct NetworkSpec {
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// The network sees a square of each number of a sample too: see [`squares`](crate::TrainerConfig::squares). Default true.
+    /// The network sees a square of each number of a sample too: see [`squares`](crate::TrainerConfig::squares).
+    /// Default true.
     pub squares: bool,
 }
 
@@ -70,7 +71,8 @@ impl NetworkSpec {
     }
 }
 
-/// What a configuration or a file says about both networks: one description for both, and one for each that has its own.
+/// What a configuration or a file says about both networks: one description for both, and one for each that has its
+/// own.
 pub(crate) struct Specs<'a> {
     pub shared: NetworkSpec,
     pub value: Option<&'a NetworkSpec>,

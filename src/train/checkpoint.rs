@@ -91,8 +91,8 @@ fn read(input: &mut Input, name: &str, length: usize) -> Result<NetworkState> {
 }
 
 impl Description {
-    /// Parameters of both networks, and sigma and the conjugate relative to the common scale, where everything is as a training
-    /// may have left it.
+    /// Parameters of both networks, and sigma and the conjugate relative to the common scale, where everything is as a
+    /// training may have left it.
     fn check(&self) -> Result<([usize; 2], (f64, Conjugate))> {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
         config.validate()?;

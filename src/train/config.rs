@@ -44,20 +44,21 @@ pub struct TrainerConfig {
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, the generator gives a source sample a mixture of
-    /// `components` Gaussians whose probabilities, means and standard deviations are all learnt; with more the family of
-    /// mixtures is not bounded by `components`, but the training is less accurate.
+    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, the generator gives a source sample a
+    /// mixture of `components` Gaussians whose probabilities, means and standard deviations are all learnt; with more
+    /// the family of mixtures is not bounded by `components`, but the training is less accurate.
     pub latent_dimension: usize,
-    /// No standard-deviation head: the generator is a function of (x0, z), so `latent_dimension` must not be 0. Default false.
+    /// No standard-deviation head: the generator is a function of (x0, z), so `latent_dimension` must not be 0. Default
+    /// false.
     pub deterministic: bool,
-    /// Both networks see beside each number x of a sample a square of it, less its mean; with x in units of the common spread
-    /// it is bent to grow like |x| beyond 3. Potentials of Gaussians and mixtures are made of squares. Costs a first layer twice
-    /// as large. Default true.
+    /// Both networks see beside each number x of a sample a square of it, less its mean; with x in units of the common
+    /// spread it is bent to grow like |x| beyond 3. Potentials of Gaussians and mixtures are made of squares. Costs a
+    /// first layer twice as large. Default true.
     pub squares: bool,
     /// Source samples in a batch, 1 to 2^20. Default 128.
     pub batch_sources: usize,
-    /// K, 1 to 4096: Gaussians of the mixture that x1 is drawn from, given x0; where there are latents, those drawn for each
-    /// source sample in a batch. Products with batch_sources of at most 2^24. Default 8.
+    /// K, 1 to 4096: Gaussians of the mixture that x1 is drawn from, given x0; where there are latents, those drawn for
+    /// each source sample in a batch. Products with batch_sources of at most 2^24. Default 8.
     pub components: usize,
     /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 1e-3.
     pub generator_learning_rate: f64,
@@ -70,8 +71,8 @@ pub struct TrainerConfig {
     /// Decay of the weights' exponential moving average, in [0, 1); the average starts with shorter memory.
     /// Default 0.998.
     pub ema_decay: f64,
-    /// Largest norm of a network's gradient in the problem that the networks see, longer ones are shortened to it; 0, the default,
-    /// leaves them as they are.
+    /// Largest norm of a network's gradient in the problem that the networks see, longer ones are shortened to it; 0,
+    /// the default, leaves them as they are.
     pub gradient_clip: f64,
     /// Steps over which both rates fall along a half cosine; 0, the default, keeps them constant.
     pub decay_steps: u64,
@@ -79,8 +80,8 @@ pub struct TrainerConfig {
     pub decay_floor: f64,
     /// Of all random numbers. Default 0.
     pub seed: u64,
-    /// The value network, where it is another one than `activation`, `hidden_width`, `hidden_layers` and `squares` say. Default
-    /// None. Files with one cannot be read by versions of the library that do not have this field.
+    /// The value network, where it is another one than `activation`, `hidden_width`, `hidden_layers` and `squares` say.
+    /// Default None. Files with one cannot be read by versions of the library that do not have this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_network: Option<NetworkSpec>,
     /// The same for the generator's network.

@@ -1,8 +1,8 @@
 //! Training steps on the processor.
 //!
-//! A shard of the batch is a job for any thread: it draws its rows' noise and samples, carries block after block through the
-//! value function and adds up a gradient of its own. Blocks fit a core's cache. Gradients are then reduced in the shards'
-//! order, so weights are bitwise equal for any number of threads.
+//! A shard of the batch is a job for any thread: it draws its rows' noise and samples, carries block after block
+//! through the value function and adds up a gradient of its own. Blocks fit a core's cache. Gradients are then reduced
+//! in the shards' order, so weights are bitwise equal for any number of threads.
 
 use super::engine::Cancelled;
 use super::halves::{HalfSteps, Stop};

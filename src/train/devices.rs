@@ -13,8 +13,8 @@ use crate::data::{DataSource, Sides};
 use crate::device::training::NetworkState;
 use crate::error::Result;
 
-/// Takes up a training at step `step` and `networks`, the value function's and the generator's state, with the samples of
-/// source and target.
+/// Takes up a training at step `step` and `networks`, the value function's and the generator's state, with the samples
+/// of source and target.
 pub(super) fn engine(
     context: &Context,
     plan: Plan,

@@ -56,8 +56,8 @@ pub(crate) trait Engine: Send {
     /// # Errors
     /// The device does not answer.
     fn state(&mut self) -> Result<[NetworkState; 2]>;
-    /// Bytes that it takes of a device's own memory, as measured before they were allocated; 0 where the device's memory is
-    /// the host's.
+    /// Bytes that it takes of a device's own memory, as measured before they were allocated; 0 where the device's
+    /// memory is the host's.
     fn device_bytes(&self) -> u64;
 }
 

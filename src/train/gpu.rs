@@ -2,8 +2,8 @@
 //!
 //! A step is captured once as a CUDA graph and replayed: noise, samples, both losses with their gradients, and the
 //! optimiser, which finds out by itself whether all is finite and where the rates stand. The host queues as many steps
-//! as it is asked for and only then reads what they gave. Where samples come from the host, the two halves are graphs of
-//! their own, and the host looks at each before it draws the next batch.
+//! as it is asked for and only then reads what they gave. Where samples come from the host, the two halves are graphs
+//! of their own, and the host looks at each before it draws the next batch.
 
 use super::engine::{Cancelled, StepOutcome};
 use super::halves::{HalfSteps, Stop, WholeSteps};
@@ -36,8 +36,8 @@ pub(super) struct GpuEngine {
 }
 
 impl GpuEngine {
-    /// Takes up a training at `networks`, the value function's and the generator's state, step `counter`. Arrays are copied
-    /// to the device, and given up here.
+    /// Takes up a training at `networks`, the value function's and the generator's state, step `counter`. Arrays are
+    /// copied to the device, and given up here.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the device, or what the host allows of it, is too small; [`Error::Device`].
@@ -46,8 +46,8 @@ impl GpuEngine {
         let _held = gpu.hold_products();
         let mut step = planned(gpu, plan, sets.each_ref().map(|set| set.as_ref().map(SampleSet::size)))?;
         step.allocate(gpu, networks, sets, counter)?;
-        // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
-        // standing the optimiser changes nothing.
+        // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a
+        // fault standing the optimiser changes nothing.
         step.optimiser().forbid_updates()?;
         let mut block = step.block(gpu, gpu.stream());
         block.fill_ones();
@@ -165,8 +165,8 @@ impl HalfSteps for GpuEngine {
         Some(made)
     }
 
-    /// One half, with a batch that the host drew. Samplers ran with the host's context current, as they may use the GPU and
-    /// make another one current.
+    /// One half, with a batch that the host drew. Samplers ran with the host's context current, as they may use the GPU
+    /// and make another one current.
     fn half_step(
         &mut self,
         half: Half,

@@ -41,7 +41,8 @@ pub(super) trait HalfSteps: Send {
         None
     }
 
-    /// One half of step `step` (from 0): the gradient of all shards, their sum, and the update. Sampled sides have been drawn.
+    /// One half of step `step` (from 0): the gradient of all shards, their sum, and the update. Sampled sides have been
+    /// drawn.
     fn half_step(
         &mut self,
         half: Half,
@@ -50,8 +51,8 @@ pub(super) trait HalfSteps: Send {
         cancelled: Cancelled<'_>,
     ) -> std::result::Result<Outcome, Stop>;
 
-    /// Takes the last update of these halves' networks back, and lets training go on. Called once more for a half that was
-    /// taken back when the call was cancelled, it makes the update again.
+    /// Takes the last update of these halves' networks back, and lets training go on. Called once more for a half that
+    /// was taken back when the call was cancelled, it makes the update again.
     fn take_back(&mut self, halves: &[Half]) -> Result<()>;
 
     /// As [`Engine::most_steps`].

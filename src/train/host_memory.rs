@@ -13,9 +13,9 @@ pub(super) struct HostMemory {
 }
 
 impl HostMemory {
-    /// Asks the system for all of it, and gives it back: a training that is far too large is refused before
-    /// anything is allocated and before a sampler is called. A system that promises more memory than it has would otherwise
-    /// end the process half way.
+    /// Asks the system for all of it, and gives it back: a training that is far too large is refused before anything is
+    /// allocated and before a sampler is called. A system that promises more memory than it has would otherwise end the
+    /// process half way.
     pub fn ask(&self, sample_shape: &[usize]) -> Result<()> {
         let bytes = self.kept.saturating_add(self.passing);
         memory::with_room::<u8>("a training", bytes).map(drop).map_err(|_| {

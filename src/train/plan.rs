@@ -38,7 +38,8 @@ impl Plan {
     }
 }
 
-/// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit range.
+/// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit
+/// range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
 /// tau as a multiple of the square of the data's common scale: what 32-bit numbers and their squares are divided or
 /// multiplied by it stays finite, in the data's units too.

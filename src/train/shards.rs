@@ -1,12 +1,13 @@
 //! How a batch is cut into parts that are computed apart. It depends on the configuration alone, never on threads or
-//! devices, so that the sums over the parts, and with them the weights, are the same bits wherever the parts are computed.
+//! devices, so that the sums over the parts, and with them the weights, are the same bits wherever the parts are
+//! computed.
 
 use super::plan::Plan;
 use crate::euot::halves::Halves;
 use std::ops::Range;
 
-/// Source samples that the generator is passed with at once, about, where it sees each of them once: by whole blocks of a
-/// shard.
+/// Source samples that the generator is passed with at once, about, where it sees each of them once: by whole blocks of
+/// a shard.
 const PASS_SOURCES: usize = 32;
 /// Numbers that a pass keeps at most, unless one block keeps more: four megabytes.
 const PASS_NUMBERS: usize = 1 << 20;

@@ -255,8 +255,8 @@ impl Trainer {
     }
 
     /// Bytes that the training takes on the host and of a GPU's memory, as told before they were allocated: networks,
-    /// workspaces, samples and batches. Small parts that do not grow with the configuration are left out, and so is what the
-    /// context's trainings share.
+    /// workspaces, samples and batches. Small parts that do not grow with the configuration are left out, and so is
+    /// what the context's trainings share.
     pub fn memory(&self) -> (u64, u64) {
         (self.memory.kept as u64, self.engine.device_bytes())
     }
