@@ -1,4 +1,4 @@
-//! The memory that a training takes on the host, told before anything of it is allocated.
+//! The memory that a training takes on the host, computed before any of it is allocated.
 
 use crate::error::{Error, Result};
 use crate::memory;
@@ -6,9 +6,9 @@ use crate::memory;
 /// Bytes that a training takes on the host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostMemory {
-    /// As long as the training lives.
+    /// Bytes that are taken for as long as the training lives.
     pub kept: usize,
-    /// Beside that while the training is made.
+    /// Further bytes that are taken only while the training is made.
     pub passing: usize,
 }
 
