@@ -27,6 +27,7 @@
 #include "head.cuh"
 #include "philox.cuh"
 #include "squares.cuh"
+#include "units.cuh"
 
 struct BridgeTimes {
     float keep, along, noise, free;

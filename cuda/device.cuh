@@ -133,8 +133,3 @@ __device__ inline double block_sum(double x) {
     }
     return sum;
 }
-
-// Rows back to data units: two roundings, as on the CPU, wherever they leave the device.
-__device__ inline float in_data_units(float x, double shift, double scale) {
-    return (float)__dadd_rn(__dmul_rn((double)x, scale), shift);
-}

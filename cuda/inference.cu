@@ -16,10 +16,7 @@
 // matrix named; rows_import does a division in double, the others two operations.
 #include "divergence.cuh"
 #include "quadratic.cuh"
-
-__device__ inline double normalised(float x, double shift, double scale) {
-    return __ddiv_rn(__dadd_rn((double)x, -shift), scale);
-}
+#include "units.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
 rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale,
@@ -29,7 +26,7 @@ rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const dou
         const u32 from = (u32)divide(row, repeat, copy);
         float* to = out + row * out_stride;
         const double by = __dmul_rn(scale, __dmul_rn(weight, pull[col]));
-        to[col] = (float)normalised(row_of(x, x_stride, from)[col], __dadd_rn(shift[col], -by), seen);
+        to[col] = normalised((double)row_of(x, x_stride, from)[col], __dadd_rn(shift[col], -by), seen);
         if (append != 0 && col + 1 == d) {
             to[d] = value;
         }

@@ -23,7 +23,7 @@
 // which all threads make the terms of some rows and then one thread a component adds them: the host's order leaves no
 // more to share out. samples_normalise reads an element, writes 4 bytes and does a division in double; the moments read
 // each element twice and do 12 operations in double.
-#include "device.cuh"
+#include "units.cuh"
 
 constexpr u32 SPREAD_COLUMNS = 32, SPREAD_TERMS = 4096;
 
@@ -185,7 +185,7 @@ samples_normalise(SAMPLES_PARAMETERS, u32 rows, u32 d, const double* shift, doub
     u64 wrong = ~(u64)0, far = ~(u64)0;
     each_element(rows, d, [&](u64 row, u32 col) {
         const double x = from.value(row, col);
-        const float y = (float)__ddiv_rn(__dadd_rn(x, -shift[col]), unit);
+        const float y = normalised(x, shift[col], unit);
         out[row * d + col] = y;
         if (!bounded(y)) {
             u64& least = bounded(x) ? far : wrong;

@@ -12,7 +12,7 @@ use crate::log::{Log, LogLevel, LogSink};
 use crate::{memory, process};
 use std::sync::Arc;
 
-/// Device asked for.
+/// The device that the host asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum DeviceKind {
@@ -28,12 +28,13 @@ pub enum DeviceKind {
 /// How to make a [`Context`].
 #[derive(Default)]
 pub struct ContextConfig {
-    /// Device asked for.
+    /// The device that the host asks for.
     pub device: DeviceKind,
-    /// Which GPU, with whose context and stream; for devices other than the processor.
+    /// The GPU to use, and the host's CUDA context and stream to work in, if it has them. Ignored on the processor.
     pub cuda: CudaConfig,
-    /// Threads that work on a training step, the calling one included; 0 means one a core, and [`MAX_THREADS`] is the
-    /// most. Results do not depend on it, not even in the last bit. A GPU needs none of them.
+    /// Number of threads that work on a training step, with the calling one. 0 takes one thread a core, and
+    /// [`MAX_THREADS`] is the most. Results are the same bits for any number. A GPU needs no other thread than the
+    /// calling one.
     pub threads: usize,
     /// Where messages go; nowhere by default.
     pub log: Option<LogSink>,
@@ -41,7 +42,7 @@ pub struct ContextConfig {
     pub log_level: LogLevel,
 }
 
-/// Threads a context may ask for.
+/// The largest number of threads that a context may ask for.
 pub const MAX_THREADS: usize = 1024;
 
 struct Inner {
@@ -51,7 +52,7 @@ struct Inner {
     log: Log,
 }
 
-/// Opens a GPU; what it has to tell is told when the host's CUDA context is current again.
+/// Opens a GPU. Its messages reach the log after the host's CUDA context is current again.
 fn open(config: &CudaConfig, log: &Log) -> Result<Arc<Gpu>> {
     let mut lines = Vec::new();
     let gpu = Gpu::open(config, &mut |level, text| lines.push((level, text.to_owned())));
@@ -69,9 +70,9 @@ impl Context {
     /// Opens the device, or starts the threads.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads, or a stream that does not fit its CUDA context;
-    /// [`Error::UnsupportedDevice`] for a device that is not there or cannot be used, or threads the system refuses to
-    /// start; [`Error::OutOfMemory`].
+    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads, or a stream that does not fit its CUDA
+    /// context; [`Error::UnsupportedDevice`] for a device that is not there or cannot be used, or threads the system
+    /// refuses to start; [`Error::OutOfMemory`].
     pub fn new(config: ContextConfig) -> Result<Self> {
         if config.threads > MAX_THREADS {
             return Err(Error::invalid(format!(
@@ -122,7 +123,7 @@ impl Context {
         self.0.gpu.as_ref().map(|gpu| gpu.info())
     }
 
-    /// Bytes of device memory that the library has taken through this context: what it counts against
+    /// Returns the bytes of device memory that the library has taken through this context, which it counts against
     /// [`CudaConfig::memory_limit`]. 0 on the processor.
     pub fn device_memory(&self) -> u64 {
         self.0.gpu.as_ref().map_or(0, |gpu| gpu.account().used())
@@ -134,7 +135,7 @@ impl Context {
         HostHandle(self.0.gpu.as_ref().map_or(std::ptr::null_mut(), |gpu| gpu.stream().cast()))
     }
 
-    /// Waits until everything that was queued on the GPU is done; nothing to wait for on the processor.
+    /// Waits until everything that was queued on the GPU is done. Returns at once on the processor.
     ///
     /// # Errors
     /// [`Error::Device`] when some of it failed.
@@ -146,7 +147,7 @@ impl Context {
         gpu.synchronise()
     }
 
-    /// Refuses an address of `bytes` bytes that is not this GPU's memory. `name` is the argument's.
+    /// Returns the GPU if `bytes` bytes from `address` on are its memory. `name` is the argument that errors name.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`], on the processor always.
@@ -162,7 +163,7 @@ impl Context {
     }
 
     /// Copies `bytes` bytes of this GPU's memory, after all work queued so far, into words that are aligned for any
-    /// element. `name` is the argument's.
+    /// element. `name` is the argument that errors name.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less;
@@ -177,8 +178,8 @@ impl Context {
         Ok(words)
     }
 
-    /// The samples of a side ("source" or "target") that lie in this GPU's memory, in `bytes` bytes from `start` on with
-    /// their first element at `data`. `name` is that of the argument `data`.
+    /// Returns the samples of a side ("source" or "target") that lie in this GPU's memory: `bytes` bytes from `start`
+    /// on, with the first element at `data`. `name` is the argument that errors name.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less.

@@ -38,7 +38,7 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
-    /// A result is not finite: the model cannot be computed with at that input.
+    /// A result is not finite: the model gives no usable number for that input.
     #[error("{0}")]
     NotFinite(String),
     /// The host asked the run to stop.

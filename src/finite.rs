@@ -1,31 +1,31 @@
-//! Whether numbers are finite, told by their bits at the cost of two integer operations each, in vectors.
+//! Tests whether numbers are finite by their bits. This takes two integer operations a number, in vectors.
 
-/// The largest of some numbers by magnitude, as its bits without the sign: those of infinity and of every NaN are above
-/// those of finite numbers.
+/// The largest magnitude seen so far, as the bits of a float without its sign. These bits, read as an integer, are
+/// larger for infinity and every NaN than for any finite number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Finite(i32);
 
 impl Finite {
-    /// No number yet.
+    /// Starts with no number seen.
     pub fn new() -> Self {
         Self(0)
     }
 
-    /// One more number.
+    /// Takes one more number into account.
     #[inline(always)]
     pub fn see(&mut self, x: f32) {
         // Signed, which every processor compares in vectors; the sign bit is off.
         self.0 = self.0.max((x.to_bits() & 0x7fff_ffff) as i32);
     }
 
-    /// Whether all of them were finite.
+    /// Returns whether all numbers seen were finite.
     #[inline(always)]
     pub fn were(self) -> bool {
         self.0 < f32::INFINITY.to_bits() as i32
     }
 }
 
-/// Whether all numbers are finite.
+/// Returns whether all numbers are finite.
 pub(crate) fn all_finite(numbers: &[f32]) -> bool {
     let mut all = Finite::new();
     for &x in numbers {

@@ -12,16 +12,16 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 
 thread_local! {
-    /// What the host gets back, while this thread is inside the library.
+    /// The host's mode, to be restored, while this thread is inside the library.
     static HOST: Cell<Option<Mode>> = const { Cell::new(None) };
 }
 
-/// This thread computes in the standard mode until this is dropped.
+/// Keeps this thread in the standard mode until it is dropped.
 #[must_use]
 pub(crate) struct Inside {
     /// Calls nest: the C interface calls the Rust one. The outermost gives the host's mode back.
     outermost: bool,
-    /// The mode is the thread's.
+    /// Keeps the value on its thread, because the mode is the thread's.
     thread: PhantomData<*const ()>,
 }
 
@@ -61,7 +61,8 @@ pub(crate) fn as_host<R>(callback: impl FnOnce() -> R) -> R {
     callback()
 }
 
-/// Makes the standard mode that of a thread of the library's own; it would have that of the thread which started it.
+/// Puts one of the library's own threads into the standard mode. Otherwise it has the mode of the thread that started
+/// it.
 pub(crate) fn settle() {
     standardise();
 }
@@ -82,7 +83,7 @@ fn restore(mode: Mode) {
 
 use registers::Mode;
 
-/// MXCSR. The x87 unit has a mode of its own, but nothing here computes with it.
+/// The mode on x86-64 is the MXCSR register. The x87 unit has a mode of its own, but nothing here computes with it.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "x86", target_feature = "sse")))]
 mod registers {
     use std::arch::asm;
@@ -111,12 +112,12 @@ mod registers {
     }
 }
 
-/// FPCR and FPSR.
+/// The mode on AArch64 is the two registers FPCR and FPSR.
 #[cfg(target_arch = "aarch64")]
 mod registers {
     use std::arch::asm;
 
-    /// Control, and the exceptions that have happened.
+    /// The control bits, and the exceptions that have happened.
     pub(super) type Mode = (u64, u64);
     pub(super) const STANDARD: Mode = (0, 0);
 

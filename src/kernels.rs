@@ -1,5 +1,5 @@
-//! The processor's kernels at the sizes of a training, for `benches/`. Only with the feature `bench-internals`, and no
-//! part of the library's interface.
+//! Runs the processor's kernels at the sizes of a training, for `benches/`. The module exists only with the feature
+//! `bench-internals` and is no part of the library's interface.
 
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::optimiser::Optimise;
@@ -23,21 +23,21 @@ const ROWS: usize = 64;
 const CONDITIONAL: Conditional = Conditional { components: 8, latent: 0 };
 /// Source samples of a block.
 const SOURCES: usize = ROWS / CONDITIONAL.components;
-/// Of the value function, the layer that stands for the hidden ones.
+/// Index of the value function's layer that is measured for the hidden ones.
 const HIDDEN: usize = 1;
-/// Benchmarks are small.
+/// What an error would say that the memory was for.
 const MEMORY: &str = "memory for a benchmark";
 
-/// What can be run. Layers are those of the value function, on a block of 64 rows.
+/// The operations that can be measured. Layers are those of the value function, on a block of 64 rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// x W + b of a hidden layer, nothing fused.
     Product,
     /// The first layer's inputs, with squares.
     Squares,
-    /// The first layer, with its activation and two derivatives.
+    /// x W + b of the first layer, with its activation and two derivatives.
     FirstLayer,
-    /// A hidden layer with its activation.
+    /// x W + b of a hidden layer, with its activation.
     Activated,
     /// The same with two derivatives.
     ActivatedCurved,
@@ -61,17 +61,17 @@ pub enum Op {
     Noise,
     /// Adam and the moving average, of both networks.
     Optimiser,
-    /// All of a block's value step but its noise.
+    /// A value step of a block, without drawing its noise.
     ValueStep,
-    /// All of a block's generator step but its noise.
+    /// A generator step of a block, without drawing its noise.
     GeneratorStep,
 }
 
-/// What an operation amounts to.
+/// How much an operation computes.
 pub enum Work {
-    /// Floating-point operations of its products, two a multiply-add.
+    /// Number of floating-point operations in its products; a multiply-add counts as two.
     Flops(u64),
-    /// Rows, normals or parameters.
+    /// Number of rows, normals or parameters.
     Elements(u64),
 }
 
@@ -85,7 +85,7 @@ pub struct Kernels {
     shapes: [Network; 2],
     nets: [CpuNet<f32>; 2],
     gradients: [CpuGradient<f32>; 2],
-    /// Weights, average and moments of both networks in one, before and after an update.
+    /// Weights, average and both moments of the two networks together, before and after an update.
     state: [[Vec<f32>; 4]; 2],
     derivative: Vec<f32>,
     sums: Sums,
@@ -98,7 +98,7 @@ pub struct Kernels {
 /// Inputs hold normals; curvatures hold zeros, which they keep however often they are multiplied.
 struct Mats {
     states: Mat,
-    /// With squares.
+    /// Inputs with their squares.
     seen: Mat,
     ends: Mat,
     drift: Mat,
@@ -115,7 +115,7 @@ struct Mats {
 }
 
 impl Kernels {
-    /// For samples of `dimension` components and layers of `width`.
+    /// Makes networks for samples of `dimension` numbers with hidden layers of `width` units.
     pub fn new(dimension: usize, width: usize) -> Self {
         let isa = Isa::detect();
         let config = TrainerConfig { hidden_width: width, ..TrainerConfig::default() };
@@ -177,7 +177,7 @@ impl Kernels {
         }
     }
 
-    /// How much `op` computes.
+    /// Returns how much `op` computes.
     pub fn work(&self, op: Op) -> Work {
         let products = |layout: &Layout| layout.layers.iter().map(|l| l.weights().len()).sum::<usize>();
         let [value, generator] = [0, 1].map(|i| products(&self.shapes[i].layout));
@@ -196,7 +196,7 @@ impl Kernels {
         Work::Flops((2 * ROWS * multiply_adds) as u64)
     }
 
-    /// Does it once.
+    /// Runs `op` once.
     pub fn run(&mut self, op: Op) {
         let [value, _] = &self.nets;
         let (block, m, activation) = (&mut self.block, &self.mats, self.shapes[0].activation);

@@ -13,7 +13,7 @@ pub enum LogLevel {
     Warn = 1,
     /// What was chosen, once.
     Info = 2,
-    /// For the library's developers.
+    /// A detail for the library's developers.
     Debug = 3,
 }
 

@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 
-/// An empty vector with room for `length` elements. `what` says in the sentence of a refusal what they are for.
+/// Returns an empty vector with room for `length` elements. `what` says in an error what they are for.
 pub(crate) fn with_room<T>(what: &str, length: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();
     reserve(&mut values, what, length)?;
@@ -18,21 +18,21 @@ pub(crate) fn reserve<T>(values: &mut Vec<T>, what: &str, more: usize) -> Result
     values.try_reserve_exact(more).map_err(|_| refused::<T>(what, values.len(), more))
 }
 
-/// `length` times `value`.
+/// Returns a vector of `length` copies of `value`.
 pub(crate) fn filled<T: Clone>(what: &str, length: usize, value: T) -> Result<Vec<T>> {
     let mut values = with_room(what, length)?;
     values.resize(length, value);
     Ok(values)
 }
 
-/// A copy of `from`.
+/// Returns a copy of `from`.
 pub(crate) fn copied<T: Clone>(what: &str, from: &[T]) -> Result<Vec<T>> {
     let mut values = with_room(what, from.len())?;
     values.extend_from_slice(from);
     Ok(values)
 }
 
-/// All elements of an iterator that knows their number.
+/// Returns all elements of an iterator that knows their number.
 pub(crate) fn collected<T>(what: &str, from: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>> {
     let length = from.len();
     let mut values = with_room(what, length)?;
@@ -41,7 +41,7 @@ pub(crate) fn collected<T>(what: &str, from: impl ExactSizeIterator<Item = T>) -
     Ok(values)
 }
 
-/// `length` elements that are made one by one, until one cannot be made.
+/// Returns `length` elements, each made by `make`, or the first error of it.
 pub(crate) fn made<T>(what: &str, length: usize, mut make: impl FnMut(usize) -> Result<T>) -> Result<Vec<T>> {
     let mut values = with_room(what, length)?;
     for index in 0..length {
@@ -60,7 +60,7 @@ pub(crate) fn grow<T: Clone>(values: &mut Vec<T>, what: &str, length: usize, val
     Ok(())
 }
 
-/// The refusal of room for `more` elements behind those `present`.
+/// Returns the error that there is no room for `more` elements behind those `present`.
 pub(crate) fn refused<T>(what: &str, present: usize, more: usize) -> Error {
     let bytes = (present as u128 + more as u128) * size_of::<T>() as u128;
     Error::OutOfMemory(format!("the system has no memory for {what} ({bytes} bytes)"))

@@ -1,5 +1,5 @@
-//! Lists of numbers, as long as a sample. From a description that nobody trusts they are read into memory that the
-//! system may refuse, and never more of them than a sample may have.
+//! Lists with one number for each number of a sample. Reading one from an untrusted file takes memory that the system
+//! may refuse, and stops at the largest dimension of a sample.
 
 use crate::error::Error;
 use crate::memory;
@@ -10,9 +10,10 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// Numbers of a sample at most, and of a list: layers as wide as the sample must stay addressable.
+/// The largest dimension of a sample, and the longest list: layers as wide as the sample must stay addressable.
 pub(crate) const MAX_DIMENSION: usize = 1 << 20;
-/// What the message of a parser's error begins with where memory was refused. No text of a file comes first in one.
+/// The beginning of a parser's message where memory was refused. No message begins with text of the file, so the
+/// beginning tells the cause.
 const REFUSED: &str = "the system has no memory for a list of numbers";
 
 /// For `#[serde(deserialize_with)]`: a list.
@@ -20,13 +21,12 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> R
     List::deserialize(from).map(|list| list.0)
 }
 
-/// Numbers of a sample's components, one each, that never change: as many as a sample has, so they are shared rather
-/// than copied, and a clone is another reference to them.
+/// A constant list with one number for each component of a sample. It may be long, so a clone shares the numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Numbers(Arc<Vec<f64>>);
 
 impl Numbers {
-    /// All numbers of an iterator that knows how many there are.
+    /// Takes all numbers of an iterator that knows how many there are.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -61,7 +61,7 @@ impl<'de> Deserialize<'de> for Numbers {
     }
 }
 
-/// The refusal of memory that a parser's error stands for, if it does.
+/// Returns the error of refused memory if that is what a parser's error says.
 pub(crate) fn refusal(error: &serde_json::Error) -> Option<Error> {
     error.to_string().starts_with(REFUSED).then(|| Error::OutOfMemory(REFUSED.into()))
 }

@@ -1,17 +1,16 @@
-//! Which process this is. A fork makes another one, where of all threads only the one that forked goes on.
+//! Tells a process from its forked children. In a child only the thread that forked goes on.
 //!
-//! What the other threads were in the middle of is never finished there: a lock stays taken, and a call stays inside
-//! its object. So nothing in the library waits for another thread, or takes its word that it is inside, without asking
-//! here whether that was in this process.
+//! Work that other threads had begun is never finished in the child: a lock stays taken, and an object stays marked as
+//! in use. So the library asks here whether a lock or a mark is of this process before it waits for it or believes it.
 
 use crate::error::Result;
 
-/// Forks that lie between the process where the library was first used and this one. Costs one load.
+/// Returns the number of forks between the process where the library was first used and this one. Costs one load.
 pub(crate) fn generation() -> u32 {
     forks::count()
 }
 
-/// Counts forks from here on. Called before there is any object that a fork could copy.
+/// Starts counting forks. It is called before there is any object that a fork could copy.
 ///
 /// # Errors
 /// [`crate::Error::OutOfMemory`] when the system has no memory to take note of it.
@@ -58,7 +57,7 @@ mod forks {
     }
 }
 
-/// Without `fork` a process is the one that loaded the library.
+/// Systems without `fork` have only the process that loaded the library.
 #[cfg(not(unix))]
 mod forks {
     use crate::error::Result;

@@ -1,17 +1,19 @@
-//! What others wrote, such as a path or a file's own text, made fit for a sentence: bounded, so that the reason behind
-//! it is never cut off, and without control characters.
+//! Makes text of others, such as a path or words of a file, fit for an error: bounded, so that the reason behind it is
+//! never cut off, and without control characters.
 
 use std::path::Path;
 
-/// Bytes of a path in a sentence. With the reason of a failure and the name of a function it fits the C ABI's text.
+/// The longest path in an error, in bytes. With the reason of a failure and the name of a function it fits the C ABI's
+/// text.
 const PATH: usize = 1000;
 
-/// A path for a sentence.
+/// Returns a path for use in an error.
 pub(crate) fn path(path: &Path) -> String {
     text(&path.to_string_lossy(), PATH)
 }
 
-/// `text` with control characters written as escapes. Of more than about `most` bytes the beginning and the end stay.
+/// Returns `text` with control characters written as escapes. A text of more than about `most` bytes keeps its
+/// beginning and its end.
 pub(crate) fn text(text: &str, most: usize) -> String {
     let mut clean = String::new();
     for character in shortened(text, most).chars() {

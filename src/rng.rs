@@ -6,7 +6,7 @@
 //! block `e / 4`. Every operation below is an integer operation or a correctly rounded float operation (`mul_add` is
 //! one rounding), so that all processors and the CUDA kernels agree on every bit.
 
-/// What a number is drawn for; one name a purpose, so that no two purposes share noise.
+/// The purpose of a random number. Each purpose has a stream of its own, so no two share noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stream {
@@ -24,14 +24,15 @@ pub enum Stream {
     Bridge = 5,
     /// Bridge times t.
     Time = 6,
-    /// Which of its components a source sample takes.
+    /// The choice among a source sample's components.
     Component = 7,
 }
 
-/// Steps of a training: each takes two numbers below 2^56, and 64-bit floats count them exactly.
+/// The largest number of steps of a training. Each step takes two of the 2^56 step numbers of a sequence, and 64-bit
+/// floats count this far exactly.
 pub(crate) const MAX_STEPS: u64 = 1 << 53;
 
-/// The place of a sequence: elements of it are numbered from zero.
+/// A sequence of random numbers, whose elements are numbered from zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence {
     key: [u32; 2],
@@ -41,23 +42,23 @@ pub struct Sequence {
 const LANES: usize = 16;
 
 impl Sequence {
-    /// The sequence of `stream` at `step` (below 2^56) under `seed`.
+    /// Returns the sequence of `stream` at `step` (below 2^56) under `seed`.
     pub fn new(seed: u64, step: u64, stream: Stream) -> Self {
         let high = (step >> 32) as u32 & 0x00ff_ffff;
         Self { key: [seed as u32, (seed >> 32) as u32], step: [step as u32, high | (stream as u32) << 24] }
     }
 
-    /// The four words of block `block`.
+    /// Returns the four words of block `block`.
     pub fn block(&self, block: u64) -> [u32; 4] {
         philox([block as u32, (block >> 32) as u32, self.step[0], self.step[1]], self.key)
     }
 
-    /// One word.
+    /// Returns one word.
     pub fn word(&self, element: u64) -> u32 {
         self.block(element / 4)[(element % 4) as usize]
     }
 
-    /// Uniform numbers in (0, 1], elements `first..first + out.len()`.
+    /// Fills `out` with uniform numbers in (0, 1], elements `first..first + out.len()`.
     #[cfg(test)]
     pub fn uniforms(&self, first: u64, out: &mut [f32]) {
         for (i, u) in out.iter_mut().enumerate() {
@@ -65,7 +66,7 @@ impl Sequence {
         }
     }
 
-    /// Standard normal numbers, elements `first..first + out.len()`.
+    /// Fills `out` with standard normal numbers, elements `first..first + out.len()`.
     pub fn normals(&self, first: u64, out: &mut [f32]) {
         #[cfg(target_arch = "x86_64")]
         {
@@ -93,7 +94,7 @@ fn normals_avx2(sequence: &Sequence, first: u64, out: &mut [f32]) {
     normals(sequence, first, out);
 }
 
-/// Sixteen blocks at a time, word by word, so that the compiler turns each line into vector instructions.
+/// Computes sixteen blocks at a time, word by word, so that the compiler turns each line into vector instructions.
 #[inline(always)]
 fn normals(sequence: &Sequence, first: u64, out: &mut [f32]) {
     let skip = (first % 4) as usize;
@@ -149,13 +150,13 @@ fn philox_lanes<const N: usize>(word: &mut [[u32; N]; 4], mut key: [u32; 2]) {
     }
 }
 
-/// A word as a number in (0, 1].
+/// Returns a word as a number in (0, 1].
 #[inline(always)]
 pub(crate) fn unit(word: u32) -> f32 {
     (word as f32).mul_add(1.0 / 4_294_967_296.0, 0.5 / 4_294_967_296.0)
 }
 
-/// Two independent standard normals from two words (Box and Muller, 1958).
+/// Returns two independent standard normals from two words (Box and Muller, 1958).
 #[inline(always)]
 fn box_muller(a: u32, b: u32) -> (f32, f32) {
     let radius = (-2.0 * ln_unit(unit(a))).sqrt();

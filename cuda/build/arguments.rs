@@ -3,8 +3,8 @@
 use super::signatures::{Kernel, Kind, Parameter, Shared, Value};
 use std::fmt::Write;
 
-/// The text that src/device/cuda/kernels.rs includes, of kernels in the order of their names. Those of one file with the
-/// same parameters have one struct, which is named after the first of them.
+/// The text that src/device/cuda/kernels.rs includes, of kernels in the order of their names. Those of one file with
+/// the same parameters have one struct, which is named after the first of them.
 pub fn write(kernels: &[Kernel]) -> String {
     let mut text = String::new();
     enumerate(&mut text, kernels);

@@ -1,20 +1,20 @@
-//! How the elements of an array lie in memory, wherever that memory is, and what their values are.
+//! The layout of an array's elements in the memory of the host or of a device, and their values.
 
 use super::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::memory;
 use half::{bf16, f16};
 
-/// Most axes a [`TensorView`](super::TensorView) may have, the sample axis included.
+/// The largest number of axes that a [`TensorView`](super::TensorView) may have, with the sample axis.
 pub const MAX_RANK: usize = 8;
 
-/// Shape, strides and element type of an array; the value of an element is `element * scale + offset`. Errors begin with
-/// the name of the field at fault, as those of [`TensorView`](super::TensorView).
+/// Shape, strides and element type of an array; the value of an element is `element * scale + offset`. Errors begin
+/// with the name of the field at fault, as those of [`TensorView`](super::TensorView).
 #[derive(Clone, Debug)]
 pub struct ArrayLayout {
     pub(super) dtype: DType,
     pub(super) shape: Vec<usize>,
-    /// In elements, one per axis.
+    /// Distances between neighbours along each axis, in elements.
     pub(super) strides: Vec<isize>,
     pub(super) scale: f64,
     pub(super) offset: f64,
@@ -56,7 +56,7 @@ impl ArrayLayout {
         Self { dtype, shape: shape.to_vec(), strides, scale: 1.0, offset: 0.0 }.scaled(scale, offset)
     }
 
-    /// The same with another scale and offset.
+    /// Returns the same layout with another scale and offset.
     ///
     /// Errors: a `scale` of 0; `scale` or `offset` not finite.
     pub(super) fn scaled(mut self, scale: f64, offset: f64) -> Result<Self> {
@@ -81,12 +81,12 @@ impl ArrayLayout {
         &self.shape
     }
 
-    /// What elements are multiplied by.
+    /// Returns what elements are multiplied by.
     pub(crate) fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// What is added then.
+    /// Returns what is added to an element after it was multiplied.
     pub(crate) fn offset(&self) -> f64 {
         self.offset
     }
@@ -104,7 +104,7 @@ impl ArrayLayout {
         number * self.scale + self.offset
     }
 
-    /// Elements from the one with index 0 on every axis to that of a sample's component.
+    /// Returns the distance from the element with index 0 on every axis to that of a sample's component, in elements.
     pub(crate) fn place(&self, sample: usize, mut component: usize) -> isize {
         let mut place = sample as isize * self.strides[0];
         for (&extent, &stride) in self.shape[1..].iter().zip(&self.strides[1..]).rev() {
@@ -129,12 +129,12 @@ impl ArrayLayout {
         self.sample_shape().iter().product()
     }
 
-    /// Elements from one sample to the next.
+    /// Returns the distance from one sample to the next, in elements.
     pub(crate) fn between_rows(&self) -> isize {
         self.strides[0]
     }
 
-    /// Where the components of a sample lie.
+    /// Returns where the components of a sample lie.
     pub(crate) fn components(&self) -> Result<Components> {
         let axes = self.joined_sample_axes();
         let [outer @ .., inner] = &axes[..] else { unreachable!("a sample has at least one axis") };
@@ -155,7 +155,8 @@ impl ArrayLayout {
         Ok(Components::Listed(places))
     }
 
-    /// The axes inside a sample with those joined that are evenly spaced as one: a contiguous sample has one axis.
+    /// Returns the axes inside a sample. Neighbouring axes that together are evenly spaced become one, so a contiguous
+    /// sample has one axis.
     pub(super) fn joined_sample_axes(&self) -> Vec<Axis> {
         let mut joined: Vec<Axis> = Vec::with_capacity(MAX_RANK);
         for (&extent, &stride) in self.shape[1..].iter().zip(&self.strides[1..]) {
@@ -176,7 +177,8 @@ impl ArrayLayout {
     }
 }
 
-/// Number of elements of a shape; an error unless its rank is 1 to 8, no extent is 0 and all of it is addressable.
+/// Returns the number of elements of a shape; an error unless its rank is 1 to 8, no extent is 0 and all of it is
+/// addressable.
 pub(super) fn element_count(shape: &[usize]) -> Result<usize> {
     if shape.is_empty() || shape.len() > MAX_RANK {
         return Err(Error::invalid(format!("shape has {} axes; it must have 1 to {MAX_RANK}", shape.len())));
@@ -203,7 +205,7 @@ pub(super) fn contiguous_strides(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// The strides, with those of axes of extent 1 (never stepped along, so any number will do) set to 0.
+/// Returns the strides, with 0 for axes of extent 1: nothing steps along these, so a host may give any number.
 fn checked_strides(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<Vec<isize>> {
     if strides.len() != shape.len() {
         return Err(Error::invalid(format!(

@@ -12,7 +12,7 @@ pub enum Data<'a> {
         /// The samples; the first axis counts them, the other axes are the shape of one sample. An array of rank 1
         /// holds scalars and counts as samples of shape `[1]`.
         samples: TensorView<'a>,
-        /// One weight >= 0 a sample, not all zero; only their ratios matter. `None` weighs all samples alike.
+        /// One weight >= 0 for each sample, not all zero. Only their ratios matter. `None` weighs all samples equally.
         weights: Option<TensorView<'a>>,
     },
     /// A finite set of samples in the memory of the context's GPU, read while a trainer is made.
@@ -20,7 +20,7 @@ pub enum Data<'a> {
     Resident {
         /// The samples.
         samples: Box<dyn Resident + 'a>,
-        /// As those of an array, in host memory.
+        /// Weights in host memory, with the meaning that they have for an array.
         weights: Option<TensorView<'a>>,
     },
     /// Fresh samples on demand.

@@ -44,7 +44,7 @@ impl DType {
 /// An element that a view can read.
 pub(super) trait Element: Copy {
     const DTYPE: DType;
-    /// Exact for every element type.
+    /// Widens the element, exactly for every type.
     fn widen(self) -> f64;
 }
 

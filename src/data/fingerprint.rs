@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::memory;
 use std::sync::Arc;
 
-/// A hash of a side's normalised samples, their order and their weights, the same on every machine. That of samples in
-/// device memory is made when it is asked for.
+/// A hash of a side's normalised samples, their order and their weights, the same on every machine. For samples in
+/// device memory it is computed on the first request.
 pub struct Fingerprint(State);
 
 enum State {
@@ -15,22 +15,23 @@ enum State {
 }
 
 impl Fingerprint {
-    /// That of a sampler, whose samples cannot be told apart.
+    /// Returns the fingerprint of a sampler, which has no hash.
     pub(super) fn of_sampler() -> Self {
         Self(State::Known(None))
     }
 
-    /// One that is known.
+    /// Returns the fingerprint with a known hash.
     pub(super) fn known(hash: u64) -> Self {
         Self(State::Known(Some(hash)))
     }
 
-    /// That of samples in device memory.
+    /// Returns the fingerprint of samples in device memory.
     pub(super) fn on_device(samples: DeviceSamples) -> Self {
         Self(State::Pending(samples))
     }
 
-    /// The hash; `None` for a sampler. The first call copies samples in device memory to the host, piece by piece.
+    /// Returns the hash, or `None` for a sampler. The first call copies samples in device memory to the host, piece by
+    /// piece.
     ///
     /// # Errors
     /// The device fails, or the host has no memory for a piece.
@@ -46,7 +47,7 @@ impl Fingerprint {
     }
 }
 
-/// What a fingerprint is made of.
+/// Samples in device memory that have not been hashed yet.
 pub(super) struct DeviceSamples {
     pub rows: Arc<dyn DeviceRows>,
     pub numbers: usize,
@@ -58,7 +59,7 @@ pub(super) struct DeviceSamples {
 const PIECE: usize = 1 << 20;
 
 impl DeviceSamples {
-    /// The hash of the same samples in host memory: copies them there piece by piece.
+    /// Returns the hash that the same samples have in host memory. Copies them there piece by piece.
     fn hash(&self) -> Result<u64> {
         let mut hash = Hash::new(self.dimension, self.numbers);
         let mut piece = memory::filled("a piece of the samples", self.numbers.min(PIECE), 0f32)?;
@@ -71,12 +72,12 @@ impl DeviceSamples {
     }
 }
 
-/// A hash in the making: FNV-1a over 64-bit words instead of bytes, with the high half folded down so that every
+/// A hash that is being computed: FNV-1a over 64-bit words instead of bytes. The high half is folded down so that every
 /// bit reaches every other.
 pub(super) struct Hash(u64);
 
 impl Hash {
-    /// Of samples of `dimension` numbers, so many in all.
+    /// Starts the hash of `numbers` numbers in all, in samples of `dimension`.
     pub fn new(dimension: usize, numbers: usize) -> Self {
         let mut hash = Self(0xCBF2_9CE4_8422_2325);
         hash.mix(dimension as u64);
@@ -89,19 +90,19 @@ impl Hash {
         self.0 ^= self.0 >> 32;
     }
 
-    /// The next numbers, row-major.
+    /// Adds the next numbers, row-major.
     pub fn rows(&mut self, rows: &[f32]) {
         rows.iter().for_each(|row| self.mix(row.to_bits().into()));
     }
 
-    /// The end, behind all numbers.
+    /// Adds the weights after all numbers and returns the hash.
     pub fn weights(mut self, weights: Option<&[f64]>) -> u64 {
         self.mix(weights.is_some().into());
         weights.unwrap_or_default().iter().for_each(|weight| self.mix(weight.to_bits()));
         self.0
     }
 
-    /// That of all samples.
+    /// Returns the hash of all samples.
     pub fn of(rows: &[f32], dimension: usize, weights: Option<&[f64]>) -> u64 {
         let mut hash = Self::new(dimension, rows.len());
         hash.rows(rows);

@@ -1,8 +1,8 @@
 //! Samples of the two sides as the host hands them over, and what a trainer makes of them.
 //!
-//! A host describes each side with [`Data`]: a strided array of samples with optional weights, in its memory or in that of
-//! a device, or a sampler that draws fresh batches. [`Sides`] checks both, measures one common [`Normalisation`] and makes a [`DataSource`] of each, which
-//! hands out batches of normalised rows without allocating.
+//! A host describes each side with [`Data`]: a strided array of samples with optional weights, in its memory or in that
+//! of a device, or a sampler that draws fresh batches. [`Sides`] checks both, measures one common [`Normalisation`] and
+//! makes a [`DataSource`] of each, which hands out batches of normalised rows without allocating.
 
 mod array_layout;
 mod description;

@@ -8,36 +8,36 @@ use crate::numbers::Numbers;
 /// Moments of one side in units of a normalisation.
 #[derive(Clone, Debug)]
 pub(crate) struct Spread {
-    /// One number a component.
+    /// One number for each component.
     pub mean: Numbers,
-    /// One number a component.
+    /// One number for each component.
     pub variances: Numbers,
 }
 
 impl Spread {
-    /// One with the same variance in every component.
+    /// Returns moments with the same variance in every component.
     #[cfg(test)]
     pub fn even(mean: Vec<f64>, variance: f64) -> Self {
         Self { variances: vec![variance; mean.len()].into(), mean: mean.into() }
     }
 
-    /// Averaged over the components.
+    /// Returns the variance, averaged over the components.
     pub fn variance(&self) -> f64 {
         self.variances.iter().sum::<f64>() / self.variances.len() as f64
     }
 
-    /// Mean square of each component.
+    /// Returns the mean square of each component.
     pub fn squares(&self) -> impl ExactSizeIterator<Item = f64> {
         self.mean.iter().zip(self.variances.iter()).map(|(mean, variance)| mean * mean + variance)
     }
 
-    /// Mean square of the distance from `centre`, averaged over the components.
+    /// Returns the mean square of (x - centre), averaged over the components.
     pub fn square_about(&self, centre: &[f64]) -> f64 {
         let away: f64 = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre).powi(2)).sum();
         self.variance() + away / self.mean.len() as f64
     }
 
-    /// Of (x - centre) / scale.
+    /// Returns the moments of (x - centre) / scale.
     pub fn normalised(&self, centre: &[f64], scale: f64) -> Result<Self> {
         let mean = self.mean.iter().zip(centre).map(|(mean, centre)| (mean - centre) / scale);
         let variances = self.variances.iter().map(|variance| variance / (scale * scale));
@@ -49,19 +49,19 @@ impl Spread {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct RowBlock {
-    /// The row that sums run over differences from, so that constant data has a spread of exactly 0: the heaviest one,
-    /// because a far-off row of little weight would cost the digits of all others.
+    /// The row that is subtracted from all others before they are summed, so that constant data has a spread of exactly
+    /// 0. It is the heaviest row: a far-off row of little weight would cost the digits of all others.
     pub origin: u64,
-    /// All its rows together; a block of weight 0 takes no part.
+    /// Weight of all its rows together. A block of weight 0 takes no part.
     pub weight: f64,
-    /// Its share of the weight up to its end.
+    /// Its share of the weight of all rows up to its end.
     pub share: f64,
-    /// That share of the weight before it.
+    /// That share of the weight of all rows before the block.
     pub pull: f64,
 }
 
 impl RowBlock {
-    /// A block of `rows` rows behind others that weigh `before`; `origin` counts from its first row.
+    /// Describes a block of `rows` rows behind others that weigh `before`. `origin` counts from its first row.
     fn behind(before: f64, rows: usize, weights: Option<&[f64]>) -> Self {
         let weight_of = |row: usize| weights.map_or(1.0, |weights| weights[row]);
         let weight: f64 = (0..rows).map(weight_of).sum();
@@ -73,16 +73,17 @@ impl RowBlock {
 
 /// All blocks of an array, for a device that gathers its moments.
 pub struct RowBlocks {
-    /// Rows of each; the last one may have fewer.
+    /// Number of rows in a block. The last block may have fewer.
     pub rows: usize,
-    /// Origins count from the array's first row.
+    /// The blocks in their order. Origins count from the array's first row.
     pub list: Vec<RowBlock>,
-    /// Weight of all.
+    /// Weight of all rows.
     pub weight: f64,
 }
 
 impl RowBlocks {
-    /// Of `count` samples of `dimension` numbers each, as [`TensorView`](super::TensorView) cuts them.
+    /// Describes the blocks into which [`TensorView`](super::TensorView) cuts `count` samples of `dimension` numbers
+    /// each.
     pub(super) fn new(count: usize, dimension: usize, weights: Option<&[f64]>) -> Result<Self> {
         let rows = rows_of_block(count, dimension);
         let mut list = memory::with_room("the samples' moments", count.div_ceil(rows))?;
@@ -98,8 +99,8 @@ impl RowBlocks {
     }
 }
 
-/// Weighted moments, gathered block by block: two passes inside a block, and blocks joined by their means, so that
-/// a small spread around a large mean survives.
+/// Weighted moments that are gathered block by block. There are two passes inside a block, and blocks are joined by
+/// their means, so that a small spread around a large mean survives.
 pub(super) struct Moments {
     weight: f64,
     mean: Vec<f64>,
@@ -114,8 +115,8 @@ impl Moments {
         Ok(Self { weight: 0.0, mean: zeros()?, spread: zeros()?, block_mean: zeros()? })
     }
 
-    /// Those that a device has gathered of rows of this weight: [`Moments::mean`], and the sum of weight * (value - mean)^2
-    /// of each component.
+    /// Takes moments that a device has gathered from rows of this total weight: [`Moments::mean`], and for each
+    /// component the sum of weight * (value - mean)^2.
     pub fn gathered(weight: f64, mean: Vec<f64>, spread: Vec<f64>) -> Self {
         Self { weight, mean, spread, block_mean: Vec::new() }
     }
@@ -159,19 +160,19 @@ impl Moments {
         }
     }
 
-    /// Mean of each component.
+    /// Returns the mean of each component.
     pub fn mean(&self) -> &[f64] {
         &self.mean
     }
 
-    /// Moments of (value - shift) / scale.
+    /// Returns the moments of (value - shift) / scale.
     pub fn normalised(&self, shift: &[f64], scale: f64) -> Result<Spread> {
         let mean = self.mean.iter().zip(shift).map(|(mean, shift)| (mean - shift) / scale);
         let deviations = self.spread.iter().map(|spread| (spread / self.weight).sqrt() / scale);
         Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(deviations.map(|x| x * x))? })
     }
 
-    /// Mean of (value - centre)^2 of one component.
+    /// Returns the mean of (value - centre)^2 of one component.
     pub fn second_moment_about(&self, component: usize, centre: f64) -> f64 {
         let step = self.mean[component] - centre;
         self.spread[component] / self.weight + step * step

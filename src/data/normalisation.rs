@@ -7,28 +7,27 @@ use crate::numbers::Numbers;
 
 /// A shift for each component and one scale for all: `normalised = (value - shift) / scale`.
 ///
-/// The scale is the same in every direction, so that transport costs keep their meaning: squared distances, `sigma`^2 and
-/// `tau` in data units are those in normalised units times `scale`^2.
+/// The scale is the same in every direction, so that transport costs keep their meaning: squared distances, `sigma`^2
+/// and `tau` in data units are those in normalised units times `scale`^2.
 ///
-/// The one measured on both sides has the midpoint of their weighted means as its shift and as its scale the root mean square,
-/// over both sides and all components, of the deviation from that. Sides that are one and the same point have no such
-/// scale: a thousand times what 32-bit numbers resolve there takes its place, or a length of the problem that is
-/// larger.
+/// For two sides, the shift is the midpoint of their weighted means. The scale is the root mean square of the deviation
+/// from the shift, over both sides and all components. Sides that are one and the same point have no such scale. Theirs
+/// is a thousand times what 32-bit numbers resolve there, or a length of the problem where that is larger.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Normalisation {
-    /// One number a component, in data units.
+    /// One number for each component, in data units.
     pub shift: Numbers,
-    /// In data units, above 0.
+    /// Length in data units that becomes 1, above 0.
     pub scale: f64,
 }
 
-/// Scale of one point, in units of its magnitude (1 for the origin): a thousand times what 32-bit results resolve.
-/// Networks see sides without spread a thousand times larger, and so in steps of that resolution.
+/// Scale of a single point, in units of its magnitude (1 for the origin): a thousand times what 32-bit results resolve.
+/// In normalised units, one step of that resolution is then a thousandth.
 const POINT: f64 = 1e3 * f32::EPSILON as f64;
 
 impl Normalisation {
-    /// That of both sides, and whether they are one point. `length` is a length of the problem, if it has one of its
-    /// own.
+    /// Returns the normalisation of two sides, and whether they are one point. `length` is a length that the problem
+    /// has before there are samples, if any.
     ///
     /// # Errors
     /// Means or deviations outside the 32-bit range.
@@ -65,7 +64,7 @@ impl Normalisation {
         Ok((Self { shift, scale }, false))
     }
 
-    /// The one for `normalised = (normalised by this one + by) / factor`.
+    /// Returns the normalisation that equals this one followed by `(x + by) / factor`.
     pub fn moved(&self, by: impl ExactSizeIterator<Item = f64>, factor: f64) -> Result<Self> {
         let shift = Numbers::collect(self.shift.iter().zip(by).map(|(shift, by)| shift - self.scale * by))?;
         Ok(Self { shift, scale: self.scale * factor })
@@ -113,7 +112,7 @@ impl Normalisation {
         }
     }
 
-    /// Normalises rows in data units where they are.
+    /// Normalises rows in data units in place.
     ///
     /// # Panics
     /// If the slice does not hold whole rows.

@@ -1,4 +1,4 @@
-//! From what the host handed over to what a trainer owns.
+//! Turns the samples that the host handed over into what a trainer owns.
 
 use super::array_layout::MAX_RANK;
 use super::description::Data;
@@ -17,7 +17,7 @@ use crate::numbers::MAX_DIMENSION;
 /// Samples that a new trainer draws from a sampler to measure the normalisation.
 pub const STATISTICS_ROWS: usize = 4096;
 
-/// Most numbers asked of a sampler in one call while the normalisation is measured.
+/// The largest count of numbers that a sampler is asked for in one call while the normalisation is measured.
 const STATISTICS_BATCH: usize = 1 << 20;
 
 /// Both sides as the host handed them over, of one sample shape and with sound weights.
@@ -34,7 +34,7 @@ impl<'a, 'b> Sides<'a, 'b> {
         Ok(Self { source: Side::check("source", source)?, target: Side::check("target", target)? })
     }
 
-    /// Checks what can be said of both sides without reading anything of them.
+    /// Checks both sides without reading a sample or a weight.
     pub fn check_limits(source: &Data<'_>, target: &Data<'_>) -> Result<()> {
         check_limits("source", source)?;
         check_limits("target", target)?;
@@ -46,13 +46,13 @@ impl<'a, 'b> Sides<'a, 'b> {
         &self.source.sample_shape
     }
 
-    /// Sizes of source and target where they are finite sets; `None` for a sampler.
+    /// Returns the sizes of source and target where they are finite sets; `None` for a sampler.
     pub(crate) fn sizes(&self) -> [Option<SetSize>; 2] {
         [self.source.size(), self.target.size()]
     }
 
-    /// What both sides have in common. [`STATISTICS_ROWS`] samples are drawn from each
-    /// sampler, the source first. `length` is a length of the problem, for sides that are one and the same point.
+    /// Measures the normalisation that both sides have in common. Draws [`STATISTICS_ROWS`] samples from each sampler,
+    /// the source first. `length` is a length of the problem, for sides that are one and the same point.
     ///
     /// Errors name the side and the argument: a value that is not finite, data outside the 32-bit range, a sampler that
     /// fails.
@@ -64,8 +64,8 @@ impl<'a, 'b> Sides<'a, 'b> {
         Ok(Measured { units, spreads, one_point })
     }
 
-    /// Takes what a trainer needs, each side in units of its own: arrays are copied, and samplers are moved in. The
-    /// normalisations must have as many components as a sample. Errors as of [`Self::measure`].
+    /// Makes what a trainer needs, each side in units of its own: arrays are copied, and samplers are moved in. The
+    /// normalisations must have the components of a sample. Errors are those of [`Self::measure`].
     pub fn prepare(self, source: &Normalisation, target: &Normalisation) -> Result<(DataSource, DataSource)> {
         source.check(self.source.dimension())?;
         target.check(self.target.dimension())?;
@@ -77,9 +77,9 @@ impl<'a, 'b> Sides<'a, 'b> {
 pub struct Measured {
     /// The common normalisation.
     pub units: Normalisation,
-    /// Moments of source and target in its units.
+    /// Moments of source and target in these units.
     pub spreads: [Spread; 2],
-    /// Both sides are one and the same point, as far as 32-bit numbers tell.
+    /// Whether both sides are one and the same point to the resolution of 32-bit numbers.
     pub one_point: bool,
 }
 
@@ -198,7 +198,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What a side may hold at most. Nothing of it is read.
+/// Refuses a side that is larger than the library's limits. Reads no sample and no weight.
 fn check_limits(side: &str, data: &Data<'_>) -> Result<()> {
     match data {
         Data::Array { samples, .. } => check_samples(side, samples.count(), Some(samples.dimension())),
@@ -209,7 +209,8 @@ fn check_limits(side: &str, data: &Data<'_>) -> Result<()> {
     }
 }
 
-/// An array of so many samples, each of `dimension` numbers, or of more than can be counted.
+/// Refuses `count` samples of `dimension` numbers where that is more than the limits allow. A `dimension` of `None` is
+/// one that overflows.
 pub(crate) fn check_samples(side: &str, count: usize, dimension: Option<usize>) -> Result<()> {
     if u32::try_from(count).is_err() {
         return Err(Error::invalid(format!("{side}.samples holds {count} samples; at most {} are allowed", u32::MAX)));
@@ -223,7 +224,7 @@ pub(crate) fn check_samples(side: &str, count: usize, dimension: Option<usize>) 
     }
 }
 
-/// One sample of each side.
+/// Refuses shapes of one source and one target sample that differ.
 pub(crate) fn check_sample_shapes(source: &[usize], target: &[usize]) -> Result<()> {
     if source == target {
         return Ok(());
@@ -233,7 +234,7 @@ pub(crate) fn check_sample_shapes(source: &[usize], target: &[usize]) -> Result<
     )))
 }
 
-/// The shape that a sampler's samples are said to have.
+/// Refuses a shape that a sampler's samples cannot have.
 pub(crate) fn check_sample_shape(side: &str, shape: &[usize]) -> Result<()> {
     if shape.is_empty() || shape.len() >= MAX_RANK {
         return Err(Error::invalid(format!(

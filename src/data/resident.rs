@@ -7,10 +7,10 @@ use super::tensor::rows_of_block;
 use crate::error::Result;
 use std::sync::Arc;
 
-/// One side's samples in device memory. Values are numbered row by row, and computed with the bits of
-/// [`TensorView`](super::TensorView).
+/// One side's samples in device memory. Values are numbered row by row, and have the same bits that
+/// [`TensorView`](super::TensorView) gives.
 pub trait Resident {
-    /// The sample axis first.
+    /// Returns the extents of all axes, the sample axis first.
     fn shape(&self) -> &[usize];
 
     /// Gathers the moments of all samples, with the bits of [`Moments::add`] over `blocks`.
@@ -25,7 +25,7 @@ pub trait Resident {
     /// As [`Resident::gather`].
     fn normalise(&self, units: &Normalisation) -> Result<Normalised>;
 
-    /// One value.
+    /// Reads one value.
     ///
     /// # Errors
     /// The device fails.
@@ -34,27 +34,27 @@ pub trait Resident {
 
 /// Moments that a device has gathered.
 pub struct Gathered {
-    /// As [`Moments::gathered`] takes it.
+    /// The argument of [`Moments::gathered`] with this name.
     pub mean: Vec<f64>,
-    /// As [`Moments::gathered`] takes it.
+    /// The argument of [`Moments::gathered`] with this name.
     pub spread: Vec<f64>,
-    /// The first value that is not finite.
+    /// Number of the first value that is not finite.
     pub not_finite: Option<u64>,
 }
 
 /// Samples that a device has normalised.
 pub struct Normalised {
-    /// All of them, row-major.
+    /// All samples, row-major.
     pub rows: Arc<dyn DeviceRows>,
-    /// The first value that is not finite.
+    /// Number of the first value that is not finite.
     pub not_finite: Option<u64>,
-    /// The first value that is finite, but not when it is normalised.
+    /// Number of the first value that is finite in data units but not once it is normalised.
     pub beyond: Option<u64>,
 }
 
 /// Normalised samples in device memory, which is given back when this is dropped.
 pub trait DeviceRows: Send + Sync {
-    /// Where the first number lies on the device.
+    /// Returns the device address of the first number.
     fn address(&self) -> u64;
 
     /// Copies numbers from `first` on to the host.
@@ -64,7 +64,8 @@ pub trait DeviceRows: Send + Sync {
     fn read(&self, first: usize, out: &mut [f32]) -> Result<()>;
 }
 
-/// Moments of all samples. A value that is not finite is an error that names `argument`, the sample and the component.
+/// Returns the moments of all samples. A value that is not finite is an error that names `argument`, the sample and the
+/// component.
 pub(super) fn moments(samples: &dyn Resident, argument: &str, weights: Option<&[f64]>) -> Result<Moments> {
     let (count, dimension) = size(samples);
     let blocks = RowBlocks::new(count, dimension, weights)?;
@@ -75,7 +76,7 @@ pub(super) fn moments(samples: &dyn Resident, argument: &str, weights: Option<&[
     }
 }
 
-/// Normalised samples. Errors name `argument` as for samples in host memory.
+/// Returns the normalised samples. Errors name `argument`, as they do for samples in host memory.
 pub(super) fn normalised(samples: &dyn Resident, argument: &str, units: &Normalisation) -> Result<Arc<dyn DeviceRows>> {
     let (count, dimension) = size(samples);
     let Normalised { rows, not_finite: wrong, beyond } = samples.normalise(units)?;

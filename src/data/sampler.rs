@@ -5,8 +5,8 @@ use crate::float_mode;
 
 /// A host's source of independent samples. Closures of the same signature are samplers.
 ///
-/// A trainer calls it from one thread at a time, not always the same one. What it gave for a step that was cancelled on
-/// the processor is kept for that step, in the trainer but not in its checkpoints.
+/// A trainer calls it from one thread at a time, not always the same one. A step that was cancelled on the processor
+/// keeps its samples until it is made. The trainer holds these, but its checkpoints do not.
 pub trait Sampler: Send {
     /// Fills `batch` (`rows` x `dimension`, row-major, data units) with independent samples, or says why it cannot.
     ///

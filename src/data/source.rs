@@ -1,4 +1,4 @@
-//! What a trainer owns of one side: normalised rows, or a sampler.
+//! One side as a trainer owns it: normalised rows, or a sampler.
 
 use super::fingerprint::{DeviceSamples, Fingerprint, Hash};
 use super::normalisation::Normalisation;
@@ -28,7 +28,7 @@ impl DataSource {
         }
     }
 
-    /// Its fingerprint.
+    /// Returns the side's fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         match self {
             Self::Array(array) => Fingerprint::known(array.fingerprint),
@@ -47,7 +47,7 @@ pub enum SampleSet {
 }
 
 impl SampleSet {
-    /// How large it is.
+    /// Returns the set's size.
     pub(crate) fn size(&self) -> SetSize {
         match self {
             Self::Array(array) => array.size(),
@@ -55,7 +55,7 @@ impl SampleSet {
         }
     }
 
-    /// The table to draw by; `None` when all samples weigh the same.
+    /// Returns the table to draw by; `None` when all samples weigh the same.
     pub fn alias_table(&self) -> Option<&AliasTable> {
         match self {
             Self::Array(array) => array.alias_table(),
@@ -64,7 +64,7 @@ impl SampleSet {
     }
 }
 
-/// How large a finite set of samples is.
+/// The size of a finite set of samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SetSize {
     /// Number of samples.
@@ -76,7 +76,7 @@ pub(crate) struct SetSize {
 }
 
 impl SetSize {
-    /// Bytes of host memory that a [`SampleSet`] takes for samples of `dimension` numbers.
+    /// Returns the bytes of host memory that a [`SampleSet`] takes for samples of `dimension` numbers.
     pub fn bytes(&self, dimension: usize) -> usize {
         let weight = if self.weighted { AliasTable::SAMPLE_BYTES } else { 0 };
         let numbers = if self.resident { 0 } else { dimension };
@@ -106,17 +106,17 @@ impl ArraySource {
         })
     }
 
-    /// Number of samples, and whether they have weights.
+    /// Returns the number of samples, and whether they have weights.
     pub(crate) fn size(&self) -> SetSize {
         SetSize { count: self.count, weighted: self.table.is_some(), resident: false }
     }
 
-    /// All samples, count x dimension, row-major, normalised.
+    /// Returns all samples: count x dimension, row-major, normalised.
     pub fn rows(&self) -> &[f32] {
         &self.rows
     }
 
-    /// One sample, normalised.
+    /// Returns one normalised sample.
     ///
     /// # Panics
     /// If there is no such sample.
@@ -124,13 +124,13 @@ impl ArraySource {
         &self.rows[index * self.dimension..][..self.dimension]
     }
 
-    /// The table behind [`ArraySource::draw`]; `None` when all samples weigh the same.
+    /// Returns the table behind [`ArraySource::draw`]; `None` when all samples weigh the same.
     pub fn alias_table(&self) -> Option<&AliasTable> {
         self.table.as_ref()
     }
 
-    /// The sample that two independent, evenly distributed 32-bit numbers select, with probability proportional to
-    /// its weight. Without weights only the first number matters.
+    /// Returns the index of the sample that two independent, evenly distributed 32-bit numbers select, with probability
+    /// proportional to its weight. Without weights only the first number matters.
     pub fn draw(&self, column: u32, accept: u32) -> u32 {
         match &self.table {
             Some(table) => table.draw(column, accept),
@@ -159,7 +159,7 @@ impl ResidentSource {
         Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table })
     }
 
-    /// Number of samples, and whether they have weights.
+    /// Returns the number of samples, and whether they have weights.
     pub(crate) fn size(&self) -> SetSize {
         SetSize { count: self.count, weighted: self.table.is_some(), resident: true }
     }
@@ -169,12 +169,12 @@ impl ResidentSource {
         self.dimension
     }
 
-    /// All samples, count x dimension, row-major, normalised.
+    /// Returns all samples: count x dimension, row-major, normalised.
     pub fn rows(&self) -> &Arc<dyn DeviceRows> {
         &self.rows
     }
 
-    /// The table to draw by; `None` when all samples weigh the same.
+    /// Returns the table to draw by; `None` when all samples weigh the same.
     pub fn alias_table(&self) -> Option<&AliasTable> {
         self.table.as_ref()
     }

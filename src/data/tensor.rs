@@ -8,7 +8,7 @@ use crate::memory;
 use half::{bf16, f16};
 use std::marker::PhantomData;
 
-/// Elements read at a time, so that a block stays in the first-level cache.
+/// Number of elements that are read at a time, so that a block stays in the first-level cache.
 const BLOCK_ELEMENTS: usize = 4096;
 
 /// A borrowed, strided host array; the value of an element is `element * scale + offset`.
@@ -94,7 +94,7 @@ impl<'a> TensorView<'a> {
         Ok(Self { data, layout: ArrayLayout::new(dtype, shape, strides, scale, offset)?, lifetime: PhantomData })
     }
 
-    /// The same array with the value `element * scale + offset`, replacing an earlier scale and offset.
+    /// Returns the same array with the value `element * scale + offset`. An earlier scale and offset are replaced.
     ///
     /// Errors: a `scale` of 0; `scale` or `offset` not finite.
     pub fn scaled(self, scale: f64, offset: f64) -> Result<Self> {
@@ -126,7 +126,7 @@ impl<'a> TensorView<'a> {
         self.layout.dimension()
     }
 
-    /// All values, row-major and contiguous. A value that is not finite is an error that names `argument`, the
+    /// Returns all values, row-major and contiguous. A value that is not finite is an error that names `argument`, the
     /// sample and the component.
     pub fn to_f64(&self, argument: &str) -> Result<Vec<f64>> {
         let mut values = memory::with_room(argument, self.count() * self.dimension())?;
@@ -208,7 +208,7 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// Rows of the blocks that an array is read in; of the last one there may be fewer.
+/// Returns how many rows are read as a block. The last block may have fewer.
 pub(super) fn rows_of_block(count: usize, dimension: usize) -> usize {
     (BLOCK_ELEMENTS / dimension).clamp(1, count)
 }

@@ -1,4 +1,4 @@
-//! Weights of samples, and the table that draws by them.
+//! The weights of samples, and a table that draws samples by weight.
 
 use super::tensor::TensorView;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) fn read_weights(view: &TensorView<'_>, count: usize, argument: &str) 
     Ok(weights)
 }
 
-/// One weight each for `count` samples. Nothing of them is read.
+/// Refuses a shape of weights unless it has one weight for each of `count` samples. Reads no weight.
 pub(crate) fn check_weights(shape: &[usize], count: usize, argument: &str) -> Result<()> {
     if shape == [count] {
         return Ok(());
@@ -46,11 +46,11 @@ pub struct AliasTable {
 }
 
 impl AliasTable {
-    /// Bytes that it takes for each sample.
+    /// Bytes that the table takes for each sample.
     pub const SAMPLE_BYTES: usize = 2 * size_of::<u32>();
 
-    /// Builds the table of finite weights >= 0, at least one of them above 0, no more than `u32::MAX` of them.
-    /// The same weights give the same table on every machine.
+    /// Builds the table of up to `u32::MAX` finite weights >= 0, one of which is above 0. The same weights give the
+    /// same table on every machine.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -83,18 +83,18 @@ impl AliasTable {
         Ok(Self { thresholds, aliases })
     }
 
-    /// The index that two independent, evenly distributed 32-bit numbers select.
+    /// Returns the index that two independent, evenly distributed 32-bit numbers select.
     pub fn draw(&self, column: u32, accept: u32) -> u32 {
         let column = uniform_index(column, self.thresholds.len());
         if accept < self.thresholds[column as usize] { column } else { self.aliases[column as usize] }
     }
 
-    /// Below which number a column keeps the sample of its own.
+    /// Returns for each column the number below which the second random number selects the column itself.
     pub fn thresholds(&self) -> &[u32] {
         &self.thresholds
     }
 
-    /// Which sample the rest of a column belongs to.
+    /// Returns for each column the sample that is selected otherwise.
     pub fn aliases(&self) -> &[u32] {
         &self.aliases
     }

@@ -1,5 +1,5 @@
-//! Drawing the rows of one half of a training step. Every number of a batch is a function of the seed, the number of the
-//! step, the half and its place in the batch, so that it does not matter who draws it, and with which other rows.
+//! Drawing the rows of one half of a training step. Every number of a batch is a function of the seed, the number of
+//! the step, the half and its place in the batch, so that it does not matter who draws it, and with which other rows.
 
 use super::layers::Layers;
 use super::method::{Batch, Method};
@@ -29,8 +29,8 @@ pub(crate) struct BatchSpec {
     pub uniforms: bool,
 }
 
-/// Bridge times: an equidistributed sequence with a random start. Each is uniform, and together they cover the interval more
-/// evenly than independent ones would, which lowers the gradient's variance.
+/// Bridge times: an equidistributed sequence with a random start. Each is uniform, and together they cover the interval
+/// more evenly than independent ones would, which lowers the gradient's variance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// Ends of the interval.
@@ -53,8 +53,8 @@ pub(crate) trait Draw: Layers + Method {
     /// Both sides' samples, and which step draws from them.
     type Samples<'a>: Copy;
 
-    /// Draws the inputs of these source samples of the batch (numbered from 0) and what selects their components. `nets`
-    /// are the value function and the generator, which will see them.
+    /// Draws the inputs of these source samples of the batch (numbered from 0) and what selects their components.
+    /// `nets` are the value function and the generator, which will see them.
     fn draw_sources(
         &mut self,
         spec: &BatchSpec,
@@ -63,8 +63,8 @@ pub(crate) trait Draw: Layers + Method {
         sources: Range<usize>,
     ) -> Sources<Self::Noise>;
 
-    /// Rows of `sources` (numbered from its first), with the noise, the times and the target samples that they have beside
-    /// their inputs.
+    /// Rows of `sources` (numbered from its first), with the noise, the times and the target samples that they have
+    /// beside their inputs.
     fn draw_rows(
         &mut self,
         spec: &BatchSpec,

@@ -22,8 +22,8 @@ pub(crate) struct Totals<'a, D: Draw> {
     pub sums: &'a mut D::Sums,
 }
 
-/// The problem as a device is given it: `nets` are the value function and the generator, and `quadratic` is what V(1, .) has
-/// beside its network.
+/// The problem as a device is given it: `nets` are the value function and the generator, and `quadratic` is what V(1,
+/// .) has beside its network.
 pub(crate) struct Given<'a, D: Draw> {
     pub nets: [&'a D::Net; 2],
     pub quadratic: &'a Quadratic<D::Slope>,

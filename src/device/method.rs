@@ -36,7 +36,8 @@ impl Sums {
 pub struct Bridge<N> {
     /// Source samples (rows x d).
     pub x0: Mat,
-    /// Raw outputs of the rows' components (rows x 2 d; rows x d when deterministic): mean as a residual on x0, log-std.
+    /// Raw outputs of the rows' components (rows x 2 d; rows x d when deterministic): mean as a residual on x0,
+    /// log-std.
     pub raw: Mat,
     /// Standard normals: xi of the endpoint and eta of the bridge (rows x d each).
     pub noise: N,
@@ -51,8 +52,8 @@ pub struct Points {
     pub end: Option<Mat>,
     /// \[x_t, t\] (rows x (d + 1)), x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta.
     pub state: Option<Mat>,
-    /// The mean of the bridge's drift (x1 - x_t) / (1 - t) given x0, the component and x_t, with m its mean as a residual on x0:
-    /// m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m) (rows x d).
+    /// The mean of the bridge's drift (x1 - x_t) / (1 - t) given x0, the component and x_t, with m its mean as a
+    /// residual on x0: m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m) (rows x d).
     pub drift: Option<Mat>,
 }
 
@@ -101,14 +102,15 @@ pub trait Method: Workspace {
     /// Sums of the loss terms over the rows, or where they are kept.
     type Sums;
 
-    /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`) gives its
-    /// source sample to `raw` (rows x raw); every source has as many rows. With `noise` components are drawn: those of a
-    /// source's rows lie at even distances along its cumulated probabilities, and none has probability 0. Without, a source has K
-    /// rows, and takes each component in turn. Where `log` (rows x 1) is given, log(K probability) goes there.
+    /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`)
+    /// gives its source sample to `raw` (rows x raw); every source has as many rows. With `noise` components are drawn:
+    /// those of a source's rows lie at even distances along its cumulated probabilities, and none has probability 0.
+    /// Without, a source has K rows, and takes each component in turn. Where `log` (rows x 1) is given, log(K
+    /// probability) goes there.
     fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, raw: Mat, log: Option<Mat>);
-    /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in turn
-    /// (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K probability_k (loss_k -
-    /// mean loss).
+    /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in
+    /// turn (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K
+    /// probability_k (loss_k - mean loss).
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
     /// Points of the bridges, in one pass.
     fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
@@ -128,11 +130,11 @@ pub trait Method: Workspace {
     /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g +
     /// b), 0\], a direction in (x, t).
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
-    /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p as
-    /// [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
+    /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p
+    /// as [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
     /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic
-    /// through the components of p too. Where `weighted`, which a deterministic generator cannot be,
-    /// components count by their probability, in p and in the sum.
+    /// through the components of p too. Where `weighted`, which a deterministic generator cannot be, components count
+    /// by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,

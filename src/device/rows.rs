@@ -45,8 +45,8 @@ pub struct Piece<G> {
     pub seed: RowSeed,
 }
 
-/// Units in which a network sees rows: x' = (x - shift + shift scale * pull * h) / scale, where shift, its scale and h are
-/// those of [`Constants`].
+/// Units in which a network sees rows: x' = (x - shift + shift scale * pull * h) / scale, where shift, its scale and h
+/// are those of [`Constants`].
 #[derive(Clone, Copy, Debug)]
 pub struct Units {
     /// How much of the bridge's pull is added, from 0 to 1.
@@ -80,7 +80,8 @@ pub struct PathSteps<G> {
     pub count: usize,
 }
 
-/// The drift in data units is gradient * g + away * (x - shift) + pull * h, where g is the gradient that a network gave.
+/// The drift in data units is gradient * g + away * (x - shift) + pull * h, where g is the gradient that a network
+/// gave.
 #[derive(Clone, Copy, Debug)]
 pub struct DriftFactors {
     /// Of g.
@@ -91,8 +92,8 @@ pub struct DriftFactors {
     pub pull: f64,
 }
 
-/// Rows on their way in and out. Matrices of samples have a row for each of them, d numbers in the first columns, where d
-/// is the number of a sample's components.
+/// Rows on their way in and out. Matrices of samples have a row for each of them, d numbers in the first columns, where
+/// d is the number of a sample's components.
 pub trait Rows: Layers + Method {
     /// Where a device reads rows in data units, d numbers each.
     type Given<'a>: Copy;
@@ -101,12 +102,12 @@ pub trait Rows: Layers + Method {
     /// [`Constants`], as the device keeps them.
     type Constants;
 
-    /// Takes numbers of the host, `per_row` a row, to where the device reads them. They have to stay as they are until the
-    /// computation is done.
+    /// Takes numbers of the host, `per_row` a row, to where the device reads them. They have to stay as they are until
+    /// the computation is done.
     fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::Given<'a>;
 
-    /// Writes rows in a network's units to the first d columns of `to`, each `repeat` times, and with `value` that number
-    /// into the column behind them.
+    /// Writes rows in a network's units to the first d columns of `to`, each `repeat` times, and with `value` that
+    /// number into the column behind them.
     fn import(
         &mut self,
         constants: &Self::Constants,
@@ -127,8 +128,8 @@ pub trait Rows: Layers + Method {
     /// Takes normalised rows (rows x d) to data units.
     fn export(&mut self, constants: &Self::Constants, x: Mat, to: Self::Out<'_>);
 
-    /// Adds to each row of `to` (rows x d) the mean over the components that `outputs` has for it, each a residual in the
-    /// first d of `raw` numbers.
+    /// Adds to each row of `to` (rows x d) the mean over the components that `outputs` has for it, each a residual in
+    /// the first d of `raw` numbers.
     fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat);
 
     /// Adds to each row of `sum` (rows x d) the first d numbers of the next rows of `raw`, equally many for each; where
@@ -138,8 +139,8 @@ pub trait Rows: Layers + Method {
     /// Writes x0 + sum / count in data units; `x0` and `sum` are rows x d.
     fn export_mean(&mut self, constants: &Self::Constants, x0: Mat, sum: Mat, count: usize, to: Self::Out<'_>);
 
-    /// Writes the paths from the rows of `x0` to those of `x1` (normalised, rows x d) in data units, rows x times x d. `x0`
-    /// may be written to.
+    /// Writes the paths from the rows of `x0` to those of `x1` (normalised, rows x d) in data units, rows x times x d.
+    /// `x0` may be written to.
     fn export_paths(
         &mut self,
         constants: &Self::Constants,
@@ -160,8 +161,8 @@ pub trait Rows: Layers + Method {
         to: Self::Out<'_>,
     );
 
-    /// Writes Psi*'(v + the known part of V(1, .)) at the first d columns of `states`; `v` is rows x 1, and the result has
-    /// one number a row.
+    /// Writes Psi*'(v + the known part of V(1, .)) at the first d columns of `states`; `v` is rows x 1, and the result
+    /// has one number a row.
     fn export_ratio(
         &mut self,
         constants: &Self::Constants,

@@ -1,5 +1,5 @@
-//! What a device and a training tell each other: the state of a network that is trained, how its updates are made, and what
-//! one half of a step gave.
+//! What a device and a training tell each other: the state of a network that is trained, how its updates are made, and
+//! what one half of a step gave.
 
 use super::method::Sums;
 use crate::error::Result;

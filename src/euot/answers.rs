@@ -1,4 +1,4 @@
-//! What a trained transport answers about rows, each answer once for every device.
+//! The answers of a trained transport about rows, each written once for all devices.
 
 use super::conditional::Conditional;
 use super::drift::Drift;
@@ -11,12 +11,13 @@ use crate::memory;
 use crate::nn::network::Network;
 use crate::rng::Stream;
 
-/// What is asked about rows; each row of results is as long as it says.
+/// A question about rows. Each kind says what a row of results holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Question<'a> {
     /// A sample of the plan for each source sample: d numbers.
     Generate,
-    /// The mean of those for each source sample, d numbers: over so many latents, unless the network gives all components.
+    /// The mean of x1 for each source sample: d numbers. It is taken over this many latents, or exactly where the
+    /// network gives all components.
     Mean { latents: usize },
     /// A path from each source sample to its sample of the plan: steps x d numbers.
     Path(PathSteps<&'a [f32]>),
@@ -27,7 +28,8 @@ pub(crate) enum Question<'a> {
 }
 
 impl Question<'_> {
-    /// Its kind, numbered from 0, and its size: for one kind and as many rows, a smaller one takes no more memory.
+    /// Returns the kind, numbered from 0, and the size. For the same kind and number of rows, a question of smaller
+    /// size takes no more memory.
     pub fn size(&self) -> (usize, usize) {
         match *self {
             Self::Generate => (0, 0),
@@ -39,7 +41,7 @@ impl Question<'_> {
     }
 }
 
-/// A trained transport but for the weights of its networks.
+/// A trained transport without the weights of its networks.
 pub(crate) struct Transport {
     pub value: Network,
     pub generator: Network,
@@ -48,35 +50,35 @@ pub(crate) struct Transport {
     pub constants: Constants,
     /// Noise of the normalised problem.
     pub sigma: f64,
-    /// With the noise of the problem that the networks see.
+    /// The head, with the noise of the problem that the networks see.
     pub head: Head,
-    /// With the tau of the problem that the networks see.
+    /// The conjugate, with the tau of the problem that the networks see.
     pub conjugate: Conjugate,
 }
 
 impl Transport {
-    /// Numbers of a sample.
+    /// Returns how many numbers a sample has.
     pub fn dimension(&self) -> usize {
         self.constants.shift.len()
     }
 
-    /// How the generator sees source samples: x0' of the bridge.
+    /// Returns the units in which the generator sees source samples: x0' of the bridge.
     fn source_units(&self) -> Units {
         Units { pull: 1.0, scale: self.constants.scale * (1.0 / self.bridge.contraction) }
     }
 
-    /// Normalised samples.
+    /// Returns the normalised units.
     fn normalised(&self) -> Units {
         Units { pull: 0.0, scale: self.constants.scale }
     }
 }
 
-/// How many rows a device computes at a time at most.
+/// The largest numbers of rows that a device computes at a time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Rows of the networks' inputs.
+    /// Number of rows of the networks' inputs.
     pub rows: usize,
-    /// Latents of one source sample.
+    /// Number of latents of one source sample.
     pub latents: usize,
 }
 
@@ -90,7 +92,7 @@ pub(crate) struct TransportOn<'a, D: Rows> {
 }
 
 impl<D: Rows> TransportOn<'_, D> {
-    /// Rows of a piece at most.
+    /// Returns the largest number of rows of a piece.
     pub fn most_rows(&self, question: &Question<'_>) -> usize {
         match *question {
             Question::Mean { latents } if !self.transport.conditional.has_own_components() => {
@@ -101,7 +103,8 @@ impl<D: Rows> TransportOn<'_, D> {
         }
     }
 
-    /// Answers for a piece of rows. What the question refers to has to stay as it is until the computation is done.
+    /// Answers for a piece of rows. The memory that the question refers to must not change until the computation is
+    /// done.
     pub fn answer(&self, device: &mut D, question: &Question<'_>, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
         match *question {
             Question::Generate => self.generate(device, piece, to),
@@ -120,7 +123,7 @@ impl<D: Rows> TransportOn<'_, D> {
         device.export(self.constants, end, to);
     }
 
-    /// Exact, as the network gives all components.
+    /// Computes the exact mean, which a network that gives all components has.
     fn mean_of_components(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
         let Transport { generator, head, .. } = self.transport;
         let x = self.input(device, piece.rows, piece.count, 1, piece.seed);
@@ -129,7 +132,8 @@ impl<D: Rows> TransportOn<'_, D> {
         device.export(self.constants, x, to);
     }
 
-    /// Over the means of the components that latents give. A row has as many row numbers as latents.
+    /// Computes the mean over the components that `latents` latents give. A row takes that many row numbers of the
+    /// noise.
     fn mean_over_latents(&self, device: &mut D, piece: &Piece<D::Given<'_>>, latents: usize, to: D::Out<'_>) {
         let d = self.transport.dimension();
         let Piece { rows, count, seed } = *piece;
@@ -180,7 +184,7 @@ impl<D: Rows> TransportOn<'_, D> {
         device.export_ratio(self.constants, conjugate, states, v, to);
     }
 
-    /// \[x0', z\], each source sample `repeat` times; `seed` is that of these rows.
+    /// Returns \[x0', z\], with each source sample `repeat` times. `seed` is the seed of these rows.
     fn input(&self, device: &mut D, rows: D::Given<'_>, count: usize, repeat: usize, seed: RowSeed) -> Mat {
         let (d, latent) = (self.transport.dimension(), self.transport.conditional.latent);
         let input = device.scratch(count * repeat, d + latent);
@@ -191,14 +195,14 @@ impl<D: Rows> TransportOn<'_, D> {
         input
     }
 
-    /// \[x', t'\] for the value function.
+    /// Returns \[x', t'\] for the value function.
     fn states(&self, device: &mut D, piece: &Piece<D::Given<'_>>, units: Units, time: f64) -> Mat {
         let states = device.scratch(piece.count, self.transport.dimension() + 1);
         device.import(self.constants, piece.rows, 1, units, states, Some(time as f32));
         states
     }
 
-    /// Normalised x1 (rows x d).
+    /// Returns normalised x1 (rows x d).
     fn endpoints(&self, device: &mut D, piece: &Piece<D::Given<'_>>) -> Mat {
         let Transport { generator, conditional, head, .. } = self.transport;
         let d = self.transport.dimension();
@@ -223,7 +227,8 @@ pub(crate) struct PathBuffer {
 }
 
 impl PathBuffer {
-    /// The bridge's steps through ascending times from 0 to 1: given x at one time and x1 at 1, x at the next is Gaussian.
+    /// Returns the bridge's steps through ascending times from 0 to 1. Given x at one time and x1 at time 1, x at the
+    /// next time is Gaussian.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).

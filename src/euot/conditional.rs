@@ -1,15 +1,16 @@
-//! The generator's law of x1 given x0: a mixture of K Gaussians, whose components are either the network's own outputs,
-//! each with a probability, or those of K latents z, drawn and all equally likely.
+//! The generator's law of x1 given x0: a mixture of K Gaussians. Either the network gives all K components with their
+//! probabilities, or it gives one component for each of K random latents z, which are equally likely.
 //!
-//! The network's own: outputs of a source sample are \[raw_1, .., raw_K, logits\], raw_k of 2 d numbers as the head reads them
-//! and K logits, whose softmax are the probabilities. p(x1 | x0) is known then, not estimated, and the derivative of a
-//! loss by a probability is a sum over components. With latents the family is larger, but p is an average over those
-//! drawn, and what mass a mode gets is a matter of where in z the network turns from one mode to the next.
+//! Without latents, the outputs for a source sample are \[raw_1, .., raw_K, logits\]. raw_k has the 2 d numbers that
+//! the head reads, and the softmax of the K logits are the probabilities. p(x1 | x0) is then known exactly, and the
+//! derivative of a loss by a probability is a sum over components. With latents the family is larger, but p is an
+//! estimate over the latents drawn. The mass of a mode then depends on where in z the network turns from one mode to
+//! the next.
 
 use crate::device::{Layers, Mat, Method, Weighted};
 use crate::nn::network::{Network, Tape};
 
-/// Components of either kind at most.
+/// The largest number of components of either kind.
 const MOST: usize = 4096;
 
 /// See the module.
@@ -17,12 +18,12 @@ const MOST: usize = 4096;
 pub struct Conditional {
     /// K.
     pub components: usize,
-    /// Components of z; 0 where the network gives all K components itself.
+    /// Numbers of z; 0 where the network gives all K components itself.
     pub latent: usize,
 }
 
 impl Conditional {
-    /// What is wrong with it, if anything, as a sentence about a configuration's names.
+    /// Checks the sizes. An error is a sentence that uses the names of a configuration.
     ///
     /// # Errors
     /// Sizes out of range; a generator without latents and without a standard deviation.
@@ -42,23 +43,24 @@ impl Conditional {
         Ok(())
     }
 
-    /// Whether the network gives all components of a source sample, with their probabilities.
+    /// Returns whether the network gives all components of a source sample, with their probabilities.
     pub fn has_own_components(&self) -> bool {
         self.latent == 0
     }
 
-    /// Outputs of the network, of which one component takes `raw`; None for more than can be counted.
+    /// Returns how many outputs the network has when one component takes `raw` of them; None on overflow.
     pub fn outputs(&self, raw: usize) -> Option<usize> {
         if self.has_own_components() { self.components.checked_mul(raw.checked_add(1)?) } else { Some(raw) }
     }
 
-    /// What the network sees of inputs with `each` rows a source sample: every row, or one of each source sample's.
+    /// Returns the rows that the network sees of inputs with `each` rows for each source sample: every row, or one for
+    /// each source sample.
     fn seen(&self, input: Mat, each: usize) -> Mat {
         if self.has_own_components() { input.every(each) } else { input }
     }
 
-    /// Raw outputs for each row of `input` (rows x `raw`), of a component drawn by its probability; `each` consecutive rows
-    /// share a source sample.
+    /// Returns the raw outputs (rows x `raw`) of a component that is drawn for each row of `input` by its probability.
+    /// `each` consecutive rows share a source sample.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn draw<D: Layers + Method>(
         &self,
@@ -79,7 +81,7 @@ impl Conditional {
         to
     }
 
-    /// All components of each source sample, one a row, kept for the reverse pass.
+    /// Computes all components of each source sample, one a row, and keeps them for the reverse pass.
     pub(super) fn record<D: Layers + Method>(
         &self,
         device: &mut D,
@@ -104,15 +106,15 @@ impl Conditional {
 /// Components, one a row.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Components {
-    /// rows x what the head reads.
+    /// Raw outputs as the head reads them (rows x raw).
     pub raw: Mat,
-    /// Where the gradient by them goes, of the same shape.
+    /// The gradient by `raw`, to be filled (same shape).
     pub delta: Mat,
     pub weighted: Option<Weighted>,
 }
 
 impl Components {
-    /// Those of rows `from..to`.
+    /// Returns the components of rows `from..to`.
     pub fn rows(&self, from: usize, to: usize) -> Self {
         Self {
             raw: self.raw.rows(from, to),
@@ -122,14 +124,14 @@ impl Components {
     }
 }
 
-/// The components of source samples, and how they came about.
+/// The components of source samples, with the tape of the pass that gave them.
 pub(crate) struct Recorded {
     pub components: Components,
     tape: Tape,
 }
 
 impl Recorded {
-    /// Adds the gradient of the generator's parameters, given that by the rows' raw outputs.
+    /// Adds the gradient of the generator's parameters, given the gradient by the rows' raw outputs.
     pub fn backward<D: Layers + Method>(
         &self,
         device: &mut D,

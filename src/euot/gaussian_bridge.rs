@@ -1,9 +1,10 @@
-//! The Gaussian bridge that a training starts from: what two Gaussians with the samples' means and variances would need, so
-//! that the networks learn only how the samples differ from that.
+//! The Gaussian bridge that a training starts from: the solution for two Gaussians with the samples' means and
+//! variances. The networks then learn only how the samples differ from Gaussians.
 //!
-//! The cost 1/2 |x1 - x0|^2 and the noise sigma enter a plan through <x0, x1> / sigma^2 alone; what depends on one end is
-//! the potentials'. So the plan between x0 and x1 is that between x0' = q (x0 + h) and x1 with noise sigma' = sigma sqrt(q),
-//! for every contraction q > 0 and every pull h. With g = 1/q - 1 and the solution of the value function's equation
+//! The cost 1/2 |x1 - x0|^2 and the noise sigma enter a plan through <x0, x1> / sigma^2 alone; terms that depend on one
+//! end belong to the potentials. So the plan between x0 and x1 is that between x0' = q (x0 + h) and x1 with noise
+//! sigma' = sigma sqrt(q), for every contraction q > 0 and every pull h. With g = 1/q - 1 and the solution of the value
+//! function's equation
 //!
 //! V0(t, x) = (g/2 |x|^2 - <h, x> - (1 - t)/2 |h|^2) / (1 + (1 - t) g) + d/2 sigma^2 log(1 + (1 - t) g) + level
 //!
@@ -11,10 +12,10 @@
 //!
 //! V(t, x) = V0(t, x) + V'(t', x') / q,   x' = q (x + (1 - t) h) / D,   t' = q t / D,   D = 1 - t + q t.
 //!
-//! q and h are those for which a Gaussian source is carried by the noise alone onto what a Gaussian target weighted by its
-//! density ratio is: then V' = 0. Balanced, with variances a and b, this is a q^2 + sigma^2 q = b and
-//! q (mean of x0 + h) = mean of x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal
-//! Transport between Unbalanced Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
+//! q and h are chosen so that the noise alone carries a Gaussian source onto a Gaussian target weighted by its density
+//! ratio: then V' = 0. Balanced, with variances a and b, this is a q^2 + sigma^2 q = b and q (mean of x0 + h) = mean of
+//! x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal Transport between Unbalanced
+//! Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
 
 use crate::data::{Normalisation, Spread};
 use crate::error::Result;
@@ -23,40 +24,42 @@ use crate::memory;
 use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
 
-/// See the module. All numbers are those of the normalised problem.
+/// The bridge that the module describes, in units of the normalised problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GaussianBridge {
     /// q.
     pub contraction: f64,
-    /// h, d numbers.
+    /// h: d numbers.
     pub pull: Numbers,
-    /// Of V0: with KL a Gaussian target's density ratio averages 1, otherwise V0(1, .) averages 0 over it.
+    /// The level of V0. With KL it is such that the density ratio averages 1 over a Gaussian target, otherwise such
+    /// that V0(1, .) averages 0 over it.
     pub level: f64,
     /// q times the mean of V0(0, x0) over the source.
     pub start: f64,
-    /// Mean squares of the components of x0' and of x1, between which those of x' go evenly in t' where V' = 0. To four digits:
-    /// what is counted from them needs no more, and a file's description has 2 d of them.
+    /// Mean squares of the components of x0' and of x1. Where V' = 0, the mean squares of x' go linearly in t' from one
+    /// to the other. They are rounded to four digits: their use needs no more, and a file's description has 2 d of
+    /// them.
     pub mean_squares: [Numbers; 2],
 }
 
-/// A side that is all one point is taken for one of this variance.
+/// The variance that stands in for that of a side which is a single point.
 const LEAST_VARIANCE: f64 = 1e-6;
-/// 1 / tau at most: from there on the target's masses count for nothing.
+/// The largest 1 / tau that counts: from there on the target's masses have no effect.
 const MOST_SOFTNESS: f64 = 1e12;
-/// Bounds of q: samples of both sides stay in the range of 32-bit numbers.
+/// Bounds of q, so that samples of both sides stay in the range of 32-bit numbers.
 const CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
-/// Where mean squares end that 32-bit numbers can be counted from.
+/// The largest mean square that 32-bit numbers can compute with.
 const SQUARES_END: f64 = 1e30;
 
 impl GaussianBridge {
-    /// The one that changes nothing: V0 = 0.
+    /// Returns the bridge that changes nothing: V0 = 0.
     pub fn none(dimension: usize) -> Result<Self> {
         let even = |value| Numbers::collect((0..dimension).map(|_| value));
         let ones = even(1.0)?;
         Ok(Self { contraction: 1.0, pull: even(0.0)?, level: 0.0, start: 0.0, mean_squares: [ones.clone(), ones] })
     }
 
-    /// Between Gaussians with these moments.
+    /// Returns the bridge between Gaussians with these moments.
     pub fn between(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Result<Self> {
         let d = source.mean.len() as f64;
         let [a, b] = [source, target].map(|side| side.variance().max(LEAST_VARIANCE));
@@ -103,7 +106,7 @@ impl GaussianBridge {
         if bridge.is_sound() { Ok(bridge) } else { Self::none(source.mean.len()) }
     }
 
-    /// Moments of x0' where the source has these.
+    /// Returns the moments of x0' for a source with these moments.
     pub fn moved(&self, source: &Spread) -> Result<Spread> {
         let q = self.contraction;
         let mean = source.mean.iter().zip(self.pull.iter()).map(|(x, h)| q * (x + h));
@@ -111,7 +114,7 @@ impl GaussianBridge {
         Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(variances)? })
     }
 
-    /// What is wrong with one that was read from a file, for samples in units of this shift and scale.
+    /// Checks a bridge that was read from a file, for samples in units of this shift and scale.
     pub fn check(&self, shift: &[f64], scale: f64) -> std::result::Result<(), String> {
         let dimension = shift.len();
         for squares in &self.mean_squares {
@@ -149,22 +152,22 @@ impl GaussianBridge {
             && self.mean_squares.iter().flat_map(|side| side.iter()).all(|x| (0.0..SQUARES_END).contains(x))
     }
 
-    /// Noise of the problem that the networks are trained on.
+    /// Returns the noise of the problem that the networks are trained on.
     pub fn sigma(&self, sigma: f64) -> f64 {
         sigma * self.contraction.sqrt()
     }
 
-    /// q Psi*(v / q), the conjugate for potentials that are q times as large.
+    /// Returns q Psi*(v / q), the conjugate for potentials that are larger by the factor q.
     pub fn conjugate(&self, conjugate: &Conjugate) -> Conjugate {
         Conjugate { tau: self.contraction * conjugate.tau, ..*conjugate }
     }
 
-    /// q V0(1, x).
+    /// Returns q V0(1, x).
     pub fn quadratic<T: Scalar>(&self) -> Result<Quadratic<Vec<T>>> {
         Ok(self.quadratic_of(memory::collected("the slope of V", self.slope().map(T::of))?))
     }
 
-    /// [`Self::quadratic`] with the slope that a device keeps of it.
+    /// Returns [`Self::quadratic`] with `slope` in the form in which a device keeps it.
     pub fn quadratic_of<S>(&self, slope: S) -> Quadratic<S> {
         Quadratic { curvature: 1.0 - self.contraction, slope, level: self.contraction * self.level }
     }
@@ -173,12 +176,12 @@ impl GaussianBridge {
         self.pull.iter().map(|h| -self.contraction * h)
     }
 
-    /// Units in which the networks see source samples, x0', where `units` are those of the normalised problem.
+    /// Returns the units in which the networks see source samples, x0'. `units` are those of the normalised problem.
     pub fn source(&self, units: &Normalisation) -> Result<Normalisation> {
         units.moved(self.pull.iter().copied(), 1.0 / self.contraction)
     }
 
-    /// D and t' at time t.
+    /// Returns D and t' at time t.
     pub fn clock(&self, time: f64) -> (f64, f64) {
         let divisor = 1.0 - time + self.contraction * time;
         (divisor, self.contraction * time / divisor)
@@ -259,8 +262,8 @@ mod tests {
             prop_assert!((mass - 1.0).abs() < 1e-6, "{mass}");
         }
 
-        /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with noise
-        /// sigma' to one with noise sigma: here for V' = <p, x'> - (1 - t')/2 |p|^2.
+        /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with
+        /// noise sigma' to one with noise sigma: here for V' = <p, x'> - (1 - t')/2 |p|^2.
         #[test]
         fn value_functions_stay_value_functions(
             (source, target) in sides(), sigma in 0.2f64..2.0, t in 0.05f64..0.95, x in prop::collection::vec(-2.0f64..2.0, 3),

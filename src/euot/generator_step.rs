@@ -2,22 +2,24 @@
 //!
 //! G(theta) = E_t\[V(t, x_t) + sigma^2 (log p_theta(x_t | x0) - log N(x_t; x0, sigma^2 t I))\],
 //!
-//! where p_theta(x_t | x0) is the mixture of the Gaussian bridge marginals of the K components of x0, of each of which there is
-//! one sample. It equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant.
+//! where p_theta(x_t | x0) is the mixture of the Gaussian bridge marginals of the K components of x0. There is one
+//! sample for each component. G equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant.
 //!
-//! theta enters through x_t, through the probabilities p_k that the samples count with, and through the mixture q inside the
-//! logarithm. The last part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero: it is noise, and is left
-//! out. What stays vanishes row by row where q = p_V, not only on average ("sticking the landing": Roeder, Wu, Duvenaud, NeurIPS
-//! 2017). x_t is taken as its mean and a multiple of its standard deviation sqrt(t^2 s^2 + sigma^2 t (1 - t)).
+//! theta enters through x_t, through the probabilities p_k that weigh the samples, and through the mixture q inside the
+//! logarithm. The last part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero on average. It
+//! is noise and is left out. The rest is zero in every row where q = p_V, not only on average ("sticking the landing":
+//! Roeder, Wu, Duvenaud, NeurIPS 2017). For the derivative, x_t is its mean plus a multiple of its standard deviation
+//! sqrt(t^2 s^2 + sigma^2 t (1 - t)).
 //!
-//! Components of latents are equally likely, and q is an estimate: a mixture of K that has the sample's own among them
-//! overstates log p, and what it overstates depends on where the components lie, so that it moves the optimum: by one over K
-//! to first order, which is taken off by extrapolation. With n components in the sample's half of the group, log p = K / (K - n)
-//! log p_K - n / (K - n) log p_n. Given the latents of either estimate x_t is a sample of its q (for odd K, where the halves count
-//! differently, on average over latents), so the part through q is left out there too.
+//! With latents, components are equally likely and q is an estimate. A mixture of K components that has the sample's
+//! own among them overstates log p. The excess depends on where the components lie, so it moves the optimum, to first
+//! order in proportion to one over K. Extrapolation takes this order off: with n components in the sample's half of the
+//! group, log p = K / (K - n) log p_K - n / (K - n) log p_n. Given the latents of either estimate x_t is a sample of
+//! its q (for odd K, where the halves count differently, on average over latents), so the part through q is left out
+//! there too.
 //!
-//! A deterministic generator cannot reach p_V and its components are sharp near t = 1, where the two parts cancel; there
-//! the gradient is that of G as it stands.
+//! A deterministic generator cannot reach p_V, and its components are sharp near t = 1, where the two parts cancel. Its
+//! gradient is that of the whole of G.
 
 use super::conditional::{Components, Conditional, Recorded};
 use crate::device::{Batch, Layers, Mat, Method, Points};
@@ -27,22 +29,22 @@ use crate::nn::network::Network;
 /// Bridge times of the generator step are uniform from here to 1.
 pub const TIME_MIN: f64 = 0.2;
 
-/// A deterministic generator's bridge marginal is a point at t = 1, which has no density: its times end here.
+/// Bridge times of a deterministic generator end here. Its bridge marginal at t = 1 is a point and has no density.
 pub const TIME_MAX_DETERMINISTIC: f64 = 0.995;
 
-/// What [`GeneratorStep::begin`] leaves.
+/// The generator's pass of a step that was begun by [`GeneratorStep::begin`].
 pub(crate) struct Begun {
     of: Recorded,
     state: Mat,
 }
 
-/// What a generator step needs beside its rows.
+/// A generator step, without its rows.
 pub struct GeneratorStep<'a> {
     /// V(t, x), inputs \[x, t\], one output.
     pub value: &'a Network,
     /// The generator.
     pub generator: &'a Network,
-    /// What its outputs are; K consecutive rows share x0 and t.
+    /// The form of its outputs. K consecutive rows share x0 and t.
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
@@ -70,7 +72,7 @@ impl GeneratorStep<'_> {
         self.end(device, value, generator, batch, &begun, gradient, sums);
     }
 
-    /// The part of [`Self::run`] that the value function's weights have no part in.
+    /// Does the part of [`Self::run`] that does not depend on the value function's weights.
     pub(crate) fn begin<D: Layers + Method>(
         &self,
         device: &mut D,
@@ -83,7 +85,7 @@ impl GeneratorStep<'_> {
         Begun { of, state }
     }
 
-    /// The rest.
+    /// Does the rest of [`Self::run`].
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn end<D: Layers + Method>(
         &self,
@@ -99,13 +101,13 @@ impl GeneratorStep<'_> {
         self.backward(device, generator, of, gradient);
     }
 
-    /// The components of these source samples.
+    /// Computes the components of these source samples and keeps them for the reverse pass.
     pub(crate) fn record<D: Layers + Method>(&self, device: &mut D, generator: &D::Net, input: Mat) -> Recorded {
         let raw = self.head.raw(self.dimension());
         self.conditional.record(device, self.generator, generator, input, raw)
     }
 
-    /// The loss of rows, into `sums`, and its gradient by their components.
+    /// Adds the loss of rows to `sums`, and writes its gradient by their components.
     pub(crate) fn carry<D: Layers + Method>(
         &self,
         device: &mut D,
@@ -118,7 +120,7 @@ impl GeneratorStep<'_> {
         self.weigh(device, value, batch, of, state, sums);
     }
 
-    /// \[x_t, t\] of rows.
+    /// Returns \[x_t, t\] of rows.
     fn state<D: Layers + Method>(
         &self,
         device: &mut D,
@@ -132,7 +134,7 @@ impl GeneratorStep<'_> {
         state
     }
 
-    /// [`Self::carry`] for rows at `state`.
+    /// Does [`Self::carry`] for rows at `state`.
     fn weigh<D: Layers + Method>(
         &self,
         device: &mut D,
@@ -169,7 +171,7 @@ impl GeneratorStep<'_> {
         );
     }
 
-    /// Adds the gradient of the generator's parameters, once all rows of `of` have been carried.
+    /// Adds the gradient of the generator's parameters, once the gradient by all components of `of` is known.
     pub(crate) fn backward<D: Layers + Method>(
         &self,
         device: &mut D,

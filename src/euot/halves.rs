@@ -1,7 +1,7 @@
-//! Both halves of a training step over any device: which rows each draws, and how they are carried to gradients.
+//! Both halves of a training step over any device: the rows that each draws, and how gradients are computed from them.
 //!
-//! Source samples are drawn and passed through the generator together, since its last layer has the more weights the larger
-//! d and K are. Their rows then go through the value function block by block, where a device wants blocks smaller than that.
+//! Many source samples are drawn and go through the generator together, because its last layer is large for large d and
+//! K. Their rows then go through the value function in blocks of the size that the device wants.
 
 use super::conditional::Conditional;
 use super::generator_step::{Begun, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
@@ -14,37 +14,37 @@ use crate::formulas::{Conjugate, Head, Quadratic};
 use crate::nn::network::Network;
 use std::ops::Range;
 
-/// What both halves of every step have in common.
+/// What both halves of every step have in common: the networks, the problem and the batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Halves {
     /// V(t, x).
     pub value: Network,
     pub generator: Network,
-    /// What the generator's outputs are.
+    /// The form of the generator's outputs.
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
-    /// Source samples of the whole batch.
+    /// Number of source samples of the whole batch.
     pub sources: usize,
     /// Seed of all random numbers.
     pub seed: u64,
 }
 
-/// The generator's half, begun for some source samples.
+/// The generator's half, of which the first part is done for some source samples.
 pub(crate) struct BegunGenerator<N> {
     batch: Batch<N>,
     begun: Begun,
 }
 
 impl Halves {
-    /// Rows of a batch of source samples, and of target samples.
+    /// Returns the numbers of source and of target samples in a batch.
     pub fn batch_rows(&self) -> [usize; 2] {
         [self.sources, self.sources * self.conditional.components]
     }
 
-    /// The rows of a half.
+    /// Returns what is drawn for a half.
     fn batch(&self, half: Half) -> BatchSpec {
         let Conditional { components, latent } = self.conditional;
         let times = match half {
@@ -67,7 +67,7 @@ impl Halves {
         }
     }
 
-    /// One over the rows of the whole batch.
+    /// Returns one over the number of rows of the whole batch.
     fn scale(&self) -> f64 {
         1.0 / self.batch_rows()[1] as f64
     }
@@ -139,7 +139,7 @@ impl<D: Draw> HalfWork<D> for Halves {
     }
 }
 
-/// Source samples that were drawn.
+/// Source samples that were drawn, with what is needed to draw their rows.
 struct Drawn<'a, 'g, D: Draw> {
     spec: &'a BatchSpec,
     given: &'a Given<'g, D>,
@@ -148,8 +148,8 @@ struct Drawn<'a, 'g, D: Draw> {
 }
 
 impl<D: Draw> Drawn<'_, '_, D> {
-    /// Does `carry` for the rows of block after block, each in the same workspace unless what a block leaves there may be
-    /// read later.
+    /// Calls `carry` for the rows of one block after another. Blocks use the same workspace, unless the matrices of a
+    /// block may be read later.
     fn blocks(&self, device: &mut D, mut carry: impl FnMut(&mut D, &Batch<D::Noise>, Range<usize>)) {
         let (rows, block) = (self.sources.batch.input.rows, self.stretch.block * self.spec.components);
         let mark = device.mark();

@@ -1,5 +1,5 @@
-//! The method: simulation-free entropic unbalanced optimal transport (Choi and Choi, arXiv 2410.02656), in the form
-//! of a dual step for the value function and a marginal-matching step for the generator.
+//! The method: simulation-free entropic unbalanced optimal transport (Choi and Choi, arXiv 2410.02656), as a dual step
+//! for the value function and a marginal-matching step for the generator.
 
 pub(crate) mod answers;
 pub mod conditional;

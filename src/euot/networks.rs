@@ -9,10 +9,10 @@ use crate::formulas::squares::Centre;
 use crate::nn::network::Network;
 use crate::nn::spec::NetworkSpec;
 
-/// Outputs of the generator at most: its last layer must stay addressable too.
+/// The largest number of the generator's outputs: its last layer must stay addressable too.
 const MAX_OUTPUTS: usize = 1 << 24;
 
-/// What shapes them.
+/// What determines their shapes.
 pub(crate) struct Networks<'a> {
     pub conditional: Conditional,
     pub deterministic: bool,
@@ -23,9 +23,9 @@ pub(crate) struct Networks<'a> {
 }
 
 impl Networks<'_> {
-    /// For samples of `dimension` numbers the value function, inputs \[x, t\] and one output, and the generator, inputs \[x0, z\]
-    /// and for each component of x1 given them a mean and, unless deterministic, a log-standard deviation for each number of a
-    /// sample.
+    /// Returns the value function and the generator for samples of `dimension` numbers. The value function has the
+    /// inputs \[x, t\] and one output. The generator has the inputs \[x0, z\]. For each component of x1 it gives a mean
+    /// and, unless deterministic, a log-standard deviation for each number of a sample.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for components that are too many for the dimension; [`Error::OutOfMemory`].
@@ -43,7 +43,7 @@ impl Networks<'_> {
         ))
     }
 
-    /// Where the weights of both lie, which takes no memory that grows with the dimension.
+    /// Returns where the weights of both lie. This takes no memory that grows with the dimension.
     ///
     /// # Errors
     /// As [`Self::shapes`].
@@ -55,7 +55,7 @@ impl Networks<'_> {
         Ok([layout(&self.value, value), layout(&self.generator, generator)])
     }
 
-    /// Inputs, squares not counted, and outputs of both.
+    /// Returns the numbers of inputs (without squares) and of outputs of both.
     fn ends(&self, dimension: usize) -> Result<[[usize; 2]; 2]> {
         let Conditional { components, latent } = self.conditional;
         let raw = Head::numbers(dimension, self.deterministic);

@@ -2,10 +2,10 @@
 //!
 //! L(V) = E\[V(1, x1)\] - E\[Psi*(V(1, y))\] - E_t\[1/2 |grad V(t, x_t)|^2 + <grad V(t, x_t), b_t>\].
 //!
-//! The drift (x1 - x_t) / (1 - t) of the bridge to x1 has a variance that grows without bound towards t = 1. Only its mean
-//! given x_t counts, and given x0 and the component that is known: x1 and x_t are jointly Gaussian. So b_t here is
-//! E\[(x1 - x_t) / (1 - t) | x0, k, x_t\] = m - x0 + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - (1 - t) x0 - t m):
-//! the same L, hence the same expected gradient, without that noise (Rao-Blackwell).
+//! The drift (x1 - x_t) / (1 - t) of the bridge to x1 has a variance that grows without bound towards t = 1. Only its
+//! mean given x_t counts, and given x0 and the component that is known: x1 and x_t are jointly Gaussian. So b_t here is
+//! E\[(x1 - x_t) / (1 - t) | x0, k, x_t\] = m - x0 + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - (1 - t) x0 - t
+//! m): the same L, hence the same expected gradient, without that noise (Rao-Blackwell).
 //!
 //! The action term's gradient is that of <grad V(t, x_t), w> with w = grad V + b_t held constant: a reverse pass over
 //! one directional derivative, no second-order differentiation.
@@ -15,22 +15,23 @@ use crate::device::{Batch, Layers, Mat, Method, Points};
 use crate::formulas::{Conjugate, Head, Quadratic};
 use crate::nn::network::Network;
 
-/// Bridge times of the value step are uniform below this: where s is small, b_t grows like 1 / sqrt(1 - t).
+/// Bridge times of the value step are uniform below this. Beyond it b_t would be large: for small s it grows like 1 /
+/// sqrt(1 - t).
 pub const TIME_MAX: f64 = 0.995;
 
-/// What a value step needs beside its rows.
+/// A value step, without its rows.
 pub struct ValueStep<'a, S> {
     /// V(t, x), inputs \[x, t\], one output.
     pub value: &'a Network,
     /// The generator.
     pub generator: &'a Network,
-    /// What its outputs are.
+    /// The form of its outputs.
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
-    /// What V(1, .) has beside the network.
+    /// The known part of V(1, .), beside the network.
     pub quadratic: &'a Quadratic<S>,
     /// One over the rows of the whole batch.
     pub scale: f64,
@@ -56,13 +57,13 @@ impl<S> ValueStep<'_, S> {
         self.carry(device, value, batch, raw, gradient, sums);
     }
 
-    /// Raw outputs of the component that each row of `input` takes.
+    /// Returns the raw outputs of the component that is drawn for each row of `input`.
     pub fn draw<D: Layers + Method>(&self, device: &mut D, generator: &D::Net, input: Mat, noise: &D::Noise) -> Mat {
         let (each, raw) = (self.conditional.components, self.head.raw(self.dimension()));
         self.conditional.draw(device, self.generator, generator, input, each, noise, raw)
     }
 
-    /// [`Self::run`] for rows whose components have been drawn.
+    /// Does [`Self::run`] for rows whose components have been drawn.
     pub fn carry<D: Layers + Method<Slope = S>>(
         &self,
         device: &mut D,

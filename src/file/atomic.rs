@@ -8,16 +8,16 @@ use super::open::check;
 use super::temporary::Temporary;
 use crate::error::{Error, Result};
 
-/// Links that are followed, as many as by Linux.
+/// The largest number of symbolic links that are followed, the same as on Linux.
 const MAX_LINKS: usize = 40;
 
 /// Creates or replaces a file as one indivisible act, with what `content` writes.
 ///
 /// The bytes go to a temporary file in the same folder, are flushed to the disk, and take the name of `path` last.
 /// Saves of the same file, in any threads and processes, come one after the other; one whose temporary file does not
-/// change for a minute is not waited for any longer: this one fails. A save that is killed may leave its temporary
-/// file, which the next one removes: at once, and after a minute where the file system has no locks. A new file gets
-/// the permissions that plain creation gives, a replaced file keeps its own. A symbolic link is followed, as plain
+/// change for a minute is not waited for any longer, and the waiting save fails. A save that is killed may leave its
+/// temporary file. The next save removes it at once, or after a minute where the file system has no locks. A new file
+/// gets the permissions that plain creation gives, a replaced file keeps its own. A symbolic link is followed, as plain
 /// writing would, also to a file that is not there yet. Owner, access control lists and hard links of a replaced file
 /// are not carried over.
 ///
@@ -53,7 +53,7 @@ fn replace(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) 
     Ok(())
 }
 
-/// Where a path leads to in the end, whether there is a file or not.
+/// Returns the path behind all symbolic links, whether there is a file or not.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_path_buf();
     for _ in 0..=MAX_LINKS {
@@ -83,8 +83,8 @@ fn without_special_bits(permissions: fs::Permissions) -> fs::Permissions {
     permissions
 }
 
-/// Asks that the new name survive a power failure. Not every file system can, and the file is already in place and
-/// whole, so a refusal is no failure of the write.
+/// Flushes the folder, so that the new name survives a power failure. A refusal is no error: not every file system can,
+/// and the file is in place and whole.
 fn flush_folder(folder: &Path) {
     if cfg!(unix) {
         let _ = File::open(folder).and_then(|folder| folder.sync_all());

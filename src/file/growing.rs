@@ -12,7 +12,7 @@ pub(super) struct Growing {
 }
 
 impl Growing {
-    /// `what` says in the sentence of a refusal what the memory was for.
+    /// Starts with no text. `what` says in an error what the memory was for.
     pub fn new(what: &'static str) -> Self {
         Self { bytes: Vec::new(), what }
     }
@@ -25,7 +25,7 @@ impl Growing {
         self.bytes
     }
 
-    /// Why nothing more could be written.
+    /// Returns the error for which nothing more could be written.
     pub fn fault(&self, kind: Kind, error: impl Into<io::Error>) -> Error {
         let error = error.into();
         if error.kind() == io::ErrorKind::OutOfMemory {

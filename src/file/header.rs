@@ -1,27 +1,28 @@
 //! The safetensors frame: an 8-byte little-endian header length, a JSON header, then the tensors' bytes without gaps.
 //!
-//! Nothing here trusts its input: what is kept of a header has a limit, and offsets are compared with the bytes at hand
-//! before they enter any arithmetic. Failures are clauses about the file; who reads it adds where it came from.
+//! Nothing here trusts its input. The parts of a header that are kept have size limits, and offsets are compared with
+//! the file's length before they enter any arithmetic. An error is a clause about the file, and the caller adds the
+//! file's name.
 
 use super::json::{Json, Limits, Parsed, Text};
 use super::kind::{Key, Kind};
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 8;
-/// A header is names, shapes and one description, with 2 d numbers of up to 24 characters and 2 d of up to 10 where samples have
-/// d, 2^20 at most: 71 MB. More than this is no file of ours.
+/// The longest header, in bytes. A header has names, shapes and one description. For samples of d numbers, the
+/// description has 2 d numbers of up to 24 characters and 2 d of up to 10. With the largest d, 2^20, these are 71 MB.
 pub(super) const MAX_HEADER: usize = 80 << 20;
-/// A checkpoint of ours has 8.
+/// The largest number of tensors. A checkpoint has 8.
 pub(super) const MAX_TENSORS: usize = 64;
-/// Ours are flat.
+/// The largest number of axes of a tensor. The library's own tensors have one.
 const MAX_AXES: usize = 8;
-/// Bytes of a tensor's name, as it is written.
+/// The longest name of a tensor, in bytes with escapes.
 pub(super) const MAX_NAME: usize = 256;
 pub(super) const METADATA: &str = "__metadata__";
 /// The only element type.
 pub(super) const F32: &str = "F32";
 
-/// What is passed over in a header is bounded in depth alone: another tool may have put anything there.
+/// Limits of values that are skipped. Only their depth is bounded, because another tool may have put anything there.
 const ANYTHING: Limits = Limits { depth: 32, token: usize::MAX, items: usize::MAX };
 
 /// One tensor of a file.
@@ -29,12 +30,12 @@ const ANYTHING: Limits = Limits { depth: 32, token: usize::MAX, items: usize::MA
 pub(super) struct Entry {
     pub name: String,
     pub shape: Vec<usize>,
-    /// Its bytes among the data, which follow the header.
+    /// The first byte of the tensor, counted from the end of the header.
     pub start: u64,
     pub end: u64,
 }
 
-/// The header's length, given a file's first bytes and its length.
+/// Returns the header's length, given a file's first bytes and its length.
 pub(super) fn length(prefix: [u8; PREFIX], file: u64) -> Parsed<usize> {
     let announced = u64::from_le_bytes(prefix);
     let follow = file - PREFIX as u64;
@@ -50,18 +51,18 @@ pub(super) fn length(prefix: [u8; PREFIX], file: u64) -> Parsed<usize> {
     Ok(announced as usize)
 }
 
-/// The header's text.
+/// Returns the header's text.
 pub(super) fn text(bytes: &[u8]) -> Parsed<&str> {
     std::str::from_utf8(bytes)
         .map_err(|error| format!("it is not a safetensors file: its header is not UTF-8 text ({error})"))
 }
 
-/// What the metadata of a file say about it, in the order of [`Key::ALL`].
+/// The metadata that the library knows, in the order of [`Key::ALL`].
 pub(super) struct Metadata<'a>([Option<Text<'a>>; Key::ALL.len()]);
 
 impl<'a> Metadata<'a> {
-    /// Reads nothing else, so that a file of another kind or of a newer version is recognised as such even when the
-    /// rest of its header is beyond this version.
+    /// Reads the metadata and nothing else. A file of another kind or of a newer version is then recognised even when
+    /// this version cannot read the rest of its header.
     pub fn read(header: &'a str) -> Parsed<Self> {
         let mut found = [None; Key::ALL.len()];
         let mut json = Json::new(header);
@@ -84,21 +85,21 @@ impl<'a> Metadata<'a> {
         Ok(Self(found))
     }
 
-    /// The value of a key, by the name that is written today or the one that was before.
+    /// Returns the value of a key under its present or its former name.
     pub fn get(&self, key: Key) -> Option<Text<'a>> {
         let [now, before] = key.places();
         self.0[now].or(self.0[before])
     }
 
-    /// What the file is, where its metadata say so.
+    /// Returns the file's kind, if its metadata name one.
     pub fn kind(&self) -> Option<Kind> {
         let format = self.get(Key::Format)?;
         Kind::ALL.into_iter().find(|kind| format.is(kind.format()))
     }
 }
 
-/// The tensors in the order of their bytes, which are known to cover `data_length` bytes exactly: no gap, no overlap,
-/// every range as long as the shape asks.
+/// Returns the tensors in the order of their bytes. They cover `data_length` bytes exactly: there is no gap and no
+/// overlap, and every range has the length that the shape asks for.
 pub(super) fn layout(header: &str, data_length: u64) -> Parsed<Vec<Entry>> {
     let mut tensors: Vec<Entry> = Vec::new();
     // A clause about the file; those of the parser need to be told what it parsed.
@@ -167,7 +168,7 @@ pub(super) fn layout(header: &str, data_length: u64) -> Parsed<Vec<Entry>> {
     Ok(tensors)
 }
 
-/// Type, shape and range of a tensor.
+/// Returns type, shape and range of a tensor.
 fn tensor<'a>(json: &mut Json<'a>) -> Parsed<(Text<'a>, Vec<usize>, [u64; 2])> {
     let (mut dtype, mut shape, mut range) = (None, None, None);
     json.members(|json, field| {
@@ -210,7 +211,7 @@ fn tensor<'a>(json: &mut Json<'a>) -> Parsed<(Text<'a>, Vec<usize>, [u64; 2])> {
     ))
 }
 
-/// Fills what may be there once.
+/// Fills `place`, or refuses a second value.
 fn once<T>(place: &mut Option<T>, value: T, name: &str) -> Parsed<()> {
     if place.replace(value).is_some() { Err(format!("'{name}' comes twice")) } else { Ok(()) }
 }

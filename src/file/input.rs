@@ -14,10 +14,10 @@ use super::open;
 use crate::error::{Error, Result};
 use crate::{memory, numbers, quote};
 
-/// Bytes read at once: on the stack, which may be small.
+/// Number of bytes that are read at once. They lie on the stack, which may be small.
 const CHUNK: usize = 4096;
-/// Lists and objects inside each other in a description, and bytes of a key, a word or a number there. The parser
-/// behind these limits keeps whole ones in memory.
+/// Limits of a description: the depth of lists and objects inside each other, and the bytes of a key, a word or a
+/// number. The parser behind them keeps each of these whole in memory.
 const DEPTH: usize = 8;
 const TOKEN: usize = 256;
 
@@ -36,7 +36,7 @@ enum Source<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Opens a file, of which the header alone is read.
+    /// Opens a file and reads its header alone.
     ///
     /// # Errors
     /// `Error::Io` with the path, also for what is not a regular file; `Error::Format` when it is cut short, not
@@ -47,7 +47,7 @@ impl<'a> Input<'a> {
         Self::begin(Source::File { file, path }, length, expected)
     }
 
-    /// The same for the bytes of a file.
+    /// Reads the header of a file whose bytes are in memory.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -84,12 +84,12 @@ impl<'a> Input<'a> {
         Ok(Self { source, description, tensors, data })
     }
 
-    /// Takes the description, as a type of the caller's. Lists in it may have as many numbers as a quarter of those in
-    /// all tensors: no network of ours has less than four for each number of a sample.
+    /// Takes the description, as a type of the caller's. Its lists may have a quarter of the count of numbers in all
+    /// tensors: no network has less than four weights for each number of a sample.
     ///
     /// # Errors
     /// `Error::Format` when it is not JSON, a field is missing or of another type, or anything in it is longer than in
-    /// any description of ours; `Error::OutOfMemory`.
+    /// any description that the library writes; `Error::OutOfMemory`.
     pub(crate) fn description<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut text = std::mem::take(&mut self.description);
         json::unescape(&mut text);
@@ -106,7 +106,7 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// An error unless there is a tensor of this name and shape.
+    /// Checks that there is a tensor of this name and shape.
     ///
     /// # Errors
     /// `Error::Format`.
@@ -140,12 +140,13 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// What is wrong with the file, as an error that says where it came from.
+    /// Returns the error that the file cannot be loaded because of `what`. It says where the file came from.
     pub(crate) fn unfit(&self, what: impl std::fmt::Display) -> Error {
         cannot_load(&self.source.origin(), what)
     }
 
-    /// The same of what a check of its description found: an argument out of range is the file's fault.
+    /// Returns the error for what a check of the description found. An argument out of range is the file's fault, not
+    /// the host's.
     pub(crate) fn refusal(&self, error: Error) -> Error {
         match error {
             Error::InvalidArgument(what) => self.unfit(what),
@@ -164,7 +165,7 @@ impl<'a> Input<'a> {
         Ok(tensor)
     }
 
-    /// Names and shapes.
+    /// Returns names and shapes of all tensors.
     #[cfg(test)]
     pub(super) fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         self.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect()
@@ -182,7 +183,7 @@ impl Source<'_> {
         }
     }
 
-    /// Fills `bytes` from place `at` of the file, where it had as many when it was opened.
+    /// Fills `bytes` from byte `at` of the file on. When it was opened, the file was long enough.
     fn read(&mut self, at: u64, bytes: &mut [u8]) -> Result<()> {
         match self {
             Self::Memory(from) => bytes.copy_from_slice(&from[at as usize..][..bytes.len()]),
@@ -200,7 +201,7 @@ impl Source<'_> {
     }
 }
 
-/// Where the description stands in a header, and the tensors.
+/// Returns where the description stands in the header, and the tensors.
 fn parse(header: &[u8], data: u64, expected: Kind, origin: &str) -> Result<(std::ops::Range<usize>, Vec<Entry>)> {
     let parse = || {
         let text = header::text(header)?;

@@ -1,19 +1,18 @@
-//! A reader of JSON that nobody trusts: it allocates nothing, whatever the text holds, and goes no deeper than it is
-//! told.
+//! A reader of untrusted JSON. It allocates nothing for any text, and goes no deeper than it is told.
 //!
-//! Failures are clauses, such as "a ':' is missing at byte 12".
+//! An error is a clause, such as "a ':' is missing at byte 12".
 
 use std::str::Chars;
 
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// What a value may be like that is passed over.
+/// Limits of a value that is skipped.
 pub(super) struct Limits {
-    /// Lists and objects inside each other.
+    /// Depth of lists and objects inside each other.
     pub depth: usize,
-    /// Bytes of a text, a key, a number or a word, as it is written.
+    /// Length of a text, a key, a number or a word, in bytes with escapes.
     pub token: usize,
-    /// Items of a list.
+    /// Number of items in a list.
     pub items: usize,
 }
 
@@ -28,7 +27,7 @@ impl<'a> Json<'a> {
         Self { text, at: 0 }
     }
 
-    /// The next byte that is not white space, which is left where it is.
+    /// Returns the next byte that is not white space, and does not pass it.
     fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.at) {
@@ -48,12 +47,12 @@ impl<'a> Json<'a> {
         Err(format!("{what} is missing at byte {}", self.at))
     }
 
-    /// Whether the next value is an object.
+    /// Returns whether the next value is an object.
     pub fn is_object(&mut self) -> bool {
         self.peek() == Some(b'{')
     }
 
-    /// Passes over `null` if it comes next.
+    /// Skips `null` if it comes next; returns whether it did.
     pub fn null(&mut self) -> bool {
         self.peek();
         let there = self.text[self.at..].starts_with("null");
@@ -61,7 +60,7 @@ impl<'a> Json<'a> {
         there
     }
 
-    /// An object, of which `member` has to read each value, given its key.
+    /// Reads an object. `member` gets each key and has to read its value.
     pub fn members(&mut self, mut member: impl FnMut(&mut Self, Text<'a>) -> Parsed<()>) -> Parsed<()> {
         if !self.take(b'{') {
             return self.missing("a '{'");
@@ -84,7 +83,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A list, of which `item` has to read each item.
+    /// Reads a list. `item` has to read each item.
     pub fn items(&mut self, mut item: impl FnMut(&mut Self) -> Parsed<()>) -> Parsed<()> {
         if !self.take(b'[') {
             return self.missing("a '['");
@@ -126,7 +125,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A whole number from 0 on.
+    /// Reads a whole number from 0 on.
     pub fn whole(&mut self) -> Parsed<u64> {
         self.peek();
         let rest = &self.text[self.at..];
@@ -141,8 +140,8 @@ impl<'a> Json<'a> {
         Ok(number)
     }
 
-    /// Passes over a value of any kind within the limits and returns its text. Numbers and words are bounded here, but
-    /// not checked.
+    /// Skips a value of any kind within the limits and returns its text. The lengths of numbers and words are checked,
+    /// their form is not.
     pub fn value(&mut self, limits: &Limits) -> Parsed<&'a str> {
         self.nested(limits, limits.depth)
     }
@@ -194,13 +193,13 @@ impl<'a> Json<'a> {
         Err(format!("a text or number of {length} bytes ends at byte {end}, and at most {most} are allowed"))
     }
 
-    /// The end of the text, but for white space.
+    /// Checks that nothing but white space is left.
     pub fn end(&mut self) -> Parsed<()> {
         if self.peek().is_none() { Ok(()) } else { Err(format!("more follows at byte {}", self.at)) }
     }
 }
 
-/// A text as it is written between its quotes, with escapes, all of which are known to be right.
+/// A text as it stands between its quotes. It may have escapes, all of them valid.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a>(&'a str);
 
@@ -209,12 +208,12 @@ impl<'a> Text<'a> {
         self.characters().eq(other.chars())
     }
 
-    /// Without escapes, where it has no more than `most` bytes as it is written.
+    /// Returns the text without escapes, unless it has more than `most` bytes with them.
     pub fn within(self, most: usize) -> Option<String> {
         (self.0.len() <= most).then(|| self.characters().collect())
     }
 
-    /// Its beginning, for a sentence.
+    /// Returns the beginning of the text, for an error.
     pub fn beginning(self) -> String {
         const SHOWN: usize = 100;
         let mut characters = self.characters();
@@ -250,7 +249,7 @@ impl Iterator for Characters<'_> {
     }
 }
 
-/// The character that an escape stands for, and the bytes of the escape.
+/// Returns the character that an escape stands for, and the length of the escape in bytes.
 fn decode(bytes: &[u8]) -> Option<(char, usize)> {
     let hex = |at: usize| {
         let digits = bytes.get(at..at + 4)?;
@@ -277,7 +276,7 @@ fn decode(bytes: &[u8]) -> Option<(char, usize)> {
     Some((plain, 2))
 }
 
-/// Takes the escapes out of a text as it is written, in its own memory: none is shorter than what it stands for.
+/// Replaces the escapes of a text in its own memory: no escape is shorter than its character.
 pub(super) fn unescape(bytes: &mut Vec<u8>) {
     let (mut from, mut to) = (0, 0);
     while from < bytes.len() {

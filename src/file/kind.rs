@@ -8,23 +8,23 @@
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
 //! | `sfeuot_format_version` | a whole number as text: `1`, or `2` where a network has a description of its own |
 //!
-//! They are names of our own, so that a tool which reads a file and writes it anew with a `format` of its own leaves a
-//! file that still loads. Files with the names without `sfeuot_`, which were written before, are read as well. The
-//! order of tensors and of metadata carries no meaning.
+//! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
+//! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and
+//! of metadata carries no meaning.
 //!
 //! Tensors are row-major and little-endian, element type F32. Equal content gives equal bytes.
 
 use crate::error::Error;
 use crate::quote;
 
-/// The version of files that every reader understands.
+/// The version that every reader understands.
 pub(super) const FIRST_VERSION: u64 = 1;
-/// The version of files in which the value network or the generator has a description of its own. Older readers do not look
-/// for one.
+/// The version of files in which the value network or the generator has a description of its own. Older readers do not
+/// look for one.
 pub(super) const OWN_NETWORKS: u64 = 2;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
 pub(super) const FORMAT_VERSION: u64 = OWN_NETWORKS;
-/// Bytes of a clause that may quote what a file says about itself: a hostile file must not make messages long.
+/// The longest quotation of a file's own words in an error, in bytes: a hostile file must not make messages long.
 const MAX_CLAUSE: usize = 400;
 
 /// What a file holds.
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-/// One of the metadata that make a file one of ours.
+/// A key of the metadata by which the library recognises its files.
 #[derive(Clone, Copy)]
 pub(super) enum Key {
     Description = 0,
@@ -63,22 +63,22 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// The names that are written, then those that were before.
+    /// The present names of all keys, then the former ones.
     pub const ALL: [&'static str; 6] =
         ["sfeuot_description", "sfeuot_format", "sfeuot_format_version", "description", "format", "format_version"];
 
-    /// Where its names are in [`Self::ALL`].
+    /// Returns where the two names of the key are in [`Self::ALL`].
     pub fn places(self) -> [usize; 2] {
         [self as usize, self as usize + Self::ALL.len() / 2]
     }
 
-    /// The name that is written.
+    /// Returns the present name.
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize]
     }
 }
 
-/// Why a file is not loaded. `origin` is where it came from, fit for a sentence.
+/// Returns the error that a file cannot be loaded. `origin` says where it came from.
 pub(super) fn cannot_load(origin: &str, what: impl std::fmt::Display) -> Error {
     Error::Format(format!("cannot load from '{origin}': {}", quote::text(&what.to_string(), MAX_CLAUSE)))
 }
@@ -87,7 +87,7 @@ pub(super) fn cannot_save(kind: Kind, what: impl std::fmt::Display) -> Error {
     Error::Format(format!("cannot save the {}: {}", kind.noun(), quote::text(&what.to_string(), MAX_CLAUSE)))
 }
 
-/// A clause about a tensor.
+/// Returns a clause that a number of a tensor is not finite.
 pub(super) fn not_finite(name: &str, index: usize, value: f32) -> String {
     format!("its tensor '{name}' holds {value} at index {index}, and every value must be finite")
 }

@@ -1,5 +1,4 @@
-//! Files on disk: the format that models and training checkpoints share, reading it without trust, and writing that
-//! never leaves half a file.
+//! Files on disk: the format of models and checkpoints. Readers trust no file, and a writer never leaves half a file.
 
 pub(crate) mod atomic;
 mod growing;

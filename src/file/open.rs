@@ -1,11 +1,11 @@
-//! Opening a file to read it, whatever its name turns out to be.
+//! Opens files for reading, and refuses names that are not regular files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// A regular file and its length. Nothing else is opened for long, and none makes the call wait: a pipe that nobody
-/// writes to would, and a device may have no end.
+/// Opens a regular file and returns it with its length in bytes. Everything else is refused at once: a pipe without a
+/// writer would make the call wait, and a device may have no end.
 pub(super) fn regular(path: &Path) -> io::Result<(File, u64)> {
     // Before it is opened, which alone may do something to a device.
     check(&fs::metadata(path)?)?;
@@ -16,14 +16,14 @@ pub(super) fn regular(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, opened.len()))
 }
 
-/// What makes an open return at once.
+/// Sets the option that makes an open return at once.
 pub(super) fn without_waiting(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NONBLOCK | libc::O_NOCTTY);
     options
 }
 
-/// An error unless it is a regular file.
+/// Checks that `found` is a regular file.
 pub(super) fn check(found: &fs::Metadata) -> io::Result<()> {
     if found.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

@@ -1,4 +1,4 @@
-//! Writing a model file or a checkpoint, tensor by tensor: no second copy of the weights is made.
+//! Writes a model file or a checkpoint tensor by tensor, without a second copy of the weights.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -15,14 +15,14 @@ use super::kind::{FIRST_VERSION, Key, Kind, OWN_NETWORKS, cannot_save, not_finit
 use crate::error::{Error, Result};
 use crate::numbers;
 
-/// Bytes handed to the system at once: on the stack, which may be small.
+/// Number of bytes that are handed to the system at once. They lie on the stack, which may be small.
 const CHUNK: usize = 4096;
 
-/// The content of a file to be.
+/// The content of a file that will be written.
 pub(crate) struct Output<'a> {
     kind: Kind,
     version: u64,
-    /// A JSON document.
+    /// The description, a JSON document.
     description: String,
     tensors: Vec<Tensor<'a>>,
 }
@@ -33,7 +33,7 @@ struct Tensor<'a> {
     values: &'a [f32],
 }
 
-/// A header's entry of a tensor.
+/// The entry of a tensor in the header.
 #[derive(Serialize)]
 struct Info<'a> {
     dtype: &'static str,
@@ -53,7 +53,8 @@ impl<'a> Output<'a> {
         Ok(Self { kind, version: FIRST_VERSION, description: document(kind, description)?, tensors: Vec::new() })
     }
 
-    /// Says whether a network has a description of its own in it. Readers that do not look for one refuse the file then.
+    /// Says whether a network has a description of its own in the file. Versions that cannot read one then refuse the
+    /// file.
     pub(crate) fn own_networks(&mut self, own: bool) {
         self.version = if own { OWN_NETWORKS } else { FIRST_VERSION };
     }
@@ -95,9 +96,9 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// Length prefix and header, padded so that the data starts at a multiple of 8 bytes.
+    /// Returns length prefix and header, padded so that the data starts at a multiple of 8 bytes.
     ///
-    /// The order of everything is fixed, so equal content is equal bytes.
+    /// The order is fixed, so equal content gives equal bytes.
     fn header(&self) -> Result<Vec<u8>> {
         let mut text = Growing::new("the header of a file");
         let written = self.write_header(&mut text);
@@ -150,7 +151,7 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     #[cfg(test)]
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         self.check()?;
@@ -160,7 +161,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The JSON document of a description that reads back as it is.
+/// Returns the JSON document of a description, after a check that it reads back.
 fn document<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<String> {
     const WHAT: &str = "the description of a file";
     let mut text = Growing::new(WHAT);
@@ -174,8 +175,9 @@ fn document<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Res
     String::from_utf8(ordered.into_bytes()).map_err(|error| unfit(kind, error))
 }
 
-/// Writes a document of the serialiser anew, with the members of each object in the order of their names: the order of
-/// a type's fields may change, and the file of equal content must not. Objects inside lists stay as they are.
+/// Writes a document of the serialiser anew, with the members of each object in the order of their names. The order of
+/// a type's fields may change between versions, but equal content has to give the same file. Objects inside lists stay
+/// as they are.
 fn order(json: &mut Json, to: &mut dyn Write) -> io::Result<()> {
     const WHOLE: Limits = Limits { depth: 32, token: usize::MAX, items: usize::MAX };
     if !json.is_object() {

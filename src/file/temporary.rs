@@ -1,13 +1,14 @@
 //! The temporary file that new content goes to before it takes the name of its target.
 //!
 //! Its name follows from the target's, so saves of one target meet there: each waits until the one before has ended,
-//! and removes what one that was killed has left. A save that is going on holds a lock on its file, which ends with its
-//! process: who gets the lock of a file that still has the name knows that nobody writes it any more. Only who holds it
-//! removes or renames the file.
+//! and removes the file of one that was killed. A save holds a lock on its file, which ends with its process: a save
+//! that gets the lock of a file that still has the name knows that nobody writes it any more. Only the holder of the
+//! lock removes or renames the file.
 //!
-//! A save whose file does not change for long may be stopped, which a lock does not tell: whoever waits for it gives
-//! up. Where there is no lock to ask for, as on some network mounts or with a file of another user's, that file is
-//! taken for a killed save's and removed. Should its save go on nevertheless, it finds the file gone and fails.
+//! A lock does not tell whether its holder is stopped. So a save that waits gives up when the other's file has not
+//! changed for long. Some network mounts and files of other users have no lock to ask for. There, a file that has not
+//! changed for long counts as left by a killed save and is removed. If its save goes on nevertheless, it finds the file
+//! gone and fails.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -17,13 +18,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::open::without_waiting;
 
-/// How long a save waits for another one whose file does not change: it may be stopped, or the disk may be at work.
+/// How long a save waits for another one whose file does not change. The other one may be stopped, or the disk may be
+/// busy.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks, at least and at most.
+/// The shortest and the longest time between two looks at a file.
 const PAUSES: [Duration; 2] = [Duration::from_micros(200), Duration::from_millis(20)];
-/// Names that a save tries: the next one where a name is taken by what no save can have made or may remove.
+/// The number of names that a save tries. It takes the next one where a name belongs to something that no save has made
+/// or may remove.
 const NAMES: u32 = 4;
-/// Times that a file is made and lost at once to another save that takes it for a leftover.
+/// How often a save makes its file anew when another save has taken it for a leftover.
 const TRIES: u32 = 1000;
 
 /// A file that is removed unless it takes its target's name.
@@ -34,8 +37,8 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// One in the folder of a target of this name. `private`: nobody but the owner may open it, else whom plain
-    /// creation lets.
+    /// Makes the file in the folder of a target of this name. With `private` only the owner may open it, otherwise
+    /// everyone whom plain creation lets.
     pub fn beside(folder: &Path, name: &OsStr, private: bool) -> io::Result<Self> {
         for number in 0..NAMES {
             if let Some(taken) = Self::take(named(folder, name, number), private, PATIENCE)? {
@@ -50,7 +53,7 @@ impl Temporary {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
     }
 
-    /// Waits for other saves; `None` where the name is taken by something else.
+    /// Makes the file at `path` after waiting for other saves. Returns `None` where something else has the name.
     fn take(path: PathBuf, private: bool, patience: Duration) -> io::Result<Option<Self>> {
         let mut stillness = Stillness::default();
         let mut lost = 0;
@@ -105,7 +108,7 @@ impl Temporary {
 }
 
 impl Drop for Temporary {
-    /// After a rename the name is another file's, or nobody's.
+    /// Removes the file, unless it was renamed: the name is then another file's, or nobody's.
     fn drop(&mut self) {
         if !self.renamed && is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
@@ -113,7 +116,8 @@ impl Drop for Temporary {
     }
 }
 
-/// The name beside a target. Its length is fixed, so that a target's name may have all the bytes that a name can have.
+/// Returns the path of a temporary file beside a target. The length of its name is fixed, so that a target may have the
+/// longest name that is allowed.
 fn named(folder: &Path, target: &OsStr, number: u32) -> PathBuf {
     let hash = target
         .as_encoded_bytes()
@@ -122,7 +126,7 @@ fn named(folder: &Path, target: &OsStr, number: u32) -> PathBuf {
     folder.join(format!(".sfeuot-{hash:016x}-{number}.tmp"))
 }
 
-/// For a sentence that names the target: the file lies beside it.
+/// Returns the file's name for an error that names the target, beside which it lies.
 fn shown(path: &Path) -> String {
     format!("'{}' beside it", path.file_name().unwrap_or_default().display())
 }
@@ -134,7 +138,7 @@ fn unmoved(path: &Path, still: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::ResourceBusy, what)
 }
 
-/// How long a file has been seen unchanged.
+/// Measures how long a file has been unchanged.
 #[derive(Default)]
 struct Stillness {
     seen: Option<(u64, Option<SystemTime>, Instant)>,
@@ -163,14 +167,14 @@ fn create(path: &Path, private: bool) -> io::Result<File> {
     options.write(true).create_new(true).open(path)
 }
 
-/// What a name is found to be.
+/// What stands under a name.
 enum Name {
     Free,
-    /// A save goes on under it.
+    /// A save that is going on.
     Locked(Metadata),
-    /// A save may go on under it: there is no lock to ask for.
+    /// A save that may be going on; there is no lock to ask for.
     Unknown(Metadata),
-    /// No save's, or not for us to remove.
+    /// Something that is no save's, or that this process may not remove.
     Foreign,
 }
 
@@ -208,7 +212,7 @@ fn unremoved(error: &io::Error) -> Name {
     }
 }
 
-/// Whether a name is that of an open file.
+/// Returns whether `path` is the name of an open file.
 fn is_at(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
     {

@@ -1,6 +1,6 @@
 //! Nonlinearities of the hidden layers.
 
-/// Nonlinearity of the hidden layers.
+/// The nonlinearity behind every hidden layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(i32)]

@@ -1,4 +1,4 @@
-//! Adam (Kingma and Ba, ICLR 2015) over a stretch of the flat parameter vector.
+//! Adam (Kingma and Ba, ICLR 2015) over a range of the flat parameter vector.
 
 use crate::finite::Finite;
 
@@ -23,7 +23,8 @@ pub struct Update {
 }
 
 impl Adam {
-    /// Update number `step` (from 1) with learning rate `rate`; gradients are multiplied by `clip` first.
+    /// Returns the factors of update number `step` (from 1) with learning rate `rate`. Gradients are multiplied by
+    /// `clip` first.
     pub fn update(&self, step: u64, rate: f64, clip: f64) -> Update {
         let step = i32::try_from(step).unwrap_or(i32::MAX);
         Update {
@@ -36,7 +37,7 @@ impl Adam {
 }
 
 impl Update {
-    /// Applies it to a stretch of parameters: weights, moving average (with decay `averaging`), first and second
+    /// Applies the update to a range of parameters: weights, moving average (with decay `averaging`), first and second
     /// moment, from `old` to `new`. Returns whether every new number is finite.
     #[inline(always)]
     pub fn apply(&self, averaging: f32, old: [&[f32]; 4], gradient: &[f32], new: [&mut [f32]; 4]) -> bool {

@@ -24,8 +24,8 @@ impl Divergence {
         self != Self::Balanced
     }
 
-    /// To first order every density ratio Psi*'(v) is that of KL, e^(v s), with this softness s: the second derivative
-    /// of Psi* at 0. Balanced transport has none.
+    /// Returns the softness s, the second derivative of Psi* at 0. To first order in v, every density ratio Psi*'(v)
+    /// equals e^(v s), the ratio of KL. s is 0 for balanced transport.
     pub fn softness(self, tau: f64) -> f64 {
         match self {
             Self::Balanced => 0.0,
@@ -35,12 +35,13 @@ impl Divergence {
     }
 }
 
-/// Psi* and its derivative, the density ratio. Nondecreasing, Psi*(0) = 0, Psi*'(0) = 1.
+/// The conjugate Psi* of a divergence. Its derivative is the density ratio. Psi* never decreases, Psi*(0) = 0 and
+/// Psi*'(0) = 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Conjugate {
     /// The divergence.
     pub divergence: Divergence,
-    /// Its weight, in units of the cost.
+    /// The divergence's weight, in units of the cost.
     pub tau: f64,
 }
 
@@ -49,7 +50,7 @@ pub struct Conjugate {
 pub const KL_LINEAR_FROM: f64 = 8.0;
 
 impl Conjugate {
-    /// (Psi*(v), Psi*'(v)).
+    /// Returns (Psi*(v), Psi*'(v)).
     pub fn evaluate(&self, v: f64) -> (f64, f64) {
         let tau = self.tau;
         let r = v / tau;

@@ -1,12 +1,12 @@
 //! Numbers of samples between data units and normalised units, each computed in 64 bits.
 
-/// A number in data units as networks see it.
+/// Returns a number in data units as networks see it.
 #[inline(always)]
 pub fn normalised(value: f64, shift: f64, scale: f64) -> f32 {
     ((value - shift) / scale) as f32
 }
 
-/// A number that networks see in data units.
+/// Returns a number that networks see in data units.
 #[inline(always)]
 pub fn in_data_units(x: f32, shift: f64, scale: f64) -> f32 {
     (f64::from(x) * scale + shift) as f32

@@ -1,4 +1,4 @@
-//! Pieces of rows on the processor. After the first call of a size nothing is allocated.
+//! Computes a session's answers on the processor, piece by piece. After the first call of a size nothing is allocated.
 
 use super::pieces::{DeviceRows, Pieces, Placed};
 use super::results::Results;
@@ -13,9 +13,9 @@ use crate::memory;
 use crate::nn::network::Network;
 use std::sync::Arc;
 
-/// Rows carried at a time at most: their activations stay in a core's cache.
+/// The largest number of rows computed at a time: their activations stay in a core's cache.
 const MOST_ROWS: usize = 64;
-/// Outputs of the generator, and results, that are held at a time, unless one row has more: a megabyte.
+/// The largest count of the generator's outputs, and of results, held at a time: a megabyte. One row may have more.
 const MOST_OUTPUTS: usize = 1 << 18;
 
 /// A model on the processor.
@@ -28,7 +28,7 @@ pub(super) struct CpuModel {
 }
 
 impl CpuModel {
-    /// Arranges the value function's and the generator's weights.
+    /// Arranges the weights of the value function and of the generator for products.
     pub fn new(isa: Isa, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
         let pack = |mlp: &Network, weights: &[f32], reverse| {
             let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
@@ -67,14 +67,14 @@ impl Placed for CpuModel {
 struct CpuPieces {
     model: Arc<CpuModel>,
     block: CpuBlock<f32>,
-    /// For each kind of question a size and rows that the workspace has room for.
+    /// For each kind of question, a size and a number of rows that the workspace has room for.
     room: Vec<[usize; 2]>,
-    /// Results before they are delivered.
+    /// Results that have not been delivered yet.
     results: Vec<f32>,
 }
 
 impl CpuPieces {
-    /// Makes room for a piece of so many rows, so that nothing is allocated once a call has begun.
+    /// Makes room for a piece of `count` rows, so that nothing is allocated once a call has begun.
     fn make_room(&mut self, question: &Question<'_>, count: usize, seed: RowSeed) -> Result<()> {
         let (kind, size) = question.size();
         memory::grow(&mut self.room, "sizes of a session", kind + 1, [0; 2])?;

@@ -1,5 +1,5 @@
-//! Pieces of rows on a GPU. Host rows are copied there and back in pieces that fit; the call waits for them. Device rows are
-//! worked on where they lie, in the order of the context's stream.
+//! Computes a session's answers on a GPU. Host rows are copied there and back in pieces that fit, and the call waits
+//! for them. Rows in device memory are read where they lie, in the order of the context's stream.
 
 use super::pieces::{DeviceRows, Pieces, Placed};
 use super::results::Results;
@@ -16,11 +16,11 @@ use crate::memory;
 use crate::nn::network::Network;
 use std::sync::Arc;
 
-/// Rows carried at a time at most: enough to fill any GPU.
+/// The largest number of rows computed at a time: enough to fill any GPU.
 const MOST_ROWS: usize = 1 << 16;
-/// Floats of workspace that a piece may take, unless a single row takes more: 256 megabytes.
+/// The largest workspace of a piece, in floats: 256 megabytes. A single row may take more.
 const MOST_FLOATS: usize = 1 << 26;
-/// Results that are copied to the host at a time, unless a single row has more: four megabytes.
+/// The largest count of results copied to the host at a time: four megabytes. A single row may have more.
 const MOST_RESULTS: usize = 1 << 20;
 
 /// A model on a GPU.
@@ -73,7 +73,7 @@ impl Placed for CudaModel {
 struct CudaPieces {
     model: Arc<CudaModel>,
     workspace: CudaWorkspace,
-    /// Results on the host before they are delivered.
+    /// Results on the host that have not been delivered yet.
     results: Vec<f32>,
 }
 
@@ -90,7 +90,7 @@ impl CudaPieces {
     }
 }
 
-/// Numbers of so many rows of results that are copied to the host at a time.
+/// Returns how many numbers of `rows` rows of results are copied to the host at a time.
 fn carried(rows: usize, per_row: usize) -> usize {
     rows.min((MOST_RESULTS / per_row).max(1)) * per_row
 }

@@ -1,4 +1,4 @@
-//! Inference: the frozen model, sessions that call it, and its file.
+//! Inference: the trained model, its file, and sessions that call it.
 
 mod cpu_pieces;
 mod cuda_pieces;

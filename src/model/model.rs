@@ -1,4 +1,4 @@
-//! A trained transport: both networks, frozen, with what undoes the normalisation.
+//! A trained transport: both networks with fixed weights, and the normalisation between data units and theirs.
 
 use super::pieces::Placed;
 use super::place::place;
@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a model file says beside the weights. sigma and tau are those of the normalised problem, with `scale`.
+/// The description in a model file, beside the weights. sigma and tau are in normalised units, in which `scale` is 1.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Description {
     pub divergence: Divergence,
@@ -39,12 +39,12 @@ pub(crate) struct Description {
     pub sample_shape: Vec<usize>,
     pub shift: Numbers,
     pub scale: f64,
-    /// That sigma and tau may have been given relative to.
+    /// The common scale of the data, in data units. sigma and tau may have been given as multiples of it.
     pub common_scale: f64,
-    /// What the networks add to.
+    /// The known part of the answer, to which the networks add.
     pub bridge: GaussianBridge,
     pub steps: u64,
-    /// The value network, where it is another one than the fields above say.
+    /// The value network, where it differs from what the fields above say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_network: Option<NetworkSpec>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,8 @@ pub struct ModelInfo {
     pub dimension: usize,
     /// Numbers of the generator's latent; 0 for none.
     pub latent_dimension: usize,
-    /// Gaussians of the mixture given a source sample; where there are latents, those a training drew for each.
+    /// Number of Gaussians in the mixture for a source sample. With latents, the number that a training drew for each
+    /// source sample.
     pub components: usize,
     /// How the end marginal is tied to the target.
     pub divergence: Divergence,
@@ -68,11 +69,11 @@ pub struct ModelInfo {
     pub sigma: f64,
     /// Weight of the divergence, in the data's units squared.
     pub tau: f64,
-    /// The data's common scale, that sigma and tau may be given relative to.
+    /// The data's common scale, in data units. sigma and tau may be given as multiples of it.
     pub data_scale: f64,
-    /// Training steps behind it.
+    /// Number of training steps made.
     pub steps: u64,
-    /// Weights of both networks together.
+    /// Number of parameters of both networks together.
     pub parameters: u64,
 }
 
@@ -140,7 +141,7 @@ impl Model {
         })))
     }
 
-    /// What it is.
+    /// Returns what the model is.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info
     }
@@ -169,7 +170,7 @@ impl Model {
         Self::read(context, Input::open(path, Kind::Model)?)
     }
 
-    /// Reads a model from the bytes of its file, which are not needed afterwards.
+    /// Reads a model from the bytes of its file. The bytes are not needed afterwards.
     ///
     /// # Errors
     /// [`Error::Format`] for bytes that are truncated, foreign or newer; [`Error::OutOfMemory`].
@@ -241,16 +242,17 @@ impl Description {
     }
 }
 
-/// sigma in units of the data's common scale: those of a training, but for rounding.
+/// The range of sigma in units of the data's common scale: that of a training, with room for rounding.
 const SIGMAS: std::ops::RangeInclusive<f64> = 0.999e-6..=1.001e3;
-/// Ratios of the data's common scale to that of what networks see, far beyond what a training finds.
+/// The range of the ratio of the data's common scale to the scale of what networks see. It is far wider than any
+/// training gives.
 const SCALE_RATIOS: std::ops::RangeInclusive<f64> = 1e-9..=1e9;
-/// The data's common scale: with a smaller or larger one results would leave the range of 32-bit numbers.
+/// The range of the data's common scale. Outside of it results would leave the range of 32-bit numbers.
 const SCALES: std::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
-/// Means of data are numbers of 32 bits; those of samples that are moved to the middle lie a few spreads from them.
+/// The largest magnitude of a shift. Means of data are 32-bit numbers, and a shift lies a few spreads from them.
 const SHIFTS_END: f64 = 1e6 * f32::MAX as f64;
 
-/// The dimension that a file's shape and normalisation agree on.
+/// Returns the dimension of a sample, on which a file's shape and normalisation have to agree.
 pub(crate) fn checked_dimension(
     shape: &[usize],
     shift: &[f64],

@@ -1,4 +1,5 @@
-//! How a session's rows are carried: in pieces that fit what computes them. One implementation a device.
+//! The seam between sessions and devices. A device computes a session's rows in pieces that fit it, and each device has
+//! one implementation.
 
 use super::results::Results;
 use crate::device::rows::RowSeed;
@@ -6,20 +7,20 @@ use crate::error::Result;
 use crate::euot::answers::Question;
 use std::sync::Arc;
 
-/// The networks of a model where they are computed with.
+/// The networks of a model on the device that computes with them.
 pub(super) trait Placed: Send + Sync {
-    /// A workspace for one thread; it takes memory with the first call.
+    /// Returns a workspace for one thread. It takes memory with the first call.
     fn pieces(self: Arc<Self>) -> Box<dyn Pieces>;
 }
 
-/// One thread's workspace. Arguments are checked before; there is at least one row, and each result has at least one
-/// number.
+/// One thread's workspace. The caller has checked the arguments: there is at least one row, and a result has at least
+/// one number.
 pub(super) trait Pieces: Send {
-    /// Answers for all rows of the results' input, and delivers row after row. What it gives for a path's times of 0 is not
-    /// read.
+    /// Answers for all rows of the results' input, and delivers row after row. The numbers that it gives for times of 0
+    /// in a path are ignored.
     fn answer(&mut self, question: &Question<'_>, seed: RowSeed, results: &mut Results<'_>) -> Result<()>;
 
-    /// `Session::generate_on_device`.
+    /// Does the work of `Session::generate_on_device`.
     fn generate_on_device(&mut self, source: DeviceRows, seed: RowSeed, generated: DeviceRows) -> Result<()>;
 }
 
@@ -28,8 +29,8 @@ pub(super) trait Pieces: Send {
 pub struct DeviceRows {
     /// Device address of the first number.
     pub address: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: usize,
-    /// Numbers from one row to the next, at least the dimension.
+    /// Distance from one row to the next, in numbers; at least the dimension.
     pub stride: usize,
 }

@@ -1,4 +1,4 @@
-//! Where a model's networks are computed with: the context's device.
+//! Puts a model's networks on the context's device.
 
 use super::cpu_pieces::CpuModel;
 use super::cuda_pieces::CudaModel;
@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::euot::answers::Transport;
 use std::sync::Arc;
 
-/// Takes the value function's and the generator's weights there.
+/// Copies the weights of the value function and of the generator there.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device).

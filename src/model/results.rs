@@ -1,27 +1,27 @@
-//! What a session's call writes. Devices compute rows aside and deliver them here; only rows of finite numbers are
-//! written, so a call that succeeds never comes with another number, whatever weights a model has.
+//! The results of a session's call. Devices compute rows in memory of their own and deliver them here. Only rows of
+//! finite numbers are written, so every number of a call that succeeds is finite, for any weights.
 
 use crate::error::{Error, Result};
 use crate::finite::all_finite;
 use std::fmt;
 use std::ops::Range;
 
-/// Numbers of an input row that a sentence shows at most.
+/// The largest count of numbers of an input row that an error shows.
 const SHOWN: usize = 4;
 
-/// An argument of the host's that has rows of samples.
+/// An argument of the host that has rows of samples.
 #[derive(Clone, Copy)]
 pub(super) struct HostRows<'a> {
-    /// The argument's.
+    /// Name of the argument.
     pub name: &'static str,
     /// Row after row.
     pub rows: &'a [f32],
-    /// Numbers of a row.
+    /// Numbers in a row.
     pub dimension: usize,
 }
 
 impl<'a> HostRows<'a> {
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn count(&self) -> usize {
         self.rows.len() / self.dimension
     }
@@ -31,53 +31,53 @@ impl<'a> HostRows<'a> {
     }
 }
 
-/// The array that a call writes, row after row, and what its rows are computed from.
+/// The array that a call writes, row after row, and the input of its rows.
 pub(super) struct Results<'a> {
     name: &'static str,
     out: &'a mut [f32],
-    /// Numbers of a row.
+    /// Numbers in a row.
     per_row: usize,
-    /// Times of a path, each with as many numbers as a sample; 0 where a row is no path.
+    /// Number of times in a path, each with one sample; 0 where a row is no path.
     times: usize,
-    /// Times of a path that are 0, at its start.
+    /// Number of times that are 0, at the start of a path.
     starts: usize,
     input: HostRows<'a>,
-    /// Rows written.
+    /// Number of rows written so far.
     done: usize,
 }
 
 impl<'a> Results<'a> {
-    /// `out` has a row of `per_row` numbers for each of the input.
+    /// Takes `out`, which has `per_row` numbers for each row of the input.
     pub fn new(name: &'static str, out: &'a mut [f32], per_row: usize, input: HostRows<'a>) -> Self {
         assert_eq!(out.len(), per_row * input.count());
         Self { name, out, per_row, times: 0, starts: 0, input, done: 0 }
     }
 
-    /// Paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; what a device computed
-    /// is not looked at there.
+    /// Takes `out` for paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; the
+    /// numbers that a device computed for time 0 are ignored.
     pub fn paths(name: &'static str, out: &'a mut [f32], times: &[f64], input: HostRows<'a>) -> Self {
         let starts = times.iter().take_while(|&&t| t == 0.0).count();
         let per_row = times.len() * input.dimension;
         Self { times: times.len(), starts, ..Self::new(name, out, per_row, input) }
     }
 
-    /// How many rows there are in all.
+    /// Returns the number of all rows.
     pub fn rows(&self) -> usize {
         self.input.count()
     }
 
-    /// Numbers of a row.
+    /// Returns how many numbers a row has.
     pub fn per_row(&self) -> usize {
         self.per_row
     }
 
-    /// The rows that these are computed from.
+    /// Returns the input of these rows.
     pub fn source(&self, rows: Range<usize>) -> &'a [f32] {
         let d = self.input.dimension;
         &self.input.rows[rows.start * d..rows.end * d]
     }
 
-    /// Writes the next rows; `rows` is where they were computed.
+    /// Writes the next rows from `rows`, where they were computed.
     ///
     /// # Errors
     /// [`Error::NotFinite`] for a number that is not finite; none of these rows is written then.
@@ -115,7 +115,7 @@ impl<'a> Results<'a> {
     }
 }
 
-/// A row as a sentence shows it.
+/// A row as an error shows it.
 struct Row<'a>(&'a [f32]);
 
 impl fmt::Display for Row<'_> {

@@ -1,5 +1,5 @@
-//! Sessions: one thread's workspace on a model, on the model's device. On the processor calls take no lock and, after
-//! the first, allocate nothing.
+//! Sessions: a workspace in which one thread calls a model on the model's device. On the processor, calls take no lock
+//! and allocate nothing after the first one.
 
 use super::model::{Inner, Model};
 use super::pieces::{DeviceRows, Pieces};
@@ -10,21 +10,22 @@ use crate::euot::answers::{PathBuffer, Question};
 use crate::float_mode;
 use std::sync::Arc;
 
-/// How far from the data a row may lie, in units of their scale: far beyond any use, and far below what would overflow
-/// inside a network.
+/// The largest distance of a row from the data, in units of the data's scale. It is far beyond any use, and far below
+/// what overflows inside a network.
 const FARTHEST: f64 = 1e9;
-/// For what draws nothing.
+/// The seed of calls that draw nothing.
 const NO_NOISE: RowSeed = RowSeed { seed: 0, first_row: 0 };
 
 /// A workspace for calling a model from one thread.
 ///
-/// Rows are samples, row-major, in the data's units. Noise is a function of (seed, row number): the same seed gives
-/// the same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once; on a
-/// GPU up to rounding, as sums there depend on how many rows there are, by which about one row in a million draws another
-/// component of its mixture.
+/// Rows are samples, row-major, in the data's units. Noise is a function of (seed, row number): the same seed gives the
+/// same bits, and rows drawn in pieces (with `first_row` the number of the first one) equal rows drawn at once. On a
+/// GPU they are equal up to rounding, because sums there depend on the number of rows. By this rounding, about one row
+/// in a million draws another component of its mixture.
 ///
-/// A call without rows does nothing. Only finite numbers are written: where a result is not finite, which takes absurd
-/// weights or rows far from the samples, the call is [`Error::NotFinite`]. Rows before that one may be written then.
+/// A call without rows does nothing. Only finite numbers are written. Absurd weights or rows far from the samples may
+/// give a result that is not finite: the call then fails with [`Error::NotFinite`], and rows before that one may be
+/// written.
 pub struct Session {
     model: Arc<Inner>,
     pieces: Box<dyn Pieces>,
@@ -46,8 +47,8 @@ impl Session {
         Model(Arc::clone(&self.model))
     }
 
-    /// One-step generation: for each source sample x0, one sample x1 of the plan given x0.
-    /// `source` and `generated` are rows x dimension, in data units.
+    /// Generates in one step: for each source sample x0, one sample x1 of the plan given x0. `source` and `generated`
+    /// are rows x dimension, in data units.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for lengths that are not a multiple of the dimension or differ, and for an input that
@@ -64,9 +65,9 @@ impl Session {
         self.pieces.answer(&Question::Generate, RowSeed { seed, first_row }, &mut results)
     }
 
-    /// [`Self::generate`] from device memory into device memory, in the order of the context's stream: queued when this
-    /// returns, finished when the stream comes past it. Neither inputs nor results are looked at; what is not finite
-    /// there is not finite in the results, row by row. The two may be the same memory.
+    /// Does [`Self::generate`] from device memory into device memory, in the order of the context's stream. The work is
+    /// queued when this returns, and finished when the stream has come past it. Neither inputs nor results are checked:
+    /// a row that is not finite gives a result that is not finite. The two may be the same memory.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where the model is on the processor, for addresses that are not memory of its GPU in
@@ -118,9 +119,9 @@ impl Session {
         self.pieces.generate_on_device(source, RowSeed { seed, first_row }, generated)
     }
 
-    /// Mean of x1 given each x0: exact for a model without latents, for which `latents`, `seed` and `first_row` change nothing;
-    /// otherwise over `latents` draws of z, the Gaussian part averaged exactly. `source` and `mean` are rows x dimension, in
-    /// data units.
+    /// Writes the mean of x1 given each x0. It is exact for a model without latents, for which `latents`, `seed` and
+    /// `first_row` change nothing. Otherwise it is the mean over `latents` draws of z, with the Gaussian part averaged
+    /// exactly. `source` and `mean` are rows x dimension, in data units.
     ///
     /// # Errors
     /// As [`Self::generate`]; `latents` of zero or above 2^24.
@@ -146,10 +147,9 @@ impl Session {
         self.pieces.answer(&Question::Mean { latents }, RowSeed { seed, first_row }, &mut results)
     }
 
-    /// A path for each x0: x1 as [`Self::generate`] draws it for the same seed and row, then the Brownian bridge
-    /// between them at the ascending `times`, one path through all of them. At time 0 it is x0 and at time 1 x1, bit
-    /// for bit. `source` is rows x dimension and `path` rows x times x dimension, in data units. Without times nothing
-    /// is done.
+    /// Writes a path for each x0. x1 is what [`Self::generate`] draws for the same seed and row, and the path is one
+    /// Brownian bridge between them, taken at the ascending `times`. At time 0 it is x0 and at time 1 x1, bit for bit.
+    /// `source` is rows x dimension and `path` rows x times x dimension, in data units. Without times nothing is done.
     ///
     /// # Errors
     /// As [`Self::generate`]; times that are not in \[0, 1\] or not ascending.
@@ -187,8 +187,8 @@ impl Session {
         self.pieces.answer(&Question::Path(steps), RowSeed { seed, first_row }, &mut results)
     }
 
-    /// The optimal drift -grad V(t, x) at states x, in data units per unit of time. `state` and `drift` are rows x
-    /// dimension.
+    /// Writes the optimal drift -grad V(t, x) at states x, in data units per unit of time. `state` and `drift` are rows
+    /// x dimension.
     ///
     /// # Errors
     /// A time outside \[0, 1\]; otherwise as [`Self::generate`].
@@ -207,9 +207,9 @@ impl Session {
         self.pieces.answer(&Question::Drift { time }, NO_NOISE, &mut results)
     }
 
-    /// Psi*'(V(1, y)): density of the transported end marginal with respect to the target at target samples y. Small
-    /// where the target holds outliers; 1 everywhere when balanced. `target` is rows x dimension in data units, `ratio`
-    /// has one number a row.
+    /// Writes Psi*'(V(1, y)), the density of the transported end marginal with respect to the target, at target samples
+    /// y. It is small where the target holds outliers, and 1 everywhere when balanced. `target` is rows x dimension in
+    /// data units, `ratio` has one number a row.
     ///
     /// # Errors
     /// As [`Self::generate`].
@@ -224,7 +224,7 @@ impl Session {
         self.pieces.answer(&Question::Ratio, NO_NOISE, &mut results)
     }
 
-    /// The rows; every value must be finite and near enough to the data to be computed with.
+    /// Returns the rows of `x`. Every value must be finite and near enough to the data to be computed with.
     fn check_rows<'a>(&self, name: &'static str, x: &'a [f32]) -> Result<HostRows<'a>> {
         let d = self.model.info.dimension;
         if !x.len().is_multiple_of(d) {

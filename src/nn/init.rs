@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream};
 
-/// Kaiming-type initialisation (He et al., 2015, with gain 1 as suits smooth activations): weights from N(0, 1/fan-in), those of
-/// the output layer times `last_scale`, and biases 0.
+/// Kaiming-type initialisation (He et al., 2015, with gain 1 as suits smooth activations): weights from N(0, 1/fan-in),
+/// those of the output layer times `last_scale`, and biases 0.
 pub fn kaiming(layout: &Layout, seed: u64, network: u64, last_scale: f32) -> Result<Vec<f32>> {
     let mut weights = memory::filled("a network's weights", layout.len(), 0f32)?;
     for (l, layer) in layout.layers.iter().enumerate() {

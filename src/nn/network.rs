@@ -9,8 +9,8 @@
 //!
 //! Layers may differ in width.
 //!
-//! A network may see the squares of its first inputs as well ([`crate::formulas::squares`]): the first layer then has [x, s] for x, the
-//! gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
+//! A network may also see the squares of its first inputs ([`crate::formulas::squares`]): the first layer then has [x,
+//! s] for x, the gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
 
 use crate::device::layout::{Layout, MAX_HIDDEN};
 use crate::device::{Layers, Mat, Workspace};
@@ -33,7 +33,7 @@ type Rows = [Mat; MAX_HIDDEN];
 /// What a forward pass leaves for the reverse passes.
 pub struct Tape {
     input: Mat,
-    /// With squares.
+    /// The inputs with their squares.
     seen: Mat,
     h: Rows,
     slope: Rows,
@@ -49,17 +49,17 @@ impl Network {
         Self { layout, activation, centre }
     }
 
-    /// Numbers of an input, squares not counted.
+    /// Returns how many numbers an input has without squares.
     pub fn inputs(&self) -> usize {
         self.layout.inputs() - self.centre.count()
     }
 
-    /// A matrix for inputs.
+    /// Returns a new matrix for inputs.
     pub fn inputs_of<D: Layers>(&self, device: &mut D, net: &D::Net, rows: usize) -> Mat {
         device.scratch_seen(net, rows, self.inputs(), self.centre.count())
     }
 
-    /// What the first layer sees of `x`.
+    /// Returns what the first layer sees of `x`.
     fn seen<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
         if self.centre.count() == x.squares.count {
             return x.with_squares();
@@ -69,7 +69,7 @@ impl Network {
         to
     }
 
-    /// The gradient by the input, given `g` by what the first layer saw.
+    /// Returns the gradient by the input, given the gradient `g` by what the first layer saw.
     fn input_of<D: Layers>(&self, device: &mut D, tape: &Tape, g: Mat) -> Mat {
         if self.centre.count() == 0 { g } else { device.squares_gradient(tape.input, g) }
     }
@@ -78,17 +78,18 @@ impl Network {
         self.layout.hidden()
     }
 
-    /// A matrix for what layer `l` gives.
+    /// Returns a new matrix for what layer `l` gives.
     fn outputs_of<D: Workspace>(&self, device: &mut D, rows: usize, l: usize) -> Mat {
         device.scratch(rows, self.layout.layers[l].outputs())
     }
 
-    /// Two matrices for what hidden layers give, which they write in turn.
+    /// Returns two matrices that hidden layers write in turn.
     fn buffers<D: Workspace>(&self, device: &mut D, rows: usize) -> [Mat; 2] {
         [0, 1].map(|l| self.outputs_of(device, rows, l.min(self.hidden() - 1)))
     }
 
-    /// The one of them for hidden layer `l`, made anew where the layer before the last had another width.
+    /// Returns the one of the two `buffers` for hidden layer `l`. It is a new matrix where the layer that wrote it last
+    /// has another width.
     fn in_turn<D: Workspace>(&self, device: &mut D, buffers: &mut [Mat; 2], l: usize) -> Mat {
         let buffer = &mut buffers[l % 2];
         if buffer.cols != self.layout.layers[l].outputs() {
@@ -97,7 +98,7 @@ impl Network {
         *buffer
     }
 
-    /// Output for `x`, nothing kept.
+    /// Returns the output for `x` and keeps nothing for a reverse pass.
     pub fn forward<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
         let mut buffers = self.buffers(device, x.rows);
         let output = self.outputs_of(device, x.rows, self.hidden());
@@ -111,7 +112,7 @@ impl Network {
         output
     }
 
-    /// Forward, keeping first derivatives of the activations.
+    /// Makes a forward pass that keeps the first derivatives of the activations.
     pub fn record<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Tape {
         let mut tape = self.record_hidden(device, net, x, false);
         tape.output = self.output(device, net, &tape);
@@ -140,7 +141,7 @@ impl Network {
         tape
     }
 
-    /// The output that a tape leads to.
+    /// Returns the output that a tape leads to.
     pub fn output<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> Mat {
         let h = tape.h[self.hidden() - 1];
         let output = self.outputs_of(device, h.rows, self.hidden());
@@ -148,8 +149,8 @@ impl Network {
         output
     }
 
-    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's bias
-    /// only with `output_bias`.
+    /// Reverse pass from the output's gradient `delta`, adding to the parameters' gradient; to that of the output's
+    /// bias only with `output_bias`.
     pub fn backward_parameters<D: Layers>(
         &self,
         device: &mut D,
@@ -173,8 +174,8 @@ impl Network {
         }
     }
 
-    /// A matrix for hidden layer `l` that a gradient will be taken from: `before`, that of two layers before, where it is as
-    /// wide and may be written again.
+    /// A matrix for hidden layer `l` that a gradient will be taken from: `before`, that of two layers before, where it
+    /// is as wide and may be written again.
     fn kept<D: Layers>(&self, device: &mut D, rows: usize, l: usize, before: &mut Option<Mat>) -> Mat {
         match *before {
             Some(mat) if !D::OVERLAPS && mat.cols == self.layout.layers[l].outputs() => mat,

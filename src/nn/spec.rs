@@ -1,13 +1,13 @@
-//! The description of one network, as configurations, model files and checkpoints say it.
+//! The description of one network in configurations, model files and checkpoints.
 
 use crate::device::layout::{Layout, MAX_HIDDEN};
 use crate::formulas::Activation;
 use serde::{Deserialize, Serialize};
 
-/// Units of a hidden layer at most.
+/// The largest number of units of a hidden layer.
 const MAX_WIDTH: usize = 4096;
 
-/// What a network is built of.
+/// The kind of layers that a network is built of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkKind {
@@ -16,10 +16,11 @@ pub enum NetworkKind {
     Perceptron,
 }
 
-/// One network: everything that is chosen about it. Its inputs and outputs follow from the samples and the generator.
+/// Everything that a host chooses about one network. The numbers of inputs and outputs follow from the samples and the
+/// generator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkSpec {
-    /// What it is built of. Default a multilayer perceptron, which is also what a file means that names no kind.
+    /// The kind of layers. Default a multilayer perceptron; a file that names no kind means this one too.
     #[serde(default)]
     pub kind: NetworkKind,
     /// Nonlinearity of the hidden layers. Default SiLU.
@@ -28,7 +29,8 @@ pub struct NetworkSpec {
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// The network sees a square of each number of a sample too: see [`squares`](crate::TrainerConfig::squares). Default true.
+    /// Whether the network also sees a square of each number of a sample: see
+    /// [`squares`](crate::TrainerConfig::squares). Default true.
     pub squares: bool,
 }
 
@@ -45,7 +47,7 @@ impl Default for NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// What is wrong with it, if anything, as a sentence about its fields; `prefix` stands before their names.
+    /// Checks the fields. An error is a sentence about the field at fault, with `prefix` before its name.
     ///
     /// # Errors
     /// The first field out of its range, with its value and the range.
@@ -57,7 +59,7 @@ impl NetworkSpec {
         }
     }
 
-    /// The layers of such a network between this many inputs, squares included, and outputs.
+    /// Returns the layers of such a network for `inputs` inputs (with the squares) and `outputs` outputs.
     pub(crate) fn layout(&self, inputs: usize, outputs: usize) -> Layout {
         match self.kind {
             NetworkKind::Perceptron => {
@@ -70,7 +72,8 @@ impl NetworkSpec {
     }
 }
 
-/// What a configuration or a file says about both networks: one description for both, and one for each that has its own.
+/// What a configuration or a file says about both networks: a description that both share, and one of its own for a
+/// network that differs.
 pub(crate) struct Specs<'a> {
     pub shared: NetworkSpec,
     pub value: Option<&'a NetworkSpec>,
@@ -78,7 +81,7 @@ pub(crate) struct Specs<'a> {
 }
 
 impl Specs<'_> {
-    /// What is wrong with them, if anything.
+    /// Checks all of them.
     ///
     /// # Errors
     /// As [`NetworkSpec::check`], with names such as `hidden_width` and `value_network.hidden_width`.
@@ -88,7 +91,7 @@ impl Specs<'_> {
         self.generator.map_or(Ok(()), |spec| spec.check("generator_network."))
     }
 
-    /// Those of the value network and of the generator.
+    /// Returns the descriptions of the value network and of the generator.
     pub fn each(&self) -> [NetworkSpec; 2] {
         [self.value, self.generator].map(|own| own.unwrap_or(&self.shared).clone())
     }
@@ -98,7 +101,8 @@ impl Specs<'_> {
         self.value.is_some() || self.generator.is_some()
     }
 
-    /// The same, where they are not what both share: what a file has to say beside that.
+    /// Returns each network's description where it differs from the shared one, which is what a file stores in
+    /// addition.
     pub fn differing(&self) -> [Option<NetworkSpec>; 2] {
         [self.value, self.generator].map(|own| own.filter(|&own| *own != self.shared).cloned())
     }

@@ -4,10 +4,9 @@ use crate::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Stops a trainer's current call from any thread. On the processor the step in progress is left when each thread has
-/// come to the end of its block of rows (64, or `components` where that is more), and is then not made; the samples
-/// that were drawn for it are kept until it is. On a GPU the steps already queued, at most 32, are made first.
-/// Callbacks are waited for.
+/// Stops a trainer's current call from any thread. On the processor, each thread finishes its block of rows (64, or
+/// `components` where that is more), and the step in progress is then not made. Its samples are kept until it is made.
+/// On a GPU, up to 32 steps that are queued already are made first. A callback that runs is waited for.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicU32>);
 
@@ -39,8 +38,8 @@ impl CancelToken {
         state(self.0.load(Ordering::Relaxed)) == CANCELLED
     }
 
-    /// Begins a call, which can be cancelled from now on; `None` inside another one. A call of a thread that a fork
-    /// left behind is none.
+    /// Begins a call, which can be cancelled from now on. Returns `None` inside another call. A call of a thread that a
+    /// fork left behind does not count.
     pub(crate) fn begin(&self) -> Option<Running<'_>> {
         let begin = |now| {
             let inside = state(now) != IDLE && now >> STATE_BITS == process::generation();
@@ -51,16 +50,15 @@ impl CancelToken {
     }
 }
 
-/// A call in progress. It ends when this is dropped, too.
+/// A call in progress, which also ends when this is dropped.
 pub(crate) struct Running<'a> {
     token: &'a CancelToken,
-    /// The word that it took the place of. A fork inside a callback leaves a call that goes on in the child, around
-    /// this one.
+    /// The word that this call replaced. After a fork inside a callback, a call goes on in the child around this one.
     before: u32,
 }
 
 impl Running<'_> {
-    /// Ends the call: whether it was cancelled. Later cancellations are of later calls.
+    /// Ends the call and returns whether it was cancelled. A later cancellation concerns a later call.
     pub(crate) fn end(self) -> bool {
         let cancelled = state(self.token.0.swap(self.before, Ordering::AcqRel)) == CANCELLED;
         // The next call may have begun already.

@@ -1,4 +1,4 @@
-//! Checkpoints: configuration, normalisation, and both networks with their optimiser's state, in one file.
+//! Checkpoints: one file with the configuration, the normalisation, and both networks with their optimiser's state.
 
 use super::config::TrainerConfig;
 use super::metrics::Metrics;
@@ -16,7 +16,8 @@ use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A training: what a checkpoint holds beside the data's fingerprints, and what is derived from it.
+/// The state of a training that a checkpoint holds, and what is derived from it. The data's fingerprints are kept
+/// beside it.
 pub(super) struct State {
     pub config: TrainerConfig,
     pub sample_shape: Vec<usize>,
@@ -35,7 +36,7 @@ struct Description {
     common_scale: f64,
     bridge: GaussianBridge,
     metrics: Metrics,
-    /// Those of the normalised source and target, where they are arrays.
+    /// Fingerprints of the normalised source and target, where they are arrays.
     fingerprints: [Option<u64>; 2],
 }
 
@@ -91,8 +92,8 @@ fn read(input: &mut Input, name: &str, length: usize) -> Result<NetworkState> {
 }
 
 impl Description {
-    /// Parameters of both networks, and sigma and the conjugate relative to the common scale, where everything is as a training
-    /// may have left it.
+    /// Checks that a training may have written the description. Returns the numbers of parameters of both networks, and
+    /// sigma and the conjugate relative to the common scale.
     fn check(&self) -> Result<([usize; 2], (f64, Conjugate))> {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
         config.validate()?;

@@ -1,4 +1,4 @@
-//! What a trainer is made from.
+//! The configuration of a trainer.
 
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
@@ -38,26 +38,27 @@ pub struct TrainerConfig {
     pub tau: f64,
     /// Units of sigma and tau. Default relative.
     pub sigma_units: SigmaUnits,
-    /// Of the hidden layers of both networks. Default SiLU.
+    /// Nonlinearity of the hidden layers of both networks. Default SiLU.
     pub activation: Activation,
     /// Units of each hidden layer, 1 to 4096. Default 128.
     pub hidden_width: usize,
     /// Hidden layers, 1 to 16. Default 3.
     pub hidden_layers: usize,
-    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, the generator gives a source sample a mixture of
-    /// `components` Gaussians whose probabilities, means and standard deviations are all learnt; with more the family of
-    /// mixtures is not bounded by `components`, but the training is less accurate.
+    /// Numbers of the generator's latent z, 0 to 4096. With 0, the default, the generator gives a source sample a
+    /// mixture of `components` Gaussians whose probabilities, means and standard deviations are all learnt; with more
+    /// the family of mixtures is not bounded by `components`, but the training is less accurate.
     pub latent_dimension: usize,
-    /// No standard-deviation head: the generator is a function of (x0, z), so `latent_dimension` must not be 0. Default false.
+    /// Whether the generator has no standard deviations and is a function of (x0, z). `latent_dimension` must not be 0
+    /// then. Default false.
     pub deterministic: bool,
-    /// Both networks see beside each number x of a sample a square of it, less its mean; with x in units of the common spread
-    /// it is bent to grow like |x| beyond 3. Potentials of Gaussians and mixtures are made of squares. Costs a first layer twice
-    /// as large. Default true.
+    /// Whether both networks see the square of each number x of a sample, less its mean, beside x. With x in units of
+    /// the common spread, the square is bent to grow like |x| beyond 3. Potentials of Gaussians and mixtures are made
+    /// of squares. It costs a first layer twice as large. Default true.
     pub squares: bool,
     /// Source samples in a batch, 1 to 2^20. Default 128.
     pub batch_sources: usize,
-    /// K, 1 to 4096: Gaussians of the mixture that x1 is drawn from, given x0; where there are latents, those drawn for each
-    /// source sample in a batch. Products with batch_sources of at most 2^24. Default 8.
+    /// K, 1 to 4096: the number of Gaussians in the mixture that x1 is drawn from, given x0. With latents, the number
+    /// of latents drawn for each source sample in a batch. K times batch_sources is up to 2^24. Default 8.
     pub components: usize,
     /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 1e-3.
     pub generator_learning_rate: f64,
@@ -70,20 +71,20 @@ pub struct TrainerConfig {
     /// Decay of the weights' exponential moving average, in [0, 1); the average starts with shorter memory.
     /// Default 0.998.
     pub ema_decay: f64,
-    /// Largest norm of a network's gradient in the problem that the networks see, longer ones are shortened to it; 0, the default,
-    /// leaves them as they are.
+    /// Largest norm of a network's gradient in the problem that the networks see, longer ones are shortened to it; 0,
+    /// the default, leaves them as they are.
     pub gradient_clip: f64,
     /// Steps over which both rates fall along a half cosine; 0, the default, keeps them constant.
     pub decay_steps: u64,
-    /// Where they end, as a fraction of the start, in [0, 1]. Default 0.02.
+    /// The rates at the end of the fall, as a fraction of those at the start, in [0, 1]. Default 0.02.
     pub decay_floor: f64,
-    /// Of all random numbers. Default 0.
+    /// Seed of all random numbers. Default 0.
     pub seed: u64,
-    /// The value network, where it is another one than `activation`, `hidden_width`, `hidden_layers` and `squares` say. Default
-    /// None. Files with one cannot be read by versions of the library that do not have this field.
+    /// The value network, where it differs from what `activation`, `hidden_width`, `hidden_layers` and `squares` say.
+    /// Default None. Versions of the library without this field cannot read files with such a network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_network: Option<NetworkSpec>,
-    /// The same for the generator's network.
+    /// The generator's network, where it differs. Default None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_network: Option<NetworkSpec>,
 }
@@ -173,7 +174,7 @@ impl TrainerConfig {
         fraction("decay_floor", self.decay_floor, "]", true)
     }
 
-    /// A length that the problem has before there are samples.
+    /// Returns a length that the problem has before there are samples, if any.
     pub(crate) fn length(&self) -> Option<f64> {
         match self.sigma_units {
             SigmaUnits::Data => Some(self.sigma),
@@ -181,12 +182,12 @@ impl TrainerConfig {
         }
     }
 
-    /// What the generator is, given x0.
+    /// Returns the form of the generator's law given x0.
     pub(crate) fn conditional(&self) -> Conditional {
         Conditional { components: self.components, latent: self.latent_dimension }
     }
 
-    /// What it says about both networks.
+    /// Returns the descriptions of both networks.
     pub(crate) fn specs(&self) -> Specs<'_> {
         let shared = NetworkSpec {
             kind: NetworkKind::Perceptron,
@@ -198,18 +199,18 @@ impl TrainerConfig {
         Specs { shared, value: self.value_network.as_ref(), generator: self.generator_network.as_ref() }
     }
 
-    /// Shapes of both networks, where this bridge is what is known.
+    /// Returns the shapes of both networks for this known bridge.
     pub(crate) fn networks<'a>(&self, bridge: &'a GaussianBridge) -> Networks<'a> {
         let [value, generator] = self.specs().each();
         Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator }
     }
 
-    /// Rows of a batch.
+    /// Returns the number of rows of a batch.
     pub fn batch_rows(&self) -> usize {
         self.batch_sources * self.components
     }
 
-    /// Factor of both learning rates at `step`, counted from 0.
+    /// Returns the factor of both learning rates at `step`, counted from 0.
     pub(crate) fn rate_factor(&self, step: u64) -> f64 {
         if self.decay_steps == 0 {
             return 1.0;
@@ -219,8 +220,8 @@ impl TrainerConfig {
         self.decay_floor + (1.0 - self.decay_floor) * cosine
     }
 
-    /// The moving average's decay at `step`, counted from 0: short memory at first, so that a short training is not
-    /// averaged with its start.
+    /// Returns the moving average's decay at `step`, counted from 0. The memory is short at first, so that a short
+    /// training is not averaged with its start.
     pub(crate) fn averaging(&self, step: u64) -> f64 {
         let step = step as f64;
         self.ema_decay.min((1.0 + step) / (10.0 + step))

@@ -1,8 +1,8 @@
 //! Training steps on the processor.
 //!
-//! A shard of the batch is a job for any thread: it draws its rows' noise and samples, carries block after block through the
-//! value function and adds up a gradient of its own. Blocks fit a core's cache. Gradients are then reduced in the shards'
-//! order, so weights are bitwise equal for any number of threads.
+//! A shard of the batch is a job for any thread: it draws its rows' noise and samples, carries block after block
+//! through the value function and adds up a gradient of its own. Blocks fit a core's cache. Gradients are then reduced
+//! in the shards' order, so weights are bitwise equal for any number of threads.
 
 use super::engine::Cancelled;
 use super::halves::{HalfSteps, Stop};
@@ -25,13 +25,12 @@ use crate::nn::network::Network;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Rows of a block: the tape of a width-128 network then takes half a megabyte of cache.
+/// Number of rows of a block: the tape of a width-128 network then takes half a megabyte of cache.
 const BLOCK_ROWS: usize = 64;
-/// Numbers that a block of so many rows may take of a workspace, unless one source sample takes more: a quarter of a
-/// gigabyte.
+/// The largest workspace of a block, in numbers: a quarter of a gigabyte. One source sample may take more.
 const BLOCK_NUMBERS: usize = 1 << 26;
 
-/// The sides' samples where they are finite sets.
+/// The samples of the sides that are finite sets.
 type Arrays = [Option<ArraySource>; 2];
 
 /// See the module.
@@ -42,13 +41,13 @@ pub(super) struct CpuEngine {
     /// The value function and the generator.
     networks: [CpuNetwork; 2],
     arrays: Arrays,
-    /// One workspace a thread.
+    /// The workspace of each thread.
     workspaces: Vec<Mutex<CpuBlock<f32>>>,
     shards: Shards,
 }
 
 impl CpuEngine {
-    /// Bytes that a training of these networks and this batch takes on the processor, the samples not counted.
+    /// Returns the bytes that a training of these networks and this batch takes on the processor without its samples.
     pub fn bytes(context: &Context, plan: &Plan) -> usize {
         let (shards, sizes) = cut(plan);
         let [value, generator] = [&plan.halves.value, &plan.halves.generator]
@@ -57,10 +56,11 @@ impl CpuEngine {
         value.saturating_add(generator).saturating_add(workspaces)
     }
 
-    /// Takes up a training at `networks`, the value function's and the generator's state. Steps allocate nothing.
+    /// Begins or resumes a training with `networks`, the state of the value function and of the generator. Steps
+    /// allocate nothing.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) for one that the system has no memory for.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the system has no memory for the training.
     pub fn new(context: &Context, plan: Plan, networks: [NetworkState; 2], sets: Sets) -> Result<Self> {
         let (shards, sizes) = cut(&plan);
         let workspaces = memory::made("the threads' workspaces", context.threads(), |_| {
@@ -82,7 +82,7 @@ impl CpuEngine {
         })
     }
 
-    /// Adds up the gradients and losses of these shards.
+    /// Computes the gradients and losses of these shards.
     fn gradient(&mut self, half: Half, step: u64, shards: Range<usize>, samplers: &Samplers, cancelled: Cancelled<'_>) {
         let [source, target] = samples(&self.arrays, samplers);
         let (halves, quadratic) = (&self.plan.halves, &self.quadratic);
@@ -118,7 +118,7 @@ impl CpuEngine {
         self.networks[half as usize].reduce(self.context.pool())
     }
 
-    /// The update of step `step` from the gradient that was reduced last.
+    /// Makes the update of step `step` from the gradient that was reduced last.
     ///
     /// # Errors
     /// A number of the new state that is not finite.
@@ -131,7 +131,7 @@ impl CpuEngine {
     }
 }
 
-/// Both sides' samples: an array, or the batch that a sampler gave.
+/// Returns both sides' samples: an array, or the batch that a sampler gave.
 fn samples<'a>(arrays: &'a Arrays, samplers: &'a Samplers) -> [SideSamples<'a>; 2] {
     let batches = samplers.batches();
     [0, 1].map(|side| match &arrays[side] {
@@ -140,7 +140,7 @@ fn samples<'a>(arrays: &'a Arrays, samplers: &'a Samplers) -> [SideSamples<'a>; 
     })
 }
 
-/// A set on the processor.
+/// Returns a set of samples in host memory.
 fn on_host(set: SampleSet) -> ArraySource {
     match set {
         SampleSet::Array(array) => array,
@@ -148,7 +148,7 @@ fn on_host(set: SampleSet) -> ArraySource {
     }
 }
 
-/// How a batch is cut, and what a thread's workspace needs.
+/// Returns how a batch is cut, and the size of a thread's workspace.
 fn cut(plan: &Plan) -> (Shards, Sizes) {
     let mut rows = BLOCK_ROWS;
     loop {
@@ -161,7 +161,7 @@ fn cut(plan: &Plan) -> (Shards, Sizes) {
     }
 }
 
-/// What a thread needs for a pass of either half.
+/// Returns the size of a thread's workspace for a pass of either half.
 fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
     let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
     let given = Given { nets: [&(); 2], quadratic: &quadratic, samples: () };

@@ -1,4 +1,5 @@
-//! The engine of a context's device, and what a training takes there: the one place that tells devices apart.
+//! Makes the engine of a context's device, and tells how much memory a training takes there. No other place in `train`
+//! tells devices apart.
 
 use super::config::TrainerConfig;
 use super::cpu::CpuEngine;
@@ -13,8 +14,8 @@ use crate::data::{DataSource, Sides};
 use crate::device::training::NetworkState;
 use crate::error::Result;
 
-/// Takes up a training at step `step` and `networks`, the value function's and the generator's state, with the samples of
-/// source and target.
+/// Returns an engine that goes on at step `step` with `networks`, the state of the value function and of the generator,
+/// and with the samples of source and target.
 pub(super) fn engine(
     context: &Context,
     plan: Plan,
@@ -29,7 +30,8 @@ pub(super) fn engine(
     })
 }
 
-/// What a training of this configuration takes of the host's memory. Of the samples only the sizes are read.
+/// Returns the host memory that a training of this configuration takes. Reads the sizes of the samples, not the
+/// samples.
 ///
 /// # Errors
 /// As for [`outline`].

@@ -1,34 +1,34 @@
-//! What a device does for a trainer: whole training steps on weights that live there.
+//! The seam between the trainer and a device: whole training steps on weights that live there.
 
 use crate::device::training::{Half, NetworkState, Outcome};
 use crate::error::{Error, Result};
 
-/// Norms beyond it are refused: the optimiser squares gradients in 32 bits.
+/// The largest norm of a gradient that is accepted: the optimiser squares gradients in 32 bits.
 const MAX_NORM: f64 = 1e18;
 
-/// What both halves of a step gave.
+/// The losses and gradient norms of both halves of a step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StepOutcome {
     pub value: Outcome,
     pub generator: Outcome,
 }
 
-/// How far a call of [`Engine::advance`] came.
+/// The result of a call of [`Engine::advance`].
 #[derive(Debug)]
 pub(crate) struct Advance {
-    /// Steps made.
+    /// Number of steps made.
     pub made: u64,
-    /// What the last step made gave and the one before it, as far as this call made them.
+    /// Outcomes of the last step and of the one before it, as far as this call made them.
     pub outcomes: [Option<StepOutcome>; 2],
-    /// The last step, of this call or an earlier one, was taken back after `made` was counted: its weights were the
-    /// first to give a loss that is not finite.
+    /// Whether the last step, of this call or an earlier one, was taken back after `made` was counted, because its
+    /// weights were the first to give a loss that is not finite.
     pub taken_back: bool,
-    /// Why it stopped early.
+    /// The error that stopped the call early, if any.
     pub end: Result<()>,
 }
 
 impl Advance {
-    /// Nothing yet.
+    /// Starts with no step made.
     pub fn new() -> Self {
         Self { made: 0, outcomes: [None; 2], taken_back: false, end: Ok(()) }
     }
@@ -40,28 +40,31 @@ impl Advance {
     }
 }
 
-/// Whether the call was cancelled. Asked on any thread; once it was, it stays so until the call has returned.
+/// Returns whether the call was cancelled. It may be called on any thread, and a call that was cancelled stays so until
+/// it has returned.
 pub(crate) type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// A training on a device, which has both networks and all samples. A step is made whole or not at all.
 pub(crate) trait Engine: Send {
-    /// Makes `steps` steps, the first of which has number `first` (from 0), or as many as can be made: until a sampler
-    /// fails, a loss, a gradient or a new weight is not finite, or the call is cancelled. A step that a cancellation
-    /// leaves unmade takes the samples that were drawn for it when it is made later.
+    /// Makes `steps` steps from step number `first` (from 0) on. It stops early when a sampler fails, when a loss, a
+    /// gradient or a new weight is not finite, or when the call is cancelled. A step that a cancellation leaves unmade
+    /// is made later with the samples that were drawn for it.
     fn advance(&mut self, first: u64, steps: u64, cancelled: Cancelled<'_>) -> Advance;
-    /// Steps to ask for at once at most: a host that wants to look in waits for as many.
+    /// Returns the largest number of steps to ask for at once. A host that wants to look in between waits for that
+    /// many.
     fn most_steps(&self) -> u64;
-    /// The value function's and the generator's state.
+    /// Returns the state of the value function and of the generator.
     ///
     /// # Errors
     /// The device does not answer.
     fn state(&mut self) -> Result<[NetworkState; 2]>;
-    /// Bytes that it takes of a device's own memory, as measured before they were allocated; 0 where the device's memory is
-    /// the host's.
+    /// Returns the bytes that the training takes of a device's own memory, as measured before they were allocated; 0
+    /// where the device's memory is the host's.
     fn device_bytes(&self) -> u64;
 }
 
-/// The error of step `step` (from 0), whose update gave this network numbers that are not finite, `value` among them.
+/// Returns the error that the update in step `step` (from 0) gave this network numbers that are not finite, `value`
+/// among them.
 pub(crate) fn overflow(half: Half, step: u64, value: f64) -> Error {
     let term = match half {
         Half::Value => "a new weight, average or moment of the value function",
@@ -71,7 +74,8 @@ pub(crate) fn overflow(half: Half, step: u64, value: f64) -> Error {
 }
 
 impl Outcome {
-    /// The first quantity that is not finite, or too large to be squared, as the error of step `step` (from 0).
+    /// Checks that every quantity is finite and small enough to be squared. The error names the first other one, in
+    /// step `step` (from 0).
     pub fn check(&self, half: Half, step: u64) -> Result<()> {
         match self.fault(half) {
             Some((term, value)) => Err(Error::Diverged { step: step + 1, term, value }),

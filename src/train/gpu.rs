@@ -2,8 +2,8 @@
 //!
 //! A step is captured once as a CUDA graph and replayed: noise, samples, both losses with their gradients, and the
 //! optimiser, which finds out by itself whether all is finite and where the rates stand. The host queues as many steps
-//! as it is asked for and only then reads what they gave. Where samples come from the host, the two halves are graphs of
-//! their own, and the host looks at each before it draws the next batch.
+//! as it is asked for and only then reads what they gave. Where samples come from the host, the two halves are graphs
+//! of their own, and the host looks at each before it draws the next batch.
 
 use super::engine::{Cancelled, StepOutcome};
 use super::halves::{HalfSteps, Stop, WholeSteps};
@@ -29,15 +29,15 @@ pub(super) struct GpuEngine {
     /// The whole step, or its two halves where the host draws. Dropped before the memory that they use.
     graphs: Vec<Graph>,
     step: CudaStep<Halves>,
-    /// What the device's counter stands at.
+    /// The value of the step counter on the device.
     counter: u64,
-    /// What the device holds could not be read or undone, so that nothing may go on from it.
+    /// Whether the state on the device could not be read or undone, so that no step may go on from it.
     lost: bool,
 }
 
 impl GpuEngine {
-    /// Takes up a training at `networks`, the value function's and the generator's state, step `counter`. Arrays are copied
-    /// to the device, and given up here.
+    /// Begins or resumes a training at step `counter` with `networks`, the state of the value function and of the
+    /// generator. Arrays are copied to the device and freed here.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the device, or what the host allows of it, is too small; [`Error::Device`].
@@ -46,8 +46,8 @@ impl GpuEngine {
         let _held = gpu.hold_products();
         let mut step = planned(gpu, plan, sets.each_ref().map(|set| set.as_ref().map(SampleSet::size)))?;
         step.allocate(gpu, networks, sets, counter)?;
-        // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a fault
-        // standing the optimiser changes nothing.
+        // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a
+        // fault standing the optimiser changes nothing.
         step.optimiser().forbid_updates()?;
         let mut block = step.block(gpu, gpu.stream());
         block.fill_ones();
@@ -83,7 +83,7 @@ impl GpuEngine {
         Ok(false)
     }
 
-    /// Waits, and reads what the steps gave. The context is current.
+    /// Waits for the steps and reads their outcomes. The context is current.
     fn read(&mut self) -> Result<Report> {
         let report = self.step.optimiser().read().inspect_err(|_| self.lost = true)?;
         self.counter = report.counter;
@@ -100,7 +100,7 @@ impl GpuEngine {
     }
 }
 
-/// The step of a training, with sets of these sizes or sides that the host draws.
+/// Returns the step of a training with sets of these sizes. A side without a size is drawn by the host.
 fn planned(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) -> Result<CudaStep<Halves>> {
     let Plan { halves, dimension, .. } = plan;
     let network = |mlp: &Network, name| CudaNetwork::planned(gpu, &mlp.layout, &mlp.centre, name);
@@ -120,7 +120,7 @@ fn planned(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) 
     CudaStep::planned(gpu, parts)
 }
 
-/// Why the step after those that were made was not.
+/// Returns why the step after the last one was not made.
 fn stop(report: &Report, fault: Fault) -> Stop {
     match fault.updated {
         None => Stop::NotFinite(report.outcome(fault.half, report.counter)),
@@ -165,8 +165,8 @@ impl HalfSteps for GpuEngine {
         Some(made)
     }
 
-    /// One half, with a batch that the host drew. Samplers ran with the host's context current, as they may use the GPU and
-    /// make another one current.
+    /// Makes one half with a batch that the host drew. Samplers ran with the host's context current, because they may
+    /// use the GPU and make another context current.
     fn half_step(
         &mut self,
         half: Half,

@@ -1,4 +1,4 @@
-//! A step half by half: both halves are made or neither, whatever stops it between them.
+//! Makes a step half by half. Either both halves are made or neither, even when something stops the step between them.
 
 use super::engine::{Advance, Cancelled, Engine, StepOutcome, overflow};
 use super::side::Samplers;
@@ -19,29 +19,30 @@ pub(super) enum Stop {
 
 /// Whole steps that a device made without being looked at in between.
 pub(super) struct WholeSteps {
-    /// How many were made.
+    /// Number of steps made.
     pub made: u64,
-    /// What the last one gave, and the one before it.
+    /// Outcomes of the last step, and of the one before it.
     pub outcomes: [Option<StepOutcome>; 2],
-    /// What stopped the step after them.
+    /// What stopped the step after them, if anything.
     pub stop: Option<(Half, Stop)>,
-    /// Why no more were queued.
+    /// The error for which no more steps were queued, if any.
     pub end: Result<()>,
 }
 
 /// Half steps on a device, and the networks there.
 pub(super) trait HalfSteps: Send {
-    /// Gets ready for steps from this number on.
+    /// Prepares for steps from this number on.
     fn begin(&mut self, _first: u64) -> Result<()> {
         Ok(())
     }
 
-    /// Makes as many steps at once as it is asked for; `None` where each half has to be waited for.
+    /// Makes `steps` steps at once. Returns `None` where each half has to be waited for.
     fn whole_steps(&mut self, _first: u64, _steps: u64, _cancelled: Cancelled<'_>) -> Option<Result<WholeSteps>> {
         None
     }
 
-    /// One half of step `step` (from 0): the gradient of all shards, their sum, and the update. Sampled sides have been drawn.
+    /// Makes one half of step `step` (from 0): the gradients of all shards, their sum, and the update. Batches of
+    /// samplers have been drawn.
     fn half_step(
         &mut self,
         half: Half,
@@ -50,8 +51,8 @@ pub(super) trait HalfSteps: Send {
         cancelled: Cancelled<'_>,
     ) -> std::result::Result<Outcome, Stop>;
 
-    /// Takes the last update of these halves' networks back, and lets training go on. Called once more for a half that was
-    /// taken back when the call was cancelled, it makes the update again.
+    /// Takes back the last update of these halves' networks, and lets training go on. A second call for a half that was
+    /// taken back because of a cancellation makes the update again.
     fn take_back(&mut self, halves: &[Half]) -> Result<()>;
 
     /// As [`Engine::most_steps`].
@@ -68,14 +69,15 @@ pub(super) trait HalfSteps: Send {
 pub(super) struct Steps<D> {
     device: D,
     samplers: Samplers,
-    /// The last step went well, and both networks have what came before it.
+    /// Whether the last step went well and both networks still have the state before it.
     can_take_back: bool,
-    /// The value half of the next step is made, but taken back since a cancellation came before the generator half.
+    /// Outcome of the next step's value half, where that was made but taken back because a cancellation came before the
+    /// generator half.
     half_made: Option<Outcome>,
 }
 
 impl<D: HalfSteps> Steps<D> {
-    /// On this device, with the sides whose samples the host draws.
+    /// Makes steps on this device with these samplers.
     pub fn new(device: D, samplers: Samplers) -> Self {
         Self { device, samplers, can_take_back: false, half_made: None }
     }
@@ -100,7 +102,7 @@ impl<D: HalfSteps> Steps<D> {
         Ok(())
     }
 
-    /// Both halves, or neither.
+    /// Makes both halves, or neither.
     fn step(&mut self, step: u64, cancelled: Cancelled<'_>, advance: &mut Advance) -> Result<()> {
         let value = match self.half_made.take() {
             Some(value) => {
@@ -127,7 +129,7 @@ impl<D: HalfSteps> Steps<D> {
         }
     }
 
-    /// A half with the samples that are drawn for it. Those of a cancelled one are kept for the next call.
+    /// Draws samples for a half and makes it. Samples of a cancelled half are kept for the next call.
     fn half(&mut self, half: Half, step: u64, cancelled: Cancelled<'_>) -> std::result::Result<Outcome, Stop> {
         self.samplers.draw(half).map_err(Stop::Failed)?;
         let made = self.device.half_step(half, step, &self.samplers, cancelled);
@@ -137,7 +139,7 @@ impl<D: HalfSteps> Steps<D> {
         made
     }
 
-    /// Takes back what a step that was stopped in this half has changed.
+    /// Takes back the changes of a step that was stopped in this half.
     fn stopped(&mut self, half: Half, step: u64, stop: Stop, advance: &mut Advance) -> Result<()> {
         let halves: &[Half] = match (half, &stop) {
             (Half::Value, Stop::NotFinite(_)) => {
@@ -158,7 +160,7 @@ impl<D: HalfSteps> Steps<D> {
 }
 
 impl Stop {
-    /// What a call that ends with it returns.
+    /// Returns the result of a call that ends with it.
     fn end(self, half: Half, step: u64) -> Result<()> {
         match self {
             Self::Failed(error) => Err(error),

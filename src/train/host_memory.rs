@@ -1,4 +1,4 @@
-//! The memory that a training takes on the host, told before anything of it is allocated.
+//! The memory that a training takes on the host, computed before any of it is allocated.
 
 use crate::error::{Error, Result};
 use crate::memory;
@@ -6,16 +6,16 @@ use crate::memory;
 /// Bytes that a training takes on the host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostMemory {
-    /// As long as the training lives.
+    /// Bytes that are taken for as long as the training lives.
     pub kept: usize,
-    /// Beside that while the training is made.
+    /// Further bytes that are taken only while the training is made.
     pub passing: usize,
 }
 
 impl HostMemory {
-    /// Asks the system for all of it, and gives it back: a training that is far too large is refused before
-    /// anything is allocated and before a sampler is called. A system that promises more memory than it has would otherwise
-    /// end the process half way.
+    /// Asks the system for all of it, and gives it back: a training that is far too large is refused before anything is
+    /// allocated and before a sampler is called. A system that promises more memory than it has would otherwise end the
+    /// process half way.
     pub fn ask(&self, sample_shape: &[usize]) -> Result<()> {
         let bytes = self.kept.saturating_add(self.passing);
         memory::with_room::<u8>("a training", bytes).map(drop).map_err(|_| {

@@ -1,4 +1,4 @@
-//! What a trainer writes to the context's log when it is made.
+//! The messages that a new trainer writes to the context's log.
 
 use super::config::{SigmaUnits, TrainerConfig};
 use super::plan::Frame;
@@ -7,7 +7,7 @@ use crate::data::Normalisation;
 use crate::formulas::Conjugate;
 use crate::log::LogLevel;
 
-/// Tells what becomes of sigma and tau where the samples have no scale.
+/// Says what sigma and tau mean where the samples have no scale.
 pub(super) fn one_point(context: &Context, config: &TrainerConfig, units: &Normalisation) {
     let relative = match config.sigma_units {
         SigmaUnits::Data => "",
@@ -22,7 +22,7 @@ pub(super) fn one_point(context: &Context, config: &TrainerConfig, units: &Norma
     );
 }
 
-/// Tells what was measured, and warns of numbers that are likely not meant.
+/// Says what was measured, and warns of numbers that are likely not meant.
 pub(super) fn measured(context: &Context, frame: &Frame) {
     let Frame { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
     context.log(

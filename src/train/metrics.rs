@@ -1,14 +1,14 @@
-//! What a step tells the host.
+//! The numbers that a host sees of a step.
 
 use crate::rng::MAX_STEPS;
 
-/// State of a training after its last step; costs in the data's units squared.
+/// State of a training after its last step. Costs are in the data's units squared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Metrics {
     /// Steps done since the trainer was made.
     pub step: u64,
-    /// L(V, theta) on the last batch: potential - action. At the optimum the value of the dynamic problem,
-    /// E int 1/2 |u|^2 dt + D_Psi, with u the drift.
+    /// L(V, theta) on the last batch: potential - action. At the optimum it is the value of the dynamic problem, E int
+    /// 1/2 |u|^2 dt + D_Psi, with u the drift.
     pub dual: f64,
     /// What the value step minimises: minus `dual`.
     pub value_loss: f64,
@@ -29,7 +29,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// What is wrong with those that were read from a file.
+    /// Checks metrics that were read from a file.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.step > MAX_STEPS {
             return Err(format!("metrics.step is {}, but a training has at most {MAX_STEPS} steps", self.step));

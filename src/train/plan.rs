@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     pub dimension: usize,
     /// Both networks, the batch and the problem, with the noise and the tau that the networks see.
     pub halves: Halves,
-    /// What is known of the answer before training.
+    /// The part of the answer that is known before training.
     pub bridge: GaussianBridge,
     pub adam: Adam,
     /// Rates, decays, clipping and seed.
@@ -24,7 +24,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// How both networks are updated.
+    /// Returns the rule by which both networks are updated.
     pub fn update_rule(&self) -> UpdateRule {
         let config = &self.config;
         UpdateRule {
@@ -38,15 +38,16 @@ impl Plan {
     }
 }
 
-/// sigma as a multiple of the data's common scale: its square and the square's inverse stay far inside the 32-bit range.
+/// The range of sigma as a multiple of the data's common scale. Its square and the square's inverse stay far inside the
+/// 32-bit range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
-/// tau as a multiple of the square of the data's common scale: what 32-bit numbers and their squares are divided or
-/// multiplied by it stays finite, in the data's units too.
+/// The range of tau as a multiple of the square of the data's common scale. 32-bit numbers and their squares stay
+/// finite when they are multiplied or divided by it, in the data's units too.
 const TAU_RANGE: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
-/// Both sides' variance about their centre at least, in units of the common scale's square.
+/// The least variance of both sides about their centre, in units of the common scale's square.
 const LEAST_SPREAD: f64 = 1e-6;
 
-/// sigma and the conjugate as multiples of the data's common scale and its square.
+/// Returns sigma as a multiple of the data's common scale, and the conjugate with tau as a multiple of its square.
 ///
 /// # Errors
 /// sigma or tau out of range once that scale is known.
@@ -76,22 +77,22 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
     Ok((sigma, Conjugate { divergence: config.divergence, tau }))
 }
 
-/// The problem as a training sees it.
+/// The problem in normalised units, and what was measured to get there.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
-    /// What sigma and tau may be given as multiples of, in data units.
+    /// The data's common scale, in data units. sigma and tau may be given as multiples of it.
     pub common_scale: f64,
     /// sigma as a multiple of the common scale, and the conjugate with tau as a multiple of its square.
     pub sigma: f64,
     pub conjugate: Conjugate,
     /// Units in which both sides, once the source is moved, lie around 0 with a spread of 1.
     pub normalisation: Normalisation,
-    /// In these units.
+    /// The known part of the answer, in these units.
     pub bridge: GaussianBridge,
 }
 
 impl Frame {
-    /// From the common normalisation and both sides' moments in it.
+    /// Makes it from the common normalisation and both sides' moments in its units.
     ///
     /// # Errors
     /// As [`problem`].
@@ -112,14 +113,14 @@ impl Frame {
         })
     }
 
-    /// sigma and the conjugate in its units.
+    /// Returns sigma and the conjugate in these units.
     pub fn problem(&self) -> (f64, Conjugate) {
         let units = self.common_scale / self.normalisation.scale;
         (self.sigma * units, Conjugate { tau: self.conjugate.tau * units * units, ..self.conjugate })
     }
 }
 
-/// The plan that a configuration and the problem give.
+/// Returns the plan that follows from a configuration and the problem.
 ///
 /// # Errors
 /// Too many components for the samples' numbers.
@@ -128,8 +129,8 @@ pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
     assemble(config, frame.normalisation.dimension(), &frame.bridge, sigma, &conjugate)
 }
 
-/// A plan of the same networks and batch, known before anything of the samples but how many numbers one has: what a
-/// training will take can be told from it.
+/// Returns a plan with the same networks and batch that needs nothing of the samples but their dimension. It tells how
+/// much memory a training will take.
 ///
 /// # Errors
 /// Too many components for the samples' numbers.

@@ -1,4 +1,4 @@
-//! Sides whose samples a host draws.
+//! The sides whose samples a host draws.
 
 use crate::data::{DataSource, SampleSet, SamplerSource};
 use crate::device::training::Half;
@@ -11,7 +11,7 @@ pub(super) struct SampledSide {
     name: &'static str,
     rows: usize,
     batch: Vec<f32>,
-    /// The batch was drawn for what has not been done yet.
+    /// Whether the batch was drawn for a half that has not been made yet.
     held: bool,
 }
 
@@ -31,14 +31,14 @@ impl SampledSide {
     }
 }
 
-/// The samplers of source and target, where these are no sets.
+/// The samplers of the sides that are no finite sets, source and target.
 pub(super) struct Samplers([Option<SampledSide>; 2]);
 
-/// The sides' samples where they are finite sets.
+/// The samples of the sides that are finite sets, source and target.
 pub(super) type Sets = [Option<SampleSet>; 2];
 
 impl Samplers {
-    /// Parts both sides' data; `rows` are those of a batch of either side.
+    /// Separates samplers from finite sets. `rows` are the rows of a batch of either side.
     pub fn part(data: [DataSource; 2], rows: [usize; 2]) -> Result<(Self, Sets)> {
         let names = ["source", "target"];
         let (mut samplers, mut sets) = ([None, None], [None, None]);
@@ -55,22 +55,22 @@ impl Samplers {
         Ok((Self(samplers), sets))
     }
 
-    /// Draws what a half needs, unless it is held.
+    /// Draws the batches that a half needs, unless they are held.
     pub fn draw(&mut self, half: Half) -> Result<()> {
         self.of(half).try_for_each(SampledSide::draw)
     }
 
-    /// Keeps what was drawn last for a half until it is drawn for again.
+    /// Keeps the last batches of a half, so that its next draw takes them again.
     pub fn hold(&mut self, half: Half) {
         self.of(half).for_each(|side| side.held = true);
     }
 
-    /// The last batches of source and target, by normalised rows.
+    /// Returns the last batches of source and target, as normalised rows.
     pub fn batches(&self) -> [Option<&[f32]>; 2] {
         self.0.each_ref().map(|side| side.as_ref().map(|side| &*side.batch))
     }
 
-    /// The sides that a half reads: the generator's half reads no target sample.
+    /// Returns the sides that a half reads. The generator's half reads no target sample.
     fn of(&mut self, half: Half) -> impl Iterator<Item = &mut SampledSide> {
         let sides = match half {
             Half::Value => 2,

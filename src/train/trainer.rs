@@ -1,4 +1,4 @@
-//! The trainer: a host drives it step by step, for a number of steps, or for a span of time.
+//! The trainer, which a host runs step by step, for a number of steps, or for a time.
 
 use super::cancel::{CancelToken, Running};
 use super::checkpoint::{self, State};
@@ -20,7 +20,7 @@ use crate::{float_mode, quote};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What a progress function wants next.
+/// The answer of a progress function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Go on.
@@ -60,7 +60,7 @@ pub struct Trainer {
     /// Hashes of source and target, where they are arrays.
     fingerprints: [Fingerprint; 2],
     metrics: Metrics,
-    /// Those of the step before, while the engine can take the last one back.
+    /// Metrics of the step before the last, while the engine can take the last one back.
     previous: Option<Metrics>,
     cancel: CancelToken,
 }
@@ -173,8 +173,8 @@ impl Trainer {
         })
     }
 
-    /// What every training call is wrapped in: it can be cancelled from its beginning to its end. A caller that has
-    /// begun the token already sees to the end itself.
+    /// Runs `work` as a training call that can be cancelled from its beginning to its end. A caller that has begun the
+    /// token already ends it itself.
     fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Clock) -> Result<R>) -> Result<R> {
         let _inside = float_mode::enter();
         let token = self.cancel.clone();
@@ -185,7 +185,7 @@ impl Trainer {
         if cancelled && result.is_ok() { Err(Error::Cancelled { step: self.metrics.step }) } else { result }
     }
 
-    /// As many of `steps` steps (at least 1) as the engine makes at once; returns how many those were.
+    /// Makes as many of `steps` steps (1 or more) as the engine makes at once, and returns how many those were.
     fn advance(&mut self, steps: u64) -> Result<u64> {
         let left = MAX_STEPS - self.metrics.step;
         if left == 0 {
@@ -215,7 +215,7 @@ impl Trainer {
         Ok(advance.made)
     }
 
-    /// Metrics after `step` steps.
+    /// Returns the metrics after `step` steps.
     fn observed(&self, step: u64, StepOutcome { value, generator }: &StepOutcome) -> Metrics {
         let rows = self.config.batch_rows() as f64;
         let bridge = &self.plan.bridge;
@@ -239,29 +239,29 @@ impl Trainer {
         }
     }
 
-    /// A handle that cancels this trainer's calls.
+    /// Returns a handle that cancels this trainer's calls.
     pub fn cancel_token(&self) -> CancelToken {
         self.cancel.clone()
     }
 
-    /// After the last step.
+    /// Returns the metrics after the last step.
     pub fn metrics(&self) -> Metrics {
         self.metrics
     }
 
-    /// What it was made from.
+    /// Returns the configuration of the trainer.
     pub fn config(&self) -> &TrainerConfig {
         &self.config
     }
 
-    /// Bytes that the training takes on the host and of a GPU's memory, as told before they were allocated: networks,
-    /// workspaces, samples and batches. Small parts that do not grow with the configuration are left out, and so is what the
-    /// context's trainings share.
+    /// Returns the bytes that the training takes of the host's and of a GPU's memory, as computed before they were
+    /// allocated: networks, workspaces, samples and batches. Small parts that do not grow with the configuration are
+    /// left out, and so is memory that the context's trainings share.
     pub fn memory(&self) -> (u64, u64) {
         (self.memory.kept as u64, self.engine.device_bytes())
     }
 
-    /// A frozen copy of the averaged networks, ready for inference and independent of the trainer.
+    /// Returns a copy of the averaged networks for inference, which is independent of the trainer.
     ///
     /// # Errors
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
@@ -297,7 +297,7 @@ impl Trainer {
         )
     }
 
-    /// Writes a checkpoint: everything needed to go on bit for bit, but the data.
+    /// Writes a checkpoint: everything but the data that a training needs to go on bit for bit.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`], [`Error::Device`].
@@ -315,8 +315,8 @@ impl Trainer {
         checkpoint::save(path, state, [source.hash()?, target.hash()?])
     }
 
-    /// Takes a training up from a checkpoint, with the same data: arrays must hold the same numbers; samplers are the
-    /// host's to rewind.
+    /// Resumes a training from a checkpoint with the same data. Arrays must hold the same numbers, and the host has to
+    /// put its samplers where they were.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`] for a file that is truncated, foreign or newer, [`Error::InvalidArgument`]

@@ -1,5 +1,5 @@
-//! Drawing batches into a worker's workspace: source samples for a whole pass of the generator, and what their rows have
-//! beside them a block at a time.
+//! Drawing batches into a worker's workspace: source samples for a whole pass of the generator, and what their rows
+//! have beside them a block at a time.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::measure::Measure;

@@ -117,8 +117,8 @@ impl<T: Real> CpuBlock<T> {
         unsafe { self.arena.as_mut_ptr().add(mat.offset) }
     }
 
-    /// Start of a matrix and the distance of its rows, in each of which `reach` numbers may be read, and written where it is no view;
-    /// valid until the next allocation.
+    /// Start of a matrix and the distance of its rows, in each of which `reach` numbers may be read, and written where
+    /// it is no view; valid until the next allocation.
     pub(super) fn rows_of(&mut self, mat: Mat, reach: usize) -> (*mut T, usize) {
         assert!(reach <= mat.stride && mat.offset + mat.rows * mat.stride <= self.arena.len());
         (self.ptr(mat), mat.stride)

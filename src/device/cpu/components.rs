@@ -1,5 +1,5 @@
-//! From a generator's outputs for each source sample to components for its rows, and back. In 64 bits where probabilities
-//! are added up: a few numbers a source sample.
+//! From a generator's outputs for each source sample to components for its rows, and back. In 64 bits where
+//! probabilities are added up: a few numbers a source sample.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::Real;

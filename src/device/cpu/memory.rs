@@ -51,7 +51,8 @@ impl<T: Real> Aligned<T> {
 impl<T: Real> std::ops::Deref for Aligned<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: the lines hold at least `len` initialised numbers without gaps (a line is a multiple of its alignment).
+        // SAFETY: the lines hold at least `len` initialised numbers without gaps (a line is a multiple of its
+        // alignment).
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }
     }
 }

@@ -1,5 +1,5 @@
-//! Endpoint, bridge, dual and action terms on a block of rows. A few numbers a row: the first two along the d columns by whole
-//! vectors, the others in plain loops.
+//! Endpoint, bridge, dual and action terms on a block of rows. A few numbers a row: the first two along the d columns
+//! by whole vectors, the others in plain loops.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
@@ -33,8 +33,8 @@ impl<S: Simd> Spread<S> {
         }
     }
 
-    /// Standard deviations of numbers j.. of d, and their logarithms before they are brought into the range. `raw` is a row of the
-    /// generator's outputs.
+    /// Standard deviations of numbers j.. of d, and their logarithms before they are brought into the range. `raw` is a
+    /// row of the generator's outputs.
     ///
     /// # Safety
     /// As for [`Simd`]; a vector may be read at d + j of the row.
@@ -94,8 +94,8 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
             })
         };
         let (end, state, drift) = (written(points.end, d + 1), written(points.state, d + 1), written(points.drift, d));
-        // SAFETY: each matrix has these rows, and each row the numbers that are accessed here. Those beyond its columns are some
-        // number that nobody reads, so they may be read and written.
+        // SAFETY: each matrix has these rows, and each row the numbers that are accessed here. Those beyond its columns
+        // are some number that nobody reads, so they may be read and written.
         unsafe {
             let spread = Spread::<S>::new(head);
             let free = S::splat(sigma * sigma);

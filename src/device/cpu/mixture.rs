@@ -1,6 +1,6 @@
 //! The generator's loss: log-density of x_t under the mixture of the K Gaussian bridge marginals of its x0, with its
-//! gradient. K x K pairs of d numbers for each x0, streamed like the rows of an attention: over the pairs components lie along
-//! the vectors, elsewhere coordinates, and nothing of size K x K x d is kept.
+//! gradient. K x K pairs of d numbers for each x0, streamed like the rows of an attention: over the pairs components
+//! lie along the vectors, elsewhere coordinates, and nothing of size K x K x d is kept.
 //!
 //! Which of its two unbiased forms the gradient takes is said in `euot::generator_step`.
 
@@ -161,8 +161,8 @@ struct Group<S: Simd> {
     deterministic: bool,
     x0: Mat,
     raw: Mat,
-    /// By components (rows): means, inverse variances, and t^2 s^2 where log s is inside its range, in the place of which
-    /// [`Self::gradient`] leaves that of the deviations.
+    /// By components (rows): means, inverse variances, and t^2 s^2 where log s is inside its range, in the place of
+    /// which [`Self::gradient`] leaves that of the deviations.
     means: Mat,
     inverses: Mat,
     moved: Mat,
@@ -170,7 +170,8 @@ struct Group<S: Simd> {
     ratios: Mat,
     /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
     tables: Mat,
-    /// Sums of log variances over the reference's less twice the log of the component's weight, and a line for whoever needs one.
+    /// Sums of log variances over the reference's less twice the log of the component's weight, and a line for whoever
+    /// needs one.
     lines: Mat,
 }
 
@@ -265,8 +266,8 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     unsafe fn gradient(&self, block: &mut CpuBlock<T>, first: usize, k: usize, t: T, scale: T, xt: Mat, delta: Mat) {
         let (xt, delta) = (self.row(block, xt, first + k, 0), self.row(block, delta, first + k, self.d));
         let [mean, inverse, moved] = [self.means, self.inverses, self.moved].map(|mat| self.row(block, mat, k, 0));
-        // SAFETY: the rows were asked for at this reach. What a vector of the gradient to the means writes beyond d, the gradient to
-        // the deviations overwrites, so that one waits.
+        // SAFETY: the rows were asked for at this reach. What a vector of the gradient to the means writes beyond d,
+        // the gradient to the deviations overwrites, so that one waits.
         unsafe {
             for j in (0..self.d).step_by(S::LANES) {
                 let gx = S::mul(S::splat(scale), S::load(delta.add(j)));
@@ -283,9 +284,9 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     }
 }
 
-/// log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the product of sixteen
-/// numbers between 1e-19 and 1e19; variances relative to the problem's are within 1e-15 and 1e16, by the range of sigma that a
-/// trainer takes and that of log s (`Head::log_std_range`).
+/// log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the product of
+/// sixteen numbers between 1e-19 and 1e19; variances relative to the problem's are within 1e-15 and 1e16, by the range
+/// of sigma that a trainer takes and that of log s (`Head::log_std_range`).
 #[inline(always)]
 fn log_of_product<T: Real>(factors: &[T]) -> f64 {
     factors.chunks(16).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()

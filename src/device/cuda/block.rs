@@ -62,8 +62,8 @@ impl CudaBlock {
         Self { measures: true, ..Self::new(gpu, gpu.stream(), 0, usize::MAX) }
     }
 
-    /// Launches on `stream`, with a workspace of `room` floats at `base`. The GPU's context has to be current as long as
-    /// it is used.
+    /// Launches on `stream`, with a workspace of `room` floats at `base`. The GPU's context has to be current as long
+    /// as it is used.
     pub fn new(gpu: &Arc<Gpu>, stream: CUstream, base: u64, room: usize) -> Self {
         Self {
             gpu: Arc::clone(gpu),
@@ -186,7 +186,8 @@ impl CudaBlock {
         self.address(mat)
     }
 
-    /// Copies numbers to the device; returns where they are. They have to stay as they are until the stream was waited for.
+    /// Copies numbers to the device; returns where they are. They have to stay as they are until the stream was waited
+    /// for.
     pub fn upload(&mut self, values: &[f32]) -> u64 {
         let address = self.scratch_address(values.len());
         self.attempt(|block| {

@@ -1,5 +1,5 @@
-//! Branches of a capture: streams that fork from the captured one and come back to it. They make edges of the graph; at a
-//! replay the driver runs side by side whatever no edge keeps apart.
+//! Branches of a capture: streams that fork from the captured one and come back to it. They make edges of the graph; at
+//! a replay the driver runs side by side whatever no edge keeps apart.
 
 use super::driver::check;
 use super::stream::new_stream;

@@ -93,7 +93,8 @@ impl CudaGradient {
         self.pitch
     }
 
-    /// A layer's place in the lines for a contribution of `rows` rows: the address in the first line, and the rows of each.
+    /// A layer's place in the lines for a contribution of `rows` rows: the address in the first line, and the rows of
+    /// each.
     pub(super) fn take(&mut self, layer: usize, rows: usize) -> (u64, usize) {
         let (lines, chunk) = lines_of(self.fused, self.len(), rows);
         let first = self.used[layer];
@@ -106,8 +107,8 @@ impl CudaGradient {
         (place, chunk)
     }
 
-    /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and where
-    /// wanted (`squares` is not 0) the partial sums of its square with the plan of the update; returns how many
+    /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and
+    /// where wanted (`squares` is not 0) the partial sums of its square with the plan of the update; returns how many
     /// partial sums there are.
     pub fn reduce(
         &self,

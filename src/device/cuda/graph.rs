@@ -19,8 +19,8 @@ pub(crate) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Captures what `work` queues on the stream that it is given and on branches of it: streams of their own, so that no
-    /// capture meets the host's work or another trainer's. The context is current; nothing runs yet.
+    /// Captures what `work` queues on the stream that it is given and on branches of it: streams of their own, so that
+    /// no capture meets the host's work or another trainer's. The context is current; nothing runs yet.
     pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream, &Arc<Branches>) -> Result<()>) -> Result<Self> {
         // They must not end before the capture does.
         let branches = Arc::new(Branches::new()?);

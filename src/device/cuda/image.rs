@@ -1,4 +1,5 @@
-//! The kernels as a driver loads them: machine code from when the library was built, or compiled for the device at hand.
+//! The kernels as a driver loads them: machine code from when the library was built, or compiled for the device at
+//! hand.
 
 mod cache;
 #[cfg(all(test, target_os = "linux"))]
@@ -31,13 +32,13 @@ pub(crate) fn embedded() -> Option<&'static [u8]> {
 /// The kernels for a device of compute capability (major, minor), compiled by NVRTC: machine code (ELF) where it knows
 /// the architecture, otherwise PTX with a NUL at its end. The driver takes both from memory.
 ///
-/// What was compiled is kept in the folder `cache`, by default the one of [`cache::default_folder`], and taken from there
-/// by the next call with the same sources, NVRTC and architecture. A damaged file there is replaced. A folder that cannot
-/// be written is worth a message.
+/// What was compiled is kept in the folder `cache`, by default the one of [`cache::default_folder`], and taken from
+/// there by the next call with the same sources, NVRTC and architecture. A damaged file there is replaced. A folder
+/// that cannot be written is worth a message.
 ///
 /// # Errors
-/// `Error::UnsupportedDevice` when NVRTC is not installed, is too old, does not know the device, or does not compile the
-/// sources; the sentence has the first lines of its log.
+/// `Error::UnsupportedDevice` when NVRTC is not installed, is too old, does not know the device, or does not compile
+/// the sources; the sentence has the first lines of its log.
 pub(crate) fn compiled(
     capability: (u32, u32),
     cache: Option<&Path>,

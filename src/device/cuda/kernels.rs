@@ -18,8 +18,8 @@ mod generated {
 use generated::MOST_ARGUMENTS;
 pub(crate) use generated::*;
 
-/// The arguments of a kernel by the names of its parameters. Kernels of one file with the same parameters share a struct,
-/// which is named after the first of them.
+/// The arguments of a kernel by the names of its parameters. Kernels of one file with the same parameters share a
+/// struct, which is named after the first of them.
 pub(crate) trait Arguments {
     /// The kernels that take them.
     const KERNELS: &'static [Kernel];

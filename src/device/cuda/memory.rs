@@ -96,8 +96,8 @@ impl<T: Copy> DeviceBuffer<T> {
         self.len
     }
 
-    /// Writes elements from `first` on, in the order of the stream. A driver may read `values` later than this returns: they
-    /// have to stay as they are until the stream was waited for.
+    /// Writes elements from `first` on, in the order of the stream. A driver may read `values` later than this returns:
+    /// they have to stay as they are until the stream was waited for.
     pub fn upload(&mut self, first: usize, values: &[T]) -> Result<()> {
         assert!(first + values.len() <= self.len);
         // SAFETY: inside the buffer; the values stay by contract.

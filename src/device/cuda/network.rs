@@ -35,8 +35,8 @@ pub(crate) struct CudaNetwork {
 }
 
 impl CudaNetwork {
-    /// A network of this layout that sees squares from `centre`; `name` is what a refusal calls it. Nothing is allocated
-    /// before [`Self::allocate`].
+    /// A network of this layout that sees squares from `centre`; `name` is what a refusal calls it. Nothing is
+    /// allocated before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, name: &'static str) -> Result<Self> {
         let len = layout.len();
         let pitch = len.next_multiple_of(ALIGN);
@@ -84,8 +84,8 @@ impl CudaNetwork {
         self.gradient.address()
     }
 
-    /// Queues the update that is planned at `plan`, from the gradient with these partial sums of its square; what was there
-    /// before is kept. Leaves how large the new state is in as many partial sums as it returns.
+    /// Queues the update that is planned at `plan`, from the gradient with these partial sums of its square; what was
+    /// there before is kept. Leaves how large the new state is in as many partial sums as it returns.
     pub fn update(
         &self,
         block: &mut CudaBlock,

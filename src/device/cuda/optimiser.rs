@@ -1,5 +1,5 @@
-//! The optimiser on a GPU: both networks in training, and the numbers by which it finds out by itself whether all is finite
-//! and where the rates stand. The host reads none of them between steps.
+//! The optimiser on a GPU: both networks in training, and the numbers by which it finds out by itself whether all is
+//! finite and where the rates stand. The host reads none of them between steps.
 
 use super::block::{CudaBlock, MOST_BLOCKS, THREADS};
 use super::gpu::Gpu;
@@ -53,7 +53,8 @@ impl CudaOptimiser {
         }
     }
 
-    /// Plans for loss terms with as many partial sums each, or, with `None`, for a walk that finds out how many they have.
+    /// Plans for loss terms with as many partial sums each, or, with `None`, for a walk that finds out how many they
+    /// have.
     pub fn plan_sums(&mut self, gpu: &Arc<Gpu>, capacity: Option<usize>) {
         self.capacity = capacity.unwrap_or(MEASURED_CAPACITY);
         self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0));
@@ -64,8 +65,8 @@ impl CudaOptimiser {
         (capacity * TERMS * size_of::<f64>()) as u64
     }
 
-    /// Takes the memory, but for the loss terms', and takes up a training at step `counter`. The context is current; so it
-    /// is for every method.
+    /// Takes the memory, but for the loss terms', and takes up a training at step `counter`. The context is current; so
+    /// it is for every method.
     pub fn allocate(&mut self, states: &[NetworkState; 2], counter: u64) -> Result<()> {
         self.report.allocate_zeroed("the steps' outcomes")?;
         self.report.store(COUNTER, &[counter])?;
@@ -145,8 +146,8 @@ impl CudaOptimiser {
         }
     }
 
-    /// Queues the update of a half's network, from a gradient whose square has so many partial sums, and beside what follows
-    /// how it went.
+    /// Queues the update of a half's network, from a gradient whose square has so many partial sums, and beside what
+    /// follows how it went.
     pub fn update(&self, block: &mut CudaBlock, half: Half, squares: u32) {
         let (plan, clip) = (self.planned.address(), self.rule.clip);
         let partials = (self.squares.address(), squares);

@@ -42,7 +42,8 @@ impl Gpu {
         if ordinal != self.info.index as i32 {
             return refuse(format!("is memory of GPU {ordinal}"));
         }
-        // SAFETY: as above. Memory of a pool has no context, and an older driver may not know ranges of imported memory.
+        // SAFETY: as above. Memory of a pool has no context, and an older driver may not know ranges of imported
+        // memory.
         unsafe {
             let owned = sys::cuPointerGetAttribute((&raw mut context).cast(), CU_POINTER_ATTRIBUTE_CONTEXT, address);
             if owned == CUresult::CUDA_SUCCESS && !context.is_null() && context != self.context().cast() {

@@ -28,7 +28,8 @@ pub(crate) struct Report {
 #[derive(Clone, Copy)]
 pub(crate) struct Fault {
     pub half: Half,
-    /// Its network was updated, to numbers of which this is the largest; otherwise its loss or its gradient had forbidden it.
+    /// Its network was updated, to numbers of which this is the largest; otherwise its loss or its gradient had
+    /// forbidden it.
     pub updated: Option<f64>,
 }
 

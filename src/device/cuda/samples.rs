@@ -33,8 +33,8 @@ impl SideSamples {
         }
     }
 
-    /// Takes the memory, and copies the set that it was planned for; samples that lie in it already stay there. The context
-    /// is current; so it is for every method.
+    /// Takes the memory, and copies the set that it was planned for; samples that lie in it already stay there. The
+    /// context is current; so it is for every method.
     pub fn allocate(&mut self, set: Option<&SampleSet>) -> Result<()> {
         let what = format!("the samples of the {}", self.name);
         let Some(set) = set else {
@@ -69,8 +69,8 @@ impl SideSamples {
         self.samples.upload(0, batch)
     }
 
-    /// What the kernel takes that draws from it: address, number of samples (0 where they are the batch), thresholds and
-    /// aliases.
+    /// What the kernel takes that draws from it: address, number of samples (0 where they are the batch), thresholds
+    /// and aliases.
     pub(super) fn arguments(&self) -> (u64, u32, u64, u64) {
         let [thresholds, aliases] = match &self.table {
             Some(table) => table.each_ref().map(DeviceBuffer::address),

@@ -47,7 +47,8 @@ pub(crate) struct CudaStep<W> {
     parts: StepParts<W>,
     /// The slope of the known part of V(1, .).
     slope: DeviceBuffer<f32>,
-    /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its pieces.
+    /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its
+    /// pieces.
     piece: usize,
     /// Both halves have workspaces of their own as far as they do not depend on each other.
     overlaps: bool,
@@ -67,8 +68,8 @@ struct Lines {
 }
 
 impl<W: HalfWork<CudaBlock>> CudaStep<W> {
-    /// Finds out the sizes of all that a step needs. Nothing is allocated before [`Self::allocate`], but for what products
-    /// need. The context is current.
+    /// Finds out the sizes of all that a step needs. Nothing is allocated before [`Self::allocate`], but for what
+    /// products need. The context is current.
     pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
         let StepParts { sources, components, .. } = parts;
         let mut step = Self {
@@ -85,8 +86,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Ok(step)
     }
 
-    /// Takes the memory, and takes up a training at step `counter` with these sets. The context is current; so it is for
-    /// every method.
+    /// Takes the memory, and takes up a training at step `counter` with these sets. The context is current; so it is
+    /// for every method.
     pub fn allocate(
         &mut self,
         gpu: &Arc<Gpu>,
@@ -144,10 +145,11 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Ok(())
     }
 
-    /// Plans the workspace that a step takes; puts the halves one after the other, and then cuts the batch into pieces, until
-    /// they fit into what is allowed.
+    /// Plans the workspace that a step takes; puts the halves one after the other, and then cuts the batch into pieces,
+    /// until they fit into what is allowed.
     fn fit(&mut self, gpu: &Arc<Gpu>) -> Result<()> {
-        // Other pieces have other sums, so it goes by the limit and by what this training takes, not by what else is there.
+        // Other pieces have other sums, so it goes by the limit and by what this training takes, not by what else is
+        // there.
         let allowed = gpu.account().limit().saturating_sub(self.fixed_bytes());
         loop {
             self.parts.optimiser.plan_sums(gpu, None);
@@ -210,8 +212,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
 
     /// Queues halves of a step in a prepared workspace; returns how many partial sums a half's terms have at most.
     ///
-    /// What the generator's half needs no value function for goes beside the value function's half, where there is memory for
-    /// it and the work may branch.
+    /// What the generator's half needs no value function for goes beside the value function's half, where there is
+    /// memory for it and the work may branch.
     pub fn queue(&self, block: &mut CudaBlock, halves: &[Half]) -> usize {
         let nets = self.nets(&block.gpu());
         let quadratic = self.quadratic();
@@ -231,8 +233,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         most
     }
 
-    /// Queues the gradient and the loss of source samples of the batch, piece after piece, each with the workspace from `start`
-    /// on. `begun` are all of them, where their first part is queued already.
+    /// Queues the gradient and the loss of source samples of the batch, piece after piece, each with the workspace from
+    /// `start` on. `begun` are all of them, where their first part is queued already.
     fn gradient(
         &self,
         block: &mut CudaBlock,
@@ -263,7 +265,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Lines { last: last.expect("a batch has a source sample"), accumulate, sums }
     }
 
-    /// Queues the sum of a half's gradient, with its norm and the plan of the update; returns how many partial sums the norm has.
+    /// Queues the sum of a half's gradient, with its norm and the plan of the update; returns how many partial sums the
+    /// norm has.
     fn reduce(&self, block: &mut CudaBlock, half: Half, lines: &Lines) -> u32 {
         self.parts.optimiser.reduce(block, half, &lines.last, lines.accumulate, &lines.sums)
     }

@@ -17,8 +17,8 @@ pub(crate) struct CudaWeights {
 }
 
 impl CudaWeights {
-    /// Copies a flat parameter vector and the squares' centre to the GPU, whose context is current. `name` is the network's
-    /// in errors.
+    /// Copies a flat parameter vector and the squares' centre to the GPU, whose context is current. `name` is the
+    /// network's in errors.
     pub fn new(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, weights: &[f32], name: &str) -> Result<Self> {
         let weights = DeviceBuffer::of(gpu, weights, &format!("the weights of the {name}"))?;
         let centre = DeviceBuffer::of(gpu, &centre.numbers()?, &format!("the squares' centre of the {name}"))?;

@@ -26,8 +26,8 @@ impl CudaWorkspace {
         &self.gpu
     }
 
-    /// Makes room for the most rows, from one up to `rows`, for which `work` takes no more than `most` floats and what the
-    /// memory limit leaves; one row may take more than `most`. Returns how many that are.
+    /// Makes room for the most rows, from one up to `rows`, for which `work` takes no more than `most` floats and what
+    /// the memory limit leaves; one row may take more than `most`. Returns how many that are.
     pub fn fit(&mut self, mut rows: usize, most: usize, work: impl Fn(&mut CudaBlock, usize)) -> Result<usize> {
         loop {
             let mut block = CudaBlock::measuring(&self.gpu);

@@ -95,8 +95,8 @@ impl Case {
         Batch { input: of.input.rows(from, to), ends: Some(ends), noise, time: of.time.rows(from, to) }
     }
 
-    /// What [`Self::value_step`] and [`Self::generator_step`] give, with V passed by some source samples after others, each time
-    /// in a workspace full of what was there before.
+    /// What [`Self::value_step`] and [`Self::generator_step`] give, with V passed by some source samples after others,
+    /// each time in a workspace full of what was there before.
     pub fn by_parts<T: Real>(&self, isa: Isa) -> [(Sums, Vec<f64>); 2] {
         let mut block = CpuBlock::<T>::new(isa);
         let [value, generator] = self.nets::<T>(isa);
@@ -179,8 +179,8 @@ impl Case {
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
     }
 
-    /// Whether every place along the cumulated probabilities is so far from a boundary that rounding cannot draw another
-    /// component.
+    /// Whether every place along the cumulated probabilities is so far from a boundary that rounding cannot draw
+    /// another component.
     pub fn decided(&self) -> bool {
         if !self.conditional.has_own_components() {
             return true;
@@ -236,8 +236,9 @@ impl Case {
         [mean, variance, (0..self.rows()).map(weight).collect()]
     }
 
-    /// The generator's loss by plain loops, as a function of x_t and of how much each row counts: x_t moves with its own
-    /// component and keeps its distance from it in standard deviations, while p is the mixture of `held`'s components.
+    /// The generator's loss by plain loops, as a function of x_t and of how much each row counts: x_t moves with its
+    /// own component and keeps its distance from it in standard deviations, while p is the mixture of `held`'s
+    /// components.
     pub fn loss_of_samples(&self, held: &Self) -> f64 {
         let (d, k, eps) = (self.d, self.conditional.components, self.head.sigma.powi(2));
         let [mean, variance, weight] = self.components();

@@ -1,4 +1,5 @@
-//! What the embedded machine code holds: every kernel, with the parameters and bounds of those that tests run on the host.
+//! What the embedded machine code holds: every kernel, with the parameters and bounds of those that tests run on the
+//! host.
 
 use super::embedded;
 use crate::device::cuda::kernels::Kernel;
@@ -23,8 +24,8 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
     u16_at(bytes, at) | u16_at(bytes, at + 2) << 16
 }
 
-/// Entries of a fatbin, uncompressed: kind (1 PTX, 2 machine code) and sizes stand in a header before each. None where they are
-/// packed as an nvcc before CUDA 13 does it.
+/// Entries of a fatbin, uncompressed: kind (1 PTX, 2 machine code) and sizes stand in a header before each. None where
+/// they are packed as an nvcc before CUDA 13 does it.
 fn entries(fatbin: &[u8]) -> Option<Vec<Entry>> {
     const ZSTD: usize = 0x8000;
     const LZ4: usize = 0x2000;

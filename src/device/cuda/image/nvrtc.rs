@@ -55,8 +55,8 @@ impl Nvrtc {
     /// # Errors
     /// `Error::UnsupportedDevice` when it is not there or is older than CUDA 11.2.
     pub(super) fn load(capability: (u32, u32)) -> Result<Self> {
-        // SAFETY: loading runs the initialisation of NVIDIA's library. Whether it can be loaded is asked before any call
-        // into it, because each of those panics where it cannot, or where its function is missing.
+        // SAFETY: loading runs the initialisation of NVIDIA's library. Whether it can be loaded is asked before any
+        // call into it, because each of those panics where it cannot, or where its function is missing.
         unsafe {
             if !sys::is_culib_present() {
                 return Err(Error::UnsupportedDevice(missing(capability)));
@@ -81,7 +81,8 @@ impl Nvrtc {
     /// The library is loaded.
     unsafe fn ask() -> Answer<Self> {
         let (mut major, mut minor, mut count) = (0, 0, 0);
-        // SAFETY: the pointers are to integers that outlive the calls, the last one to as many as the library asked for.
+        // SAFETY: the pointers are to integers that outlive the calls, the last one to as many as the library asked
+        // for.
         unsafe {
             sys::nvrtcVersion(&mut major, &mut minor).result()?;
             sys::nvrtcGetNumSupportedArchs(&mut count).result()?;

@@ -1,5 +1,5 @@
-//! Rows into the units of training and back, means over latents and density ratios, against the processor's: but for the
-//! last bit for bit.
+//! Rows into the units of training and back, means over latents and density ratios, against the processor's: but for
+//! the last bit for bit.
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};

@@ -153,8 +153,8 @@ impl Problem {
             } else {
                 let size = most_weight * rows as f64 * (1.0 + head.sigma * head.sigma * d as f64);
                 close_sum(kernel, losses.sum(), sums.generator, size);
-                // What g and the mixture, which has sigma^2 before it, add to an element: they may cancel each other, and so
-                // may the two estimates of the mixture, whose forces are larger where a component is narrow.
+                // What g and the mixture, which has sigma^2 before it, add to an element: they may cancel each other,
+                // and so may the two estimates of the mixture, whose forces are larger where a component is narrow.
                 let terms = most_weight * 4.0 * scale * (1.0 + head.sigma * head.sigma);
                 close_from(kernel, &delta.values(), &expected, outputs, terms as f32);
                 let one = 1.0 + head.sigma * head.sigma * d as f64;

@@ -13,7 +13,8 @@ use proptest::test_runner::Config;
 /// Bound on the difference to the CPU device, relative to the largest number of the row.
 pub const TOLERANCE: f32 = 1e-5;
 
-/// So many cases, or SFEUOT_TEST_CASES where that is fewer: under compute-sanitizer a launch takes a hundred times as long.
+/// So many cases, or SFEUOT_TEST_CASES where that is fewer: under compute-sanitizer a launch takes a hundred times as
+/// long.
 pub fn cases(wanted: u32) -> Config {
     let most = std::env::var("SFEUOT_TEST_CASES").ok().map(|most| most.parse().expect("SFEUOT_TEST_CASES is a number"));
     let config = Config::with_cases(most.unwrap_or(wanted).clamp(1, wanted));
