@@ -48,6 +48,8 @@ pub struct AliasTable {
 impl AliasTable {
     /// Bytes that it takes for each sample.
     pub const SAMPLE_BYTES: usize = 2 * size_of::<u32>();
+    /// Bytes that are taken beside them for each sample while it is built, at most.
+    pub(super) const MAKING_SAMPLE_BYTES: usize = size_of::<f64>() + 2 * size_of::<usize>();
 
     /// Builds the table of finite weights >= 0, at least one of them above 0, no more than `u32::MAX` of them.
     /// The same weights give the same table on every machine.
