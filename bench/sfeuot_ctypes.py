@@ -117,6 +117,7 @@ _SIGNATURES = {
     "trainer_run": [_ptr, _u64, _u64, ProgressCallback, _ptr, c.POINTER(Metrics)],
     "trainer_run_for": [_ptr, _f64, c.POINTER(_u64), c.POINTER(Metrics)],
     "trainer_cancel": [_ptr], "trainer_metrics": [_ptr, c.POINTER(Metrics)], "trainer_model": [_ptr, c.POINTER(_ptr)],
+    "trainer_memory": [_ptr, c.POINTER(_u64), c.POINTER(_u64)],
     "trainer_save": [_ptr, c.c_char_p], "trainer_release": [_ptr],
     "trainer_load": [_ptr, c.c_char_p, c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
     "model_save": [_ptr, c.c_char_p], "model_load": [_ptr, c.c_char_p, c.POINTER(_ptr)],
@@ -474,6 +475,13 @@ class Trainer(Handle):
 
     def metrics(self):
         return self._train("trainer_metrics")
+
+    @property
+    def memory(self):
+        """Bytes that the training takes on the host, and of the GPU's memory."""
+        host, device = _u64(), _u64()
+        call("trainer_memory", self.pointer, c.byref(host), c.byref(device))
+        return host.value, device.value
 
     def model(self):
         return Model(created("trainer_model", self.pointer), self.context)

@@ -132,8 +132,9 @@
 // What grows with the arguments of a call or with a file is asked of the system before it is
 // needed. Where the system refuses, the call returns this status and nothing has changed. Limits of
 // arguments are checked before that. sfeuot_trainer_create asks for everything that a training will
-// take, and on the CPU the steps allocate nothing. A session asks in its first call of each kind. A
-// model takes about 10 bytes for each of its parameters, where narrow layers count as whole
+// take before it reads a sample, on a GPU within memory_limit too; sfeuot_trainer_memory tells how
+// much that was. On the CPU the steps allocate nothing. A session asks in its first call of each
+// kind. A model takes about 10 bytes for each of its parameters, where narrow layers count as whole
 // vectors. Loading a model takes up to twice the file's size beside that.
 //
 // Small things are not asked for: an object's own struct, a thread's start, the text of an error.
@@ -319,8 +320,9 @@
 // once. A trainer or a session does one call at a time: a second thread inside it, or a callback
 // that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
 // generate on several threads, give each thread its own session on the same model.
-// sfeuot_trainer_cancel, retain and release are never busy. After a call returned, no callback that
-// it started runs any more. Callbacks must return: no C++ exception and no longjmp may leave one.
+// sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
+// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
+// may leave one.
 //
 // Floating-point mode. The mode of the calling thread (rounding, flushing of tiny numbers, traps)
 // may be any. The library computes in the standard mode, callbacks run in the thread's own, and a
@@ -842,7 +844,8 @@ int32_t sfeuot_trainer_step(struct SfeuotTrainer *trainer,
 
 // Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
 // after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
-// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel.
+// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel and
+// sfeuot_trainer_memory.
 int32_t sfeuot_trainer_run(struct SfeuotTrainer *trainer,
                            uint64_t steps,
                            uint64_t every,
@@ -877,6 +880,28 @@ int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
 
 // Writes what the last step saw; zeros before the first step.
 int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetrics *metrics);
+
+// Writes how many bytes the training takes of host memory, and of the GPU's memory (0 on the CPU).
+// Either output may be NULL. sfeuot_trainer_create works both numbers out before it reads a
+// sample, and refuses a training that finds no room for them. The trainer takes all of it when it
+// is made, so the numbers never change. This call is never SFEUOT_ERROR_BUSY.
+//
+// Counted are the trainer's copies of arrays, both networks with their gradients and the state of
+// the optimiser, the workspaces of all threads, and the batches of callbacks. On a GPU all of it
+// lies in the GPU's memory but for these batches, about 70 bytes for each component of a sample,
+// and 8 bytes for each weight of samples in device memory.
+//
+// Not counted are what the process had before, such as your arrays and the context with its
+// threads; on a GPU what the driver takes, and 32 MiB for cublasLt that the trainings of a context
+// share; models and sessions; and what a call takes while it runs. sfeuot_trainer_save and
+// sfeuot_trainer_model take about 16 bytes for each parameter of both networks for a while.
+// sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
+// takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for each
+// number of 4096 samples, but at most 12 MiB. Where that is more than host_bytes, it is what
+// creation asks the system for.
+int32_t sfeuot_trainer_memory(struct SfeuotTrainer *trainer,
+                              uint64_t *host_bytes,
+                              uint64_t *device_bytes);
 
 // Makes a model from what has been learnt so far: a copy of the averaged generator and of the
 // averaged value network. Further training does not change it.

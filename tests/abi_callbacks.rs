@@ -112,6 +112,10 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
         refused(sfeuot_trainer_metrics(trainer, &mut metrics), SFEUOT_ERROR_BUSY, "trainer");
         refused(sfeuot_trainer_model(trainer, &mut model), SFEUOT_ERROR_BUSY, "trainer");
         refused(sfeuot_trainer_save(trainer, c_path.as_ptr()), SFEUOT_ERROR_BUSY, "trainer");
+        let mut bytes = [0; 2];
+        ok(sfeuot_trainer_memory(trainer, &mut bytes[0], &mut bytes[1]));
+        assert!(bytes[0] > 0 && bytes[1] == 0, "{bytes:?}");
+        ok(sfeuot_trainer_memory(trainer, null_mut(), null_mut()));
         ok(sfeuot_trainer_cancel(trainer));
         SFEUOT_CONTINUE
     });

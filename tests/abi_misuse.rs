@@ -162,6 +162,9 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_trainer_metrics(
             trainer: Handle(Trainer), metrics: result(&mut w.metrics, false)
         ) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_trainer_memory(
+            trainer: Handle(Trainer), host_bytes: Output(8, 8, true), device_bytes: Output(8, 8, true)
+        ) |w| at(w[0]), at(w[1]), at(w[2])),
         case!(sfeuot_trainer_model(trainer: Handle(Trainer), model: handle_out.clone()) |w| at(w[0]), at(w[1])),
         case!(sfeuot_trainer_save(
             trainer: Handle(Trainer), path: Path(word(w.written.as_ptr()))

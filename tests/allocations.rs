@@ -3,66 +3,28 @@
 //! program of its own: a test runner's threads allocate when they like.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 mod problems;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use problems::{Clouds, context, floats, forms, small, with_latents};
+use counting::{allocations, held};
+use problems::{Clouds, context, floats, forms};
 use sfeuot::abi::*;
 use sfeuot::*;
 
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-/// Bytes handed out and not given back; wraps.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator does the work.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        HELD.fetch_add(size.wrapping_sub(layout.size()), Ordering::Relaxed);
-        // SAFETY: the caller's.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 #[track_caller]
 fn allocates_nothing(what: &str, call: impl FnOnce()) {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     call();
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations in {what}");
+    assert_eq!(allocations() - before, 0, "allocations in {what}");
 }
 
 fn main() {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     drop(std::hint::black_box(vec![0u8; 100]));
-    assert!(ALLOCATIONS.load(Ordering::Relaxed) > before, "the allocator does not count");
+    assert!(allocations() > before, "the allocator does not count");
 
     training_steps();
     session_calls();
@@ -70,44 +32,6 @@ fn main() {
     println!("a steady state allocates nothing: ok");
     lifetimes();
     println!("what is released leaves nothing: ok");
-    told_memory();
-    println!("a training takes the memory that it tells: ok");
-}
-
-/// What a trainer says that it takes is what it holds, for networks and batches of any shape.
-fn told_memory() {
-    let shapes = [
-        (TrainerConfig { hidden_width: 128, batch_sources: 256, ..small() }, 2, 1),
-        (TrainerConfig { hidden_width: 64, batch_sources: 500, components: 8, ..with_latents() }, 3, 4),
-        (TrainerConfig { hidden_width: 200, hidden_layers: 4, batch_sources: 20, ..small() }, 50, 2),
-        (TrainerConfig { hidden_width: 32, components: 70, squares: false, ..small() }, 7, 3),
-        (TrainerConfig { hidden_width: 16, batch_sources: 4, components: 2, ..small() }, 3000, 2),
-    ];
-    for (config, dimension, threads) in shapes {
-        let clouds = Clouds::new(dimension);
-        let context = context(threads);
-        // Threads that start hold a little; after a step of any training they have.
-        clouds.trainer(&context, small()).step(1).expect("a sound problem");
-        let arrays = || clouds.trainer(&context, config.clone());
-        let sampled = || {
-            let side = || {
-                Data::sampler(&[dimension], |batch: &mut [f32], _: usize, _: usize| {
-                    batch.fill(0.5);
-                    Ok(())
-                })
-            };
-            let config = TrainerConfig { sigma_units: SigmaUnits::Data, ..config.clone() };
-            Trainer::new(&context, config, side(), side()).expect("a sound problem")
-        };
-        for make in [&arrays as &dyn Fn() -> Trainer, &sampled] {
-            let before = HELD.load(Ordering::Relaxed);
-            let trainer = make();
-            let held = HELD.load(Ordering::Relaxed).wrapping_sub(before) as f64;
-            let (told, of_device) = trainer.memory();
-            assert_eq!(of_device, 0);
-            assert!((told as f64 - held).abs() <= 0.05 * held, "{told} bytes told, {held} held, {config:?}");
-        }
-    }
 }
 
 /// Context, trainer, model and session, used and released, as often as one likes.
@@ -123,7 +47,7 @@ fn lifetimes() {
                 let mut session = Session::new(&trainer.model().expect("a model")).expect("a workspace");
                 session.generate(&x, 1, 0, &mut out).expect("finite rows");
             }
-            HELD.load(Ordering::Relaxed)
+            held()
         };
         let before = held_after(3);
         assert_eq!(held_after(30).wrapping_sub(before) as isize, 0, "bytes held after 30 lifetimes");
@@ -135,7 +59,7 @@ fn lifetimes() {
             // SAFETY: a live handle; no metrics are wanted.
             common::ok(unsafe { sfeuot_trainer_step(handles.trainer, 2, null_mut()) });
         }
-        HELD.load(Ordering::Relaxed)
+        held()
     };
     // The table of handles grows to what was alive at once.
     let before = held_after(3);

@@ -42,44 +42,6 @@ fn waits<R>(work: impl FnOnce() -> Result<R>) -> i32 {
 }
 
 #[test]
-fn a_training_takes_the_device_memory_that_it_tells() {
-    if !alone("a_training_takes_the_device_memory_that_it_tells") {
-        return;
-    }
-    let forms = [
-        tiny(),
-        TrainerConfig { batch_sources: 70, hidden_width: 40, ..small() },
-        TrainerConfig { components: 3, ..with_latents() },
-        TrainerConfig { hidden_width: 300, ..tiny() },
-    ];
-    for products in [Products::Fused, Products::CublasLt] {
-        let context = with(products);
-        // What the context's trainings share is taken by the first.
-        let _first = Clouds::new(2).trainer(&context, tiny());
-        for form in &forms {
-            let side = || {
-                Data::sampler(&[2], |batch: &mut [f32], _: usize, _: usize| {
-                    batch.fill(0.5);
-                    Ok(())
-                })
-            };
-            let makes: [&dyn Fn() -> Trainer; 2] = [&|| Clouds::new(2).trainer(&context, form.clone()), &|| {
-                Trainer::new(&context, form.clone(), side(), side()).expect("a sound problem")
-            }];
-            for (make, sampled) in makes.into_iter().zip([false, true]) {
-                let before = context.device_memory();
-                let trainer = make();
-                let (of_host, of_device) = trainer.memory();
-                assert_eq!(context.device_memory() - before, of_device, "{form:?}");
-                // A sampler's batches; of arrays the host keeps no copy.
-                let numbers = 2 * form.batch_sources * (1 + form.components);
-                assert_eq!(of_host, if sampled { 4 * numbers as u64 } else { 0 });
-            }
-        }
-    }
-}
-
-#[test]
 fn steps_wait_once_in_thirty_two_and_take_no_memory() {
     if !alone("steps_wait_once_in_thirty_two_and_take_no_memory") {
         return;

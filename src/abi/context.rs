@@ -56,8 +56,9 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 /// once. A trainer or a session does one call at a time: a second thread inside it, or a callback
 /// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
 /// generate on several threads, give each thread its own session on the same model.
-/// sfeuot_trainer_cancel, retain and release are never busy. After a call returned, no callback that
-/// it started runs any more. Callbacks must return: no C++ exception and no longjmp may leave one.
+/// sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
+/// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
+/// may leave one.
 ///
 /// Floating-point mode. The mode of the calling thread (rounding, flushing of tiny numbers, traps)
 /// may be any. The library computes in the standard mode, callbacks run in the thread's own, and a

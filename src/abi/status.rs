@@ -26,8 +26,9 @@ pub const SFEUOT_ERROR_UNSUPPORTED_DEVICE: i32 = 4;
 /// What grows with the arguments of a call or with a file is asked of the system before it is
 /// needed. Where the system refuses, the call returns this status and nothing has changed. Limits of
 /// arguments are checked before that. sfeuot_trainer_create asks for everything that a training will
-/// take, and on the CPU the steps allocate nothing. A session asks in its first call of each kind. A
-/// model takes about 10 bytes for each of its parameters, where narrow layers count as whole
+/// take before it reads a sample, on a GPU within memory_limit too; sfeuot_trainer_memory tells how
+/// much that was. On the CPU the steps allocate nothing. A session asks in its first call of each
+/// kind. A model takes about 10 bytes for each of its parameters, where narrow layers count as whole
 /// vectors. Loading a model takes up to twice the file's size beside that.
 ///
 /// Small things are not asked for: an object's own struct, a thread's start, the text of an error.

@@ -23,10 +23,12 @@ pub struct SfeuotTrainer {
     _opaque: [u8; 0],
 }
 
-/// The trainer, and the way around its doorkeeper for whoever wants to cancel.
+/// The trainer, and what a call may have while another one is inside it.
 struct Shared {
     trainer: Exclusive<Trainer>,
     cancel: CancelToken,
+    /// Bytes on the host and on the device.
+    memory: (u64, u64),
 }
 
 impl Shared {
@@ -52,8 +54,8 @@ impl Object for Shared {
 }
 
 fn create(trainer: Trainer) -> Outcome<*mut SfeuotTrainer> {
-    let cancel = trainer.cancel_token();
-    handle::create(Shared { trainer: Exclusive::new("trainer", trainer), cancel })
+    let (cancel, memory) = (trainer.cancel_token(), trainer.memory());
+    handle::create(Shared { trainer: Exclusive::new("trainer", trainer), cancel, memory })
 }
 
 /// SAFETY: the promise of `config::optional_output` holds.
@@ -118,7 +120,8 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
 
 /// Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
 /// after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
-/// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel.
+/// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel and
+/// sfeuot_trainer_memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run(
     trainer: *mut SfeuotTrainer,
@@ -219,6 +222,45 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, met
         let seen = shared.trainer.enter(|trainer| Ok(trainer.metrics()))?;
         // SAFETY: metrics is writable.
         unsafe { metrics.write(&(&seen).into()) };
+        Ok(())
+    })
+}
+
+/// Writes how many bytes the training takes of host memory, and of the GPU's memory (0 on the CPU).
+/// Either output may be NULL. sfeuot_trainer_create works both numbers out before it reads a
+/// sample, and refuses a training that finds no room for them. The trainer takes all of it when it
+/// is made, so the numbers never change. This call is never SFEUOT_ERROR_BUSY.
+///
+/// Counted are the trainer's copies of arrays, both networks with their gradients and the state of
+/// the optimiser, the workspaces of all threads, and the batches of callbacks. On a GPU all of it
+/// lies in the GPU's memory but for these batches, about 70 bytes for each component of a sample,
+/// and 8 bytes for each weight of samples in device memory.
+///
+/// Not counted are what the process had before, such as your arrays and the context with its
+/// threads; on a GPU what the driver takes, and 32 MiB for cublasLt that the trainings of a context
+/// share; models and sessions; and what a call takes while it runs. sfeuot_trainer_save and
+/// sfeuot_trainer_model take about 16 bytes for each parameter of both networks for a while.
+/// sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
+/// takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for each
+/// number of 4096 samples, but at most 12 MiB. Where that is more than host_bytes, it is what
+/// creation asks the system for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_memory(
+    trainer: *mut SfeuotTrainer,
+    host_bytes: *mut u64,
+    device_bytes: *mut u64,
+) -> i32 {
+    guard("sfeuot_trainer_memory", || {
+        let host_bytes = optional_out(host_bytes, "host_bytes")?;
+        let device_bytes = optional_out(device_bytes, "device_bytes")?;
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let (host, device) = shared.memory;
+        for (place, bytes) in [(host_bytes, host), (device_bytes, device)] {
+            if let Some(place) = place {
+                // SAFETY: host_bytes and device_bytes are writable.
+                unsafe { place.write(bytes) };
+            }
+        }
         Ok(())
     })
 }

@@ -110,6 +110,11 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    /// Bytes of those of so many components.
+    pub fn bytes(dimension: usize) -> usize {
+        dimension.saturating_mul(3 * size_of::<f64>())
+    }
+
     pub fn new(dimension: usize) -> Result<Self> {
         let zeros = || memory::filled("the samples' moments", dimension, 0.0);
         Ok(Self { weight: 0.0, mean: zeros()?, spread: zeros()?, block_mean: zeros()? })

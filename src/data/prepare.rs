@@ -1,5 +1,7 @@
 //! Turns the samples that the host handed over into what a trainer owns.
 
+mod bytes;
+
 use super::array_layout::MAX_RANK;
 use super::description::Data;
 use super::moments::{Moments, Spread};
@@ -149,7 +151,7 @@ impl<'a> Side<'a> {
                 })?;
             }
             Input::Sampler(sampler) => {
-                let rows = (STATISTICS_BATCH / dimension).clamp(1, STATISTICS_ROWS);
+                let rows = statistics_rows(dimension);
                 let argument = format!("a batch of {}.sample_shape", self.name);
                 let mut batch = memory::filled(&argument, rows * dimension, 0f32)?;
                 let mut wide = memory::with_room(&argument, rows * dimension)?;
@@ -196,6 +198,11 @@ impl<'a> Side<'a> {
         })?;
         Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())?))
     }
+}
+
+/// Samples that a sampler is asked for in one call while it is measured.
+fn statistics_rows(dimension: usize) -> usize {
+    (STATISTICS_BATCH / dimension).clamp(1, STATISTICS_ROWS)
 }
 
 /// Refuses a side that is larger than the library's limits. Reads no sample and no weight.

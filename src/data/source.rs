@@ -76,6 +76,11 @@ pub(crate) struct SetSize {
 }
 
 impl SetSize {
+    /// Bytes of host memory that stay with the fingerprint of such a set until it is made.
+    pub fn fingerprint_bytes(&self) -> usize {
+        if self.resident && self.weighted { self.count.saturating_mul(size_of::<f64>()) } else { 0 }
+    }
+
     /// Returns the bytes of host memory that a [`SampleSet`] takes for samples of `dimension` numbers.
     pub fn bytes(&self, dimension: usize) -> usize {
         let weight = if self.weighted { AliasTable::SAMPLE_BYTES } else { 0 };

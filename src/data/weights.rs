@@ -48,6 +48,8 @@ pub struct AliasTable {
 impl AliasTable {
     /// Bytes that the table takes for each sample.
     pub const SAMPLE_BYTES: usize = 2 * size_of::<u32>();
+    /// Bytes that are taken beside them for each sample while it is built, at most.
+    pub(super) const MAKING_SAMPLE_BYTES: usize = size_of::<f64>() + 2 * size_of::<usize>();
 
     /// Builds the table of up to `u32::MAX` finite weights >= 0, one of which is above 0. The same weights give the
     /// same table on every machine.

@@ -19,7 +19,7 @@
 
 use crate::data::{Normalisation, Spread};
 use crate::error::Result;
-use crate::formulas::{Conjugate, Divergence, Quadratic, Scalar};
+use crate::formulas::{Conjugate, Quadratic, Scalar};
 use crate::memory;
 use crate::numbers::Numbers;
 use serde::{Deserialize, Serialize};
@@ -81,19 +81,16 @@ impl GaussianBridge {
             .zip(target.mean.iter())
             .map(|(x, y)| (y / b - precision * q * x) / (precision * q + softness));
         let pull = Numbers::collect(pull)?;
-        let level = match conjugate.divergence {
+        let level = if conjugate.divergence.has_exponential_ratio() {
             // tau log E[e^(V0(1, y) / tau)] without its level, in a form that stays exact as tau grows.
-            Divergence::Kl => {
-                let shrunk = b * precision;
-                let drop = g * b * softness;
-                let spread = -(if drop.abs() < 0.5 { (-drop).ln_1p() } else { shrunk.ln() }) / softness;
-                let shift = |(y, h): (&f64, &f64)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk;
-                -0.5 * (d * spread + target.mean.iter().zip(pull.iter()).map(shift).sum::<f64>())
-            }
+            let shrunk = b * precision;
+            let drop = g * b * softness;
+            let spread = -(if drop.abs() < 0.5 { (-drop).ln_1p() } else { shrunk.ln() }) / softness;
+            let shift = |(y, h): (&f64, &f64)| (g * y * y - 2.0 * y * h + b * softness * h * h) / shrunk;
+            -0.5 * (d * spread + target.mean.iter().zip(pull.iter()).map(shift).sum::<f64>())
+        } else {
             // The mean of V0(1, y) is 0.
-            Divergence::Balanced | Divergence::Chi2 | Divergence::Softplus => {
-                -0.5 * g * (d * b + dot(&target.mean, &target.mean)) + dot(&target.mean, &pull)
-            }
+            -0.5 * g * (d * b + dot(&target.mean, &target.mean)) + dot(&target.mean, &pull)
         };
         let square: f64 = d * a + dot(&source.mean, &source.mean);
         let start = 0.5 * (1.0 - q) * square
@@ -199,6 +196,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formulas::Divergence;
     use proptest::prelude::*;
 
     fn sides() -> impl Strategy<Value = (Spread, Spread)> {

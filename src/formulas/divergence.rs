@@ -24,6 +24,15 @@ impl Divergence {
         self != Self::Balanced
     }
 
+    /// Whether the density ratio is e^(v / tau) itself, not only to first order: the mass of a Gaussian target is then
+    /// known in closed form, and the start's level with it.
+    pub fn has_exponential_ratio(self) -> bool {
+        match self {
+            Self::Kl => true,
+            Self::Balanced | Self::Chi2 | Self::Softplus => false,
+        }
+    }
+
     /// Returns the softness s, the second derivative of Psi* at 0. To first order in v, every density ratio Psi*'(v)
     /// equals e^(v s), the ratio of KL. s is 0 for balanced transport.
     pub fn softness(self, tau: f64) -> f64 {

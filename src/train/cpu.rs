@@ -51,8 +51,9 @@ impl CpuEngine {
     pub fn bytes(context: &Context, plan: &Plan) -> usize {
         let (shards, sizes) = cut(plan);
         let [value, generator] = [&plan.halves.value, &plan.halves.generator]
-            .map(|network| CpuNetwork::bytes(context.isa(), &network.layout, shards.count));
-        let workspaces = sizes.bytes::<f32>().saturating_mul(context.threads());
+            .map(|network| CpuNetwork::bytes(context.isa(), &network.layout, &network.centre, shards.count));
+        let workspace = sizes.bytes::<f32>().saturating_add(size_of::<Mutex<CpuBlock<f32>>>());
+        let workspaces = workspace.saturating_mul(context.threads());
         value.saturating_add(generator).saturating_add(workspaces)
     }
 

@@ -30,6 +30,21 @@ pub(super) fn engine(
     })
 }
 
+/// Refuses a training of this configuration that the context's device has no memory of its own for. Of the samples only the
+/// sizes are read, and nothing is allocated on the device.
+///
+/// # Errors
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device), and those of [`outline`].
+pub(super) fn check_room(context: &Context, config: &TrainerConfig, sides: &Sides<'_, '_>) -> Result<()> {
+    match context.gpu() {
+        Some(gpu) => {
+            let plan = outline(config, sides.sample_shape().iter().product())?;
+            GpuEngine::check_room(gpu, &plan, sides.sizes())
+        }
+        None => Ok(()),
+    }
+}
+
 /// Returns the host memory that a training of this configuration takes. Reads the sizes of the samples, not the
 /// samples.
 ///
@@ -38,19 +53,26 @@ pub(super) fn engine(
 pub(super) fn host_memory(context: &Context, config: &TrainerConfig, sides: &Sides<'_, '_>) -> Result<HostMemory> {
     let plan = outline(config, sides.sample_shape().iter().product())?;
     let numbers = |rows: usize| rows.saturating_mul(plan.dimension).saturating_mul(size_of::<f32>());
-    let (mut copies, mut batches) = (0usize, 0usize);
+    let (mut copies, mut batches, mut fingerprints) = (0usize, 0usize, 0usize);
     for (set, rows) in sides.sizes().iter().zip(plan.halves.batch_rows()) {
         match set {
-            Some(set) => copies = copies.saturating_add(set.bytes(plan.dimension)),
+            Some(set) => {
+                copies = copies.saturating_add(set.bytes(plan.dimension));
+                fingerprints = fingerprints.saturating_add(set.fingerprint_bytes());
+            }
             None => batches = batches.saturating_add(numbers(rows)),
         }
     }
+    let (samples, weights) = (sides.bytes_while_made(), sides.weight_bytes());
     if context.gpu().is_some() {
+        let engine = size_of::<Steps<GpuEngine>>() + plan.bytes();
+        let kept = batches.saturating_add(fingerprints).saturating_add(engine);
         let layouts = [&plan.halves.value, &plan.halves.generator].map(|network| network.layout.len());
-        // On their way to the device.
-        let states = layouts.map(NetworkState::bytes).into_iter().fold(copies, usize::saturating_add);
-        return Ok(HostMemory { kept: batches, passing: states });
+        // Copies and networks on their way to the device.
+        let passing = layouts.map(NetworkState::bytes).into_iter().fold(copies, usize::saturating_add);
+        return Ok(HostMemory { kept, making: kept.saturating_add(passing).max(samples), weights, copies });
     }
-    let own = CpuEngine::bytes(context, &plan);
-    Ok(HostMemory { kept: own.saturating_add(copies).saturating_add(batches), passing: 0 })
+    let engine = size_of::<Steps<CpuEngine>>() + plan.bytes();
+    let kept = CpuEngine::bytes(context, &plan).saturating_add(engine).saturating_add(copies).saturating_add(batches);
+    Ok(HostMemory { kept, making: kept.max(samples), weights, copies })
 }

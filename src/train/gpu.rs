@@ -36,6 +36,16 @@ pub(super) struct GpuEngine {
 }
 
 impl GpuEngine {
+    /// Refuses a training, with sets of these sizes or sides that the host draws, that the GPU's memory, or what the host
+    /// allows of it, has no room for. Nothing is allocated there.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]; [`Error::Device`].
+    pub fn check_room(gpu: &Arc<Gpu>, plan: &Plan, sets: [Option<SetSize>; 2]) -> Result<()> {
+        let _entered = gpu.enter()?;
+        CudaStep::check_room(gpu, parts(gpu, plan, sets)?)
+    }
+
     /// Begins or resumes a training at step `counter` with `networks`, the state of the value function and of the
     /// generator. Arrays are copied to the device and freed here.
     ///
@@ -44,7 +54,8 @@ impl GpuEngine {
     pub fn new(gpu: &Arc<Gpu>, plan: &Plan, networks: &[NetworkState; 2], sets: Sets, counter: u64) -> Result<Self> {
         let _entered = gpu.enter()?;
         let _held = gpu.hold_products();
-        let mut step = planned(gpu, plan, sets.each_ref().map(|set| set.as_ref().map(SampleSet::size)))?;
+        let sizes = sets.each_ref().map(|set| set.as_ref().map(SampleSet::size));
+        let mut step = CudaStep::planned(gpu, parts(gpu, plan, sizes)?)?;
         step.allocate(gpu, networks, sets, counter)?;
         // Once outside of a capture, inside which a driver or cublasLt may not load what it has not used before. With a
         // fault standing the optimiser changes nothing.
@@ -100,13 +111,14 @@ impl GpuEngine {
     }
 }
 
-/// Returns the step of a training with sets of these sizes. A side without a size is drawn by the host.
-fn planned(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) -> Result<CudaStep<Halves>> {
+/// Returns what a step is made of, with sets of these sizes. A side without a size is drawn by the host. Nothing is
+/// allocated.
+fn parts(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) -> Result<StepParts<Halves>> {
     let Plan { halves, dimension, .. } = plan;
     let network = |mlp: &Network, name| CudaNetwork::planned(gpu, &mlp.layout, &mlp.centre, name);
     let networks = [network(&halves.value, "value function")?, network(&halves.generator, "generator")?];
     let rows = halves.batch_rows();
-    let parts = StepParts {
+    Ok(StepParts {
         work: halves.clone(),
         optimiser: CudaOptimiser::planned(gpu, networks, plan.update_rule()),
         quadratic: plan.bridge.quadratic()?,
@@ -116,8 +128,7 @@ fn planned(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) 
         ],
         sources: halves.sources,
         components: halves.conditional.components,
-    };
-    CudaStep::planned(gpu, parts)
+    })
 }
 
 /// Returns why the step after the last one was not made.

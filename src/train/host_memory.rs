@@ -8,17 +8,21 @@ use crate::memory;
 pub(super) struct HostMemory {
     /// Bytes that are taken for as long as the training lives.
     pub kept: usize,
-    /// Further bytes that are taken only while the training is made.
-    pub passing: usize,
+    /// The most bytes that are taken at a time while the training is made.
+    pub making: usize,
+    /// The part of `making` that weights take, which were read before this was computed.
+    pub weights: usize,
+    /// The part of `making` that the copies of the samples take.
+    pub copies: usize,
 }
 
 impl HostMemory {
-    /// Asks the system for all of it, and gives it back: a training that is far too large is refused before anything is
-    /// allocated and before a sampler is called. A system that promises more memory than it has would otherwise end the
-    /// process half way.
-    pub fn ask(&self, sample_shape: &[usize]) -> Result<()> {
-        let bytes = self.kept.saturating_add(self.passing);
-        memory::with_room::<u8>("a training", bytes).map(drop).map_err(|_| {
+    /// Asks the system for all of it but the `present` bytes that are there already, and gives it back: a training that
+    /// is far too large is refused before anything is allocated and before a sampler is called. A system that promises
+    /// more memory than it has would otherwise end the process half way.
+    pub fn ask(&self, sample_shape: &[usize], present: usize) -> Result<()> {
+        let bytes = self.kept.max(self.making);
+        memory::with_room::<u8>("a training", bytes.saturating_sub(present)).map(drop).map_err(|_| {
             Error::OutOfMemory(format!(
                 "hidden_width, hidden_layers, batch_sources, components and samples of {} numbers give a \
                  training of {bytes} bytes, more than can be had; make them smaller, or pass fewer samples",

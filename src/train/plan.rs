@@ -2,6 +2,7 @@
 
 use super::config::{SigmaUnits, TrainerConfig};
 use crate::data::{Normalisation, Spread};
+use crate::device::layout::Layer;
 use crate::device::training::UpdateRule;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
@@ -24,6 +25,18 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Returns the bytes that a training keeps on the host for its plan: numbers of each component of a sample, and the
+    /// lists of layers.
+    pub fn bytes(&self) -> usize {
+        let networks = [&self.halves.value, &self.halves.generator];
+        let centres: usize = networks.iter().map(|network| 2 * network.centre.count()).sum();
+        // A shift, a pull and two mean squares of each component.
+        let numbers = 4 * self.dimension + centres;
+        let layers: usize = networks.iter().map(|network| network.layout.layers.len()).sum();
+        // The trainer and its engine have a plan each, which share these numbers; the engine has the slope of V beside it.
+        numbers * size_of::<f64>() + 2 * layers * size_of::<Layer>() + self.dimension * size_of::<f32>()
+    }
+
     /// Returns the rule by which both networks are updated.
     pub fn update_rule(&self) -> UpdateRule {
         let config = &self.config;

@@ -70,15 +70,16 @@ impl Trainer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a configuration out of range, and for data that are not finite or of different
-    /// shapes on the two sides; [`Error::OutOfMemory`] for a training that the system has no memory for, before a
-    /// sample is read; [`Error::Callback`] for a sampler's failure.
+    /// shapes on the two sides; [`Error::OutOfMemory`] for a training that the system, or the GPU within the context's
+    /// `memory_limit`, has no memory for, before a sample is read; [`Error::Callback`] for a sampler's failure.
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         let _inside = float_mode::enter();
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
         let memory = devices::host_memory(context, &config, &sides)?;
-        memory.ask(&sample_shape)?;
+        memory.ask(&sample_shape, memory.weights)?;
+        devices::check_room(context, &config, &sides)?;
         let measured = sides.measure(config.length())?;
         if measured.one_point {
             log::one_point(context, &config, &measured.units);
@@ -256,7 +257,8 @@ impl Trainer {
 
     /// Returns the bytes that the training takes of the host's and of a GPU's memory, as computed before they were
     /// allocated: networks, workspaces, samples and batches. Small parts that do not grow with the configuration are
-    /// left out, and so is memory that the context's trainings share.
+    /// left out, and so are memory that the context's trainings share, models and checkpoints, and what measuring and
+    /// copying the samples takes before anything else is allocated. A creation that finds no room for them is refused.
     pub fn memory(&self) -> (u64, u64) {
         (self.memory.kept as u64, self.engine.device_bytes())
     }
@@ -337,6 +339,7 @@ impl Trainer {
         }
         let units = &state.frame.normalisation;
         let memory = devices::host_memory(context, &state.config, &sides)?;
+        devices::check_room(context, &state.config, &sides)?;
         let data = <[DataSource; 2]>::from(sides.prepare(&state.frame.bridge.source(units)?, units)?);
         let mut found = data.each_ref().map(DataSource::fingerprint);
         for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
@@ -348,7 +351,7 @@ impl Trainer {
             }
         }
         // Not for a checkpoint of other data. The arrays have been copied by now.
-        memory.ask(&state.sample_shape)?;
+        memory.ask(&state.sample_shape, memory.copies)?;
         let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, memory, data, found)
     }

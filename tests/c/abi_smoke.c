@@ -142,7 +142,7 @@ int main(int argc, char **argv) {
     Side source, target;
     SfeuotData sampled;
     int64_t sample_shape[1] = { DIMENSION }, shape[SFEUOT_MAX_RANK];
-    uint64_t calls = 0, last = 0, done = 0;
+    uint64_t calls = 0, last = 0, done = 0, taken = 0, of_device = 0;
     uint32_t threads = 0;
     int lines = 0;
     char checkpoint[1024], file[1024];
@@ -183,6 +183,9 @@ int main(int argc, char **argv) {
     CHECK(done >= 1 && metrics.step == 9 + done);
     OK(sfeuot_trainer_run_for(trainer, 0.001, NULL, NULL));
     OK(sfeuot_trainer_metrics(trainer, &metrics));
+    OK(sfeuot_trainer_memory(trainer, &taken, &of_device));
+    CHECK((of_device > 0) == (context_config.device == SFEUOT_DEVICE_CUDA) && taken + of_device > 0);
+    OK(sfeuot_trainer_memory(trainer, NULL, NULL));
     OK(sfeuot_trainer_cancel(trainer));
 
     OK(sfeuot_trainer_save(trainer, checkpoint));

@@ -160,7 +160,7 @@ fn session(life: &mut Life, call: impl FnOnce(*mut SfeuotSession, *const f32, *m
 }
 
 /// SAFETY of all calls here: the handles are live, the arrays have the sizes that the calls name.
-pub const STEPS: [Step; 23] = [
+pub const STEPS: [Step; 24] = [
     Step {
         name: "sfeuot_context_create",
         call: |life| {
@@ -214,6 +214,16 @@ pub const STEPS: [Step; 23] = [
             let mut seen = blank();
             // SAFETY: as said above.
             metrics(unsafe { sfeuot_trainer_metrics(life.trainer, &mut seen) }, seen)
+        },
+    },
+    Step {
+        name: "sfeuot_trainer_memory",
+        call: |life| {
+            let mut bytes = [u64::MAX; 2];
+            let [of_host, of_device] = bytes.each_mut().map(std::ptr::from_mut);
+            // SAFETY: as said above.
+            let status = unsafe { sfeuot_trainer_memory(life.trainer, of_host, of_device) };
+            Did { status, digest: digest(format!("{bytes:?}").as_bytes()), untouched: bytes == [u64::MAX; 2] }
         },
     },
     Step {

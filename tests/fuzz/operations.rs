@@ -32,6 +32,7 @@ pub const OPERATIONS: &[Operation] = &[
     trainer_run,
     trainer_run_for,
     trainer_metrics,
+    trainer_memory,
     trainer_model,
     trainer_model,
     trainer_save,

@@ -202,6 +202,22 @@ pub fn trainer_metrics(host: &mut Host) {
     }
 }
 
+pub fn trainer_memory(host: &mut Host) {
+    let held = host.handle(Kind::Trainer);
+    let mut bytes = [u64::MAX; 2];
+    let places = bytes.each_mut().map(|bytes| if host.random.once_in(4) { null_mut() } else { &raw mut *bytes });
+    let name = "sfeuot_trainer_memory";
+    let status = host.call(name, &[], format_args!("{:#x}", held.address), || {
+        // SAFETY: whatever number, and local outputs or NULL.
+        unsafe { sfeuot_trainer_memory(at(held.address), places[0], places[1]) }
+    });
+    for (place, bytes) in places.into_iter().zip(bytes) {
+        if !place.is_null() && (status == SFEUOT_OK) == (bytes == u64::MAX) {
+            find("sfeuot_trainer_memory does not write its bytes on success only", status_name(status));
+        }
+    }
+}
+
 pub fn trainer_model(host: &mut Host) {
     if !make_room(host, Kind::Model) {
         return;

@@ -20,6 +20,11 @@ impl<T: Real> Aligned<T> {
         Self { lines: Vec::new(), len: 0 }
     }
 
+    /// Bytes of `len` numbers, which take whole cache lines.
+    pub fn bytes(len: usize) -> usize {
+        len.div_ceil(16).saturating_mul(size_of::<Line<T>>())
+    }
+
     /// `len` zeros; `what` says what they are for where the system has no memory for them.
     pub fn zeros(what: &str, len: usize) -> Result<Self> {
         Ok(Self { lines: memory::filled(what, len.div_ceil(16), Line([T::zero(); 16]))?, len })

@@ -6,6 +6,7 @@ use super::simd::{Isa, Real};
 use crate::device::layout::{Layer, Layout, Map};
 use crate::error::Result;
 use crate::formulas::squares::Centre;
+use crate::memory;
 
 /// What memory here is for, as a refusal says.
 const WEIGHTS: &str = "a network's weights, arranged for products";
@@ -120,7 +121,8 @@ impl<T: Real> CpuNet<T> {
     /// Zero weights of a network that sees squares from this centre. `reverse` keeps the transposed form as well.
     pub fn new(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> Result<Self> {
         let last = layout.hidden();
-        let pack = |(l, layer): (usize, &Layer)| {
+        let pack = |l: usize| {
+            let layer = &layout.layers[l];
             let Map::Dense { inputs, outputs } = layer.map;
             Ok(PackedLayer {
                 layer: *layer,
@@ -131,24 +133,22 @@ impl<T: Real> CpuNet<T> {
                 bias: Aligned::zeros(WEIGHTS, bias_len(layer))?,
             })
         };
-        Ok(Self {
-            layers: layout.layers.iter().enumerate().map(pack).collect::<Result<_>>()?,
-            centre: centre.numbers()?,
-        })
+        Ok(Self { layers: memory::made(WEIGHTS, layout.layers.len(), pack)?, centre: centre.numbers()? })
     }
 
-    /// Bytes of the arranged weights of such a network.
-    pub fn bytes(isa: Isa, layout: &Layout, reverse: bool) -> usize {
+    /// Bytes of such a network.
+    pub fn bytes(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> usize {
         let last = layout.hidden();
-        let numbers = |(l, layer): (usize, &Layer)| {
+        let bytes = |(l, layer): (usize, &Layer)| {
             let Map::Dense { inputs, outputs } = layer.map;
             let (_, forward) = Packed::<T>::form(isa, inputs, outputs, l == last);
             let (_, transposed) = Packed::<T>::form(isa, outputs, inputs, l == 0);
             let transposed = if reverse { transposed } else { 0 };
-            forward.saturating_add(transposed).saturating_add(bias_len(layer))
+            let numbers = [forward, transposed, bias_len(layer)].map(Aligned::<T>::bytes);
+            numbers.into_iter().fold(size_of::<PackedLayer<T>>(), usize::saturating_add)
         };
-        let numbers = layout.layers.iter().enumerate().map(numbers).fold(0, usize::saturating_add);
-        numbers.saturating_mul(size_of::<T>())
+        let centre = 2 * centre.count() * size_of::<T>();
+        layout.layers.iter().enumerate().map(bytes).fold(centre, usize::saturating_add)
     }
 
     /// Takes all weights from the flat parameter vector.
@@ -180,7 +180,8 @@ impl<T: Real> CpuGradient<T> {
 
     /// Bytes of it.
     pub fn bytes(layout: &Layout) -> usize {
-        layout.len().saturating_mul(size_of::<T>())
+        let of_layers = layout.layers.len() * (size_of::<Layer>() + size_of::<[bool; 2]>());
+        Aligned::<T>::bytes(layout.len()).saturating_add(of_layers)
     }
 
     /// Begins anew at zero. Nothing is written: the first contribution takes the place of what is there, and

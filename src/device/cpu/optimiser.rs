@@ -59,11 +59,14 @@ impl CpuNetwork {
     }
 
     /// Bytes of such a network.
-    pub fn bytes(isa: Isa, layout: &Layout, shards: usize) -> usize {
-        let gradients = CpuGradient::<f32>::bytes(layout).saturating_mul(shards);
-        let own = layout.len().saturating_mul(size_of::<f32>()) + layout.len().div_ceil(CHUNK) * size_of::<f64>();
+    pub fn bytes(isa: Isa, layout: &Layout, centre: &Centre, shards: usize) -> usize {
+        let shard = CpuGradient::<f32>::bytes(layout).saturating_add(size_of::<ShardGradient>());
+        let gradients = shard.saturating_mul(shards);
+        let layers = layout.layers.len() * (size_of::<Layer>() + size_of::<bool>());
+        let squares = layout.len().div_ceil(CHUNK) * size_of::<f64>();
+        let own = layout.len().saturating_mul(size_of::<f32>()).saturating_add(squares + layers);
         (2 * NetworkState::bytes(layout.len()))
-            .saturating_add(CpuNet::<f32>::bytes(isa, layout, true))
+            .saturating_add(CpuNet::<f32>::bytes(isa, layout, centre, true))
             .saturating_add(gradients)
             .saturating_add(own)
     }

@@ -42,6 +42,8 @@ pub(crate) struct CudaBlock {
     base: u64,
     /// Nothing is launched.
     measures: bool,
+    /// Products are not planned either.
+    foretells: bool,
     /// Floats of the workspace.
     room: usize,
     used: usize,
@@ -62,6 +64,11 @@ impl CudaBlock {
         Self { measures: true, ..Self::new(gpu, gpu.stream(), 0, usize::MAX) }
     }
 
+    /// As [`Self::measuring`], but leaves the products of cublasLt alone, whose plans take memory.
+    pub fn foretelling(gpu: &Arc<Gpu>) -> Self {
+        Self { foretells: true, ..Self::measuring(gpu) }
+    }
+
     /// Launches on `stream`, with a workspace of `room` floats at `base`. The GPU's context has to be current as long
     /// as it is used.
     pub fn new(gpu: &Arc<Gpu>, stream: CUstream, base: u64, room: usize) -> Self {
@@ -70,6 +77,7 @@ impl CudaBlock {
             stream,
             base,
             measures: false,
+            foretells: false,
             room,
             used: 0,
             most: 0,
@@ -242,7 +250,7 @@ impl CudaBlock {
 
     /// Queues, or plans, a product of cublasLt's.
     pub(super) fn multiply(&mut self, product: &Product) {
-        if self.failure.is_some() {
+        if self.failure.is_some() || self.foretells {
             return;
         }
         let done = if self.measures {

@@ -103,6 +103,26 @@ impl Gpu {
         &self.account
     }
 
+    /// Refuses a training that takes `bytes` beside `shared` that it takes for others too, where they are more than
+    /// `memory_limit` leaves or the GPU has.
+    pub(super) fn check_room(&self, bytes: u64, shared: u64) -> Result<()> {
+        let (used, limit, memory) = (self.account.used(), self.account.limit(), self.info.memory);
+        if bytes.saturating_add(shared).saturating_add(used) <= limit.min(memory) {
+            return Ok(());
+        }
+        let more_than = if limit <= memory {
+            format!("memory_limit, {limit}")
+        } else {
+            format!("the {memory} that it has, whatever memory_limit allows")
+        };
+        Err(Error::OutOfMemory(format!(
+            "a training of this size takes {bytes} bytes of the memory of GPU {} ({}); with {} for what the context has or shares, that is more than {more_than}; make hidden_width, hidden_layers, batch_sources or components smaller, pass fewer samples, or raise memory_limit",
+            self.info.index,
+            self.info.name,
+            used.saturating_add(shared)
+        )))
+    }
+
     /// Makes its context current until the guard is dropped.
     ///
     /// # Errors

@@ -134,6 +134,11 @@ impl Library {
         self.0.is_some()
     }
 
+    /// Bytes of the GPU's memory that the first product is going to take; 0 after it, and where the library is not there.
+    pub fn bytes_to_take(&self) -> u64 {
+        if self.is_there() && self.with(|lt| lt.workspace.is_none()) { WORKSPACE as u64 } else { 0 }
+    }
+
     /// Keeps every plan, those to come too, until what it returns is dropped: inside a capture none can be made again.
     pub fn hold(&self) -> Held<'_> {
         self.change_holders(|holders| holders + 1);

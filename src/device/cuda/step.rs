@@ -45,6 +45,8 @@ pub(crate) struct StepParts<W> {
 /// All that a step reads and writes.
 pub(crate) struct CudaStep<W> {
     parts: StepParts<W>,
+    /// Makes the block that walks through the step to find out what it takes.
+    walker: fn(&Arc<Gpu>) -> CudaBlock,
     /// The slope of the known part of V(1, .).
     slope: DeviceBuffer<f32>,
     /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its
@@ -71,8 +73,30 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
     /// Finds out the sizes of all that a step needs. Nothing is allocated before [`Self::allocate`], but for what
     /// products need. The context is current.
     pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
+        Self::fitted(gpu, parts, CudaBlock::measuring)
+    }
+
+    /// Refuses a step that the GPU's memory, or what the host allows of it, has no room for. Nothing at all is allocated. The
+    /// context is current.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn check_room(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<()> {
+        let mut step = Self::fitted(gpu, parts, CudaBlock::foretelling)?;
+        let shared = if step.branches(gpu) { 0 } else { gpu.library.bytes_to_take() };
+        let room = gpu.check_room(step.bytes(), shared);
+        if room.is_err() && std::mem::take(&mut step.overlaps) {
+            // As `allocate` does it.
+            step.fit(gpu)?;
+            return gpu.check_room(step.bytes(), shared);
+        }
+        room
+    }
+
+    fn fitted(gpu: &Arc<Gpu>, parts: StepParts<W>, walker: fn(&Arc<Gpu>) -> CudaBlock) -> Result<Self> {
         let StepParts { sources, components, .. } = parts;
         let mut step = Self {
+            walker,
             slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len()),
             piece: sources.min((MOST_ROWS / components).max(1)),
             overlaps: false,
@@ -154,7 +178,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         loop {
             self.parts.optimiser.plan_sums(gpu, None);
             self.count_contributions(gpu)?;
-            let mut block = self.prepare(CudaBlock::measuring(gpu));
+            let mut block = self.prepare((self.walker)(gpu));
             let sums = self.queue(&mut block, &Half::BOTH);
             block.finish()?;
             let room = block.most();
@@ -162,8 +186,11 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
             let most = MOST_FLOATS.min((left / size_of::<f32>() as u64) as usize);
             if self.parts.sources.div_ceil(self.piece) > MOST_PIECES {
                 return Err(Error::OutOfMemory(format!(
-                    "a batch of {} x {} rows of this size has to be carried in more than {MOST_PIECES} pieces to fit into the GPU's memory; lower batch_sources, components or hidden_width, or raise memory_limit",
-                    self.parts.sources, self.parts.components
+                    "a batch of {} x {} rows has to be carried in more than {MOST_PIECES} pieces to fit into what memory_limit ({} bytes) leaves beside the {} bytes of samples and networks; lower batch_sources, components or hidden_width, or raise memory_limit",
+                    self.parts.sources,
+                    self.parts.components,
+                    gpu.account().limit(),
+                    self.fixed_bytes()
                 )));
             }
             if room <= most || (self.piece == 1 && !self.overlaps) {
@@ -184,7 +211,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         self.contributions.clear();
         for (half, size) in Half::BOTH.into_iter().flat_map(|half| [(half, piece), (half, sources % piece)]) {
             if size > 0 {
-                let mut block = self.prepare(CudaBlock::measuring(gpu));
+                let mut block = self.prepare((self.walker)(gpu));
                 let (nets, quadratic) = (self.nets(gpu), self.quadratic());
                 let mut gradient = CudaGradient::counting(&nets[half as usize]);
                 let totals = Totals { gradient: &mut gradient, sums: &mut self.parts.optimiser.sums() };

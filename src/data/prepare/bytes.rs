@@ -1,0 +1,75 @@
+//! Host memory that it takes to measure both sides and to make of them what a trainer owns.
+
+use super::{Input, Side, Sides, statistics_rows};
+use crate::data::moments::{Moments, RowBlock};
+use crate::data::tensor::rows_of_block;
+use crate::data::weights::AliasTable;
+
+impl Sides<'_, '_> {
+    /// The most bytes that are taken at a time by [`Sides::measure`] and [`Sides::prepare`], the weights and what has been
+    /// prepared so far included. A few numbers for each component of a sample are left out.
+    pub(crate) fn bytes_while_made(&self) -> usize {
+        let (source, target, weights) = (&self.source, &self.target, self.weight_bytes());
+        // Both sides' moments come to stand beside each other.
+        let moments = sum([Moments::bytes(self.source.dimension()); 2]);
+        let measured = sum([weights, moments, source.measuring_bytes().max(target.measuring_bytes())]);
+        let first = sum([weights, source.preparing_bytes()]);
+        let second = sum([target.weight_bytes(), source.prepared_bytes(), target.preparing_bytes()]);
+        measured.max(first).max(second)
+    }
+
+    /// Bytes of both sides' weights, which are there already.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        sum([&self.source, &self.target].map(Side::weight_bytes))
+    }
+}
+
+impl Side<'_> {
+    fn weight_bytes(&self) -> usize {
+        self.size().map_or(0, |set| if set.weighted { set.count.saturating_mul(size_of::<f64>()) } else { 0 })
+    }
+
+    /// What a block of rows takes while an array is read.
+    fn block_bytes(&self) -> usize {
+        match &self.input {
+            Input::Array { samples, .. } => {
+                let rows = rows_of_block(samples.count(), samples.dimension());
+                rows.saturating_mul(samples.dimension()).saturating_mul(size_of::<f64>())
+            }
+            Input::Resident { .. } | Input::Sampler(_) => 0,
+        }
+    }
+
+    /// What is taken beside the moments while they are gathered.
+    fn measuring_bytes(&self) -> usize {
+        let dimension = self.dimension();
+        match &self.input {
+            Input::Array { .. } => self.block_bytes(),
+            Input::Resident { samples, .. } => {
+                let count = samples.shape()[0];
+                count.div_ceil(rows_of_block(count, dimension)).saturating_mul(size_of::<RowBlock>())
+            }
+            Input::Sampler(_) => {
+                let numbers = statistics_rows(dimension).saturating_mul(dimension);
+                numbers.saturating_mul(size_of::<f32>() + size_of::<f64>())
+            }
+        }
+    }
+
+    /// What is left when it is prepared.
+    fn prepared_bytes(&self) -> usize {
+        self.size().map_or(0, |set| set.bytes(self.dimension()))
+    }
+
+    /// What is taken beside the weights while it is prepared: the copy, and then a block of rows or what the table to draw by
+    /// is made of.
+    fn preparing_bytes(&self) -> usize {
+        let table = self.size().filter(|set| set.weighted).map_or(0, |set| set.count);
+        sum([self.prepared_bytes(), self.block_bytes().max(table.saturating_mul(AliasTable::MAKING_SAMPLE_BYTES))])
+    }
+}
+
+/// The sum, or the largest number where that is not enough for it.
+fn sum<const N: usize>(parts: [usize; N]) -> usize {
+    parts.into_iter().fold(0, usize::saturating_add)
+}
