@@ -29,11 +29,11 @@ fn the_python_binding_knows_every_divergence() {
 }
 
 #[test]
-fn the_readme_explains_every_divergence() {
-    let found = rows(&read("README.md"), "## Choosing the divergence");
+fn the_guide_explains_every_divergence() {
+    let found = rows(&read("docs/guide.md"), "## Choosing the divergence");
     assert_eq!(found.len(), Divergence::ALL.len(), "{found:?}");
     for (row, name) in found.iter().zip(names()) {
-        assert!(row.starts_with(&format!("`{name}`")), "a row of README.md begins with {row}, expected {name}");
+        assert!(row.starts_with(&format!("`{name}`")), "a row of docs/guide.md begins with {row}, expected {name}");
     }
 }
 
