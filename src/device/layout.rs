@@ -86,16 +86,21 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Layers that compute these maps, one after the other. Each map takes rows as wide as the one before gives.
+    pub fn of(maps: impl Iterator<Item = Map>) -> Self {
+        let mut layers: Vec<Layer> = Vec::with_capacity(maps.size_hint().0);
+        for map in maps {
+            let layer = Layer { map, offset: parameters(&layers) };
+            assert!(layers.last().is_none_or(|before| before.outputs() == layer.inputs()), "layers do not meet");
+            layers.push(layer);
+        }
+        assert!((2..=MAX_HIDDEN + 1).contains(&layers.len()), "a network has 1 to {MAX_HIDDEN} hidden layers");
+        Self { layers }
+    }
+
     /// Dense layers from each of these widths to the next, so one more width than layers.
     pub fn dense(widths: &[usize]) -> Self {
-        assert!((1..=MAX_HIDDEN).contains(&widths.len().saturating_sub(2)));
-        let mut offset = 0;
-        let layer = |ends: &[usize]| {
-            let layer = Layer { map: Map::Dense { inputs: ends[0], outputs: ends[1] }, offset };
-            offset = layer.parameters().end;
-            layer
-        };
-        Self { layers: widths.windows(2).map(layer).collect() }
+        Self::of(widths.windows(2).map(|ends| Map::Dense { inputs: ends[0], outputs: ends[1] }))
     }
 
     /// Numbers in a row that the network takes.
