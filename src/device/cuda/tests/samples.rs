@@ -144,13 +144,9 @@ impl Resident for OnDevice {
         let (components, even) = self.components();
         let rows = Buffer::<f32>::new(count * dimension);
         let (wrong, far, shift) = (self.found(), self.found(), Buffer::of(&units.shift));
-        self.run(
-            "samples_normalise",
-            self.grid,
-            &components,
-            even,
-            arguments_of![count as u32, dimension as u32, &shift, units.scale, &rows, &wrong, &far,],
-        );
+        let more: &mut [Argument] =
+            arguments_of![count as u32, dimension as u32, &shift, units.scale, &rows, &wrong, &far];
+        self.run("samples_normalise", self.grid, &components, even, more);
         Ok(Normalised { rows: Arc::new(Rows(rows)), not_finite: least(&wrong), beyond: least(&far) })
     }
 
@@ -159,7 +155,7 @@ impl Resident for OnDevice {
         let dimension = layout.dimension() as u64;
         let place = layout.place((number / dimension) as usize, (number % dimension) as usize);
         let size = layout.dtype().size();
-        let at = self.array.first.strict_add_signed(place * size as isize);
+        let at = self.array.first.checked_add_signed(place * size as isize).expect("a place in the array");
         Ok(layout.value(&self.array.bytes[at..at + size]))
     }
 }
