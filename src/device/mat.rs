@@ -1,8 +1,8 @@
 //! Handles of matrices in a workspace.
 
-/// What a network that sees squares ([`squares`]) sees of a matrix, or the gradient by that: columns behind the matrix,
-/// where a device takes them along. Whoever writes the matrix writes them, and whoever takes a gradient adds their
-/// part.
+/// What a network that sees squares ([`crate::formulas::squares`]) sees of a matrix, or the gradient by that: columns
+/// behind the matrix, where a device takes them along. Whoever writes the matrix writes them, and whoever takes a
+/// gradient adds their part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Squares {
     /// 0 where the device does not.

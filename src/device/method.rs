@@ -131,10 +131,10 @@ pub trait Method: Workspace {
     /// b), 0\], a direction in (x, t).
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p
-    /// as [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
-    /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic
-    /// through the components of p too. Where `weighted`, which a deterministic generator cannot be, components count
-    /// by their probability, in p and in the sum.
+    /// as [`extrapolation`](crate::formulas::head::extrapolation) says, and into `delta` (shape of `raw`) scale times
+    /// its gradient with respect to the raw outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t):
+    /// through x_t alone, or where deterministic through the components of p too. Where `weighted`, which a
+    /// deterministic generator cannot be, components count by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,

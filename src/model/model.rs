@@ -151,6 +151,10 @@ impl Model {
     /// # Errors
     /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`]. A file that was
     /// there before is then untouched.
+    ///
+    /// [`Error::Io`]: crate::Error::Io
+    /// [`Error::Format`]: crate::Error::Format
+    /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
     pub fn save(&self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
         let mut output = Output::new(Kind::Model, &self.0.description)?;
@@ -166,6 +170,10 @@ impl Model {
     /// # Errors
     /// [`Error::Io`], also for what is not a regular file; [`Error::Format`] for a file that is truncated, foreign or
     /// newer; [`Error::OutOfMemory`].
+    ///
+    /// [`Error::Io`]: crate::Error::Io
+    /// [`Error::Format`]: crate::Error::Format
+    /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
     pub fn load(context: &Context, path: &Path) -> Result<Self> {
         Self::read(context, Input::open(path, Kind::Model)?)
     }
@@ -174,6 +182,9 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Format`] for bytes that are truncated, foreign or newer; [`Error::OutOfMemory`].
+    ///
+    /// [`Error::Format`]: crate::Error::Format
+    /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
     pub fn load_memory(context: &Context, bytes: &[u8]) -> Result<Self> {
         Self::read(context, Input::memory(bytes, Kind::Model)?)
     }
