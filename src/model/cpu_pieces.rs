@@ -30,8 +30,8 @@ pub(super) struct CpuModel {
 impl CpuModel {
     /// Arranges the weights of the value function and of the generator for products.
     pub fn new(isa: Isa, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
-        let pack = |mlp: &Network, weights: &[f32], reverse| {
-            let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
+        let pack = |network: &Network, weights: &[f32], reverse| {
+            let mut net = CpuNet::new(isa, &network.layout, &network.centre, reverse)?;
             net.pack(weights);
             Ok::<_, Error>(net)
         };

@@ -69,8 +69,9 @@ impl CpuEngine {
             Ok(Mutex::new(block))
         })?;
         let [value, generator] = networks;
-        let network =
-            |mlp: &Network, state| CpuNetwork::new(context.isa(), &mlp.layout, &mlp.centre, state, shards.count);
+        let network = |network: &Network, state| {
+            CpuNetwork::new(context.isa(), &network.layout, &network.centre, state, shards.count)
+        };
         Ok(Self {
             context: context.clone(),
             networks: [network(&plan.halves.value, value)?, network(&plan.halves.generator, generator)?],

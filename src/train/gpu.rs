@@ -103,8 +103,8 @@ impl GpuEngine {
 /// Returns the step of a training with sets of these sizes. A side without a size is drawn by the host.
 fn planned(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) -> Result<CudaStep<Halves>> {
     let Plan { halves, dimension, .. } = plan;
-    let network = |mlp: &Network, name| CudaNetwork::planned(gpu, &mlp.layout, &mlp.centre, name);
-    let networks = [network(&halves.value, "value function")?, network(&halves.generator, "generator")?];
+    let place = |network: &Network, name| CudaNetwork::planned(gpu, &network.layout, &network.centre, name);
+    let networks = [place(&halves.value, "value function")?, place(&halves.generator, "generator")?];
     let rows = halves.batch_rows();
     let parts = StepParts {
         work: halves.clone(),

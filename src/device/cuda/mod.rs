@@ -16,6 +16,7 @@ pub mod image;
 pub mod kernels;
 mod layers;
 pub mod memory;
+mod method;
 pub mod network;
 pub mod optimiser;
 pub mod place;
