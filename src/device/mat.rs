@@ -52,13 +52,14 @@ impl Mat {
         Self { stride: step * self.stride, view: true, rows: self.rows / step, ..self }
     }
 
-    /// Of a generator's outputs: how many components of `raw` numbers and a logit each there are.
+    /// Returns how many components a generator's outputs give, each by `raw` numbers and a logit.
     pub(crate) fn components(self, raw: usize) -> usize {
         assert!(self.cols.is_multiple_of(raw + 1));
         self.cols / (raw + 1)
     }
 
-    /// Of a generator's outputs: how many of `rows` each source sample has; all its components where none is drawn.
+    /// Returns how many of `rows` belong to each source sample of a generator's outputs. Where none is drawn, that is
+    /// all its components.
     pub(crate) fn each(self, rows: Self, components: usize, drawn: bool) -> usize {
         assert!(rows.rows.is_multiple_of(self.rows));
         let each = rows.rows / self.rows;

@@ -8,15 +8,15 @@ use crate::formulas::{Conjugate, Head, Quadratic};
 /// Sums over the rows of a block, in the units of the normalised problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Of V(1, x1), quadratic part included; so are the next two.
+    /// Sum of V(1, x1). It includes the quadratic part, as the next two do.
     pub generated: f64,
-    /// Of Psi*(V(1, y)).
+    /// Sum of Psi*(V(1, y)).
     pub conjugate: f64,
-    /// Of Psi*'(V(1, y)).
+    /// Sum of Psi*'(V(1, y)).
     pub density_ratio: f64,
-    /// Of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
+    /// Sum of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
     pub action: f64,
-    /// Of V(t, x_t) + sigma^2 (log p - log w), each row counting K times its component's probability.
+    /// Sum of V(t, x_t) + sigma^2 (log p - log w). Each row counts K times its component's probability.
     pub generator: f64,
 }
 

@@ -75,8 +75,9 @@ struct CpuPieces {
 }
 
 impl CpuPieces {
-    /// Makes room for a piece of `count` rows, so that nothing is allocated once a call has begun. What there is room for
-    /// once is not measured again, whichever calls come between: fewer rows, or a smaller size, take no more memory.
+    /// Makes room for a piece of `count` rows, so that nothing is allocated once a call has begun. What there is room
+    /// for once is not measured again, whichever calls come between: fewer rows, or a smaller size, take no more
+    /// memory.
     fn make_room(&mut self, question: &Question<'_>, count: usize, seed: RowSeed) -> Result<()> {
         let (kind, size) = question.size();
         memory::grow(&mut self.room, "sizes of a session", kind + 1, [0; MOST_ROWS + 1])?;
