@@ -68,6 +68,7 @@ lint:
 	$(CARGO) metadata --locked --format-version 1 >/dev/null
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps --lib --document-private-items
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 
 # Speed first: it refuses a busy machine, and the trainings make it one. Real cells are not in the repository: their section is

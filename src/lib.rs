@@ -8,8 +8,9 @@
 //!
 //! # Layers
 //!
-//! A module uses modules of lower levels, and those of its own level that its line names; no two files use each other.
-//! `tests/layers` reads this map and holds the sources to it.
+//! A module uses modules of lower levels, and those of its own level that its line names; no two files use each other,
+//! but for one case: `device/cpu/simd.rs` chooses among its forms for each processor, `simd_*.rs`, which implement its
+//! trait. `tests/layers` reads this map and holds the sources to it.
 //!
 //! ```text
 //! 1  quote: text of others, safe to print

@@ -38,7 +38,8 @@ pub struct SfeuotData {
     pub sample_shape: *const i64,
 }
 
-// SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for others.
+// SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
+// others.
 unsafe impl Versioned for SfeuotData {
     const NAME: &'static str = "SfeuotData";
     const SIZES: &'static [usize] = &[size_of::<Self>()];
@@ -63,28 +64,23 @@ pub unsafe extern "C" fn sfeuot_data_init(data: *mut SfeuotData) -> i32 {
     guard("sfeuot_data_init", || unsafe { config::init(data, "data", SfeuotData::SIZES[0]) })
 }
 
-/// What one side has on the GPU, copied for the length of a call.
-#[derive(Default)]
-pub(super) struct Copies {
-    samples: Vec<u64>,
-    weights: Vec<u64>,
-}
-
-/// Both sides as the core takes them: all that their structs say is checked before anything is copied from a device.
+/// Both sides as the core takes them. Everything that their structs say is checked before the context is asked for
+/// anything in device memory. Samples in device memory stay there; weights in device memory are copied into `weights`,
+/// the source's first, and are read there.
 ///
 /// SAFETY: `source`, `target` and what they point to are valid during `'a` as the header says.
 pub(super) unsafe fn read_sides<'a>(
     context: &Context,
     source: *const SfeuotData,
     target: *const SfeuotData,
-    copies: &'a mut [Copies; 2],
+    weights: &'a mut [Vec<u64>; 2],
 ) -> Outcome<(Data<'a>, Data<'a>)> {
-    let [of_source, of_target] = copies;
+    let [source_weights, target_weights] = weights;
     // SAFETY: as promised.
     let (source, target) = unsafe { (Side::read(source, "source")?, Side::read(target, "target")?) };
     check_sample_shapes(source.sample_shape(), target.sample_shape())?;
     // SAFETY: as promised.
-    unsafe { Ok((source.data(context, of_source)?, target.data(context, of_target)?)) }
+    unsafe { Ok((source.data(context, source_weights)?, target.data(context, target_weights)?)) }
 }
 
 /// One side, `side` being the argument's name, of which no element has been read.
@@ -154,23 +150,29 @@ impl Side {
         }
     }
 
+    /// The side as the core takes it. Weights in device memory are copied into `copy`.
+    ///
     /// SAFETY: the elements of its arrays are valid during `'a` as the header says.
-    unsafe fn data<'a>(self, context: &Context, copies: &'a mut Copies) -> Outcome<Data<'a>> {
+    unsafe fn data<'a>(self, context: &Context, copy: &'a mut Vec<u64>) -> Outcome<Data<'a>> {
         let (samples, weights) = match self.input {
             Input::Sampler { shape, sampler } => return Ok(Data::Sampler { sample_shape: shape.to_vec(), sampler }),
             Input::Array { samples, weights } => (samples, weights),
         };
+        let [name, weights_name] = ["samples", "weights"].map(|name| format!("{}.{name}", self.side));
         // SAFETY: as promised.
-        let view = |tensor: Tensor, name, copy| unsafe { tensor.view(context, &format!("{}.{name}", self.side), copy) };
-        if samples.memory == Memory::Cuda && context.gpu().is_some() {
-            // SAFETY: as promised.
-            let samples = unsafe { samples.resident(context, self.side, &format!("{}.samples", self.side)) }?;
-            let weights = weights.map(|weights| view(weights, "weights", &mut copies.weights)).transpose()?;
-            return Ok(Data::Resident { samples, weights });
+        let view = |weights: Tensor, copy| unsafe { weights.view(context, &weights_name, copy) };
+        match samples.memory {
+            Memory::Host => {
+                // SAFETY: as promised.
+                let samples = unsafe { samples.host_view(&name) }?;
+                Ok(Data::Array { samples, weights: weights.map(|weights| view(weights, copy)).transpose()? })
+            }
+            Memory::Cuda => {
+                // SAFETY: as promised.
+                let samples = unsafe { samples.resident(context, self.side, &name) }?;
+                Ok(Data::Resident { samples, weights: weights.map(|weights| view(weights, copy)).transpose()? })
+            }
         }
-        let samples = view(samples, "samples", &mut copies.samples)?;
-        let weights = weights.map(|weights| view(weights, "weights", &mut copies.weights)).transpose()?;
-        Ok(Data::Array { samples, weights })
     }
 }
 
@@ -195,15 +197,15 @@ mod tests {
         SfeuotData { samples, weights: weights.map_or(std::ptr::null(), |weights| weights), ..SfeuotData::defaults() }
     }
 
-    /// On the processor the copy itself is refused, so what is refused before it has another sentence.
+    /// On the processor device memory itself is refused, so what is refused before it has another sentence.
     #[test]
-    fn both_sides_are_checked_before_either_is_copied_from_a_device() {
+    fn both_sides_are_checked_before_device_memory_of_either_is_looked_at() {
         let config = crate::ContextConfig { device: crate::DeviceKind::Cpu, threads: 1, ..Default::default() };
         let context = Context::new(config).expect("a CPU");
         let text = |source: &SfeuotData, target: *const SfeuotData| {
-            let mut copies = Default::default();
+            let mut weights = Default::default();
             // SAFETY: the structs are there; no element is read.
-            let sides = unsafe { read_sides(&context, source, target, &mut copies) };
+            let sides = unsafe { read_sides(&context, source, target, &mut weights) };
             sides.err().expect("nothing of it can be read").text
         };
         let (three, four, wide) = (samples(&[5, 3]), samples(&[5, 4]), samples(&[5, 1 << 40]));

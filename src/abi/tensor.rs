@@ -218,8 +218,24 @@ impl Tensor {
                 copy.as_ptr().cast::<u8>().wrapping_add(before)
             }
         };
-        let strides = self.strides.as_deref();
         // SAFETY: as promised; a copy holds every byte that the strides reach.
+        unsafe { self.view_at(name, data) }
+    }
+
+    /// The tensor's elements, which are in host memory.
+    ///
+    /// SAFETY: every element within the shape is readable during `'a` and written by nobody.
+    pub(super) unsafe fn host_view<'a>(&self, name: &str) -> Outcome<TensorView<'a>> {
+        // SAFETY: as promised.
+        unsafe { self.view_at(name, self.data.cast()) }
+    }
+
+    /// The tensor's elements, of which the first is at `data`.
+    ///
+    /// SAFETY: every element within the shape is readable from there during `'a` and written by nobody.
+    unsafe fn view_at<'a>(&self, name: &str, data: *const u8) -> Outcome<TensorView<'a>> {
+        let strides = self.strides.as_deref();
+        // SAFETY: as promised.
         unsafe { TensorView::from_raw(self.dtype, data, &self.shape, strides, self.scale, self.offset) }
             .map_err(|error| Failure::from(error).of(format_args!("{name}.")))
     }
@@ -243,8 +259,8 @@ impl Tensor {
         Ok(context.resident(side, &format!("{name}.data"), memory, data as u64, layout)?)
     }
 
-    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the address
-    /// space.
+    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the
+    /// address space.
     fn span(&self) -> Option<(usize, usize)> {
         let (mut before, mut after) = (0usize, 0usize);
         match &self.strides {
@@ -373,11 +389,11 @@ mod tests {
     fn device_memory_of_a_context_on_the_cpu_is_refused_before_it_is_copied() {
         let config = crate::ContextConfig { device: crate::DeviceKind::Cpu, threads: 1, ..Default::default() };
         let context = Context::new(config).expect("a CPU");
-        let tensor = tensor(1 << 20, SFEUOT_DTYPE_F32, &[1 << 20, 1 << 12], None);
+        let tensor = tensor(1 << 20, SFEUOT_DTYPE_F32, &[1 << 32], None);
         let mut copy = Vec::new();
         // SAFETY: nothing is read.
-        let refused = unsafe { tensor.view(&context, "source.samples", &mut copy) }.expect_err("no GPU");
+        let refused = unsafe { tensor.view(&context, "source.weights", &mut copy) }.expect_err("no GPU");
         assert_eq!(refused.status, super::super::status::SFEUOT_ERROR_INVALID_ARGUMENT);
-        assert!(refused.text.starts_with("source.samples.data (0x100000) is device memory"), "{}", refused.text);
+        assert!(refused.text.starts_with("source.weights.data (0x100000) is device memory"), "{}", refused.text);
     }
 }

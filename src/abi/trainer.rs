@@ -83,11 +83,11 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
         let context = handle::pin::<Context>(context, "context")?;
         // SAFETY: config and what it points to are NULL or readable.
         let config = unsafe { config::read(config, "config")?.checked() }?;
-        // Before samples are copied from a device.
+        // Before any sample or weight is read.
         config.validate()?;
-        let mut copies = Default::default();
+        let mut weights = Default::default();
         // SAFETY: source, target and what they point to are NULL or readable during the call.
-        let (source, target) = unsafe { read_sides(&context, source, target, &mut copies) }?;
+        let (source, target) = unsafe { read_sides(&context, source, target, &mut weights) }?;
         let created = create(Trainer::new(&context, config, source, target)?)?;
         // SAFETY: trainer is writable.
         unsafe { trainer.write(created) };
@@ -312,9 +312,9 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
         let context = handle::pin::<Context>(context, "context")?;
         // SAFETY: path is NULL or a C string.
         let path = unsafe { file(path, "path") }?;
-        let mut copies = Default::default();
+        let mut weights = Default::default();
         // SAFETY: source, target and what they point to are NULL or readable during the call.
-        let (source, target) = unsafe { read_sides(&context, source, target, &mut copies) }?;
+        let (source, target) = unsafe { read_sides(&context, source, target, &mut weights) }?;
         let created = create(Trainer::load(&context, &path, source, target)?)?;
         // SAFETY: trainer is writable.
         unsafe { trainer.write(created) };

@@ -17,14 +17,14 @@ pub trait Layers: Workspace {
     fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
         self.scratch(rows, cols)
     }
-    /// to = \[x, s\], s the squares of as many of the first columns as `to` has room for, counted from the network's
-    /// centre (see [`squares`]) at the time in the column behind those, or at 0 where there is none. (A latent there
-    /// does nothing: the centre of a generator does not change.)
+    /// to = \[x, s\], s the squares ([`crate::formulas::squares`]) of as many of the first columns as `to` has room
+    /// for, counted from the network's centre at the time in the column behind those, or at 0 where there is none. (A
+    /// latent there does nothing: the centre of a generator does not change.)
     fn squares(&mut self, net: &Self::Net, x: Mat, to: Mat);
     /// The gradient by x (of the shape of `x`), given `g` by \[x, s\], the time in s held: to = g_x + s' g_s.
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat);
-    /// The same for [`Self::action`] and [`Self::mixture`], which add s' g_s themselves where the device takes squares
-    /// along.
+    /// The same for [`Method::action`](super::Method::action) and [`Method::mixture`](super::Method::mixture), which
+    /// add s' g_s themselves where the device takes squares along.
     fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
         let to = self.scratch(g.rows, x.cols);
         self.squares_reverse(x, g, to);

@@ -1,8 +1,8 @@
 //! Handles of matrices in a workspace.
 
-/// What a network that sees squares ([`squares`]) sees of a matrix, or the gradient by that: columns behind the matrix,
-/// where a device takes them along. Whoever writes the matrix writes them, and whoever takes a gradient adds their
-/// part.
+/// What a network that sees squares ([`crate::formulas::squares`]) sees of a matrix, or the gradient by that: columns
+/// behind the matrix, where a device takes them along. Whoever writes the matrix writes them, and whoever takes a
+/// gradient adds their part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Squares {
     /// 0 where the device does not.
@@ -52,13 +52,14 @@ impl Mat {
         Self { stride: step * self.stride, view: true, rows: self.rows / step, ..self }
     }
 
-    /// Of a generator's outputs: how many components of `raw` numbers and a logit each there are.
+    /// Returns how many components a generator's outputs give, each by `raw` numbers and a logit.
     pub(crate) fn components(self, raw: usize) -> usize {
         assert!(self.cols.is_multiple_of(raw + 1));
         self.cols / (raw + 1)
     }
 
-    /// Of a generator's outputs: how many of `rows` each source sample has; all its components where none is drawn.
+    /// Returns how many of `rows` belong to each source sample of a generator's outputs. Where none is drawn, that is
+    /// all its components.
     pub(crate) fn each(self, rows: Self, components: usize, drawn: bool) -> usize {
         assert!(rows.rows.is_multiple_of(self.rows));
         let each = rows.rows / self.rows;

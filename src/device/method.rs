@@ -8,15 +8,15 @@ use crate::formulas::{Conjugate, Head, Quadratic};
 /// Sums over the rows of a block, in the units of the normalised problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Of V(1, x1), quadratic part included; so are the next two.
+    /// Sum of V(1, x1). It includes the quadratic part, as the next two do.
     pub generated: f64,
-    /// Of Psi*(V(1, y)).
+    /// Sum of Psi*(V(1, y)).
     pub conjugate: f64,
-    /// Of Psi*'(V(1, y)).
+    /// Sum of Psi*'(V(1, y)).
     pub density_ratio: f64,
-    /// Of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
+    /// Sum of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
     pub action: f64,
-    /// Of V(t, x_t) + sigma^2 (log p - log w), each row counting K times its component's probability.
+    /// Sum of V(t, x_t) + sigma^2 (log p - log w). Each row counts K times its component's probability.
     pub generator: f64,
 }
 
@@ -131,10 +131,10 @@ pub trait Method: Workspace {
     /// b), 0\], a direction in (x, t).
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
     /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p
-    /// as [`extrapolation`] says, and into `delta` (shape of `raw`) scale times its gradient with respect to the raw
-    /// outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t): through x_t alone, or where deterministic
-    /// through the components of p too. Where `weighted`, which a deterministic generator cannot be, components count
-    /// by their probability, in p and in the sum.
+    /// as [`extrapolation`](crate::formulas::head::extrapolation) says, and into `delta` (shape of `raw`) scale times
+    /// its gradient with respect to the raw outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t):
+    /// through x_t alone, or where deterministic through the components of p too. Where `weighted`, which a
+    /// deterministic generator cannot be, components count by their probability, in p and in the sum.
     #[allow(clippy::too_many_arguments)]
     fn mixture(
         &mut self,

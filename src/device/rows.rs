@@ -84,11 +84,11 @@ pub struct PathSteps<G> {
 /// gave.
 #[derive(Clone, Copy, Debug)]
 pub struct DriftFactors {
-    /// Of g.
+    /// Factor of g.
     pub gradient: f64,
-    /// Of a state's distance from the shift.
+    /// Factor of a state's distance from the shift.
     pub away: f64,
-    /// Of h.
+    /// Factor of h.
     pub pull: f64,
 }
 

@@ -9,8 +9,9 @@ pub trait Workspace {
     /// again.
     const OVERLAPS: bool;
 
-    /// Does two parts of a step that depend on nothing of each other, side by side where the device can. What follows
-    /// may use what the second gave; what the first gave, [`Self::mixture`] may and the end of the half step.
+    /// Does two parts of a step that depend on nothing of each other, side by side where the device can. Whatever
+    /// follows may use what the second gave. Only [`Method::mixture`](super::Method::mixture) and the end of the half
+    /// step may use what the first gave.
     fn both<S>(
         &mut self,
         state: &mut S,

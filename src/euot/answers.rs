@@ -13,6 +13,7 @@ use crate::rng::Stream;
 
 /// A question about rows. Each kind says what a row of results holds.
 #[derive(Clone, Copy, Debug)]
+#[repr(u8)]
 pub(crate) enum Question<'a> {
     /// A sample of the plan for each source sample: d numbers.
     Generate,
@@ -28,15 +29,20 @@ pub(crate) enum Question<'a> {
 }
 
 impl Question<'_> {
-    /// Returns the kind, numbered from 0, and the size. For the same kind and number of rows, a question of smaller
-    /// size takes no more memory.
-    pub fn size(&self) -> (usize, usize) {
+    /// Returns the number of its kind, from 0: that of the variant.
+    pub fn kind(&self) -> usize {
+        // SAFETY: an enum of this representation begins with its tag (Rust reference, "primitive representation of
+        // enums with fields").
+        usize::from(unsafe { *std::ptr::from_ref(self).cast::<u8>() })
+    }
+
+    /// Returns what memory depends on beside the number of rows: for one kind and as many rows, a smaller size takes no
+    /// more.
+    pub fn size(&self) -> usize {
         match *self {
-            Self::Generate => (0, 0),
-            Self::Mean { latents } => (1, latents),
-            Self::Path(steps) => (2, steps.count),
-            Self::Drift { .. } => (3, 0),
-            Self::Ratio => (4, 0),
+            Self::Mean { latents } => latents,
+            Self::Path(steps) => steps.count,
+            Self::Generate | Self::Drift { .. } | Self::Ratio => 0,
         }
     }
 }
@@ -251,5 +257,24 @@ impl PathBuffer {
             spread.push(noise);
         }
         Ok(PathSteps { along, spread, count: times.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_numbered_in_order() {
+        let steps = PathSteps { along: &[][..], spread: &[][..], count: 3 };
+        let all = [
+            Question::Generate,
+            Question::Mean { latents: 9 },
+            Question::Path(steps),
+            Question::Drift { time: 0.5 },
+            Question::Ratio,
+        ];
+        assert_eq!(all.map(|question| question.kind()), [0, 1, 2, 3, 4]);
+        assert_eq!(all.map(|question| question.size()), [0, 9, 3, 0, 0]);
     }
 }

@@ -72,7 +72,7 @@ impl GeneratorStep<'_> {
         self.end(device, value, generator, batch, &begun, gradient, sums);
     }
 
-    /// Does the part of [`Self::run`] that does not depend on the value function's weights.
+    /// Does the part of the step that does not depend on the value function's weights.
     pub(crate) fn begin<D: Layers + Method>(
         &self,
         device: &mut D,
@@ -85,7 +85,7 @@ impl GeneratorStep<'_> {
         Begun { of, state }
     }
 
-    /// Does the rest of [`Self::run`].
+    /// Does the rest of the step.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn end<D: Layers + Method>(
         &self,

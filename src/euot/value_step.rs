@@ -63,7 +63,7 @@ impl<S> ValueStep<'_, S> {
         self.conditional.draw(device, self.generator, generator, input, each, noise, raw)
     }
 
-    /// Does [`Self::run`] for rows whose components have been drawn.
+    /// Does the step for rows whose components have been drawn.
     pub fn carry<D: Layers + Method<Slope = S>>(
         &self,
         device: &mut D,

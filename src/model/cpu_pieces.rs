@@ -30,8 +30,8 @@ pub(super) struct CpuModel {
 impl CpuModel {
     /// Arranges the weights of the value function and of the generator for products.
     pub fn new(isa: Isa, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
-        let pack = |mlp: &Network, weights: &[f32], reverse| {
-            let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, reverse)?;
+        let pack = |network: &Network, weights: &[f32], reverse| {
+            let mut net = CpuNet::new(isa, &network.layout, &network.centre, reverse)?;
             net.pack(weights);
             Ok::<_, Error>(net)
         };
@@ -67,23 +67,27 @@ impl Placed for CpuModel {
 struct CpuPieces {
     model: Arc<CpuModel>,
     block: CpuBlock<f32>,
-    /// For each kind of question, a size and a number of rows that the workspace has room for.
-    room: Vec<[usize; 2]>,
+    /// For each kind of question and each number of rows, one more than the largest size that the workspace has room
+    /// for, or 0 where it has been measured for none.
+    room: Vec<[usize; MOST_ROWS + 1]>,
     /// Results that have not been delivered yet.
     results: Vec<f32>,
 }
 
 impl CpuPieces {
-    /// Makes room for a piece of `count` rows, so that nothing is allocated once a call has begun.
+    /// Makes room for a piece of `count` rows, so that nothing is allocated once a call has begun. What there is room
+    /// for once is not measured again, whichever calls come between: fewer rows, or a smaller size, take no more
+    /// memory.
     fn make_room(&mut self, question: &Question<'_>, count: usize, seed: RowSeed) -> Result<()> {
-        let (kind, size) = question.size();
-        memory::grow(&mut self.room, "sizes of a session", kind + 1, [0; 2])?;
-        let [known_size, known_rows] = self.room[kind];
-        if count > known_rows || size > known_size {
+        let (kind, size) = (question.kind(), question.size());
+        memory::grow(&mut self.room, "sizes of a session", kind + 1, [0; MOST_ROWS + 1])?;
+        if self.room[kind][count] <= size {
             let piece = Piece { rows: (), count, seed };
             let sizes = Measure::of(|measure| self.model.measured().answer(measure, question, &piece, ()));
             self.block.reserve(sizes)?;
-            self.room[kind] = [size, count];
+            for known in &mut self.room[kind][..=count] {
+                *known = (*known).max(size.saturating_add(1));
+            }
         }
         Ok(())
     }

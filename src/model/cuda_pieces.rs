@@ -37,7 +37,8 @@ impl CudaModel {
     /// Copies the value function's and the generator's weights to the GPU.
     pub fn new(gpu: &Arc<Gpu>, transport: &Arc<Transport>, [value, generator]: [&[f32]; 2]) -> Result<Self> {
         let _entered = gpu.enter()?;
-        let held = |mlp: &Network, weights, name| CudaWeights::new(gpu, &mlp.layout, &mlp.centre, weights, name);
+        let held =
+            |network: &Network, weights, name| CudaWeights::new(gpu, &network.layout, &network.centre, weights, name);
         // A generator's pass takes about four times as many floats a row.
         let width = transport.generator.layout.layers[0].outputs();
         let latents = MOST_ROWS.min((MOST_FLOATS / (4 * width)).max(1));

@@ -15,7 +15,7 @@ use crate::file::kind::Kind;
 use crate::file::output::Output;
 use crate::float_mode;
 use crate::formulas::{Activation, Conjugate, Divergence, Head};
-use crate::nn::spec::{NetworkKind, NetworkSpec, Specs};
+use crate::nn::spec::{NetworkSpec, Specs};
 use crate::numbers::{MAX_DIMENSION, Numbers};
 use crate::rng::MAX_STEPS;
 use serde::{Deserialize, Serialize};
@@ -199,14 +199,8 @@ impl Description {
     }
 
     fn specs(&self) -> Specs<'_> {
-        let shared = NetworkSpec {
-            kind: NetworkKind::Perceptron,
-            activation: self.activation,
-            hidden_width: self.hidden_width,
-            hidden_layers: self.hidden_layers,
-            squares: self.squares,
-        };
-        Specs { shared, value: self.value_network.as_ref(), generator: self.generator_network.as_ref() }
+        let own = [&self.value_network, &self.generator_network];
+        Specs::new(self.activation, self.hidden_width, self.hidden_layers, self.squares, own)
     }
 
     fn networks(&self) -> Networks<'_> {

@@ -80,7 +80,21 @@ pub(crate) struct Specs<'a> {
     pub generator: Option<&'a NetworkSpec>,
 }
 
-impl Specs<'_> {
+impl<'a> Specs<'a> {
+    /// Describes both networks by the fields that configurations and files have in common, and by the descriptions that
+    /// the value network and the generator may have of their own.
+    pub fn new(
+        activation: Activation,
+        hidden_width: usize,
+        hidden_layers: usize,
+        squares: bool,
+        own: [&'a Option<NetworkSpec>; 2],
+    ) -> Self {
+        let shared = NetworkSpec { kind: NetworkKind::Perceptron, activation, hidden_width, hidden_layers, squares };
+        let [value, generator] = own.map(Option::as_ref);
+        Self { shared, value, generator }
+    }
+
     /// Checks all of them.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::formulas::{Activation, Divergence};
-use crate::nn::spec::{NetworkKind, NetworkSpec, Specs};
+use crate::nn::spec::{NetworkSpec, Specs};
 use serde::{Deserialize, Serialize};
 
 /// Units in which sigma and tau are given.
@@ -189,14 +189,8 @@ impl TrainerConfig {
 
     /// Returns the descriptions of both networks.
     pub(crate) fn specs(&self) -> Specs<'_> {
-        let shared = NetworkSpec {
-            kind: NetworkKind::Perceptron,
-            activation: self.activation,
-            hidden_width: self.hidden_width,
-            hidden_layers: self.hidden_layers,
-            squares: self.squares,
-        };
-        Specs { shared, value: self.value_network.as_ref(), generator: self.generator_network.as_ref() }
+        let own = [&self.value_network, &self.generator_network];
+        Specs::new(self.activation, self.hidden_width, self.hidden_layers, self.squares, own)
     }
 
     /// Returns the shapes of both networks for this known bridge.

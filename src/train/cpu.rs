@@ -70,11 +70,12 @@ impl CpuEngine {
             Ok(Mutex::new(block))
         })?;
         let [value, generator] = networks;
-        let network =
-            |mlp: &Network, state| CpuNetwork::new(context.isa(), &mlp.layout, &mlp.centre, state, shards.count);
+        let place = |network: &Network, state| {
+            CpuNetwork::new(context.isa(), &network.layout, &network.centre, state, shards.count)
+        };
         Ok(Self {
             context: context.clone(),
-            networks: [network(&plan.halves.value, value)?, network(&plan.halves.generator, generator)?],
+            networks: [place(&plan.halves.value, value)?, place(&plan.halves.generator, generator)?],
             arrays: sets.map(|set| set.map(on_host)),
             workspaces,
             quadratic: plan.bridge.quadratic()?,

@@ -115,8 +115,8 @@ impl GpuEngine {
 /// allocated.
 fn parts(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) -> Result<StepParts<Halves>> {
     let Plan { halves, dimension, .. } = plan;
-    let network = |mlp: &Network, name| CudaNetwork::planned(gpu, &mlp.layout, &mlp.centre, name);
-    let networks = [network(&halves.value, "value function")?, network(&halves.generator, "generator")?];
+    let place = |network: &Network, name| CudaNetwork::planned(gpu, &network.layout, &network.centre, name);
+    let networks = [place(&halves.value, "value function")?, place(&halves.generator, "generator")?];
     let rows = halves.batch_rows();
     Ok(StepParts {
         work: halves.clone(),

@@ -166,7 +166,7 @@ struct Group<S: Simd> {
     means: Mat,
     inverses: Mat,
     moved: Mat,
-    /// Of one component: variances over that of the reference.
+    /// Variances of one component, each over that of the reference.
     ratios: Mat,
     /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
     tables: Mat,

@@ -113,7 +113,7 @@ fn bias_len(layer: &Layer) -> usize {
 pub struct CpuNet<T> {
     /// From input to output; the passes read them, the optimiser packs them one by one.
     pub layers: Vec<PackedLayer<T>>,
-    /// Of the squares: start and change.
+    /// Centre of the squares: where it starts, then how far it moves until time 1.
     pub(super) centre: Vec<T>,
 }
 
@@ -164,7 +164,7 @@ pub struct CpuGradient<T> {
     pub(super) layers: Vec<Layer>,
     /// One number a parameter; between [`Self::restart`] and [`Self::complete`] in part what was there before.
     pub values: Aligned<T>,
-    /// Of each layer's weights and biases: whether they are still to be written, whatever stands there.
+    /// Whether each layer's weights, and its biases, are still to be written, whatever stands there.
     unwritten: Vec<[bool; 2]>,
 }
 

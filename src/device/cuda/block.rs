@@ -38,7 +38,7 @@ pub(crate) struct CudaNoise {
 pub(crate) struct CudaBlock {
     pub(super) gpu: Arc<Gpu>,
     pub(super) stream: CUstream,
-    /// Of the workspace.
+    /// Address of the workspace on the device.
     base: u64,
     /// Nothing is launched.
     measures: bool,

@@ -98,7 +98,7 @@ impl Gpu {
         self.context
     }
 
-    /// Of the memory taken.
+    /// The account of the memory taken.
     pub fn account(&self) -> &Account {
         &self.account
     }

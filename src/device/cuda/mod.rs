@@ -1,5 +1,5 @@
 //! The CUDA device, through libraries that are loaded when they are first needed: the driver with its contexts, memory
-//! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device trait over them.
+//! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device traits over them.
 
 mod account;
 mod around;
@@ -16,6 +16,7 @@ pub mod image;
 pub mod kernels;
 mod layers;
 pub mod memory;
+mod method;
 pub mod network;
 pub mod optimiser;
 pub mod place;

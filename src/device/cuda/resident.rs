@@ -23,7 +23,7 @@ pub(crate) struct CudaSamples {
     gpu: Arc<Gpu>,
     /// "source" or "target".
     side: &'static str,
-    /// Of the element with index 0 on every axis.
+    /// Address of the element with index 0 on every axis.
     address: u64,
     layout: ArrayLayout,
 }

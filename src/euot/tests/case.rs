@@ -75,8 +75,8 @@ impl Case {
     }
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
-        [(&self.value, &self.value_weights), (&self.generator, &self.generator_weights)].map(|(mlp, weights)| {
-            let mut net = CpuNet::new(isa, &mlp.layout, &mlp.centre, true).unwrap();
+        [(&self.value, &self.value_weights), (&self.generator, &self.generator_weights)].map(|(network, weights)| {
+            let mut net = CpuNet::new(isa, &network.layout, &network.centre, true).unwrap();
             net.pack(&weights.iter().map(|&w| T::of(w)).collect::<Vec<T>>());
             net
         })
@@ -100,7 +100,8 @@ impl Case {
     pub fn by_parts<T: Real>(&self, isa: Isa) -> [(Sums, Vec<f64>); 2] {
         let mut block = CpuBlock::<T>::new(isa);
         let [value, generator] = self.nets::<T>(isa);
-        let mut gradients = [&self.value, &self.generator].map(|mlp| CpuGradient::<T>::new(&mlp.layout).unwrap());
+        let mut gradients =
+            [&self.value, &self.generator].map(|network| CpuGradient::<T>::new(&network.layout).unwrap());
         for gradient in &mut gradients {
             gradient.values.fill(T::nan());
             gradient.restart();

@@ -14,7 +14,7 @@ struct Problem {
     components: usize,
     d: usize,
     gap: usize,
-    /// Of the logits: from all alike to one that takes all.
+    /// How far the logits spread: from all alike to one that takes all.
     spread: f32,
     /// The last component has no probability.
     dead: bool,

@@ -147,7 +147,7 @@ impl Optimiser {
         );
     }
 
-    /// Of a step.
+    /// The six numbers that `optimiser_settle` wrote for a step.
     fn outcome(&self, step: u64) -> &[f64] {
         &self.outcome[6 * (step as usize % RING)..][..6]
     }

@@ -19,7 +19,7 @@ const TYPES: [DType; 5] = [DType::F32, DType::F64, DType::F16, DType::BF16, DTyp
 #[derive(Clone)]
 struct Array {
     bytes: Rc<Buffer<u8>>,
-    /// Of the element with index 0 on every axis.
+    /// Byte at which the element with index 0 on every axis begins.
     first: usize,
     dtype: DType,
     shape: Vec<usize>,
