@@ -6,7 +6,7 @@ use crate::device::cpu::optimiser::Optimise;
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::layout::Layout;
-use crate::device::{Batch, Bridge, Layers, Mat, Method, Points, Sums, Weighted, Workspace};
+use crate::device::{Batch, Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, Weighted, Workspace};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::GeneratorStep;
@@ -223,7 +223,9 @@ impl Kernels {
             Op::Mixture => {
                 let (xt, components) = (m.states.columns(0, self.dimension), CONDITIONAL.components);
                 let (v, g, weighted) = (m.column, m.drift, Some(m.weighted));
-                block.mixture(&self.head, &bridge, xt, v, g, components, weighted, m.delta, 1.0, &mut self.sums);
+                let (head, delta) = (&self.head, m.delta);
+                let loss = MixtureLoss { head, bridge: &bridge, xt, v, g, components, weighted, delta, scale: 1.0 };
+                block.mixture(&loss, &mut self.sums);
             }
             Op::Noise => {
                 for (mat, stream) in [(m.noise.xi, Stream::Endpoint), (m.noise.eta, Stream::Bridge)] {

@@ -93,6 +93,50 @@ impl<N: Copy> Batch<N> {
     }
 }
 
+/// The terms of the dual at time 1, where V(1, .) = v + quadratic, for as many generated samples as target samples.
+#[derive(Debug)]
+pub struct DualTerm<'a, S> {
+    /// Psi*.
+    pub conjugate: &'a Conjugate,
+    /// What V(1, .) has beside the network.
+    pub quadratic: &'a Quadratic<S>,
+    /// \[x1; y\] (2 rows x d).
+    pub ends: Mat,
+    /// What the network gives at the ends (2 rows x 1).
+    pub v: Mat,
+    /// Where the derivative of minus the potential gap by v goes (2 rows x 1): -scale for x1 rows, and scale
+    /// Psi*'(V(1, y)) for y rows.
+    pub delta: Mat,
+    /// One over the rows of the whole batch.
+    pub scale: f64,
+}
+
+/// The generator's loss over groups of rows that share an x0: V + sigma^2 (log p - log w), with log p as
+/// [`extrapolation`](crate::formulas::head::extrapolation) says.
+#[derive(Debug)]
+pub struct MixtureLoss<'a, N> {
+    /// How a component is read.
+    pub head: &'a Head,
+    /// The bridges, one a row.
+    pub bridge: &'a Bridge<N>,
+    /// Their states x_t (rows x d).
+    pub xt: Mat,
+    /// V(t, x_t) (rows x 1).
+    pub v: Mat,
+    /// grad V(t, x_t) in the first d columns.
+    pub g: Mat,
+    /// Rows of a group.
+    pub components: usize,
+    /// Where components count by their probability, in p and in the sum, which those of a deterministic generator
+    /// cannot.
+    pub weighted: Option<Weighted>,
+    /// Where scale times the gradient by the raw outputs goes (shape of the bridges' raw outputs): through x_t alone, or
+    /// for a deterministic generator through the components of p too.
+    pub delta: Mat,
+    /// One over the rows of the whole batch.
+    pub scale: f64,
+}
+
 /// The operations of the two losses.
 pub trait Method: Workspace {
     /// Noise of a block: matrices, or what draws it where it is used.
@@ -114,39 +158,11 @@ pub trait Method: Workspace {
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
     /// Points of the bridges, in one pass.
     fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
-    /// For V(1, .) = v + quadratic at `ends` = \[x1; y\] (2 rows x d): sums, and in `delta` the derivative of minus the
-    /// potential gap by v, -scale for x1 rows and scale Psi*'(V(1, y)) for y rows. v and `delta` are 2 rows x 1.
-    #[allow(clippy::too_many_arguments)]
-    fn dual(
-        &mut self,
-        conjugate: &Conjugate,
-        quadratic: &Quadratic<Self::Slope>,
-        ends: Mat,
-        v: Mat,
-        delta: Mat,
-        scale: f64,
-        sums: &mut Self::Sums,
-    );
+    /// Adds the sums of both sides' terms of the dual, and writes their derivatives.
+    fn dual(&mut self, term: &DualTerm<'_, Self::Slope>, sums: &mut Self::Sums);
     /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g +
     /// b), 0\], a direction in (x, t).
     fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
-    /// The generator's loss over groups of `components` rows that share an x0: sums V + sigma^2 (log p - log w), log p
-    /// as [`extrapolation`](crate::formulas::head::extrapolation) says, and into `delta` (shape of `raw`) scale times
-    /// its gradient with respect to the raw outputs, given v = V(t, x_t) and, in the first d of g, grad V(t, x_t):
-    /// through x_t alone, or where deterministic through the components of p too. Where `weighted`, which a
-    /// deterministic generator cannot be, components count by their probability, in p and in the sum.
-    #[allow(clippy::too_many_arguments)]
-    fn mixture(
-        &mut self,
-        head: &Head,
-        bridge: &Bridge<Self::Noise>,
-        xt: Mat,
-        v: Mat,
-        g: Mat,
-        components: usize,
-        weighted: Option<Weighted>,
-        delta: Mat,
-        scale: f64,
-        sums: &mut Self::Sums,
-    );
+    /// Adds the generator's loss, and writes its gradient by the components.
+    fn mixture(&mut self, loss: &MixtureLoss<'_, Self::Noise>, sums: &mut Self::Sums);
 }

@@ -19,6 +19,6 @@ pub mod workspace;
 pub use layers::Layers;
 pub use mat::Mat;
 pub(crate) use mat::Squares;
-pub use method::{Batch, Bridge, Method, Points, Sums, Weighted};
+pub use method::{Batch, Bridge, DualTerm, Method, MixtureLoss, Points, Sums, Weighted};
 pub use rows::Rows;
 pub use workspace::Workspace;

@@ -22,7 +22,7 @@
 //! gradient is that of the whole of G.
 
 use super::conditional::{Components, Conditional, Recorded};
-use crate::device::{Batch, Layers, Mat, Method, Points};
+use crate::device::{Batch, Layers, Mat, Method, MixtureLoss, Points};
 use crate::formulas::Head;
 use crate::nn::network::Network;
 
@@ -157,18 +157,18 @@ impl GeneratorStep<'_> {
             },
         );
 
-        device.mixture(
-            &self.head,
-            &bridge,
-            state.columns(0, d),
+        let loss = MixtureLoss {
+            head: &self.head,
+            bridge: &bridge,
+            xt: state.columns(0, d),
             v,
             g,
-            self.conditional.components,
-            of.weighted,
-            of.delta,
-            self.scale,
-            sums,
-        );
+            components: self.conditional.components,
+            weighted: of.weighted,
+            delta: of.delta,
+            scale: self.scale,
+        };
+        device.mixture(&loss, sums);
     }
 
     /// Adds the gradient of the generator's parameters, once the gradient by all components of `of` is known.

@@ -11,7 +11,7 @@
 //! one directional derivative, no second-order differentiation.
 
 use super::conditional::Conditional;
-use crate::device::{Batch, Layers, Mat, Method, Points};
+use crate::device::{Batch, DualTerm, Layers, Mat, Method, Points};
 use crate::formulas::{Conjugate, Head, Quadratic};
 use crate::nn::network::Network;
 
@@ -84,7 +84,15 @@ impl<S> ValueStep<'_, S> {
             let tape = self.value.record(device, value, ends);
             let delta = device.scratch(2 * rows, 1);
             let at = ends.columns(0, d);
-            device.dual(&self.conjugate, self.quadratic, at, tape.output, delta, self.scale, sums);
+            let term = DualTerm {
+                conjugate: &self.conjugate,
+                quadratic: self.quadratic,
+                ends: at,
+                v: tape.output,
+                delta,
+                scale: self.scale,
+            };
+            device.dual(&term, sums);
             // Balanced transport leaves the level of V free: the gradient of its bias is zero, of which rounding would
             // leave a remainder that Adam makes into whole steps.
             let level = self.conjugate.divergence.is_unbalanced();

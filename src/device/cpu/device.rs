@@ -5,8 +5,8 @@ use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
 use super::squares::Pass;
-use crate::device::{Bridge, Layers, Mat, Method, Points, Sums, Weighted, Workspace};
-use crate::formulas::{Activation, Conjugate, Head, Quadratic};
+use crate::device::{Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Sums, Workspace};
+use crate::formulas::{Activation, Head};
 
 impl<T: Real> Workspace for CpuBlock<T> {
     const OVERLAPS: bool = false;
@@ -101,39 +101,17 @@ impl<T: Real> Method for CpuBlock<T> {
         self.method_bridge(head, bridge, points);
     }
 
-    fn dual(
-        &mut self,
-        conjugate: &Conjugate,
-        quadratic: &Quadratic<Vec<T>>,
-        ends: Mat,
-        v: Mat,
-        delta: Mat,
-        scale: f64,
-        sums: &mut Sums,
-    ) {
-        self.method_dual(conjugate, quadratic, ends, v, delta, scale, sums);
+    fn dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
+        self.method_dual(term, sums);
     }
 
     fn action(&mut self, _x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {
         self.method_action(g.columns(0, b.cols), b, w, scale, sums);
     }
 
-    fn mixture(
-        &mut self,
-        head: &Head,
-        bridge: &Bridge<CpuNoise>,
-        xt: Mat,
-        v: Mat,
-        g: Mat,
-        components: usize,
-        weighted: Option<Weighted>,
-        delta: Mat,
-        scale: f64,
-        sums: &mut Sums,
-    ) {
+    fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise>, sums: &mut Sums) {
         let isa = self.isa;
-        let g = g.columns(0, xt.cols);
-        let kernel = Mixture { block: self, head, bridge, xt, v, g, components, weighted, delta, scale, sums };
+        let kernel = Mixture { block: self, loss, sums };
         // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, kernel) }
     }

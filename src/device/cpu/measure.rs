@@ -4,8 +4,8 @@
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
 use crate::device::rows::{DriftFactors, PathSteps, RowSeed, Rows, Units};
-use crate::device::{Bridge, Layers, Mat, Method, Points, Squares, Sums, Weighted, Workspace};
-use crate::formulas::{Activation, Conjugate, Head, Quadratic};
+use crate::device::{Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Squares, Sums, Workspace};
+use crate::formulas::{Activation, Conjugate, Head};
 use crate::rng::Stream;
 
 /// See the module.
@@ -73,19 +73,8 @@ impl Method for Measure {
     type Slope = Vec<f32>;
     type Sums = Sums;
 
-    fn mixture(
-        &mut self,
-        head: &Head,
-        bridge: &Bridge<CpuNoise>,
-        _: Mat,
-        _: Mat,
-        _: Mat,
-        components: usize,
-        _: Option<Weighted>,
-        _: Mat,
-        _: f64,
-        _: &mut Sums,
-    ) {
+    fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise>, _: &mut Sums) {
+        let MixtureLoss { head, bridge, components, .. } = *loss;
         // Rows are padded to more than any vector, so it does not matter how long vectors are.
         for (rows, cols) in tables(bridge.x0.cols, components, head.deterministic, 1) {
             self.scratch(rows, cols);
@@ -95,7 +84,7 @@ impl Method for Measure {
     fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
     fn bridge(&mut self, _: &Head, _: &Bridge<CpuNoise>, _: &Points) {}
-    fn dual(&mut self, _: &Conjugate, _: &Quadratic<Vec<f32>>, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
+    fn dual(&mut self, _: &DualTerm<'_, Vec<f32>>, _: &mut Sums) {}
     fn action(&mut self, _: Mat, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
 }
 

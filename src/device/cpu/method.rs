@@ -3,8 +3,8 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Mat, Points, Sums};
-use crate::formulas::{Conjugate, Head, Quadratic, Scalar};
+use crate::device::{Bridge, DualTerm, Mat, Points, Sums};
+use crate::formulas::{Head, Quadratic, Scalar};
 use std::ptr;
 
 /// The generator's head: standard deviations from raw outputs, a vector at a time.
@@ -161,16 +161,8 @@ impl<T: Real> CpuBlock<T> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn method_dual(
-        &mut self,
-        conjugate: &Conjugate,
-        quadratic: &Quadratic<Vec<T>>,
-        ends: Mat,
-        v: Mat,
-        delta: Mat,
-        scale: f64,
-        sums: &mut Sums,
-    ) {
+    pub(super) fn method_dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
+        let DualTerm { conjugate, quadratic, ends, v, delta, scale } = *term;
         let half = v.rows / 2;
         for r in 0..half {
             let known = quadratic.at(self.row(ends, r));

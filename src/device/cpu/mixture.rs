@@ -7,21 +7,13 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::method::Spread;
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Mat, Sums, Weighted, Workspace};
+use crate::device::{Bridge, Mat, MixtureLoss, Sums, Weighted, Workspace};
 use crate::formulas::Head;
 use crate::formulas::head::{extrapolation, half_of};
 
 pub(super) struct Mixture<'a, T> {
     pub block: &'a mut CpuBlock<T>,
-    pub head: &'a Head,
-    pub bridge: &'a Bridge<CpuNoise>,
-    pub xt: Mat,
-    pub v: Mat,
-    pub g: Mat,
-    pub components: usize,
-    pub weighted: Option<Weighted>,
-    pub delta: Mat,
-    pub scale: f64,
+    pub loss: &'a MixtureLoss<'a, CpuNoise>,
     pub sums: &'a mut Sums,
 }
 
@@ -32,7 +24,9 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { block, head, bridge, xt, v, g, components, weighted, delta, scale, sums } = self;
+        let Self { block, loss, sums } = self;
+        let MixtureLoss { head, bridge, xt, v, components, weighted, delta, scale, .. } = *loss;
+        let g = loss.g.columns(0, xt.cols);
         let d = bridge.x0.cols;
         let rows = bridge.x0.rows;
         assert!(rows.is_multiple_of(components));

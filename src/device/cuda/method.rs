@@ -6,8 +6,8 @@ use super::kernels::{
     MixtureGradient, MixtureParameters,
 };
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
-use crate::device::{Bridge, Mat, Method, Points, Squares, Weighted};
-use crate::formulas::{Conjugate, Head, Quadratic};
+use crate::device::{Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
+use crate::formulas::Head;
 
 /// Samples and components of a tile of the mixture kernels for many components.
 const MIXTURE_TILE: usize = 64;
@@ -114,16 +114,8 @@ impl Method for CudaBlock {
         self.launch_over((x0.rows * x0.cols).div_ceil(4) as u64, &arguments);
     }
 
-    fn dual(
-        &mut self,
-        conjugate: &Conjugate,
-        quadratic: &Quadratic<u64>,
-        ends: Mat,
-        v: Mat,
-        delta: Mat,
-        scale: f64,
-        sums: &mut CudaSums,
-    ) {
+    fn dual(&mut self, term: &DualTerm<'_, u64>, sums: &mut CudaSums) {
+        let DualTerm { conjugate, quadratic, ends, v, delta, scale } = *term;
         let rows = v.rows / 2;
         // A warp a row.
         let grid = reduction_blocks(32 * rows as u64);
@@ -181,19 +173,8 @@ impl Method for CudaBlock {
         self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
-    fn mixture(
-        &mut self,
-        head: &Head,
-        bridge: &Bridge<CudaNoise>,
-        xt: Mat,
-        v: Mat,
-        g: Mat,
-        components: usize,
-        weighted: Option<Weighted>,
-        delta: Mat,
-        scale: f64,
-        sums: &mut CudaSums,
-    ) {
+    fn mixture(&mut self, loss: &MixtureLoss<'_, CudaNoise>, sums: &mut CudaSums) {
+        let MixtureLoss { head, bridge, xt, v, g, components, weighted, delta, scale } = *loss;
         // V's output comes from aside.
         self.join();
         let (d, squares) = (xt.cols, g.squares.count as u32);

@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
-use crate::device::{Method, Sums, Workspace};
+use crate::device::{DualTerm, Method, Sums, Workspace};
 use crate::formulas::{Conjugate, Divergence, Quadratic};
 use proptest::prelude::*;
 
@@ -33,7 +33,9 @@ proptest! {
             let ends = upload(&mut block, &x, d + 1).columns(0, d);
             let delta = block.scratch(2 * rows, 1);
             let mut sums = Sums::default();
-            block.dual(&Conjugate { divergence, tau }, &quadratic, ends, v, delta, scale, &mut sums);
+            let conjugate = Conjugate { divergence, tau };
+            let term = DualTerm { conjugate: &conjugate, quadratic: &quadratic, ends, v, delta, scale };
+            block.dual(&term, &mut sums);
             let expected = download(&block, delta);
 
             let v = Matrix::of(&values, 1, stride);

@@ -6,7 +6,7 @@ use super::support::{
     Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
-use crate::device::{Bridge, Layers, Mat, Method, Points, Sums, Weighted, Workspace};
+use crate::device::{Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, Weighted, Workspace};
 use crate::formulas::Head;
 use proptest::prelude::*;
 
@@ -81,7 +81,10 @@ impl Problem {
         let by = Weighted { log: upload(&mut block, &log_weights, 1), loss: block.scratch(rows, 1) };
         block.fill(by.loss, 0.0);
         let mut sums = Sums::default();
-        block.mixture(&head, &bridge, xt, vm, gm, components, weighted.then_some(by), delta, scale, &mut sums);
+        let of = weighted.then_some(by);
+        let loss =
+            MixtureLoss { head: &head, bridge: &bridge, xt, v: vm, g: gm, components, weighted: of, delta, scale };
+        block.mixture(&loss, &mut sums);
         let (expected, expected_losses) = (download(&block, delta), download(&block, by.loss));
 
         let [x0, xt] = [x0, download(&block, xt)].map(|x| Matrix::of(&x, d, d + gap));

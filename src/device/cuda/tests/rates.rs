@@ -17,7 +17,7 @@ use crate::device::cuda::kernels::{
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::sums::CudaSums;
-use crate::device::{Bridge, Mat, Method, Points, Weighted, Workspace};
+use crate::device::{Bridge, Mat, Method, MixtureLoss, Points, Weighted, Workspace};
 use crate::error::Result;
 use crate::formulas::Head;
 use crate::rng::Stream;
@@ -182,7 +182,9 @@ fn mixtures(bench: &mut Bench, d: usize, components: usize, weighted: bool) -> R
     let name = if weighted { "mixture, weighted" } else { "mixture" };
     bench.report(name, &format!("K {components}, d {d}"), 28.0 * elements, operations, |block| {
         let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
-        block.mixture(&HEAD, &bridge, xt, v, g, components, by, delta, 1.0 / rows as f64, &mut sums);
+        let scale = 1.0 / rows as f64;
+        let loss = MixtureLoss { head: &HEAD, bridge: &bridge, xt, v, g, components, weighted: by, delta, scale };
+        block.mixture(&loss, &mut sums);
     });
     bench.block.reset(mark);
     Ok(())
