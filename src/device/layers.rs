@@ -1,4 +1,4 @@
-//! What a network asks of a device: passes through layers, which are what knows weights.
+//! The operations of a network: passes through layers. They alone know weights.
 
 use super::mat::Mat;
 use super::workspace::Workspace;
@@ -12,8 +12,8 @@ pub trait Layers: Workspace {
     /// Gradient accumulators of one network.
     type Gradient;
 
-    /// A scratch matrix that a network will see, with so many squares, with room for them where the device takes them
-    /// along.
+    /// Returns a scratch matrix that a network will see with this many squares. It has room for them where the device
+    /// keeps them behind the matrix.
     fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
         self.scratch(rows, cols)
     }
@@ -23,8 +23,8 @@ pub trait Layers: Workspace {
     fn squares(&mut self, net: &Self::Net, x: Mat, to: Mat);
     /// The gradient by x (of the shape of `x`), given `g` by \[x, s\], the time in s held: to = g_x + s' g_s.
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat);
-    /// The same for [`Self::action`] and [`Self::mixture`], which add s' g_s themselves where the device takes squares
-    /// along.
+    /// The same for [`Self::action`] and [`Self::mixture`], which add s' g_s themselves where the device keeps squares
+    /// behind a matrix.
     fn squares_gradient(&mut self, x: Mat, g: Mat) -> Mat {
         let to = self.scratch(g.rows, x.cols);
         self.squares_reverse(x, g, to);

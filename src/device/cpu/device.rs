@@ -1,4 +1,4 @@
-//! The device trait on a worker's workspace.
+//! The device traits on a worker's workspace.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::mixture::Mixture;

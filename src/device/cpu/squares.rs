@@ -1,4 +1,5 @@
-//! Squares of inputs ([`crate::formulas::squares`]), row by row in plain loops, which the compiler makes vectors of.
+//! Squares of inputs ([`crate::formulas::squares`]), row by row in plain loops, which the compiler turns into vector
+//! instructions.
 
 use super::block::CpuBlock;
 use super::simd::{Kernel, Real, Simd};
@@ -6,13 +7,13 @@ use crate::device::Mat;
 use crate::formulas::squares::{slope, square};
 use std::slice;
 
-/// What is computed of x, and for the latter two of another matrix.
+/// The operation on x, which for the latter two has another operand.
 pub(super) enum Pass<'a, T> {
     /// \[x, s\], with this start and change of the centre.
     Forward(&'a [T]),
-    /// g_x + s' g_s, of g.
+    /// g_x + s' g_s, with g = \[g_x, g_s\].
     Reverse(Mat),
-    /// \[w, s' w\], of w.
+    /// \[w, s' w\], with the direction w.
     Tangent(Mat),
 }
 
