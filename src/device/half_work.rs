@@ -7,7 +7,7 @@ use crate::formulas::Quadratic;
 use std::ops::Range;
 
 /// A range of a batch's source samples, and the blocks in which they are computed.
-pub(crate) struct Stretch<'a> {
+pub(crate) struct SourceBlocks<'a> {
     /// Indices of the source samples, which go through the generator at once.
     pub sources: Range<usize>,
     /// Number of source samples of a block, which goes through the value function at once.
@@ -17,14 +17,14 @@ pub(crate) struct Stretch<'a> {
 }
 
 /// The gradient and the loss terms of a half, to which its work is added.
-pub(crate) struct Totals<'a, D: Draw> {
+pub(crate) struct HalfTotals<'a, D: Draw> {
     pub gradient: &'a mut D::Gradient,
     pub sums: &'a mut D::Sums,
 }
 
 /// The inputs of a half on a device. `nets` are the value function and the generator, and `quadratic` is the known part
 /// of V(1, .).
-pub(crate) struct Given<'a, D: Draw> {
+pub(crate) struct HalfInputs<'a, D: Draw> {
     pub nets: [&'a D::Net; 2],
     pub quadratic: &'a Quadratic<D::Slope>,
     pub samples: D::Samples<'a>,
@@ -37,12 +37,19 @@ pub(crate) trait HalfWork<D: Draw> {
 
     /// Adds the gradient of one half's network and the loss terms of these source samples. A cancelled call leaves a
     /// gradient that must not be used.
-    fn carry(&self, device: &mut D, half: Half, given: &Given<'_, D>, stretch: &Stretch<'_>, totals: Totals<'_, D>);
+    fn carry(
+        &self,
+        device: &mut D,
+        half: Half,
+        inputs: &HalfInputs<'_, D>,
+        blocks: &SourceBlocks<'_>,
+        totals: HalfTotals<'_, D>,
+    );
 
     /// Does the part of the generator's half that does not depend on the value function's weights, for these source
     /// samples.
-    fn begin(&self, device: &mut D, given: &Given<'_, D>, sources: Range<usize>) -> Self::Begun;
+    fn begin(&self, device: &mut D, inputs: &HalfInputs<'_, D>, sources: Range<usize>) -> Self::Begun;
 
     /// Does the rest of the generator's half.
-    fn end(&self, device: &mut D, given: &Given<'_, D>, begun: &Self::Begun, totals: Totals<'_, D>);
+    fn end(&self, device: &mut D, inputs: &HalfInputs<'_, D>, begun: &Self::Begun, totals: HalfTotals<'_, D>);
 }

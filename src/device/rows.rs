@@ -96,7 +96,7 @@ pub struct DriftFactors {
 /// its first columns.
 pub trait Rows: Layers + Method {
     /// The place where a device reads rows in data units.
-    type Given<'a>: Copy;
+    type In<'a>: Copy;
     /// The place to which results go, in data units, row after row.
     type Out<'a>;
     /// [`Constants`] in the form in which the device keeps them.
@@ -104,14 +104,14 @@ pub trait Rows: Layers + Method {
 
     /// Brings numbers of the host, `per_row` a row, to where the device reads them. The host's memory must not change
     /// until the computation is done.
-    fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::Given<'a>;
+    fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::In<'a>;
 
     /// Writes rows in a network's units to the first d columns of `to`, each `repeat` times, and with `value` that
     /// number into the column behind them.
     fn import(
         &mut self,
         constants: &Self::Constants,
-        from: Self::Given<'_>,
+        from: Self::In<'_>,
         repeat: usize,
         units: Units,
         to: Mat,
@@ -146,7 +146,7 @@ pub trait Rows: Layers + Method {
         constants: &Self::Constants,
         x0: Mat,
         x1: Mat,
-        steps: &PathSteps<Self::Given<'_>>,
+        steps: &PathSteps<Self::In<'_>>,
         seed: RowSeed,
         to: Self::Out<'_>,
     );
@@ -156,7 +156,7 @@ pub trait Rows: Layers + Method {
         &mut self,
         constants: &Self::Constants,
         gradient: Mat,
-        states: Self::Given<'_>,
+        states: Self::In<'_>,
         factors: &DriftFactors,
         to: Self::Out<'_>,
     );

@@ -20,7 +20,7 @@ impl Half {
 
 /// The outcome of one half of a step.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outcome {
+pub(crate) struct HalfOutcome {
     /// Loss terms, summed over all rows of the batch.
     pub sums: Sums,
     /// Norm of the gradient before clipping.

@@ -100,7 +100,7 @@ impl Method for Measure {
 }
 
 impl Rows for Measure {
-    type Given<'a> = ();
+    type In<'a> = ();
     type Out<'a> = ();
     type Constants = ();
 

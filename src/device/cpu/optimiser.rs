@@ -7,7 +7,7 @@ use super::pool::Pool;
 use super::simd::{Isa, Kernel, Real, Simd};
 use crate::device::Sums;
 use crate::device::layout::{Layer, Layout};
-use crate::device::training::{NetworkState, Outcome};
+use crate::device::training::{HalfOutcome, NetworkState};
 use crate::error::Result;
 use crate::formulas::adam::Update;
 use crate::formulas::squares::Centre;
@@ -69,7 +69,7 @@ impl CpuNetwork {
     }
 
     /// Sums the shards' gradients and losses, in their order.
-    pub fn reduce(&mut self, pool: &Pool) -> Outcome {
+    pub fn reduce(&mut self, pool: &Pool) -> HalfOutcome {
         let (isa, shards) = (self.isa, &self.shards);
         let len = self.gradient.len();
         let (gradient, squares) = (Disjoint::new(&mut self.gradient), Disjoint::new(&mut self.squares));
@@ -80,7 +80,8 @@ impl CpuNetwork {
             // SAFETY: slices only.
             *squares = unsafe { f32::dispatch(isa, Reduce { total, shards, from }) };
         });
-        let mut outcome = Outcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..Outcome::default() };
+        let mut outcome =
+            HalfOutcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..HalfOutcome::default() };
         for shard in &self.shards {
             outcome.sums.add(&shard.sums);
         }

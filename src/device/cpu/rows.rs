@@ -16,7 +16,7 @@ impl Constants {
 }
 
 impl Rows for CpuBlock<f32> {
-    type Given<'a> = &'a [f32];
+    type In<'a> = &'a [f32];
     type Out<'a> = &'a mut [f32];
     type Constants = Constants;
 

@@ -1,4 +1,4 @@
-//! The device trait on a GPU's workspace.
+//! The device traits on a GPU's workspace.
 
 use super::block::{CudaBlock, CudaNoise, THREADS, reduction_blocks};
 use super::gradient::{CudaGradient, CudaNet};
@@ -12,10 +12,10 @@ use crate::device::{Bridge, Layers, Mat, Method, Points, Squares, Weighted, Work
 use crate::formulas::{Activation, Conjugate, Head, Quadratic};
 use cudarc::driver::sys;
 
-/// Samples and components of a tile of the mixture kernels for many components.
+/// Number of samples, and of components, in a tile of the mixture kernels for many components.
 const MIXTURE_TILE: usize = 64;
 
-/// The head as kernels take it: offset, ends of the range, whether deterministic.
+/// Returns the head as kernels take it: offset, ends of the range, whether deterministic.
 fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
     let (low, high) = head.log_std_range();
     (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
@@ -160,7 +160,7 @@ impl Layers for CudaBlock {
 
 impl Method for CudaBlock {
     type Noise = CudaNoise;
-    /// Device address.
+    /// Device address of the slope's numbers.
     type Slope = u64;
     type Sums = CudaSums;
 

@@ -39,7 +39,8 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
     (shape, 1usize..12, 0..Activation::ALL.len(), any::<u64>()).prop_map(
         |(((inputs, squares), hidden, outputs), rows, activation, seed)| {
             let activation = Activation::ALL[activation];
-            // Of the time's derivative, which nobody takes, the part through the centre is left out.
+            // The centre does not change with time: the derivative by time would have a part through it that no code
+            // computes.
             let start: Vec<f64> = normals(seed ^ 4, squares.min(inputs)).iter().map(|x| x * x).collect();
             let squares = Centre::between(&start, &start).unwrap();
             let widths = [&[inputs + squares.count()], &hidden[..], &[outputs]].concat();

@@ -14,7 +14,7 @@ struct Problem {
     components: usize,
     d: usize,
     gap: usize,
-    /// Of the logits: from all alike to one that takes all.
+    /// Spread of the logits: from equal ones to one that takes everything.
     spread: f32,
     /// The last component has no probability.
     dead: bool,

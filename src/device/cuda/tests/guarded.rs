@@ -14,7 +14,7 @@ const ALIGN: usize = 16;
 pub struct Buffer<T> {
     pages: *mut u8,
     mapped: usize,
-    /// Of the first element, for a kernel.
+    /// Address of the first element, for a kernel.
     address: u64,
     start: *mut T,
     len: usize,

@@ -147,7 +147,7 @@ impl Optimiser {
         );
     }
 
-    /// Of a step.
+    /// Returns the outcome of a step.
     fn outcome(&self, step: u64) -> &[f64] {
         &self.outcome[6 * (step as usize % RING)..][..6]
     }
