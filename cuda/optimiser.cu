@@ -11,8 +11,8 @@
 //                     writes them to the plan with the rates at the counter's step, and whether the first `checked`
 //                     terms are finite and no fault stands. Every other block leaves squares[block] = sum of squares,
 //                     in double, over its part. Rates follow src/train/config.rs (half cosine to decay_floor over
-//                     decay_steps, 0 for none) and src/formulas/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf
-//                     for 0).
+//                     decay_steps, 0 for none) and src/formulas/adam.rs; log_beta1 and log_beta2 are natural
+//                     logarithms (-inf for 0).
 // optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order:
 //                     if their root, the gradient's norm, is not finite or beyond what can be squared in float, or the
 //                     plan says so, nothing is written. Otherwise the gradient is shortened to `clip` (0 for none);

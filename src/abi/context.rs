@@ -120,7 +120,8 @@ pub struct SfeuotContextConfig {
     pub memory_limit: u64,
 }
 
-// SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for others.
+// SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
+// others.
 unsafe impl Versioned for SfeuotContextConfig {
     const NAME: &'static str = "SfeuotContextConfig";
     const SIZES: &'static [usize] = &[size_of::<Self>()];

@@ -38,7 +38,8 @@ pub struct SfeuotData {
     pub sample_shape: *const i64,
 }
 
-// SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for others.
+// SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
+// others.
 unsafe impl Versioned for SfeuotData {
     const NAME: &'static str = "SfeuotData";
     const SIZES: &'static [usize] = &[size_of::<Self>()];

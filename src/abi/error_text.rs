@@ -7,8 +7,8 @@ use std::ffi::c_char;
 const TEXT_SIZE: usize = 2048;
 
 thread_local! {
-    // A plain array: no destructor, so the library can be unloaded and the text read while a thread ends; and no heap, so
-    // that reporting an error cannot fail.
+    // A plain array: no destructor, so the library can be unloaded and the text read while a thread ends; and no heap,
+    // so that reporting an error cannot fail.
     static LAST_ERROR: UnsafeCell<[u8; TEXT_SIZE]> = const { UnsafeCell::new([0; TEXT_SIZE]) };
 }
 

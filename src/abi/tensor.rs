@@ -243,8 +243,8 @@ impl Tensor {
         Ok(context.resident(side, &format!("{name}.data"), memory, data as u64, layout)?)
     }
 
-    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the address
-    /// space.
+    /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the
+    /// address space.
     fn span(&self) -> Option<(usize, usize)> {
         let (mut before, mut after) = (0usize, 0usize);
         match &self.strides {

@@ -227,7 +227,7 @@ pub(crate) struct PathBuffer {
 }
 
 impl PathBuffer {
-    /// Returns the bridge's steps through ascending times from 0 to 1. In x at one time and x1 at time 1, x at the
+    /// Returns the bridge's steps through ascending times from 0 to 1. Given x at one time and x1 at time 1, x at the
     /// next time is Gaussian.
     ///
     /// # Errors
