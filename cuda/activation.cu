@@ -1,6 +1,6 @@
-// What stands around the matrix products of a network: bias, activation and its derivatives, the reverse rules, and the
-// column sums that are the biases' gradients, for products by cublasLt: every kernel here works in place on what a
-// product wrote. The products of product.cu have all this in them.
+// The operations around the matrix products of cublasLt: bias, activation and its derivatives, the reverse rules, and
+// the column sums that are the biases' gradients. Every kernel works in place on the result of a product. The products
+// of product.cu do all this themselves.
 //
 //   activation_silu, _tanh, _softplus   h holds x W:  a = h + bias;  h = f(a), slope = f'(a), curve = f''(a)
 //   bias_add                            h holds x W:  h += bias

@@ -1,4 +1,5 @@
-// From a generator's outputs for each source sample to components for its rows, and back: src/euot/conditional.rs.
+// Takes the components of rows from a generator's outputs for each source sample, and gradients back:
+// src/euot/conditional.rs.
 //
 // Outputs of a source sample are [raw_1, .., raw_K, logits], raw_k of `raw` numbers and K logits; p = softmax(logits).
 //
@@ -21,7 +22,8 @@
 #include "philox.cuh"
 #include "quadratic.cuh"
 
-// Of one source sample, in every lane of a warp.
+// The softmax of one source sample's logits: the largest logit and the sum of exponentials, the same in every lane of
+// a warp.
 struct Probabilities {
     const float* logits;
     u32 components;

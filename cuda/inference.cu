@@ -1,7 +1,6 @@
-// What inference needs around the networks: rows into the units of training and back, and means over latents. Units as
-// in src/data/normalisation.rs, rounding by rounding, so that all but the ratio have the CPU's bits wherever the
-// networks' outputs have: normalised = (x - shift) / scale and x = normalised scale + shift, in double. What the
-// networks see is moved further: x' = (x - (shift - scale weight pull)) / seen, as src/euot/gaussian_bridge.rs says.
+// The work of inference around the networks: rows into normalised units and back, and means over latents. Units are
+// those of units.cuh, so that where the networks' outputs have the CPU's bits, all results but the ratio have them too.
+// Networks see x' = (x - (shift - scale weight pull)) / seen (src/euot/gaussian_bridge.rs).
 //
 //   rows_import      out[r repeat + k][j] = x'[r][j] for k < repeat; column d = value where append is not 0
 //   rows_export      out = x scale + shift[j]; a null shift is zero

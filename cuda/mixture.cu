@@ -17,11 +17,10 @@
 // and where deterministic through the components too, with push_k = sum_i a_ik (x_i - m_k) / c_k,
 //   delta[r][j]     = scale t (gx + sigma^2 push),
 // g is the gradient of V by x; where squares is not 0, V sees those of the first coordinates too, and s' g_s is added
-// to it (squares.cuh), g_s in the columns of g from d + 1 on.
-// With log_weight the components of a group are weighted by w_k = exp log_weight_k, K times a probability: l_ik then
-// has + log_weight_k, halves are not split, row i counts w_i times in the loss and in delta, and row_losses[i] is its
-// own loss.
-// All as in src/device/cpu/mixture.rs; why so is said in src/euot/generator_step.rs.
+// to it (squares.cuh), g_s in the columns of g from d + 1 on. With log_weight the components of a group are weighted by
+// w_k = exp log_weight_k, K times a probability: l_ik then has + log_weight_k, halves are not split, row i counts w_i
+// times in the loss and in delta, and row_losses[i] is its own loss. src/device/cpu/mixture.rs computes the same, and
+// src/euot/generator_step.rs gives the reasons.
 //
 // Nothing of size K x K leaves the chip. A block is 16 x 16 threads, stages x, m and 1/c of 32 coordinates at a time in
 // shared memory (coordinates along the rows there, an odd number of floats each, so that both the staging, coalesced

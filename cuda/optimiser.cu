@@ -1,7 +1,7 @@
-// The end of a half step: the loss from its partial sums, the gradient's norm, whether all is finite, and the clipped
-// Adam update with the weights' moving average. Nothing here waits for the host: what the update needs, and whether it
-// may happen at all, is decided on the device, and outcomes are kept until the host looks. Three launches after one
-// another, and one that takes the last update back:
+// The end of a half step: the loss from its partial sums, the gradient's norm, the check that all is finite, and the
+// clipped Adam update with the weights' moving average. Nothing here waits for the host. The device decides whether and
+// how to update, and keeps outcomes until the host reads them. Three launches follow one another, and a fourth takes
+// the last update back:
 //
 // gradient_reduce     gradient [n] = sum of `count` lines, pitch floats apart, in their order, on top of what is there
 //                     where accumulate is not 0. Launch: one-dimensional, any number of blocks. Reads 4 bytes a

@@ -1,6 +1,6 @@
-// Matrix products in 32 bits with all that stands around them, for networks of widths up to a few hundred, whose steps
-// consist of launches more than of arithmetic, and for where cublasLt is not found. W is dense: n columns in the first
-// five, k in the reverse ones.
+// Matrix products in 32 bits with all operations around them. They are for networks of widths up to a few hundred,
+// whose steps spend more time on launches than on arithmetic, and for systems without cublasLt. W is dense: n columns
+// in the first five, k in the reverse ones.
 //
 //   product_affine                     out = x W + b                                            x [m][k], W [k][n]
 //   product_silu, _tanh, _softplus     a = x W + b;  h = f(a), slope = f'(a), curve = f''(a)

@@ -21,7 +21,7 @@
 
 template <u32 QUADS_, u32 SLICES_, u32 DEPTH_>
 struct Tile {
-    // Of a thread, in rows as in columns: quads, 32 apart.
+    // A thread has QUADS quads along rows and along columns, 32 apart.
     static constexpr u32 QUADS = QUADS_, EACH = 4 * QUADS, SIDE = 8 * EACH;
     static constexpr u32 SLICES = SLICES_, DEPTH = DEPTH_, PART = DEPTH / SLICES, THREADS = 64 * SLICES;
     // Floats of one staged operand, and quads of it that a thread stages.

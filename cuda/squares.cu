@@ -1,6 +1,6 @@
-// The squares that a network sees beside its inputs (squares.cuh), where no kernel that writes those has written them:
-// of the first n of cols inputs, where t is input n, or 0 where there is none, and centre has n numbers start and then
-// n change (0 where input n is a latent).
+// The squares that a network sees beside its inputs (squares.cuh), for inputs whose writer has not written them. They
+// are the squares of the first n of cols inputs. t is input n, or 0 where there is none. centre has the n numbers of
+// start and then those of change (0 where input n is a latent).
 //
 //   squares_forward   out = [x, s]
 //   squares_reverse   out = g_x + s' g_s, of g = [g_x, g_s]

@@ -37,7 +37,7 @@ fn append(folder: &Path, file: &str, seen: &mut BTreeSet<String>, flat: &mut Fla
                 flat.text += &format!("#line {} \"{file}\"", number + 2);
             }
             Some(_) => {}
-            // Of no use in the text that is the main file, where compilers warn of it.
+            // The line has no use in the flat text, which is a main file; compilers warn of it there.
             None if line.trim() == "#pragma once" => {}
             None => flat.text += line,
         }

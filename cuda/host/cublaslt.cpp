@@ -43,7 +43,7 @@ struct Layout {
 
 struct Preference {
     uint64_t workspace = 0;
-    // Of A, B, C and D.
+    // Alignment of A, B, C and D in bytes.
     unsigned alignment[4] = {256, 256, 256, 256};
 };
 

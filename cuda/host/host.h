@@ -43,7 +43,7 @@ struct Place {
     uint3 thread, block;
 };
 
-// Of the thread that runs.
+// The place of the thread that runs.
 extern Place place;
 extern uint3 block_extent, grid_extent;
 

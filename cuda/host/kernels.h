@@ -23,7 +23,7 @@ struct Kernel {
     const char* name;
     Launch launch;
     Parameters parameters;
-    // Of a block, by the kernel's __launch_bounds__.
+    // Most threads of a block, by the kernel's __launch_bounds__.
     unsigned max_threads;
 };
 

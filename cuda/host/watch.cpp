@@ -13,7 +13,7 @@ namespace {
 
 // Readers of a word beside single threads; the first with a thread of the warp in the lower bits.
 constexpr uint32_t MANY_OF_WARP = WHO_BITS + 1, MANY_THREADS = 0xFFFFFFFE, MANY_BLOCKS = 0xFFFFFFFF;
-// Of one thread without a barrier: more than any kernel needs, and a second or two.
+// Accesses of one thread without a barrier: more than any kernel needs, and a second or two.
 constexpr uint64_t MOST_ACCESSES = uint64_t(1) << 27;
 
 // Who touched a word last, and in which phase. Phases count up, so that those before a launch's first are of others.
@@ -37,7 +37,7 @@ struct Watch {
     std::unordered_map<uintptr_t, Word*> pages;
     std::unordered_map<uintptr_t, bool> shared_pages;
     Entry cache[256];
-    // Of the thread whose launch runs.
+    // The function that refuses, and the state of the launch that runs.
     Refuse refuse = nullptr;
     bool records = false;
     std::vector<uintptr_t> read_words, written_words;

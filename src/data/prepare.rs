@@ -24,8 +24,8 @@ const STATISTICS_BATCH: usize = 1 << 20;
 
 /// Both sides as the host handed them over, of one sample shape and with sound weights.
 pub struct Sides<'a, 'b> {
-    source: Side<'a>,
-    target: Side<'b>,
+    source: CheckedSide<'a>,
+    target: CheckedSide<'b>,
 }
 
 impl<'a, 'b> Sides<'a, 'b> {
@@ -33,7 +33,7 @@ impl<'a, 'b> Sides<'a, 'b> {
     pub fn check(source: Data<'a>, target: Data<'b>) -> Result<Self> {
         // First of all: weights are read into memory.
         Self::check_limits(&source, &target)?;
-        Ok(Self { source: Side::check("source", source)?, target: Side::check("target", target)? })
+        Ok(Self { source: CheckedSide::check("source", source)?, target: CheckedSide::check("target", target)? })
     }
 
     /// Checks both sides without reading a sample or a weight.
@@ -86,19 +86,19 @@ pub struct Measured {
 }
 
 /// A side whose shape and weights are known to be sound.
-struct Side<'a> {
+struct CheckedSide<'a> {
     name: &'static str,
     sample_shape: Vec<usize>,
-    input: Input<'a>,
+    input: CheckedSamples<'a>,
 }
 
-enum Input<'a> {
+enum CheckedSamples<'a> {
     Array { samples: TensorView<'a>, weights: Option<Vec<f64>> },
     Resident { samples: Box<dyn Resident + 'a>, weights: Option<Vec<f64>> },
     Sampler(Box<dyn Sampler>),
 }
 
-impl<'a> Side<'a> {
+impl<'a> CheckedSide<'a> {
     fn check(name: &'static str, data: Data<'a>) -> Result<Self> {
         let sample_shape = data.sample_shape().to_vec();
         let read = |weights: Option<TensorView<'_>>, count| {
@@ -107,13 +107,13 @@ impl<'a> Side<'a> {
         let input = match data {
             Data::Array { samples, weights } => {
                 let weights = read(weights, samples.count())?;
-                Input::Array { samples, weights }
+                CheckedSamples::Array { samples, weights }
             }
             Data::Resident { samples, weights } => {
                 let weights = read(weights, samples.shape()[0])?;
-                Input::Resident { samples, weights }
+                CheckedSamples::Resident { samples, weights }
             }
-            Data::Sampler { sampler, .. } => Input::Sampler(sampler),
+            Data::Sampler { sampler, .. } => CheckedSamples::Sampler(sampler),
         };
         Ok(Self { name, sample_shape, input })
     }
@@ -124,11 +124,11 @@ impl<'a> Side<'a> {
 
     fn size(&self) -> Option<SetSize> {
         match &self.input {
-            Input::Sampler(_) => None,
-            Input::Array { samples, weights } => {
+            CheckedSamples::Sampler(_) => None,
+            CheckedSamples::Array { samples, weights } => {
                 Some(SetSize { count: samples.count(), weighted: weights.is_some(), resident: false })
             }
-            Input::Resident { samples, weights } => {
+            CheckedSamples::Resident { samples, weights } => {
                 Some(SetSize { count: samples.shape()[0], weighted: weights.is_some(), resident: true })
             }
         }
@@ -137,20 +137,20 @@ impl<'a> Side<'a> {
     fn moments(&mut self) -> Result<Moments> {
         let dimension = self.dimension();
         let argument = format!("{}.samples", self.name);
-        if let Input::Resident { samples, weights } = &self.input {
+        if let CheckedSamples::Resident { samples, weights } = &self.input {
             return resident::moments(&**samples, &argument, weights.as_deref());
         }
         let mut moments = Moments::new(dimension)?;
         match &mut self.input {
-            Input::Resident { .. } => unreachable!("its device has measured it"),
-            Input::Array { samples, weights } => {
+            CheckedSamples::Resident { .. } => unreachable!("its device has measured it"),
+            CheckedSamples::Array { samples, weights } => {
                 samples.for_each_block(&argument, |first, block| {
                     let rows = block.len() / dimension;
                     moments.add(block, weights.as_ref().map(|all| &all[first..first + rows]));
                     Ok(())
                 })?;
             }
-            Input::Sampler(sampler) => {
+            CheckedSamples::Sampler(sampler) => {
                 let rows = statistics_rows(dimension);
                 let argument = format!("a batch of {}.sample_shape", self.name);
                 let mut batch = memory::filled(&argument, rows * dimension, 0f32)?;
@@ -171,14 +171,14 @@ impl<'a> Side<'a> {
         let dimension = self.dimension();
         let argument = format!("{}.samples", self.name);
         let (samples, weights) = match self.input {
-            Input::Sampler(sampler) => {
+            CheckedSamples::Sampler(sampler) => {
                 return Ok(DataSource::Sampler(SamplerSource::new(sampler, normalisation.clone())));
             }
-            Input::Resident { samples, weights } => {
+            CheckedSamples::Resident { samples, weights } => {
                 let rows = resident::normalised(&*samples, &argument, normalisation)?;
                 return Ok(DataSource::Resident(ResidentSource::new(rows, samples.shape()[0], dimension, weights)?));
             }
-            Input::Array { samples, weights } => (samples, weights),
+            CheckedSamples::Array { samples, weights } => (samples, weights),
         };
         let mut rows: Vec<f32> = memory::with_room(&argument, samples.count() * dimension)?;
         samples.for_each_block(&argument, |first, block| {

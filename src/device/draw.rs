@@ -1,12 +1,12 @@
-//! Drawing the rows of one half of a training step. Every number of a batch is a function of the seed, the number of
-//! the step, the half and its place in the batch, so that it does not matter who draws it, and with which other rows.
+//! Draws the rows of one half of a training step. Every number of a batch is a function of the seed, the number of the
+//! step, the half and its place in the batch. So it is the same wherever it is drawn, and with any other rows.
 
 use super::layers::Layers;
 use super::method::{Batch, Method};
 use super::training::Half;
 use std::ops::Range;
 
-/// What the rows of one half of a step are.
+/// The form of the rows of one half of a step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BatchSpec {
     /// Seed of all random numbers.
@@ -15,9 +15,9 @@ pub(crate) struct BatchSpec {
     pub half: Half,
     /// Numbers of a sample.
     pub dimension: usize,
-    /// Squares that both networks see of a sample beside its numbers.
+    /// Number of squares of a sample that both networks see beside its numbers.
     pub squares: usize,
-    /// Rows of each source sample, which follow each other.
+    /// Number of rows of each source sample, which follow each other.
     pub components: usize,
     /// Numbers of a row's latent.
     pub latent: usize,
@@ -29,18 +29,18 @@ pub(crate) struct BatchSpec {
     pub uniforms: bool,
 }
 
-/// Bridge times: an equidistributed sequence with a random start. Each is uniform, and together they cover the interval
-/// more evenly than independent ones would, which lowers the gradient's variance.
+/// Bridge times: an equidistributed sequence with a random start. Each time is uniform. Together they cover the
+/// interval more evenly than independent times, which lowers the gradient's variance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// Ends of the interval.
     pub low: f64,
     pub high: f64,
-    /// Consecutive rows that share a time.
+    /// Number of consecutive rows that share a time.
     pub repeat: usize,
 }
 
-/// Source samples of a stretch of the batch, drawn. What a device draws only later is absent from `batch`.
+/// A range of the batch's source samples, drawn. `batch` lacks what a device draws later.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sources<N> {
     /// Number of the first row in the whole batch.
@@ -50,7 +50,7 @@ pub(crate) struct Sources<N> {
 
 /// A device that draws batches.
 pub(crate) trait Draw: Layers + Method {
-    /// Both sides' samples, and which step draws from them.
+    /// Both sides' samples, and the step that draws from them.
     type Samples<'a>: Copy;
 
     /// Draws the inputs of these source samples of the batch (numbered from 0) and what selects their components.
@@ -63,8 +63,8 @@ pub(crate) trait Draw: Layers + Method {
         sources: Range<usize>,
     ) -> Sources<Self::Noise>;
 
-    /// Rows of `sources` (numbered from its first), with the noise, the times and the target samples that they have
-    /// beside their inputs.
+    /// Returns rows of `sources` (numbered from its first), with the noise, the times and the target samples that they
+    /// have beside their inputs.
     fn draw_rows(
         &mut self,
         spec: &BatchSpec,

@@ -1,30 +1,30 @@
-//! What a device computes of each half of a training step. The mathematics is written above, over any device; a device
-//! decides which rows it carries at once, and in which memory.
+//! The work of each half of a training step as a device calls it. The mathematics is in `euot`, over any device. The
+//! device decides how many rows it computes at once, and in which memory.
 
 use super::draw::Draw;
 use super::training::Half;
 use crate::formulas::Quadratic;
 use std::ops::Range;
 
-/// Some source samples of a batch, and how they are carried.
-pub(crate) struct Stretch<'a> {
-    /// Numbers of the source samples, which the generator is passed with at once.
+/// A range of a batch's source samples, and the blocks in which they are computed.
+pub(crate) struct SourceBlocks<'a> {
+    /// Indices of the source samples, which go through the generator at once.
     pub sources: Range<usize>,
-    /// Source samples of a block, which goes through the value function at once.
+    /// Number of source samples of a block, which goes through the value function at once.
     pub block: usize,
-    /// Whether the rest can be left out. Asked between blocks.
+    /// Returns whether the rest can be left out. It is called between blocks.
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
-/// Where a half's gradient and its loss terms go.
-pub(crate) struct Totals<'a, D: Draw> {
+/// The gradient and the loss terms of a half, to which its work is added.
+pub(crate) struct HalfTotals<'a, D: Draw> {
     pub gradient: &'a mut D::Gradient,
     pub sums: &'a mut D::Sums,
 }
 
-/// The problem as a device is given it: `nets` are the value function and the generator, and `quadratic` is what V(1,
-/// .) has beside its network.
-pub(crate) struct Given<'a, D: Draw> {
+/// The inputs of a half on a device. `nets` are the value function and the generator, and `quadratic` is the known part
+/// of V(1, .).
+pub(crate) struct HalfInputs<'a, D: Draw> {
     pub nets: [&'a D::Net; 2],
     pub quadratic: &'a Quadratic<D::Slope>,
     pub samples: D::Samples<'a>,
@@ -32,16 +32,24 @@ pub(crate) struct Given<'a, D: Draw> {
 
 /// Both halves of a training step over a device.
 pub(crate) trait HalfWork<D: Draw> {
-    /// What [`Self::begin`] leaves for [`Self::end`].
+    /// The results of [`Self::begin`] that [`Self::end`] needs.
     type Begun;
 
-    /// Adds the gradient of one half's network and the loss terms of these source samples. What was cancelled leaves a
-    /// gradient that is of no use.
-    fn carry(&self, device: &mut D, half: Half, given: &Given<'_, D>, stretch: &Stretch<'_>, totals: Totals<'_, D>);
+    /// Adds the gradient of one half's network and the loss terms of these source samples. A cancelled call leaves a
+    /// gradient that must not be used.
+    fn carry(
+        &self,
+        device: &mut D,
+        half: Half,
+        inputs: &HalfInputs<'_, D>,
+        blocks: &SourceBlocks<'_>,
+        totals: HalfTotals<'_, D>,
+    );
 
-    /// The part of the generator's half that the value function's weights have no part in, for these source samples.
-    fn begin(&self, device: &mut D, given: &Given<'_, D>, sources: Range<usize>) -> Self::Begun;
+    /// Does the part of the generator's half that does not depend on the value function's weights, for these source
+    /// samples.
+    fn begin(&self, device: &mut D, inputs: &HalfInputs<'_, D>, sources: Range<usize>) -> Self::Begun;
 
-    /// The rest of the generator's half.
-    fn end(&self, device: &mut D, given: &Given<'_, D>, begun: &Self::Begun, totals: Totals<'_, D>);
+    /// Does the rest of the generator's half.
+    fn end(&self, device: &mut D, inputs: &HalfInputs<'_, D>, begun: &Self::Begun, totals: HalfTotals<'_, D>);
 }

@@ -1,4 +1,4 @@
-//! What a network asks of a device: passes through layers, which are what knows weights.
+//! The operations of a network: passes through layers. They alone know weights.
 
 use super::mat::Mat;
 use super::workspace::Workspace;
@@ -12,8 +12,8 @@ pub trait Layers: Workspace {
     /// Gradient accumulators of one network.
     type Gradient;
 
-    /// A scratch matrix that a network will see, with so many squares, with room for them where the device takes them
-    /// along.
+    /// Returns a scratch matrix that a network will see with this many squares. It has room for them where the device
+    /// keeps them behind the matrix.
     fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
         self.scratch(rows, cols)
     }

@@ -1,8 +1,8 @@
-//! What each layer of a network computes, and where its weights and biases lie in the network's flat parameter vector.
+//! The layers of a network: what each computes, and where its weights and biases lie in the flat parameter vector.
 
 use std::ops::Range;
 
-/// Hidden layers of a network at most: lets the passes keep their handles on the stack.
+/// The largest number of hidden layers of a network. The bound lets the passes keep their handles on the stack.
 pub const MAX_HIDDEN: usize = 16;
 
 /// The affine map that a layer applies to each row, before any activation. Code that computes with the numbers of a map
@@ -44,7 +44,7 @@ impl Layer {
         }
     }
 
-    /// Products that add up to one output, which is what initial weights are scaled by.
+    /// Returns how many products add up to one output. Initial weights are scaled by it.
     pub fn fan_in(&self) -> usize {
         match self.map {
             Map::Dense { inputs, .. } => inputs,
@@ -81,7 +81,7 @@ impl Layer {
 /// takes rows as wide as the one before gives; widths may differ from layer to layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// At least two, and at most [`MAX_HIDDEN`] + 1.
+    /// The layers: 2 to [`MAX_HIDDEN`] + 1.
     pub layers: Vec<Layer>,
 }
 

@@ -5,9 +5,9 @@
 /// gradient adds their part.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Squares {
-    /// 0 where the device does not.
+    /// Number of squares; 0 where the device does not keep them there.
     pub count: usize,
-    /// Where the device has their centre.
+    /// Device address of their centre.
     pub centre: u64,
 }
 
@@ -20,33 +20,33 @@ impl Squares {
 pub struct Mat {
     pub(crate) offset: usize,
     pub(crate) stride: usize,
-    /// Some columns or rows of a larger matrix: no operation may write whole vectors to it.
+    /// Whether it is some columns or rows of a larger matrix. No operation may write whole vectors to it then.
     pub(crate) view: bool,
-    /// In the columns behind it.
+    /// The squares in the columns behind it.
     pub(crate) squares: Squares,
-    /// Rows of the block.
+    /// Number of rows.
     pub rows: usize,
-    /// Columns.
+    /// Number of columns.
     pub cols: usize,
 }
 
 impl Mat {
-    /// No rows.
+    /// A matrix without rows.
     pub const NONE: Self = Self { offset: 0, stride: 0, view: false, squares: Squares::NONE, rows: 0, cols: 0 };
 
-    /// Rows `from..to` of it.
+    /// Returns rows `from..to`.
     pub fn rows(self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.rows);
         Self { offset: self.offset + from * self.stride, rows: to - from, ..self }
     }
 
-    /// Whether they have no element in common, by where they begin and end.
+    /// Returns whether the two ranges of memory, from the first element to the last, do not overlap.
     pub(crate) fn apart(&self, other: &Self) -> bool {
         let end = |mat: &Self| mat.offset + mat.rows.saturating_sub(1) * mat.stride + mat.cols;
         end(self) <= other.offset || end(other) <= self.offset
     }
 
-    /// Every `step`-th row of it, from the first.
+    /// Returns every `step`-th row, from the first one on.
     pub fn every(self, step: usize) -> Self {
         assert!(self.rows.is_multiple_of(step));
         Self { stride: step * self.stride, view: true, rows: self.rows / step, ..self }
@@ -67,18 +67,18 @@ impl Mat {
         each
     }
 
-    /// Columns `from..to` of it.
+    /// Returns columns `from..to`.
     pub fn columns(self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.cols);
         Self { offset: self.offset + from, cols: to - from, view: true, squares: Squares::NONE, ..self }
     }
 
-    /// It and its squares.
+    /// Returns the matrix together with its squares.
     pub(crate) fn with_squares(self) -> Self {
         Self { cols: self.cols + self.squares.count, squares: Squares::NONE, ..self }
     }
 
-    /// All but the last `count` columns, these being its squares.
+    /// Returns the matrix without its last columns, which are its squares.
     pub(crate) fn before_squares(self, squares: Squares) -> Self {
         Self { squares, ..self.columns(0, self.cols - squares.count) }
     }

@@ -1,5 +1,5 @@
-//! What the method asks of a device beside its networks: the bridge, the losses and their gradients by what a network
-//! gave. None of it knows weights, so a host with networks of its own needs no more than this.
+//! The operations of the method itself: the bridge, the losses, and the losses' gradients by the outputs of a network.
+//! None of them knows weights, so a host with networks of its own needs no more than these.
 
 use super::mat::Mat;
 use super::workspace::Workspace;
@@ -31,7 +31,8 @@ impl Sums {
     }
 }
 
-/// The inputs that the bridge operations share, one row a sample. `N` is how the device keeps the noise.
+/// The inputs that the bridge operations share, with one row for each sample. `N` is the form in which the device keeps
+/// the noise.
 #[derive(Clone, Copy, Debug)]
 pub struct Bridge<N> {
     /// Source samples (rows x d).
@@ -45,7 +46,7 @@ pub struct Bridge<N> {
     pub time: Mat,
 }
 
-/// Points of the bridges, each computed where it is wanted. The first two are the value function's inputs.
+/// The points of the bridges that are wanted. The first two are inputs of the value function.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Points {
     /// \[x1, 1\] (rows x (d + 1)), x1 = m + s xi.
@@ -57,17 +58,17 @@ pub struct Points {
     pub drift: Option<Mat>,
 }
 
-/// What stands beside components that are not equally likely.
+/// The weights of components that are not equally likely, and the losses of their rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Weighted {
     /// Logarithms of K times the probabilities (rows x 1).
     pub log: Mat,
-    /// Where the loss of each row goes (rows x 1).
+    /// The loss of each row, to be filled (rows x 1).
     pub loss: Mat,
 }
 
 impl Weighted {
-    /// Those of rows `from..to`.
+    /// Returns the weights and losses of rows `from..to`.
     pub fn rows(self, from: usize, to: usize) -> Self {
         Self { log: self.log.rows(from, to), loss: self.loss.rows(from, to) }
     }
@@ -87,7 +88,7 @@ pub struct Batch<N> {
 }
 
 impl<N: Copy> Batch<N> {
-    /// The bridges from these source samples, of `dimension` components, to what the generator gave for them.
+    /// Returns the bridges from these source samples of `dimension` numbers to the generator's outputs `raw` for them.
     pub fn bridge(&self, dimension: usize, raw: Mat) -> Bridge<N> {
         Bridge { x0: self.input.columns(0, dimension), raw, noise: self.noise, time: self.time }
     }
@@ -139,11 +140,11 @@ pub struct MixtureLoss<'a, N> {
 
 /// The operations of the two losses.
 pub trait Method: Workspace {
-    /// Noise of a block: matrices, or what draws it where it is used.
+    /// Noise of a block: matrices, or the place in a random sequence from which kernels draw it.
     type Noise: Copy;
-    /// Slope of a quadratic.
+    /// The slope of a quadratic, in the device's memory.
     type Slope;
-    /// Sums of the loss terms over the rows, or where they are kept.
+    /// The sums of the loss terms over the rows, or the place where a device keeps them.
     type Sums;
 
     /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`)
@@ -156,7 +157,7 @@ pub trait Method: Workspace {
     /// turn (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K
     /// probability_k (loss_k - mean loss).
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
-    /// Points of the bridges, in one pass.
+    /// Computes the wanted points of the bridges in one pass.
     fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
     /// Adds the sums of both sides' terms of the dual, and writes their derivatives.
     fn dual(&mut self, term: &DualTerm<'_, Self::Slope>, sums: &mut Self::Sums);

@@ -1,8 +1,8 @@
-//! What a computation asks of a device: blocks of rows and a small closed set of operations on them.
+//! The seam between a computation and a device: blocks of rows, and a small closed set of operations on them.
 //!
 //! The mathematics in `euot` and `nn` is written once over these traits. The CPU calls it for one block of rows after
 //! another, each small enough to stay in a core's cache; a device that is filled by a whole batch calls it once with
-//! all rows. Operations are fused as far as the mathematics allows: every one reads and writes its rows once.
+//! all rows. Operations are fused to the limit of the mathematics: every one reads and writes its rows once.
 
 pub mod cpu;
 pub mod cuda;

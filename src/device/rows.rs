@@ -1,5 +1,5 @@
-//! What a session asks of a device beside networks and method: rows in data units come in, noise is drawn for them, and
-//! results in data units go out.
+//! The operations of a session beside networks and method: they take rows in data units in, draw noise for them, and
+//! give results in data units out.
 
 use super::layers::Layers;
 use super::mat::Mat;
@@ -8,7 +8,7 @@ use crate::formulas::{Conjugate, Quadratic};
 use crate::numbers::Numbers;
 use crate::rng::Stream;
 
-/// The noise of consecutive rows is a function of this alone.
+/// The seed of consecutive rows. Their noise is a function of it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowSeed {
     /// Other seeds give other noise.
@@ -18,30 +18,30 @@ pub struct RowSeed {
 }
 
 impl RowSeed {
-    /// The same rows without the first `rows`.
+    /// Returns the seed of the same rows without the first `rows`.
     pub fn skip(self, rows: usize) -> Self {
         Self { first_row: self.first_row.wrapping_add(rows as u64), ..self }
     }
 
-    /// `count` rows in place of each.
+    /// Returns the seed of `count` rows in place of each row.
     pub fn repeated(self, count: usize) -> Self {
         Self { first_row: self.first_element(count), ..self }
     }
 
-    /// Number of the first row's first element in a sequence of which each row takes `count`.
+    /// Returns the number of the first row's first element in a sequence from which each row takes `count` elements.
     pub fn first_element(self, count: usize) -> u64 {
         self.first_row.wrapping_mul(count as u64)
     }
 }
 
-/// Some rows in data units, as many as a device computes at a time. `G` says where they are.
+/// The rows in data units that a device computes at a time. `G` says where they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece<G> {
-    /// The first of them.
+    /// The place of the first row.
     pub rows: G,
-    /// How many there are; at least one.
+    /// Number of rows, 1 or more.
     pub count: usize,
-    /// What draws their noise.
+    /// The seed of their noise.
     pub seed: RowSeed,
 }
 
@@ -49,13 +49,13 @@ pub struct Piece<G> {
 /// are those of [`Constants`].
 #[derive(Clone, Copy, Debug)]
 pub struct Units {
-    /// How much of the bridge's pull is added, from 0 to 1.
+    /// The share of the bridge's pull that is added, from 0 to 1.
     pub pull: f64,
-    /// In data units.
+    /// The scale, in data units.
     pub scale: f64,
 }
 
-/// What belongs to a model beside its networks, on the host.
+/// The constants of a model beside its networks, in host memory.
 #[derive(Clone, Debug)]
 pub struct Constants {
     /// The point in data units that is 0 in normalised units, one number a component.
@@ -72,11 +72,11 @@ pub struct Constants {
 /// normal eta_i, and with along 1 and spread 0 to x1 itself. `G` says where the numbers are.
 #[derive(Clone, Copy, Debug)]
 pub struct PathSteps<G> {
-    /// One number a time.
+    /// One number for each time.
     pub along: G,
-    /// One number a time.
+    /// One number for each time.
     pub spread: G,
-    /// How many times there are.
+    /// Number of times.
     pub count: usize,
 }
 
@@ -92,26 +92,26 @@ pub struct DriftFactors {
     pub pull: f64,
 }
 
-/// Rows on their way in and out. Matrices of samples have a row for each of them, d numbers in the first columns, where
-/// d is the number of a sample's components.
+/// Operations that take rows in and out. A matrix of samples has one row for each, with the d numbers of the sample in
+/// its first columns.
 pub trait Rows: Layers + Method {
-    /// Where a device reads rows in data units, d numbers each.
-    type Given<'a>: Copy;
-    /// Where results go, in data units, row after row.
+    /// The place where a device reads rows in data units.
+    type In<'a>: Copy;
+    /// The place to which results go, in data units, row after row.
     type Out<'a>;
-    /// [`Constants`], as the device keeps them.
+    /// [`Constants`] in the form in which the device keeps them.
     type Constants;
 
-    /// Takes numbers of the host, `per_row` a row, to where the device reads them. They have to stay as they are until
-    /// the computation is done.
-    fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::Given<'a>;
+    /// Brings numbers of the host, `per_row` a row, to where the device reads them. The host's memory must not change
+    /// until the computation is done.
+    fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::In<'a>;
 
     /// Writes rows in a network's units to the first d columns of `to`, each `repeat` times, and with `value` that
     /// number into the column behind them.
     fn import(
         &mut self,
         constants: &Self::Constants,
-        from: Self::Given<'_>,
+        from: Self::In<'_>,
         repeat: usize,
         units: Units,
         to: Mat,
@@ -121,19 +121,19 @@ pub trait Rows: Layers + Method {
     /// Fills `to`, which may be some columns of a matrix, with the standard normals that `stream` has for these rows.
     fn row_normals(&mut self, seed: RowSeed, stream: Stream, to: Mat);
 
-    /// The noise of the endpoints of `rows` rows of d components; with `chooses` also what draws one of a mixture's
-    /// components. It has no bridge noise.
+    /// Returns the noise for the endpoints of `rows` rows of d numbers, and with `chooses` also for the choice of a
+    /// mixture's component. It has no bridge noise.
     fn endpoint_noise(&mut self, seed: RowSeed, rows: usize, d: usize, chooses: bool) -> Self::Noise;
 
     /// Takes normalised rows (rows x d) to data units.
     fn export(&mut self, constants: &Self::Constants, x: Mat, to: Self::Out<'_>);
 
-    /// Adds to each row of `to` (rows x d) the mean over the components that `outputs` has for it, each a residual in
-    /// the first d of `raw` numbers.
+    /// Adds to each row of `to` (rows x d) the mean over its components in `outputs`. A component has `raw` numbers,
+    /// and the first d of them are its mean as a residual.
     fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat);
 
-    /// Adds to each row of `sum` (rows x d) the first d numbers of the next rows of `raw`, equally many for each; where
-    /// `start`, to 0 in place of what is there.
+    /// Adds to each row of `sum` (rows x d) the first d numbers of its rows of `raw`, which are equally many for each.
+    /// With `start` the sum begins at 0.
     fn accumulate(&mut self, raw: Mat, sum: Mat, start: bool);
 
     /// Writes x0 + sum / count in data units; `x0` and `sum` are rows x d.
@@ -146,7 +146,7 @@ pub trait Rows: Layers + Method {
         constants: &Self::Constants,
         x0: Mat,
         x1: Mat,
-        steps: &PathSteps<Self::Given<'_>>,
+        steps: &PathSteps<Self::In<'_>>,
         seed: RowSeed,
         to: Self::Out<'_>,
     );
@@ -156,7 +156,7 @@ pub trait Rows: Layers + Method {
         &mut self,
         constants: &Self::Constants,
         gradient: Mat,
-        states: Self::Given<'_>,
+        states: Self::In<'_>,
         factors: &DriftFactors,
         to: Self::Out<'_>,
     );

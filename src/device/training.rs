@@ -1,5 +1,5 @@
-//! What a device and a training tell each other: the state of a network that is trained, how its updates are made, and
-//! what one half of a step gave.
+//! The data that a device and a training exchange: the state of a network in training, the rule of its updates, and the
+//! outcome of one half of a step.
 
 use super::method::Sums;
 use crate::error::Result;
@@ -14,26 +14,27 @@ pub(crate) enum Half {
 }
 
 impl Half {
-    /// A whole step, in the order in which it is made.
+    /// Both halves of a step, in the order in which they are made.
     pub const BOTH: [Self; 2] = [Self::Value, Self::Generator];
 }
 
-/// What one half of a step gave.
+/// The outcome of one half of a step.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outcome {
-    /// Over all rows of the batch.
+pub(crate) struct HalfOutcome {
+    /// Loss terms, summed over all rows of the batch.
     pub sums: Sums,
-    /// Before clipping.
+    /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
 }
 
-/// How both networks are updated from their gradients.
+/// The rule by which both networks are updated from their gradients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UpdateRule {
     pub adam: Adam,
     /// Learning rates of the value function and of the generator before they decay.
     pub rates: [f64; 2],
-    /// Steps over which the rates fall, and where they end as a fraction of the start. 0 steps: they stay.
+    /// Number of steps over which the rates fall, with 0 for constant rates, and the fraction of the start at which
+    /// they end.
     pub decay_steps: u64,
     pub decay_floor: f64,
     /// Decay of the weights' moving average.
@@ -42,7 +43,7 @@ pub(crate) struct UpdateRule {
     pub clip: f64,
 }
 
-/// Everything of one network that a training carries along, in the order of the flat parameter vector.
+/// The state of one network in training. Every part has the order of the flat parameter vector.
 #[derive(Debug, PartialEq)]
 pub(crate) struct NetworkState {
     pub weights: Vec<f32>,
@@ -51,25 +52,25 @@ pub(crate) struct NetworkState {
     pub second_moment: Vec<f32>,
 }
 
-/// What memory for it is asked for, as a refusal says.
+/// The name of this memory in errors.
 const STATE: &str = "a network's state in training";
 
 impl NetworkState {
-    /// Vectors of as many numbers as the network has parameters.
+    /// Number of parts, each with one number for each parameter.
     pub const PARTS: usize = 4;
 
-    /// The start of a training.
+    /// Returns the state at the start of a training.
     pub fn new(weights: Vec<f32>) -> Result<Self> {
         let zeros = || memory::filled(STATE, weights.len(), 0f32);
         Ok(Self { average: memory::copied(STATE, &weights)?, first_moment: zeros()?, second_moment: zeros()?, weights })
     }
 
-    /// Bytes that the state of so many parameters takes.
+    /// Returns the bytes that the state of `parameters` parameters takes.
     pub fn bytes(parameters: usize) -> usize {
         parameters.saturating_mul(Self::PARTS * size_of::<f32>())
     }
 
-    /// Another one like it.
+    /// Returns a copy.
     pub fn copied(&self) -> Result<Self> {
         let copied = |values: &Vec<f32>| memory::copied(STATE, values);
         Ok(Self {
@@ -80,7 +81,7 @@ impl NetworkState {
         })
     }
 
-    /// Weights, average, first and second moment.
+    /// Returns weights, average, first and second moment.
     pub fn parts(&self) -> [&[f32]; Self::PARTS] {
         [&self.weights, &self.average, &self.first_moment, &self.second_moment]
     }

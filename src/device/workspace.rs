@@ -2,11 +2,11 @@
 
 use super::mat::Mat;
 
-/// Memory of a device for one computation, and the order in which that computes. Matrices that are written are whole
-/// scratch matrices, never column views, unless an operation says otherwise.
+/// A device's memory for one computation, and the order of its operations. An operation writes whole scratch matrices,
+/// never column views, unless it says otherwise.
 pub trait Workspace {
-    /// Operations may still be reading when later ones begin, so a matrix that a gradient was taken from is not written
-    /// again.
+    /// Whether operations may still be reading when later ones begin. A matrix that a gradient was taken from is not
+    /// written again then.
     const OVERLAPS: bool;
 
     /// Does two parts of a step that depend on nothing of each other, side by side where the device can. Whatever
@@ -22,9 +22,9 @@ pub trait Workspace {
         second(self, state);
     }
 
-    /// A scratch matrix with unspecified contents.
+    /// Returns a scratch matrix with unspecified contents.
     fn scratch(&mut self, rows: usize, cols: usize) -> Mat;
-    /// A column of ones, which nobody writes to.
+    /// Returns a column of ones, which no operation may write.
     fn ones(&mut self, rows: usize) -> Mat {
         let one = self.scratch(rows, 1);
         self.fill(one, 1.0);
@@ -33,7 +33,7 @@ pub trait Workspace {
     /// Sets every element of `to`.
     fn fill(&mut self, to: Mat, value: f64);
 
-    /// How far the workspace is used, for [`Self::reset`].
+    /// Returns how far the workspace is used, for [`Self::reset`].
     fn mark(&self) -> usize;
     /// Gives back every matrix that was made since the mark; mark 0 is the empty workspace.
     fn reset(&mut self, mark: usize);

@@ -111,7 +111,7 @@ impl<D: Rows> TransportOn<'_, D> {
 
     /// Answers for a piece of rows. The memory that the question refers to must not change until the computation is
     /// done.
-    pub fn answer(&self, device: &mut D, question: &Question<'_>, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+    pub fn answer(&self, device: &mut D, question: &Question<'_>, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         match *question {
             Question::Generate => self.generate(device, piece, to),
             Question::Mean { .. } if self.transport.conditional.has_own_components() => {
@@ -124,13 +124,13 @@ impl<D: Rows> TransportOn<'_, D> {
         }
     }
 
-    fn generate(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+    fn generate(&self, device: &mut D, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         let end = self.endpoints(device, piece);
         device.export(self.constants, end, to);
     }
 
     /// Computes the exact mean, which a network that gives all components has.
-    fn mean_of_components(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+    fn mean_of_components(&self, device: &mut D, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         let Transport { generator, head, .. } = self.transport;
         let x = self.input(device, piece.rows, piece.count, 1, piece.seed);
         let outputs = generator.forward(device, self.generator, x);
@@ -140,7 +140,7 @@ impl<D: Rows> TransportOn<'_, D> {
 
     /// Computes the mean over the components that `latents` latents give. A row takes that many row numbers of the
     /// noise.
-    fn mean_over_latents(&self, device: &mut D, piece: &Piece<D::Given<'_>>, latents: usize, to: D::Out<'_>) {
+    fn mean_over_latents(&self, device: &mut D, piece: &Piece<D::In<'_>>, latents: usize, to: D::Out<'_>) {
         let d = self.transport.dimension();
         let Piece { rows, count, seed } = *piece;
         let most = latents.min(self.limits.latents);
@@ -159,7 +159,7 @@ impl<D: Rows> TransportOn<'_, D> {
         device.export_mean(self.constants, x0, sum, latents, to);
     }
 
-    fn path(&self, device: &mut D, piece: &Piece<D::Given<'_>>, steps: PathSteps<&[f32]>, to: D::Out<'_>) {
+    fn path(&self, device: &mut D, piece: &Piece<D::In<'_>>, steps: PathSteps<&[f32]>, to: D::Out<'_>) {
         let PathSteps { along, spread, count } = steps;
         let steps = PathSteps { along: device.bring(along, count), spread: device.bring(spread, count), count };
         let x1 = self.endpoints(device, piece);
@@ -168,7 +168,7 @@ impl<D: Rows> TransportOn<'_, D> {
         device.export_paths(self.constants, x0, x1, &steps, piece.seed, to);
     }
 
-    fn drift(&self, device: &mut D, piece: &Piece<D::Given<'_>>, time: f64, to: D::Out<'_>) {
+    fn drift(&self, device: &mut D, piece: &Piece<D::In<'_>>, time: f64, to: D::Out<'_>) {
         let Transport { value, bridge, constants, .. } = self.transport;
         let drift = Drift::new(bridge, constants.scale, time);
         let states = self.states(device, piece, drift.units, drift.time);
@@ -183,7 +183,7 @@ impl<D: Rows> TransportOn<'_, D> {
         device.export_drift(self.constants, gradient, piece.rows, &drift.factors, to);
     }
 
-    fn ratio(&self, device: &mut D, piece: &Piece<D::Given<'_>>, to: D::Out<'_>) {
+    fn ratio(&self, device: &mut D, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         let Transport { value, conjugate, .. } = self.transport;
         let states = self.states(device, piece, self.transport.normalised(), 1.0);
         let v = value.forward(device, self.value, states);
@@ -191,7 +191,7 @@ impl<D: Rows> TransportOn<'_, D> {
     }
 
     /// Returns \[x0', z\], with each source sample `repeat` times. `seed` is the seed of these rows.
-    fn input(&self, device: &mut D, rows: D::Given<'_>, count: usize, repeat: usize, seed: RowSeed) -> Mat {
+    fn input(&self, device: &mut D, rows: D::In<'_>, count: usize, repeat: usize, seed: RowSeed) -> Mat {
         let (d, latent) = (self.transport.dimension(), self.transport.conditional.latent);
         let input = device.scratch(count * repeat, d + latent);
         device.import(self.constants, rows, repeat, self.transport.source_units(), input.columns(0, d), None);
@@ -202,14 +202,14 @@ impl<D: Rows> TransportOn<'_, D> {
     }
 
     /// Returns \[x', t'\] for the value function.
-    fn states(&self, device: &mut D, piece: &Piece<D::Given<'_>>, units: Units, time: f64) -> Mat {
+    fn states(&self, device: &mut D, piece: &Piece<D::In<'_>>, units: Units, time: f64) -> Mat {
         let states = device.scratch(piece.count, self.transport.dimension() + 1);
         device.import(self.constants, piece.rows, 1, units, states, Some(time as f32));
         states
     }
 
     /// Returns normalised x1 (rows x d).
-    fn endpoints(&self, device: &mut D, piece: &Piece<D::Given<'_>>) -> Mat {
+    fn endpoints(&self, device: &mut D, piece: &Piece<D::In<'_>>) -> Mat {
         let Transport { generator, conditional, head, .. } = self.transport;
         let d = self.transport.dimension();
         let Piece { rows, count, seed } = *piece;

@@ -89,17 +89,17 @@ impl Conditional {
         net: &D::Net,
         input: Mat,
         raw: usize,
-    ) -> Recorded {
+    ) -> RecordedComponents {
         let tape = generator.record(device, net, self.seen(input, self.components));
         let rows = input.rows;
         let delta = device.scratch(rows, raw);
         if !self.has_own_components() {
-            return Recorded { components: Components { raw: tape.output, delta, weighted: None }, tape };
+            return RecordedComponents { components: Components { raw: tape.output, delta, weighted: None }, tape };
         }
         let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
         let to = device.scratch(rows, raw);
         device.choose(tape.output, None, to, Some(weighted.log));
-        Recorded { components: Components { raw: to, delta, weighted: Some(weighted) }, tape }
+        RecordedComponents { components: Components { raw: to, delta, weighted: Some(weighted) }, tape }
     }
 }
 
@@ -125,12 +125,12 @@ impl Components {
 }
 
 /// The components of source samples, with the tape of the pass that gave them.
-pub(crate) struct Recorded {
+pub(crate) struct RecordedComponents {
     pub components: Components,
     tape: Tape,
 }
 
-impl Recorded {
+impl RecordedComponents {
     /// Adds the gradient of the generator's parameters, given the gradient by the rows' raw outputs.
     pub fn backward<D: Layers + Method>(
         &self,

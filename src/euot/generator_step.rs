@@ -21,7 +21,7 @@
 //! A deterministic generator cannot reach p_V, and its components are sharp near t = 1, where the two parts cancel. Its
 //! gradient is that of the whole of G.
 
-use super::conditional::{Components, Conditional, Recorded};
+use super::conditional::{Components, Conditional, RecordedComponents};
 use crate::device::{Batch, Layers, Mat, Method, MixtureLoss, Points};
 use crate::formulas::Head;
 use crate::nn::network::Network;
@@ -33,8 +33,8 @@ pub const TIME_MIN: f64 = 0.2;
 pub const TIME_MAX_DETERMINISTIC: f64 = 0.995;
 
 /// The generator's pass of a step that was begun by [`GeneratorStep::begin`].
-pub(crate) struct Begun {
-    of: Recorded,
+pub(crate) struct GeneratorPass {
+    of: RecordedComponents,
     state: Mat,
 }
 
@@ -79,10 +79,10 @@ impl GeneratorStep<'_> {
         value: &D::Net,
         generator: &D::Net,
         batch: &Batch<D::Noise>,
-    ) -> Begun {
+    ) -> GeneratorPass {
         let of = self.record(device, generator, batch.input);
         let state = self.state(device, value, batch, &of.components);
-        Begun { of, state }
+        GeneratorPass { of, state }
     }
 
     /// Does the rest of the step.
@@ -93,7 +93,7 @@ impl GeneratorStep<'_> {
         value: &D::Net,
         generator: &D::Net,
         batch: &Batch<D::Noise>,
-        Begun { of, state }: &Begun,
+        GeneratorPass { of, state }: &GeneratorPass,
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
@@ -102,7 +102,12 @@ impl GeneratorStep<'_> {
     }
 
     /// Computes the components of these source samples and keeps them for the reverse pass.
-    pub(crate) fn record<D: Layers + Method>(&self, device: &mut D, generator: &D::Net, input: Mat) -> Recorded {
+    pub(crate) fn record<D: Layers + Method>(
+        &self,
+        device: &mut D,
+        generator: &D::Net,
+        input: Mat,
+    ) -> RecordedComponents {
         let raw = self.head.raw(self.dimension());
         self.conditional.record(device, self.generator, generator, input, raw)
     }
@@ -176,7 +181,7 @@ impl GeneratorStep<'_> {
         &self,
         device: &mut D,
         generator: &D::Net,
-        of: &Recorded,
+        of: &RecordedComponents,
         gradient: &mut D::Gradient,
     ) {
         of.backward(device, self.generator, generator, self.scale, gradient);

@@ -4,11 +4,11 @@
 //! K. Their rows then go through the value function in blocks of the size that the device wants.
 
 use super::conditional::Conditional;
-use super::generator_step::{Begun, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
+use super::generator_step::{GeneratorPass, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
 use super::value_step::{TIME_MAX, ValueStep};
 use crate::device::Batch;
 use crate::device::draw::{BatchSpec, Draw, Sources, Times};
-use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
+use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::Half;
 use crate::formulas::{Conjugate, Head, Quadratic};
 use crate::nn::network::Network;
@@ -35,7 +35,7 @@ pub(crate) struct Halves {
 /// The generator's half, of which the first part is done for some source samples.
 pub(crate) struct BegunGenerator<N> {
     batch: Batch<N>,
-    begun: Begun,
+    begun: GeneratorPass,
 }
 
 impl Halves {
@@ -98,14 +98,21 @@ impl Halves {
 impl<D: Draw> HalfWork<D> for Halves {
     type Begun = BegunGenerator<D::Noise>;
 
-    fn carry(&self, device: &mut D, half: Half, given: &Given<'_, D>, stretch: &Stretch<'_>, totals: Totals<'_, D>) {
-        let (spec, [value, generator], Totals { gradient, sums }) = (self.batch(half), given.nets, totals);
-        let sources = device.draw_sources(&spec, given.nets, given.samples, stretch.sources.clone());
-        let drawn = Drawn { spec: &spec, given, sources: &sources, stretch };
+    fn carry(
+        &self,
+        device: &mut D,
+        half: Half,
+        inputs: &HalfInputs<'_, D>,
+        blocks: &SourceBlocks<'_>,
+        totals: HalfTotals<'_, D>,
+    ) {
+        let (spec, [value, generator], HalfTotals { gradient, sums }) = (self.batch(half), inputs.nets, totals);
+        let sources = device.draw_sources(&spec, inputs.nets, inputs.samples, blocks.sources.clone());
+        let drawn = Drawn { spec: &spec, inputs, sources: &sources, blocks };
         let Batch { input, noise, .. } = &sources.batch;
         match half {
             Half::Value => {
-                let step = self.value_step(given.quadratic);
+                let step = self.value_step(inputs.quadratic);
                 let raw = step.draw(device, generator, *input, noise);
                 drawn.blocks(device, |device, batch, rows| {
                     step.carry(device, value, batch, raw.rows(rows.start, rows.end), gradient, sums);
@@ -117,23 +124,23 @@ impl<D: Draw> HalfWork<D> for Halves {
                 drawn.blocks(device, |device, batch, rows| {
                     step.carry(device, value, batch, &recorded.components.rows(rows.start, rows.end), sums);
                 });
-                if !(stretch.cancelled)() {
+                if !(blocks.cancelled)() {
                     step.backward(device, generator, &recorded, gradient);
                 }
             }
         }
     }
 
-    fn begin(&self, device: &mut D, given: &Given<'_, D>, sources: Range<usize>) -> Self::Begun {
+    fn begin(&self, device: &mut D, inputs: &HalfInputs<'_, D>, sources: Range<usize>) -> Self::Begun {
         let spec = self.batch(Half::Generator);
-        let sources = device.draw_sources(&spec, given.nets, given.samples, sources);
-        let batch = device.draw_rows(&spec, given.samples, &sources, 0..sources.batch.input.rows);
-        let begun = self.generator_step().begin(device, given.nets[0], given.nets[1], &batch);
+        let sources = device.draw_sources(&spec, inputs.nets, inputs.samples, sources);
+        let batch = device.draw_rows(&spec, inputs.samples, &sources, 0..sources.batch.input.rows);
+        let begun = self.generator_step().begin(device, inputs.nets[0], inputs.nets[1], &batch);
         BegunGenerator { batch, begun }
     }
 
-    fn end(&self, device: &mut D, given: &Given<'_, D>, begun: &Self::Begun, totals: Totals<'_, D>) {
-        let ([value, generator], Totals { gradient, sums }) = (given.nets, totals);
+    fn end(&self, device: &mut D, inputs: &HalfInputs<'_, D>, begun: &Self::Begun, totals: HalfTotals<'_, D>) {
+        let ([value, generator], HalfTotals { gradient, sums }) = (inputs.nets, totals);
         let BegunGenerator { batch, begun } = begun;
         self.generator_step().end(device, value, generator, batch, begun, gradient, sums);
     }
@@ -142,23 +149,23 @@ impl<D: Draw> HalfWork<D> for Halves {
 /// Source samples that were drawn, with what is needed to draw their rows.
 struct Drawn<'a, 'g, D: Draw> {
     spec: &'a BatchSpec,
-    given: &'a Given<'g, D>,
+    inputs: &'a HalfInputs<'g, D>,
     sources: &'a Sources<D::Noise>,
-    stretch: &'a Stretch<'a>,
+    blocks: &'a SourceBlocks<'a>,
 }
 
 impl<D: Draw> Drawn<'_, '_, D> {
     /// Calls `carry` for the rows of one block after another. Blocks use the same workspace, unless the matrices of a
     /// block may be read later.
     fn blocks(&self, device: &mut D, mut carry: impl FnMut(&mut D, &Batch<D::Noise>, Range<usize>)) {
-        let (rows, block) = (self.sources.batch.input.rows, self.stretch.block * self.spec.components);
+        let (rows, block) = (self.sources.batch.input.rows, self.blocks.block * self.spec.components);
         let mark = device.mark();
         for from in (0..rows).step_by(block) {
-            if (self.stretch.cancelled)() {
+            if (self.blocks.cancelled)() {
                 return;
             }
             let rows = from..rows.min(from + block);
-            let batch = device.draw_rows(self.spec, self.given.samples, self.sources, rows.clone());
+            let batch = device.draw_rows(self.spec, self.inputs.samples, self.sources, rows.clone());
             carry(device, &batch, rows);
             if !D::OVERLAPS {
                 device.reset(mark);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::kind::{Kind, cannot_save};
+use super::kind::{FileKind, cannot_save};
 use crate::error::Error;
 
 /// A writer into memory.
@@ -26,7 +26,7 @@ impl Growing {
     }
 
     /// Returns the error for which nothing more could be written.
-    pub fn fault(&self, kind: Kind, error: impl Into<io::Error>) -> Error {
+    pub fn fault(&self, kind: FileKind, error: impl Into<io::Error>) -> Error {
         let error = error.into();
         if error.kind() == io::ErrorKind::OutOfMemory {
             return Error::OutOfMemory(format!("the system has no memory for {}", self.what));

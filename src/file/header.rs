@@ -5,7 +5,7 @@
 //! file's name.
 
 use super::json::{Json, Limits, Parsed, Text};
-use super::kind::{Key, Kind};
+use super::kind::{FileKind, Key};
 
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 8;
@@ -92,9 +92,9 @@ impl<'a> Metadata<'a> {
     }
 
     /// Returns the file's kind, if its metadata name one.
-    pub fn kind(&self) -> Option<Kind> {
+    pub fn kind(&self) -> Option<FileKind> {
         let format = self.get(Key::Format)?;
-        Kind::ALL.into_iter().find(|kind| format.is(kind.format()))
+        FileKind::ALL.into_iter().find(|kind| format.is(kind.format()))
     }
 }
 

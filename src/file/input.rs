@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::header::{self, Entry, Metadata, PREFIX};
 use super::json::{self, Json, Limits};
-use super::kind::{FORMAT_VERSION, Key, Kind, cannot_load, not_finite};
+use super::kind::{FORMAT_VERSION, FileKind, Key, cannot_load, not_finite};
 use super::open;
 use crate::error::{Error, Result};
 use crate::{memory, numbers, quote};
@@ -41,7 +41,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// `Error::Io` with the path, also for what is not a regular file; `Error::Format` when it is cut short, not
     /// safetensors, of another kind than `expected`, or of a newer version; `Error::OutOfMemory`.
-    pub(crate) fn open(path: &'a Path, expected: Kind) -> Result<Self> {
+    pub(crate) fn open(path: &'a Path, expected: FileKind) -> Result<Self> {
         let refused = |source| Error::Io { action: "cannot read", path: path.into(), source };
         let (file, length) = open::regular(path).map_err(refused)?;
         Self::begin(Source::File { file, path }, length, expected)
@@ -51,11 +51,11 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub(crate) fn memory(bytes: &'a [u8], expected: Kind) -> Result<Self> {
+    pub(crate) fn memory(bytes: &'a [u8], expected: FileKind) -> Result<Self> {
         Self::begin(Source::Memory(bytes), bytes.len() as u64, expected)
     }
 
-    fn begin(mut source: Source<'a>, length: u64, expected: Kind) -> Result<Self> {
+    fn begin(mut source: Source<'a>, length: u64, expected: FileKind) -> Result<Self> {
         if length < PREFIX as u64 {
             let what = format_args!("it is {length} bytes long, too short to be a safetensors file");
             return Err(cannot_load(&source.origin(), what));
@@ -202,7 +202,7 @@ impl Source<'_> {
 }
 
 /// Returns where the description stands in the header, and the tensors.
-fn parse(header: &[u8], data: u64, expected: Kind, origin: &str) -> Result<(std::ops::Range<usize>, Vec<Entry>)> {
+fn parse(header: &[u8], data: u64, expected: FileKind, origin: &str) -> Result<(std::ops::Range<usize>, Vec<Entry>)> {
     let parse = || {
         let text = header::text(header)?;
         let metadata = Metadata::read(text)?;
@@ -217,7 +217,7 @@ fn parse(header: &[u8], data: u64, expected: Kind, origin: &str) -> Result<(std:
     parse().map_err(|what: String| cannot_load(origin, what))
 }
 
-fn check_kind(metadata: &Metadata, expected: Kind) -> std::result::Result<(), String> {
+fn check_kind(metadata: &Metadata, expected: FileKind) -> std::result::Result<(), String> {
     let wanted = expected.noun();
     match (metadata.kind(), metadata.get(Key::Format)) {
         (Some(kind), _) if kind == expected => Ok(()),

@@ -29,14 +29,14 @@ const MAX_CLAUSE: usize = 400;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     /// A frozen generator and value function.
     Model,
     /// Everything a training run needs to go on bit for bit.
     Checkpoint,
 }
 
-impl Kind {
+impl FileKind {
     pub(super) const ALL: [Self; 2] = [Self::Model, Self::Checkpoint];
 
     pub(super) fn format(self) -> &'static str {
@@ -83,7 +83,7 @@ pub(super) fn cannot_load(origin: &str, what: impl std::fmt::Display) -> Error {
     Error::Format(format!("cannot load from '{origin}': {}", quote::text(&what.to_string(), MAX_CLAUSE)))
 }
 
-pub(super) fn cannot_save(kind: Kind, what: impl std::fmt::Display) -> Error {
+pub(super) fn cannot_save(kind: FileKind, what: impl std::fmt::Display) -> Error {
     Error::Format(format!("cannot save the {}: {}", kind.noun(), quote::text(&what.to_string(), MAX_CLAUSE)))
 }
 

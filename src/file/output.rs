@@ -11,7 +11,7 @@ use super::atomic;
 use super::growing::Growing;
 use super::header::{F32, MAX_HEADER, MAX_NAME, MAX_TENSORS, METADATA, PREFIX};
 use super::json::{Json, Limits};
-use super::kind::{FIRST_VERSION, Key, Kind, OWN_NETWORKS, cannot_save, not_finite};
+use super::kind::{FIRST_VERSION, FileKind, Key, OWN_NETWORKS, cannot_save, not_finite};
 use crate::error::{Error, Result};
 use crate::numbers;
 
@@ -20,7 +20,7 @@ const CHUNK: usize = 4096;
 
 /// The content of a file that will be written.
 pub(crate) struct Output<'a> {
-    kind: Kind,
+    kind: FileKind,
     version: u64,
     /// The description, a JSON document.
     description: String,
@@ -49,7 +49,7 @@ impl<'a> Output<'a> {
     ///
     /// # Errors
     /// `Error::Format` when the description has no JSON form that reads back as the same type; `Error::OutOfMemory`.
-    pub(crate) fn new<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<Self> {
+    pub(crate) fn new<T: Serialize + DeserializeOwned>(kind: FileKind, description: &T) -> Result<Self> {
         Ok(Self { kind, version: FIRST_VERSION, description: document(kind, description)?, tensors: Vec::new() })
     }
 
@@ -162,7 +162,7 @@ impl<'a> Output<'a> {
 }
 
 /// Returns the JSON document of a description, after a check that it reads back.
-fn document<T: Serialize + DeserializeOwned>(kind: Kind, description: &T) -> Result<String> {
+fn document<T: Serialize + DeserializeOwned>(kind: FileKind, description: &T) -> Result<String> {
     const WHAT: &str = "the description of a file";
     let mut text = Growing::new(WHAT);
     serde_json::to_writer(&mut text, description).map_err(|error| text.fault(kind, error))?;
@@ -200,6 +200,6 @@ fn order(json: &mut Json, to: &mut dyn Write) -> io::Result<()> {
     to.write_all(if separator == "{" { b"{}" } else { b"}" })
 }
 
-fn unfit(kind: Kind, error: impl std::fmt::Display) -> Error {
+fn unfit(kind: FileKind, error: impl std::fmt::Display) -> Error {
     cannot_save(kind, format_args!("its description does not survive as JSON: {error}"))
 }

@@ -11,7 +11,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::file::input::Input;
-use crate::file::kind::Kind;
+use crate::file::kind::FileKind;
 use crate::file::output::Output;
 use crate::float_mode;
 use crate::formulas::{Activation, Conjugate, Divergence, Head};
@@ -153,7 +153,7 @@ impl Model {
     /// [`crate::Error::OutOfMemory`]. A file that was there before is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
-        let mut output = Output::new(Kind::Model, &self.0.description)?;
+        let mut output = Output::new(FileKind::Model, &self.0.description)?;
         output.own_networks(self.0.description.specs().any_own());
         for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
             output.push_f32(name, &[weights.len()], weights);
@@ -167,7 +167,7 @@ impl Model {
     /// [`crate::Error::Io`], also for what is not a regular file; [`crate::Error::Format`] for a file that is
     /// truncated, foreign or newer; [`crate::Error::OutOfMemory`].
     pub fn load(context: &Context, path: &Path) -> Result<Self> {
-        Self::read(context, Input::open(path, Kind::Model)?)
+        Self::read(context, Input::open(path, FileKind::Model)?)
     }
 
     /// Reads a model from the bytes of its file. The bytes are not needed afterwards.
@@ -175,7 +175,7 @@ impl Model {
     /// # Errors
     /// [`crate::Error::Format`] for bytes that are truncated, foreign or newer; [`crate::Error::OutOfMemory`].
     pub fn load_memory(context: &Context, bytes: &[u8]) -> Result<Self> {
-        Self::read(context, Input::memory(bytes, Kind::Model)?)
+        Self::read(context, Input::memory(bytes, FileKind::Model)?)
     }
 
     fn read(context: &Context, mut input: Input) -> Result<Self> {

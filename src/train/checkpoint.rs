@@ -2,13 +2,13 @@
 
 use super::config::TrainerConfig;
 use super::metrics::Metrics;
-use super::plan::{Frame, problem};
+use super::plan::{NormalisedProblem, problem};
 use crate::data::Normalisation;
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
-use crate::file::kind::Kind;
+use crate::file::kind::FileKind;
 use crate::file::output::Output;
 use crate::formulas::Conjugate;
 use crate::model::checked_dimension;
@@ -21,7 +21,7 @@ use std::path::Path;
 pub(super) struct State {
     pub config: TrainerConfig,
     pub sample_shape: Vec<usize>,
-    pub frame: Frame,
+    pub frame: NormalisedProblem,
     pub metrics: Metrics,
     pub networks: [NetworkState; 2],
 }
@@ -46,9 +46,15 @@ const PARTS: [&str; 4] = ["weights", "average", "first_moment", "second_moment"]
 pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) -> Result<()> {
     let State { mut config, sample_shape, frame, metrics, networks } = state;
     [config.value_network, config.generator_network] = config.specs().differing();
-    let Frame { common_scale, normalisation: Normalisation { shift, scale }, bridge, sigma: _, conjugate: _ } = frame;
+    let NormalisedProblem {
+        common_scale,
+        normalisation: Normalisation { shift, scale },
+        bridge,
+        sigma: _,
+        conjugate: _,
+    } = frame;
     let description = Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints };
-    let mut output = Output::new(Kind::Checkpoint, &description)?;
+    let mut output = Output::new(FileKind::Checkpoint, &description)?;
     output.own_networks(description.config.specs().any_own());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;
@@ -60,7 +66,7 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
 }
 
 pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
-    let mut input = Input::open(path, Kind::Checkpoint)?;
+    let mut input = Input::open(path, FileKind::Checkpoint)?;
     let description: Description = input.description()?;
     let (lengths, (sigma, conjugate)) = description.check().map_err(|error| input.refusal(error))?;
     for (name, length) in NETWORKS.iter().zip(lengths) {
@@ -71,7 +77,8 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
     let networks = [value?, generator?];
     let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
-    let frame = Frame { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
+    let frame =
+        NormalisedProblem { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
 }
 

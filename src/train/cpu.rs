@@ -15,8 +15,8 @@ use crate::device::cpu::batch::{SideSamples, StepSamples};
 use crate::device::cpu::disjoint::Disjoint;
 use crate::device::cpu::optimiser::{CpuNetwork, ShardGradient};
 use crate::device::cpu::{CpuBlock, Measure, Sizes};
-use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
-use crate::device::training::{Half, NetworkState, Outcome};
+use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
+use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::device::{Sums, Workspace};
 use crate::error::Result;
 use crate::formulas::Quadratic;
@@ -93,7 +93,7 @@ impl CpuEngine {
             Half::Value => ([&value.net, &generator.net], &mut value.shards),
             Half::Generator => ([&value.net, &generator.net], &mut generator.shards),
         };
-        let given = Given { nets, quadratic, samples: StepSamples { source, target, step } };
+        let inputs = HalfInputs { nets, quadratic, samples: StepSamples { source, target, step } };
         let (cut, workspaces, own) = (self.shards, &self.workspaces, Disjoint::new(own));
         self.context.pool().run(shards.len(), |index, worker| {
             let shard = shards.start + index;
@@ -107,16 +107,16 @@ impl CpuEngine {
                 if cancelled() {
                     break;
                 }
-                let stretch = Stretch { sources, block: cut.block, cancelled };
+                let blocks = SourceBlocks { sources, block: cut.block, cancelled };
                 block.reset(0);
-                halves.carry(block, half, &given, &stretch, Totals { gradient, sums });
+                halves.carry(block, half, &inputs, &blocks, HalfTotals { gradient, sums });
             }
             gradient.complete();
         });
     }
 
     /// Sums the shards' gradients and losses, in their order.
-    fn reduce(&mut self, half: Half) -> Outcome {
+    fn reduce(&mut self, half: Half) -> HalfOutcome {
         self.networks[half as usize].reduce(self.context.pool())
     }
 
@@ -124,7 +124,7 @@ impl CpuEngine {
     ///
     /// # Errors
     /// A number of the new state that is not finite.
-    fn update(&mut self, half: Half, step: u64, outcome: &Outcome) -> std::result::Result<(), f32> {
+    fn update(&mut self, half: Half, step: u64, outcome: &HalfOutcome) -> std::result::Result<(), f32> {
         let (config, rule) = (&self.plan.config, self.plan.update_rule());
         let (norm, most) = (outcome.gradient_norm, rule.clip);
         let clip = if most > 0.0 && norm > most { most / norm } else { 1.0 };
@@ -166,12 +166,12 @@ fn cut(plan: &Plan) -> (Shards, Sizes) {
 /// Returns the size of a thread's workspace for a pass of either half.
 fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
     let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
-    let given = Given { nets: [&(); 2], quadratic: &quadratic, samples: () };
-    let stretch = Stretch { sources, block, cancelled: &|| false };
+    let inputs = HalfInputs { nets: [&(); 2], quadratic: &quadratic, samples: () };
+    let blocks = SourceBlocks { sources, block, cancelled: &|| false };
     let [value, generator] = Half::BOTH.map(|half| {
         Measure::of(|measure| {
-            let totals = Totals { gradient: &mut (), sums: &mut Sums::default() };
-            plan.halves.carry(measure, half, &given, &stretch, totals);
+            let totals = HalfTotals { gradient: &mut (), sums: &mut Sums::default() };
+            plan.halves.carry(measure, half, &inputs, &blocks, totals);
         })
     });
     value.max(generator)
@@ -184,7 +184,7 @@ impl HalfSteps for CpuEngine {
         step: u64,
         samplers: &Samplers,
         cancelled: Cancelled<'_>,
-    ) -> std::result::Result<Outcome, Stop> {
+    ) -> std::result::Result<HalfOutcome, Stop> {
         let go_on = || if cancelled() { Err(Stop::Cancelled) } else { Ok(()) };
         self.gradient(half, step, 0..self.shards.count, samplers, cancelled);
         go_on()?;

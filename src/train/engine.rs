@@ -1,6 +1,6 @@
 //! The seam between the trainer and a device: whole training steps on weights that live there.
 
-use crate::device::training::{Half, NetworkState, Outcome};
+use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::error::{Error, Result};
 
 /// The largest norm of a gradient that is accepted: the optimiser squares gradients in 32 bits.
@@ -9,8 +9,8 @@ const MAX_NORM: f64 = 1e18;
 /// The losses and gradient norms of both halves of a step.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StepOutcome {
-    pub value: Outcome,
-    pub generator: Outcome,
+    pub value: HalfOutcome,
+    pub generator: HalfOutcome,
 }
 
 /// The result of a call of [`Engine::advance`].
@@ -73,7 +73,7 @@ pub(crate) fn overflow(half: Half, step: u64, value: f64) -> Error {
     Error::Diverged { step: step + 1, term, value }
 }
 
-impl Outcome {
+impl HalfOutcome {
     /// Checks that every quantity is finite and small enough to be squared. The error names the first other one, in
     /// step `step` (from 0).
     pub fn check(&self, half: Half, step: u64) -> Result<()> {

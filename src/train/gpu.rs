@@ -17,7 +17,7 @@ use crate::device::cuda::optimiser::CudaOptimiser;
 use crate::device::cuda::report::{Fault, RING, Report};
 use crate::device::cuda::samples::SideSamples;
 use crate::device::cuda::step::{CudaStep, StepParts};
-use crate::device::training::{Half, NetworkState, Outcome};
+use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::error::{Error, Result};
 use crate::euot::halves::Halves;
 use crate::nn::network::Network;
@@ -184,7 +184,7 @@ impl HalfSteps for GpuEngine {
         step: u64,
         samplers: &Samplers,
         _: Cancelled<'_>,
-    ) -> std::result::Result<Outcome, Stop> {
+    ) -> std::result::Result<HalfOutcome, Stop> {
         let gpu = Arc::clone(&self.gpu);
         let mut made = || {
             let _entered = gpu.enter()?;

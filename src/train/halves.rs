@@ -2,7 +2,7 @@
 
 use super::engine::{Advance, Cancelled, Engine, StepOutcome, overflow};
 use super::side::Samplers;
-use crate::device::training::{Half, NetworkState, Outcome};
+use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::error::{Error, Result};
 
 /// Why a half was not made.
@@ -12,7 +12,7 @@ pub(super) enum Stop {
     /// The call was cancelled before anything was updated.
     Cancelled,
     /// A loss or a gradient that is not finite forbade the update.
-    NotFinite(Outcome),
+    NotFinite(HalfOutcome),
     /// The update gave the network a number that is not finite.
     Overflow(f64),
 }
@@ -49,7 +49,7 @@ pub(super) trait HalfSteps: Send {
         step: u64,
         samplers: &Samplers,
         cancelled: Cancelled<'_>,
-    ) -> std::result::Result<Outcome, Stop>;
+    ) -> std::result::Result<HalfOutcome, Stop>;
 
     /// Takes back the last update of these halves' networks, and lets training go on. A second call for a half that was
     /// taken back because of a cancellation makes the update again.
@@ -73,7 +73,7 @@ pub(super) struct Steps<D> {
     can_take_back: bool,
     /// Outcome of the next step's value half, where that was made but taken back because a cancellation came before the
     /// generator half.
-    half_made: Option<Outcome>,
+    half_made: Option<HalfOutcome>,
 }
 
 impl<D: HalfSteps> Steps<D> {
@@ -130,7 +130,7 @@ impl<D: HalfSteps> Steps<D> {
     }
 
     /// Draws samples for a half and makes it. Samples of a cancelled half are kept for the next call.
-    fn half(&mut self, half: Half, step: u64, cancelled: Cancelled<'_>) -> std::result::Result<Outcome, Stop> {
+    fn half(&mut self, half: Half, step: u64, cancelled: Cancelled<'_>) -> std::result::Result<HalfOutcome, Stop> {
         self.samplers.draw(half).map_err(Stop::Failed)?;
         let made = self.device.half_step(half, step, &self.samplers, cancelled);
         if matches!(made, Err(Stop::Cancelled)) {

@@ -1,7 +1,7 @@
 //! The messages that a new trainer writes to the context's log.
 
 use super::config::{SigmaUnits, TrainerConfig};
-use super::plan::Frame;
+use super::plan::NormalisedProblem;
 use crate::context::Context;
 use crate::data::Normalisation;
 use crate::formulas::Conjugate;
@@ -23,8 +23,8 @@ pub(super) fn one_point(context: &Context, config: &TrainerConfig, units: &Norma
 }
 
 /// Says what was measured, and warns of numbers that are likely not meant.
-pub(super) fn measured(context: &Context, frame: &Frame) {
-    let Frame { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
+pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
+    let NormalisedProblem { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
     context.log(
         LogLevel::Info,
         &format!(

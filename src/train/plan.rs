@@ -92,7 +92,7 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
 
 /// The problem in normalised units, and what was measured to get there.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct NormalisedProblem {
     /// The data's common scale, in data units. sigma and tau may be given as multiples of it.
     pub common_scale: f64,
     /// sigma as a multiple of the common scale, and the conjugate with tau as a multiple of its square.
@@ -104,7 +104,7 @@ pub(super) struct Frame {
     pub bridge: GaussianBridge,
 }
 
-impl Frame {
+impl NormalisedProblem {
     /// Makes it from the common normalisation and both sides' moments in its units.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Frame {
 ///
 /// # Errors
 /// Too many components for the samples' numbers.
-pub(super) fn plan(config: &TrainerConfig, frame: &Frame) -> Result<Plan> {
+pub(super) fn plan(config: &TrainerConfig, frame: &NormalisedProblem) -> Result<Plan> {
     let (sigma, conjugate) = frame.problem();
     assemble(config, frame.normalisation.dimension(), &frame.bridge, sigma, &conjugate)
 }

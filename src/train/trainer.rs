@@ -8,7 +8,7 @@ use super::engine::{Engine, StepOutcome};
 use super::host_memory::HostMemory;
 use super::log;
 use super::metrics::Metrics;
-use super::plan::{Frame, Plan, plan};
+use super::plan::{NormalisedProblem, Plan, plan};
 use crate::context::Context;
 use crate::data::{self, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
@@ -53,7 +53,7 @@ pub struct Trainer {
     context: Context,
     config: TrainerConfig,
     sample_shape: Vec<usize>,
-    frame: Frame,
+    frame: NormalisedProblem,
     plan: Plan,
     engine: Box<dyn Engine>,
     memory: HostMemory,
@@ -84,7 +84,7 @@ impl Trainer {
         if measured.one_point {
             log::one_point(context, &config, &measured.units);
         }
-        let frame = Frame::new(&config, &measured.units, &measured.spreads)?;
+        let frame = NormalisedProblem::new(&config, &measured.units, &measured.spreads)?;
         let plan = plan(&config, &frame)?;
         let data = sides.prepare(&frame.bridge.source(&frame.normalisation)?, &frame.normalisation)?;
         let networks = [

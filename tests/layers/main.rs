@@ -1,10 +1,11 @@
 //! The sources keep to the map of layers in src/lib.rs: who uses whom, without circles, and kernels are launched by
-//! src/device alone.
+//! src/device alone. The paths that pages and comments name exist.
 
 mod circles;
 mod imports;
 mod made_up;
 mod map;
+mod paths;
 #[path = "../common/place.rs"]
 mod place;
 mod tokens;
@@ -19,14 +20,14 @@ const VECTORS: (&str, &str) = ("src/device/cpu/simd.rs", "src/device/cpu/simd_")
 /// The list of kernels.
 const KERNELS: &str = "src/device/cuda/kernels.rs";
 
-/// The names below `folder` of all Rust sources.
-fn names(folder: &Path, below: &str, found: &mut Vec<String>) {
+/// The names below `folder` of all files that end like one of `endings`.
+fn names(folder: &Path, below: &str, endings: &[&str], found: &mut Vec<String>) {
     for entry in fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name in UTF-8");
         if path.is_dir() {
-            names(&path, &format!("{below}{name}/"), found);
-        } else if name.ends_with(".rs") {
+            names(&path, &format!("{below}{name}/"), endings, found);
+        } else if endings.iter().any(|ending| name.ends_with(ending)) {
             found.push(format!("{below}{name}"));
         }
     }
@@ -35,7 +36,7 @@ fn names(folder: &Path, below: &str, found: &mut Vec<String>) {
 fn sources() -> Sources {
     let folder = place::root().join("src");
     let mut found = Vec::new();
-    names(&folder, "", &mut found);
+    names(&folder, "", &[".rs"], &mut found);
     let texts: Vec<_> = found.iter().map(|name| fs::read_to_string(folder.join(name)).expect("a source")).collect();
     Sources::new(found.iter().map(String::as_str).zip(texts.iter().map(String::as_str)))
 }
@@ -93,7 +94,7 @@ fn kernels_are_launched_by_the_device() {
 fn every_formula_has_its_twin_among_the_kernels() {
     let root = place::root();
     let mut formulas = Vec::new();
-    names(&root.join("src/formulas"), "", &mut formulas);
+    names(&root.join("src/formulas"), "", &[".rs"], &mut formulas);
     // Scalar is what the others are written over.
     formulas.retain(|name| !["mod.rs", "scalar.rs"].contains(&name.as_str()));
     assert!(formulas.len() > 1);
@@ -105,4 +106,20 @@ fn every_formula_has_its_twin_among_the_kernels() {
             "{twin} does not say that src/formulas/{formula} is its twin"
         );
     }
+}
+
+#[test]
+fn paths_that_pages_and_comments_name_exist() {
+    let root = place::root();
+    let mut texts = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    names(&root.join("docs"), "docs/", &[".md"], &mut texts);
+    for folder in ["src/", "cuda/"] {
+        names(&root.join(folder), folder, &[".rs", ".cu", ".cuh", ".h", ".cpp"], &mut texts);
+    }
+    assert!(texts.len() > 100);
+    let missing = |name: &String| {
+        let text = fs::read_to_string(root.join(name)).expect("a text in UTF-8");
+        paths::missing(name, &text, |path| root.join(path).exists())
+    };
+    none(texts.iter().flat_map(missing).collect());
 }

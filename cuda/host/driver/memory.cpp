@@ -146,7 +146,7 @@ static void protect(const Context& context, int protection) {
     }
 }
 
-// Of what runs now.
+// The context of the work that runs now.
 static const Context* running = nullptr;
 
 // Nothing else lies in the pages of an allocation.

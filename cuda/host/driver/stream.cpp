@@ -118,7 +118,7 @@ API CUresult cuStreamQuery(CUstream handle) {
 API CUresult cuStreamGetCtx(CUstream handle, CUcontext* out) {
     ENTER(FAILED_CONTEXT);
     Stream* stream;
-    // Of any context, as this is how to find out.
+    // The stream may belong to any context, because hosts call this to find out.
     if (auto found = call.s.streams.get(handle)) {
         stream = found.get();
     } else {

@@ -1,6 +1,6 @@
 //! Host memory that it takes to measure both sides and to make of them what a trainer owns.
 
-use super::{Input, Side, Sides, statistics_rows};
+use super::{CheckedSamples, CheckedSide, Sides, statistics_rows};
 use crate::data::moments::{Moments, RowBlock};
 use crate::data::tensor::rows_of_block;
 use crate::data::weights::AliasTable;
@@ -20,11 +20,11 @@ impl Sides<'_, '_> {
 
     /// Bytes of both sides' weights, which are there already.
     pub(crate) fn weight_bytes(&self) -> usize {
-        sum([&self.source, &self.target].map(Side::weight_bytes))
+        sum([&self.source, &self.target].map(CheckedSide::weight_bytes))
     }
 }
 
-impl Side<'_> {
+impl CheckedSide<'_> {
     fn weight_bytes(&self) -> usize {
         self.size().map_or(0, |set| if set.weighted { set.count.saturating_mul(size_of::<f64>()) } else { 0 })
     }
@@ -32,11 +32,11 @@ impl Side<'_> {
     /// What a block of rows takes while an array is read.
     fn block_bytes(&self) -> usize {
         match &self.input {
-            Input::Array { samples, .. } => {
+            CheckedSamples::Array { samples, .. } => {
                 let rows = rows_of_block(samples.count(), samples.dimension());
                 rows.saturating_mul(samples.dimension()).saturating_mul(size_of::<f64>())
             }
-            Input::Resident { .. } | Input::Sampler(_) => 0,
+            CheckedSamples::Resident { .. } | CheckedSamples::Sampler(_) => 0,
         }
     }
 
@@ -44,12 +44,12 @@ impl Side<'_> {
     fn measuring_bytes(&self) -> usize {
         let dimension = self.dimension();
         match &self.input {
-            Input::Array { .. } => self.block_bytes(),
-            Input::Resident { samples, .. } => {
+            CheckedSamples::Array { .. } => self.block_bytes(),
+            CheckedSamples::Resident { samples, .. } => {
                 let count = samples.shape()[0];
                 count.div_ceil(rows_of_block(count, dimension)).saturating_mul(size_of::<RowBlock>())
             }
-            Input::Sampler(_) => {
+            CheckedSamples::Sampler(_) => {
                 let numbers = statistics_rows(dimension).saturating_mul(dimension);
                 numbers.saturating_mul(size_of::<f32>() + size_of::<f64>())
             }

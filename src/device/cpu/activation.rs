@@ -4,7 +4,7 @@ use super::simd::Simd;
 use crate::formulas::{Activation, Scalar};
 use num_traits::{Float, One, Zero};
 
-/// f(a), f'(a), f''(a); what a caller does not use is not computed.
+/// Returns f(a), f'(a), f''(a). The compiler leaves out those that a caller does not use.
 #[inline(always)]
 pub(super) unsafe fn activate<S: Simd>(kind: Activation, a: S::V) -> [S::V; 3] {
     unsafe {

@@ -1,5 +1,5 @@
-//! Drawing batches into a worker's workspace: source samples for a whole pass of the generator, and what their rows
-//! have beside them a block at a time.
+//! Draws batches into a worker's workspace: source samples for a whole pass of the generator, and noise, times and
+//! target samples of their rows block by block.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::measure::Measure;
@@ -15,9 +15,9 @@ const GOLDEN: u32 = 0x9E37_79B9;
 /// One side's samples for a step.
 #[derive(Clone, Copy)]
 pub(crate) enum SideSamples<'a> {
-    /// All of a set, of which each row draws one.
+    /// All samples of a set, from which each row draws one.
     Array(&'a ArraySource),
-    /// One normalised sample for each place in the batch, by rows.
+    /// A batch: one normalised sample for each place, by rows.
     Batch(&'a [f32]),
 }
 
@@ -25,14 +25,14 @@ pub(crate) enum SideSamples<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct StepSamples<'a> {
     pub source: SideSamples<'a>,
-    /// Not read where no target samples are drawn.
+    /// The target's samples. Not read where none are drawn.
     pub target: SideSamples<'a>,
     /// The step's number, from 0.
     pub step: u64,
 }
 
 impl<'a> SideSamples<'a> {
-    /// The sample at a place of the batch.
+    /// Returns the sample at a place of the batch.
     fn at(self, index: &Sequence, place: usize, dimension: usize) -> &'a [f32] {
         match self {
             Self::Array(array) => {
@@ -46,12 +46,12 @@ impl<'a> SideSamples<'a> {
     }
 }
 
-/// The random sequence of a stream that one half of a step draws from.
+/// Returns the random sequence of a stream from which one half of a step draws.
 fn sequence(spec: &BatchSpec, step: u64, stream: Stream) -> Sequence {
     Sequence::new(spec.seed, 2 * step + spec.half as u64, stream)
 }
 
-/// Room for source samples.
+/// Makes matrices for source samples.
 fn room_for_sources<D: Workspace>(device: &mut D, spec: &BatchSpec, sources: &Range<usize>) -> Sources<CpuNoise> {
     let input = device.scratch(sources.len() * spec.components, spec.dimension + spec.latent);
     let component = if spec.uniforms { device.scratch(sources.len(), 1) } else { Mat::NONE };
@@ -59,7 +59,7 @@ fn room_for_sources<D: Workspace>(device: &mut D, spec: &BatchSpec, sources: &Ra
     Sources { first_row: sources.start * spec.components, batch: Batch { input, ends: None, noise, time: Mat::NONE } }
 }
 
-/// Room for what rows have beside their inputs.
+/// Makes matrices for noise, times and target samples of rows.
 fn room_for_rows<D: Workspace>(
     device: &mut D,
     spec: &BatchSpec,

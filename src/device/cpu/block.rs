@@ -10,47 +10,48 @@ use crate::rng::{Sequence, unit};
 
 const WORKSPACE: &str = "a thread's workspace";
 
-/// Numbers that a workspace has room for.
+/// The size of a workspace, in numbers.
 #[derive(Clone, Copy, Default)]
 pub struct Sizes {
-    /// Numbers of matrices.
+    /// Numbers in matrices.
     pub(super) arena: usize,
-    /// On their way into a matrix.
+    /// Normals on their way into a matrix.
     pub(super) noise: usize,
 }
 
 impl Sizes {
-    /// Room for what either has room for.
+    /// Returns the size that has room for either.
     pub fn max(self, other: Self) -> Self {
         Self { arena: self.arena.max(other.arena), noise: self.noise.max(other.noise) }
     }
 
-    /// Both kinds together.
+    /// Returns the sum of both.
     pub fn numbers(self) -> usize {
         self.arena.saturating_add(self.noise)
     }
 
-    /// Bytes of a [`CpuBlock`] with this room.
+    /// Returns the bytes of a [`CpuBlock`] of this size.
     pub fn bytes<T>(self) -> usize {
         let arena = self.arena.saturating_mul(size_of::<T>());
         arena.saturating_add(self.noise.saturating_mul(size_of::<f32>()))
     }
 }
 
-/// Noise of a block of rows, drawn: standard normals but for the last.
+/// The noise of a block of rows: standard normals, and uniform numbers in the last field.
 #[derive(Clone, Copy, Debug)]
 pub struct CpuNoise {
     /// Endpoint noise (rows x d).
     pub xi: Mat,
     /// Bridge noise (rows x d); not read for endpoints alone.
     pub eta: Mat,
-    /// What draws components, uniform in (0, 1] (sources x 1); read where a generator without latents draws them.
+    /// Uniform numbers in (0, 1] that choose components (sources x 1). Read where a generator without latents draws
+    /// them.
     pub component: Mat,
 }
 
-/// The distance of a matrix's rows, and the numbers that it takes. Rows are padded to whole vectors. A power-of-two
-/// distance would put them all into the same few sets of the first-level cache, hence the odd number of half lines
-/// beyond.
+/// Returns the distance of a matrix's rows, and the numbers that the matrix takes. Rows are padded to whole vectors. A
+/// power-of-two distance would put all rows into the same few sets of the first-level cache, so an odd number of half
+/// lines is added.
 #[inline]
 pub(super) fn extent(rows: usize, cols: usize) -> (usize, usize) {
     let padded = cols.next_multiple_of(32);
@@ -68,12 +69,12 @@ pub struct CpuBlock<T> {
 }
 
 impl<T: Real> CpuBlock<T> {
-    /// An empty workspace.
+    /// Returns an empty workspace.
     pub fn new(isa: Isa) -> Self {
         Self { isa, arena: Aligned::empty(), used: 0, noise: Vec::new() }
     }
 
-    /// Makes room for what [`Measure`](super::Measure) found a computation to take: it allocates nothing then.
+    /// Makes room for the size that [`Measure`](super::Measure) found for a computation, which then allocates nothing.
     pub fn reserve(&mut self, sizes: Sizes) -> Result<()> {
         self.arena.grow(WORKSPACE, sizes.arena)?;
         let missing = sizes.noise.saturating_sub(self.noise.len());
@@ -82,7 +83,7 @@ impl<T: Real> CpuBlock<T> {
         Ok(())
     }
 
-    /// How far it is used, for [`Self::release`].
+    /// Returns how far the workspace is used, for [`Self::release`].
     pub(super) fn used(&self) -> usize {
         self.used
     }
@@ -93,7 +94,8 @@ impl<T: Real> CpuBlock<T> {
         self.used = used;
     }
 
-    /// A matrix. It makes room where nobody did before, as in tests, and panics where there is none.
+    /// Returns a new matrix. It makes room where [`Self::reserve`] did not, as in tests, and panics where the system
+    /// has none.
     #[inline]
     pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
         let (stride, numbers) = extent(rows, cols);
@@ -110,28 +112,28 @@ impl<T: Real> CpuBlock<T> {
         self.arena.grow(WORKSPACE, self.used).expect("room for a matrix");
     }
 
-    /// Start of a matrix; valid until the next allocation.
+    /// Returns the start of a matrix. It is valid until the next allocation.
     pub(super) fn ptr(&mut self, mat: Mat) -> *mut T {
         assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols <= self.arena.len());
         // SAFETY: the matrix was allocated from this arena, which never shrinks.
         unsafe { self.arena.as_mut_ptr().add(mat.offset) }
     }
 
-    /// Start of a matrix and the distance of its rows, in each of which `reach` numbers may be read, and written where
-    /// it is no view; valid until the next allocation.
+    /// Returns the start of a matrix and the distance of its rows, valid until the next allocation. `reach` numbers of
+    /// each row may be read, and written unless the matrix is a view.
     pub(super) fn rows_of(&mut self, mat: Mat, reach: usize) -> (*mut T, usize) {
         assert!(reach <= mat.stride && mat.offset + mat.rows * mat.stride <= self.arena.len());
         (self.ptr(mat), mat.stride)
     }
 
-    /// One row, exact width.
+    /// Returns one row without its padding.
     pub fn row(&self, mat: Mat, row: usize) -> &[T] {
         assert!(row < mat.rows);
         let from = mat.offset + row * mat.stride;
         &self.arena[from..from + mat.cols]
     }
 
-    /// A row to write and one of another matrix to read.
+    /// Returns a row to write and a row of another matrix to read.
     pub(super) fn two_rows(&mut self, to: Mat, to_row: usize, from: Mat, from_row: usize) -> (&mut [T], &[T]) {
         assert!(to_row < to.rows && from_row < from.rows);
         let (to_start, from_start) = (to.offset + to_row * to.stride, from.offset + from_row * from.stride);
@@ -144,7 +146,7 @@ impl<T: Real> CpuBlock<T> {
         }
     }
 
-    /// One row, exact width.
+    /// Returns one row without its padding.
     pub fn row_mut(&mut self, mat: Mat, row: usize) -> &mut [T] {
         assert!(row < mat.rows);
         let from = mat.offset + row * mat.stride;
@@ -169,7 +171,7 @@ impl CpuBlock<f32> {
         });
     }
 
-    /// Does `work` with `len` standard normals, the elements of `sequence` from `first` on.
+    /// Calls `work` with `len` standard normals, the elements of `sequence` from `first` on.
     pub(super) fn with_normals(
         &mut self,
         sequence: &Sequence,

@@ -1,15 +1,15 @@
-//! From a generator's outputs for each source sample to components for its rows, and back. In 64 bits where
-//! probabilities are added up: a few numbers a source sample.
+//! Takes the components of rows from a generator's outputs for their source samples, and gradients back. Probabilities
+//! are added up in 64 bits, which are a few numbers for each source sample.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::Real;
 use crate::device::Mat;
 
-/// The probabilities of a source sample's K components, from the logits at the end of its outputs.
+/// The probabilities of a source sample's K components, computed from the logits at the end of its outputs.
 #[derive(Clone, Copy)]
 struct Probabilities {
     components: usize,
-    /// Where the logits begin.
+    /// Index of the first logit.
     first: usize,
     top: f64,
     total: f64,
@@ -28,7 +28,7 @@ impl Probabilities {
         (outputs[self.first + component].wide() - self.top).exp() / self.total
     }
 
-    /// log(K probability).
+    /// Returns log(K probability).
     fn log<T: Real>(&self, outputs: &[T], component: usize) -> f64 {
         outputs[self.first + component].wide() - self.top + (self.components as f64 / self.total).ln()
     }
@@ -87,7 +87,7 @@ impl<T: Real> CpuBlock<T> {
         }
     }
 
-    /// Adds the mean of x1 - x0 given each source sample, over all its components, to the rows of `to`.
+    /// Adds to each row of `to` the mean of x1 - x0 over all components of its source sample.
     pub fn components_mean(&mut self, outputs: Mat, raw: usize, to: Mat) {
         let components = outputs.components(raw);
         for source in 0..outputs.rows {

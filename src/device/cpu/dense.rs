@@ -1,4 +1,4 @@
-//! Layers on a block of rows: products with the activation, its derivatives and the reverse rules as epilogues.
+//! Layers on a block of rows: products whose epilogues are the activation, its derivatives and the reverse rules.
 
 use super::activation::activate;
 use super::block::CpuBlock;
@@ -10,7 +10,7 @@ use crate::device::layout::Map;
 use crate::formulas::Activation;
 use std::ptr;
 
-/// A matrix as epilogues see it.
+/// A matrix in the form that epilogues use.
 #[derive(Clone, Copy)]
 struct Rows<T> {
     start: *mut T,
@@ -120,13 +120,13 @@ impl<T: Real> Epilogue<T> for Adjoin<T> {
     }
 }
 
-/// Column sums of a matrix, in `sum`.
+/// Computes column sums of a matrix into `sum`.
 struct ColumnSums<T> {
     x: Rows<T>,
     rows: usize,
     cols: usize,
     sum: *mut T,
-    /// Start from what is there.
+    /// Whether to add to what is there.
     add: bool,
 }
 
@@ -159,7 +159,8 @@ impl<T: Real> CpuBlock<T> {
         Rows { start: self.ptr(mat), stride: mat.stride }
     }
 
-    /// An operand of an epilogue on `out`: whole vectors of it are read or written wherever those of `out` are.
+    /// Returns an operand of an epilogue on `out`. The epilogue reads or writes whole vectors of it at the places of
+    /// `out`.
     fn beside(&mut self, out: Mat, mat: Mat) -> Rows<T> {
         assert!(mat.rows == out.rows && mat.cols == out.cols && !mat.view);
         self.view(mat)
@@ -169,7 +170,7 @@ impl<T: Real> CpuBlock<T> {
         mat.map_or(Rows { start: ptr::null_mut(), stride: 0 }, |m| self.beside(out, m))
     }
 
-    /// out = bias + x B with an epilogue; B packed.
+    /// Computes out = bias + x B with an epilogue, for a packed B.
     fn product<E: Epilogue<T>>(&mut self, x: Mat, b: &Packed<T>, bias: *const T, out: Mat, epilogue: E) {
         assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows && !out.view);
         let isa = self.isa;

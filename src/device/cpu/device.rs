@@ -4,7 +4,7 @@ use super::block::{CpuBlock, CpuNoise};
 use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
-use super::squares::Pass;
+use super::squares::SquaresOperation;
 use crate::device::{Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Sums, Workspace};
 use crate::formulas::{Activation, Head};
 
@@ -35,15 +35,15 @@ impl<T: Real> Layers for CpuBlock<T> {
     type Gradient = CpuGradient<T>;
 
     fn squares(&mut self, net: &CpuNet<T>, x: Mat, to: Mat) {
-        self.squares_pass(Pass::Forward(&net.centre), x, to);
+        self.squares_operation(SquaresOperation::Forward(&net.centre), x, to);
     }
 
     fn squares_reverse(&mut self, x: Mat, g: Mat, to: Mat) {
-        self.squares_pass(Pass::Reverse(g), x, to);
+        self.squares_operation(SquaresOperation::Reverse(g), x, to);
     }
 
     fn squares_tangent(&mut self, x: Mat, w: Mat, to: Mat) {
-        self.squares_pass(Pass::Tangent(w), x, to);
+        self.squares_operation(SquaresOperation::Tangent(w), x, to);
     }
 
     fn affine(&mut self, net: &CpuNet<T>, layer: usize, x: Mat, out: Mat) {

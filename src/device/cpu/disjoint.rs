@@ -17,7 +17,7 @@ impl<'a, T> Disjoint<'a, T> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), lifetime: PhantomData }
     }
 
-    /// Elements `from..to`.
+    /// Returns elements `from..to`.
     ///
     /// # Safety
     /// While the reference lives, no other one to any of these elements is taken.
@@ -28,7 +28,7 @@ impl<'a, T> Disjoint<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), to - from) }
     }
 
-    /// Element `index`.
+    /// Returns element `index`.
     ///
     /// # Safety
     /// As for [`Self::part`].

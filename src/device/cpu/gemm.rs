@@ -9,7 +9,7 @@
 use super::simd::{Isa, Kernel, Real, Simd};
 use num_traits::Zero;
 
-/// Vectors in a panel's row.
+/// Number of vectors in a panel's row.
 pub(super) const PANEL_VECTORS: usize = 2;
 
 /// One product A (m x k) B (k x n) of the sum.
@@ -26,18 +26,18 @@ pub(super) struct Segment<T> {
     pub k: usize,
 }
 
-/// Where the product goes.
+/// The result C of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Output<T> {
     pub c: *mut T,
     pub row: usize,
     /// 1 for rows of contiguous elements; otherwise C is written transposed, element by element.
     pub col: usize,
-    /// Columns that may be written by whole vectors; at least n. Columns from n on receive unspecified values.
+    /// Number of columns that may be written by whole vectors, n or more. Columns from n on receive unspecified values.
     pub padded: usize,
-    /// Start from what C holds.
+    /// Whether the sum starts from what C holds.
     pub accumulate: bool,
-    /// Start each row from this vector (`n` rounded up to a panel), or null.
+    /// The vector from which each row starts (`n` numbers rounded up to a panel), or null.
     pub bias: *const T,
 }
 

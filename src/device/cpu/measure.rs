@@ -1,5 +1,5 @@
-//! What a computation takes of a workspace, found by walking through it: a device that counts its matrices and does
-//! nothing else. A workspace that has been made so large never grows, so memory is asked for before the work begins.
+//! A device that counts the matrices of a computation and does nothing else. The count is the size of the workspace
+//! that the computation needs. A workspace of this size never grows, so memory is taken before the work begins.
 
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
@@ -16,7 +16,7 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// What a computation takes.
+    /// Returns the size that a computation takes.
     pub fn of(compute: impl FnOnce(&mut Self)) -> Sizes {
         let mut measure = Self::default();
         compute(&mut measure);
@@ -89,7 +89,7 @@ impl Method for Measure {
 }
 
 impl Rows for Measure {
-    type Given<'a> = ();
+    type In<'a> = ();
     type Out<'a> = ();
     type Constants = ();
 

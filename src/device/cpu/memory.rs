@@ -15,7 +15,7 @@ pub struct Aligned<T> {
 }
 
 impl<T: Real> Aligned<T> {
-    /// No numbers.
+    /// Returns an empty vector.
     pub fn empty() -> Self {
         Self { lines: Vec::new(), len: 0 }
     }
@@ -30,7 +30,7 @@ impl<T: Real> Aligned<T> {
         Ok(Self { lines: memory::filled(what, len.div_ceil(16), Line([T::zero(); 16]))?, len })
     }
 
-    /// Makes room for `len` numbers; keeps what is there.
+    /// Makes room for `len` numbers and keeps those that are there.
     pub fn grow(&mut self, what: &str, len: usize) -> Result<()> {
         if len > self.len {
             let lines = len.div_ceil(16);
@@ -42,12 +42,12 @@ impl<T: Real> Aligned<T> {
         Ok(())
     }
 
-    /// Start.
+    /// Returns the start.
     pub fn as_ptr(&self) -> *const T {
         self.lines.as_ptr().cast()
     }
 
-    /// Start.
+    /// Returns the start.
     pub fn as_mut_ptr(&mut self) -> *mut T {
         self.lines.as_mut_ptr().cast()
     }

@@ -1,5 +1,5 @@
-//! Endpoint, bridge, dual and action terms on a block of rows. A few numbers a row: the first two along the d columns
-//! by whole vectors, the others in plain loops.
+//! Endpoint, bridge, dual and action terms on a block of rows. The first two run along the d columns by whole vectors.
+//! The others take a few numbers a row, in plain loops.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
@@ -33,8 +33,8 @@ impl<S: Simd> Spread<S> {
         }
     }
 
-    /// Standard deviations of numbers j.. of d, and their logarithms before they are brought into the range. `raw` is a
-    /// row of the generator's outputs.
+    /// Returns the standard deviations of numbers j.. of d, and their logarithms before these are clamped to the range.
+    /// `raw` is a row of the generator's outputs.
     ///
     /// # Safety
     /// As for [`Simd`]; a vector may be read at d + j of the row.
@@ -52,7 +52,7 @@ impl<S: Simd> Spread<S> {
         }
     }
 
-    /// `then` where the logarithm is inside the range, 0 elsewhere.
+    /// Returns `then` in lanes whose logarithm is inside the range, and 0 in others.
     ///
     /// # Safety
     /// As for [`Simd`].
@@ -138,14 +138,14 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
 }
 
 impl<T: Real> Quadratic<Vec<T>> {
-    /// In the processor's numbers.
+    /// Returns the quadratic in the processor's type of numbers.
     #[cfg(test)]
     pub(crate) fn of(quadratic: &Quadratic<Vec<f64>>) -> Self {
         let Quadratic { curvature, ref slope, level } = *quadratic;
         Self { curvature, slope: slope.iter().map(|&x| T::of(x)).collect(), level }
     }
 
-    /// Its value, in 64 bits: conjugates raise it to a power.
+    /// Returns the value at x, in 64 bits because conjugates raise it to a power.
     pub(crate) fn at(&self, x: &[T]) -> f64 {
         let half = 0.5 * self.curvature;
         x.iter().zip(&self.slope).fold(self.level, |sum, (x, slope)| sum + x.wide() * (half * x.wide() + slope.wide()))

@@ -1,6 +1,6 @@
 //! The generator's loss: log-density of x_t under the mixture of the K Gaussian bridge marginals of its x0, with its
-//! gradient. K x K pairs of d numbers for each x0, streamed like the rows of an attention: over the pairs components
-//! lie along the vectors, elsewhere coordinates, and nothing of size K x K x d is kept.
+//! gradient. Each x0 has K x K pairs of d numbers, which are streamed like the rows of an attention, so nothing of size
+//! K x K x d is kept. Over the pairs, components lie along the vectors; elsewhere coordinates do.
 //!
 //! Which of its two unbiased forms the gradient takes is said in `euot::generator_step`.
 
@@ -17,7 +17,7 @@ pub(super) struct Mixture<'a, T> {
     pub sums: &'a mut Sums,
 }
 
-/// A component that no sample belongs to: its log-density is far below every other's.
+/// A distance so large that no sample belongs to the component: its log-density is far below every other's.
 const NOBODY: f64 = 1e30;
 
 impl<T: Real> Kernel<T> for Mixture<'_, T> {
@@ -147,7 +147,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
     }
 }
 
-/// The components of one source sample at its time, tabulated.
+/// Tables of the components of one source sample at its time.
 struct Group<S: Simd> {
     spread: Spread<S>,
     d: usize,
@@ -155,8 +155,8 @@ struct Group<S: Simd> {
     deterministic: bool,
     x0: Mat,
     raw: Mat,
-    /// By components (rows): means, inverse variances, and t^2 s^2 where log s is inside its range, in the place of
-    /// which [`Self::gradient`] leaves that of the deviations.
+    /// By components (rows): means, inverse variances, and t^2 s^2 where log s is inside its range. [`Self::gradient`]
+    /// replaces the last by the gradient by the deviations.
     means: Mat,
     inverses: Mat,
     moved: Mat,
@@ -164,12 +164,12 @@ struct Group<S: Simd> {
     ratios: Mat,
     /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
     tables: Mat,
-    /// Sums of log variances over the reference's less twice the log of the component's weight, and a line for whoever
-    /// needs one.
+    /// For each component, the sum of its log variances over the reference's, less twice the log of its weight; and a
+    /// scratch line.
     lines: Mat,
 }
 
-/// Rows and columns of a group's matrices, in the order of its fields, for vectors of `lanes` numbers.
+/// Returns rows and columns of a group's matrices, in the order of its fields, for vectors of `lanes` numbers.
 pub(super) fn tables(d: usize, components: usize, deterministic: bool, lanes: usize) -> [(usize, usize); 6] {
     let padded = components.next_multiple_of(lanes);
     let by_component = (components, d);
@@ -204,7 +204,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
         group
     }
 
-    /// Start of a row, of which whole vectors up to the d-th number may be accessed, from `from` on.
+    /// Returns the start of a row at number `from`. Whole vectors up to the d-th number may be accessed.
     #[inline(always)]
     fn row(&self, block: &mut CpuBlock<T>, mat: Mat, row: usize, from: usize) -> *mut T {
         assert!(row < mat.rows);
@@ -212,7 +212,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
         start.wrapping_add(row * stride)
     }
 
-    /// Takes the components in the rows from `first` on.
+    /// Fills the tables from the components in the rows from `first` on.
     ///
     /// # Safety
     /// As for [`Kernel::run`].
@@ -251,7 +251,8 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
         }
     }
 
-    /// From the gradient by x_t, in the row of component `k` of `delta`, to `scale` times that by its raw outputs.
+    /// Replaces the gradient by x_t, in the row of component `k` of `delta`, by `scale` times the gradient by its raw
+    /// outputs.
     ///
     /// # Safety
     /// As for [`Kernel::run`].
@@ -278,9 +279,9 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     }
 }
 
-/// log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the product of
-/// sixteen numbers between 1e-19 and 1e19; variances relative to the problem's are within 1e-15 and 1e16, by the range
-/// of sigma that a trainer takes and that of log s (`Head::log_std_range`).
+/// Returns the log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the
+/// product of sixteen numbers between 1e-19 and 1e19; variances relative to the problem's are within 1e-15 and 1e16, by
+/// the range of sigma that a trainer takes and that of log s (`Head::log_std_range`).
 #[inline(always)]
 fn log_of_product<T: Real>(factors: &[T]) -> f64 {
     factors.chunks(16).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()

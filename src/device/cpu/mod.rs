@@ -1,5 +1,5 @@
-//! The CPU device. A worker carries one block of rows through the whole computation while it stays in the core's
-//! cache; products are single-threaded and ours, so that activations and derivatives are fused into them.
+//! The CPU device. A worker carries one block of rows through the whole computation while it stays in the core's cache;
+//! products are single-threaded and the library's own, so that activations and derivatives are fused into them.
 
 mod activation;
 pub(crate) mod batch;

@@ -1,4 +1,4 @@
-//! Weights of a network as the CPU's products want them.
+//! The weights of a network in the arrangement that the CPU's products read.
 
 use super::gemm::PANEL_VECTORS;
 use super::memory::Aligned;
@@ -8,11 +8,11 @@ use crate::error::Result;
 use crate::formulas::squares::Centre;
 use crate::memory;
 
-/// What memory here is for, as a refusal says.
+/// The name of this memory in errors.
 const WEIGHTS: &str = "a network's weights, arranged for products";
 
-/// Products with at most this many columns are dot products along contiguous rows: a register tile would compute
-/// mostly padding.
+/// The largest number of columns for which a product is made of dot products along contiguous rows. A register tile
+/// would compute mostly padding.
 const FEW_COLUMNS: usize = 6;
 
 /// One operand B (k x n), arranged.
@@ -23,7 +23,7 @@ pub(super) struct Packed<T> {
     pub form: Form,
 }
 
-/// How B is arranged.
+/// The arrangement of B.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Form {
     /// Panels of `width` columns, each k rows, contiguous; padded with zeros.
@@ -33,7 +33,7 @@ pub(super) enum Form {
 }
 
 impl<T: Real> Packed<T> {
-    /// How B is arranged, and the numbers that takes, padding included.
+    /// Returns the arrangement of B, and the numbers that it takes with padding.
     fn form(isa: Isa, k: usize, n: usize, few: bool) -> (Form, usize) {
         let width = PANEL_VECTORS * T::lanes(isa);
         if few && n <= FEW_COLUMNS {
@@ -104,21 +104,22 @@ impl<T: Real> PackedLayer<T> {
     }
 }
 
-/// Numbers of a layer's biases, padding included.
+/// Returns the numbers that a layer's biases take with padding.
 fn bias_len(layer: &Layer) -> usize {
     layer.biases().len().next_multiple_of(32)
 }
 
 /// A network's arranged weights.
 pub struct CpuNet<T> {
-    /// From input to output; the passes read them, the optimiser packs them one by one.
+    /// The layers from input to output. Passes read them, and the optimiser packs them one by one.
     pub layers: Vec<PackedLayer<T>>,
     /// Centre of the squares: where it starts, then how far it moves until time 1.
     pub(super) centre: Vec<T>,
 }
 
 impl<T: Real> CpuNet<T> {
-    /// Zero weights of a network that sees squares from this centre. `reverse` keeps the transposed form as well.
+    /// Returns zero weights of a network that sees squares from this centre. With `reverse` the transposed form is kept
+    /// too.
     pub fn new(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> Result<Self> {
         let last = layout.hidden();
         let pack = |l: usize| {
@@ -162,14 +163,14 @@ impl<T: Real> CpuNet<T> {
 /// Accumulated gradient of a network, in the order of its flat parameter vector.
 pub struct CpuGradient<T> {
     pub(super) layers: Vec<Layer>,
-    /// One number a parameter; between [`Self::restart`] and [`Self::complete`] in part what was there before.
+    /// One number for each parameter. Between [`Self::restart`] and [`Self::complete`] some are left from before.
     pub values: Aligned<T>,
     /// Whether each layer's weights, and its biases, are still to be written, whatever stands there.
     unwritten: Vec<[bool; 2]>,
 }
 
 impl<T: Real> CpuGradient<T> {
-    /// Zero.
+    /// Returns a zero gradient.
     pub fn new(layout: &Layout) -> Result<Self> {
         Ok(Self {
             layers: layout.layers.clone(),
@@ -178,7 +179,7 @@ impl<T: Real> CpuGradient<T> {
         })
     }
 
-    /// Bytes of it.
+    /// Returns the bytes of a gradient.
     pub fn bytes(layout: &Layout) -> usize {
         let of_layers = layout.layers.len() * (size_of::<Layer>() + size_of::<[bool; 2]>());
         Aligned::<T>::bytes(layout.len()).saturating_add(of_layers)
@@ -190,19 +191,19 @@ impl<T: Real> CpuGradient<T> {
         self.unwritten.fill([true; 2]);
     }
 
-    /// Weights of a layer, and whether to add to them.
+    /// Returns the weights of a layer, and whether to add to them.
     pub(super) fn weights(&mut self, layer: usize) -> (&mut [T], bool) {
         let add = !std::mem::take(&mut self.unwritten[layer][0]);
         (&mut self.values[self.layers[layer].weights()], add)
     }
 
-    /// Biases of a layer, and whether to add to them.
+    /// Returns the biases of a layer, and whether to add to them.
     pub(super) fn biases(&mut self, layer: usize) -> (&mut [T], bool) {
         let add = !std::mem::take(&mut self.unwritten[layer][1]);
         (&mut self.values[self.layers[layer].biases()], add)
     }
 
-    /// Writes what nothing was added to.
+    /// Writes zeros where nothing was added.
     pub fn complete(&mut self) {
         for layer in 0..self.layers.len() {
             let clear = |(values, add): (&mut [T], bool)| {

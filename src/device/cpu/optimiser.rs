@@ -7,16 +7,16 @@ use super::pool::Pool;
 use super::simd::{Isa, Kernel, Real, Simd};
 use crate::device::Sums;
 use crate::device::layout::{Layer, Layout};
-use crate::device::training::{NetworkState, Outcome};
+use crate::device::training::{HalfOutcome, NetworkState};
 use crate::error::Result;
 use crate::formulas::adam::Update;
 use crate::formulas::squares::Centre;
 use crate::memory;
 
-/// Parameters reduced by one job.
+/// Number of parameters that one job reduces.
 const CHUNK: usize = 4096;
 
-/// What the rows of one shard add up to.
+/// The gradient and the loss terms of one shard.
 pub(crate) struct ShardGradient {
     pub gradient: CpuGradient<f32>,
     pub sums: Sums,
@@ -27,19 +27,19 @@ pub(crate) struct CpuNetwork {
     isa: Isa,
     layers: Vec<Layer>,
     pub state: NetworkState,
-    /// Before the last update.
+    /// The state before the last update.
     previous: NetworkState,
     pub net: CpuNet<f32>,
     pub shards: Vec<ShardGradient>,
     gradient: Vec<f32>,
-    /// Sums of squares of the gradient, by chunk.
+    /// Sum of squares of the gradient in each chunk.
     squares: Vec<f64>,
-    /// For each layer, whether the last update gave finite numbers alone.
+    /// For each layer, whether the last update gave only finite numbers.
     finite: Vec<bool>,
 }
 
 impl CpuNetwork {
-    /// A network of this layout that sees squares from `centre`, with gradients of so many shards.
+    /// Returns a network of this layout that sees squares from `centre`, with gradients of `shards` shards.
     pub fn new(isa: Isa, layout: &Layout, centre: &Centre, state: NetworkState, shards: usize) -> Result<Self> {
         const GRADIENT: &str = "a network's gradient";
         let mut net = CpuNet::new(isa, layout, centre, true)?;
@@ -72,7 +72,7 @@ impl CpuNetwork {
     }
 
     /// Sums the shards' gradients and losses, in their order.
-    pub fn reduce(&mut self, pool: &Pool) -> Outcome {
+    pub fn reduce(&mut self, pool: &Pool) -> HalfOutcome {
         let (isa, shards) = (self.isa, &self.shards);
         let len = self.gradient.len();
         let (gradient, squares) = (Disjoint::new(&mut self.gradient), Disjoint::new(&mut self.squares));
@@ -83,17 +83,18 @@ impl CpuNetwork {
             // SAFETY: slices only.
             *squares = unsafe { f32::dispatch(isa, Reduce { total, shards, from }) };
         });
-        let mut outcome = Outcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..Outcome::default() };
+        let mut outcome =
+            HalfOutcome { gradient_norm: self.squares.iter().sum::<f64>().sqrt(), ..HalfOutcome::default() };
         for shard in &self.shards {
             outcome.sums.add(&shard.sums);
         }
         outcome
     }
 
-    /// One step of the optimiser and of the moving average, and the weights arranged anew for the products.
+    /// Makes one step of the optimiser and of the moving average, and arranges the weights anew for the products.
     ///
     /// # Errors
-    /// A number of the new state that is not finite; the update is made all the same.
+    /// A number of the new state that is not finite. The update is made nevertheless.
     pub fn update(&mut self, pool: &Pool, update: Update, averaging: f32) -> std::result::Result<(), f32> {
         // The update goes from one copy of the state to the other, so the one before it costs nothing to keep.
         std::mem::swap(&mut self.state, &mut self.previous);
@@ -120,14 +121,14 @@ impl CpuNetwork {
         Err(bad.unwrap_or(f32::NAN))
     }
 
-    /// Takes the last update back, or, called once more, makes it again.
+    /// Takes the last update back. A second call makes it again.
     pub fn take_back(&mut self) {
         std::mem::swap(&mut self.state, &mut self.previous);
         self.net.pack(&self.state.weights);
     }
 }
 
-/// A network's state, shared out to jobs by stretches of the parameter vector.
+/// A network's state, shared out to jobs by ranges of the parameter vector.
 struct Parts<'a>([Disjoint<'a, f32>; 4]);
 
 impl<'a> Parts<'a> {
@@ -136,10 +137,10 @@ impl<'a> Parts<'a> {
         Self([weights, average, first_moment, second_moment].map(|values| Disjoint::new(values)))
     }
 
-    /// Weights, average, first and second moment.
+    /// Returns weights, average, first and second moment.
     ///
     /// # Safety
-    /// As [`Disjoint::part`]: stretches handed out at the same time must not overlap.
+    /// As [`Disjoint::part`]: ranges handed out at the same time must not overlap.
     #[allow(clippy::mut_from_ref)]
     unsafe fn part(&self, from: usize, to: usize) -> [&mut [f32]; 4] {
         // SAFETY: the caller's.

@@ -1,7 +1,7 @@
 //! Fork-join over a fixed set of threads: jobs are numbered, any thread takes the next one, the caller works too.
 //!
-//! A step is a few rounds with almost nothing between them, so a thread that runs out of work looks out for the next
-//! round for some microseconds before it sleeps.
+//! A step is a few rounds with almost nothing between them. So a thread without work watches for the next round for
+//! some microseconds before it sleeps.
 //!
 //! What a job computes may depend on its number alone, never on the thread or the order: that is what makes results
 //! bitwise equal for any thread count. A call allocates nothing.
@@ -18,9 +18,9 @@ type Job = *const (dyn Fn(usize, usize) + Sync);
 struct Round {
     job: Option<SendJob>,
     jobs: usize,
-    /// Counts rounds, so that a sleeping worker can tell a new one.
+    /// Number of the round, by which a sleeping worker recognises a new one.
     number: u64,
-    /// Workers that have not finished this round.
+    /// Number of workers that have not finished this round.
     running: usize,
     stop: bool,
 }
@@ -44,12 +44,12 @@ struct Shared {
 /// The threads of a context. Rounds of several callers take turns.
 pub struct Pool {
     threads: usize,
-    /// That of the process that used it last; never null.
+    /// The team of the process that used the pool last; never null.
     team: AtomicPtr<Team>,
 }
 
-/// Threads of one process, and what they share. A fork leaves a copy without threads, whose locks may be taken for
-/// ever: the child never touches it and makes a team of its own.
+/// The threads of one process, and the data that they share. After a fork the child has a copy without threads, whose
+/// locks may be taken for ever. The child never touches it and makes a team of its own.
 struct Team {
     generation: u32,
     shared: Arc<Shared>,
@@ -62,7 +62,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    /// `threads` >= 1, the caller of `run` being one of them.
+    /// Starts `threads` - 1 threads; the caller of `run` is one more. `threads` is 1 or more.
     ///
     /// # Errors
     /// [`Error::UnsupportedDevice`] when the system starts fewer; [`Error::OutOfMemory`].
@@ -74,7 +74,7 @@ impl Pool {
         }
     }
 
-    /// Threads that take part in a round, at most.
+    /// Returns the largest number of threads that take part in a round.
     pub fn threads(&self) -> usize {
         self.threads
     }
@@ -88,15 +88,15 @@ impl Pool {
         self.team().run(jobs, job);
     }
 
-    /// The team of this process.
+    /// Returns the team of this process.
     fn team(&self) -> &Team {
         // SAFETY: never null, and only dropped with the pool.
         let team = unsafe { &*self.team.load(Ordering::Acquire) };
         if team.generation == process::generation() { team } else { self.renew(team) }
     }
 
-    /// A team in place of the one whose threads a fork has left behind. Where the system starts fewer threads, those
-    /// there are do the work: jobs give the same results.
+    /// Returns a new team in place of one whose threads a fork has left behind. Where the system starts fewer threads,
+    /// those do all the work, and jobs give the same results.
     #[cold]
     fn renew(&self, left: &Team) -> &Team {
         let new = Box::into_raw(Box::new(Team::start(self.threads - 1).0));
@@ -129,7 +129,7 @@ impl Drop for Pool {
 }
 
 impl Team {
-    /// As many of `workers` threads as the system starts, and why it started no more.
+    /// Starts up to `workers` threads. Returns them with the error for which there are fewer, if any.
     fn start(workers: usize) -> (Self, Option<Error>) {
         let shared = Arc::new(Shared {
             round: Mutex::new(Round { job: None, jobs: 0, number: 0, running: 0, stop: false }),
@@ -207,7 +207,7 @@ impl Drop for Team {
     }
 }
 
-/// Looks at `ready` for some tens of microseconds. Only a hint: the lock decides.
+/// Watches `ready` for some tens of microseconds. This is only a hint: the lock decides.
 fn watch(ready: impl Fn() -> bool) {
     for _ in 0..1000 {
         if ready() {

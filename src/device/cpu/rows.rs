@@ -7,7 +7,7 @@ use crate::formulas::{Conjugate, units};
 use crate::rng::{Sequence, Stream};
 
 impl Constants {
-    /// A normalised row in data units.
+    /// Writes a normalised row in data units.
     fn undo(&self, normalised: &[f32], data: &mut [f32]) {
         for ((&x, out), shift) in normalised.iter().zip(data).zip(self.shift.iter()) {
             *out = units::in_data_units(x, *shift, self.scale);
@@ -16,7 +16,7 @@ impl Constants {
 }
 
 impl Rows for CpuBlock<f32> {
-    type Given<'a> = &'a [f32];
+    type In<'a> = &'a [f32];
     type Out<'a> = &'a mut [f32];
     type Constants = Constants;
 

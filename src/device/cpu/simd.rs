@@ -4,16 +4,16 @@
 
 use crate::formulas::Scalar;
 
-/// Element type of a computation that the processor has vectors of.
+/// An element type of which the processor has vectors.
 pub trait Real: Scalar {
-    /// Elements in a vector of `isa`.
+    /// Returns the number of elements in a vector of `isa`.
     fn lanes(isa: Isa) -> usize;
     /// Runs a kernel with the vectors of `isa`.
     ///
     /// # Safety
     /// What the kernel demands of its pointers.
     unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
-    /// e^x, accurate to about two units in the last place, branch-free in f32.
+    /// Returns e^x, accurate to about two units in the last place, branch-free in f32.
     fn exp_lane(self) -> Self;
 }
 
@@ -27,7 +27,7 @@ pub trait Kernel<T> {
     unsafe fn run<S: Simd<T = T>>(self) -> Self::Output;
 }
 
-/// Instruction sets told apart at run time.
+/// The instruction sets among which the library chooses at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// AVX-512 F.
@@ -39,7 +39,7 @@ pub enum Isa {
 }
 
 impl Isa {
-    /// The best one of this processor.
+    /// Returns the best one of this processor.
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -63,7 +63,7 @@ pub trait Simd: Copy + 'static {
     type V: Copy;
     /// Elements in a register.
     const LANES: usize;
-    /// Rows of a product's register tile.
+    /// Number of rows of a product's register tile.
     const TILE_ROWS: usize;
     unsafe fn splat(x: Self::T) -> Self::V;
     unsafe fn load(p: *const Self::T) -> Self::V;
@@ -72,9 +72,9 @@ pub trait Simd: Copy + 'static {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
-    /// The larger; b where either is NaN.
+    /// The larger of a and b, or b where either is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    /// The smaller; b where either is NaN.
+    /// The smaller of a and b, or b where either is NaN.
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
@@ -83,7 +83,7 @@ pub trait Simd: Copy + 'static {
     unsafe fn within(a: Self::V, low: Self::V, high: Self::V, then: Self::V) -> Self::V;
     /// Sum of the lanes, in a fixed order.
     unsafe fn sum(a: Self::V) -> Self::T;
-    /// A function of each lane, for what has no vector form.
+    /// Applies a function to each lane, where there is no vector form.
     unsafe fn map(a: Self::V, f: impl Fn(Self::T) -> Self::T) -> Self::V;
 }
 
@@ -226,7 +226,7 @@ pub(super) const EXP_SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0,
 mod tests {
     use super::*;
 
-    /// What chooses between lanes, at values on both sides of the others, on them, and NaN.
+    /// The operations that choose between values, at values on both sides of the others, on them, and NaN.
     struct Choices;
 
     impl Kernel<f32> for Choices {

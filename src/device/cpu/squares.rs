@@ -1,4 +1,5 @@
-//! Squares of inputs ([`crate::formulas::squares`]), row by row in plain loops, which the compiler makes vectors of.
+//! Squares of inputs ([`crate::formulas::squares`]), row by row in plain loops, which the compiler turns into vector
+//! instructions.
 
 use super::block::CpuBlock;
 use super::simd::{Kernel, Real, Simd};
@@ -6,19 +7,19 @@ use crate::device::Mat;
 use crate::formulas::squares::{slope, square};
 use std::slice;
 
-/// What is computed of x, and for the latter two of another matrix.
-pub(super) enum Pass<'a, T> {
+/// The operation on x, which for the latter two has another operand.
+pub(super) enum SquaresOperation<'a, T> {
     /// \[x, s\], with this start and change of the centre.
     Forward(&'a [T]),
-    /// g_x + s' g_s, of g.
+    /// g_x + s' g_s, with g = \[g_x, g_s\].
     Reverse(Mat),
-    /// \[w, s' w\], of w.
+    /// \[w, s' w\], with the direction w.
     Tangent(Mat),
 }
 
 struct Squares<'a, T> {
     block: &'a mut CpuBlock<T>,
-    pass: Pass<'a, T>,
+    operation: SquaresOperation<'a, T>,
     x: Mat,
     to: Mat,
 }
@@ -27,14 +28,14 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { block, pass, x, to } = self;
-        let (of, narrow, wide) = match pass {
-            Pass::Forward(_) => (x, x, to),
-            Pass::Reverse(g) => (g, to, g),
-            Pass::Tangent(w) => (w, w, to),
+        let Self { block, operation, x, to } = self;
+        let (of, narrow, wide) = match operation {
+            SquaresOperation::Forward(_) => (x, x, to),
+            SquaresOperation::Reverse(g) => (g, to, g),
+            SquaresOperation::Tangent(w) => (w, w, to),
         };
         let squares = wide.cols - x.cols;
-        if let Pass::Forward(centre) = pass {
+        if let SquaresOperation::Forward(centre) = operation {
             assert!(centre.len() == 2 * squares);
         }
         assert!(squares <= x.cols && narrow.cols == x.cols && of.rows == x.rows && to.rows == x.rows && !to.view);
@@ -51,20 +52,20 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
             };
             let (same, rest) = to.split_at_mut(x.len());
             same.copy_from_slice(&of[..x.len()]);
-            match pass {
-                Pass::Forward(centre) => {
+            match operation {
+                SquaresOperation::Forward(centre) => {
                     let (start, change) = centre.split_at(squares);
                     let time = x.get(squares).copied().unwrap_or(T::zero());
                     for (((s, &x), &start), &change) in rest.iter_mut().zip(x).zip(start).zip(change) {
                         *s = square(x) - (start + time * change);
                     }
                 }
-                Pass::Reverse(_) => {
+                SquaresOperation::Reverse(_) => {
                     for ((g, &by_square), &x) in same.iter_mut().zip(&of[x.len()..]).zip(x) {
                         *g = *g + slope(x) * by_square;
                     }
                 }
-                Pass::Tangent(_) => {
+                SquaresOperation::Tangent(_) => {
                     for ((s, &w), &x) in rest.iter_mut().zip(of).zip(x) {
                         *s = slope(x) * w;
                     }
@@ -75,9 +76,9 @@ impl<T: Real> Kernel<T> for Squares<'_, T> {
 }
 
 impl<T: Real> CpuBlock<T> {
-    pub(super) fn squares_pass(&mut self, pass: Pass<'_, T>, x: Mat, to: Mat) {
+    pub(super) fn squares_operation(&mut self, operation: SquaresOperation<'_, T>, x: Mat, to: Mat) {
         let isa = self.isa;
         // SAFETY: the kernel checks the matrices' extents.
-        unsafe { T::dispatch(isa, Squares { block: self, pass, x, to }) }
+        unsafe { T::dispatch(isa, Squares { block: self, operation, x, to }) }
     }
 }

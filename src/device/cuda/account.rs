@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes taken on one GPU by one context of the library, against its limit.
+/// The bytes that one context of the library has taken on one GPU, and their limit.
 pub(crate) struct Account {
     limit: u64,
     device: String,
@@ -32,17 +32,17 @@ impl Account {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes taken now.
+    /// Returns the bytes taken now.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Bytes that may be taken in all.
+    /// Returns the bytes that may be taken in all.
     pub fn limit(&self) -> u64 {
         if self.limit == 0 { u64::MAX } else { self.limit }
     }
 
-    /// Bytes that may still be taken, as far as the limit goes.
+    /// Returns the bytes that the limit still allows.
     pub fn left(&self) -> u64 {
         self.limit().saturating_sub(self.used())
     }

@@ -1,4 +1,4 @@
-//! Drawing batches on a GPU: one kernel draws all that is not noise, and noise is drawn by the kernels that use it.
+//! Draws batches on a GPU: one kernel draws samples, times and latents, and noise is drawn by the kernels that use it.
 
 use super::block::{CudaBlock, CudaNoise};
 use super::gradient::CudaNet;
@@ -74,7 +74,7 @@ impl Draw for CudaBlock {
         Sources { first_row, batch: Batch { input, ends, noise, time } }
     }
 
-    /// All rows are drawn with the source samples, and a GPU carries them all at once.
+    /// Returns the rows that were drawn with the source samples: a GPU computes all of them at once.
     fn draw_rows(
         &mut self,
         _: &BatchSpec,

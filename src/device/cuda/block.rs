@@ -1,8 +1,8 @@
 //! A workspace in device memory, in which every operation is one or a few launches on a stream.
 //!
-//! A block is first walked through with nothing launched, which tells how much memory a computation needs and lets
-//! cublasLt plan its products; then with its memory, once for a capture or again and again. Operations have no result
-//! of their own: the first failure is kept, later operations do nothing, and [`CudaBlock::finish`] returns it.
+//! A computation first runs without launches, which tells how much memory it needs and lets cublasLt plan its products.
+//! Then it runs with this memory, once for a capture or many times. Operations return no errors: the first failure is
+//! kept, later operations do nothing, and [`CudaBlock::finish`] returns it.
 
 use super::branches::Branches;
 use super::gpu::Gpu;
@@ -14,20 +14,22 @@ use crate::rng::Stream;
 use cudarc::driver::sys::{self, CUstream};
 use std::sync::Arc;
 
-/// Bytes that every matrix begins at a multiple of.
+/// The alignment of every matrix, in bytes.
 pub(super) const ALIGN: usize = 256;
-/// Threads of a block of kernels that take any number.
+/// Number of threads in a block of kernels that take any number.
 pub(crate) const THREADS: u32 = 256;
-/// Blocks of such a grid at most. Not a number of the device's: sums over blocks are the same bits on every GPU.
+/// The largest number of blocks of such a grid. It does not depend on the device, so that sums over blocks have the
+/// same bits on every GPU.
 pub(crate) const MOST_BLOCKS: u64 = 1024;
-/// Blocks of a grid that leaves one partial sum each.
+/// The largest number of blocks of a grid in which each block leaves a partial sum.
 const MOST_PARTIALS: u64 = 256;
-/// What draws a block's noise: the same elements of the same streams as on the CPU.
+/// The place in the random streams from which a block's noise is drawn. The CPU draws the same elements of the same
+/// streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CudaNoise {
     pub seed: u64,
-    /// Device address of the step's number, 0 for none: then the sequences are those of `number` itself, otherwise of
-    /// twice the counter plus `number`.
+    /// Device address of the step counter, or 0 for none. The number of the sequences is twice the counter plus
+    /// `number`, or `number` alone without a counter.
     pub counter: u64,
     pub number: u64,
     /// Number of the block's first row.
@@ -40,7 +42,7 @@ pub(crate) struct CudaBlock {
     pub(super) stream: CUstream,
     /// Address of the workspace on the device.
     base: u64,
-    /// Nothing is launched.
+    /// Whether the block only measures and launches nothing.
     measures: bool,
     /// Products are not planned either.
     foretells: bool,
@@ -49,7 +51,7 @@ pub(crate) struct CudaBlock {
     used: usize,
     most: usize,
     failure: Option<crate::error::Error>,
-    /// While a graph is captured: where it may branch.
+    /// The branches that a captured graph may have.
     branches: Option<Arc<Branches>>,
     /// A column of ones at the start of the workspace.
     pub(super) ones: Option<Mat>,
@@ -59,7 +61,7 @@ pub(crate) struct CudaBlock {
 unsafe impl Send for CudaBlock {}
 
 impl CudaBlock {
-    /// Walks through a computation and launches nothing.
+    /// Returns a block that measures a computation and launches nothing.
     pub fn measuring(gpu: &Arc<Gpu>) -> Self {
         Self { measures: true, ..Self::new(gpu, gpu.stream(), 0, usize::MAX) }
     }
@@ -87,33 +89,34 @@ impl CudaBlock {
         }
     }
 
-    /// During a capture: work that nothing waits for yet, or that two parts of a step have no use of each other for,
-    /// branches off.
+    /// Lets work branch off during a capture: work whose result is not needed yet, and parts of a step that do not
+    /// depend on each other.
     pub fn branching(self, branches: &Arc<Branches>) -> Self {
         Self { branches: Some(Arc::clone(branches)), ..self }
     }
 
-    /// Keeps a column of so many ones at the start of the workspace: for those who use it many times.
-    /// [`Self::fill_ones`] makes them ones, once.
+    /// Keeps a column of `rows` ones at the start of a workspace that is used many times. [`Self::fill_ones`] writes
+    /// the ones, once.
     pub fn with_ones(mut self, rows: usize) -> Self {
         assert!(self.used == 0);
         self.ones = Some(self.allocate(rows, 1));
         self
     }
 
-    /// See [`Self::with_ones`].
+    /// Writes the column of ones of [`Self::with_ones`].
     pub fn fill_ones(&mut self) {
         if let Some(ones) = self.ones {
             self.fill(ones, 1.0);
         }
     }
 
-    /// Where it runs.
+    /// Returns the GPU that the block runs on.
     pub fn gpu(&self) -> Arc<Gpu> {
         Arc::clone(&self.gpu)
     }
 
-    /// Queues `work` beside what follows, after what was queued so far; [`Self::join`] waits for it.
+    /// Queues `work` after the work that was queued so far and beside the work that follows. [`Self::join`] waits for
+    /// it.
     pub fn aside<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         let stream = self.stream;
         self.stream = self.branch();
@@ -122,7 +125,7 @@ impl CudaBlock {
         result
     }
 
-    /// A stream that goes on from here; this one where there are no branches.
+    /// Returns a stream whose work follows the work queued so far; the block's own stream where there are no branches.
     fn branch(&mut self) -> CUstream {
         let from = self.stream;
         let Some(branches) = &self.branches else {
@@ -137,7 +140,7 @@ impl CudaBlock {
         }
     }
 
-    /// Makes what follows wait for everything that was queued aside.
+    /// Makes the work that follows wait for everything that was queued aside.
     pub fn join(&mut self) {
         let stream = self.stream;
         if let Some(branches) = &self.branches
@@ -147,27 +150,27 @@ impl CudaBlock {
         }
     }
 
-    /// The most floats that were in use at once.
+    /// Returns the largest number of floats in use at once.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// Where the workspace is taken up to; [`Self::release`] returns to it.
+    /// Returns how far the workspace is used, for [`Self::release`].
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// Gives back every matrix made since the mark.
+    /// Gives back every matrix that was made since the mark.
     pub(super) fn release(&mut self, mark: usize) {
         self.used = mark;
     }
 
-    /// The first failure since the last call.
+    /// Returns the first failure since the last call.
     pub fn finish(&mut self) -> Result<()> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    /// Floats, aligned.
+    /// Takes aligned floats of the workspace and returns their offset.
     fn take(&mut self, floats: usize) -> usize {
         let offset = self.used;
         self.used += floats.next_multiple_of(ALIGN / size_of::<f32>());
@@ -176,26 +179,26 @@ impl CudaBlock {
         offset
     }
 
-    /// A matrix whose rows lie 16 bytes apart or a multiple of it, so that kernels may take 16 at a time; columns are
-    /// dense.
+    /// Returns a matrix. The distance of its rows is a multiple of 16 bytes, so that kernels may read 16 bytes at a
+    /// time; a single column is dense.
     pub(super) fn allocate(&mut self, rows: usize, cols: usize) -> Mat {
         let stride = if cols == 1 { 1 } else { cols.next_multiple_of(4) };
         Mat { offset: self.take(rows * stride), stride, view: false, squares: Squares::NONE, rows, cols }
     }
 
-    /// Device address of a matrix.
+    /// Returns the device address of a matrix.
     pub fn address(&self, mat: Mat) -> u64 {
         self.base + (mat.offset * size_of::<f32>()) as u64
     }
 
-    /// Device address of room for as many numbers of 4 bytes.
+    /// Takes room for `count` numbers of 4 bytes and returns its device address.
     pub fn scratch_address(&mut self, count: usize) -> u64 {
         let mat = self.allocate(count, 1);
         self.address(mat)
     }
 
-    /// Copies numbers to the device; returns where they are. They have to stay as they are until the stream was waited
-    /// for.
+    /// Copies numbers to the device and returns their address there. The host's numbers must not change until the
+    /// stream was waited for.
     pub fn upload(&mut self, values: &[f32]) -> u64 {
         let address = self.scratch_address(values.len());
         self.attempt(|block| {
@@ -208,12 +211,12 @@ impl CudaBlock {
         address
     }
 
-    /// Device address and stride.
+    /// Returns device address and stride.
     pub fn place(&self, mat: Mat) -> (u64, u32) {
         (self.address(mat), mat.stride as u32)
     }
 
-    /// As [`Self::place`]; null for none.
+    /// Returns [`Self::place`], or null for no matrix.
     pub(super) fn optional(&self, mat: Option<Mat>) -> (u64, u32) {
         mat.map_or((0, 0), |mat| self.place(mat))
     }
@@ -248,7 +251,7 @@ impl CudaBlock {
         self.launch([blocks_over(threads), parts, 1], [THREADS, 1, 1], arguments);
     }
 
-    /// Queues, or plans, a product of cublasLt's.
+    /// Queues a product of cublasLt, or plans it where the block only measures.
     pub(super) fn multiply(&mut self, product: &Product) {
         if self.failure.is_some() || self.foretells {
             return;
@@ -285,17 +288,17 @@ impl CudaBlock {
     }
 }
 
-/// Blocks for about this many threads.
+/// Returns the number of blocks for about this many threads.
 fn blocks(threads: u64, most: u64) -> u32 {
     threads.div_ceil(u64::from(THREADS)).clamp(1, most) as u32
 }
 
-/// Blocks that [`CudaBlock::launch_over`] launches.
+/// Returns the number of blocks that [`CudaBlock::launch_over`] launches.
 pub(crate) fn blocks_over(threads: u64) -> u32 {
     blocks(threads, MOST_BLOCKS)
 }
 
-/// Blocks of a kernel that leaves one partial sum a block.
+/// Returns the number of blocks of a kernel in which each block leaves a partial sum.
 pub(crate) fn reduction_blocks(threads: u64) -> u32 {
     blocks(threads, MOST_PARTIALS)
 }

@@ -1,5 +1,5 @@
-//! Branches of a capture: streams that fork from the captured one and come back to it. They make edges of the graph; at
-//! a replay the driver runs side by side whatever no edge keeps apart.
+//! Branches of a capture: streams that fork from the captured stream and come back to it. Forks and joins become edges
+//! of the graph. At a replay the driver runs work side by side unless an edge orders it.
 
 use super::driver::check;
 use super::stream::new_stream;
@@ -8,13 +8,13 @@ use cudarc::driver::sys::{self, CUevent, CUstream};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-/// Streams that branches are captured on in turn: those of one stream follow each other.
+/// Number of streams on which branches are captured in turn. Branches on one stream follow each other.
 const STREAMS: usize = 16;
 
 /// See the module.
 pub(crate) struct Branches {
     streams: Vec<CUstream>,
-    /// Recorded and waited for anew each time: a wait is for the record before it.
+    /// The event of every fork and join. It is recorded anew each time, and a wait is for the record before it.
     event: CUevent,
     turn: Mutex<Turn>,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Branches {
 #[derive(Default)]
 struct Turn {
     next: usize,
-    /// Streams that have not come back.
+    /// Streams that have not been joined.
     open: Vec<CUstream>,
 }
 
@@ -32,8 +32,8 @@ unsafe impl Send for Branches {}
 unsafe impl Sync for Branches {}
 
 impl Branches {
-    /// Before a capture begins, inside which streams are not made. A context is current, and stays so until they are
-    /// dropped.
+    /// Makes the streams before a capture begins, because none can be made inside of it. A context is current until
+    /// they are dropped.
     pub fn new() -> Result<Self> {
         let mut branches = Self { streams: Vec::new(), event: ptr::null_mut(), turn: Mutex::default() };
         let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING as u32;
@@ -45,7 +45,7 @@ impl Branches {
         Ok(branches)
     }
 
-    /// A stream whose work comes after what was queued on `from` so far.
+    /// Returns a stream whose work comes after the work queued on `from` so far.
     pub fn fork(&self, from: CUstream) -> Result<CUstream> {
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // A branch does not fork into itself.
@@ -67,7 +67,7 @@ impl Branches {
         open.into_iter().try_for_each(|stream| self.after(into, stream))
     }
 
-    /// What follows on `stream` waits for what was queued on `before`.
+    /// Makes work that follows on `stream` wait for the work queued on `before`.
     fn after(&self, stream: CUstream, before: CUstream) -> Result<()> {
         // SAFETY: the streams and the event are alive.
         unsafe {

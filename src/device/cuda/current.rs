@@ -1,4 +1,4 @@
-//! The CUDA context that is current on a thread, which is the host's again after every call.
+//! Makes a CUDA context current on a thread, and gives the host its own back after every call.
 
 use super::driver::check;
 use crate::error::Result;
@@ -6,12 +6,12 @@ use cudarc::driver::sys::{self, CUcontext, CUstreamCaptureMode};
 use std::marker::PhantomData;
 use std::ptr;
 
-/// A context is current on this thread, and no capture of another thread forbids its calls; what was before comes
+/// Keeps a context current on this thread, where no capture of another thread forbids its calls. The former state comes
 /// back when this is dropped.
 pub(crate) struct Entered<'a> {
     context: PhantomData<&'a ()>,
     mode: CUstreamCaptureMode,
-    /// Contexts are current for a thread.
+    /// Keeps the value on its thread, because a context is current on one thread.
     thread: PhantomData<*const ()>,
 }
 

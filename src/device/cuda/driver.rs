@@ -1,4 +1,4 @@
-//! The CUDA driver: whether it is there, its devices, and its failures as errors of the crate.
+//! The CUDA driver: starts it, lists its devices, and turns its failures into errors of the crate.
 //!
 //! cudarc loads each function when it is first called and panics where the library or the function is missing, so
 //! everything begins with [`require`].
@@ -18,9 +18,9 @@ const OLDEST_DRIVER: i32 = 11040;
 pub struct DeviceInfo {
     /// Its number among the devices that the driver shows, from 0; `CUDA_VISIBLE_DEVICES` changes it.
     pub index: u32,
-    /// As the driver calls it.
+    /// Its name in the driver.
     pub name: String,
-    /// The same in every process and under every numbering.
+    /// Its UUID, which is the same in every process and under every numbering.
     pub uuid: [u8; 16],
     /// Compute capability, major and minor.
     pub capability: (u32, u32),
@@ -41,7 +41,7 @@ pub(super) fn check(status: CUresult, doing: impl FnOnce() -> String) -> Result<
     }
 }
 
-/// Name and description of a status.
+/// Returns name and description of a status.
 pub(super) fn describe(status: CUresult) -> String {
     let error = DriverError(status);
     let text = |text: std::result::Result<&CStr, DriverError>| text.ok().map(|t| t.to_string_lossy().into_owned());
@@ -51,13 +51,13 @@ pub(super) fn describe(status: CUresult) -> String {
     }
 }
 
-/// Whether the system has a library of the driver's name.
+/// Returns whether the system has a library of the driver's name.
 pub(crate) fn is_there() -> bool {
     // SAFETY: loads a library by its well-known names.
     unsafe { sys::is_culib_present() }
 }
 
-/// What became of the GPU in a process that was forked.
+/// Returns the error that a forked process cannot use the GPU.
 pub(super) fn left_by_fork() -> Error {
     Error::Device(
         "the CUDA driver was in use when this process was forked, and does not work in the child; release here \
@@ -105,7 +105,7 @@ pub(super) fn require() -> Result<()> {
     started
 }
 
-/// See [`require`]; the library is there.
+/// Does the work of [`require`] once the library is there.
 fn start() -> Result<()> {
     // These came last among the functions that are called: what has them has the others.
     for function in [c"cuDriverGetVersion", c"cuInit", c"cuDeviceGetUuid_v2", c"cuGraphInstantiateWithFlags"] {
@@ -153,7 +153,7 @@ pub(super) fn dotted(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
-/// The GPUs that the driver shows, in its order; none where there is no driver, or it sees none.
+/// Returns the GPUs that the driver shows, in its order. There are none where there is no driver, or it sees none.
 ///
 /// # Errors
 /// [`Error::Device`] when a device does not answer, and in a process forked since the library started the driver.
@@ -168,7 +168,7 @@ pub fn devices() -> Result<Vec<DeviceInfo>> {
     (0..count).map(|index| info(device(index)?, index)).collect()
 }
 
-/// The device of that number.
+/// Returns the device of that number.
 pub(super) fn device(index: i32) -> Result<CUdevice> {
     let mut device = 0;
     // SAFETY: the driver is ready.
@@ -176,7 +176,7 @@ pub(super) fn device(index: i32) -> Result<CUdevice> {
     Ok(device)
 }
 
-/// What a device is.
+/// Returns the description of a device.
 pub(super) fn info(device: CUdevice, index: i32) -> Result<DeviceInfo> {
     let mut name = [0 as c_char; 256];
     let mut uuid = sys::CUuuid { bytes: [0; 16] };

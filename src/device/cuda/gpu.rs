@@ -6,8 +6,8 @@ use super::current::{Entered, push};
 use super::driver::{self, DeviceInfo, check, describe, dotted};
 use super::image;
 use super::kernels::{Kernel, Launch};
-use super::place::{CudaConfig, Place, Products};
-use super::product::{Held, Library};
+use super::place::{CudaConfig, NamedContext, Products};
+use super::product::{Library, PlanGuard};
 use super::stream::new_stream;
 use crate::device::layout::Layer;
 use crate::error::{Error, Result};
@@ -18,15 +18,15 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::Arc;
 
-/// Networks whose layers have at most as many units on either side are fused.
+/// The largest number of units on either side of a layer for which networks use the library's fused kernels.
 const MOST_FUSED: usize = 256;
 
 /// See the module.
 pub(crate) struct Gpu {
-    /// That of the process that opened it: its handles are of no use in another one.
+    /// Generation of the process that opened it. Its handles are useless in another process.
     generation: u32,
     context: CUcontext,
-    /// Retained by us.
+    /// The device whose primary context the library has retained.
     primary: Option<CUdevice>,
     stream: CUstream,
     owns_stream: bool,
@@ -52,7 +52,7 @@ impl Gpu {
     /// [`Error::InvalidArgument`] for a stream that is not of the context.
     pub fn open(config: &CudaConfig, log: &mut dyn FnMut(LogLevel, &str)) -> Result<Arc<Self>> {
         driver::require()?;
-        let place = Place::find(config)?;
+        let place = NamedContext::find(config)?;
         let account = Account::new(config.memory_limit, &place.info.name);
         // From here on a failure gives back what was taken.
         let mut gpu = Self {
@@ -88,12 +88,12 @@ impl Gpu {
         Ok(Arc::new(gpu))
     }
 
-    /// What it is.
+    /// Returns the description of the GPU.
     pub fn info(&self) -> &DeviceInfo {
         &self.info
     }
 
-    /// The context in use.
+    /// Returns the context in use.
     pub(super) fn context(&self) -> CUcontext {
         self.context
     }
@@ -135,12 +135,12 @@ impl Gpu {
         push(self.context)
     }
 
-    /// The stream of all work.
+    /// Returns the stream of all work.
     pub fn stream(&self) -> CUstream {
         self.stream
     }
 
-    /// Whether a network's layers are one kernel each, rather than cublasLt's products with kernels around them.
+    /// Returns whether each layer of a network is one kernel, rather than a product of cublasLt with kernels around it.
     pub(super) fn fuses(&self, layers: &[Layer]) -> bool {
         let widest = layers.iter().map(|layer| layer.inputs().max(layer.outputs())).max().unwrap_or(0);
         match self.products {
@@ -150,19 +150,19 @@ impl Gpu {
         }
     }
 
-    /// Keeps what products need, from before work is queued for the first time until it was captured: inside a capture
-    /// cublasLt may not be asked for it.
-    pub fn hold_products(&self) -> Held<'_> {
+    /// Keeps the plans of products until the guard is dropped. It is held from the first run of some work until its
+    /// capture has ended, because cublasLt cannot make plans inside a capture.
+    pub fn hold_products(&self) -> PlanGuard<'_> {
         self.library.hold()
     }
 
-    /// Waits until the stream has run out of work. The context is current.
+    /// Waits until all work of the stream is done. The context is current.
     pub fn synchronise(&self) -> Result<()> {
         // SAFETY: a live stream.
         check(unsafe { sys::cuStreamSynchronize(self.stream) }, || "finish the work on the GPU".into())
     }
 
-    /// A kernel by name. The context is current.
+    /// Returns a kernel by name. The context is current.
     pub(super) fn function(&self, name: &CStr) -> Result<CUfunction> {
         let mut function = ptr::null_mut();
         // SAFETY: a live module.

@@ -1,17 +1,18 @@
-//! A network on a GPU: its weights, and its gradient in lines that add up.
+//! A network on a GPU: its weights, and its gradient as lines whose sum it is.
 
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
 use super::kernels::{GradientReduce, UpdateParameters};
 use crate::device::layout::{self, Layer};
 
-/// Rows that a line of a gradient sums at least.
+/// The least number of rows that a line of a gradient sums.
 const LEAST_CHUNK: usize = 128;
-/// Floats of all lines of one contribution at most, unless one line has more: a quarter of a gigabyte.
+/// The largest size of all lines of one contribution, in floats: a quarter of a gigabyte. A single line may have more.
 const MOST_LINES: usize = 1 << 26;
 const MOST_SPLITS: usize = 64;
 
-/// Lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the rows of each.
+/// Returns the number of lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the
+/// number of rows of each.
 fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
     if !fused {
         return (1, rows);
@@ -26,37 +27,37 @@ fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
 pub(crate) struct CudaNet {
     pub weights: u64,
     pub layers: Vec<Layer>,
-    /// Start and change of the squares' centre; 0 where there are none.
+    /// Device address of the squares' centre, start and then change; 0 where there are no squares.
     pub centre: u64,
-    /// Multiplied by the library's kernels, not by cublasLt.
+    /// Whether the library's kernels multiply it, and not cublasLt.
     pub fused: bool,
 }
 
 impl CudaNet {
-    /// At an address of the device.
+    /// Takes a network whose weights lie at an address of the device.
     pub fn new(gpu: &Gpu, weights: u64, centre: u64, layers: &[Layer]) -> Self {
         Self { weights, layers: layers.to_vec(), centre, fused: gpu.fuses(layers) }
     }
 }
 
-/// Gradient of one network over a block of rows: lines, each a whole flat parameter vector, that add up to it. Every
+/// The gradient of one network over a block of rows. It is the sum of lines, each a whole flat parameter vector. Every
 /// contribution to a layer has lines of its own, so that no contribution waits for another.
 pub(crate) struct CudaGradient {
     lines: u64,
-    /// Floats between the lines.
+    /// Distance of the lines in floats.
     pitch: usize,
     pub(super) layers: Vec<Layer>,
     pub(super) fused: bool,
-    /// Lines that there is memory for; none where contributions are only counted.
+    /// Number of lines that there is memory for; none where contributions are only counted.
     room: Option<usize>,
-    /// Lines that each layer has.
+    /// Number of lines that each layer has so far.
     used: Vec<usize>,
-    /// Rows of each contribution to the first layer so far.
+    /// Number of rows of each contribution to the first layer so far.
     contributions: Vec<usize>,
 }
 
 impl CudaGradient {
-    /// Takes room for contributions of so many rows each, as [`Self::contributions`] tells them.
+    /// Takes room for contributions with these numbers of rows, which [`Self::contributions`] tells.
     pub fn new(block: &mut CudaBlock, net: &CudaNet, contributions: &[usize]) -> Self {
         let mut gradient = Self::counting(net);
         let room = contributions.iter().map(|&rows| lines_of(net.fused, gradient.len(), rows).0).sum();
@@ -65,7 +66,7 @@ impl CudaGradient {
         gradient
     }
 
-    /// Counts contributions, in a walk that launches nothing.
+    /// Returns a gradient that only counts contributions, for a block that launches nothing.
     pub fn counting(net: &CudaNet) -> Self {
         let len = layout::parameters(&net.layers);
         Self {
@@ -79,12 +80,12 @@ impl CudaGradient {
         }
     }
 
-    /// Rows of each contribution so far: every layer gets the same ones.
+    /// Returns the number of rows of each contribution so far. Every layer gets the same contributions.
     pub fn contributions(self) -> Vec<usize> {
         self.contributions
     }
 
-    /// Floats of a line that hold the gradient, the layers' end.
+    /// Returns how many floats of a line hold the gradient.
     fn len(&self) -> usize {
         layout::parameters(&self.layers)
     }
@@ -93,8 +94,8 @@ impl CudaGradient {
         self.pitch
     }
 
-    /// A layer's place in the lines for a contribution of `rows` rows: the address in the first line, and the rows of
-    /// each.
+    /// Takes lines for a contribution of `rows` rows to a layer. Returns the layer's address in the first line, and the
+    /// number of rows of each line.
     pub(super) fn take(&mut self, layer: usize, rows: usize) -> (u64, usize) {
         let (lines, chunk) = lines_of(self.fused, self.len(), rows);
         let first = self.used[layer];
@@ -107,9 +108,9 @@ impl CudaGradient {
         (place, chunk)
     }
 
-    /// Queues the sum of the lines into the flat vector at `gradient`, on top of what is there with `accumulate`, and
-    /// where wanted (`squares` is not 0) the partial sums of its square with the plan of the update; returns how many
-    /// partial sums there are.
+    /// Queues the sum of the lines into the flat vector at `gradient`, added to what is there with `accumulate`. Where
+    /// `squares` is not 0, it also queues the partial sums of the gradient's square and the plan of the update. Returns
+    /// how many partial sums there are.
     pub fn reduce(
         &self,
         block: &mut CudaBlock,

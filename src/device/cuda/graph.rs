@@ -1,4 +1,4 @@
-//! Work captured once and replayed.
+//! Work that is captured once and replayed.
 
 use super::branches::Branches;
 use super::driver::check;
@@ -19,8 +19,8 @@ pub(crate) struct Graph {
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Captures what `work` queues on the stream that it is given and on branches of it: streams of their own, so that
-    /// no capture meets the host's work or another trainer's. The context is current; nothing runs yet.
+    /// Captures the work that `work` queues on the given stream and its branches. These are new streams, so that no
+    /// capture meets the host's work or another trainer's. The context is current, and nothing runs yet.
     pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream, &Arc<Branches>) -> Result<()>) -> Result<Self> {
         // They must not end before the capture does.
         let branches = Arc::new(Branches::new()?);
@@ -41,7 +41,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// Queues it on the stream of all work. The context is current.
+    /// Queues the graph on the stream of all work. The context is current.
     pub fn launch(&self) -> Result<()> {
         // SAFETY: a live graph and stream.
         check(unsafe { sys::cuGraphLaunch(self.graph, self.gpu.stream()) }, || "start a training step".into())

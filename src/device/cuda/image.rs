@@ -1,5 +1,5 @@
-//! The kernels as a driver loads them: machine code from when the library was built, or compiled for the device at
-//! hand.
+//! The kernels in a form that a driver loads: machine code from the build of the library, or code compiled for the
+//! device in use.
 
 mod cache;
 #[cfg(all(test, target_os = "linux"))]
@@ -23,18 +23,18 @@ struct Aligned<T: ?Sized>(T);
 
 static FATBIN: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin")));
 
-/// A fatbin with machine code for several architectures and PTX for newer ones; `None` where the library was built
-/// without nvcc.
+/// Returns a fatbin with machine code for several architectures and PTX for newer ones; `None` where the library was
+/// built without nvcc.
 pub(crate) fn embedded() -> Option<&'static [u8]> {
     (!FATBIN.0.is_empty()).then_some(&FATBIN.0)
 }
 
-/// The kernels for a device of compute capability (major, minor), compiled by NVRTC: machine code (ELF) where it knows
-/// the architecture, otherwise PTX with a NUL at its end. The driver takes both from memory.
+/// Returns the kernels for a device of compute capability (major, minor), compiled by NVRTC: machine code (ELF) where
+/// NVRTC knows the architecture, otherwise PTX with a NUL at its end. The driver takes both from memory.
 ///
-/// What was compiled is kept in the folder `cache`, by default the one of [`cache::default_folder`], and taken from
-/// there by the next call with the same sources, NVRTC and architecture. A damaged file there is replaced. A folder
-/// that cannot be written is worth a message.
+/// Compiled kernels are kept in the folder `cache`, by default the one of [`cache::default_folder`]. The next call with
+/// the same sources, NVRTC and architecture takes them from there. A damaged file is replaced. A folder that cannot be
+/// written gives a message.
 ///
 /// # Errors
 /// `Error::UnsupportedDevice` when NVRTC is not installed, is too old, does not know the device, or does not compile

@@ -1,4 +1,4 @@
-//! The kernels by name, and how one is launched.
+//! The list of kernels, and their launch.
 
 use super::driver::check;
 use crate::error::Result;
@@ -23,10 +23,10 @@ pub(crate) use generated::*;
 pub(crate) trait Arguments {
     /// The kernels that take them.
     const KERNELS: &'static [Kernel];
-    /// An array.
+    /// The type of the list, an array.
     type List: AsRef<[Argument]>;
 
-    /// In the order of the parameters.
+    /// Returns the arguments in the order of the parameters.
     fn list(&self) -> Self::List;
 }
 
@@ -35,7 +35,7 @@ pub(crate) trait ArgumentsOfOne: Arguments {
     const KERNEL: Kernel = Self::KERNELS[0];
 }
 
-/// One argument of a kernel: a number or a device address, of at most 8 bytes.
+/// One argument of a kernel: a number or a device address of up to 8 bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Argument {
     bits: [u8; 8],
@@ -65,7 +65,7 @@ pub(crate) struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    /// Queues it on a stream. A context is current, and `function` is this kernel there.
+    /// Queues the kernel on a stream. A context is current, and `function` is this kernel in it.
     pub(super) fn queue(&self, function: CUfunction, stream: CUstream) -> Result<()> {
         if cfg!(any(test, debug_assertions)) {
             assert!(fits(function, self.arguments), "the arguments of {:?} differ from its parameters", self.kernel);
@@ -85,7 +85,8 @@ impl Launch<'_> {
     }
 }
 
-/// Whether number and sizes of the arguments are those of the parameters, as far as the driver tells (since CUDA 12.4).
+/// Returns whether number and sizes of the arguments are those of the parameters. Drivers tell since CUDA 12.4; with an
+/// older one this is true.
 fn fits(function: CUfunction, arguments: &[Argument]) -> bool {
     let mut version = 0;
     let (mut offset, mut size) = (0, 0);

@@ -1,9 +1,9 @@
-//! Layers on a GPU. Small ones are one kernel each, product and all that surrounds it: there launches are what a step
-//! spends its time on. Large ones are cublasLt's product with a kernel around it. Where the system has no cublasLt,
-//! every layer is one kernel.
+//! Layers on a GPU. A small layer is one kernel with the product and all that surrounds it, because a step of small
+//! networks spends its time on launches. A large layer is a product of cublasLt with a kernel around it. Where the
+//! system has no cublasLt, every layer is one kernel.
 
-use super::around::Around;
 use super::block::CudaBlock;
+use super::epilogue_grid::EpilogueGrid;
 use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{
     ActivationAdjoint, ActivationScale, ActivationSilu, Arguments, BiasAdd, ColumnSums, ColumnSumsFinish, Kernel,
@@ -14,14 +14,14 @@ use crate::device::Mat;
 use crate::device::layout::{Layer, Map};
 use crate::formulas::Activation;
 
-/// Both tiles of the product kernels (cuda/product.cuh): side and threads.
+/// Side and threads of the two tiles of the product kernels (cuda/product.cuh).
 const NARROW: (usize, u32) = (32, 256);
 const WIDE: (usize, u32) = (64, 128);
-/// Wide tiles that a product has at least where it takes them: about two for each multiprocessor of a large GPU. Not a
-/// number of the device's, so that sums are in the same order on every one.
+/// The least number of wide tiles for which a product uses them: about two for each multiprocessor of a large GPU. It
+/// does not depend on the device, so that sums have the same order on every one.
 const LEAST_WIDE: usize = 256;
 
-/// What follows a product with transposed weights, p = delta W^T.
+/// The operation that follows a product with transposed weights, p = delta W^T.
 pub(super) enum ProductKind {
     /// out = p.
     Plain,
@@ -31,7 +31,7 @@ pub(super) enum ProductKind {
     Adjoint { slope: Mat, curve: Mat },
 }
 
-/// A product kernel in its two tiles.
+/// The two kernels of a product, for narrow and for wide tiles.
 type Tiled = [Kernel; 2];
 
 const AFFINE: Tiled = [Kernel::ProductAffine, Kernel::ProductAffineWide];
@@ -53,7 +53,7 @@ impl CudaBlock {
         self.launch_as(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
     }
 
-    /// x W, or delta W^T, into `out` by cublasLt.
+    /// Queues x W, or delta W^T, into `out` by cublasLt.
     fn multiply_weights(&mut self, net: &CudaNet, layer: &Layer, x: Mat, out: Mat, transposed: bool) {
         let (address, stride) = (self.address(x), x.stride);
         let product = Product {
@@ -79,9 +79,9 @@ impl CudaBlock {
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
-        let around = Around::new(x.rows, layer.outputs());
-        let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: around.chunk };
-        self.launch(around.grid, around.block, &arguments);
+        let grid = EpilogueGrid::new(x.rows, layer.outputs());
+        let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: grid.chunk };
+        self.launch(grid.grid, grid.block, &arguments);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -130,7 +130,7 @@ impl CudaBlock {
             Activation::Tanh => Kernel::ActivationTanh,
             Activation::Softplus => Kernel::ActivationSoftplus,
         };
-        let around = Around::new(x.rows, layer.outputs());
+        let grid = EpilogueGrid::new(x.rows, layer.outputs());
         let arguments = ActivationSilu {
             h: h_at,
             h_stride,
@@ -141,9 +141,9 @@ impl CudaBlock {
             curve_stride,
             rows: m,
             cols: n,
-            chunk: around.chunk,
+            chunk: grid.chunk,
         };
-        self.launch_as(kernel, around.grid, around.block, &arguments);
+        self.launch_as(kernel, grid.grid, grid.block, &arguments);
     }
 
     pub(super) fn layer_tangent(&mut self, net: &CudaNet, layer: usize, x: Mat, slope: Mat, out: Mat, curve: Mat) {
@@ -232,7 +232,7 @@ impl CudaBlock {
                     };
                     self.product(ADJOINT, rows, cols, 1, &arguments);
                 } else {
-                    let around = Around::new(out.rows, out.cols);
+                    let grid = EpilogueGrid::new(out.rows, out.cols);
                     let arguments = ActivationAdjoint {
                         p: out_at,
                         p_stride: out_stride,
@@ -242,19 +242,19 @@ impl CudaBlock {
                         curve_stride,
                         rows: m,
                         cols: n,
-                        chunk: around.chunk,
+                        chunk: grid.chunk,
                         sums: 0,
                     };
-                    self.launch(around.grid, around.block, &arguments);
+                    self.launch(grid.grid, grid.block, &arguments);
                 }
             }
         }
     }
 
-    /// Around a product in `p`: curve *= p (where there is one), then p *= slope.
+    /// Queues the kernel after a product in `p`: curve *= p (where there is one), then p *= slope.
     fn scale(&mut self, p: Mat, (slope, slope_stride): (u64, u32), (curve, curve_stride): (u64, u32)) {
         let (p_at, p_stride) = self.place(p);
-        let around = Around::new(p.rows, p.cols);
+        let grid = EpilogueGrid::new(p.rows, p.cols);
         let arguments = ActivationScale {
             p: p_at,
             p_stride,
@@ -264,11 +264,11 @@ impl CudaBlock {
             curve_stride,
             rows: p.rows as u32,
             cols: p.cols as u32,
-            chunk: around.chunk,
+            chunk: grid.chunk,
             sums: 0,
             sum_curve: 0,
         };
-        self.launch(around.grid, around.block, &arguments);
+        self.launch(grid.grid, grid.block, &arguments);
     }
 
     pub(super) fn layer_gradient(
@@ -288,7 +288,7 @@ impl CudaBlock {
         }
     }
 
-    /// Weights and biases lie behind each other, so one product gives both.
+    /// Queues the gradient of weights and biases by one fused product, because biases lie behind the weights.
     fn gradient_fused(
         &mut self,
         layer: &Layer,
@@ -345,16 +345,16 @@ impl CudaBlock {
             self.clear(biases, outputs);
             return;
         };
-        let around = Around::new(delta.rows, delta.cols);
-        let tiles = around.grid[1];
+        let grid = EpilogueGrid::new(delta.rows, delta.cols);
+        let tiles = grid.grid[1];
         let (sums, (x, x_stride)) = (self.scratch_address(tiles as usize * delta.cols), self.place(delta));
         let (rows, cols) = (delta.rows as u32, delta.cols as u32);
-        self.launch(around.grid, around.block, &ColumnSums { x, x_stride, rows, cols, chunk: around.chunk, sums });
+        self.launch(grid.grid, grid.block, &ColumnSums { x, x_stride, rows, cols, chunk: grid.chunk, sums });
         let arguments = ColumnSumsFinish { sums, tiles, cols, out: biases, accumulate: 0 };
         self.launch([cols.div_ceil(32), 1, 1], [32, 8, 1], &arguments);
     }
 
-    /// Zeros at an address.
+    /// Queues zeros at an address.
     fn clear(&mut self, address: u64, floats: usize) {
         self.attempt(|block| {
             // SAFETY: memory of the caller's.
@@ -364,7 +364,7 @@ impl CudaBlock {
     }
 }
 
-/// Address of a dense layer's W.
+/// Returns the address of a dense layer's W.
 fn weights(net: &CudaNet, layer: &Layer) -> u64 {
     let Map::Dense { .. } = layer.map;
     net.weights + (layer.offset * size_of::<f32>()) as u64

@@ -7,8 +7,8 @@ use cudarc::driver::sys;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// `len` elements of device memory, unspecified until written; or planned alone, with address 0, until it is allocated.
-/// Every call needs the GPU's context to be current, but for the drop, which sees to it.
+/// `len` elements of device memory, unspecified until written. A planned buffer has address 0 until it is allocated.
+/// Every call needs the GPU's context to be current, except the drop, which makes it current itself.
 pub(crate) struct DeviceBuffer<T> {
     gpu: Arc<Gpu>,
     address: u64,
@@ -22,26 +22,26 @@ impl<T> DeviceBuffer<T> {
         (len * size_of::<T>()).max(1)
     }
 
-    /// Bytes that it counts for.
+    /// Returns the bytes that the account counts for it.
     pub fn bytes(&self) -> u64 {
         Self::bytes_of(self.len) as u64
     }
 }
 
 impl<T: Copy> DeviceBuffer<T> {
-    /// `what` names it in errors, such as "the samples of the source".
+    /// Allocates the buffer. `what` names it in errors, such as "the samples of the source".
     pub fn new(gpu: &Arc<Gpu>, len: usize, what: &str) -> Result<Self> {
         let mut buffer = Self::planned(gpu, len);
         buffer.allocate(what)?;
         Ok(buffer)
     }
 
-    /// Without memory so far: its size and its place among others can be told.
+    /// Plans a buffer without memory, so that sizes can be added up before anything is allocated.
     pub fn planned(gpu: &Arc<Gpu>, len: usize) -> Self {
         Self { gpu: Arc::clone(gpu), address: 0, len, element: PhantomData }
     }
 
-    /// Takes the memory that was planned; `what` names it as in [`Self::new`].
+    /// Allocates the memory that was planned. `what` names it in errors.
     pub fn allocate(&mut self, what: &str) -> Result<()> {
         assert!(self.address == 0);
         let (gpu, bytes) = (&self.gpu, Self::bytes_of(self.len));
@@ -57,14 +57,14 @@ impl<T: Copy> DeviceBuffer<T> {
         Ok(())
     }
 
-    /// With these values, copied before the call returns.
+    /// Allocates a buffer with these values, which are copied before the call returns.
     pub fn of(gpu: &Arc<Gpu>, values: &[T], what: &str) -> Result<Self> {
         let mut buffer = Self::planned(gpu, values.len());
         buffer.allocate_with(values, what)?;
         Ok(buffer)
     }
 
-    /// Takes the memory that was planned and copies these values to it before the call returns.
+    /// Allocates the memory that was planned, and copies these values to it before the call returns.
     pub fn allocate_with(&mut self, values: &[T], what: &str) -> Result<()> {
         assert!(values.len() == self.len);
         self.allocate(what)?;
@@ -72,7 +72,7 @@ impl<T: Copy> DeviceBuffer<T> {
         self.gpu.synchronise()
     }
 
-    /// Takes the memory that was planned, all bits zero in the order of the stream.
+    /// Allocates the memory that was planned, and queues zeros for it on the stream.
     pub fn allocate_zeroed(&mut self, what: &str) -> Result<()> {
         self.allocate(what)?;
         // SAFETY: the buffer's own memory.
@@ -80,24 +80,24 @@ impl<T: Copy> DeviceBuffer<T> {
         check(status, || format!("clear {what}"))
     }
 
-    /// Address of the first element.
+    /// Returns the address of the first element.
     pub fn address(&self) -> u64 {
         self.address
     }
 
-    /// Address of element `index`, which may be the one past the end.
+    /// Returns the address of element `index`, which may be the one past the end.
     pub fn at(&self, index: usize) -> u64 {
         assert!(index <= self.len);
         self.address + (index * size_of::<T>()) as u64
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Writes elements from `first` on, in the order of the stream. A driver may read `values` later than this returns:
-    /// they have to stay as they are until the stream was waited for.
+    /// Writes elements from `first` on, in the order of the stream. The driver may read `values` after this returns, so
+    /// they must not change until the stream was waited for.
     pub fn upload(&mut self, first: usize, values: &[T]) -> Result<()> {
         assert!(first + values.len() <= self.len);
         // SAFETY: inside the buffer; the values stay by contract.
@@ -107,7 +107,7 @@ impl<T: Copy> DeviceBuffer<T> {
         check(status, || "copy to the GPU".into())
     }
 
-    /// Reads elements from `first` on, after all work before it: waits for the stream.
+    /// Waits for the stream and reads elements from `first` on.
     pub fn download(&self, first: usize, values: &mut [T]) -> Result<()> {
         assert!(first + values.len() <= self.len);
         let bytes = size_of_val(values);
@@ -120,7 +120,7 @@ impl<T: Copy> DeviceBuffer<T> {
 }
 
 impl DeviceBuffer<u64> {
-    /// Writes elements from `first` on, in the order of the stream, with no host memory that has to stay.
+    /// Writes elements from `first` on, in the order of the stream. `values` may change once this returns.
     pub fn store(&mut self, first: usize, values: &[u64]) -> Result<()> {
         assert!(first + values.len() <= self.len);
         for (index, value) in values.iter().enumerate() {

@@ -2,13 +2,13 @@
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device traits over them.
 
 mod account;
-mod around;
 pub mod batch;
 pub mod block;
 pub mod branches;
 mod current;
 mod device;
 pub mod driver;
+mod epilogue_grid;
 pub mod gpu;
 pub mod gradient;
 pub mod graph;

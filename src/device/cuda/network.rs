@@ -1,4 +1,4 @@
-//! One network in training on a GPU: its state, what came before the last update, and the gradient.
+//! One network in training on a GPU: its state, the state before the last update, and the gradient.
 
 use super::block::{CudaBlock, blocks_over};
 use super::gpu::Gpu;
@@ -13,16 +13,16 @@ use crate::formulas::squares::Centre;
 use crate::memory;
 use std::sync::Arc;
 
-/// Weights, average, first and second moment, in the order that the kernels have them.
+/// Number of parts of the state, which kernels take in this order: weights, average, first and second moment.
 const PARTS: usize = NetworkState::PARTS;
-/// Each part begins on a multiple of as many floats.
+/// The alignment of each part, in floats.
 const ALIGN: usize = 64;
 
 /// See the module.
 pub(crate) struct CudaNetwork {
     name: &'static str,
     len: usize,
-    /// Floats between the parts.
+    /// Distance of the parts in floats.
     pitch: usize,
     state: DeviceBuffer<f32>,
     previous: DeviceBuffer<f32>,
@@ -35,7 +35,7 @@ pub(crate) struct CudaNetwork {
 }
 
 impl CudaNetwork {
-    /// A network of this layout that sees squares from `centre`; `name` is what a refusal calls it. Nothing is
+    /// Plans a network of this layout that sees squares from `centre`. `name` is its name in errors. Nothing is
     /// allocated before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, name: &'static str) -> Result<Self> {
         let len = layout.len();
@@ -55,7 +55,8 @@ impl CudaNetwork {
         })
     }
 
-    /// Takes the memory, and takes up a training. The context is current; so it is for every method.
+    /// Allocates the memory and begins or resumes a training with `state`. The context is current here and in every
+    /// other method.
     pub fn allocate(&mut self, state: &NetworkState) -> Result<()> {
         let what = |part: &str| format!("the {part} of the {}", self.name);
         for (buffer, part) in [(&mut self.state, "state"), (&mut self.previous, "state before a step")] {
@@ -69,23 +70,23 @@ impl CudaNetwork {
         self.centre.allocate_with(&std::mem::take(&mut self.numbers), &what("squares' centre"))
     }
 
-    /// Bytes of device memory.
+    /// Returns the bytes of device memory.
     pub fn bytes(&self) -> u64 {
         self.state.bytes() + self.previous.bytes() + self.gradient.bytes() + self.centre.bytes()
     }
 
-    /// The weights, as the passes read them.
+    /// Returns the weights as the passes read them.
     pub fn net(&self, gpu: &Gpu) -> CudaNet {
         CudaNet::new(gpu, self.part(0), self.centre.address(), &self.layout.layers)
     }
 
-    /// Device address of the gradient.
+    /// Returns the device address of the gradient.
     pub fn gradient(&self) -> u64 {
         self.gradient.address()
     }
 
-    /// Queues the update that is planned at `plan`, from the gradient with these partial sums of its square; what was
-    /// there before is kept. Leaves how large the new state is in as many partial sums as it returns.
+    /// Queues the update that is planned at `plan`, from the gradient with these partial sums of its square. The former
+    /// state is kept. The kernel leaves the size of the new state as partial sums; returns their number.
     pub fn update(
         &self,
         block: &mut CudaBlock,
@@ -119,7 +120,7 @@ impl CudaNetwork {
         blocks_over(threads)
     }
 
-    /// Queues the last update's undoing; there is one to undo once after each.
+    /// Queues the undoing of the last update. It may be called once after each update.
     pub fn take_back(&self, block: &mut CudaBlock) {
         let [weights, average, first, second] = [0, 1, 2, 3].map(|part| self.part(part));
         let arguments = OptimiserTakeBack {
@@ -134,7 +135,7 @@ impl CudaNetwork {
         block.launch_over(self.len.div_ceil(4) as u64, &arguments);
     }
 
-    /// The state after all work that is queued.
+    /// Returns the state after all work that is queued.
     pub fn state(&self) -> Result<NetworkState> {
         let part = |index: usize| {
             let mut values = memory::filled("a network's state", self.len, 0f32)?;

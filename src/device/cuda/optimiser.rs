@@ -1,5 +1,5 @@
-//! The optimiser on a GPU: both networks in training, and the numbers by which it finds out by itself whether all is
-//! finite and where the rates stand. The host reads none of them between steps.
+//! The optimiser on a GPU: both networks in training, and the numbers from which the device itself decides whether all
+//! is finite, and computes the learning rates. The host reads none of them between steps.
 
 use super::block::{CudaBlock, MOST_BLOCKS, THREADS};
 use super::gpu::Gpu;
@@ -13,11 +13,11 @@ use crate::device::training::{Half, NetworkState, UpdateRule};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// Partial sums of a gradient's square at most.
+/// The largest number of partial sums of a gradient's square.
 const MOST_SQUARES: usize = 256;
-/// Numbers of 8 bytes of an update's plan: four sums, and four of 4 bytes.
+/// Size of an update's plan in numbers of 8 bytes: four sums, and four numbers of 4 bytes.
 const PLANNED: usize = 6;
-/// More partial sums than there can be: while it is found out how many there are.
+/// A number of partial sums larger than any, for a block that measures how many there are.
 const MEASURED_CAPACITY: usize = 1 << 40;
 
 /// See the module.
@@ -28,18 +28,18 @@ pub(crate) struct CudaOptimiser {
     report: DeviceBuffer<u64>,
     /// Partial sums of the loss terms.
     terms: DeviceBuffer<f64>,
-    /// Partial sums of each term that there is room for.
+    /// Number of partial sums of each term that there is room for.
     capacity: usize,
     /// Partial sums of the gradient's square.
     squares: DeviceBuffer<f64>,
-    /// Partial sums of how large an updated state is.
+    /// Partial sums of the size of an updated state.
     sizes: DeviceBuffer<f64>,
-    /// What an update is made with: a few numbers.
+    /// The plan of an update: a few numbers.
     planned: DeviceBuffer<u64>,
 }
 
 impl CudaOptimiser {
-    /// Updates these networks by this rule. Nothing is allocated before [`Self::allocate`].
+    /// Plans an optimiser that updates these networks by this rule. Nothing is allocated before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, networks: [CudaNetwork; 2], rule: UpdateRule) -> Self {
         Self {
             networks,
@@ -53,20 +53,20 @@ impl CudaOptimiser {
         }
     }
 
-    /// Plans for loss terms with as many partial sums each, or, with `None`, for a walk that finds out how many they
-    /// have.
+    /// Plans room for `capacity` partial sums of each loss term. `None` is for a block that measures how many there
+    /// are.
     pub fn plan_sums(&mut self, gpu: &Arc<Gpu>, capacity: Option<usize>) {
         self.capacity = capacity.unwrap_or(MEASURED_CAPACITY);
         self.terms = DeviceBuffer::planned(gpu, TERMS * capacity.unwrap_or(0));
     }
 
-    /// Bytes of `capacity` partial sums of each term.
+    /// Returns the bytes of `capacity` partial sums of each term.
     pub fn bytes_of_sums(capacity: usize) -> u64 {
         (capacity * TERMS * size_of::<f64>()) as u64
     }
 
-    /// Takes the memory, but for the loss terms', and takes up a training at step `counter`. The context is current; so
-    /// it is for every method.
+    /// Allocates the memory except that of the loss terms, and begins or resumes a training at step `counter`. The
+    /// context is current here and in every other method.
     pub fn allocate(&mut self, states: &[NetworkState; 2], counter: u64) -> Result<()> {
         self.report.allocate_zeroed("the steps' outcomes")?;
         self.report.store(COUNTER, &[counter])?;
@@ -78,12 +78,12 @@ impl CudaOptimiser {
         self.planned.allocate_zeroed("the optimiser's plan")
     }
 
-    /// Takes the memory of the loss terms.
+    /// Allocates the memory of the loss terms.
     pub fn allocate_sums(&mut self) -> Result<()> {
         self.terms.allocate("the loss terms")
     }
 
-    /// Bytes of device memory, those of the loss terms left out.
+    /// Returns the bytes of device memory without those of the loss terms.
     pub fn bytes(&self) -> u64 {
         let networks: u64 = self.networks.iter().map(CudaNetwork::bytes).sum();
         networks + self.report.bytes() + self.squares.bytes() + self.sizes.bytes() + self.planned.bytes()
@@ -93,23 +93,24 @@ impl CudaOptimiser {
         &self.networks[half as usize]
     }
 
-    /// Device address of the step's number.
+    /// Returns the device address of the step counter.
     pub fn counter(&self) -> u64 {
         self.report.at(COUNTER)
     }
 
-    /// Where a half's loss terms go.
+    /// Returns the room for a half's loss terms.
     pub fn sums(&self) -> CudaSums {
         CudaSums { address: self.terms.address(), capacity: self.capacity, counts: [0; TERMS] }
     }
 
-    /// Queues the sum of the lines of a piece that is not a half's last one; on top of what is there with `accumulate`.
+    /// Queues the sum of the lines of a piece that is not a half's last one. With `accumulate` it is added to what is
+    /// there.
     pub fn add(&self, block: &mut CudaBlock, half: Half, lines: &CudaGradient, accumulate: bool, sums: &CudaSums) {
         lines.reduce(block, self.network(half).gradient(), accumulate, 0, self.update_plan(half, sums));
     }
 
-    /// Queues the sum of the last lines of a half's gradient, its norm, and the plan of the update from the loss terms;
-    /// returns how many partial sums the norm has.
+    /// Queues the sum of the last lines of a half's gradient, its norm, and the plan of the update from the loss terms.
+    /// Returns how many partial sums the norm has.
     pub fn reduce(
         &self,
         block: &mut CudaBlock,
@@ -122,7 +123,7 @@ impl CudaOptimiser {
         lines.reduce(block, self.network(half).gradient(), accumulate, self.squares.address(), plan)
     }
 
-    /// What plans the update of a half, as the kernel takes it, from the partial sums of the loss terms.
+    /// Returns the kernel parameters that plan a half's update from the partial sums of the loss terms.
     fn update_plan(&self, half: Half, sums: &CudaSums) -> UpdateParameters {
         let UpdateRule { adam, rates, decay_steps, decay_floor, ema_decay, .. } = self.rule;
         let counts = sums.counts.map(|count| count as u32);
@@ -146,8 +147,8 @@ impl CudaOptimiser {
         }
     }
 
-    /// Queues the update of a half's network, from a gradient whose square has so many partial sums, and beside what
-    /// follows how it went.
+    /// Queues the update of a half's network from a gradient whose square has `squares` partial sums. The record of its
+    /// outcome is queued beside the work that follows.
     pub fn update(&self, block: &mut CudaBlock, half: Half, squares: u32) {
         let (plan, clip) = (self.planned.address(), self.rule.clip);
         let partials = (self.squares.address(), squares);
@@ -186,7 +187,7 @@ impl CudaOptimiser {
         self.report.store(COUNTER, &[step])
     }
 
-    /// Waits, and reads what the steps gave.
+    /// Waits for the steps and reads their outcomes.
     pub fn read(&self) -> Result<Report> {
         let mut numbers = vec![0u64; REPORT];
         self.report.download(0, &mut numbers)?;
@@ -203,14 +204,14 @@ impl CudaOptimiser {
         self.clear_fault()
     }
 
-    /// The value function's and the generator's state.
+    /// Returns the state of the value function and of the generator.
     pub fn state(&self) -> Result<[NetworkState; 2]> {
         let [value, generator] = &self.networks;
         Ok([value.state()?, generator.state()?])
     }
 }
 
-/// Loss terms of a half that must be finite.
+/// Returns how many loss terms of a half must be finite.
 fn checked(half: Half) -> u32 {
     match half {
         Half::Value => 3,

@@ -1,4 +1,4 @@
-//! Where a context works: what a host asks for, and the device, CUDA context and stream that it comes to.
+//! What a host asks for on a GPU, and the device and CUDA context that follow from it.
 
 use super::current::push;
 use super::driver::{self, DeviceInfo, check, describe};
@@ -7,7 +7,7 @@ use cudarc::driver::sys::{self, CUcontext, CUdevice, CUresult, CUstream};
 use std::ffi::c_void;
 use std::ptr;
 
-/// Which GPU, and whose context and stream.
+/// The choice of a GPU, and of a CUDA context and stream.
 #[derive(Clone, Debug, Default)]
 pub struct CudaConfig {
     /// The device. Ignored, but for a check that it is the same, where `context` or `stream` is given.
@@ -18,21 +18,21 @@ pub struct CudaConfig {
     /// A `CUstream` of the host's for all work, which must outlive everything made from the context; null: a stream of
     /// the library's own.
     pub stream: HostHandle,
-    /// Bytes of device memory to take at most; 0 for no limit but the device's. What the driver needs for the CUDA
-    /// context and its code is not counted.
+    /// The largest number of bytes of device memory to take; 0 for no limit but the device's. Memory that the driver
+    /// needs for the CUDA context and its code is not counted.
     pub memory_limit: u64,
-    /// Who multiplies matrices.
+    /// The library that multiplies matrices.
     pub products: Products,
 }
 
 impl CudaConfig {
-    /// Whether it says which GPU.
+    /// Returns whether it names a GPU.
     pub(crate) fn names_a_gpu(&self) -> bool {
         self.device != CudaDevice::First || !self.context.0.is_null() || !self.stream.0.is_null()
     }
 }
 
-/// Who multiplies matrices on a GPU.
+/// The library that multiplies matrices on a GPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Products {
@@ -77,15 +77,15 @@ unsafe impl Sync for HostHandle {}
 const LEGACY_STREAM: usize = 1;
 const PER_THREAD_STREAM: usize = 2;
 /// The device and context that a configuration names.
-pub(super) struct Place {
+pub(super) struct NamedContext {
     pub info: DeviceInfo,
     pub context: CUcontext,
-    /// Whose primary context it is, which was retained and has to be released.
+    /// The device whose primary context it is. That context was retained and has to be released.
     pub primary: Option<CUdevice>,
 }
 
-impl Place {
-    /// The place that a configuration names, or the first device's primary context.
+impl NamedContext {
+    /// Returns the context that a configuration names, or the first device's primary context.
     pub fn find(config: &CudaConfig) -> Result<Self> {
         let asked = match config.device {
             CudaDevice::First => None,
@@ -128,7 +128,7 @@ impl Place {
         Ok(Self { info, context, primary: Some(device) })
     }
 
-    /// The host's context, or the one of its stream.
+    /// Returns the host's context, or the one of its stream, if it has given either.
     fn context_of_host(config: &CudaConfig) -> Result<Option<CUcontext>> {
         if config.stream.0.addr() == PER_THREAD_STREAM {
             return Err(Error::invalid(
@@ -156,8 +156,8 @@ impl Place {
         }
     }
 
-    /// Asks for a stream's context. The driver may want some context to be current for that, and the host's thread may
-    /// have none.
+    /// Returns a stream's context. The driver may want some context to be current for this question, and the host's
+    /// thread may have none.
     fn context_of_stream(stream: CUstream) -> Result<std::result::Result<CUcontext, CUresult>> {
         let ask = || {
             let mut context = ptr::null_mut();

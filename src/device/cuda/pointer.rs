@@ -1,4 +1,4 @@
-//! Addresses of the host's: whether they are memory of the GPU.
+//! Checks that addresses from the host are memory of the GPU.
 
 use super::gpu::Gpu;
 use crate::error::{Error, Result};

@@ -1,8 +1,8 @@
 //! Matrix products by cublasLt, where the system has it.
 //!
-//! What a product needs of the library (descriptors, layouts, the algorithm that its heuristic picks) is made once for
-//! each shape and kept. Algorithms are held to those whose sums have one order, so equal products give equal bits on
-//! one GPU and library version.
+//! The plan of a product (descriptors, layouts, the algorithm that the library's heuristic picks) is made once for each
+//! shape and kept. Only algorithms whose sums have a fixed order are used, so equal products give equal bits on one GPU
+//! and library version.
 
 use super::account::Account;
 use super::driver::check;
@@ -20,14 +20,14 @@ use std::fmt;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes of scratch memory that the library may use: what its documentation recommends for the newest devices.
+/// Bytes of scratch memory that the library may use. Its documentation recommends this size for the newest devices.
 const WORKSPACE: usize = 32 << 20;
 
-/// Plans kept at most. A training has some dozens; sessions that are called with ever other numbers of rows have ever
-/// other products.
+/// The largest number of plans that are kept. A training has some dozens. Sessions that are called with ever new
+/// numbers of rows have ever new products.
 const MOST_PLANS: usize = 1024;
 
-/// Version of the oldest library whose functions have the arguments that they are called with here.
+/// The oldest version of the library whose functions have the arguments that this file passes.
 const OLDEST_LIBRARY: usize = 11000;
 
 /// An operand or result, row-major.
@@ -35,7 +35,7 @@ const OLDEST_LIBRARY: usize = 11000;
 pub(super) struct Operand {
     pub address: u64,
     pub stride: usize,
-    /// Stored transposed.
+    /// Whether it is stored transposed.
     pub transposed: bool,
 }
 
@@ -51,18 +51,18 @@ pub(super) struct Product {
     pub accumulate: bool,
 }
 
-/// What a plan depends on.
+/// The properties of a product that its plan depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     shape: [usize; 3],
     strides: [usize; 3],
     transposed: [bool; 2],
-    /// Powers of two that the addresses are multiples of.
+    /// The alignment of the addresses: powers of two that divide them.
     alignment: [u32; 3],
 }
 
 impl Product {
-    /// One that every library has an algorithm for.
+    /// Returns a product for which every library has an algorithm.
     fn probe() -> Self {
         let operand = Operand { address: 0, stride: 64, transposed: false };
         Self { m: 64, n: 64, k: 64, a: operand, b: operand, c: operand, accumulate: false }
@@ -79,25 +79,25 @@ impl Product {
     }
 }
 
-/// cublasLt, or that it is not there.
+/// cublasLt, if it is there.
 pub(crate) struct Library(Option<Mutex<Lt>>);
 
 struct Lt {
     handle: sys::cublasLtHandle_t,
-    plans: HashMap<Key, Plan>,
-    /// Those who captured products, or are about to, with the plans that are there: none may go until they are done.
+    plans: HashMap<Key, ProductPlan>,
+    /// Number of guards that captures of products hold. No plan may be dropped until there are none.
     holders: usize,
-    /// Address, once a product was prepared.
+    /// Address of the scratch memory, once a product was prepared.
     workspace: Option<u64>,
 }
 
 impl Library {
-    /// Without it.
+    /// Returns the state without cublasLt.
     pub fn none() -> Self {
         Self(None)
     }
 
-    /// Looks for it. A context is current.
+    /// Looks for cublasLt. A context is current.
     pub fn find(log: &mut dyn FnMut(LogLevel, &str)) -> Result<Self> {
         // SAFETY: loads a library by its well-known names.
         if !unsafe { sys::is_culib_present() } {
@@ -112,7 +112,7 @@ impl Library {
             }
             let handle = result::create_handle()?;
             // One of another generation than the driver has algorithms for nothing.
-            Plan::new(handle, &Product::probe()).map(|_| handle).inspect_err(|_| {
+            ProductPlan::new(handle, &Product::probe()).map(|_| handle).inspect_err(|_| {
                 // SAFETY: made above.
                 let _ = unsafe { result::destroy_handle(handle) };
             })
@@ -129,7 +129,7 @@ impl Library {
         }
     }
 
-    /// Whether it is there.
+    /// Returns whether cublasLt is there.
     pub fn is_there(&self) -> bool {
         self.0.is_some()
     }
@@ -140,9 +140,9 @@ impl Library {
     }
 
     /// Keeps every plan, those to come too, until what it returns is dropped: inside a capture none can be made again.
-    pub fn hold(&self) -> Held<'_> {
+    pub fn hold(&self) -> PlanGuard<'_> {
         self.change_holders(|holders| holders + 1);
-        Held(self)
+        PlanGuard(self)
     }
 
     fn change_holders(&self, to: impl FnOnce(usize) -> usize) {
@@ -151,7 +151,7 @@ impl Library {
         }
     }
 
-    /// Makes what a product needs, memory too, so that it can be captured afterwards. The context is current.
+    /// Makes the plan and the memory of a product, so that it can be captured afterwards. The context is current.
     pub fn prepare(&self, account: &Account, product: &Product) -> Result<()> {
         self.with(|lt| lt.plan(account, product).map(|_| ()))
     }
@@ -193,7 +193,7 @@ impl Library {
         work(&mut lt.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives everything back. The context is current, and no product is queued any more.
+    /// Frees everything. The context is current, and no more product is queued.
     pub fn release(&mut self, account: &Account) {
         let Some(lt) = self.0.take() else {
             return;
@@ -211,10 +211,10 @@ impl Library {
     }
 }
 
-/// See [`Library::hold`].
-pub(crate) struct Held<'a>(&'a Library);
+/// Keeps the plans of products: see [`Library::hold`].
+pub(crate) struct PlanGuard<'a>(&'a Library);
 
-impl Drop for Held<'_> {
+impl Drop for PlanGuard<'_> {
     fn drop(&mut self) {
         self.0.change_holders(|holders| holders - 1);
     }
@@ -233,14 +233,14 @@ impl fmt::Display for Library {
     }
 }
 
-/// One shape's descriptors; layouts of A, B and C.
-struct Plan {
+/// The descriptors of one shape, and the layouts of A, B and C.
+struct ProductPlan {
     descriptor: sys::cublasLtMatmulDesc_t,
     layouts: [sys::cublasLtMatrixLayout_t; 3],
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
-impl Drop for Plan {
+impl Drop for ProductPlan {
     fn drop(&mut self) {
         // SAFETY: made by us, once; null where making failed.
         unsafe {
@@ -255,11 +255,11 @@ impl Drop for Plan {
 }
 
 impl Lt {
-    fn plan(&mut self, account: &Account, product: &Product) -> Result<&Plan> {
+    fn plan(&mut self, account: &Account, product: &Product) -> Result<&ProductPlan> {
         let key = product.key();
         if !self.plans.contains_key(&key) {
             self.take_workspace(account)?;
-            let plan = Plan::new(self.handle, product).map_err(|error| failed("plan", product, error))?;
+            let plan = ProductPlan::new(self.handle, product).map_err(|error| failed("plan", product, error))?;
             if self.plans.len() >= MOST_PLANS && self.holders == 0 {
                 // What was queued or captured does not need them.
                 self.plans.clear();
@@ -286,7 +286,7 @@ impl Lt {
     }
 }
 
-impl Plan {
+impl ProductPlan {
     fn new(handle: sys::cublasLtHandle_t, product: &Product) -> std::result::Result<Self, CublasError> {
         let &Product { m, n, k, a, b, c, .. } = product;
         let real = cudaDataType::CUDA_R_32F;

@@ -1,40 +1,40 @@
-//! What the device tells of the steps that it made, without being asked in between.
+//! The record that the device keeps of the steps that it made, until the host reads it.
 
 use super::sums::{ACTION, CONJUGATE, DENSITY_RATIO, GENERATED, GENERATOR, TERMS};
 use crate::device::Sums;
-use crate::device::training::{Half, Outcome};
+use crate::device::training::{Half, HalfOutcome};
 
-/// Steps whose outcomes are kept on the device, and so the most that run before the host looks.
+/// Number of steps whose outcomes the device keeps, and so the largest number that runs before the host reads them.
 pub(crate) const RING: usize = 32;
 /// Numbers of an outcome: the terms, the gradient's norm, and the factor it was clipped by.
 pub(super) const OUTCOME: usize = 6;
 
-/// Where the report has what, in numbers of 8 bytes: the step counter, the fault (half and term, step, value), and the
+/// Places in the report, in numbers of 8 bytes: the step counter, the fault (half and term, step, value), and the
 /// outcomes of the last steps of each half.
 pub(super) const COUNTER: usize = 0;
 pub(super) const FAULT: usize = 1;
 pub(super) const OUTCOMES: [usize; 2] = [4, 4 + RING * OUTCOME];
 pub(super) const REPORT: usize = 4 + 2 * RING * OUTCOME;
 
-/// What the device told.
+/// The record as the host reads it.
 pub(crate) struct Report {
     pub counter: u64,
-    /// What stopped the updates, for good until it is taken back.
+    /// The fault that stopped the updates, if any. It stops them until it is taken back.
     pub fault: Option<Fault>,
     numbers: Vec<u64>,
 }
 
-/// Why a half was the last.
+/// The reason for which no half was made after this one.
 #[derive(Clone, Copy)]
 pub(crate) struct Fault {
     pub half: Half,
-    /// Its network was updated, to numbers of which this is the largest; otherwise its loss or its gradient had
-    /// forbidden it.
+    /// The largest number of the new state, where the network was updated. `None` where the loss or the gradient
+    /// forbade the update.
     pub updated: Option<f64>,
 }
 
 impl Report {
-    /// From the numbers of a whole report.
+    /// Reads a report from its numbers.
     pub fn of(numbers: Vec<u64>) -> Self {
         let [what, _, value] = [0, 1, 2].map(|place| numbers[FAULT + place]);
         let half = match what as u32 {
@@ -47,8 +47,8 @@ impl Report {
         Self { counter: numbers[COUNTER], fault, numbers }
     }
 
-    /// What a half of one of the last steps gave.
-    pub fn outcome(&self, half: Half, step: u64) -> Outcome {
+    /// Returns the outcome of a half in one of the last steps.
+    pub fn outcome(&self, half: Half, step: u64) -> HalfOutcome {
         let place = OUTCOMES[half as usize] + step as usize % RING * OUTCOME;
         let number = |index: usize| f64::from_bits(self.numbers[place + index]);
         let sums = match half {
@@ -61,17 +61,17 @@ impl Report {
             },
             Half::Generator => Sums { generator: number(GENERATOR), ..Sums::default() },
         };
-        Outcome { sums, gradient_norm: number(TERMS) }
+        HalfOutcome { sums, gradient_norm: number(TERMS) }
     }
 }
 
-/// The term of a fault that is an updated state.
+/// The number that stands for the updated state in place of a fault's term.
 const NEW_STATE: u32 = 5;
 
-/// A fault that is none: keeps the optimiser from updating.
+/// A mark in place of a fault that keeps the optimiser from updating.
 pub(super) const NO_UPDATE: u32 = u32::MAX;
 
-/// How the kernels call a half; 0 is no fault.
+/// Returns the number of a half in kernels. It is not 0, which means no fault.
 pub(super) fn number_of(half: Half) -> u32 {
     half as u32 + 1
 }

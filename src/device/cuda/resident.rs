@@ -5,17 +5,18 @@ use super::gpu::Gpu;
 use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesSpreads};
 use super::memory::DeviceBuffer;
 use crate::data::{
-    ArrayLayout, Components, DeviceRows, Gathered, Normalisation, Normalised, Resident, RowBlock, RowBlocks,
+    ArrayLayout, Components, Gathered, Normalisation, Normalised, Resident, ResidentRows, RowBlock, RowBlocks,
 };
 use crate::error::Result;
 use crate::memory;
 use std::sync::Arc;
 
-/// What a warp leaves that has found nothing.
+/// The number that a warp leaves when it has found nothing.
 const NOTHING: u64 = u64::MAX;
-/// Rows of a piece, and means of its blocks, at most: 8 MiB of either. Moments are gathered piece by piece.
+/// The largest number of rows of a piece, and of means of its blocks: 8 MiB of either. Moments are gathered piece by
+/// piece.
 const PIECE: usize = 1 << 20;
-/// As cuda/samples.cu says.
+/// Number of components of a block of samples_spreads (cuda/samples.cu).
 const SPREAD_COLUMNS: usize = 32;
 
 /// One side's samples in the memory of a GPU.
@@ -29,12 +30,12 @@ pub(crate) struct CudaSamples {
 }
 
 impl CudaSamples {
-    /// Memory that is known to be the GPU's, and readable as long as this lives.
+    /// Takes samples in memory that is known to be the GPU's and stays readable while this lives.
     pub fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
         Self { gpu: Arc::clone(gpu), side, address, layout }
     }
 
-    /// The samples as kernels take them.
+    /// Returns the samples as kernels take them.
     fn placed(&self, what: &str) -> Result<Placed<'_>> {
         let (between_components, components) = match self.layout.components()? {
             Components::Even(distance) => (distance, None),
@@ -44,7 +45,7 @@ impl CudaSamples {
     }
 }
 
-/// Samples with a list of where their components lie.
+/// Samples with the list of their components' places.
 struct Placed<'a> {
     of: &'a CudaSamples,
     between_components: isize,
@@ -66,22 +67,22 @@ impl Placed<'_> {
     }
 }
 
-/// What the warps of launches over some elements have found, each a number for each of `N` questions.
+/// The answers of the warps of launches over some elements: a number from each warp for each of `N` questions.
 struct Found<const N: usize>(DeviceBuffer<u64>);
 
 impl<const N: usize> Found<N> {
-    /// Nothing yet.
+    /// Starts with no answer.
     fn nothing(gpu: &Arc<Gpu>, elements: usize, what: &str) -> Result<Self> {
         let warps = (blocks_over(elements as u64) * THREADS / 32) as usize;
         Ok(Self(DeviceBuffer::of(gpu, &memory::filled(what, N * warps, NOTHING)?, what)?))
     }
 
-    /// Where the warps write what they find to a question.
+    /// Returns the address to which warps write their answers to a question.
     fn address(&self, question: usize) -> u64 {
         self.0.at(question * self.0.len() / N)
     }
 
-    /// The least number found to each question. Waits for the stream.
+    /// Waits for the stream and returns the least answer to each question.
     fn least(&self, what: &str) -> Result<[Option<u64>; N]> {
         let mut numbers = memory::filled(what, self.0.len(), NOTHING)?;
         self.0.download(0, &mut numbers)?;
@@ -192,7 +193,7 @@ struct CudaRows {
     rows: DeviceBuffer<f32>,
 }
 
-impl DeviceRows for CudaRows {
+impl ResidentRows for CudaRows {
     fn address(&self) -> u64 {
         self.rows.address()
     }

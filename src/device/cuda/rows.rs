@@ -1,4 +1,4 @@
-//! Rows in and out of a GPU's workspace.
+//! Takes rows into a GPU's workspace and results out of it.
 
 use super::block::{CudaBlock, CudaNoise};
 use super::gpu::Gpu;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(crate) struct CudaRows {
     /// Device address of the first number.
     pub address: u64,
-    /// Numbers from one row to the next.
+    /// Distance from one row to the next, in numbers.
     pub stride: usize,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct CudaConstants {
 }
 
 impl CudaConstants {
-    /// Copies them to the GPU, whose context is current.
+    /// Copies the constants to the GPU, whose context is current.
     pub fn new(gpu: &Arc<Gpu>, constants: &Constants) -> Result<Self> {
         let shift = DeviceBuffer::of(gpu, &constants.shift, "the shift of the samples")?;
         let pull = DeviceBuffer::of(gpu, &constants.pull, "the pull of the bridge")?;
@@ -52,7 +52,7 @@ impl RowSeed {
 }
 
 impl Rows for CudaBlock {
-    type Given<'a> = CudaRows;
+    type In<'a> = CudaRows;
     type Out<'a> = CudaRows;
     type Constants = CudaConstants;
 
@@ -94,7 +94,7 @@ impl Rows for CudaBlock {
         self.normals(&seed.noise(), stream, seed.first_element(to.cols), to);
     }
 
-    /// Drawn where it is used.
+    /// Returns the place of the noise; kernels draw it where they use it.
     fn endpoint_noise(&mut self, seed: RowSeed, _: usize, _: usize, _: bool) -> CudaNoise {
         seed.noise()
     }

@@ -2,26 +2,26 @@
 
 use super::gpu::Gpu;
 use super::memory::DeviceBuffer;
-use crate::data::{DeviceRows, SampleSet, SetSize};
+use crate::data::{ResidentRows, SampleSet, SetSize};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// All samples of a set, which batches are drawn from on the GPU; or room for a batch that the host draws.
+/// All samples of a set, from which the GPU draws batches, or room for a batch that the host draws.
 pub(crate) struct SideSamples {
-    /// What a refusal calls the side.
+    /// Name of the side in errors.
     name: &'static str,
     samples: DeviceBuffer<f32>,
-    /// Those that were normalised on the GPU, which take the place of `samples`: that is planned alone then.
-    resident: Option<Arc<dyn DeviceRows>>,
-    /// Samples of the set; 0 where the host draws.
+    /// Samples that were normalised on the GPU. They take the place of `samples`, which is never allocated then.
+    resident: Option<Arc<dyn ResidentRows>>,
+    /// Number of samples of the set; 0 where the host draws.
     count: usize,
-    /// Thresholds and aliases, where samples have weights.
+    /// Thresholds and aliases of the alias table, where samples have weights.
     table: Option<[DeviceBuffer<u32>; 2]>,
 }
 
 impl SideSamples {
-    /// Room for a set of this size; without one, for batches of `rows` samples that the host draws. Samples have
-    /// `dimension` numbers, and `name` is the side's. Nothing is allocated before [`Self::allocate`].
+    /// Plans room for a set of this size, or without one for batches of `rows` samples that the host draws. Samples
+    /// have `dimension` numbers, and `name` is the side's. Nothing is allocated before [`Self::allocate`].
     pub fn planned(gpu: &Arc<Gpu>, set: Option<SetSize>, rows: usize, dimension: usize, name: &'static str) -> Self {
         let weighted = set.filter(|set| set.weighted);
         Self {
@@ -33,8 +33,8 @@ impl SideSamples {
         }
     }
 
-    /// Takes the memory, and copies the set that it was planned for; samples that lie in it already stay there. The
-    /// context is current; so it is for every method.
+    /// Allocates the memory and copies the planned set to it. Samples that lie in device memory already stay there. The
+    /// context is current here and in every other method.
     pub fn allocate(&mut self, set: Option<&SampleSet>) -> Result<()> {
         let what = format!("the samples of the {}", self.name);
         let Some(set) = set else {
@@ -53,13 +53,13 @@ impl SideSamples {
         }
     }
 
-    /// Bytes of device memory.
+    /// Returns the bytes of device memory.
     pub fn bytes(&self) -> u64 {
         let table: u64 = self.table.iter().flatten().map(DeviceBuffer::bytes).sum();
         self.samples.bytes() + table
     }
 
-    /// Whether the host has to draw each batch.
+    /// Returns whether the host has to draw each batch.
     pub fn drawn_by_host(&self) -> bool {
         self.count == 0
     }
@@ -69,8 +69,8 @@ impl SideSamples {
         self.samples.upload(0, batch)
     }
 
-    /// What the kernel takes that draws from it: address, number of samples (0 where they are the batch), thresholds
-    /// and aliases.
+    /// Returns the arguments of the kernel that draws: address, number of samples (0 where they are the batch),
+    /// thresholds and aliases.
     pub(super) fn arguments(&self) -> (u64, u32, u64, u64) {
         let [thresholds, aliases] = match &self.table {
             Some(table) => table.each_ref().map(DeviceBuffer::address),

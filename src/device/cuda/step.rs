@@ -1,4 +1,4 @@
-//! One training step as work on a GPU: queued the same way to be measured and to be captured.
+//! One training step as work on a GPU. The same code queues it to measure its memory and to capture it.
 
 use super::batch::StepSamples;
 use super::block::CudaBlock;
@@ -10,7 +10,7 @@ use super::samples::SideSamples;
 use super::sums::CudaSums;
 use crate::data::SampleSet;
 use crate::device::Workspace;
-use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
+use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::{Half, NetworkState};
 use crate::error::{Error, Result};
 use crate::formulas::Quadratic;
@@ -18,60 +18,60 @@ use cudarc::driver::sys::CUstream;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Floats of workspace that a piece of the batch may take, unless one source sample takes more: a gigabyte.
+/// The largest workspace of a piece of the batch, in floats: a gigabyte. One source sample may take more.
 const MOST_FLOATS: usize = 1 << 28;
-/// Rows of a piece at most: bounds the grids.
+/// The largest number of rows of a piece, which bounds the grids.
 const MOST_ROWS: usize = 1 << 20;
-/// Pieces that a batch is carried in at most: each is captured for itself.
+/// The largest number of pieces of a batch. Each piece is captured separately.
 const MOST_PIECES: usize = 256;
 
-/// What its memory is for, as a refusal says.
+/// The name of the workspace in errors.
 const WORKSPACE: &str = "the workspace of a training step (batch_sources, components and hidden_width make it large)";
 
-/// What a step is made of.
+/// The parts of a step.
 pub(crate) struct StepParts<W> {
-    /// What is computed of each half.
+    /// The work of each half.
     pub work: W,
     pub optimiser: CudaOptimiser,
     /// The known part of V(1, .).
     pub quadratic: Quadratic<Vec<f32>>,
-    /// Source and target.
+    /// Samples of source and target.
     pub samples: [SideSamples; 2],
-    /// Source samples of a batch, and rows of each.
+    /// Number of source samples of a batch, and of rows for each (`components`).
     pub sources: usize,
     pub components: usize,
 }
 
-/// All that a step reads and writes.
+/// A step with all memory that it reads and writes.
 pub(crate) struct CudaStep<W> {
     parts: StepParts<W>,
     /// Makes the block that walks through the step to find out what it takes.
     walker: fn(&Arc<Gpu>) -> CudaBlock,
     /// The slope of the known part of V(1, .).
     slope: DeviceBuffer<f32>,
-    /// Source samples that are carried at once. The whole batch is one shard, whose gradient is the sum over its
-    /// pieces.
+    /// Number of source samples that are computed at once. The whole batch is one shard, whose gradient is the sum over
+    /// its pieces.
     piece: usize,
-    /// Both halves have workspaces of their own as far as they do not depend on each other.
+    /// Whether the independent parts of the two halves have workspaces of their own.
     overlaps: bool,
-    /// Rows of each contribution to the gradient of a half by a piece of so many source samples.
+    /// For each half and size of a piece, the number of rows of each contribution to the half's gradient.
     contributions: Vec<(Half, usize, Vec<usize>)>,
-    /// Partial sums of each loss term.
+    /// Number of partial sums of each loss term.
     sums: usize,
     workspace: DeviceBuffer<f32>,
 }
 
-/// The gradient of a half, but for the sum of its last lines.
+/// The gradient of a half before the sum of its last lines.
 struct Lines {
     last: CudaGradient,
-    /// There is a sum of others, to be added to.
+    /// Whether the sum of these lines is added to a sum of others.
     accumulate: bool,
     sums: CudaSums,
 }
 
 impl<W: HalfWork<CudaBlock>> CudaStep<W> {
-    /// Finds out the sizes of all that a step needs. Nothing is allocated before [`Self::allocate`], but for what
-    /// products need. The context is current.
+    /// Measures the memory that a step needs. Nothing is allocated before [`Self::allocate`], except what products
+    /// need. The context is current.
     pub fn planned(gpu: &Arc<Gpu>, parts: StepParts<W>) -> Result<Self> {
         Self::fitted(gpu, parts, CudaBlock::measuring)
     }
@@ -110,8 +110,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Ok(step)
     }
 
-    /// Takes the memory, and takes up a training at step `counter` with these sets. The context is current; so it is
-    /// for every method.
+    /// Allocates the memory, and begins or resumes a training at step `counter` with these sets. The context is current
+    /// here and in every other method.
     pub fn allocate(
         &mut self,
         gpu: &Arc<Gpu>,
@@ -135,28 +135,29 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         allocated
     }
 
-    /// Bytes of device memory that it takes, or has taken.
+    /// Returns the bytes of device memory that it will take or has taken.
     pub fn bytes(&self) -> u64 {
         self.fixed_bytes() + CudaOptimiser::bytes_of_sums(self.sums) + self.workspace.bytes()
     }
 
-    /// Bytes of all but the workspace and the loss terms.
+    /// Returns the bytes without the workspace and the loss terms.
     fn fixed_bytes(&self) -> u64 {
         let samples: u64 = self.parts.samples.iter().map(SideSamples::bytes).sum();
         self.parts.optimiser.bytes() + self.slope.bytes() + samples
     }
 
-    /// Whether each batch waits for the host.
+    /// Returns whether each batch waits for the host.
     pub fn drawn_by_host(&self) -> bool {
         self.parts.samples.iter().any(SideSamples::drawn_by_host)
     }
 
-    /// Both networks, and what the steps tell of themselves.
+    /// Returns the optimiser, which has both networks and the record of the steps.
     pub fn optimiser(&mut self) -> &mut CudaOptimiser {
         &mut self.parts.optimiser
     }
 
-    /// Whether a captured step may branch: products of cublasLt share a workspace, so they come one after another.
+    /// Returns whether a captured step may branch. Products of cublasLt share a workspace, so they come one after
+    /// another.
     pub fn branches(&self, gpu: &Gpu) -> bool {
         Half::BOTH.iter().all(|&half| self.parts.optimiser.network(half).net(gpu).fused)
     }
@@ -169,8 +170,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Ok(())
     }
 
-    /// Plans the workspace that a step takes; puts the halves one after the other, and then cuts the batch into pieces,
-    /// until they fit into what is allowed.
+    /// Plans the workspace of a step. Where it does not fit into the allowed memory, it puts the halves one after the
+    /// other, and then cuts the batch into pieces.
     fn fit(&mut self, gpu: &Arc<Gpu>) -> Result<()> {
         // Other pieces have other sums, so it goes by the limit and by what this training takes, not by what else is
         // there.
@@ -205,7 +206,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         }
     }
 
-    /// Finds out what a piece contributes to a gradient, by walking through it.
+    /// Counts the contributions of a piece to a gradient, by a run that launches nothing.
     fn count_contributions(&mut self, gpu: &Arc<Gpu>) -> Result<()> {
         let (piece, sources) = (self.piece, self.parts.sources);
         self.contributions.clear();
@@ -214,8 +215,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
                 let mut block = self.prepare((self.walker)(gpu));
                 let (nets, quadratic) = (self.nets(gpu), self.quadratic());
                 let mut gradient = CudaGradient::counting(&nets[half as usize]);
-                let totals = Totals { gradient: &mut gradient, sums: &mut self.parts.optimiser.sums() };
-                self.carry(&mut block, half, &self.given(&nets, &quadratic), 0..size, totals);
+                let totals = HalfTotals { gradient: &mut gradient, sums: &mut self.parts.optimiser.sums() };
+                self.carry(&mut block, half, &self.inputs(&nets, &quadratic), 0..size, totals);
                 block.finish()?;
                 self.contributions.push((half, size, gradient.contributions()));
             }
@@ -223,12 +224,12 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Ok(())
     }
 
-    /// A block that launches on `stream`, in the workspace.
+    /// Returns a block that launches on `stream`, in the workspace.
     pub fn block(&self, gpu: &Arc<Gpu>, stream: CUstream) -> CudaBlock {
         self.prepare(CudaBlock::new(gpu, stream, self.workspace.address(), self.workspace.len()))
     }
 
-    /// Keeps in a fresh workspace what every step reads.
+    /// Puts into a fresh workspace the matrices that every step reads.
     fn prepare(&self, block: CudaBlock) -> CudaBlock {
         block.with_ones(self.piece * self.parts.components)
     }
@@ -237,21 +238,21 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         Half::BOTH.map(|half| self.parts.optimiser.network(half).net(gpu))
     }
 
-    /// Queues halves of a step in a prepared workspace; returns how many partial sums a half's terms have at most.
+    /// Queues halves of a step in a prepared workspace. Returns the largest number of partial sums of a loss term.
     ///
-    /// What the generator's half needs no value function for goes beside the value function's half, where there is
-    /// memory for it and the work may branch.
+    /// The part of the generator's half that needs no value function runs beside the value function's half, where there
+    /// is memory for it and the work may branch.
     pub fn queue(&self, block: &mut CudaBlock, halves: &[Half]) -> usize {
         let nets = self.nets(&block.gpu());
         let quadratic = self.quadratic();
-        let given = self.given(&nets, &quadratic);
+        let inputs = self.inputs(&nets, &quadratic);
         let begun = (self.overlaps && halves == Half::BOTH)
-            .then(|| block.aside(|block| self.parts.work.begin(block, &given, 0..self.parts.sources)));
+            .then(|| block.aside(|block| self.parts.work.begin(block, &inputs, 0..self.parts.sources)));
         let start = block.mark();
         let mut most = 0;
         for &half in halves {
             let begun = begun.as_ref().filter(|_| half == Half::Generator);
-            let lines = self.gradient(block, half, &given, 0..self.parts.sources, start, begun);
+            let lines = self.gradient(block, half, &inputs, 0..self.parts.sources, start, begun);
             let squares = self.reduce(block, half, &lines);
             self.parts.optimiser.update(block, half, squares);
             most = most.max(lines.sums.counts.into_iter().max().unwrap_or(0));
@@ -261,12 +262,12 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
     }
 
     /// Queues the gradient and the loss of source samples of the batch, piece after piece, each with the workspace from
-    /// `start` on. `begun` are all of them, where their first part is queued already.
+    /// `start` on. `begun` is given where the first part for all of them is queued already.
     fn gradient(
         &self,
         block: &mut CudaBlock,
         half: Half,
-        given: &Given<'_, CudaBlock>,
+        inputs: &HalfInputs<'_, CudaBlock>,
         sources: Range<usize>,
         start: usize,
         begun: Option<&W::Begun>,
@@ -282,17 +283,17 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
             let piece = from..sources.end.min(from + self.piece);
             block.reset(start);
             let contributions = self.contributions(half, piece.len());
-            let gradient = last.insert(CudaGradient::new(block, given.nets[half as usize], contributions));
-            let totals = Totals { gradient, sums: &mut sums };
+            let gradient = last.insert(CudaGradient::new(block, inputs.nets[half as usize], contributions));
+            let totals = HalfTotals { gradient, sums: &mut sums };
             match begun {
-                Some(begun) => self.parts.work.end(block, given, begun, totals),
-                None => self.carry(block, half, given, piece, totals),
+                Some(begun) => self.parts.work.end(block, inputs, begun, totals),
+                None => self.carry(block, half, inputs, piece, totals),
             }
         }
         Lines { last: last.expect("a batch has a source sample"), accumulate, sums }
     }
 
-    /// Queues the sum of a half's gradient, with its norm and the plan of the update; returns how many partial sums the
+    /// Queues the sum of a half's gradient, with its norm and the plan of the update. Returns how many partial sums the
     /// norm has.
     fn reduce(&self, block: &mut CudaBlock, half: Half, lines: &Lines) -> u32 {
         self.parts.optimiser.reduce(block, half, &lines.last, lines.accumulate, &lines.sums)
@@ -303,29 +304,29 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         &self,
         block: &mut CudaBlock,
         half: Half,
-        given: &Given<'_, CudaBlock>,
+        inputs: &HalfInputs<'_, CudaBlock>,
         sources: Range<usize>,
-        totals: Totals<'_, CudaBlock>,
+        totals: HalfTotals<'_, CudaBlock>,
     ) {
-        let stretch = Stretch { block: sources.len(), sources, cancelled: &|| false };
-        self.parts.work.carry(block, half, given, &stretch, totals);
+        let blocks = SourceBlocks { block: sources.len(), sources, cancelled: &|| false };
+        self.parts.work.carry(block, half, inputs, &blocks, totals);
     }
 
-    /// Rows of each contribution to a half's gradient by a piece of `size` source samples.
+    /// Returns the number of rows of each contribution to a half's gradient by a piece of `size` source samples.
     fn contributions(&self, half: Half, size: usize) -> &[usize] {
         let counted = self.contributions.iter().find(|counted| (counted.0, counted.1) == (half, size));
         &counted.expect("every size of a piece was counted").2
     }
 
-    /// The known part of V(1, .) as kernels take it.
+    /// Returns the known part of V(1, .) as kernels take it.
     fn quadratic(&self) -> Quadratic<u64> {
         let Quadratic { curvature, level, .. } = self.parts.quadratic;
         Quadratic { curvature, slope: self.slope.address(), level }
     }
 
-    fn given<'a>(&'a self, nets: &'a [CudaNet; 2], quadratic: &'a Quadratic<u64>) -> Given<'a, CudaBlock> {
+    fn inputs<'a>(&'a self, nets: &'a [CudaNet; 2], quadratic: &'a Quadratic<u64>) -> HalfInputs<'a, CudaBlock> {
         let [source, target] = &self.parts.samples;
         let samples = StepSamples { source, target, counter: self.parts.optimiser.counter() };
-        Given { nets: nets.each_ref(), quadratic, samples }
+        HalfInputs { nets: nets.each_ref(), quadratic, samples }
     }
 }

@@ -1,11 +1,11 @@
-//! Streams of our own.
+//! Streams that the library makes for itself.
 
 use super::driver::check;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUstream};
 use std::ptr;
 
-/// A stream that waits for no other. A context is current.
+/// Returns a new stream that waits for no other. A context is current.
 pub(super) fn new_stream() -> Result<CUstream> {
     let mut stream = ptr::null_mut();
     let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;

@@ -5,13 +5,13 @@
 pub(crate) struct CudaSums {
     pub address: u64,
     pub capacity: usize,
-    /// Partial sums of each term so far.
+    /// Number of partial sums of each term so far.
     pub counts: [usize; TERMS],
 }
 
-/// Terms of a loss at most.
+/// The largest number of terms of a loss.
 pub(crate) const TERMS: usize = 4;
-/// The terms' places, those of a value step and that of a generator step.
+/// The places of the terms: those of a value step, then that of a generator step.
 pub(crate) const GENERATED: usize = 0;
 pub(crate) const CONJUGATE: usize = 1;
 pub(crate) const ACTION: usize = 2;
@@ -19,7 +19,7 @@ pub(crate) const DENSITY_RATIO: usize = 3;
 pub(crate) const GENERATOR: usize = 0;
 
 impl CudaSums {
-    /// Room for `count` more partial sums of a term.
+    /// Takes room for `count` more partial sums of a term and returns its address.
     pub(super) fn take(&mut self, term: usize, count: usize) -> u64 {
         let place = term * self.capacity + self.counts[term];
         self.counts[term] += count;

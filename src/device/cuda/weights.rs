@@ -1,4 +1,4 @@
-//! Weights that stay as they are, held on a GPU.
+//! Weights on a GPU that do not change.
 
 use super::gpu::Gpu;
 use super::gradient::CudaNet;
@@ -8,10 +8,10 @@ use crate::error::Result;
 use crate::formulas::squares::Centre;
 use std::sync::Arc;
 
-/// A network with the memory that it lies in.
+/// A network with its memory.
 pub(crate) struct CudaWeights {
     net: CudaNet,
-    /// What `net` points at.
+    /// The memory that `net` points at.
     _weights: DeviceBuffer<f32>,
     _centre: DeviceBuffer<f32>,
 }
@@ -26,7 +26,7 @@ impl CudaWeights {
         Ok(Self { net, _weights: weights, _centre: centre })
     }
 
-    /// As the passes take it.
+    /// Returns the network as the passes take it.
     pub fn net(&self) -> &CudaNet {
         &self.net
     }

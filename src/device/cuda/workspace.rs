@@ -1,4 +1,4 @@
-//! Device memory for computations on rows, which grows to what they take.
+//! Device memory for computations on rows, which grows to the size that they need.
 
 use super::block::CudaBlock;
 use super::gpu::Gpu;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 /// A workspace that is kept from one computation to the next. The GPU's context is current in every call.
 pub(crate) struct CudaWorkspace {
     gpu: Arc<Gpu>,
-    /// What it is for, as errors say.
+    /// Its name in errors.
     name: &'static str,
     memory: Option<DeviceBuffer<f32>>,
 }
 
 impl CudaWorkspace {
-    /// Takes memory with the first computation.
+    /// Returns an empty workspace. It takes memory with the first computation.
     pub fn new(gpu: &Arc<Gpu>, name: &'static str) -> Self {
         Self { gpu: Arc::clone(gpu), name, memory: None }
     }
@@ -26,8 +26,8 @@ impl CudaWorkspace {
         &self.gpu
     }
 
-    /// Makes room for the most rows, from one up to `rows`, for which `work` takes no more than `most` floats and what
-    /// the memory limit leaves; one row may take more than `most`. Returns how many that are.
+    /// Makes room for the largest number of rows, from one up to `rows`, for which `work` fits into `most` floats and
+    /// into what the memory limit leaves. One row may take more than `most`. Returns the number.
     pub fn fit(&mut self, mut rows: usize, most: usize, work: impl Fn(&mut CudaBlock, usize)) -> Result<usize> {
         loop {
             let mut block = CudaBlock::measuring(&self.gpu);
@@ -51,13 +51,13 @@ impl CudaWorkspace {
         self.memory.as_ref().expect("made by `fit`")
     }
 
-    /// What a computation that was fitted runs on.
+    /// Returns the block on which a computation that was fitted runs.
     pub fn block(&self) -> CudaBlock {
         let memory = self.memory();
         CudaBlock::new(&self.gpu, self.gpu.stream(), memory.address(), memory.len())
     }
 
-    /// Reads numbers of a dense matrix of the last computation, from its `first` on; waits for the stream.
+    /// Waits for the stream and reads numbers of a dense matrix of the last computation, from number `first` on.
     pub fn download(&self, dense: Mat, first: usize, numbers: &mut [f32]) -> Result<()> {
         self.memory().download(dense.offset + first, numbers)
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{assert_says, content, f32_tensor, file, metadata, model_with, with_metadata};
 use crate::file::header::{MAX_NAME, MAX_TENSORS};
 use crate::file::input::Input;
-use crate::file::kind::Kind;
+use crate::file::kind::FileKind;
 
 fn described(description: &str) -> Vec<u8> {
     let mut metadata = metadata();
@@ -33,19 +33,19 @@ fn a_description_beyond_any_of_ours_is_refused() {
         assert_says(&described(&description), &[words]);
     }
     // White space and members that nobody asked for are passed over.
-    assert!(content(&described(&format!("{}{{}}", " ".repeat(100_000))), Kind::Model).is_ok());
+    assert!(content(&described(&format!("{}{{}}", " ".repeat(100_000))), FileKind::Model).is_ok());
     #[derive(Deserialize)]
     struct Known {
         sigma: f64,
     }
     let many: String = (0..100_000).map(|i| format!(r#""{i}":0,"#)).collect();
     let bytes = described(&format!(r#"{{{many}"sigma":0.5}}"#));
-    assert_eq!(Input::memory(&bytes, Kind::Model).unwrap().description::<Known>().unwrap().sigma, 0.5);
+    assert_eq!(Input::memory(&bytes, FileKind::Model).unwrap().description::<Known>().unwrap().sigma, 0.5);
     let twice = described(r#"{"sigma":1,"sigma":2}"#);
-    let error = Input::memory(&twice, Kind::Model).unwrap().description::<Known>().err().unwrap().to_string();
+    let error = Input::memory(&twice, FileKind::Model).unwrap().description::<Known>().err().unwrap().to_string();
     assert!(error.contains("duplicate field `sigma`"), "{error}");
     let huge = described(r#"{"sigma":1e999}"#);
-    let error = Input::memory(&huge, Kind::Model).unwrap().description::<Known>().err().unwrap().to_string();
+    let error = Input::memory(&huge, FileKind::Model).unwrap().description::<Known>().err().unwrap().to_string();
     assert!(error.contains("number out of range"), "{error}");
 }
 
@@ -59,7 +59,7 @@ fn lists_are_bounded_by_the_tensors() {
         header["__metadata__"]["sfeuot_description"] = format!("[{}0]", "0,".repeat(numbers - 1)).into();
         file(&header.to_string(), &vec![0; bytes as usize])
     };
-    assert!(content(&list(100, 400), Kind::Model).is_ok());
+    assert!(content(&list(100, 400), FileKind::Model).is_ok());
     assert_says(&list(101, 400), &["more than 100 numbers"]);
 }
 
@@ -67,10 +67,10 @@ fn lists_are_bounded_by_the_tensors() {
 fn headers_beyond_any_of_ours_are_refused() {
     let entry = |i: usize| (format!("w{i}"), f32_tensor(&[0], 0, 0));
     let tensors = |n: usize| serde_json::Value::Object((0..n).map(entry).collect());
-    assert_eq!(content(&model_with(tensors(MAX_TENSORS), &[]), Kind::Model).unwrap().tensors.len(), MAX_TENSORS);
+    assert_eq!(content(&model_with(tensors(MAX_TENSORS), &[]), FileKind::Model).unwrap().tensors.len(), MAX_TENSORS);
     assert_says(&model_with(tensors(MAX_TENSORS + 1), &[]), &["more than 64 tensors"]);
     let named = |length: usize| model_with(json!({"n".repeat(length): f32_tensor(&[0], 0, 0)}), &[]);
-    assert!(content(&named(MAX_NAME), Kind::Model).is_ok());
+    assert!(content(&named(MAX_NAME), FileKind::Model).is_ok());
     assert_says(&named(MAX_NAME + 1), &["'nnn", "more than 256 bytes"]);
     assert_says(&model_with(json!({"w": f32_tensor(&[1; 9], 0, 4)}), &[0; 4]), &["more than 8 axes"]);
     assert_says(&model_with(json!({"w": f32_tensor(&[1; 100_000], 0, 4)}), &[0; 4]), &["more than 8 axes"]);
@@ -86,7 +86,7 @@ fn headers_beyond_any_of_ours_are_refused() {
         many[format!("other{i}")] = "x".repeat(100).into();
     }
     many["x".repeat(100_000)] = "\n".repeat(100_000).into();
-    assert!(content(&with_metadata(many), Kind::Model).is_ok());
+    assert!(content(&with_metadata(many), FileKind::Model).is_ok());
     let mut number = metadata();
     number["other"] = 1.into();
     assert_says(&with_metadata(number), &["not a safetensors file"]);

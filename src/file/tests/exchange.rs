@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Description, assert_says, content, description, f32_tensor, model_with, small};
 use crate::file::header::MAX_HEADER;
 use crate::file::input::Input;
-use crate::file::kind::Kind;
+use crate::file::kind::FileKind;
 use crate::file::output::Output;
 
 fn finite() -> impl Strategy<Value = f32> {
@@ -29,7 +29,7 @@ proptest! {
         name in any::<String>(),
         checkpoint in any::<bool>(),
     ) {
-        let kind = if checkpoint { Kind::Checkpoint } else { Kind::Model };
+        let kind = if checkpoint { FileKind::Checkpoint } else { FileKind::Model };
         let written = Description { sigma, rate, step, name };
         let bytes = |reversed: bool| {
             let mut output = Output::new(kind, &written).unwrap();
@@ -68,7 +68,7 @@ proptest! {
 /// The order of the fields of a type is not that of a file: equal content is equal bytes, whatever the type looks like.
 #[test]
 fn equal_content_is_these_bytes() {
-    let mut output = Output::new(Kind::Model, &super::description()).unwrap();
+    let mut output = Output::new(FileKind::Model, &super::description()).unwrap();
     output.push_f32("w", &[1], &[1.0]);
     let header = concat!(
         r#"{"__metadata__":{"sfeuot_description":"{\"name\":\"palette \\\"1\\\"é\\n\",\"rate\":0.0003,\"sigma\":0.1,"#,
@@ -82,7 +82,7 @@ fn equal_content_is_these_bytes() {
 
     let nested = json!({"b": {"z": 1, "a": [[], {}]}, "a": {}});
     let text = r#"{"a":{},"b":{"a":[[],{}],"z":1}}"#.replace('"', "\\\"");
-    let bytes = Output::new(Kind::Model, &nested).unwrap().to_bytes().unwrap();
+    let bytes = Output::new(FileKind::Model, &nested).unwrap().to_bytes().unwrap();
     assert!(std::str::from_utf8(&bytes[8..]).unwrap().contains(&text));
 }
 
@@ -92,13 +92,13 @@ fn large_tensors_come_back_from_a_file_and_from_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large");
     let values: Vec<f32> = (0..10_007).map(|i| i as f32 * 0.25).collect();
-    let mut output = Output::new(Kind::Model, &description()).unwrap();
+    let mut output = Output::new(FileKind::Model, &description()).unwrap();
     output.push_f32("first", &[10_007], &values);
     output.push_f32("second", &[3], &[1.0, 2.0, 3.0]);
     output.save(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(bytes, output.to_bytes().unwrap());
-    for mut input in [Input::open(&path, Kind::Model).unwrap(), Input::memory(&bytes, Kind::Model).unwrap()] {
+    for mut input in [Input::open(&path, FileKind::Model).unwrap(), Input::memory(&bytes, FileKind::Model).unwrap()] {
         assert_eq!(input.f32("second", &[3]).unwrap(), [1.0, 2.0, 3.0]);
         assert_eq!(input.f32("first", &[10_007]).unwrap(), values);
         assert_eq!(input.description::<Description>().unwrap(), description());
@@ -109,7 +109,7 @@ fn large_tensors_come_back_from_a_file_and_from_memory() {
 fn values_that_are_not_finite_are_refused_on_both_ways() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let values = [0.0, 1.0, bad];
-        let mut output = Output::new(Kind::Model, &description()).unwrap();
+        let mut output = Output::new(FileKind::Model, &description()).unwrap();
         output.push_f32("bias", &[3], &values);
         let error = output.to_bytes().unwrap_err().to_string();
         assert!(error.contains("'bias'") && error.contains("index 2") && error.contains("model"), "{error}");
@@ -119,21 +119,21 @@ fn values_that_are_not_finite_are_refused_on_both_ways() {
         assert_says(&model_with(json!({"w": f32_tensor(&[2], 0, 8)}), &data), &["'w'", "index 1", &shown]);
     }
     let description = Description { sigma: f64::NAN, ..description() };
-    let error = Output::new(Kind::Checkpoint, &description).err().unwrap().to_string();
+    let error = Output::new(FileKind::Checkpoint, &description).err().unwrap().to_string();
     assert!(error.contains("training checkpoint") && error.contains("description"), "{error}");
 }
 
 #[test]
 fn a_description_beyond_the_header_limit_is_refused_when_saving() {
-    let output = Output::new(Kind::Model, &"x".repeat(MAX_HEADER)).unwrap();
+    let output = Output::new(FileKind::Model, &"x".repeat(MAX_HEADER)).unwrap();
     let error = output.to_bytes().unwrap_err().to_string();
     assert!(error.contains(&MAX_HEADER.to_string()), "{error}");
 }
 
 #[test]
 fn taking_what_is_not_there_says_what_is() {
-    let bytes = small(Kind::Model);
-    let mut input = Input::memory(&bytes, Kind::Model).unwrap();
+    let bytes = small(FileKind::Model);
+    let mut input = Input::memory(&bytes, FileKind::Model).unwrap();
     let says = |error: crate::Error, words: &[&str]| {
         let sentence = error.to_string();
         assert!(matches!(error, crate::Error::Format(_)));

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{assert_refused_or_valid, assert_says, content, f32_tensor, file, model_with, small, with_metadata};
 use crate::file::header::MAX_HEADER;
-use crate::file::kind::{FORMAT_VERSION, Kind};
+use crate::file::kind::{FORMAT_VERSION, FileKind};
 
 proptest! {
     #[test]
@@ -19,7 +19,7 @@ proptest! {
     fn spliced_files_are_refused_or_valid(
         splices in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..4),
     ) {
-        let original = small(Kind::Model);
+        let original = small(FileKind::Model);
         let mut header = original[8..].to_vec();
         for (from, to, length) in splices {
             let from = from.index(original.len() - 8);
@@ -56,33 +56,33 @@ fn extent() -> impl Strategy<Value = u64> {
 
 #[test]
 fn every_prefix_is_refused() {
-    let bytes = small(Kind::Model);
+    let bytes = small(FileKind::Model);
     for length in 0..bytes.len() {
-        assert!(content(&bytes[..length], Kind::Model).is_err(), "{length} bytes");
+        assert!(content(&bytes[..length], FileKind::Model).is_err(), "{length} bytes");
         assert_refused_or_valid(&bytes[..length]);
     }
 }
 
 #[test]
 fn every_changed_byte_is_refused_or_valid() {
-    let original = small(Kind::Model);
+    let original = small(FileKind::Model);
     assert_refused_or_valid(&original);
     for index in 0..original.len() {
         let mut bytes = original.clone();
         for change in 1..=255 {
             bytes[index] = original[index] ^ change;
             assert_refused_or_valid(&bytes);
-            assert!(index >= 8 || content(&bytes, Kind::Model).is_err());
+            assert!(index >= 8 || content(&bytes, FileKind::Model).is_err());
         }
     }
 }
 
 #[test]
 fn files_of_another_kind_or_version_say_what_they_are() {
-    let model = small(Kind::Model);
-    let error = content(&model, Kind::Checkpoint).unwrap_err().to_string();
+    let model = small(FileKind::Model);
+    let error = content(&model, FileKind::Checkpoint).unwrap_err().to_string();
     assert_eq!(error, "cannot load from 'memory': it is a sfeuot model where a training checkpoint is expected");
-    let checkpoint = small(Kind::Checkpoint);
+    let checkpoint = small(FileKind::Checkpoint);
     assert_says(&checkpoint, &["is a sfeuot training checkpoint", "a model is expected"]);
 
     assert_says(&with_metadata(json!({"format": "pt"})), &["safetensors file of format 'pt'", "sfeuot model"]);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::input::Input;
-use super::kind::Kind;
+use super::kind::FileKind;
 use super::output::Output;
 use crate::error::Result;
 
@@ -30,12 +30,12 @@ fn description() -> Description {
 }
 
 /// Small enough to try every byte of, with a scalar and an empty tensor.
-fn small(kind: Kind) -> Vec<u8> {
+fn small(kind: FileKind) -> Vec<u8> {
     with_tensors(kind, &[])
 }
 
 /// The same with more tensors.
-fn with_tensors(kind: Kind, more: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+fn with_tensors(kind: FileKind, more: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
     let mut output = Output::new(kind, &description()).unwrap();
     output.push_f32("weight", &[2, 3], &[1.5, -0.0, 1e-45, f32::MAX, -7.25, 0.0]);
     output.push_f32("rate", &[], &[3e-4]);
@@ -76,7 +76,7 @@ struct Content {
     tensors: BTreeMap<String, (Vec<usize>, Vec<u32>)>,
 }
 
-fn content(bytes: &[u8], kind: Kind) -> Result<Content> {
+fn content(bytes: &[u8], kind: FileKind) -> Result<Content> {
     all(Input::memory(bytes, kind)?)
 }
 
@@ -92,7 +92,7 @@ fn all(mut input: Input) -> Result<Content> {
 
 /// Either a sentence that names the file, or content that is valid in itself and that safetensors reads as well.
 fn assert_refused_or_valid(bytes: &[u8]) {
-    match content(bytes, Kind::Model) {
+    match content(bytes, FileKind::Model) {
         Err(error) => {
             let sentence = error.to_string();
             assert!(sentence.starts_with("cannot load from 'memory': "), "{sentence}");
@@ -104,7 +104,7 @@ fn assert_refused_or_valid(bytes: &[u8]) {
 
 #[track_caller]
 fn assert_says(bytes: &[u8], words: &[&str]) {
-    let sentence = content(bytes, Kind::Model).unwrap_err().to_string();
+    let sentence = content(bytes, FileKind::Model).unwrap_err().to_string();
     for word in ["'memory'"].iter().chain(words) {
         assert!(sentence.contains(word), "'{word}' is not in: {sentence}");
     }

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use super::{assert_says, content, file, small, with_metadata};
-use crate::file::kind::Kind;
+use crate::file::kind::FileKind;
 
 /// Text and data of a file.
 fn parts(bytes: &[u8]) -> (Value, &[u8]) {
@@ -18,7 +18,7 @@ fn parts(bytes: &[u8]) -> (Value, &[u8]) {
 /// Such a tool keeps the metadata but for `format`, and puts everything into an order of its own.
 #[test]
 fn a_file_that_was_read_and_written_anew_loads() {
-    let ours = small(Kind::Model);
+    let ours = small(FileKind::Model);
     let (_, metadata) = SafeTensors::read_metadata(&ours).unwrap();
     let mut metadata: HashMap<_, _> = metadata.metadata().clone().unwrap();
     metadata.insert("format".into(), "pt".into());
@@ -27,24 +27,28 @@ fn a_file_that_was_read_and_written_anew_loads() {
     let tensors = SafeTensors::deserialize(&ours).unwrap();
     let again = safetensors::serialize(tensors.tensors(), Some(metadata)).unwrap();
     assert_ne!(again, ours);
-    assert_eq!(content(&again, Kind::Model).unwrap(), content(&ours, Kind::Model).unwrap());
+    assert_eq!(content(&again, FileKind::Model).unwrap(), content(&ours, FileKind::Model).unwrap());
 }
 
 #[test]
 fn white_space_and_escapes_of_a_header_carry_no_meaning() {
-    let ours = small(Kind::Model);
+    let ours = small(FileKind::Model);
     let (header, data) = parts(&ours);
     let pretty = format!(" \n{}\t  ", serde_json::to_string_pretty(&header).unwrap());
     let escaped: String =
         header.to_string().chars().map(|c| if c == 's' { r"\u0073".into() } else { c.to_string() }).collect();
     for text in [pretty, escaped, header.to_string().replace('\u{e9}', r"\u00E9")] {
-        assert_eq!(content(&file(&text, data), Kind::Model).unwrap(), content(&ours, Kind::Model).unwrap(), "{text}");
+        assert_eq!(
+            content(&file(&text, data), FileKind::Model).unwrap(),
+            content(&ours, FileKind::Model).unwrap(),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn tensors_of_another_type_are_named() {
-    let ours = small(Kind::Model);
+    let ours = small(FileKind::Model);
     let (_, metadata) = SafeTensors::read_metadata(&ours).unwrap();
     for (dtype, size) in [(Dtype::F16, 2), (Dtype::BF16, 2), (Dtype::F64, 8), (Dtype::I8, 1)] {
         let bytes = vec![0; 3 * size];
@@ -57,7 +61,7 @@ fn tensors_of_another_type_are_named() {
 /// The names of metadata before they were our own.
 #[test]
 fn files_with_the_older_names_load() {
-    for kind in [Kind::Model, Kind::Checkpoint] {
+    for kind in [FileKind::Model, FileKind::Checkpoint] {
         let ours = small(kind);
         let (mut header, data) = parts(&ours);
         let metadata = header["__metadata__"].take();

@@ -7,11 +7,11 @@ use std::path::Path;
 use super::{all, content, description, small};
 use crate::error::Error;
 use crate::file::input::Input;
-use crate::file::kind::Kind;
+use crate::file::kind::FileKind;
 use crate::file::output::Output;
 
 fn refusal(path: &Path) -> Error {
-    Input::open(path, Kind::Model).err().expect("it is no model")
+    Input::open(path, FileKind::Model).err().expect("it is no model")
 }
 
 #[track_caller]
@@ -46,7 +46,7 @@ fn devices_pipes_and_sockets_are_refused_at_once() {
         std::os::unix::fs::symlink(path, &link).unwrap();
         assert_not_read(&link, "it is not a regular file");
         fs::remove_file(&link).unwrap();
-        let saved = Output::new(Kind::Model, &description()).unwrap().save(path).unwrap_err().to_string();
+        let saved = Output::new(FileKind::Model, &description()).unwrap().save(path).unwrap_err().to_string();
         assert!(saved.ends_with("it is not a regular file"), "{saved}");
     }
 }
@@ -68,7 +68,7 @@ fn a_huge_file_without_content_costs_nothing() {
     assert!(error.contains("not a safetensors file"), "{error}");
     let error = sparse(&(30u64 << 30).to_le_bytes());
     assert!(error.contains("header is 32212254720 bytes long"), "{error}");
-    let error = sparse(&small(Kind::Model));
+    let error = sparse(&small(FileKind::Model));
     assert!(error.contains("bytes follow its last tensor"), "{error}");
 }
 
@@ -76,23 +76,23 @@ fn a_huge_file_without_content_costs_nothing() {
 fn a_file_that_changes_while_it_is_read_ends_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changing");
-    let bytes = small(Kind::Model);
+    let bytes = small(FileKind::Model);
     fs::write(&path, &bytes).unwrap();
-    let input = Input::open(&path, Kind::Model).unwrap();
+    let input = Input::open(&path, FileKind::Model).unwrap();
     File::options().write(true).open(&path).unwrap().set_len(bytes.len() as u64 - 28).unwrap();
     let error = all(input).unwrap_err();
     assert!(matches!(error, Error::Format(_)) && error.to_string().contains("cut short while it was read"), "{error}");
 
     fs::write(&path, &bytes).unwrap();
-    let input = Input::open(&path, Kind::Model).unwrap();
+    let input = Input::open(&path, FileKind::Model).unwrap();
     File::options().append(true).open(&path).unwrap().write_all(&[1; 10_000]).unwrap();
-    assert_eq!(all(input).unwrap(), content(&bytes, Kind::Model).unwrap());
+    assert_eq!(all(input).unwrap(), content(&bytes, FileKind::Model).unwrap());
 }
 
 #[test]
 fn a_reason_follows_even_the_longest_path() {
     let long = Path::new("/").join(vec!["x".repeat(200); 15].join("/")).join("end");
-    let saved = Output::new(Kind::Model, &description()).unwrap().save(&long).unwrap_err();
+    let saved = Output::new(FileKind::Model, &description()).unwrap().save(&long).unwrap_err();
     for (error, action) in [(refusal(&long), "cannot read '/xxx"), (saved, "cannot write '/xxx")] {
         let sentence = error.to_string();
         assert!(sentence.starts_with(action) && sentence.contains("xxx/end': "), "{sentence}");

@@ -1,4 +1,4 @@
-//! Compiled kernels on the disk. Nothing is taken from there that is not, byte for byte, what was put there.
+//! A cache of compiled kernels on the disk. A checksum makes sure that only whole and unchanged files are used.
 
 use crate::error::{Error, Result};
 use crate::file::atomic;
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where compiled kernels are kept: `$SFEUOT_CACHE_DIR`, else `sfeuot` in the system's folder for such files
+/// Returns the folder of compiled kernels: `$SFEUOT_CACHE_DIR`, else `sfeuot` in the system's folder for such files
 /// (`$XDG_CACHE_HOME` or `~/.cache`; on Windows `%LOCALAPPDATA%`). `None` where none of them is set.
 pub(super) fn default_folder() -> Option<PathBuf> {
     folder_by(|name| std::env::var_os(name), cfg!(windows))
@@ -25,7 +25,7 @@ fn folder_by(variable: impl Fn(&str) -> Option<OsString>, windows: bool) -> Opti
     folder("SFEUOT_CACHE_DIR").or_else(|| Some(system()?.join("sfeuot")))
 }
 
-/// One image in a folder: a checksum of key and image, then the image. Its name is its key.
+/// One file of the cache: a checksum of key and image, then the image. Its name is its key.
 pub(super) struct Entry {
     path: PathBuf,
     key: u64,
@@ -34,14 +34,14 @@ pub(super) struct Entry {
 const CHECKSUM: usize = size_of::<u64>();
 
 impl Entry {
-    /// The image that a compiler of this version makes of `source` with `options`.
+    /// Returns the entry of the image that a compiler of this version makes of `source` with `options`.
     pub(super) fn new(folder: &Path, source: &str, version: (i32, i32), options: &[String]) -> Self {
         let what = format!("{version:?} {options:?} {source}");
         let key = hash(HASH_OF_NOTHING, what.as_bytes());
         Self { path: folder.join(format!("kernels-{key:016x}.bin")), key }
     }
 
-    /// The image, if it is there and whole.
+    /// Returns the image, if it is there and whole.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
         let mut file = fs::read(&self.path).ok()?;
         let checksum = u64::from_le_bytes(*file.first_chunk::<CHECKSUM>()?);
@@ -71,7 +71,7 @@ impl Entry {
 
 const HASH_OF_NOTHING: u64 = 0xCBF2_9CE4_8422_2325;
 
-/// FNV-1a, going on from what `state` is the hash of.
+/// Continues the FNV-1a hash `state` with these bytes.
 fn hash(state: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(state, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3))
 }

@@ -1,4 +1,4 @@
-//! NVIDIA's run-time compiler, which is loaded when a device needs it and needs no GPU itself.
+//! NVIDIA's run-time compiler NVRTC. It is loaded when a device needs it, and needs no GPU itself.
 
 use crate::error::{Error, Result};
 use cudarc::nvrtc::result::{self, NvrtcError};
@@ -8,17 +8,17 @@ use std::fmt;
 
 type Answer<T> = std::result::Result<T, NvrtcError>;
 
-/// Lines of the compiler's log that go into an error.
+/// Number of lines of the compiler's log that go into an error.
 const LOG_LINES: usize = 5;
 
 /// The compiler's library, loaded.
 pub(super) struct Nvrtc {
     version: (i32, i32),
-    /// What it compiles for, as 86 for compute capability 8.6.
+    /// The architectures that it compiles for, such as 86 for compute capability 8.6.
     architectures: Vec<u32>,
 }
 
-/// What a compilation makes.
+/// The result of a compilation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Machine code for one architecture.
@@ -37,7 +37,8 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    /// All options of the compilation. Rounding, denormals and division are as nvcc has them: no fast mathematics.
+    /// Returns all options of the compilation. Rounding, denormals and division are the defaults of nvcc: no fast
+    /// mathematics.
     pub(super) fn options(self) -> [String; 2] {
         [format!("--gpu-architecture={self}"), "--std=c++17".into()]
     }
@@ -50,7 +51,7 @@ impl fmt::Display for Nvrtc {
 }
 
 impl Nvrtc {
-    /// Loads the library; `capability` is for the sentence when that fails.
+    /// Loads the library. `capability` goes into the error when that fails.
     ///
     /// # Errors
     /// `Error::UnsupportedDevice` when it is not there or is older than CUDA 11.2.
@@ -97,7 +98,7 @@ impl Nvrtc {
         self.version
     }
 
-    /// Machine code where this NVRTC knows the architecture, else the newest PTX that the device understands.
+    /// Returns machine code where this NVRTC knows the architecture, else the newest PTX that the device understands.
     ///
     /// # Errors
     /// `Error::UnsupportedDevice` for a device that is older than all that it knows.
@@ -149,7 +150,7 @@ impl Nvrtc {
 struct Program(nvrtcProgram);
 
 impl Program {
-    /// One of the program's outputs, by the function that gives its size and the one that writes it.
+    /// Returns one of the program's outputs, given the function that tells its size and the one that writes it.
     ///
     /// # Safety
     /// The functions belong together, and the program is past what they need.

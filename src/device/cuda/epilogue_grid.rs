@@ -1,22 +1,23 @@
-//! How kernels around a product of cublasLt's are launched.
+//! The launch geometry of kernels that work before or after a product of cublasLt.
 
 use super::block::THREADS;
 
-/// Rows of a tile, unless that makes too many tiles.
+/// Number of rows of a tile, unless that makes too many tiles.
 const CHUNK: usize = 32;
-/// Tiles along the rows at most: a grid's second axis ends at 65535, and column sums keep one line a tile.
+/// The largest number of tiles along the rows: a grid's second axis ends at 65535, and column sums keep one line for
+/// each tile.
 const MOST_TILES: usize = 1024;
 
-/// Threads and grid of a kernel around a product: neighbouring columns along x, tiles of rows along y.
-pub(super) struct Around {
+/// Block and grid of such a kernel: neighbouring columns along x, tiles of rows along y.
+pub(super) struct EpilogueGrid {
     pub grid: [u32; 3],
     pub block: [u32; 3],
-    /// Rows of a tile.
+    /// Number of rows of a tile.
     pub chunk: u32,
 }
 
-impl Around {
-    /// For a product with rows x cols results.
+impl EpilogueGrid {
+    /// Returns the geometry for a product with rows x cols results.
     pub fn new(rows: usize, cols: usize) -> Self {
         let chunk = CHUNK.max(rows.div_ceil(MOST_TILES));
         // Four columns a thread where whole vectors can be taken, and one otherwise.
