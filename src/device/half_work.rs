@@ -2,6 +2,7 @@
 //! decides which rows it carries at once, and in which memory.
 
 use super::draw::Draw;
+use super::layers::Layers;
 use super::training::Half;
 use crate::formulas::Quadratic;
 use std::ops::Range;
@@ -17,21 +18,21 @@ pub(crate) struct Stretch<'a> {
 }
 
 /// Where a half's gradient and its loss terms go.
-pub(crate) struct Totals<'a, D: Draw> {
+pub(crate) struct Totals<'a, D: Layers + Draw> {
     pub gradient: &'a mut D::Gradient,
     pub sums: &'a mut D::Sums,
 }
 
 /// The problem as a device is given it: `nets` are the value function and the generator, and `quadratic` is what V(1,
 /// .) has beside its network.
-pub(crate) struct Given<'a, D: Draw> {
+pub(crate) struct Given<'a, D: Layers + Draw> {
     pub nets: [&'a D::Net; 2],
     pub quadratic: &'a Quadratic<D::Slope>,
     pub samples: D::Samples<'a>,
 }
 
 /// Both halves of a training step over a device.
-pub(crate) trait HalfWork<D: Draw> {
+pub(crate) trait HalfWork<D: Layers + Draw> {
     /// What [`Self::begin`] leaves for [`Self::end`].
     type Begun;
 

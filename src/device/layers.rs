@@ -1,6 +1,6 @@
 //! What a network asks of a device: passes through layers, which are what knows weights.
 
-use super::mat::Mat;
+use super::mat::{Mat, Squares};
 use super::workspace::Workspace;
 use crate::formulas::Activation;
 
@@ -12,9 +12,13 @@ pub trait Layers: Workspace {
     /// Gradient accumulators of one network.
     type Gradient;
 
-    /// A scratch matrix that a network will see, with so many squares, with room for them where the device takes them
-    /// along.
-    fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
+    /// Returns the squares that a matrix for this network has behind its columns: all that the network sees where the
+    /// device takes squares along, else none.
+    fn squares_seen(_net: &Self::Net) -> Squares {
+        Squares::NONE
+    }
+    /// Returns a scratch matrix that this network will see, with room for [`Self::squares_seen`].
+    fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize) -> Mat {
         self.scratch(rows, cols)
     }
     /// to = \[x, s\], s the squares of as many of the first columns as `to` has room for, counted from the network's

@@ -6,10 +6,10 @@
 use super::conditional::Conditional;
 use super::generator_step::{Begun, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
 use super::value_step::{TIME_MAX, ValueStep};
-use crate::device::Batch;
 use crate::device::draw::{BatchSpec, Draw, Sources, Times};
 use crate::device::half_work::{Given, HalfWork, Stretch, Totals};
 use crate::device::training::Half;
+use crate::device::{Batch, Layers, Squares};
 use crate::formulas::{Conjugate, Head, Quadratic};
 use crate::nn::network::Network;
 use std::ops::Range;
@@ -44,8 +44,8 @@ impl Halves {
         [self.sources, self.sources * self.conditional.components]
     }
 
-    /// Returns what is drawn for a half.
-    fn batch(&self, half: Half) -> BatchSpec {
+    /// Returns what is drawn for a half. `squares` are those that the value function and the generator see.
+    fn batch(&self, half: Half, squares: [Squares; 2]) -> BatchSpec {
         let Conditional { components, latent } = self.conditional;
         let times = match half {
             Half::Value => Times { low: 0.0, high: TIME_MAX, repeat: 1 },
@@ -58,7 +58,7 @@ impl Halves {
             seed: self.seed,
             half,
             dimension: self.value.inputs() - 1,
-            squares: self.value.centre.count(),
+            squares,
             components,
             latent,
             times,
@@ -95,12 +95,13 @@ impl Halves {
     }
 }
 
-impl<D: Draw> HalfWork<D> for Halves {
+impl<D: Layers + Draw> HalfWork<D> for Halves {
     type Begun = BegunGenerator<D::Noise>;
 
     fn carry(&self, device: &mut D, half: Half, given: &Given<'_, D>, stretch: &Stretch<'_>, totals: Totals<'_, D>) {
-        let (spec, [value, generator], Totals { gradient, sums }) = (self.batch(half), given.nets, totals);
-        let sources = device.draw_sources(&spec, given.nets, given.samples, stretch.sources.clone());
+        let ([value, generator], Totals { gradient, sums }) = (given.nets, totals);
+        let spec = self.batch(half, given.nets.map(D::squares_seen));
+        let sources = device.draw_sources(&spec, given.samples, stretch.sources.clone());
         let drawn = Drawn { spec: &spec, given, sources: &sources, stretch };
         let Batch { input, noise, .. } = &sources.batch;
         match half {
@@ -125,8 +126,8 @@ impl<D: Draw> HalfWork<D> for Halves {
     }
 
     fn begin(&self, device: &mut D, given: &Given<'_, D>, sources: Range<usize>) -> Self::Begun {
-        let spec = self.batch(Half::Generator);
-        let sources = device.draw_sources(&spec, given.nets, given.samples, sources);
+        let spec = self.batch(Half::Generator, given.nets.map(D::squares_seen));
+        let sources = device.draw_sources(&spec, given.samples, sources);
         let batch = device.draw_rows(&spec, given.samples, &sources, 0..sources.batch.input.rows);
         let begun = self.generator_step().begin(device, given.nets[0], given.nets[1], &batch);
         BegunGenerator { batch, begun }
@@ -140,14 +141,14 @@ impl<D: Draw> HalfWork<D> for Halves {
 }
 
 /// Source samples that were drawn, with what is needed to draw their rows.
-struct Drawn<'a, 'g, D: Draw> {
+struct Drawn<'a, 'g, D: Layers + Draw> {
     spec: &'a BatchSpec,
     given: &'a Given<'g, D>,
     sources: &'a Sources<D::Noise>,
     stretch: &'a Stretch<'a>,
 }
 
-impl<D: Draw> Drawn<'_, '_, D> {
+impl<D: Layers + Draw> Drawn<'_, '_, D> {
     /// Calls `carry` for the rows of one block after another. Blocks use the same workspace, unless the matrices of a
     /// block may be read later.
     fn blocks(&self, device: &mut D, mut carry: impl FnMut(&mut D, &Batch<D::Noise>, Range<usize>)) {

@@ -150,10 +150,12 @@ static void protect(const Context& context, int protection) {
 static const Context* running = nullptr;
 
 // Nothing else lies in the pages of an allocation.
-const char* refuse_to_kernels(const void* page) {
+const char* refuse_to_kernels(const void* page, host::Range* bytes) {
     const auto at = static_cast<const char*>(page);
     for (const auto& [_, allocation] : allocations()) {
         if (at >= allocation.pages + PAGE && at < allocation.pages + allocation.mapped - PAGE) {
+            const auto start = reinterpret_cast<uintptr_t>(allocation.start);
+            *bytes = {start, start + allocation.size};
             return allocation.pinned || allocation.context == running ? nullptr : "touches memory of another context";
         }
     }

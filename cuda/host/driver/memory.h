@@ -1,6 +1,7 @@
 // Device memory, which the host may touch only while a task runs, and pinned host memory.
 #pragma once
 
+#include "../watch.h"
 #include "state.h"
 
 struct Allocation {
@@ -31,8 +32,9 @@ void close_memory();
 // Whether the bytes are device memory of the context.
 bool is_device(const Context& context, CUdeviceptr at, size_t bytes);
 
-// Why the kernels of the task that runs may not touch this page; null where they may.
-const char* refuse_to_kernels(const void* page);
+// Why the kernels of the task that runs may not touch this page; null where they may, and then the bytes of the
+// allocation there.
+const char* refuse_to_kernels(const void* page, host::Range* bytes);
 
 // Whether kernels of the context may touch the byte: device memory of its own, or pinned.
 bool is_known(const Context& context, const void* at);

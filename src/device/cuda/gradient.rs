@@ -3,6 +3,7 @@
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
 use super::kernels::{GradientReduce, UpdateParameters};
+use crate::device::Squares;
 use crate::device::layout::{self, Layer};
 
 /// Rows that a line of a gradient sums at least.
@@ -26,16 +27,16 @@ fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
 pub(crate) struct CudaNet {
     pub weights: u64,
     pub layers: Vec<Layer>,
-    /// Start and change of the squares' centre; 0 where there are none.
-    pub centre: u64,
+    /// The squares that it sees.
+    pub squares: Squares,
     /// Multiplied by the library's kernels, not by cublasLt.
     pub fused: bool,
 }
 
 impl CudaNet {
     /// At an address of the device.
-    pub fn new(gpu: &Gpu, weights: u64, centre: u64, layers: &[Layer]) -> Self {
-        Self { weights, layers: layers.to_vec(), centre, fused: gpu.fuses(layers) }
+    pub fn new(gpu: &Gpu, weights: u64, squares: Squares, layers: &[Layer]) -> Self {
+        Self { weights, layers: layers.to_vec(), squares, fused: gpu.fuses(layers) }
     }
 }
 
