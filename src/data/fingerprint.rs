@@ -1,6 +1,6 @@
 //! Fingerprints of samples: a checkpoint keeps one of each side to refuse other data on resuming.
 
-use super::resident::DeviceRows;
+use super::resident::ResidentRows;
 use crate::error::Result;
 use crate::memory;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Fingerprint {
 
 /// Samples in device memory that have not been hashed yet.
 pub(super) struct DeviceSamples {
-    pub rows: Arc<dyn DeviceRows>,
+    pub rows: Arc<dyn ResidentRows>,
     pub numbers: usize,
     pub dimension: usize,
     pub weights: Option<Arc<Vec<f64>>>,

@@ -28,7 +28,7 @@ pub use moments::{RowBlock, RowBlocks};
 pub use normalisation::Normalisation;
 pub use prepare::{STATISTICS_ROWS, Sides};
 pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples};
-pub use resident::{DeviceRows, Gathered, Normalised, Resident};
+pub use resident::{Gathered, Normalised, Resident, ResidentRows};
 pub use sampler::Sampler;
 pub(crate) use source::SetSize;
 pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};

@@ -45,7 +45,7 @@ pub struct Gathered {
 /// Samples that a device has normalised.
 pub struct Normalised {
     /// All samples, row-major.
-    pub rows: Arc<dyn DeviceRows>,
+    pub rows: Arc<dyn ResidentRows>,
     /// Number of the first value that is not finite.
     pub not_finite: Option<u64>,
     /// Number of the first value that is finite in data units but not once it is normalised.
@@ -53,7 +53,7 @@ pub struct Normalised {
 }
 
 /// Normalised samples in device memory, which is given back when this is dropped.
-pub trait DeviceRows: Send + Sync {
+pub trait ResidentRows: Send + Sync {
     /// Returns the device address of the first number.
     fn address(&self) -> u64;
 
@@ -77,7 +77,11 @@ pub(super) fn moments(samples: &dyn Resident, argument: &str, weights: Option<&[
 }
 
 /// Returns the normalised samples. Errors name `argument`, as they do for samples in host memory.
-pub(super) fn normalised(samples: &dyn Resident, argument: &str, units: &Normalisation) -> Result<Arc<dyn DeviceRows>> {
+pub(super) fn normalised(
+    samples: &dyn Resident,
+    argument: &str,
+    units: &Normalisation,
+) -> Result<Arc<dyn ResidentRows>> {
     let (count, dimension) = size(samples);
     let Normalised { rows, not_finite: wrong, beyond } = samples.normalise(units)?;
     // The host looks for either in one block of rows after another, first for values that are not finite.

@@ -2,7 +2,7 @@
 
 use super::fingerprint::{DeviceSamples, Fingerprint, Hash};
 use super::normalisation::Normalisation;
-use super::resident::DeviceRows;
+use super::resident::ResidentRows;
 use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
 use crate::error::{Error, Result};
@@ -141,7 +141,7 @@ impl ArraySource {
 
 /// A side's normalised samples in device memory, and the way to draw from them by weight.
 pub struct ResidentSource {
-    rows: Arc<dyn DeviceRows>,
+    rows: Arc<dyn ResidentRows>,
     count: usize,
     dimension: usize,
     weights: Option<Arc<Vec<f64>>>,
@@ -150,7 +150,7 @@ pub struct ResidentSource {
 
 impl ResidentSource {
     pub(super) fn new(
-        rows: Arc<dyn DeviceRows>,
+        rows: Arc<dyn ResidentRows>,
         count: usize,
         dimension: usize,
         weights: Option<Vec<f64>>,
@@ -170,7 +170,7 @@ impl ResidentSource {
     }
 
     /// Returns all samples: count x dimension, row-major, normalised.
-    pub fn rows(&self) -> &Arc<dyn DeviceRows> {
+    pub fn rows(&self) -> &Arc<dyn ResidentRows> {
         &self.rows
     }
 

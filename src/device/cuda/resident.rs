@@ -5,7 +5,7 @@ use super::gpu::Gpu;
 use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesSpreads};
 use super::memory::DeviceBuffer;
 use crate::data::{
-    ArrayLayout, Components, DeviceRows, Gathered, Normalisation, Normalised, Resident, RowBlock, RowBlocks,
+    ArrayLayout, Components, Gathered, Normalisation, Normalised, Resident, ResidentRows, RowBlock, RowBlocks,
 };
 use crate::error::Result;
 use crate::memory;
@@ -34,24 +34,23 @@ impl CudaSamples {
         Self { gpu: Arc::clone(gpu), side, address, layout }
     }
 
-    /// The samples as kernels take them.
-    fn placed(&self, what: &str) -> Result<Placed<'_>> {
+    fn for_kernels(&self, what: &str) -> Result<KernelSamples<'_>> {
         let (between_components, components) = match self.layout.components()? {
             Components::Even(distance) => (distance, None),
             Components::Listed(places) => (0, Some(DeviceBuffer::of(&self.gpu, &places, what)?)),
         };
-        Ok(Placed { of: self, between_components, components })
+        Ok(KernelSamples { of: self, between_components, components })
     }
 }
 
-/// Samples with a list of where their components lie.
-struct Placed<'a> {
+/// Samples as kernels take them, with a list of where their components lie.
+struct KernelSamples<'a> {
     of: &'a CudaSamples,
     between_components: isize,
     components: Option<DeviceBuffer<isize>>,
 }
 
-impl Placed<'_> {
+impl KernelSamples<'_> {
     fn parameters(&self) -> SamplesParameters {
         let CudaSamples { address, layout, .. } = self.of;
         SamplesParameters {
@@ -114,8 +113,8 @@ impl Resident for CudaSamples {
         };
         let (mean, spread) = (zeros()?, zeros()?);
         let found = Found::<1>::nothing(gpu, means.len(), what)?;
-        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
-        let samples = placed.parameters();
+        let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let samples = samples.parameters();
         let start = blocks.list.iter().position(|block| block.weight != 0.0);
         for piece in (0..blocks.list.len()).step_by(in_piece) {
             let first = piece * blocks.rows;
@@ -155,11 +154,11 @@ impl Resident for CudaSamples {
         let what = &format!("the samples of the {}", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
         let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
-        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
         let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
         let found = Found::<2>::nothing(gpu, rows.len(), what)?;
         let arguments = SamplesNormalise {
-            samples: placed.parameters(),
+            samples: samples.parameters(),
             rows: count as u32,
             d: dimension as u32,
             shift: shift.address(),
@@ -171,7 +170,7 @@ impl Resident for CudaSamples {
         block.launch_over((count * dimension) as u64, &arguments);
         block.finish()?;
         let [not_finite, beyond] = found.least(what)?;
-        Ok(Normalised { rows: Arc::new(CudaRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
+        Ok(Normalised { rows: Arc::new(NormalisedRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
     }
 
     fn value(&self, number: u64) -> Result<f64> {
@@ -187,12 +186,12 @@ impl Resident for CudaSamples {
 }
 
 /// Normalised samples in a buffer of their own.
-struct CudaRows {
+struct NormalisedRows {
     gpu: Arc<Gpu>,
     rows: DeviceBuffer<f32>,
 }
 
-impl DeviceRows for CudaRows {
+impl ResidentRows for NormalisedRows {
     fn address(&self) -> u64 {
         self.rows.address()
     }

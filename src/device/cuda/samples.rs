@@ -2,7 +2,7 @@
 
 use super::gpu::Gpu;
 use super::memory::DeviceBuffer;
-use crate::data::{DeviceRows, SampleSet, SetSize};
+use crate::data::{ResidentRows, SampleSet, SetSize};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ pub(crate) struct SideSamples {
     name: &'static str,
     samples: DeviceBuffer<f32>,
     /// Those that were normalised on the GPU, which take the place of `samples`: that is planned alone then.
-    resident: Option<Arc<dyn DeviceRows>>,
+    resident: Option<Arc<dyn ResidentRows>>,
     /// Samples of the set; 0 where the host draws.
     count: usize,
     /// Thresholds and aliases, where samples have weights.

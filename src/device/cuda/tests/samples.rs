@@ -4,7 +4,7 @@ use super::guarded::Buffer;
 use super::host::{Argument, arguments_of, available, launch};
 use super::support::{cases, normals};
 use crate::data::{
-    ArrayLayout, Components, DType, Data, DataSource, DeviceRows, Gathered, Normalisation, Normalised, Resident,
+    ArrayLayout, Components, DType, Data, DataSource, Gathered, Normalisation, Normalised, Resident, ResidentRows,
     RowBlocks, Sides, TensorView,
 };
 use crate::error::Result;
@@ -91,7 +91,7 @@ unsafe impl Send for Rows {}
 // SAFETY: as above.
 unsafe impl Sync for Rows {}
 
-impl DeviceRows for Rows {
+impl ResidentRows for Rows {
     fn address(&self) -> u64 {
         self.0.address() as u64
     }
