@@ -29,8 +29,12 @@ pub(crate) struct CudaSamples {
 }
 
 impl CudaSamples {
-    /// Memory that is known to be the GPU's, and readable as long as this lives.
-    pub fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
+    /// Returns the samples of a side ("source" or "target") whose element with index 0 on every axis is at `address`.
+    ///
+    /// # Safety
+    /// As long as this lives, every element that the layout reaches from `address` is memory that kernels of the GPU may
+    /// read, and nobody writes it.
+    pub unsafe fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
         Self { gpu: Arc::clone(gpu), side, address, layout }
     }
 
