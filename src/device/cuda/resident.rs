@@ -26,6 +26,8 @@ pub(crate) struct CudaSamples {
     /// Of the element with index 0 on every axis.
     address: u64,
     layout: ArrayLayout,
+    /// As [`PIECE`].
+    piece: usize,
 }
 
 impl CudaSamples {
@@ -35,7 +37,13 @@ impl CudaSamples {
     /// As long as this lives, every element that the layout reaches from `address` is memory that kernels of the GPU may
     /// read, and nobody writes it.
     pub unsafe fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
-        Self { gpu: Arc::clone(gpu), side, address, layout }
+        Self { gpu: Arc::clone(gpu), side, address, layout, piece: PIECE }
+    }
+
+    /// Gathers moments in pieces of at most so many rows, and means of so many blocks.
+    #[cfg(test)]
+    pub fn in_pieces_of(self, piece: usize) -> Self {
+        Self { piece, ..self }
     }
 
     fn for_kernels(&self, what: &str) -> Result<KernelSamples<'_>> {
@@ -104,7 +112,7 @@ impl Resident for CudaSamples {
         let _entered = gpu.enter()?;
         let what = &format!("the moments of the {}'s samples", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
-        let in_piece = (PIECE / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
+        let in_piece = (self.piece / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
         let list = DeviceBuffer::<RowBlock>::of(gpu, &blocks.list, what)?;
         let mut weight = match weights {
             Some(_) => Some(DeviceBuffer::<f64>::new(gpu, count.min(in_piece * blocks.rows), what)?),
