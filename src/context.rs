@@ -183,16 +183,21 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] on the processor, and for an address that is not such memory or has less.
-    pub(crate) fn resident(
+    ///
+    /// # Safety
+    /// Every element that the layout reaches from `data` lies in these bytes. As long as the result lives, they stay
+    /// allocated and nobody writes them.
+    pub(crate) unsafe fn resident<'a>(
         &self,
         side: &'static str,
         name: &str,
         (start, bytes): (u64, usize),
         data: u64,
         layout: ArrayLayout,
-    ) -> Result<Box<dyn Resident>> {
+    ) -> Result<Box<dyn Resident + 'a>> {
         let gpu = self.check_device(name, start, bytes)?;
-        Ok(Box::new(CudaSamples::new(gpu, side, data, layout)))
+        // SAFETY: memory of this GPU, as just checked; the rest is promised.
+        Ok(Box::new(unsafe { CudaSamples::new(gpu, side, data, layout) }))
     }
 
     pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {

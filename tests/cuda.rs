@@ -145,7 +145,7 @@ fn networks_that_differ_are_the_cpus() {
     if !simulator::load_with_compiler() {
         return;
     }
-    let clouds = Clouds::new(2);
+    let (clouds, many) = (Clouds::new(2), Clouds::new(40));
     let large = NetworkSpec { hidden_width: 264, hidden_layers: 1, ..NetworkSpec::default() };
     let little =
         NetworkSpec { hidden_width: 9, activation: Activation::Tanh, squares: false, ..NetworkSpec::default() };
@@ -156,6 +156,8 @@ fn networks_that_differ_are_the_cpus() {
             for products in [Products::Fused, Products::CublasLt, Products::Auto] {
                 compare(&clouds, &config, products, 1, 1e-5);
             }
+            // One network sees squares from a centre of 80 numbers, and the other has none.
+            compare(&many, &config, Products::Fused, 1, 1e-5);
             let context = with(Products::Auto);
             let mut whole = clouds.trainer(&context, config.clone());
             whole.step(4).expect("sound");

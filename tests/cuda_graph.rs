@@ -7,7 +7,9 @@ mod problems;
 mod simulator;
 
 use problems::*;
-use sfeuot::{Context, ContextConfig, CudaConfig, Data, DeviceKind, Divergence, Products, Trainer, TrainerConfig};
+use sfeuot::{
+    Context, ContextConfig, CudaConfig, Data, DeviceKind, Divergence, NetworkSpec, Products, Trainer, TrainerConfig,
+};
 
 /// A node of a graph: what it does, and the nodes that it comes right after.
 struct Node {
@@ -114,6 +116,12 @@ fn a_step_is_few_launches_in_a_row() {
     held("latents", &step(2, latents.clone()), 63, 37);
     held("deterministic", &step(2, TrainerConfig { deterministic: true, ..latents }), 63, 37);
     held("no squares", &step(2, TrainerConfig { squares: false, ..few(normal.clone()) }), 66, 39);
+    // Each network's squares are written with what it sees, whether or not the other network sees any.
+    let [seen, unseen] = [true, false].map(|squares| Some(NetworkSpec { squares, ..NetworkSpec::default() }));
+    for [value_network, generator_network] in [[&seen, &unseen], [&unseen, &seen]].map(|nets| nets.map(Clone::clone)) {
+        let config = TrainerConfig { value_network, generator_network, ..few(normal.clone()) };
+        held("squares in one network", &step(2, config), 66, 39);
+    }
     // A layer more is one more forward, back, along the tangent and back from there, in one network after the other.
     held("five layers", &step(2, TrainerConfig { hidden_layers: 5, ..few(normal.clone()) }), 94, 55);
     // A half by itself has its batch and components to draw.

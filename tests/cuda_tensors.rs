@@ -65,6 +65,19 @@ impl Memory {
         Self { address, bytes }
     }
 
+    /// Managed memory, which the host and every GPU reach.
+    fn managed<T: Copy>(values: &[T]) -> Self {
+        let (mut address, bytes) = (0, size_of_val(values));
+        let global = sys::CUmemAttach_flags::CU_MEM_ATTACH_GLOBAL as u32;
+        // SAFETY: a context is current; there are as many bytes, and no GPU works on them yet.
+        unsafe {
+            check(sys::cuMemAllocManaged(&mut address, bytes, global));
+            std::ptr::with_exposed_provenance_mut::<T>(address as usize)
+                .copy_from_nonoverlapping(values.as_ptr(), values.len());
+        }
+        Self { address, bytes }
+    }
+
     /// All of it, after what was queued on a stream.
     fn floats(&self, stream: sys::CUstream) -> Vec<f32> {
         let mut values = vec![0f32; self.bytes / 4];
@@ -207,9 +220,9 @@ fn samples_in_device_memory_train_as_the_hosts() {
     for dtype in [SFEUOT_DTYPE_F32, SFEUOT_DTYPE_F64, SFEUOT_DTYPE_F16, SFEUOT_DTYPE_BF16, SFEUOT_DTYPE_U8] {
         let size = encoded(dtype, &[0]).len();
         let host = [encoded(dtype, &numbers), encoded(dtype, &weights)];
-        let device = host.each_ref().map(|bytes| Memory::of(bytes));
+        let [of, managed] = [Memory::of::<u8>, Memory::managed].map(|new| host.each_ref().map(|bytes| new(bytes)));
         for (first, strides) in layouts {
-            let train = |memory: i32| {
+            let train = |memory: i32, device: &[Memory; 2]| {
                 let at = |part: usize, element: usize| match memory {
                     SFEUOT_MEMORY_HOST => host[part][element * size..].as_ptr().cast(),
                     _ => device[part].at(element * size),
@@ -227,9 +240,12 @@ fn samples_in_device_memory_train_as_the_hosts() {
                 }
                 beginning(context, &problem, &path)
             };
-            let (expected, found) = (train(SFEUOT_MEMORY_HOST), train(SFEUOT_MEMORY_CUDA));
-            assert!(found.0 == expected.0, "dtype {dtype}, strides {strides:?}: another checkpoint");
-            assert_eq!(found.1, expected.1, "dtype {dtype}, strides {strides:?}");
+            let expected = train(SFEUOT_MEMORY_HOST, &of);
+            for device in [&of, &managed] {
+                let found = train(SFEUOT_MEMORY_CUDA, device);
+                assert!(found.0 == expected.0, "dtype {dtype}, strides {strides:?}: another checkpoint");
+                assert_eq!(found.1, expected.1, "dtype {dtype}, strides {strides:?}");
+            }
         }
     }
     // SAFETY: a live handle.
@@ -458,6 +474,7 @@ fn what_is_not_memory_of_the_context_is_refused() {
     let handles = handles(&problem, |_| ());
     let values = problem.source.values.clone();
     let (good, other) = (Memory::of(&values), Memory::of(&values));
+    let managed = Memory::managed(&values);
     let gone = Memory::of(&values).at(0);
     let host = pinned(&values);
     let ((_, beside), (_, far)) = (foreign(0), foreign(1));
@@ -467,6 +484,8 @@ fn what_is_not_memory_of_the_context_is_refused() {
     let broken: &[(*const c_void, i64, &str)] = &[
         (good.at(0), rows + 1, "has 256 bytes up to the end of its allocation, but 264 are needed"),
         (good.at(8), rows, "has 248 bytes"),
+        (managed.at(0), rows + 1, "has 256 bytes up to the end of its allocation, but 264 are needed"),
+        (managed.at(8), rows, "has 248 bytes"),
         (good.at(good.bytes), 1, NOT),
         (values.as_ptr().cast(), rows, NOT),
         (host.cast_const().cast(), rows, NOT),

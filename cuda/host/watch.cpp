@@ -27,6 +27,8 @@ struct Entry {
     uintptr_t page = 0;
     Word* words = nullptr;
     bool shared = false;
+    // What may be touched of it.
+    Range bytes = {0, UINTPTR_MAX};
 };
 
 struct Watch {
@@ -61,7 +63,9 @@ Entry& find(uintptr_t page) {
         return entry;
     }
     const bool shared = watch.shared_pages.count(page) != 0;
-    const char* why = shared || !watch.refuse ? nullptr : watch.refuse(reinterpret_cast<const void*>(page * PAGE));
+    Range bytes = {0, UINTPTR_MAX};
+    const char* why =
+        shared || !watch.refuse ? nullptr : watch.refuse(reinterpret_cast<const void*>(page * PAGE), &bytes);
     if (why != nullptr) {
         machine.stop(why);
     }
@@ -69,7 +73,7 @@ Entry& find(uintptr_t page) {
     if (words == nullptr) {
         words = static_cast<Word*>(std::calloc(WORDS, sizeof(Word)));
     }
-    entry = {page, words, shared};
+    entry = {page, words, shared, bytes};
     return entry;
 }
 
@@ -169,6 +173,9 @@ void access(const volatile void* pointer, size_t bytes, bool write) {
     }
     for (uintptr_t word = at & ~uintptr_t(3); word < at + bytes; word += 4) {
         Entry& entry = find(word / PAGE);
+        if (std::max(at, word) < entry.bytes.first || std::min(at + bytes, word + 4) > entry.bytes.end) {
+            machine.stop("touches memory beside an allocation");
+        }
         touch_word(entry.words[word % PAGE / 4], word, write, entry.shared, *fibre);
     }
 }

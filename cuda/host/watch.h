@@ -36,9 +36,9 @@ struct Touched {
 
 }  // namespace host
 
-// Why a kernel may not touch this address; null where it may. For the launches of this thread from now on; null allows
-// all.
-using Refuse = const char* (*)(const void*);
+// Why a kernel may not touch this page; null where it may, and then the bytes around there that it may touch. For the
+// launches of this thread from now on; null allows all.
+using Refuse = const char* (*)(const void*, host::Range*);
 extern "C" void sfeuot_host_refuse(Refuse refuse);
 
 // Whether loads and stores are watched.

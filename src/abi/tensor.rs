@@ -256,7 +256,8 @@ impl Tensor {
             .map_err(|error| Failure::from(error).of(format_args!("{name}.")))?;
         let data = self.data.addr();
         let memory = ((data - before) as u64, bytes);
-        Ok(context.resident(side, &format!("{name}.data"), memory, data as u64, layout)?)
+        // SAFETY: the span is that of the elements within the shape; the rest is promised.
+        Ok(unsafe { context.resident(side, &format!("{name}.data"), memory, data as u64, layout) }?)
     }
 
     /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the

@@ -1,7 +1,7 @@
 //! Draws the rows of one half of a training step. Every number of a batch is a function of the seed, the number of the
 //! step, the half and its place in the batch. So it is the same wherever it is drawn, and with any other rows.
 
-use super::layers::Layers;
+use super::mat::Squares;
 use super::method::{Batch, Method};
 use super::training::Half;
 use std::ops::Range;
@@ -15,8 +15,9 @@ pub(crate) struct BatchSpec {
     pub half: Half,
     /// Numbers of a sample.
     pub dimension: usize,
-    /// Number of squares of a sample that both networks see beside its numbers.
-    pub squares: usize,
+    /// Squares that the device takes along with what the value function and the generator see, as
+    /// [`Layers::squares_seen`](super::Layers::squares_seen) tells them.
+    pub squares: [Squares; 2],
     /// Number of rows of each source sample, which follow each other.
     pub components: usize,
     /// Numbers of a row's latent.
@@ -49,16 +50,14 @@ pub(crate) struct Sources<N> {
 }
 
 /// A device that draws batches.
-pub(crate) trait Draw: Layers + Method {
+pub(crate) trait Draw: Method {
     /// Both sides' samples, and the step that draws from them.
     type Samples<'a>: Copy;
 
     /// Draws the inputs of these source samples of the batch (numbered from 0) and what selects their components.
-    /// `nets` are the value function and the generator, which will see them.
     fn draw_sources(
         &mut self,
         spec: &BatchSpec,
-        nets: [&Self::Net; 2],
         samples: Self::Samples<'_>,
         sources: Range<usize>,
     ) -> Sources<Self::Noise>;

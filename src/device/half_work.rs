@@ -2,6 +2,7 @@
 //! device decides how many rows it computes at once, and in which memory.
 
 use super::draw::Draw;
+use super::layers::Layers;
 use super::training::Half;
 use crate::formulas::Quadratic;
 use std::ops::Range;
@@ -17,21 +18,21 @@ pub(crate) struct SourceBlocks<'a> {
 }
 
 /// The gradient and the loss terms of a half, to which its work is added.
-pub(crate) struct HalfTotals<'a, D: Draw> {
+pub(crate) struct HalfTotals<'a, D: Layers + Draw> {
     pub gradient: &'a mut D::Gradient,
     pub sums: &'a mut D::Sums,
 }
 
 /// The inputs of a half on a device. `nets` are the value function and the generator, and `quadratic` is the known part
 /// of V(1, .).
-pub(crate) struct HalfInputs<'a, D: Draw> {
+pub(crate) struct HalfInputs<'a, D: Layers + Draw> {
     pub nets: [&'a D::Net; 2],
     pub quadratic: &'a Quadratic<D::Slope>,
     pub samples: D::Samples<'a>,
 }
 
 /// Both halves of a training step over a device.
-pub(crate) trait HalfWork<D: Draw> {
+pub(crate) trait HalfWork<D: Layers + Draw> {
     /// The results of [`Self::begin`] that [`Self::end`] needs.
     type Begun;
 

@@ -1,6 +1,6 @@
 //! The operations of a network: passes through layers. They alone know weights.
 
-use super::mat::Mat;
+use super::mat::{Mat, Squares};
 use super::workspace::Workspace;
 use crate::formulas::Activation;
 
@@ -12,9 +12,13 @@ pub trait Layers: Workspace {
     /// Gradient accumulators of one network.
     type Gradient;
 
-    /// Returns a scratch matrix that a network will see with this many squares. It has room for them where the device
-    /// keeps them behind the matrix.
-    fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize, _squares: usize) -> Mat {
+    /// Returns the squares that a matrix for this network has behind its columns: all that the network sees where the
+    /// device takes squares along, else none.
+    fn squares_seen(_net: &Self::Net) -> Squares {
+        Squares::NONE
+    }
+    /// Returns a scratch matrix that this network will see, with room for [`Self::squares_seen`].
+    fn scratch_seen(&mut self, _net: &Self::Net, rows: usize, cols: usize) -> Mat {
         self.scratch(rows, cols)
     }
     /// to = \[x, s\], s the squares ([`crate::formulas::squares`]) of as many of the first columns as `to` has room

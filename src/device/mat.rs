@@ -4,14 +4,15 @@
 /// behind the matrix, where a device takes them along. Whoever writes the matrix writes them, and whoever takes a
 /// gradient adds their part.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Squares {
-    /// Number of squares; 0 where the device does not keep them there.
+pub struct Squares {
+    /// Number of columns; 0 where the device does not take them along.
     pub count: usize,
-    /// Device address of their centre.
+    /// Device address of their centre (start, then change).
     pub centre: u64,
 }
 
 impl Squares {
+    /// No squares.
     pub const NONE: Self = Self { count: 0, centre: 0 };
 }
 

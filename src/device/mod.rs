@@ -17,8 +17,7 @@ pub(crate) mod training;
 pub mod workspace;
 
 pub use layers::Layers;
-pub use mat::Mat;
-pub(crate) use mat::Squares;
+pub use mat::{Mat, Squares};
 pub use method::{Batch, Bridge, DualTerm, Method, MixtureLoss, Points, Sums, Weighted};
 pub use rows::Rows;
 pub use workspace::Workspace;

@@ -6,10 +6,10 @@
 use super::conditional::Conditional;
 use super::generator_step::{GeneratorPass, GeneratorStep, TIME_MAX_DETERMINISTIC, TIME_MIN};
 use super::value_step::{TIME_MAX, ValueStep};
-use crate::device::Batch;
 use crate::device::draw::{BatchSpec, Draw, Sources, Times};
 use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::Half;
+use crate::device::{Batch, Layers, Squares};
 use crate::formulas::{Conjugate, Head, Quadratic};
 use crate::nn::network::Network;
 use std::ops::Range;
@@ -44,8 +44,8 @@ impl Halves {
         [self.sources, self.sources * self.conditional.components]
     }
 
-    /// Returns what is drawn for a half.
-    fn batch(&self, half: Half) -> BatchSpec {
+    /// Returns what is drawn for a half. `squares` are those that the value function and the generator see.
+    fn batch(&self, half: Half, squares: [Squares; 2]) -> BatchSpec {
         let Conditional { components, latent } = self.conditional;
         let times = match half {
             Half::Value => Times { low: 0.0, high: TIME_MAX, repeat: 1 },
@@ -58,7 +58,7 @@ impl Halves {
             seed: self.seed,
             half,
             dimension: self.value.inputs() - 1,
-            squares: self.value.centre.count(),
+            squares,
             components,
             latent,
             times,
@@ -95,7 +95,7 @@ impl Halves {
     }
 }
 
-impl<D: Draw> HalfWork<D> for Halves {
+impl<D: Layers + Draw> HalfWork<D> for Halves {
     type Begun = BegunGenerator<D::Noise>;
 
     fn carry(
@@ -106,8 +106,9 @@ impl<D: Draw> HalfWork<D> for Halves {
         blocks: &SourceBlocks<'_>,
         totals: HalfTotals<'_, D>,
     ) {
-        let (spec, [value, generator], HalfTotals { gradient, sums }) = (self.batch(half), inputs.nets, totals);
-        let sources = device.draw_sources(&spec, inputs.nets, inputs.samples, blocks.sources.clone());
+        let (spec, [value, generator], HalfTotals { gradient, sums }) =
+            (self.batch(half, inputs.nets.map(D::squares_seen)), inputs.nets, totals);
+        let sources = device.draw_sources(&spec, inputs.samples, blocks.sources.clone());
         let drawn = Drawn { spec: &spec, inputs, sources: &sources, blocks };
         let Batch { input, noise, .. } = &sources.batch;
         match half {
@@ -132,8 +133,8 @@ impl<D: Draw> HalfWork<D> for Halves {
     }
 
     fn begin(&self, device: &mut D, inputs: &HalfInputs<'_, D>, sources: Range<usize>) -> Self::Begun {
-        let spec = self.batch(Half::Generator);
-        let sources = device.draw_sources(&spec, inputs.nets, inputs.samples, sources);
+        let spec = self.batch(Half::Generator, inputs.nets.map(D::squares_seen));
+        let sources = device.draw_sources(&spec, inputs.samples, sources);
         let batch = device.draw_rows(&spec, inputs.samples, &sources, 0..sources.batch.input.rows);
         let begun = self.generator_step().begin(device, inputs.nets[0], inputs.nets[1], &batch);
         BegunGenerator { batch, begun }
@@ -147,14 +148,14 @@ impl<D: Draw> HalfWork<D> for Halves {
 }
 
 /// Source samples that were drawn, with what is needed to draw their rows.
-struct Drawn<'a, 'g, D: Draw> {
+struct Drawn<'a, 'g, D: Layers + Draw> {
     spec: &'a BatchSpec,
     inputs: &'a HalfInputs<'g, D>,
     sources: &'a Sources<D::Noise>,
     blocks: &'a SourceBlocks<'a>,
 }
 
-impl<D: Draw> Drawn<'_, '_, D> {
+impl<D: Layers + Draw> Drawn<'_, '_, D> {
     /// Calls `carry` for the rows of one block after another. Blocks use the same workspace, unless the matrices of a
     /// block may be read later.
     fn blocks(&self, device: &mut D, mut carry: impl FnMut(&mut D, &Batch<D::Noise>, Range<usize>)) {

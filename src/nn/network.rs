@@ -56,7 +56,7 @@ impl Network {
 
     /// Returns a new matrix for inputs.
     pub fn inputs_of<D: Layers>(&self, device: &mut D, net: &D::Net, rows: usize) -> Mat {
-        device.scratch_seen(net, rows, self.inputs(), self.centre.count())
+        device.scratch_seen(net, rows, self.inputs())
     }
 
     /// Returns what the first layer sees of `x`.

@@ -42,7 +42,8 @@ pub(super) trait HalfSteps: Send {
     }
 
     /// Makes one half of step `step` (from 0): the gradients of all shards, their sum, and the update. Batches of
-    /// samplers have been drawn.
+    /// samplers have been drawn. A device may leave `cancelled` aside and make the half to its end; see
+    /// [`Self::take_back`] for what one that gives [`Stop::Cancelled`] must do.
     fn half_step(
         &mut self,
         half: Half,
@@ -51,8 +52,11 @@ pub(super) trait HalfSteps: Send {
         cancelled: Cancelled<'_>,
     ) -> std::result::Result<HalfOutcome, Stop>;
 
-    /// Takes back the last update of these halves' networks, and lets training go on. A second call for a half that was
-    /// taken back because of a cancellation makes the update again.
+    /// Takes back the last update of these halves' networks, and lets training go on.
+    ///
+    /// A device whose [`Self::half_step`] looks at `cancelled` keeps what it takes back of the value half after a
+    /// cancelled generator half: the next step begins with a second call for the value half, which has to make that
+    /// update again. A device that never gives [`Stop::Cancelled`] gets no second call.
     fn take_back(&mut self, halves: &[Half]) -> Result<()>;
 
     /// As [`Engine::most_steps`].

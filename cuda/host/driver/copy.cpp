@@ -9,7 +9,7 @@ namespace {
 
 bool is_pinned(const void* at, size_t bytes) {
     const Allocation* found = find_allocation(at, bytes);
-    return found && found->pinned;
+    return found && found->kind == Kind::PINNED;
 }
 
 const void* host(CUdeviceptr at) { return reinterpret_cast<const void*>(at); }

@@ -68,10 +68,11 @@ enum Attribute : unsigned {
     CAPABILITY_MINOR = 76,
     MAX_SHARED_MEMORY_PER_MULTIPROCESSOR = 81,
     MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
+    MANAGED_MEMORY = 83,
     LAST_ATTRIBUTE = 147,
 };
 
-// What is not listed is zero: memory pools, managed memory, and whatever else the simulator lacks.
+// What is not listed is zero: memory pools, and whatever else the simulator lacks.
 int attribute_of(const State& s, unsigned attribute) {
     switch (attribute) {
         case MAX_THREADS_PER_BLOCK:
@@ -104,6 +105,7 @@ int attribute_of(const State& s, unsigned attribute) {
             return 2048;
         case CONCURRENT_KERNELS:
         case ASYNC_ENGINE_COUNT:
+        case MANAGED_MEMORY:
         case UNIFIED_ADDRESSING:
             return 1;
         case CAPABILITY_MAJOR:

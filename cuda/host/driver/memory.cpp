@@ -46,12 +46,12 @@ const char* describe(const void* at) {
 }
 
 // All bits set, which is NaN in floats; ends at a guard page, as nearly as the alignment allows.
-CUresult allocate(Context* context, size_t size, bool pinned, void** out) {
+CUresult allocate(Context* context, size_t size, Kind kind, void** out) {
     if (size == 0 || out == nullptr) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     uint64_t most = state().memory - std::min(state().memory, used_memory(context->device));
-    if (pinned ? size > uint64_t(1) << 40 : size > most || up(size, ALIGNMENT) > most) {
+    if (kind == Kind::PINNED ? size > uint64_t(1) << 40 : size > most || up(size, ALIGNMENT) > most) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     size_t inner = up(size, PAGE);
@@ -65,11 +65,11 @@ CUresult allocate(Context* context, size_t size, bool pinned, void** out) {
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     std::memset(pages + PAGE, 0xFF, inner);
-    if (!pinned && !context->open) {
+    if (kind == Kind::DEVICE && !context->open) {
         mprotect(pages + PAGE, inner, PROT_NONE);
     }
     char* start = pages + PAGE + inner - up(size, ALIGNMENT);
-    allocations()[reinterpret_cast<uintptr_t>(start)] = {start, size, pages, inner + 2 * PAGE, context, pinned};
+    allocations()[reinterpret_cast<uintptr_t>(start)] = {start, size, pages, inner + 2 * PAGE, context, kind};
     sfeuot_host_watch(describe);
     *out = start;
     return CUDA_SUCCESS;
@@ -98,7 +98,7 @@ void release(const Allocation& allocation) {
 
 CUresult allocate_host(Call& call, size_t size, void** out) {
     TRY(refuse_in_capture());
-    return allocate(call.context, size, true, out);
+    return allocate(call.context, size, Kind::PINNED, out);
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ const Allocation* find_allocation(const void* at, size_t bytes) {
 uint64_t used_memory(int device) {
     uint64_t sum = 0;
     for (const auto& [_, allocation] : allocations()) {
-        if (!allocation.pinned && allocation.context->device == device) {
+        if (allocation.kind != Kind::PINNED && allocation.context->device == device) {
             sum += up(allocation.size, ALIGNMENT);
         }
     }
@@ -140,7 +140,7 @@ void free_memory_of(const Context* context) {
 
 static void protect(const Context& context, int protection) {
     for (const auto& [_, allocation] : allocations()) {
-        if (allocation.context == &context && !allocation.pinned) {
+        if (allocation.context == &context && allocation.kind == Kind::DEVICE) {
             mprotect(allocation.pages + PAGE, allocation.mapped - 2 * PAGE, protection);
         }
     }
@@ -150,11 +150,14 @@ static void protect(const Context& context, int protection) {
 static const Context* running = nullptr;
 
 // Nothing else lies in the pages of an allocation.
-const char* refuse_to_kernels(const void* page) {
+const char* refuse_to_kernels(const void* page, host::Range* bytes) {
     const auto at = static_cast<const char*>(page);
     for (const auto& [_, allocation] : allocations()) {
         if (at >= allocation.pages + PAGE && at < allocation.pages + allocation.mapped - PAGE) {
-            return allocation.pinned || allocation.context == running ? nullptr : "touches memory of another context";
+            const auto start = reinterpret_cast<uintptr_t>(allocation.start);
+            *bytes = {start, start + allocation.size};
+            const bool every = allocation.kind != Kind::DEVICE;
+            return every || allocation.context == running ? nullptr : "touches memory of another context";
         }
     }
     const bool freed = std::any_of(graves().begin(), graves().end(), [at](const auto& grave) {
@@ -187,19 +190,29 @@ void close_memory() {
 
 bool is_device(const Context& context, CUdeviceptr at, size_t bytes) {
     const Allocation* found = find_allocation(reinterpret_cast<const void*>(at), bytes);
-    return found && found->context == &context && !found->pinned;
+    return found && (found->kind == Kind::MANAGED || (found->kind == Kind::DEVICE && found->context == &context));
 }
 
 bool is_known(const Context& context, const void* at) {
     const Allocation* found = find_allocation(at, 1);
-    return found && (found->pinned || found->context == &context);
+    return found && (found->kind != Kind::DEVICE || found->context == &context);
 }
 
 API CUresult cuMemAlloc_v2(CUdeviceptr* out, size_t size) {
     ENTER(CONTEXT);
     TRY(refuse_in_capture());
     void* start;
-    TRY(out ? allocate(call.context, size, false, &start) : CUDA_ERROR_INVALID_VALUE);
+    TRY(out ? allocate(call.context, size, Kind::DEVICE, &start) : CUDA_ERROR_INVALID_VALUE);
+    *out = reinterpret_cast<CUdeviceptr>(start);
+    return CUDA_SUCCESS;
+}
+
+API CUresult cuMemAllocManaged(CUdeviceptr* out, size_t size, unsigned flags) {
+    constexpr unsigned ATTACH_GLOBAL = 1;
+    ENTER(CONTEXT);
+    TRY(refuse_in_capture());
+    void* start;
+    TRY(out && flags == ATTACH_GLOBAL ? allocate(call.context, size, Kind::MANAGED, &start) : CUDA_ERROR_INVALID_VALUE);
     *out = reinterpret_cast<CUdeviceptr>(start);
     return CUDA_SUCCESS;
 }
@@ -211,7 +224,7 @@ API CUresult cuMemFree_v2(CUdeviceptr at) {
     }
     TRY(refuse_in_capture());
     const Allocation* found = find_allocation(reinterpret_cast<void*>(at), 1);
-    if (!found || found->pinned || found->context != call.context ||
+    if (!found || found->kind == Kind::PINNED || found->context != call.context ||
         found->start != reinterpret_cast<char*>(at)) {
         return CUDA_ERROR_INVALID_VALUE;
     }
@@ -236,7 +249,7 @@ API CUresult cuMemFreeHost(void* at) {
     ENTER(FAILED_CONTEXT);
     TRY(refuse_in_capture());
     const Allocation* found = find_allocation(at, 1);
-    if (!found || !found->pinned || found->start != at) {
+    if (!found || found->kind != Kind::PINNED || found->start != at) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     release(*found);

@@ -1,7 +1,10 @@
-// Device memory, which the host may touch only while a task runs, and pinned host memory.
+// Device memory, which the host may touch only while a task runs, managed memory, and pinned host memory.
 #pragma once
 
+#include "../watch.h"
 #include "state.h"
+
+enum class Kind { DEVICE, MANAGED, PINNED };
 
 struct Allocation {
     char* start;
@@ -10,7 +13,7 @@ struct Allocation {
     char* pages;
     size_t mapped;
     Context* context;
-    bool pinned;
+    Kind kind;
 };
 
 // The allocation that holds all the bytes (one at least), or null.
@@ -28,11 +31,12 @@ void free_memory_of(const Context* context);
 void open_memory(Context& context);
 void close_memory();
 
-// Whether the bytes are device memory of the context.
+// Whether the bytes are device memory of the context, or managed.
 bool is_device(const Context& context, CUdeviceptr at, size_t bytes);
 
-// Why the kernels of the task that runs may not touch this page; null where they may.
-const char* refuse_to_kernels(const void* page);
+// Why the kernels of the task that runs may not touch this page; null where they may, and then the bytes of the
+// allocation there.
+const char* refuse_to_kernels(const void* page, host::Range* bytes);
 
-// Whether kernels of the context may touch the byte: device memory of its own, or pinned.
+// Whether kernels of the context may touch the byte: device memory of its own, managed, or pinned.
 bool is_known(const Context& context, const void* at);

@@ -28,16 +28,16 @@ CUresult tell(void* out, unsigned attribute, const Allocation* known, CUdevicept
         case CONTEXT:
             return put(out, known ? known->context : nullptr);
         case MEMORY_TYPE:
-            return put(out, known ? (known->pinned ? 1u : 2u) : 0u);
+            return put(out, known ? (known->kind == Kind::PINNED ? 1u : 2u) : 0u);
         case DEVICE_POINTER:
             return put(out, known ? at : 0);
         case HOST_POINTER:
-            if (known && !known->pinned) {
+            if (known && known->kind == Kind::DEVICE) {
                 return CUDA_ERROR_INVALID_VALUE;
             }
             return put(out, known ? at : 0);
         case IS_MANAGED:
-            return put(out, 0u);
+            return put(out, known && known->kind == Kind::MANAGED ? 1u : 0u);
         case DEVICE_ORDINAL:
             return put(out, known ? known->context->device : -2);
         case RANGE_START:

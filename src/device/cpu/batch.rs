@@ -76,13 +76,7 @@ fn room_for_rows<D: Workspace>(
 impl Draw for CpuBlock<f32> {
     type Samples<'a> = StepSamples<'a>;
 
-    fn draw_sources(
-        &mut self,
-        spec: &BatchSpec,
-        _: [&Self::Net; 2],
-        samples: StepSamples<'_>,
-        sources: Range<usize>,
-    ) -> Sources<CpuNoise> {
+    fn draw_sources(&mut self, spec: &BatchSpec, samples: StepSamples<'_>, sources: Range<usize>) -> Sources<CpuNoise> {
         let drawn = room_for_sources(self, spec, &sources);
         let BatchSpec { dimension, components, latent, .. } = *spec;
         let Batch { input, noise, .. } = drawn.batch;
@@ -137,7 +131,7 @@ impl Draw for CpuBlock<f32> {
 impl Draw for Measure {
     type Samples<'a> = ();
 
-    fn draw_sources(&mut self, spec: &BatchSpec, _: [&(); 2], (): (), sources: Range<usize>) -> Sources<CpuNoise> {
+    fn draw_sources(&mut self, spec: &BatchSpec, (): (), sources: Range<usize>) -> Sources<CpuNoise> {
         self.draws(sources.len() * spec.components * spec.latent);
         room_for_sources(self, spec, &sources)
     }

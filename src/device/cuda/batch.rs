@@ -1,11 +1,10 @@
 //! Draws batches on a GPU: one kernel draws samples, times and latents, and noise is drawn by the kernels that use it.
 
 use super::block::{CudaBlock, CudaNoise};
-use super::gradient::CudaNet;
 use super::kernels::BatchDraw;
 use super::samples::SideSamples;
 use crate::device::draw::{BatchSpec, Draw, Sources};
-use crate::device::{Batch, Layers, Mat, Workspace};
+use crate::device::{Batch, Mat, Workspace};
 use std::ops::Range;
 
 /// Both sides' samples for a step.
@@ -23,14 +22,13 @@ impl Draw for CudaBlock {
     fn draw_sources(
         &mut self,
         spec: &BatchSpec,
-        [value, generator]: [&CudaNet; 2],
         samples: StepSamples<'_>,
         sources: Range<usize>,
     ) -> Sources<CudaNoise> {
-        let BatchSpec { seed, dimension: d, squares, components, latent, times, .. } = *spec;
+        let BatchSpec { seed, dimension: d, squares: [of_value, of_generator], components, latent, times, .. } = *spec;
         let (first_row, rows) = (sources.start * components, sources.len() * components);
-        let input = self.scratch_seen(generator, rows, d + latent, squares);
-        let ends = spec.targets.then(|| self.scratch_seen(value, 2 * rows, d + 1, squares));
+        let input = self.scratch_with(rows, d + latent, of_generator);
+        let ends = spec.targets.then(|| self.scratch_with(2 * rows, d + 1, of_value));
         let time = self.scratch(rows, 1);
         let number = spec.half as u64;
         let noise = CudaNoise { seed, counter: samples.counter, number, first_row: first_row as u64 };

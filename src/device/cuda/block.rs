@@ -186,6 +186,11 @@ impl CudaBlock {
         Mat { offset: self.take(rows * stride), stride, view: false, squares: Squares::NONE, rows, cols }
     }
 
+    /// Returns a matrix with these squares behind its columns.
+    pub(super) fn scratch_with(&mut self, rows: usize, cols: usize, squares: Squares) -> Mat {
+        self.allocate(rows, cols + squares.count).before_squares(squares)
+    }
+
     /// Returns the device address of a matrix.
     pub fn address(&self, mat: Mat) -> u64 {
         self.base + (mat.offset * size_of::<f32>()) as u64

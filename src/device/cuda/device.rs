@@ -65,20 +65,25 @@ impl Layers for CudaBlock {
     type Net = CudaNet;
     type Gradient = CudaGradient;
 
-    fn scratch_seen(&mut self, net: &CudaNet, rows: usize, cols: usize, count: usize) -> Mat {
-        self.allocate(rows, cols + count).before_squares(Squares { count, centre: net.centre })
+    fn squares_seen(net: &CudaNet) -> Squares {
+        net.squares
+    }
+
+    fn scratch_seen(&mut self, net: &CudaNet, rows: usize, cols: usize) -> Mat {
+        self.scratch_with(rows, cols, net.squares)
     }
 
     fn squares(&mut self, net: &CudaNet, x: Mat, to: Mat) {
-        assert!(to.rows == x.rows && to.cols <= 2 * x.cols);
+        let n = to.cols - x.cols;
+        assert!(to.rows == x.rows && n <= x.cols && (n == 0 || n == net.squares.count));
         let ((x_at, x_stride), (out, out_stride)) = (self.place(x), self.place(to));
         let arguments = SquaresForward {
             x: x_at,
             x_stride,
             rows: x.rows as u32,
             cols: x.cols as u32,
-            n: (to.cols - x.cols) as u32,
-            centre: net.centre,
+            n: n as u32,
+            centre: net.squares.centre,
             out,
             out_stride,
         };

@@ -3,6 +3,7 @@
 use super::block::{ALIGN, CudaBlock, THREADS, reduction_blocks};
 use super::gpu::Gpu;
 use super::kernels::{GradientReduce, UpdateParameters};
+use crate::device::Squares;
 use crate::device::layout::{self, Layer};
 
 /// The least number of rows that a line of a gradient sums.
@@ -27,16 +28,16 @@ fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
 pub(crate) struct CudaNet {
     pub weights: u64,
     pub layers: Vec<Layer>,
-    /// Device address of the squares' centre, start and then change; 0 where there are no squares.
-    pub centre: u64,
+    /// The squares that it sees.
+    pub squares: Squares,
     /// Whether the library's kernels multiply it, and not cublasLt.
     pub fused: bool,
 }
 
 impl CudaNet {
     /// Takes a network whose weights lie at an address of the device.
-    pub fn new(gpu: &Gpu, weights: u64, centre: u64, layers: &[Layer]) -> Self {
-        Self { weights, layers: layers.to_vec(), centre, fused: gpu.fuses(layers) }
+    pub fn new(gpu: &Gpu, weights: u64, squares: Squares, layers: &[Layer]) -> Self {
+        Self { weights, layers: layers.to_vec(), squares, fused: gpu.fuses(layers) }
     }
 }
 

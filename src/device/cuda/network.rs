@@ -5,6 +5,7 @@ use super::gpu::Gpu;
 use super::gradient::CudaNet;
 use super::kernels::{OptimiserTakeBack, OptimiserUpdate};
 use super::memory::DeviceBuffer;
+use crate::device::Squares;
 use crate::device::layout::Layout;
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
@@ -28,7 +29,7 @@ pub(crate) struct CudaNetwork {
     previous: DeviceBuffer<f32>,
     gradient: DeviceBuffer<f32>,
     layout: Layout,
-    /// The squares' centre, and its numbers until they are copied.
+    /// The squares' centre, two numbers a square, and these until they are copied.
     centre: DeviceBuffer<f32>,
     numbers: Vec<f32>,
     gpu: Arc<Gpu>,
@@ -77,7 +78,8 @@ impl CudaNetwork {
 
     /// Returns the weights as the passes read them.
     pub fn net(&self, gpu: &Gpu) -> CudaNet {
-        CudaNet::new(gpu, self.part(0), self.centre.address(), &self.layout.layers)
+        let squares = Squares { count: self.centre.len() / 2, centre: self.centre.address() };
+        CudaNet::new(gpu, self.part(0), squares, &self.layout.layers)
     }
 
     /// Returns the device address of the gradient.

@@ -21,32 +21,35 @@ impl Gpu {
         };
         let (mut kind, mut ordinal) = (0u32, -1i32);
         let (mut start, mut size, mut context) = (0u64, 0usize, ptr::null_mut::<c_void>());
-        // Managed memory is every device's, wherever its pages are.
+        // Managed memory is every device's and every context's, wherever its pages are.
         let mut managed = 0u32;
         // SAFETY: the output has the type of its attribute.
         let told =
             unsafe { sys::cuPointerGetAttribute((&raw mut managed).cast(), CU_POINTER_ATTRIBUTE_IS_MANAGED, address) };
-        if told == CUresult::CUDA_SUCCESS && managed != 0 {
-            return Ok(());
-        }
+        let managed = told == CUresult::CUDA_SUCCESS && managed != 0;
         // SAFETY: each output has the type of its attribute.
-        let known = unsafe {
-            sys::cuPointerGetAttribute((&raw mut kind).cast(), CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)
-                == CUresult::CUDA_SUCCESS
-                && sys::cuPointerGetAttribute((&raw mut ordinal).cast(), CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
+        let known = managed
+            || unsafe {
+                sys::cuPointerGetAttribute((&raw mut kind).cast(), CU_POINTER_ATTRIBUTE_MEMORY_TYPE, address)
                     == CUresult::CUDA_SUCCESS
-        };
-        if !known || kind != sys::CUmemorytype::CU_MEMORYTYPE_DEVICE as u32 {
+                    && sys::cuPointerGetAttribute(
+                        (&raw mut ordinal).cast(),
+                        CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                        address,
+                    ) == CUresult::CUDA_SUCCESS
+            };
+        if !known || !(managed || kind == sys::CUmemorytype::CU_MEMORYTYPE_DEVICE as u32) {
             return refuse("is not device memory".into());
         }
-        if ordinal != self.info.index as i32 {
+        if !managed && ordinal != self.info.index as i32 {
             return refuse(format!("is memory of GPU {ordinal}"));
         }
-        // SAFETY: as above. Memory of a pool has no context, and an older driver may not know ranges of imported
-        // memory.
+        // SAFETY: as above. Memory of a pool has no context, and a driver may not know ranges of imported or
+        // managed memory.
         unsafe {
             let owned = sys::cuPointerGetAttribute((&raw mut context).cast(), CU_POINTER_ATTRIBUTE_CONTEXT, address);
-            if owned == CUresult::CUDA_SUCCESS && !context.is_null() && context != self.context().cast() {
+            let other = !context.is_null() && context != self.context().cast();
+            if owned == CUresult::CUDA_SUCCESS && other && !managed {
                 return refuse("is memory of another CUDA context".into());
             }
             let ranged =

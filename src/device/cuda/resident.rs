@@ -27,32 +27,44 @@ pub(crate) struct CudaSamples {
     /// Address of the element with index 0 on every axis.
     address: u64,
     layout: ArrayLayout,
+    /// As [`PIECE`].
+    piece: usize,
 }
 
 impl CudaSamples {
-    /// Takes samples in memory that is known to be the GPU's and stays readable while this lives.
-    pub fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
-        Self { gpu: Arc::clone(gpu), side, address, layout }
+    /// Returns the samples of a side ("source" or "target") whose element with index 0 on every axis is at `address`.
+    ///
+    /// # Safety
+    /// As long as this lives, every element that the layout reaches from `address` is memory that kernels of the GPU may
+    /// read, and nobody writes it.
+    pub unsafe fn new(gpu: &Arc<Gpu>, side: &'static str, address: u64, layout: ArrayLayout) -> Self {
+        Self { gpu: Arc::clone(gpu), side, address, layout, piece: PIECE }
+    }
+
+    /// Gathers moments in pieces of at most so many rows, and means of so many blocks.
+    #[cfg(test)]
+    pub fn in_pieces_of(self, piece: usize) -> Self {
+        Self { piece, ..self }
     }
 
     /// Returns the samples as kernels take them.
-    fn placed(&self, what: &str) -> Result<Placed<'_>> {
+    fn for_kernels(&self, what: &str) -> Result<KernelSamples<'_>> {
         let (between_components, components) = match self.layout.components()? {
             Components::Even(distance) => (distance, None),
             Components::Listed(places) => (0, Some(DeviceBuffer::of(&self.gpu, &places, what)?)),
         };
-        Ok(Placed { of: self, between_components, components })
+        Ok(KernelSamples { of: self, between_components, components })
     }
 }
 
-/// Samples with the list of their components' places.
-struct Placed<'a> {
+/// Samples as kernels take them, with a list of where their components lie.
+struct KernelSamples<'a> {
     of: &'a CudaSamples,
     between_components: isize,
     components: Option<DeviceBuffer<isize>>,
 }
 
-impl Placed<'_> {
+impl KernelSamples<'_> {
     fn parameters(&self) -> SamplesParameters {
         let CudaSamples { address, layout, .. } = self.of;
         SamplesParameters {
@@ -102,7 +114,7 @@ impl Resident for CudaSamples {
         let _entered = gpu.enter()?;
         let what = &format!("the moments of the {}'s samples", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
-        let in_piece = (PIECE / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
+        let in_piece = (self.piece / dimension.max(blocks.rows)).clamp(1, blocks.list.len());
         let list = DeviceBuffer::<RowBlock>::of(gpu, &blocks.list, what)?;
         let mut weight = match weights {
             Some(_) => Some(DeviceBuffer::<f64>::new(gpu, count.min(in_piece * blocks.rows), what)?),
@@ -115,8 +127,8 @@ impl Resident for CudaSamples {
         };
         let (mean, spread) = (zeros()?, zeros()?);
         let found = Found::<1>::nothing(gpu, means.len(), what)?;
-        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
-        let samples = placed.parameters();
+        let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let samples = samples.parameters();
         let start = blocks.list.iter().position(|block| block.weight != 0.0);
         for piece in (0..blocks.list.len()).step_by(in_piece) {
             let first = piece * blocks.rows;
@@ -156,11 +168,11 @@ impl Resident for CudaSamples {
         let what = &format!("the samples of the {}", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
         let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
-        let (placed, mut block) = (self.placed(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
         let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
         let found = Found::<2>::nothing(gpu, rows.len(), what)?;
         let arguments = SamplesNormalise {
-            samples: placed.parameters(),
+            samples: samples.parameters(),
             rows: count as u32,
             d: dimension as u32,
             shift: shift.address(),
@@ -172,7 +184,7 @@ impl Resident for CudaSamples {
         block.launch_over((count * dimension) as u64, &arguments);
         block.finish()?;
         let [not_finite, beyond] = found.least(what)?;
-        Ok(Normalised { rows: Arc::new(CudaRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
+        Ok(Normalised { rows: Arc::new(NormalisedRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
     }
 
     fn value(&self, number: u64) -> Result<f64> {
@@ -188,12 +200,12 @@ impl Resident for CudaSamples {
 }
 
 /// Normalised samples in a buffer of their own.
-struct CudaRows {
+struct NormalisedRows {
     gpu: Arc<Gpu>,
     rows: DeviceBuffer<f32>,
 }
 
-impl ResidentRows for CudaRows {
+impl ResidentRows for NormalisedRows {
     fn address(&self) -> u64 {
         self.rows.address()
     }

@@ -3,6 +3,7 @@
 use super::gpu::Gpu;
 use super::gradient::CudaNet;
 use super::memory::DeviceBuffer;
+use crate::device::Squares;
 use crate::device::layout::Layout;
 use crate::error::Result;
 use crate::formulas::squares::Centre;
@@ -21,9 +22,10 @@ impl CudaWeights {
     /// network's in errors.
     pub fn new(gpu: &Arc<Gpu>, layout: &Layout, centre: &Centre, weights: &[f32], name: &str) -> Result<Self> {
         let weights = DeviceBuffer::of(gpu, weights, &format!("the weights of the {name}"))?;
-        let centre = DeviceBuffer::of(gpu, &centre.numbers()?, &format!("the squares' centre of the {name}"))?;
-        let net = CudaNet::new(gpu, weights.address(), centre.address(), &layout.layers);
-        Ok(Self { net, _weights: weights, _centre: centre })
+        let numbers = DeviceBuffer::of(gpu, &centre.numbers()?, &format!("the squares' centre of the {name}"))?;
+        let squares = Squares { count: centre.count(), centre: numbers.address() };
+        let net = CudaNet::new(gpu, weights.address(), squares, &layout.layers);
+        Ok(Self { net, _weights: weights, _centre: numbers })
     }
 
     /// Returns the network as the passes take it.

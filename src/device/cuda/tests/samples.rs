@@ -1,17 +1,18 @@
 //! Samples in device memory: moments, normalised rows, fingerprints and refusals are those of the host, to the bit.
 
 use super::guarded::Buffer;
-use super::host::{Argument, arguments_of, available, launch};
+use super::simulator;
 use super::support::{cases, normals};
-use crate::data::{
-    ArrayLayout, Components, DType, Data, DataSource, Gathered, Normalisation, Normalised, Resident, ResidentRows,
-    RowBlocks, Sides, TensorView,
-};
-use crate::error::Result;
+use crate::data::{ArrayLayout, DType, Data, DataSource, Normalisation, Sides, TensorView};
+use crate::device::cuda::block::{MOST_BLOCKS, THREADS};
+use crate::device::cuda::gpu::Gpu;
+use crate::device::cuda::memory::DeviceBuffer;
+use crate::device::cuda::place::CudaConfig;
+use crate::device::cuda::resident::CudaSamples;
 use half::{bf16, f16};
 use proptest::prelude::*;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 const TYPES: [DType; 5] = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::U8];
 
@@ -41,122 +42,34 @@ impl Array {
     }
 }
 
-/// The kernels, launched as `CudaSamples` does but in small pieces and on any number of blocks.
-struct OnDevice {
-    array: Array,
-    /// Blocks of rows in a piece.
-    in_piece: usize,
-    grid: u32,
-    seed: u64,
+/// The GPU of all tests here, the simulated one but where a real one is wanted; none where neither is there.
+fn gpu() -> Option<Arc<Gpu>> {
+    static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
+    let open = || Gpu::open(&CudaConfig::default(), &mut |_, _| ()).expect("the GPU that was loaded");
+    GPU.get_or_init(|| simulator::load_with_compiler().then(open)).clone()
 }
 
-const THREADS: u32 = 64;
+/// An array's copy in the memory of the GPU.
+struct OnDevice {
+    gpu: Arc<Gpu>,
+    bytes: DeviceBuffer<u8>,
+    first: u64,
+    layout: ArrayLayout,
+}
 
 impl OnDevice {
-    fn run(&self, kernel: &str, grid: u32, components: &Option<Buffer<isize>>, even: isize, more: &[Argument]) {
-        let layout = self.array.layout();
-        let data = (self.array.bytes.address() + self.array.first) as u64;
-        let samples: &mut [Argument] = arguments_of![
-            data,
-            layout.dtype() as u32,
-            layout.between_rows() as u64,
-            even as u64,
-            components.as_ref(),
-            layout.scale(),
-            layout.offset(),
-        ];
-        launch(kernel, [grid, 1, 1], [THREADS, 1, 1], self.seed, &mut [&*samples, more].concat());
+    fn of(array: &Array, gpu: &Arc<Gpu>) -> Self {
+        let _entered = gpu.enter().unwrap();
+        let bytes = DeviceBuffer::of(gpu, &array.bytes, "an array").unwrap();
+        Self { gpu: Arc::clone(gpu), bytes, first: array.first as u64, layout: array.layout() }
     }
 
-    fn components(&self) -> (Option<Buffer<isize>>, isize) {
-        match self.array.layout().components().unwrap() {
-            Components::Even(distance) => (None, distance),
-            Components::Listed(places) => (Some(Buffer::of(&places)), 0),
-        }
-    }
-
-    fn found(&self) -> Buffer<u64> {
-        Buffer::of(&vec![u64::MAX; (self.grid * THREADS / 32) as usize])
-    }
-}
-
-fn least(found: &Buffer<u64>) -> Option<u64> {
-    found.iter().copied().min().filter(|&least| least != u64::MAX)
-}
-
-struct Rows(Buffer<f32>);
-
-// SAFETY: whole memory of its own, which no other thread looks at.
-unsafe impl Send for Rows {}
-// SAFETY: as above.
-unsafe impl Sync for Rows {}
-
-impl ResidentRows for Rows {
-    fn address(&self) -> u64 {
-        self.0.address() as u64
-    }
-
-    fn read(&self, first: usize, out: &mut [f32]) -> Result<()> {
-        out.copy_from_slice(&self.0[first..first + out.len()]);
-        Ok(())
-    }
-}
-
-impl Resident for OnDevice {
-    fn shape(&self) -> &[usize] {
-        &self.array.shape
-    }
-
-    fn gather(&self, blocks: &RowBlocks, weights: Option<&[f64]>) -> Result<Gathered> {
-        let layout = self.array.layout();
-        let (count, dimension) = (layout.count(), layout.dimension());
-        let (components, even) = self.components();
-        let start = blocks.list.iter().position(|block| block.weight != 0.0);
-        let (mean, spread, found) =
-            (Buffer::of(&vec![0f64; dimension]), Buffer::of(&vec![0f64; dimension]), self.found());
-        for piece in (0..blocks.list.len()).step_by(self.in_piece) {
-            let list = Buffer::of(&blocks.list[piece..blocks.list.len().min(piece + self.in_piece)]);
-            let first = piece * blocks.rows;
-            let rows = (count - first).min(self.in_piece * blocks.rows);
-            let weights = weights.map(|weights| Buffer::of(&weights[first..first + rows]));
-            let means = Buffer::<f64>::new(list.len() * dimension);
-            let start = start.and_then(|start| start.checked_sub(piece)).unwrap_or(usize::MAX);
-            let common: &mut [Argument] = arguments_of![
-                first as u64,
-                rows as u32,
-                dimension as u32,
-                blocks.rows as u32,
-                &list,
-                weights.as_ref(),
-                &means,
-            ];
-            let of_means = [&*common, arguments_of![&found]].concat();
-            self.run("samples_means", self.grid, &components, even, &of_means);
-            let of_spreads = [&*common, arguments_of![start as u32, &mean, &spread]].concat();
-            self.run("samples_spreads", dimension.div_ceil(32) as u32, &components, even, &of_spreads);
-        }
-        Ok(Gathered { mean: mean.to_vec(), spread: spread.to_vec(), not_finite: least(&found) })
-    }
-
-    fn normalise(&self, units: &Normalisation) -> Result<Normalised> {
-        let layout = self.array.layout();
-        let (count, dimension) = (layout.count(), layout.dimension());
-        let (components, even) = self.components();
-        let rows = Buffer::<f32>::new(count * dimension);
-        let (wrong, far, shift) = (self.found(), self.found(), Buffer::of(&units.shift));
-        let more: &mut [Argument] =
-            arguments_of![count as u32, dimension as u32, &shift, units.scale, &rows, &wrong, &far];
-        self.run("samples_normalise", self.grid, &components, even, more);
-        Ok(Normalised { rows: Arc::new(Rows(rows)), not_finite: least(&wrong), beyond: least(&far) })
-    }
-
-    fn value(&self, number: u64) -> Result<f64> {
-        let layout = self.array.layout();
-        let dimension = layout.dimension() as u64;
-        let place = layout.place((number / dimension) as usize, (number % dimension) as usize);
-        let size = layout.dtype().size();
-        let at = self.array.first.checked_add_signed(place * size as isize).expect("a place in the array");
-        Ok(layout.value(&self.array.bytes[at..at + size]))
+    /// As a trainer is given them, measured in pieces of so many rows.
+    fn samples<'a>(&'a self, piece: usize, weights: Option<TensorView<'a>>) -> Data<'a> {
+        let address = self.bytes.address() + self.first;
+        // SAFETY: a copy of the whole array, which lives longer and is written by nobody.
+        let samples = unsafe { CudaSamples::new(&self.gpu, "source", address, self.layout.clone()) };
+        Data::Resident { samples: Box::new(samples.in_pieces_of(piece)), weights }
     }
 }
 
@@ -263,13 +176,11 @@ proptest! {
     #[test]
     fn a_trainer_sees_the_hosts_bits(
         shape in shapes(), dtype in prop::sample::select(&TYPES), order in orders(), weighted in any::<bool>(),
-        in_piece in 1usize..4, grid in 1u32..4, seed in any::<u64>(), scale in 0.1f64..3.0, offset in -9.0f64..9.0,
-        zeros in 0usize..2, bad in prop::option::of((any::<u32>(), prop::sample::select(vec![f64::NAN, f64::INFINITY, 1e300]))),
+        piece in 1usize..10_000, seed in any::<u64>(), scale in 0.1f64..3.0, offset in -9.0f64..9.0,
+        zeros in 0usize..3, bad in prop::option::of((any::<u32>(), prop::sample::select(vec![f64::NAN, f64::INFINITY, 1e300]))),
         resumed in any::<bool>(),
     ) {
-        if !available() {
-            return Ok(());
-        }
+        let Some(gpu) = gpu() else { return Ok(()) };
         let [n, a, b] = shape;
         let mut values: Vec<f64> = normals(seed, n * a * b).into_iter().map(f64::from).collect();
         if let Some((at, value)) = bad {
@@ -278,27 +189,24 @@ proptest! {
         }
         let source = array(dtype, shape, order, &values, scale, offset);
         let target = array(DType::F32, [2, a, b], Order::Rows, &values[..1], 1.0, 0.0);
-        // A stretch of zeros, longer than a block of rows.
-        let from = zeros * n / 3;
+        // A stretch of zeros, longer than a block of rows where there are many: none, the first ones, or further on.
+        let zeros = [0..0, 0..2 * n / 3, n / 3..2 * n / 3][zeros].clone();
         let weights: Vec<f32> = normals(!seed, n).iter().enumerate()
-            .map(|(i, x)| if i + 1 < n && (from..2 * from).contains(&i) { 0.0 } else { x.abs() }).collect();
+            .map(|(i, x)| if i + 1 < n && zeros.contains(&i) { 0.0 } else { x.abs() }).collect();
         let weights = weighted.then(|| TensorView::from_f32(&weights, &[n]).unwrap());
         let units = Normalisation { shift: vec![offset; a * b].into(), scale: 0.7 };
         let units = resumed.then_some(&units);
         let host = Data::Array { samples: source.view(), weights: weights.clone() };
         let expected = seen(host, Data::array(target.view()), units);
-        let device = OnDevice { array: source.clone(), in_piece, grid, seed };
-        let device = Data::Resident { samples: Box::new(device), weights };
-        let found = seen(device, Data::array(target.view()), units);
+        let device = OnDevice::of(&source, &gpu);
+        let found = seen(device.samples(piece, weights), Data::array(target.view()), units);
         prop_assert_eq!(found, expected);
     }
 }
 
 #[test]
 fn short_floats_of_every_exponent_are_read_as_on_the_host() {
-    if !available() {
-        return;
-    }
+    let Some(gpu) = gpu() else { return };
     for dtype in [DType::F16, DType::BF16] {
         // Those that are infinite or not a number are refused, on the host as well.
         let exponent = if dtype == DType::F16 { 0x7c00 } else { 0x7f80 };
@@ -309,17 +217,15 @@ fn short_floats_of_every_exponent_are_read_as_on_the_host() {
         let array = Array { bytes, first: 0, dtype, shape, strides: vec![1, 1], scale: 1.0, offset: 0.0 };
         let units = Normalisation { shift: vec![0.0].into(), scale: 1.0 };
         let expected = seen(Data::array(array.view()), Data::array(array.view()), Some(&units));
-        let device = OnDevice { array: array.clone(), in_piece: 8, grid: 2, seed: 1 };
-        let device = Data::Resident { samples: Box::new(device), weights: None };
-        assert!(expected.is_ok() && seen(device, Data::array(array.view()), Some(&units)) == expected);
+        let device = OnDevice::of(&array, &gpu);
+        let found = seen(device.samples(1 << 20, None), Data::array(array.view()), Some(&units));
+        assert!(expected.is_ok() && found == expected);
     }
 }
 
 #[test]
 fn the_first_of_two_bad_values_is_told_as_the_host_tells_it() {
-    if !available() {
-        return;
-    }
+    let Some(gpu) = gpu() else { return };
     let units = Normalisation { shift: vec![0.0; 2].into(), scale: 0.5 };
     // Blocks of 2048 rows: a value that is not finite comes first inside one, whatever is before it.
     for [wrong, far] in [[5000, 40], [40, 5000], [100, 60], [4095, 4096], [4096, 4095], [12_001, 12_000]] {
@@ -328,10 +234,49 @@ fn the_first_of_two_bad_values_is_told_as_the_host_tells_it() {
         let array = array(DType::F64, [7000, 2, 1], Order::Rows, &values, 1.0, 0.0);
         for units in [None, Some(&units)] {
             let expected = seen(Data::array(array.view()), Data::array(array.view()), units);
-            let device = OnDevice { array: array.clone(), in_piece: 2, grid: 3, seed: 1 };
-            let device = Data::Resident { samples: Box::new(device), weights: None };
+            let device = OnDevice::of(&array, &gpu);
             assert!(expected.is_err());
-            assert_eq!(seen(device, Data::array(array.view()), units), expected, "{wrong} {far}");
+            assert_eq!(seen(device.samples(4096, None), Data::array(array.view()), units), expected, "{wrong} {far}");
         }
     }
+}
+
+/// The samples' moments and normalised rows on the host and on the GPU, in pieces of so many rows.
+#[track_caller]
+fn compare(gpu: &Arc<Gpu>, array: &Array, weights: Option<&[f32]>, pieces: impl IntoIterator<Item = usize>) {
+    let weights = || weights.map(|weights| TensorView::from_f32(weights, &[weights.len()]).unwrap());
+    let host = Data::Array { samples: array.view(), weights: weights() };
+    let expected = seen(host, Data::array(array.view()), None);
+    assert!(expected.is_ok(), "{expected:?}");
+    let device = OnDevice::of(array, gpu);
+    for piece in pieces {
+        let found = seen(device.samples(piece, weights()), Data::array(array.view()), None);
+        assert!(found == expected, "in pieces of {piece} rows");
+    }
+}
+
+#[test]
+fn weights_of_pieces_that_begin_with_zeros_and_end_with_a_short_block_are_the_hosts() {
+    let Some(gpu) = gpu() else { return };
+    let count = 9000;
+    let values: Vec<f64> = normals(5, 2 * count).into_iter().map(f64::from).collect();
+    let array = array(DType::F32, [count, 2, 1], Order::Rows, &values, 1.0, 0.0);
+    // As `rows_of_block` cuts samples of two numbers.
+    let rows = 2048;
+    assert!(count > 4 * rows && count % rows != 0);
+    // Weights begin within the first block, the second, the third, and the last, which is short.
+    for zeros in [0, rows + 1, 2 * rows, count - 1] {
+        let weights: Vec<f32> = (0..count).map(|i| if i < zeros { 0.0 } else { (i % 7 + 1) as f32 }).collect();
+        compare(&gpu, &array, Some(&weights), [1, 2, 3, 9].map(|blocks| blocks * rows));
+    }
+}
+
+#[test]
+fn more_numbers_than_threads_are_the_hosts() {
+    let Some(gpu) = gpu() else { return };
+    let dimension = 100_000;
+    let values: Vec<f64> = normals(6, 3 * dimension).into_iter().map(f64::from).collect();
+    let array = array(DType::F32, [3, dimension, 1], Order::Rows, &values, 1.0, 0.0);
+    assert!(3 * dimension > MOST_BLOCKS as usize * THREADS as usize);
+    compare(&gpu, &array, None, [1, 3 * dimension]);
 }

@@ -58,6 +58,25 @@ fn kernels_touch_no_memory_of_the_host() {
 }
 
 #[test]
+fn kernels_touch_no_byte_beyond_an_allocation() {
+    if !is_possible(true) {
+        return;
+    }
+    if let Some(told) = told_by("kernels_touch_no_byte_beyond_an_allocation", true) {
+        assert!(told.contains("fault_pointer") && told.contains("touches memory beside an allocation"), "{told}");
+        return;
+    }
+    let gpu = Gpu::new().unwrap();
+    // Each of 64 threads reads a float, and the driver aligns what follows to 256 bytes.
+    for (floats, expected) in [(64, CUDA_SUCCESS), (63, CUDA_ERROR_LAUNCH_FAILED)] {
+        let (mut out, mut values) = (gpu.alloc(64), gpu.alloc(floats));
+        let mut arguments = [(&raw mut out).cast(), (&raw mut values).cast()];
+        assert_eq!(gpu.launch(gpu.stream, c"fault_pointer", &mut arguments), CUDA_SUCCESS);
+        assert_eq!(ends(&gpu), expected, "{floats} floats");
+    }
+}
+
+#[test]
 fn a_block_is_not_larger_than_its_kernel_was_made_for() {
     let Some(gpu) = Gpu::new() else { return };
     let mut out = gpu.alloc(64);
