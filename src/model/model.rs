@@ -149,12 +149,8 @@ impl Model {
     /// Writes the model as safetensors: flat weights of both networks and a JSON description.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Format`] where a load would refuse the file, [`Error::OutOfMemory`]. A file that was
-    /// there before is then untouched.
-    ///
-    /// [`Error::Io`]: crate::Error::Io
-    /// [`Error::Format`]: crate::Error::Format
-    /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
+    /// [`crate::Error::Io`]; [`crate::Error::Format`] where a load would refuse the file;
+    /// [`crate::Error::OutOfMemory`]. A file that was there before is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
         let mut output = Output::new(Kind::Model, &self.0.description)?;
@@ -168,12 +164,8 @@ impl Model {
     /// Reads a model file.
     ///
     /// # Errors
-    /// [`Error::Io`], also for what is not a regular file; [`Error::Format`] for a file that is truncated, foreign or
-    /// newer; [`Error::OutOfMemory`].
-    ///
-    /// [`Error::Io`]: crate::Error::Io
-    /// [`Error::Format`]: crate::Error::Format
-    /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
+    /// [`crate::Error::Io`], also for what is not a regular file; [`crate::Error::Format`] for a file that is
+    /// truncated, foreign or newer; [`crate::Error::OutOfMemory`].
     pub fn load(context: &Context, path: &Path) -> Result<Self> {
         Self::read(context, Input::open(path, Kind::Model)?)
     }
@@ -181,10 +173,7 @@ impl Model {
     /// Reads a model from the bytes of its file. The bytes are not needed afterwards.
     ///
     /// # Errors
-    /// [`Error::Format`] for bytes that are truncated, foreign or newer; [`Error::OutOfMemory`].
-    ///
-    /// [`Error::Format`]: crate::Error::Format
-    /// [`Error::OutOfMemory`]: crate::Error::OutOfMemory
+    /// [`crate::Error::Format`] for bytes that are truncated, foreign or newer; [`crate::Error::OutOfMemory`].
     pub fn load_memory(context: &Context, bytes: &[u8]) -> Result<Self> {
         Self::read(context, Input::memory(bytes, Kind::Model)?)
     }
