@@ -67,10 +67,10 @@ fn kernels_touch_no_byte_beyond_an_allocation() {
         return;
     }
     let gpu = Gpu::new().unwrap();
-    // Each of 64 threads reads a float, and the driver aligns what follows to 256 bytes.
+    // The 64th float is read. The driver aligns what follows an allocation to 256 bytes.
     for (floats, expected) in [(64, CUDA_SUCCESS), (63, CUDA_ERROR_LAUNCH_FAILED)] {
-        let (mut out, mut values) = (gpu.alloc(64), gpu.alloc(floats));
-        let mut arguments = [(&raw mut out).cast(), (&raw mut values).cast()];
+        let (mut out, mut last) = (gpu.alloc(64), gpu.alloc(floats) + 4 * 63);
+        let mut arguments = [(&raw mut out).cast(), (&raw mut last).cast()];
         assert_eq!(gpu.launch(gpu.stream, c"fault_pointer", &mut arguments), CUDA_SUCCESS);
         assert_eq!(ends(&gpu), expected, "{floats} floats");
     }
