@@ -187,10 +187,11 @@ samples_normalise(SAMPLES_PARAMETERS, u32 rows, u32 d, const double* shift, doub
         const double x = from.value(row, col);
         const float y = normalised(x, shift[col], unit);
         out[row * d + col] = y;
-        if (!bounded(y)) {
-            u64& least = bounded(x) ? far : wrong;
-            least = smaller(least, row * d + col);
-        }
+        // No reference to either: its address would put both into memory.
+        const u64 at = bounded(y) ? ~(u64)0 : row * d + col;
+        const bool is_far = bounded(x);
+        far = is_far ? smaller(far, at) : far;
+        wrong = is_far ? wrong : smaller(wrong, at);
     });
     keep_least(not_finite, wrong);
     keep_least(beyond, far);
