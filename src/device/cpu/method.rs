@@ -160,7 +160,6 @@ impl<T: Real> CpuBlock<T> {
         unsafe { T::dispatch(isa, kernel) }
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn method_dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
         let DualTerm { conjugate, quadratic, ends, v, delta, scale } = *term;
         let half = v.rows / 2;
