@@ -609,8 +609,8 @@ typedef struct SfeuotTrainerConfig {
     // device (on CPUs with the same vector instructions), with any number of threads. Default 0.
     uint64_t seed;
     // The value network, or NULL for the one that activation, hidden_width, hidden_layers and
-    // squares describe. Read during the call only. Files of a training or model whose networks
-    // differ are refused by versions of the library that do not know this field. Default NULL.
+    // squares describe. Read during the call only. If the two networks differ from each other,
+    // versions of the library that lack this field refuse the files. Default NULL.
     const struct SfeuotNetwork *value_network;
     // The same for the generator's network. Default NULL.
     const struct SfeuotNetwork *generator_network;
@@ -811,8 +811,9 @@ int32_t sfeuot_data_init(struct SfeuotData *data);
 // Fills network with the defaults, which are those of SfeuotTrainerConfig.
 int32_t sfeuot_network_init(struct SfeuotNetwork *network);
 
-// For programs that were built when SfeuotTrainerConfig ended with seed: fills that much of
-// config. In a program that includes this header the name means sfeuot_trainer_config_init_2.
+// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_2. The symbol
+// itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
+// much of config.
 int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
 
 // Fills config with the defaults. sigma has none and has to be set before the config is used.
@@ -873,9 +874,9 @@ int32_t sfeuot_trainer_run_for(struct SfeuotTrainer *trainer,
 // 32, are made first. A callback that runs is waited for, and sfeuot_trainer_create cannot be
 // cancelled.
 //
-// A caller that got SFEUOT_ERROR_BUSY because of such a call cancels that call if it is still
-// inside, and otherwise the one that is inside by then. Without one inside nothing happens: a call
-// that begins later is not cancelled.
+// After SFEUOT_ERROR_BUSY it stops whichever call is inside by then, also when that is not the one
+// that made the trainer busy. Without one inside nothing happens: a call that begins later is not
+// cancelled.
 int32_t sfeuot_trainer_cancel(struct SfeuotTrainer *trainer);
 
 // Writes what the last step saw; zeros before the first step.
@@ -897,8 +898,8 @@ int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetri
 // sfeuot_trainer_model take about 16 bytes for each parameter of both networks for a while.
 // sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
 // takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for each
-// number of 4096 samples, but at most 12 MiB. Where that is more than host_bytes, it is what
-// creation asks the system for.
+// number of 4096 samples, but at most 12 MiB. Creation asks the system for the larger of that
+// and host_bytes.
 int32_t sfeuot_trainer_memory(struct SfeuotTrainer *trainer,
                               uint64_t *host_bytes,
                               uint64_t *device_bytes);

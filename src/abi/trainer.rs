@@ -200,9 +200,9 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
 /// 32, are made first. A callback that runs is waited for, and sfeuot_trainer_create cannot be
 /// cancelled.
 ///
-/// A caller that got SFEUOT_ERROR_BUSY because of such a call cancels that call if it is still
-/// inside, and otherwise the one that is inside by then. Without one inside nothing happens: a call
-/// that begins later is not cancelled.
+/// After SFEUOT_ERROR_BUSY it stops whichever call is inside by then, also when that is not the one
+/// that made the trainer busy. Without one inside nothing happens: a call that begins later is not
+/// cancelled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i32 {
     guard("sfeuot_trainer_cancel", || {
@@ -242,8 +242,8 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, met
 /// sfeuot_trainer_model take about 16 bytes for each parameter of both networks for a while.
 /// sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
 /// takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for each
-/// number of 4096 samples, but at most 12 MiB. Where that is more than host_bytes, it is what
-/// creation asks the system for.
+/// number of 4096 samples, but at most 12 MiB. Creation asks the system for the larger of that
+/// and host_bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_memory(
     trainer: *mut SfeuotTrainer,

@@ -116,8 +116,8 @@ pub struct SfeuotTrainerConfig {
     /// device (on CPUs with the same vector instructions), with any number of threads. Default 0.
     pub seed: u64,
     /// The value network, or NULL for the one that activation, hidden_width, hidden_layers and
-    /// squares describe. Read during the call only. Files of a training or model whose networks
-    /// differ are refused by versions of the library that do not know this field. Default NULL.
+    /// squares describe. Read during the call only. If the two networks differ from each other,
+    /// versions of the library that lack this field refuse the files. Default NULL.
     pub value_network: *const SfeuotNetwork,
     /// The same for the generator's network. Default NULL.
     pub generator_network: *const SfeuotNetwork,
@@ -205,8 +205,9 @@ impl SfeuotTrainerConfig {
     }
 }
 
-/// For programs that were built when SfeuotTrainerConfig ended with seed: fills that much of
-/// config. In a program that includes this header the name means sfeuot_trainer_config_init_2.
+/// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_2. The symbol
+/// itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
+/// much of config.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
