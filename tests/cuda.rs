@@ -304,12 +304,9 @@ fn a_checkpoint_moves_between_devices() {
 
 #[test]
 fn a_batch_that_does_not_fit_is_carried_in_pieces() {
-    if !simulator::load_with_compiler() {
-        return;
-    }
     // Alone: the graph that is looked at is the last one of the process.
-    if let Some(output) = simulator::in_child("a_batch_that_does_not_fit_is_carried_in_pieces", &[]) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let test = "a_batch_that_does_not_fit_is_carried_in_pieces";
+    if !simulator::load_with_compiler() || !simulator::alone(test, &[]) {
         return;
     }
     let clouds = Clouds::new(2);

@@ -22,16 +22,6 @@ const UNKNOWN: i32 = 999;
 /// Of cublasLt.
 const EXECUTION_FAILED: i32 = 13;
 
-/// Whether this is a process with the simulated driver and these settings for the test alone, which it then ran.
-fn alone(test: &str, settings: &[(&str, &str)]) -> bool {
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return false;
-    }
-    let Some(output) = simulator::in_child(test, settings) else { return true };
-    assert!(output.status.success(), "{settings:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    false
-}
-
 type Lines = Arc<Mutex<Vec<(LogLevel, String)>>>;
 
 fn open(device: DeviceKind, cuda: CudaConfig) -> (Result<Context>, Vec<(LogLevel, String)>) {
@@ -104,7 +94,7 @@ fn what_cannot_be_used_says_why_and_auto_is_the_cpu() {
     for (number, (settings, _)) in UNUSABLE.iter().enumerate() {
         let number = number.to_string();
         let settings = [*settings, &[("SFEUOT_TEST_CASE", &number)]].concat();
-        if !alone("what_cannot_be_used_says_why_and_auto_is_the_cpu", &settings) {
+        if !simulator::alone_and_simulated("what_cannot_be_used_says_why_and_auto_is_the_cpu", &settings) {
             continue;
         }
         let case = std::env::var("SFEUOT_TEST_CASE").unwrap().parse::<usize>().unwrap();
@@ -141,7 +131,7 @@ fn no_driver_is_named_and_auto_is_the_cpu() {
 #[test]
 fn an_image_that_the_driver_refuses_is_replaced_by_a_compiled_one() {
     let test = "an_image_that_the_driver_refuses_is_replaced_by_a_compiled_one";
-    if !alone(test, &[("SFEUOT_SIM_ONLY_COMPILED", "1")]) {
+    if !simulator::alone_and_simulated(test, &[("SFEUOT_SIM_ONLY_COMPILED", "1")]) {
         return;
     }
     let (context, lines) = open(DeviceKind::Auto, CudaConfig::default());
@@ -154,7 +144,7 @@ fn an_image_that_the_driver_refuses_is_replaced_by_a_compiled_one() {
 
 #[test]
 fn memory_that_runs_out_is_given_back() {
-    if !alone("memory_that_runs_out_is_given_back", &[]) {
+    if !simulator::alone_and_simulated("memory_that_runs_out_is_given_back", &[]) {
         return;
     }
     let context = gpu(with(Products::Fused));
@@ -199,7 +189,7 @@ fn memory_that_runs_out_is_given_back() {
 #[test]
 fn where_halves_beside_each_other_do_not_fit_one_after_the_other_they_give_the_same_bits() {
     let test = "where_halves_beside_each_other_do_not_fit_one_after_the_other_they_give_the_same_bits";
-    if !alone(test, &[]) {
+    if !simulator::alone_and_simulated(test, &[]) {
         return;
     }
     let context = gpu(with(Products::Fused));
@@ -226,7 +216,7 @@ fn where_halves_beside_each_other_do_not_fit_one_after_the_other_they_give_the_s
 
 #[test]
 fn memory_limit_is_kept_by_each_object_and_names_itself() {
-    if !alone("memory_limit_is_kept_by_each_object_and_names_itself", &[]) {
+    if !simulator::alone_and_simulated("memory_limit_is_kept_by_each_object_and_names_itself", &[]) {
         return;
     }
     let clouds = Clouds::new(2);
@@ -376,7 +366,7 @@ fn gives_back(function: &CStr) -> bool {
 }
 
 fn walk(test: &str, products: Products, hosts_own: bool) {
-    if !alone(test, &[]) {
+    if !simulator::alone_and_simulated(test, &[]) {
         return;
     }
     let clouds = Clouds::new(2);
@@ -475,7 +465,7 @@ fn weights(trainer: &mut Trainer) -> Vec<u8> {
 
 #[test]
 fn a_step_that_cannot_be_queued_leaves_those_before_it() {
-    if !alone("a_step_that_cannot_be_queued_leaves_those_before_it", &[]) {
+    if !simulator::alone_and_simulated("a_step_that_cannot_be_queued_leaves_those_before_it", &[]) {
         return;
     }
     let clouds = Clouds::new(2);
@@ -503,7 +493,7 @@ fn a_step_that_cannot_be_queued_leaves_those_before_it() {
 
 #[test]
 fn steps_that_cannot_be_read_end_the_trainer_and_nothing_else() {
-    if !alone("steps_that_cannot_be_read_end_the_trainer_and_nothing_else", &[]) {
+    if !simulator::alone_and_simulated("steps_that_cannot_be_read_end_the_trainer_and_nothing_else", &[]) {
         return;
     }
     let clouds = Clouds::new(2);
@@ -583,7 +573,7 @@ fn given(context: sys::CUcontext, stream: sys::CUstream) -> CudaConfig {
 #[test]
 fn a_hosts_context_and_stream_are_used_and_others_are_refused() {
     let test = "a_hosts_context_and_stream_are_used_and_others_are_refused";
-    if !alone(test, &[("SFEUOT_SIM_DEVICES", "2")]) {
+    if !simulator::alone_and_simulated(test, &[("SFEUOT_SIM_DEVICES", "2")]) {
         return;
     }
     let all = devices().expect("two");
@@ -659,7 +649,7 @@ fn a_hosts_context_and_stream_are_used_and_others_are_refused() {
 
 #[test]
 fn the_current_context_stays_whatever_is_called() {
-    if !alone("the_current_context_stays_whatever_is_called", &[]) {
+    if !simulator::alone_and_simulated("the_current_context_stays_whatever_is_called", &[]) {
         return;
     }
     devices().expect("the driver starts");
@@ -714,7 +704,7 @@ fn the_current_context_stays_whatever_is_called() {
 
 #[test]
 fn a_sampler_may_make_another_context_current() {
-    if !alone("a_sampler_may_make_another_context_current", &[]) {
+    if !simulator::alone_and_simulated("a_sampler_may_make_another_context_current", &[]) {
         return;
     }
     devices().expect("the driver starts");
@@ -757,7 +747,7 @@ fn spoil(context: sys::CUcontext) {
 
 #[test]
 fn a_context_that_a_fault_has_hit_is_told_and_left_for_a_new_one() {
-    if !alone("a_context_that_a_fault_has_hit_is_told_and_left_for_a_new_one", &[]) {
+    if !simulator::alone_and_simulated("a_context_that_a_fault_has_hit_is_told_and_left_for_a_new_one", &[]) {
         return;
     }
     devices().expect("the driver starts");
@@ -806,7 +796,7 @@ fn a_context_that_a_fault_has_hit_is_told_and_left_for_a_new_one() {
 
 #[test]
 fn objects_end_on_any_thread_and_in_any_order() {
-    if !alone("objects_end_on_any_thread_and_in_any_order", &[]) {
+    if !simulator::alone_and_simulated("objects_end_on_any_thread_and_in_any_order", &[]) {
         return;
     }
     devices().expect("the driver starts");

@@ -15,17 +15,6 @@ use sfeuot::abi::*;
 /// What all trainings of a context share where cublasLt multiplies.
 const CUBLASLT: u64 = 32 << 20;
 
-/// Whether this is a process with the simulated driver for the test alone, which it then ran.
-fn alone(test: &str) -> bool {
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return false;
-    }
-    let Some(output) = simulator::in_child(test, &[]) else { return true };
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    false
-}
-
 fn open(products: i32, memory_limit: u64) -> *mut SfeuotContext {
     let mut config = init(sfeuot_context_config_init);
     (config.device, config.cuda_products, config.memory_limit) = (SFEUOT_DEVICE_CUDA, products, memory_limit);
@@ -143,7 +132,10 @@ fn problem(&((dimension, rows), (width, layers), (sources, components, latents),
 
 #[test]
 fn a_training_takes_the_device_memory_that_it_tells_and_no_more_while_it_is_made() {
-    if !alone("a_training_takes_the_device_memory_that_it_tells_and_no_more_while_it_is_made") {
+    if !simulator::alone_and_simulated(
+        "a_training_takes_the_device_memory_that_it_tells_and_no_more_while_it_is_made",
+        &[],
+    ) {
         return;
     }
     enter();
@@ -180,7 +172,10 @@ fn a_training_takes_the_device_memory_that_it_tells_and_no_more_while_it_is_made
 
 #[test]
 fn a_training_without_room_is_refused_before_a_sample_is_read_or_anything_allocated() {
-    if !alone("a_training_without_room_is_refused_before_a_sample_is_read_or_anything_allocated") {
+    if !simulator::alone_and_simulated(
+        "a_training_without_room_is_refused_before_a_sample_is_read_or_anything_allocated",
+        &[],
+    ) {
         return;
     }
     enter();

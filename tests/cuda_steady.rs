@@ -20,11 +20,6 @@ fn child(test: &str, settings: &[(&str, &str)]) -> Option<Output> {
     Some(output)
 }
 
-/// Whether this is a process with the simulated driver for the test alone, which it then ran.
-fn alone(test: &str) -> bool {
-    simulator::simulated() && simulator::load_with_compiler() && child(test, &[]).is_none()
-}
-
 fn with(products: Products) -> Context {
     let cuda = CudaConfig { products, ..Default::default() };
     Context::new(ContextConfig { device: DeviceKind::Cuda, cuda, ..Default::default() }).expect("a GPU")
@@ -43,7 +38,7 @@ fn waits<R>(work: impl FnOnce() -> Result<R>) -> i32 {
 
 #[test]
 fn steps_wait_once_in_thirty_two_and_take_no_memory() {
-    if !alone("steps_wait_once_in_thirty_two_and_take_no_memory") {
+    if !simulator::alone_and_simulated("steps_wait_once_in_thirty_two_and_take_no_memory", &[]) {
         return;
     }
     for products in [Products::Fused, Products::CublasLt] {
@@ -89,7 +84,7 @@ fn steps_wait_once_in_thirty_two_and_take_no_memory() {
 
 #[test]
 fn rows_of_ever_other_numbers_take_bounded_memory() {
-    if !alone("rows_of_ever_other_numbers_take_bounded_memory") {
+    if !simulator::alone_and_simulated("rows_of_ever_other_numbers_take_bounded_memory", &[]) {
         return;
     }
     let context = with(Products::CublasLt);
@@ -111,7 +106,7 @@ fn rows_of_ever_other_numbers_take_bounded_memory() {
 
 #[test]
 fn a_run_that_ends_early_leaves_nothing_queued() {
-    if !alone("a_run_that_ends_early_leaves_nothing_queued") {
+    if !simulator::alone_and_simulated("a_run_that_ends_early_leaves_nothing_queued", &[]) {
         return;
     }
     let (context, clouds) = (with(Products::Fused), Clouds::new(2));

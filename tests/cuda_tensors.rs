@@ -334,12 +334,8 @@ fn samples_of_many_blocks_train_as_the_hosts_and_are_refused_as_these() {
 #[test]
 fn samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerprint() {
     let test = "samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerprint";
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return;
-    }
     // Alone, as the driver's copies are counted.
-    if let Some(output) = simulator::in_child(test, &[]) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !simulator::alone_and_simulated(test, &[]) {
         return;
     }
     let _primary = Primary::new(0).expect("a GPU");
@@ -374,12 +370,8 @@ fn samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerp
 #[test]
 fn a_gpu_that_fails_while_it_reads_samples_gives_back_what_was_taken() {
     let test = "a_gpu_that_fails_while_it_reads_samples_gives_back_what_was_taken";
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return;
-    }
     // Alone, as the driver's objects are counted.
-    if let Some(output) = simulator::in_child(test, &[]) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !simulator::alone_and_simulated(test, &[]) {
         return;
     }
     let _primary = Primary::new(0).expect("a GPU");
@@ -462,11 +454,7 @@ fn foreign(device: i32) -> (sys::CUcontext, u64) {
 #[test]
 fn what_is_not_memory_of_the_context_is_refused() {
     let test = "what_is_not_memory_of_the_context_is_refused";
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return;
-    }
-    if let Some(output) = simulator::in_child(test, &[("SFEUOT_SIM_DEVICES", "2")]) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !simulator::alone_and_simulated(test, &[("SFEUOT_SIM_DEVICES", "2")]) {
         return;
     }
     let _primary = Primary::new(0).expect("a GPU");
@@ -555,12 +543,8 @@ fn what_is_not_memory_of_the_context_is_refused() {
 #[test]
 fn rows_on_the_device_give_the_bits_of_rows_of_the_host_without_a_wait() {
     let test = "rows_on_the_device_give_the_bits_of_rows_of_the_host_without_a_wait";
-    if !simulator::load_with_compiler() {
-        return;
-    }
     // Alone, as the driver's calls are counted.
-    if let Some(output) = simulator::in_child(test, &[]) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !simulator::load_with_compiler() || !simulator::alone(test, &[]) {
         return;
     }
     let _primary = Primary::new(0).expect("a GPU");
@@ -746,11 +730,7 @@ fn dlpack_tensors_on_the_gpu_are_views_of_it() {
 #[test]
 fn a_failed_call_reads_its_pinned_source_no_more() {
     let test = "a_failed_call_reads_its_pinned_source_no_more";
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return;
-    }
-    if let Some(output) = simulator::in_child(test, &[]) {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if !simulator::alone_and_simulated(test, &[]) {
         return;
     }
     let _primary = Primary::new(0).expect("a GPU");

@@ -161,6 +161,19 @@ pub fn in_child(test: &str, settings: &[(&str, &str)]) -> Option<Output> {
     Some(output)
 }
 
+/// Returns whether this process runs the test of this name alone, with the given environment. Any other process starts
+/// that one and asserts that it succeeds: `if !alone(..) { return; }`.
+pub fn alone(test: &str, settings: &[(&str, &str)]) -> bool {
+    let Some(output) = in_child(test, settings) else { return true };
+    assert!(output.status.success(), "{settings:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+/// As [`alone`], on the simulated driver; false as well where that is not to be had.
+pub fn alone_and_simulated(test: &str, settings: &[(&str, &str)]) -> bool {
+    simulated() && load_with_compiler() && alone(test, settings)
+}
+
 /// The size of the device's memory, for the whole process.
 pub fn set_memory(bytes: u64) {
     // SAFETY: the type that cuda/host/driver/control.h gives the function; so below.
