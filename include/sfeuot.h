@@ -107,8 +107,8 @@
 // enum is refused.
 #define SFEUOT_ABI_VERSION 0
 
-// Statuses. Every call that can fail returns one of them. sfeuot_last_error says what holds after a
-// failure.
+// Statuses. Every call that can fail returns one of them. sfeuot_last_error says what holds after
+// a failure.
 
 // The call did what it says.
 #define SFEUOT_OK 0
@@ -130,12 +130,13 @@
 // Memory ran out, on the host or on the device.
 //
 // What grows with the arguments of a call or with a file is asked of the system before it is
-// needed. Where the system refuses, the call returns this status and nothing has changed. Limits of
-// arguments are checked before that. sfeuot_trainer_create asks for everything that a training will
-// take before it reads a sample, on a GPU within memory_limit too; sfeuot_trainer_memory tells how
-// much that was. On the CPU the steps allocate nothing. A session asks in its first call of each
-// kind. A model takes about 10 bytes for each of its parameters, where narrow layers count as whole
-// vectors. Loading a model takes up to twice the file's size beside that.
+// needed. Where the system refuses, the call returns this status and nothing has changed. Limits
+// of arguments are checked before that. sfeuot_trainer_create asks for everything that a training
+// will take before it reads a sample, on a GPU within memory_limit too; sfeuot_trainer_memory
+// tells how much that was. On the CPU the steps allocate nothing. A session asks in its calls, but
+// not in one that another of its kind came before with the same latents and time_count and no
+// fewer rows. A model takes about 10 bytes for each of its parameters, where narrow layers count
+// as whole vectors. Loading a model takes up to twice the file's size beside that.
 //
 // Small things are not asked for: an object's own struct, a thread's start, the text of an error.
 // They are below 4 KiB whatever the arguments. A system that refuses even these ends the process.
@@ -165,10 +166,10 @@
 // callback called back.
 #define SFEUOT_ERROR_BUSY 11
 
-// The library caught a bug of its own before it could reach the host. A trainer or session that was
-// in use answers this status from then on and has to be released; everything else stays usable. In
-// the child of a fork() a trainer or session answers it too if another thread was inside of it
-// then.
+// The library caught a bug of its own before it could reach the host. A trainer or session that
+// was in use answers this status from then on and has to be released; everything else stays
+// usable. In the child of a fork() a trainer or session answers it too if another thread was
+// inside of it then.
 #define SFEUOT_ERROR_INTERNAL 12
 
 // The device failed in the middle of its work: a GPU was reset, for example, or another program
@@ -307,7 +308,7 @@
 //
 // Ownership. Contexts, trainers, models and sessions are opaque handles. Creating one gives the
 // host one reference, retain adds one, release takes one away, and the object ends with the last
-// one. An object keeps alive what it needs of those that it was made from, so handles may be
+// one. An object keeps alive whatever it needs from the objects it was made from, so handles may be
 // released in any order. A handle is a number, not an address: one that was released, is of another
 // kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A host must not dereference
 // or free a handle, or save it to a file. Memory belongs to whoever allocated it: the library frees
@@ -324,8 +325,8 @@
 // callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 // may leave one.
 //
-// Floating-point mode. The mode of the calling thread (rounding, flushing of tiny numbers, traps)
-// may be any. The library computes in the standard mode, callbacks run in the thread's own, and a
+// Floating-point mode. The calling thread may be in any mode (rounding, flushing of tiny numbers,
+// traps). The library computes in the standard mode, callbacks run in the thread's own, and a
 // call returns with that mode, exception flags included.
 typedef struct SfeuotContext SfeuotContext;
 
@@ -333,8 +334,8 @@ typedef struct SfeuotContext SfeuotContext;
 // use it at once.
 typedef struct SfeuotModel SfeuotModel;
 
-// One thread's workspace on a model. On the CPU its calls take no lock and, once they have seen
-// their largest number of rows, allocate nothing.
+// One thread's workspace on a model. On the CPU its calls take no lock. A call allocates nothing if
+// one of its kind came before it with the same latents and time_count and no fewer rows.
 //
 // Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 // dimension is the product of the sample's shape, and the last axis is innermost. Values are in
@@ -410,8 +411,8 @@ typedef struct SfeuotContextConfig {
     int32_t cuda_device;
     // SFEUOT_PRODUCTS_*. Default SFEUOT_PRODUCTS_AUTO.
     int32_t cuda_products;
-    // The 16 bytes of the GPU's UUID, which are copied; NULL for none. It excludes a cuda_device.
-    // Default NULL.
+    // The 16 bytes of the GPU's UUID, which are copied; NULL for none. It must be NULL where
+    // cuda_device is not -1. Default NULL.
     const uint8_t *cuda_uuid;
     // A CUcontext of yours to work in. It has to outlive the context and everything made from it.
     // NULL takes that of cuda_stream, or else the primary context of the GPU, which the CUDA
@@ -424,7 +425,8 @@ typedef struct SfeuotContextConfig {
     // Default NULL.
     void *cuda_stream;
     // The most bytes of device memory that the library takes through this context; 0 for no limit
-    // but the GPU's. What does not fit is SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
+    // but the GPU's. A call that needs more fails with
+    // SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
     // itself does not count. Default 0.
     uint64_t memory_limit;
 } SfeuotContextConfig;
@@ -1056,7 +1058,7 @@ int32_t sfeuot_session_drift(struct SfeuotSession *session,
 // Writes the density of what is generated, relative to the target. It is about 1 where the target
 // is matched, near 0 where the target is too costly to reach, as at remote outliers, and exactly 1
 // for SFEUOT_DIVERGENCE_BALANCED. It measures cost, not rarity: outliers near the source's way keep
-// a high ratio, and the larger sigma is, the higher.
+// a high ratio, which rises with sigma.
 //   target  rows x dimension, data units
 //   ratio   rows
 int32_t sfeuot_session_density_ratio(struct SfeuotSession *session,

@@ -97,13 +97,19 @@ fn session_calls() {
     for form in forms() {
         let model = clouds.model(form, 2);
         let mut session = Session::new(&model).expect("a workspace");
-        let calls: [(&str, &SessionCall); 5] = [
+        let calls: [(&str, &SessionCall); 7] = [
             ("generate", &|session, rows, out| session.generate(&x[..2 * rows], 1, 0, &mut out[..2 * rows])),
             ("conditional_mean", &|session, rows, out| {
                 session.conditional_mean(&x[..2 * rows], 9, 1, 0, &mut out[..2 * rows])
             }),
+            ("conditional_mean over more latents", &|session, rows, out| {
+                session.conditional_mean(&x[..2 * rows], 200, 1, 0, &mut out[..2 * rows])
+            }),
             ("trajectory", &|session, rows, out| {
                 session.trajectory(&x[..2 * rows], &TIMES, 1, 0, &mut out[..6 * rows])
+            }),
+            ("trajectory through fewer times", &|session, rows, out| {
+                session.trajectory(&x[..2 * rows], &TIMES[..1], 1, 0, &mut out[..2 * rows])
             }),
             ("drift", &|session, rows, out| session.drift(0.5, &x[..2 * rows], &mut out[..2 * rows])),
             ("density_ratio", &|session, rows, out| session.density_ratio(&x[..2 * rows], &mut out[..rows])),

@@ -43,7 +43,7 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 ///
 /// Ownership. Contexts, trainers, models and sessions are opaque handles. Creating one gives the
 /// host one reference, retain adds one, release takes one away, and the object ends with the last
-/// one. An object keeps alive what it needs of those that it was made from, so handles may be
+/// one. An object keeps alive whatever it needs from the objects it was made from, so handles may be
 /// released in any order. A handle is a number, not an address: one that was released, is of another
 /// kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A host must not dereference
 /// or free a handle, or save it to a file. Memory belongs to whoever allocated it: the library frees
@@ -60,8 +60,8 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 /// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 /// may leave one.
 ///
-/// Floating-point mode. The mode of the calling thread (rounding, flushing of tiny numbers, traps)
-/// may be any. The library computes in the standard mode, callbacks run in the thread's own, and a
+/// Floating-point mode. The calling thread may be in any mode (rounding, flushing of tiny numbers,
+/// traps). The library computes in the standard mode, callbacks run in the thread's own, and a
 /// call returns with that mode, exception flags included.
 pub struct SfeuotContext {
     _opaque: [u8; 0],
@@ -102,8 +102,8 @@ pub struct SfeuotContextConfig {
     pub cuda_device: i32,
     /// SFEUOT_PRODUCTS_*. Default SFEUOT_PRODUCTS_AUTO.
     pub cuda_products: i32,
-    /// The 16 bytes of the GPU's UUID, which are copied; NULL for none. It excludes a cuda_device.
-    /// Default NULL.
+    /// The 16 bytes of the GPU's UUID, which are copied; NULL for none. It must be NULL where
+    /// cuda_device is not -1. Default NULL.
     pub cuda_uuid: *const u8,
     /// A CUcontext of yours to work in. It has to outlive the context and everything made from it.
     /// NULL takes that of cuda_stream, or else the primary context of the GPU, which the CUDA
@@ -116,7 +116,8 @@ pub struct SfeuotContextConfig {
     /// Default NULL.
     pub cuda_stream: *mut c_void,
     /// The most bytes of device memory that the library takes through this context; 0 for no limit
-    /// but the GPU's. What does not fit is SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
+    /// but the GPU's. A call that needs more fails with
+    /// SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
     /// itself does not count. Default 0.
     pub memory_limit: u64,
 }

@@ -10,8 +10,8 @@ use super::status::{Failure, Outcome};
 use super::tensor::{Memory, SfeuotTensor};
 use crate::{Model, Session};
 
-/// One thread's workspace on a model. On the CPU its calls take no lock and, once they have seen
-/// their largest number of rows, allocate nothing.
+/// One thread's workspace on a model. On the CPU its calls take no lock. A call allocates nothing if
+/// one of its kind came before it with the same latents and time_count and no fewer rows.
 ///
 /// Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 /// dimension is the product of the sample's shape, and the last axis is innermost. Values are in
@@ -256,7 +256,7 @@ pub unsafe extern "C" fn sfeuot_session_drift(
 /// Writes the density of what is generated, relative to the target. It is about 1 where the target
 /// is matched, near 0 where the target is too costly to reach, as at remote outliers, and exactly 1
 /// for SFEUOT_DIVERGENCE_BALANCED. It measures cost, not rarity: outliers near the source's way keep
-/// a high ratio, and the larger sigma is, the higher.
+/// a high ratio, which rises with sigma.
 ///   target  rows x dimension, data units
 ///   ratio   rows
 #[unsafe(no_mangle)]

@@ -4,8 +4,8 @@ use std::ffi::CStr;
 
 use crate::error::Error;
 
-/// Statuses. Every call that can fail returns one of them. sfeuot_last_error says what holds after a
-/// failure.
+/// Statuses. Every call that can fail returns one of them. sfeuot_last_error says what holds after
+/// a failure.
 ///
 /// ---
 ///
@@ -24,12 +24,13 @@ pub const SFEUOT_ERROR_UNSUPPORTED_DEVICE: i32 = 4;
 /// Memory ran out, on the host or on the device.
 ///
 /// What grows with the arguments of a call or with a file is asked of the system before it is
-/// needed. Where the system refuses, the call returns this status and nothing has changed. Limits of
-/// arguments are checked before that. sfeuot_trainer_create asks for everything that a training will
-/// take before it reads a sample, on a GPU within memory_limit too; sfeuot_trainer_memory tells how
-/// much that was. On the CPU the steps allocate nothing. A session asks in its first call of each
-/// kind. A model takes about 10 bytes for each of its parameters, where narrow layers count as whole
-/// vectors. Loading a model takes up to twice the file's size beside that.
+/// needed. Where the system refuses, the call returns this status and nothing has changed. Limits
+/// of arguments are checked before that. sfeuot_trainer_create asks for everything that a training
+/// will take before it reads a sample, on a GPU within memory_limit too; sfeuot_trainer_memory
+/// tells how much that was. On the CPU the steps allocate nothing. A session asks in its calls, but
+/// not in one that another of its kind came before with the same latents and time_count and no
+/// fewer rows. A model takes about 10 bytes for each of its parameters, where narrow layers count
+/// as whole vectors. Loading a model takes up to twice the file's size beside that.
 ///
 /// Small things are not asked for: an object's own struct, a thread's start, the text of an error.
 /// They are below 4 KiB whatever the arguments. A system that refuses even these ends the process.
@@ -52,10 +53,10 @@ pub const SFEUOT_ERROR_CALLBACK: i32 = 10;
 /// Another call is inside this trainer or session: on another thread, or on this one, where a
 /// callback called back.
 pub const SFEUOT_ERROR_BUSY: i32 = 11;
-/// The library caught a bug of its own before it could reach the host. A trainer or session that was
-/// in use answers this status from then on and has to be released; everything else stays usable. In
-/// the child of a fork() a trainer or session answers it too if another thread was inside of it
-/// then.
+/// The library caught a bug of its own before it could reach the host. A trainer or session that
+/// was in use answers this status from then on and has to be released; everything else stays
+/// usable. In the child of a fork() a trainer or session answers it too if another thread was
+/// inside of it then.
 pub const SFEUOT_ERROR_INTERNAL: i32 = 12;
 /// The device failed in the middle of its work: a GPU was reset, for example, or another program
 /// made an illegal access in the same CUDA context. The text has the driver's reason. What lived on

@@ -18,6 +18,9 @@ pub struct RowSeed {
 }
 
 impl RowSeed {
+    /// For a computation that draws no noise.
+    pub const NONE: Self = Self { seed: 0, first_row: 0 };
+
     /// Returns the seed of the same rows without the first `rows`.
     pub fn skip(self, rows: usize) -> Self {
         Self { first_row: self.first_row.wrapping_add(rows as u64), ..self }

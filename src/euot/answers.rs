@@ -11,15 +11,15 @@ use crate::memory;
 use crate::nn::network::Network;
 use crate::rng::Stream;
 
-/// A question about rows. Each kind says what a row of results holds.
+/// A question about rows. Each says what a row of results holds.
 #[derive(Clone, Copy, Debug)]
-#[repr(u8)]
 pub(crate) enum Question<'a> {
     /// A sample of the plan for each source sample: d numbers.
     Generate,
-    /// The mean of x1 for each source sample: d numbers. It is taken over this many latents, or exactly where the
-    /// network gives all components.
-    Mean { latents: usize },
+    /// The exact mean of x1 for each source sample, where the network gives all components: d numbers.
+    Mean,
+    /// The mean of x1 for each source sample over this many latents, where the network has some: d numbers.
+    MeanOver { latents: usize },
     /// A path from each source sample to its sample of the plan: steps x d numbers.
     Path(PathSteps<&'a [f32]>),
     /// The drift at each state: d numbers.
@@ -28,21 +28,33 @@ pub(crate) enum Question<'a> {
     Ratio,
 }
 
-impl Question<'_> {
-    /// Returns the number of its kind, from 0: that of the variant.
-    pub fn kind(&self) -> usize {
-        // SAFETY: an enum of this representation begins with its tag (Rust reference, "primitive representation of
-        // enums with fields").
-        usize::from(unsafe { *std::ptr::from_ref(self).cast::<u8>() })
-    }
+/// The kinds of questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Generate,
+    Mean,
+    MeanOver,
+    Path,
+    Drift,
+    Ratio,
+}
 
-    /// Returns what memory depends on beside the number of rows: for one kind and as many rows, a smaller size takes no
-    /// more.
-    pub fn size(&self) -> usize {
+impl Kind {
+    /// How many kinds there are; the last one is named here.
+    pub const COUNT: usize = Self::Ratio as usize + 1;
+}
+
+impl Question<'_> {
+    /// Returns the kind, and what memory depends on beside the number of rows: for one kind and as many rows, a smaller
+    /// size takes no more.
+    pub fn extent(&self) -> (Kind, usize) {
         match *self {
-            Self::Mean { latents } => latents,
-            Self::Path(steps) => steps.count,
-            Self::Generate | Self::Drift { .. } | Self::Ratio => 0,
+            Self::Generate => (Kind::Generate, 0),
+            Self::Mean => (Kind::Mean, 0),
+            Self::MeanOver { latents } => (Kind::MeanOver, latents),
+            Self::Path(steps) => (Kind::Path, steps.count),
+            Self::Drift { .. } => (Kind::Drift, 0),
+            Self::Ratio => (Kind::Ratio, 0),
         }
     }
 }
@@ -101,7 +113,7 @@ impl<D: Rows> TransportOn<'_, D> {
     /// Returns the largest number of rows of a piece.
     pub fn most_rows(&self, question: &Question<'_>) -> usize {
         match *question {
-            Question::Mean { latents } if !self.transport.conditional.has_own_components() => {
+            Question::MeanOver { latents } => {
                 // Many rows with all their latents, or one row with some of its latents after others.
                 if latents > self.limits.latents { 1 } else { (self.limits.rows / latents).max(1) }
             }
@@ -114,10 +126,8 @@ impl<D: Rows> TransportOn<'_, D> {
     pub fn answer(&self, device: &mut D, question: &Question<'_>, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         match *question {
             Question::Generate => self.generate(device, piece, to),
-            Question::Mean { .. } if self.transport.conditional.has_own_components() => {
-                self.mean_of_components(device, piece, to);
-            }
-            Question::Mean { latents } => self.mean_over_latents(device, piece, latents, to),
+            Question::Mean => self.mean_of_components(device, piece, to),
+            Question::MeanOver { latents } => self.mean_over_latents(device, piece, latents, to),
             Question::Path(steps) => self.path(device, piece, steps, to),
             Question::Drift { time } => self.drift(device, piece, time, to),
             Question::Ratio => self.ratio(device, piece, to),
@@ -172,7 +182,7 @@ impl<D: Rows> TransportOn<'_, D> {
         let Transport { value, bridge, constants, .. } = self.transport;
         let drift = Drift::new(bridge, constants.scale, time);
         let states = self.states(device, piece, drift.units, drift.time);
-        let tape = value.record(device, self.value, states);
+        let tape = value.record_hidden(device, self.value, states, false);
         let one = device.ones(piece.count);
         let mut gradient = value.backward_input(device, self.value, &tape, one);
         if gradient.squares.count > 0 {
@@ -257,24 +267,5 @@ impl PathBuffer {
             spread.push(noise);
         }
         Ok(PathSteps { along, spread, count: times.len() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_are_numbered_in_order() {
-        let steps = PathSteps { along: &[][..], spread: &[][..], count: 3 };
-        let all = [
-            Question::Generate,
-            Question::Mean { latents: 9 },
-            Question::Path(steps),
-            Question::Drift { time: 0.5 },
-            Question::Ratio,
-        ];
-        assert_eq!(all.map(|question| question.kind()), [0, 1, 2, 3, 4]);
-        assert_eq!(all.map(|question| question.size()), [0, 9, 3, 0, 0]);
     }
 }

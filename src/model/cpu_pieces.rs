@@ -8,7 +8,7 @@ use crate::device::cpu::simd::Isa;
 use crate::device::cpu::{CpuBlock, Measure};
 use crate::device::rows::{Piece, RowSeed};
 use crate::error::{Error, Result};
-use crate::euot::answers::{Limits, Question, Transport, TransportOn};
+use crate::euot::answers::{Kind, Limits, Question, Transport, TransportOn};
 use crate::memory;
 use crate::nn::network::Network;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl CpuModel {
 impl Placed for CpuModel {
     fn pieces(self: Arc<Self>) -> Box<dyn Pieces> {
         let block = CpuBlock::new(self.isa);
-        Box::new(CpuPieces { model: self, block, room: Vec::new(), results: Vec::new() })
+        Box::new(CpuPieces { model: self, block, room: [[0; MOST_ROWS + 1]; Kind::COUNT], results: Vec::new() })
     }
 }
 
@@ -69,7 +69,7 @@ struct CpuPieces {
     block: CpuBlock<f32>,
     /// For each kind of question and each number of rows, one more than the largest size that the workspace has room
     /// for, or 0 where it has been measured for none.
-    room: Vec<[usize; MOST_ROWS + 1]>,
+    room: [[usize; MOST_ROWS + 1]; Kind::COUNT],
     /// Results that have not been delivered yet.
     results: Vec<f32>,
 }
@@ -78,14 +78,13 @@ impl CpuPieces {
     /// Makes room for a piece of `count` rows, so that nothing is allocated once a call has begun. What there is room
     /// for once is not measured again, whichever calls come between: fewer rows, or a smaller size, take no more
     /// memory.
-    fn make_room(&mut self, question: &Question<'_>, count: usize, seed: RowSeed) -> Result<()> {
-        let (kind, size) = (question.kind(), question.size());
-        memory::grow(&mut self.room, "sizes of a session", kind + 1, [0; MOST_ROWS + 1])?;
-        if self.room[kind][count] <= size {
-            let piece = Piece { rows: (), count, seed };
+    fn make_room(&mut self, question: &Question<'_>, count: usize) -> Result<()> {
+        let (kind, size) = question.extent();
+        if self.room[kind as usize][count] <= size {
+            let piece = Piece { rows: (), count, seed: RowSeed::NONE };
             let sizes = Measure::of(|measure| self.model.measured().answer(measure, question, &piece, ()));
             self.block.reserve(sizes)?;
-            for known in &mut self.room[kind][..=count] {
+            for known in &mut self.room[kind as usize][..=count] {
                 *known = (*known).max(size.saturating_add(1));
             }
         }
@@ -98,7 +97,7 @@ impl Pieces for CpuPieces {
         let (rows, per_row) = (results.rows(), results.per_row());
         let most = self.model.on_block().most_rows(question);
         let piece = most.min((MOST_OUTPUTS / per_row).max(1)).min(rows);
-        self.make_room(question, piece, seed)?;
+        self.make_room(question, piece)?;
         memory::grow(&mut self.results, "results of a session", piece * per_row, 0.0)?;
         let Self { model, block, results: held, .. } = self;
         for from in (0..rows).step_by(piece) {

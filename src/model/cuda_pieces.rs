@@ -145,8 +145,11 @@ impl Pieces for CudaPieces {
             let piece = Piece { rows: at(source, from), count, seed: seed.skip(from) };
             model.answer(block, &Question::Generate, &piece, at(generated, from));
         };
-        let piece =
-            self.workspace.fit(source.rows.min(MOST_ROWS), MOST_FLOATS, |block, piece| work(block, 0, piece))?;
+        let piece = self.workspace.fit(
+            source.rows.min(model.most_rows(&Question::Generate)),
+            MOST_FLOATS,
+            |block, piece| work(block, 0, piece),
+        )?;
         for from in (0..source.rows).step_by(piece) {
             let mut block = self.workspace.block();
             work(&mut block, from, piece.min(source.rows - from));

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::euot::answers::Transport;
 use std::sync::Arc;
 
-/// Copies the weights of the value function and of the generator there.
+/// Copies the weights of both networks to the context's device, and returns the networks there.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device).

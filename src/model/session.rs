@@ -1,5 +1,5 @@
-//! Sessions: a workspace in which one thread calls a model on the model's device. On the processor, calls take no lock
-//! and allocate nothing after the first one.
+//! Sessions: a workspace in which one thread calls a model on the model's device. On the processor, calls take no lock.
+//! A call allocates nothing if one of its kind came before it with as many latents and times and no fewer rows.
 
 use super::model::{Inner, Model};
 use super::pieces::{DeviceRows, Pieces};
@@ -13,8 +13,6 @@ use std::sync::Arc;
 /// The largest distance of a row from the data, in units of the data's scale. It is far beyond any use, and far below
 /// what overflows inside a network.
 const FARTHEST: f64 = 1e9;
-/// The seed of calls that draw nothing.
-const NO_NOISE: RowSeed = RowSeed { seed: 0, first_row: 0 };
 
 /// A workspace for calling a model from one thread.
 ///
@@ -144,7 +142,9 @@ impl Session {
             return Ok(());
         }
         let mut results = Results::new("mean", mean, d, input);
-        self.pieces.answer(&Question::Mean { latents }, RowSeed { seed, first_row }, &mut results)
+        let exact = self.model.transport.conditional.has_own_components();
+        let question = if exact { Question::Mean } else { Question::MeanOver { latents } };
+        self.pieces.answer(&question, RowSeed { seed, first_row }, &mut results)
     }
 
     /// Writes a path for each x0. x1 is what [`Self::generate`] draws for the same seed and row, and the path is one
@@ -204,7 +204,7 @@ impl Session {
             return Ok(());
         }
         let mut results = Results::new("drift", drift, d, input);
-        self.pieces.answer(&Question::Drift { time }, NO_NOISE, &mut results)
+        self.pieces.answer(&Question::Drift { time }, RowSeed::NONE, &mut results)
     }
 
     /// Writes Psi*'(V(1, y)), the density of the transported end marginal with respect to the target, at target samples
@@ -221,7 +221,7 @@ impl Session {
             return Ok(());
         }
         let mut results = Results::new("ratio", ratio, 1, input);
-        self.pieces.answer(&Question::Ratio, NO_NOISE, &mut results)
+        self.pieces.answer(&Question::Ratio, RowSeed::NONE, &mut results)
     }
 
     /// Returns the rows of `x`. Every value must be finite and near enough to the data to be computed with.

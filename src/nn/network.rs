@@ -174,8 +174,8 @@ impl Network {
         }
     }
 
-    /// A matrix for hidden layer `l` that a gradient will be taken from: `before`, that of two layers before, where it
-    /// is as wide and may be written again.
+    /// Returns a matrix for hidden layer `l` that a gradient will be taken from. It is `before`, the matrix of two layers
+    /// earlier, if that has this width and the device no longer reads it.
     fn kept<D: Layers>(&self, device: &mut D, rows: usize, l: usize, before: &mut Option<Mat>) -> Mat {
         match *before {
             Some(mat) if !D::OVERLAPS && mat.cols == self.layout.layers[l].outputs() => mat,
