@@ -103,6 +103,10 @@ fn shapes() -> Vec<Shape> {
             [Array(100), Array(100)],
             TrainerConfig { deterministic: true, batch_sources: 300, components: 16, ..with_latents() },
         ),
+        // Odd numbers of everything, and the deepest networks.
+        shape(300, 3, [Weighted(777), Sampler], of(201, 5, 71, 13)),
+        shape(17, 5, [Array(33), Array(44)], TrainerConfig { hidden_width: 77, components: 3, ..with_latents() }),
+        shape(1025, 2, [Sampler, Weighted(50)], of(65, 16, 3, 1)),
         shape(3072, 2, [Array(200), Array(300)], of(128, 3, 16, 2)),
         shape(3072, 8, [Sampler, Sampler], of(32, 2, 8, 1)),
         shape(

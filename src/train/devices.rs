@@ -1,13 +1,12 @@
 //! Makes the engine of a context's device, and tells how much memory a training takes there. No other place in `train`
 //! tells devices apart.
 
-use super::config::TrainerConfig;
 use super::cpu::CpuEngine;
 use super::engine::Engine;
 use super::gpu::GpuEngine;
 use super::halves::Steps;
 use super::host_memory::HostMemory;
-use super::plan::{Plan, outline};
+use super::plan::Plan;
 use super::side::Samplers;
 use crate::context::Context;
 use crate::data::{DataSource, Sides};
@@ -30,34 +29,27 @@ pub(super) fn engine(
     })
 }
 
-/// Refuses a training of this configuration that the context's device has no memory of its own for. Of the samples only the
-/// sizes are read, and nothing is allocated on the device.
+/// Refuses a training that the context's device has no memory of its own for. Reads an [`outline`] and the sizes of the
+/// samples, and allocates nothing on the device.
+///
+/// [`outline`]: super::plan::outline
 ///
 /// # Errors
-/// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device), and those of [`outline`].
-pub(super) fn check_room(context: &Context, config: &TrainerConfig, sides: &Sides<'_, '_>) -> Result<()> {
-    match context.gpu() {
-        Some(gpu) => {
-            let plan = outline(config, sides.sample_shape().iter().product())?;
-            GpuEngine::check_room(gpu, &plan, sides.sizes())
-        }
-        None => Ok(()),
-    }
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device).
+pub(super) fn check_room(context: &Context, outline: &Plan, sides: &Sides<'_, '_>) -> Result<()> {
+    context.gpu().map_or(Ok(()), |gpu| GpuEngine::check_room(gpu, outline, sides.sizes()))
 }
 
-/// Returns the host memory that a training of this configuration takes. Reads the sizes of the samples, not the
-/// samples.
+/// Returns the host memory that a training takes. Reads an [`outline`] and the sizes of the samples.
 ///
-/// # Errors
-/// As for [`outline`].
-pub(super) fn host_memory(context: &Context, config: &TrainerConfig, sides: &Sides<'_, '_>) -> Result<HostMemory> {
-    let plan = outline(config, sides.sample_shape().iter().product())?;
-    let numbers = |rows: usize| rows.saturating_mul(plan.dimension).saturating_mul(size_of::<f32>());
+/// [`outline`]: super::plan::outline
+pub(super) fn host_memory(context: &Context, outline: &Plan, sides: &Sides<'_, '_>) -> HostMemory {
+    let numbers = |rows: usize| rows.saturating_mul(outline.dimension).saturating_mul(size_of::<f32>());
     let (mut copies, mut batches, mut fingerprints) = (0usize, 0usize, 0usize);
-    for (set, rows) in sides.sizes().iter().zip(plan.halves.batch_rows()) {
+    for (set, rows) in sides.sizes().iter().zip(outline.halves.batch_rows()) {
         match set {
             Some(set) => {
-                copies = copies.saturating_add(set.bytes(plan.dimension));
+                copies = copies.saturating_add(set.bytes(outline.dimension));
                 fingerprints = fingerprints.saturating_add(set.fingerprint_bytes());
             }
             None => batches = batches.saturating_add(numbers(rows)),
@@ -65,14 +57,14 @@ pub(super) fn host_memory(context: &Context, config: &TrainerConfig, sides: &Sid
     }
     let (samples, weights) = (sides.bytes_while_made(), sides.weight_bytes());
     if context.gpu().is_some() {
-        let engine = size_of::<Steps<GpuEngine>>() + plan.bytes();
+        let engine = size_of::<Steps<GpuEngine>>() + outline.bytes();
         let kept = batches.saturating_add(fingerprints).saturating_add(engine);
-        let layouts = [&plan.halves.value, &plan.halves.generator].map(|network| network.layout.len());
+        let layouts = [&outline.halves.value, &outline.halves.generator].map(|network| network.layout.len());
         // Copies and networks on their way to the device.
         let passing = layouts.map(NetworkState::bytes).into_iter().fold(copies, usize::saturating_add);
-        return Ok(HostMemory { kept, making: kept.saturating_add(passing).max(samples), weights, copies });
+        return HostMemory { kept, making: kept.saturating_add(passing).max(samples), weights, copies };
     }
-    let engine = size_of::<Steps<CpuEngine>>() + plan.bytes();
-    let kept = CpuEngine::bytes(context, &plan).saturating_add(engine).saturating_add(copies).saturating_add(batches);
-    Ok(HostMemory { kept, making: kept.max(samples), weights, copies })
+    let engine = size_of::<Steps<CpuEngine>>() + outline.bytes();
+    let kept = CpuEngine::bytes(context, outline).saturating_add(engine).saturating_add(copies).saturating_add(batches);
+    HostMemory { kept, making: kept.max(samples), weights, copies }
 }

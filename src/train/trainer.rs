@@ -8,7 +8,7 @@ use super::engine::{Engine, StepOutcome};
 use super::host_memory::HostMemory;
 use super::log;
 use super::metrics::Metrics;
-use super::plan::{NormalisedProblem, Plan, plan};
+use super::plan::{NormalisedProblem, Plan, outline, plan};
 use crate::context::Context;
 use crate::data::{self, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
@@ -77,9 +77,12 @@ impl Trainer {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        let memory = devices::host_memory(context, &config, &sides)?;
+        let outline = outline(&config, sample_shape.iter().product())?;
+        let memory = devices::host_memory(context, &outline, &sides);
         memory.ask(&sample_shape, memory.weights)?;
-        devices::check_room(context, &config, &sides)?;
+        devices::check_room(context, &outline, &sides)?;
+        // As long as a sample where that is long, and of no more use.
+        drop(outline);
         let measured = sides.measure(config.length())?;
         if measured.one_point {
             log::one_point(context, &config, &measured.units);
@@ -338,8 +341,11 @@ impl Trainer {
             )));
         }
         let units = &state.frame.normalisation;
-        let memory = devices::host_memory(context, &state.config, &sides)?;
-        devices::check_room(context, &state.config, &sides)?;
+        let outline = outline(&state.config, units.dimension())?;
+        let memory = devices::host_memory(context, &outline, &sides);
+        devices::check_room(context, &outline, &sides)?;
+        // As long as a sample where that is long, and of no more use.
+        drop(outline);
         let data = <[DataSource; 2]>::from(sides.prepare(&state.frame.bridge.source(units)?, units)?);
         let mut found = data.each_ref().map(DataSource::fingerprint);
         for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
