@@ -74,7 +74,7 @@ lint:
 # Speed first: it refuses a busy machine, and the trainings make it one. Real cells are not in the repository: their section is
 # written where CELLS names the folder that has them.
 TIMINGS = speed latency scaling memory step_profile
-TRUTHS = plans accuracy unbalanced dynamics ablations
+TRUTHS = plans shapes accuracy unbalanced dynamics ablations
 PROGRAMS ?= $(TIMINGS) $(TRUTHS) $(if $(CELLS),single_cell)
 CELLS ?=
 options = $(if $(filter accuracy,$1),table) $(if $(filter single_cell,$1),$(if $(CELLS),--data "$(CELLS)"))

@@ -10,20 +10,17 @@ same pools of 200,000 samples a side. Each trains in a process of its own (peers
 --cache, one JSON file for each method, cell, seed, budget and the settings that matter, so that an interrupted run goes on. The
 output is written anew after each.
 """
-import datetime
-import hashlib
 import importlib
-import json
 import pathlib
 import statistics
 import subprocess
 import sys
 
+import cached
 import report
 
 sys.path.insert(0, str(report.ROOT / "peers"))
 import benchmark    # noqa: E402
-import sfeuot_ctypes    # noqa: E402
 
 SHARED_CODE = ("problems.py", "peers/benchmark.py", "peers/entropic.py", "peers/plan_networks.py")
 DIMS, EPSILONS = (2, 16, 64, 128), (0.1, 1.0, 10.0)
@@ -79,57 +76,22 @@ def budget_of(a, dim):
 def key(a, method, dim, epsilon, seed):
     """All that a result depends on: settings, processor, and the code that trains and measures."""
     module = importlib.import_module(f"plan_{method}")
-    code = hashlib.sha256()
-    for name in (f"peers/plan_{method}.py", *SHARED_CODE):
-        code.update((report.ROOT / name).read_bytes())
     settings = {"method": method, "dim": dim, "epsilon": epsilon, "seed": seed, "budget": budget_of(a, dim), "threads": a.threads,
                 "omp_wait": a.omp_wait, "scale": benchmark.SCALES[a.scale], "settings": module.settings(dim, epsilon),
-                "processor": report.processor(), "code": code.hexdigest()}
+                "processor": report.processor(), "code": cached.code_of((f"peers/plan_{method}.py", *SHARED_CODE))}
     if method == "exact":
         settings.update(seed=0, budget=0, threads=0, omp_wait="")
     if method == "library":
-        settings["library"] = hashlib.sha256(sfeuot_ctypes.library_path().read_bytes()).hexdigest()
+        settings["library"] = cached.library_digest()
     return settings
 
 
 def cell_result(a, method, dim, epsilon, seed):
-    """From the cache, or else trained and put there; None if it is not there or failed."""
     settings = key(a, method, dim, epsilon, seed)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    path = a.cache / f"{method}-d{dim}-e{epsilon:g}-s{seed}-{digest}.json"
-    if path.exists() and a.scale != "smoke":
-        return json.loads(path.read_text())
-    if a.tables_only:
-        return newest(a.cache, path.name.rsplit("-", 1)[0], settings)
     budget = settings["budget"] or 1.0
-    command = [sys.executable, report.ROOT / "peers" / "benchmark.py", "--method", method, "--dim", dim, "--epsilon", epsilon,
-               "--budget", budget, "--seed", seed, "--threads", a.threads, "--omp-wait", a.omp_wait, "--scale", a.scale]
-    print(f"{method}, d = {dim}, epsilon = {epsilon:g}, seed {seed}: {budget:g} s", file=sys.stderr, flush=True)
-    try:
-        done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, timeout=3 * budget + 1800, check=True)
-        result = json.loads(done.stdout.splitlines()[-1])
-    except (subprocess.SubprocessError, ValueError, IndexError) as error:
-        print(f"no result: {error}", file=sys.stderr, flush=True)
-        return None
-    result.update(date=str(datetime.date.today()), key=settings)
-    if a.scale == "smoke":
-        return result
-    a.cache.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(result, indent=1))
-    unfinished.replace(path)
-    return result
-
-
-def newest(cache, name, settings):
-    """For tables alone, a result of another version of the code will do."""
-    but_build = lambda key: {k: v for k, v in key.items() if k not in ("library", "code")}
-    settings = json.loads(json.dumps(settings))
-    for path in sorted(cache.glob(f"{name}-*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
-        result = json.loads(path.read_text())
-        if but_build(result["key"]) == but_build(settings):
-            return result
-    return None
+    command = [report.ROOT / "peers" / "benchmark.py", "--method", method, "--dim", dim, "--epsilon", epsilon, "--budget", budget,
+               "--seed", seed, "--threads", a.threads, "--omp-wait", a.omp_wait, "--scale", a.scale]
+    return cached.result(a, f"{method}-d{dim}-e{epsilon:g}-s{seed}", settings, command, budget)
 
 
 def by_row(results, cells, measure):
