@@ -1,20 +1,23 @@
-// The rows of a half step, as src/device/cpu/batch.rs draws them, to the bit: samples of both sides, latents and
-// bridge times of `rows` rows, the first of which are those of source sample number first_source of the batch (`each`
-// rows a source).
+// The rows of a half step, as src/device/cpu/batch.rs draws them, to the bit (the odds of times as clock.cuh says):
+// samples of both sides, latents and bridge times of `rows` rows, the first of which are those of source sample number
+// first_source of the batch (`each` rows a source).
 //
 //   input [rows][d + latent]   [x0, z]: the source sample of each row, and standard normals, element
 //                              (first_source each + r) latent + c of the stream LATENT
 //   ends [rows][d + 1]         [y, 1]: target samples, number first_source each + r of the batch each
 // and behind either the squares of the first input_squares or ends_squares of d numbers (squares.cuh), at t = 0 and 1
-//   time [rows]                low + (high - low) u, u in (0, 1] the Weyl sequence start + (row / repeat) 2^32 / phi
-//                              with a random start (word 0 of the stream TIME), row = first_source each + r
+//   time [rows][3]             the clock at low + (high - low) u (clock.cuh), u in (0, 1] the Weyl sequence start +
+//                              (row / repeat) 2^32 / phi with a random start (word 0 of the stream TIME), row =
+//                              first_source each + r
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
 // weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is
 // 0, the host has drawn, and number n is row n.
 //
 // Launch: grid (any, 4), or (any, 3) where ends is not wanted; threads along x share each of the four parts. A row's
 // index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
-// writes 4 bytes an element, 16 at a time where d, strides and addresses allow it; latents cost what philox.cu says.
+// writes 4 bytes an element, 16 at a time where d, strides and addresses allow it; latents cost what philox.cu says,
+// and a time about 20 operations and two exponential functions in double.
+#include "clock.cuh"
 #include "philox.cuh"
 #include "squares.cuh"
 
@@ -64,22 +67,29 @@ __device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64
     }
 }
 
-__device__ inline void draw_times(u32 start, u64 first, u32 repeat, float low, float high, float* time, u32 rows) {
+__device__ inline void draw_times(u32 start, u64 first, u32 repeat, float low, float high, double log_range,
+                                  float* time, u32 time_stride, u32 rows) {
     const float range = __fadd_rn(high, -low);
     const u64 step = (u64)gridDim.x * blockDim.x;
     for (u64 row = (u64)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
         u32 rest;
         const u32 word = start + 0x9E3779B9u * (u32)divide(first + row, repeat, rest);
-        time[row] = __fadd_rn(low, __fmul_rn(range, unit(word)));
+        const Tick tick = clock_at(log_range, __fadd_rn(low, __fmul_rn(range, unit(word))));
+        float* to = row_of(time, time_stride, (u32)row);
+        to[0] = tick.time;
+        to[1] = tick.against;
+        to[2] = tick.pace;
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+// Room for four blocks: by itself ptxas holds to 40 registers on some architectures and spills.
+extern "C" __global__ void __launch_bounds__(256, 4)
 batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
            const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
            u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
            const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
-           float* time, u32 time_repeat, float low, float high, u64 seed, const u64* counter, u64 number) {
+           float* time, u32 time_stride, u32 time_repeat, float low, float high, double log_range, u64 seed,
+           const u64* counter, u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:
@@ -93,7 +103,7 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
             break;
         case 2:
             draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat, low,
-                       high, time, rows);
+                       high, log_range, time, time_stride, rows);
             break;
         default:
             draw_rows({target, target_samples, target_thresholds, target_aliases},

@@ -1,18 +1,20 @@
 // Samples of the reciprocal bridge, with their noise drawn in the kernel.
 //
-// bridge_sample: for every row r of a batch and coordinate j, with m = raw[r][j], s = std(raw[r][d + j]) (s = 0 and no
-// second half of raw where deterministic), xi and eta standard normals (element (first_row + r) d + j of the streams
-// ENDPOINT and BRIDGE):
+// bridge_sample: for every row r of a batch and axis j, with m = raw[r][j], s = std(raw[r][d + j]) (s = 0 and no second
+// half of raw where deterministic), xi and eta standard normals (element (first_row + r) d + j of the streams ENDPOINT
+// and BRIDGE), sigma of the axis (axes.cuh) and t its time at time[r] (clock.cuh):
 //   x1    = x0 + m + s xi
 //   x_t   = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
 //   drift = m + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - x0 - t m)     the mean of b_t given x0, m, s and x_t
-// Each of x1, xt and drift may be null and is then not computed; time [rows] is read for xt and drift only. Where
-// append is not 0, column d of x1 is set to 1 and that of xt to t: the value function's inputs [x, t]. The squares of
-// the first x1_squares or xt_squares coordinates follow in the columns from d + 1 on (squares.cuh, at these times).
+// Each of x1, xt and drift may be null and is then not computed; time [rows][3] is read for xt and drift only. Where
+// append is not 0, column d of x1 is set to 1 and that of xt to the time of the clock: the value function's inputs
+// [x, t]. The squares of the first x1_squares or xt_squares coordinates follow in the columns from d + 1 on
+// (squares.cuh, at these times).
 //
 // Launch: one-dimensional, any number of blocks; a thread takes four consecutive elements of the rows x d matrix (one
-// Philox block a stream) after another. Reads x0, raw (4 + 8 bytes an element), writes 4 bytes an element and output;
-// about 95 operations an element with both streams. Where d and all strides are multiples of four and all matrices lie
+// Philox block a stream) after another. Reads x0, raw (4 + 8 bytes an element) and, from the caches, the axes; writes 4
+// bytes an element and output; about 115 operations an element with both streams, three divisions and a root among
+// them. Where d and all strides are multiples of four and all matrices lie
 // on 16 bytes, every access is of 16 bytes.
 //
 // bridge_trajectory: paths from x0 [rows][d] to x1 [rows][d], normalised, through ascending times, in one launch:
@@ -24,52 +26,52 @@
 // Launch: one-dimensional, any number of blocks; a thread carries four coordinates of a row through all times (one
 // where d is not a multiple of four or path does not lie on 16 bytes). Writes 4 bytes an element and time; x0 and x1
 // are read once.
+#include "axes.cuh"
+#include "clock.cuh"
 #include "head.cuh"
 #include "philox.cuh"
 #include "squares.cuh"
 #include "units.cuh"
 
-struct BridgeTimes {
-    float keep, along, noise, free;
-};
-
-__device__ inline BridgeTimes bridge_times(float t, float sigma) {
-    float rest = 1.0f - t;
-    return {rest, t, sigma * sqrtf(t * rest), __fmul_rn(sigma, sigma)};
-}
-
 struct BridgePoint {
     float x1, xt, drift;
 };
 
-// Nothing contracted: up to the exponential function of s, the CPU's bits.
-__device__ inline BridgePoint bridge_point(const BridgeTimes& at, float x0, float mean, float std, float xi,
-                                           float eta) {
+// Along an axis of this rate and sigma, at these odds against arrival; x1 alone where the others are not wanted.
+// Nothing contracted: up to the exponential function of s, the bits of a CPU without fused multiply-adds.
+__device__ inline BridgePoint bridge_point(bool timed, float against, float rate, float sigma, float x0, float mean,
+                                           float std, float xi, float eta) {
     const float spread = __fmul_rn(std, xi), x1 = __fadd_rn(__fadd_rn(x0, mean), spread);
-    const float middle = __fadd_rn(__fmul_rn(at.keep, x0), __fmul_rn(at.along, x1));
-    const float brown = __fmul_rn(at.noise, eta), own = __fmul_rn(std, std);
-    const float variance = __fadd_rn(__fmul_rn(at.along, own), __fmul_rn(at.keep, at.free));
-    const float pull = __fdiv_rn(__fadd_rn(own, -at.free), variance);
-    const float away = __fadd_rn(__fmul_rn(at.along, spread), brown);
+    if (!timed) {
+        return {x1, 0.0f, 0.0f};
+    }
+    const AxisTime at = axis_time(against, rate);
+    const float middle = __fadd_rn(__fmul_rn(at.rest, x0), __fmul_rn(at.time, x1));
+    const float noise = __fmul_rn(sigma, __fsqrt_rn(__fmul_rn(at.time, at.rest)));
+    const float brown = __fmul_rn(noise, eta), own = __fmul_rn(std, std), free = __fmul_rn(sigma, sigma);
+    const float variance = __fadd_rn(__fmul_rn(at.time, own), __fmul_rn(at.rest, free));
+    const float pull = __fdiv_rn(__fadd_rn(own, -free), variance);
+    const float away = __fadd_rn(__fmul_rn(at.time, spread), brown);
     return {x1, __fadd_rn(middle, brown), __fadd_rn(mean, __fmul_rn(pull, away))};
 }
 
 // Room for four blocks: by itself ptxas holds to 40 registers and spills one.
 extern "C" __global__ void __launch_bounds__(256, 4)
-bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, const float* time, u32 rows, u32 d,
-              float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, u64 seed,
-              const u64* counter, u64 number, u64 first_row, float* x1, u32 x1_stride, u32 x1_squares, float* xt,
-              u32 xt_stride, u32 xt_squares, const float* centre, float* drift, u32 drift_stride, u32 append) {
+bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, const float* time, u32 time_stride,
+              u32 rows, u32 d, const float* axes, u32 deterministic, u64 seed, const u64* counter, u64 number,
+              u64 first_row, float* x1, u32 x1_stride, u32 x1_squares, float* xt, u32 xt_stride, u32 xt_squares,
+              const float* centre, float* drift, u32 drift_stride, u32 append) {
     u64 total = (u64)rows * d;
     if (total == 0) {
         return;
     }
-    const Head head = {log_std_offset, log_std_low, log_std_high, deterministic};
+    const Axes by = axes_of(axes, d);
     const Sequence endpoint = sequence_of(seed, counter, number, STREAM_ENDPOINT);
     const Sequence bridge = sequence_of(seed, counter, number, STREAM_BRIDGE);
     const bool timed = xt != nullptr || drift != nullptr;
     const bool whole = d % 4 == 0 && vectorised(x0, x0_stride) && vectorised(raw, raw_stride) &&
-                       vectorised(x1, x1_stride) && vectorised(xt, xt_stride) && vectorised(drift, drift_stride);
+                       vectorised(x1, x1_stride) && vectorised(xt, xt_stride) && vectorised(drift, drift_stride) &&
+                       vectorised(axes, 0);
     const u64 first = first_row * d;
     const u64 begin = first / 4, count = (first % 4 + total - 1) / 4 + 1;
     const u64 step = (u64)gridDim.x * blockDim.x;
@@ -82,10 +84,16 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
         u32 from = index == 0 ? (u32)(first % 4) : 0;
         u32 col;
         u32 row = (u32)divide(4 * index + from - first % 4, d, col);
-        BridgeTimes at = {0.0f, 0.0f, 0.0f, 0.0f};
+        Tick tick = {0.0f, 0.0f, 0.0f};
         if (whole) {
+            Lanes<4> sigma = {}, rate = {}, log_std = {};
             if (timed) {
-                at = bridge_times(time[row], sigma);
+                tick = tick_of(row_of(time, time_stride, row));
+                sigma = by.of<4>(AXIS_SIGMA, col);
+                rate = by.of<4>(AXIS_RATE, col);
+            }
+            if (deterministic == 0) {
+                log_std = by.of<4>(AXIS_LOG_STD, col);
             }
             const float4 a = load4(row_of(x0, x0_stride, row) + col), m = load4(row_of(raw, raw_stride, row) + col);
             const float4 l = deterministic != 0 ? none : load4(row_of(raw, raw_stride, row) + d + col);
@@ -94,8 +102,8 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
 #pragma unroll
             for (u32 i = 0; i < 4; ++i) {
                 bool inside;
-                float std = deterministic != 0 ? 0.0f : head_std(head, l4[i], inside);
-                p[i] = bridge_point(at, a4[i], m4[i], std, xi4[i], eta4[i]);
+                float std = deterministic != 0 ? 0.0f : head_std(log_std.x[i], l4[i], inside);
+                p[i] = bridge_point(timed, tick.against, rate.x[i], sigma.x[i], a4[i], m4[i], std, xi4[i], eta4[i]);
             }
             if (x1 != nullptr) {
                 const Lanes<4> x = {{p[0].x1, p[1].x1, p[2].x1, p[3].x1}};
@@ -107,7 +115,7 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
                 const Lanes<4> x = {{p[0].xt, p[1].xt, p[2].xt, p[3].xt}};
                 float* to = row_of(xt, xt_stride, row);
                 put(to + col, x);
-                put_squares({xt_squares, centre}, to + d + 1, col, x, at.along);
+                put_squares({xt_squares, centre}, to + d + 1, col, x, tick.time);
             }
             if (drift != nullptr) {
                 store4(row_of(drift, drift_stride, row) + col,
@@ -118,7 +126,7 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
                     row_of(x1, x1_stride, row)[d] = 1.0f;
                 }
                 if (xt != nullptr) {
-                    row_of(xt, xt_stride, row)[d] = at.along;
+                    row_of(xt, xt_stride, row)[d] = tick.time;
                 }
             }
             continue;
@@ -130,13 +138,14 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
                 continue;
             }
             if (fresh && timed) {
-                at = bridge_times(time[row], sigma);
+                tick = tick_of(row_of(time, time_stride, row));
             }
             fresh = false;
             const float* line = row_of(raw, raw_stride, row);
             bool inside;
-            float std = deterministic != 0 ? 0.0f : head_std(head, line[d + col], inside);
-            BridgePoint p = bridge_point(at, row_of(x0, x0_stride, row)[col], line[col], std, xi4[i], eta4[i]);
+            float std = deterministic != 0 ? 0.0f : head_std(by.log_std(col), line[d + col], inside);
+            BridgePoint p = bridge_point(timed, tick.against, by.rate(col), by.sigma(col),
+                                         row_of(x0, x0_stride, row)[col], line[col], std, xi4[i], eta4[i]);
             bool last = col + 1 == d;
             if (x1 != nullptr) {
                 float* to = row_of(x1, x1_stride, row);
@@ -149,9 +158,9 @@ bridge_sample(const float* x0, u32 x0_stride, const float* raw, u32 raw_stride, 
             if (xt != nullptr) {
                 float* to = row_of(xt, xt_stride, row);
                 to[col] = p.xt;
-                put_squares({xt_squares, centre}, to + d + 1, col, Lanes<1>{{p.xt}}, at.along);
+                put_squares({xt_squares, centre}, to + d + 1, col, Lanes<1>{{p.xt}}, tick.time);
                 if (last && append != 0) {
-                    to[d] = at.along;
+                    to[d] = tick.time;
                 }
             }
             if (drift != nullptr) {

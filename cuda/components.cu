@@ -20,7 +20,7 @@
 // where components are drawn, in 64 bits. Probabilities are cumulated over 32 lanes at a time, in five sums; a row
 // finds its place among 32 components in five comparisons.
 #include "philox.cuh"
-#include "quadratic.cuh"
+#include "axes.cuh"
 
 // The softmax of one source sample's logits: the largest logit and the sum of exponentials, the same in every lane of
 // a warp.

@@ -1,25 +1,26 @@
 // The dual's potential gap, V(1, x1) - Psi*(V(1, y)), and the gradient of minus it.
 //
-// V(1, x) = v + known(x), with a quadratic known (quadratic.cuh). v holds 2 rows numbers, v_stride apart, and ends 2
-// rows samples of d: the generated rows, then the target rows. Writes
+// V(1, x) = v + known(x), with the known part of axes.cuh. v holds 2 rows numbers, v_stride apart, and ends 2 rows
+// samples of d: the generated rows, then the target rows. Writes
 //   delta[r] = -scale,  delta[rows + r] = scale Psi*'(V(1, y))        (delta_stride apart)
 // and the sums of V(1, x1), Psi*(V(1, y)), Psi*'(V(1, y)) and known(x1) over each block's rows to generated, conjugate,
 // density_ratio and action [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row,
 // beside a network's forward and reverse pass.
 //
 // Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d
-// bytes a pair.
+// bytes a pair, beside the axes, which are read from the caches.
+#include "axes.cuh"
 #include "divergence.cuh"
-#include "quadratic.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_stride, u32 d, double curvature,
-           const float* slope_of, double level, u32 divergence, double tau, double scale, float* delta,
-           u32 delta_stride, double* generated, double* conjugate, double* density_ratio, double* action) {
+dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_stride, u32 d, const float* axes,
+           double level, u32 divergence, double tau, double scale, float* delta, u32 delta_stride, double* generated,
+           double* conjugate, double* density_ratio, double* action) {
+    const Axes of = axes_of(axes, d);
     double sums[4] = {0.0, 0.0, 0.0, 0.0};
     each_row_of_warp(rows, [&](u64 row, bool writes) {
-        const double here = quadratic_at(ends + row * ends_stride, d, curvature, slope_of, level);
-        const double there = quadratic_at(ends + (rows + row) * ends_stride, d, curvature, slope_of, level);
+        const double here = known_at(of, ends + row * ends_stride, d, level);
+        const double there = known_at(of, ends + (rows + row) * ends_stride, d, level);
         if (writes) {
             double value, slope;
             conjugate_of(divergence, tau, v[(rows + row) * v_stride] + there, value, slope);

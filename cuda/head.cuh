@@ -3,22 +3,20 @@
 
 #include "device.cuh"
 
-// log s of the generator's head: raw + offset, held in [low, high]. `inside` tells whether the gradient passes.
-// Written so that a NaN stays one.
-struct Head {
-    float offset, low, high;
-    u32 deterministic;
-};
-
-__device__ inline float head_std(const Head& head, float raw, bool& inside) {
-    float log_std = raw + head.offset;
-    inside = log_std > head.low && log_std < head.high;
-    return expf(log_std < head.low ? head.low : log_std > head.high ? head.high : log_std);
+// The standard deviation of a component along an axis of which the raw output 0 means log s = `offset`. log s = raw +
+// offset is held in a range around that, and `inside` tells whether the gradient passes. Written so that a NaN stays
+// one.
+__device__ inline float head_std(float offset, float raw, bool& inside) {
+    const float log_std = raw + offset;
+    const float low = offset - 4.0f < -6.0f ? offset - 4.0f : -6.0f;
+    const float high = offset + 1.0f > 3.0f ? offset + 1.0f : 3.0f;
+    inside = log_std > low && log_std < high;
+    return expf(log_std < low ? low : log_std > high ? high : log_std);
 }
 
 // Components of a group's first half, 0 where it is not split.
-__device__ inline u32 half_of(const Head& head, bool weighted, u32 components) {
-    return head.deterministic != 0 || weighted ? 0 : components / 2;
+__device__ inline u32 half_of(u32 deterministic, bool weighted, u32 components) {
+    return deterministic != 0 || weighted ? 0 : components / 2;
 }
 
 // Factors of the two estimates of log p by all components and by the `part` of the sample's own half.

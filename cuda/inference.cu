@@ -1,35 +1,75 @@
-// The work of inference around the networks: rows into normalised units and back, and means over latents. Units are
-// those of units.cuh, so that where the networks' outputs have the CPU's bits, all results but the ratio have them too.
-// Networks see x' = (x - (shift - scale weight pull)) / seen (src/euot/gaussian_bridge.rs).
+// The work of inference around the networks: rows into the units of networks and back, and means over latents. Units
+// are those of units.cuh, so that where the networks' outputs have the CPU's bits, all results but the ratio have them
+// too. `units` has the three numbers of AxisUnits for each axis. Row j of `rotation` and column j of `turned`, both
+// d x d, are axis j; both are null where the axes are the components of a sample.
 //
-//   rows_import      out[r repeat + k][j] = x'[r][j] for k < repeat; column d = value where append is not 0
+//   rows_import      out[r][j] = (x[r][j] - shift[j]) / scale
+//   rows_seen        out[r repeat + k][j] = what networks see at time t of ((x[r] - shift) along axis j) / scale, for
+//                    k < repeat; column d = value where append is not 0
+//   rows_back        out[r] = sum over the axes j, in their order, in float, of (x[r][j] unit_j) axis j
 //   rows_export      out = x scale + shift[j]; a null shift is zero
-//   drift_export     out = gradient g + (away (x - shift[j]) + along pull[j]), x in data units, in double
-//   ratio_export     ratio[r] = Psi*'(v[r v_stride] + known(x[r])), known of quadratic.cuh, x normalised
+//   rows_drift       out[r][j] = the drift at x[r][j], which networks see at time t, over the unit of axis j, with the
+//                    network's derivatives g and one unit of V in `cost` of them
+//   ratio_export     ratio[r] = Psi*'(v[r v_stride] + known(x[r])), known of axes.cuh
 //   mean_accumulate  sum[r][j] = sum over k < latents, in their order, in float, of raw[r latents + k][j]; on top of
 //                    what is there where start is 0
-//   mean_export      out = (x + sum / latents) scale + shift[j], x normalised
+//   mean_add         x = x + sum / latents
 //
-// Matrices are rows x d. Launch: one-dimensional, any number of blocks; a thread takes one element after another (a
-// warp one row in ratio_export), neighbours in a row one after another. Reads and writes 4 bytes an element of every
-// matrix named; rows_import does a division in double, the others two operations.
+// Matrices are rows x d. Launch: one-dimensional, any number of blocks of up to 256 threads; a thread takes one element
+// after another (a warp one row in ratio_export, a block a tile where a rotation is given: rotation.cuh), neighbours in
+// a row one after another. Reads and writes 4 bytes an element of every matrix named. rows_import does a division in
+// double, rows_seen and rows_drift three and about 8 other operations, the others two; a rotation d products and sums,
+// in double on the way in, and reads its numbers from the caches.
+#include "axes.cuh"
 #include "divergence.cuh"
-#include "quadratic.cuh"
+#include "rotation.cuh"
 #include "units.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-rows_import(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale,
-            const double* pull, double weight, double seen, float* out, u32 out_stride, u32 append, float value) {
-    each_element((u64)rows * repeat, d, [=](u64 row, u32 col) {
-        u32 copy;
-        const u32 from = (u32)divide(row, repeat, copy);
-        float* to = out + row * out_stride;
-        const double by = __dmul_rn(scale, __dmul_rn(weight, pull[col]));
-        to[col] = normalised((double)row_of(x, x_stride, from)[col], __dadd_rn(shift[col], -by), seen);
-        if (append != 0 && col + 1 == d) {
-            to[d] = value;
-        }
+rows_import(const float* x, u32 x_stride, u32 rows, u32 d, const double* shift, double scale, float* out,
+            u32 out_stride) {
+    each_element(rows, d, [=](u64 row, u32 col) {
+        const double value = row_of(x, x_stride, (u32)row)[col];
+        row_of(out, out_stride, (u32)row)[col] = (float)normalised(value, shift[col], scale);
     });
+}
+
+// Room for two blocks: by itself ptxas holds to 64 registers on some architectures and spills.
+extern "C" __global__ void __launch_bounds__(256, 2)
+rows_seen(const float* x, u32 x_stride, u32 rows, u32 repeat, u32 d, const double* shift, double scale,
+          const float* turned, const double* units, double time, float* out, u32 out_stride, u32 append, float value) {
+    const auto shifted = [=](u64 row, u32 col) {
+        return __dadd_rn((double)row_of(x, x_stride, (u32)row)[col], -shift[col]);
+    };
+    const auto write = [=](u64 row, u32 col, double place) {
+        float* to = out + row * repeat * out_stride;
+        const float seen = units_seen(units_of(units, col), __ddiv_rn(place, scale), time);
+        for (u32 k = 0; k < repeat; ++k, to += out_stride) {
+            to[col] = seen;
+            if (append != 0 && col + 1 == d) {
+                to[d] = value;
+            }
+        }
+    };
+    if (turned != nullptr) {
+        each_turned<LaneSums>(rows, d, turned, shifted, write);
+    } else {
+        each_element(rows, d, [&](u64 row, u32 col) { write(row, col, shifted(row, col)); });
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+rows_back(const float* x, u32 x_stride, u32 rows, u32 d, const float* rotation, const double* units, float* out,
+          u32 out_stride) {
+    const auto part = [=](u64 row, u32 col) {
+        return __fmul_rn(row_of(x, x_stride, (u32)row)[col], (float)units_of(units, col).unit);
+    };
+    const auto write = [=](u64 row, u32 col, float place) { row_of(out, out_stride, (u32)row)[col] = place; };
+    if (rotation != nullptr) {
+        each_turned<OrderedSum>(rows, d, rotation, part, write);
+    } else {
+        each_element(rows, d, [&](u64 row, u32 col) { write(row, col, part(row, col)); });
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -42,21 +82,21 @@ rows_export(const float* x, u32 x_stride, u32 rows, u32 d, const double* shift, 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-drift_export(const float* g, u32 g_stride, const float* x, u32 x_stride, u32 rows, u32 d, double gradient, double away,
-             const double* shift, double along, const double* pull, float* out, u32 out_stride) {
+rows_drift(const float* g, u32 g_stride, const float* x, u32 x_stride, u32 rows, u32 d, const double* units,
+           double time, double cost, float* out, u32 out_stride) {
     each_element(rows, d, [=](u64 row, u32 col) {
-        const double from = __dadd_rn((double)row_of(x, x_stride, (u32)row)[col], -shift[col]);
-        const double known = __dadd_rn(__dmul_rn(away, from), __dmul_rn(along, pull[col]));
-        const double network = __dmul_rn(gradient, (double)row_of(g, g_stride, (u32)row)[col]);
-        row_of(out, out_stride, (u32)row)[col] = (float)__dadd_rn(network, known);
+        const u32 r = (u32)row;
+        const float seen = row_of(x, x_stride, r)[col], slope = row_of(g, g_stride, r)[col];
+        row_of(out, out_stride, r)[col] = units_drift(units_of(units, col), seen, slope, time, cost);
     });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-ratio_export(const float* v, u32 v_stride, const float* x, u32 x_stride, u32 rows, u32 d, double curvature,
-             const float* slope_of, double level, u32 divergence, double tau, float* ratio) {
+ratio_export(const float* v, u32 v_stride, const float* x, u32 x_stride, u32 rows, u32 d, const float* axes,
+             double level, u32 divergence, double tau, float* ratio) {
+    const Axes of = axes_of(axes, d);
     each_row_of_warp(rows, [=](u64 row, bool writes) {
-        const double known = quadratic_at(x + row * x_stride, d, curvature, slope_of, level);
+        const double known = known_at(of, x + row * x_stride, d, level);
         if (writes) {
             double value, slope;
             conjugate_of(divergence, tau, v[row * v_stride] + known, value, slope);
@@ -80,12 +120,9 @@ mean_accumulate(const float* raw, u32 raw_stride, u32 rows, u32 latents, u32 d, 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-mean_export(const float* x, u32 x_stride, const float* sum, u32 sum_stride, u32 rows, u32 d, float latents,
-            const double* shift, double scale, float* out, u32 out_stride) {
+mean_add(float* x, u32 x_stride, const float* sum, u32 sum_stride, u32 rows, u32 d, float latents) {
     each_element(rows, d, [=](u64 row, u32 col) {
-        const u32 r = (u32)row;
-        const float mean = __fdiv_rn(row_of(sum, sum_stride, r)[col], latents);
-        const float moved = __fadd_rn(row_of(x, x_stride, r)[col], mean);
-        row_of(out, out_stride, r)[col] = in_data_units(moved, shift[col], scale);
+        float* to = row_of(x, x_stride, (u32)row) + col;
+        *to = __fadd_rn(*to, __fdiv_rn(row_of(sum, sum_stride, (u32)row)[col], latents));
     });
 }

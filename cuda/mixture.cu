@@ -1,21 +1,22 @@
 // The generator's loss and its gradient: log-density of x_t under the mixture of the K Gaussian bridge marginals of its
 // x0, forward and backward, streamed like the rows of an attention. Rows of a group (K consecutive ones) share x0 and
-// t.
+// their time.
 //
-// With m_k = x0 + t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t), and for samples i of the group
-//   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / (sigma^2 t)) ],
+// With sigma_j of axis j (axes.cuh), t_j its time at the group's (clock.cuh; time [rows][3]), m_k = x0 + t_j raw[k][j],
+// s = std(raw[k][d + j]), c = t_j^2 s^2 + sigma_j^2 t_j (1 - t_j), r_j = sigma_j^2 t_j, and for samples i of the group
+//   l_ik  = -1/2 sum_j [ (x_ij - m_kj)^2 / c_kj + log(c_kj / r_j) ],
 //   log p_i = K / (K - n) log(mean over all k of exp l_ik)
 //             - n / (K - n) log(mean over the n of i's own half of exp l_ik),
-//   loss  = sum_i V_i + sigma^2 (log p_i - log w_i),       log w_i = -1/2 sum_j (x_ij - x0_j)^2 / (sigma^2 t)
+//   loss  = sum_i V_i + noise (log p_i - log w_i),         log w_i = -1/2 sum_j (x_ij - x0_j)^2 / r_j
 // with halves k < K/2 and the rest (deterministic, or K = 1: not split, n = K and log p_i the first mean alone), and
 // with shares a_ik = K / (K - n) exp(l_ik) / sum_k exp(l_ik) - [k in i's half] n / (K - n) exp(l_ik) / sum over it of
 // exp(l_ik)
 // the gradient by the raw outputs, through the samples x_i alone:
-//   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i - sigma^2 pull_i + (x_i - x0) / t
-//   delta[r][j]     = scale t gx
-//   delta[r][d + j] = scale t^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
+//   pull_i   = sum_k a_ik (x_i - m_k) / c_k,      gx_i = g_i + noise ((x_i - x0) / r - pull_i)
+//   delta[r][j]     = scale t_j gx
+//   delta[r][d + j] = scale t_j^2 s^2 (x - m) / c gx, 0 where log s is held at an end of its range
 // and where deterministic through the components too, with push_k = sum_i a_ik (x_i - m_k) / c_k,
-//   delta[r][j]     = scale t (gx + sigma^2 push),
+//   delta[r][j]     = scale t_j (gx + noise push),
 // g is the gradient of V by x; where squares is not 0, V sees those of the first coordinates too, and s' g_s is added
 // to it (squares.cuh), g_s in the columns of g from d + 1 on. With log_weight the components of a group are weighted by
 // w_k = exp log_weight_k, K times a probability: l_ik then has + log_weight_k, halves are not split, row i counts w_i
@@ -45,6 +46,7 @@ template <u32 Q>
 __device__ inline void whole_group(const Group& group, double* losses) {
     const Tables<Q> at = tables<Q>();
     const u32 tx = threadIdx.x % SIDE, ty = threadIdx.x / SIDE;
+    log_references<Q>(group, at, 0);
     float l[Q][Q];
     log_densities<Q>(group, at, 0, 0, l);
     const u32 half = half_of(group);
@@ -68,7 +70,6 @@ __device__ inline void whole_group(const Group& group, double* losses) {
         high = lanes_sum<SIDE>(high);
         float log_p;
         const RowDensity density = row_density(group, row, top, low, high, log_p);
-        const float log_w = log_reference(group, row);
 #pragma unroll
         for (u32 b = 0; b < Q; ++b) {
             const u32 component = tx + SIDE * b;
@@ -76,7 +77,7 @@ __device__ inline void whole_group(const Group& group, double* losses) {
                 row < group.components ? share_of(group, density, row, component, l[a][b]) : 0.0f;
         }
         if (tx == 0 && row < group.components) {
-            loss += row_loss(group, row, log_p, log_w);
+            loss += row_loss(group, row, log_p, at.reference[row]);
         }
     }
     // Its barriers also stand between the shares and their readers.
@@ -90,7 +91,7 @@ __device__ inline void whole_group(const Group& group, double* losses) {
             stage<Q>(group, at, first, 0, 0);
             __syncthreads();
         }
-        if (group.head.deterministic != 0) {
+        if (group.deterministic != 0) {
             backward<Q, true, true>(group, at, first, 0, group.components, true);
         } else {
             backward<Q, true, false>(group, at, first, 0, group.components, true);
@@ -99,20 +100,18 @@ __device__ inline void whole_group(const Group& group, double* losses) {
 }
 
 #define MIXTURE_PARAMETERS                                                                                             \
-    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, const float *xt,              \
-        u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 squares, u32 components, u32 d, \
-        float sigma, float log_std_offset, float log_std_low, float log_std_high, u32 deterministic, float scale,      \
+    const float *x0, u32 x0_stride, const float *raw, u32 raw_stride, const float *time, u32 time_stride,              \
+        const float *xt, u32 xt_stride, const float *v, u32 v_stride, const float *g, u32 g_stride, u32 squares,       \
+        u32 components, u32 d, const float *axes, float noise, u32 deterministic, float scale,                         \
         const float *log_weight, float *row_losses, float *delta, u32 delta_stride
 
 // Group `index` of the parameters above.
 #define MIXTURE_GROUP(index)                                                                                           \
-    group_of(index, x0, x0_stride, raw, raw_stride, time, xt, xt_stride, v, v_stride, g, g_stride, squares,            \
-             components, d, sigma, log_std_offset, log_std_low, log_std_high, deterministic, scale, log_weight,        \
-             row_losses, delta, delta_stride)
+    group_of(index, x0, x0_stride, raw, raw_stride, time, time_stride, xt, xt_stride, v, v_stride, g, g_stride,        \
+             squares, components, d, axes, noise, deterministic, scale, log_weight, row_losses, delta, delta_stride)
 
 __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     const u64 row = (u64)index * components;
-    const float t = time[row], sigma2 = sigma * sigma;
     Group group;
     group.x0 = x0 + row * x0_stride;
     group.raw = raw + row * raw_stride;
@@ -131,12 +130,11 @@ __device__ inline Group group_of(u32 index, MIXTURE_PARAMETERS) {
     group.d = d;
     group.squares = squares;
     group.components = components;
-    group.t = t;
-    group.sigma2 = sigma2;
-    group.brown = sigma2 * t * (1.0f - t);
-    group.reference = sigma2 * t;
+    group.deterministic = deterministic;
+    group.against = tick_of(time + row * time_stride).against;
+    group.noise = noise;
     group.scale = scale;
-    group.head = {log_std_offset, log_std_low, log_std_high, deterministic};
+    group.axes = axes_of(axes, d);
     return group;
 }
 
@@ -145,7 +143,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) mixture_16(MIXTURE_PARA
     whole_group<1>(MIXTURE_GROUP(blockIdx.x), losses);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS) mixture_32(MIXTURE_PARAMETERS, double* losses) {
+// As mixture_16.
+extern "C" __global__ void __launch_bounds__(THREADS, 4) mixture_32(MIXTURE_PARAMETERS, double* losses) {
     whole_group<2>(MIXTURE_GROUP(blockIdx.x), losses);
 }
 
@@ -156,7 +155,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) mixture_64(MIXTURE_PARA
 
 constexpr u32 TILE = 4 * SIDE;
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// Room for three: by itself ptxas holds to 64 registers on some architectures and spills.
+extern "C" __global__ void __launch_bounds__(THREADS, 3)
 mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
     const Group group = MIXTURE_GROUP(blockIdx.y);
     const Tables<4> at = tables<4>();
@@ -168,6 +168,7 @@ mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
         low[a] = high[a] = 0.0f;
     }
     const u32 half = half_of(group);
+    log_references<4>(group, at, rows);
     for (u32 first_component = 0; first_component < components; first_component += TILE) {
         float l[4][4];
         log_densities<4>(group, at, rows, first_component, l);
@@ -190,11 +191,10 @@ mixture_density(MIXTURE_PARAMETERS, RowDensity* density, double* losses) {
 #pragma unroll
     for (u32 a = 0; a < 4; ++a) {
         const u32 row = rows + ty + SIDE * a;
-        const float log_w = log_reference(group, row);
         if (tx == 0 && row < components) {
             float log_p;
             density[(u64)blockIdx.y * components + row] = row_density(group, row, top[a], low[a], high[a], log_p);
-            loss += row_loss(group, row, log_p, log_w);
+            loss += row_loss(group, row, log_p, at.reference[row - rows]);
         }
     }
     loss = block_sum(loss);

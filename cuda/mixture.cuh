@@ -2,6 +2,8 @@
 // many components of one group. What they compute, and how a block is laid out, is said in mixture.cu.
 #pragma once
 
+#include "axes.cuh"
+#include "clock.cuh"
 #include "head.cuh"
 #include "squares.cuh"
 
@@ -14,10 +16,25 @@ struct Group {
     const float* log_weight;
     float *loss, *delta;
     u32 x0_stride, raw_stride, xt_stride, v_stride, g_stride, delta_stride;
-    u32 d, squares, components;
-    float t, sigma2, brown, reference, scale;
-    Head head;
+    u32 d, squares, components, deterministic;
+    // The group's odds against arrival.
+    float against, noise, scale;
+    Axes axes;
 };
+
+// What an axis has at the group's time: t, sigma^2 t (1 - t), 1 / (sigma^2 t) and log(sigma / 2).
+struct AxisTerms {
+    float time, brown, by_reference, log_std;
+};
+
+// The last axis's where `col` lies beyond it.
+__device__ inline AxisTerms axis_terms(const Group& group, u32 col) {
+    const u32 j = col < group.d ? col : group.d - 1;
+    const float sigma = group.axes.sigma(j);
+    const AxisTime at = axis_time(group.against, group.axes.rate(j));
+    const float variance = __fmul_rn(__fmul_rn(sigma, sigma), at.time);
+    return {at.time, __fmul_rn(variance, at.rest), __fdiv_rn(1.0f, variance), group.axes.log_std(j)};
+}
 
 // Floats between the table rows of neighbouring coordinates.
 template <u32 Q>
@@ -25,7 +42,7 @@ constexpr u32 PITCH = SIDE * Q + 1;
 
 template <u32 Q>
 struct Tables {
-    float *x, *mean, *inverse, *share, *line;
+    float *x, *mean, *inverse, *share, *line, *reference;
 };
 
 template <u32 Q>
@@ -35,26 +52,27 @@ __device__ inline Tables<Q> tables() {
     // Shares, and before there are any the logarithms of the variances.
     SHARED(float, share, (SIDE * Q > COLUMNS ? SIDE * Q : COLUMNS) * PITCH<Q>);
     SHARED(float, line, SIDE * Q);
-    return {staged, staged + size, staged + 2 * size, share, line};
+    SHARED(float, reference, SIDE * Q);
+    return {staged, staged + size, staged + 2 * size, share, line, reference};
 }
 
-__device__ inline float std_of(const Group& group, u32 row, u32 col, bool& inside) {
+__device__ inline float std_of(const Group& group, const AxisTerms& axis, u32 row, u32 col, bool& inside) {
     inside = false;
-    if (group.head.deterministic != 0) {
+    if (group.deterministic != 0) {
         return 0.0f;
     }
-    return head_std(group.head, row_of(group.raw, group.raw_stride, row)[group.d + col], inside);
+    return head_std(axis.log_std, row_of(group.raw, group.raw_stride, row)[group.d + col], inside);
 }
 
 // t^2 s^2 + sigma^2 t (1 - t). Two roundings, here and for the mean, as on the CPU: samples lie so close to their own
 // component that what is rounded differently shows.
-__device__ inline float variance_by(const Group& group, float ts) {
-    return __fadd_rn(__fmul_rn(ts, ts), group.brown);
+__device__ inline float variance_by(const AxisTerms& axis, float ts) {
+    return __fadd_rn(__fmul_rn(ts, ts), axis.brown);
 }
 
-__device__ inline float variance_of(const Group& group, u32 component, u32 col) {
+__device__ inline float variance_of(const Group& group, const AxisTerms& axis, u32 component, u32 col) {
     bool inside;
-    return variance_by(group, group.t * std_of(group, component, col, inside));
+    return variance_by(axis, axis.time * std_of(group, axis, component, col, inside));
 }
 
 // Sums of log(variance / (sigma^2 t)) of SIDE Q components into the line, in the order of the coordinates, less twice
@@ -64,11 +82,13 @@ template <u32 Q>
 __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u32 first_component) {
     float sum = 0.0f;
     for (u32 first = 0; first < group.d; first += COLUMNS) {
+        const u32 j = threadIdx.x % COLUMNS, col = first + j;
+        const AxisTerms axis = axis_terms(group, col);
         __syncthreads();
-        for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
-            const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, k = first_component + r;
+        for (u32 r = threadIdx.x / COLUMNS; r < SIDE * Q; r += THREADS / COLUMNS) {
+            const u32 k = first_component + r;
             const bool there = col < group.d && k < group.components;
-            at.share[j * PITCH<Q> + r] = there ? logf(variance_of(group, k, col) / group.reference) : 0.0f;
+            at.share[j * PITCH<Q> + r] = there ? logf(variance_of(group, axis, k, col) * axis.by_reference) : 0.0f;
         }
         __syncthreads();
         if (threadIdx.x < SIDE * Q) {
@@ -87,23 +107,25 @@ __device__ inline void log_variances(const Group& group, const Tables<Q>& at, u3
 }
 
 // x0 + t raw, the mean of a component.
-__device__ inline float mean_of(const Group& group, u32 component, u32 col) {
+__device__ inline float mean_of(const Group& group, const AxisTerms& axis, u32 component, u32 col) {
     return __fadd_rn(row_of(group.x0, group.x0_stride, component)[col],
-                     __fmul_rn(group.t, row_of(group.raw, group.raw_stride, component)[col]));
+                     __fmul_rn(axis.time, row_of(group.raw, group.raw_stride, component)[col]));
 }
 
 // Stages coordinates first.. of SIDE Q samples and as many components; zeros beyond either's end.
 template <u32 Q>
 __device__ inline void stage(const Group& group, const Tables<Q>& at, u32 first, u32 samples, u32 first_component) {
-    for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
-        const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, place = j * PITCH<Q> + r, k = first_component + r;
+    const u32 j = threadIdx.x % COLUMNS, col = first + j;
+    const AxisTerms axis = axis_terms(group, col);
+    for (u32 r = threadIdx.x / COLUMNS; r < SIDE * Q; r += THREADS / COLUMNS) {
+        const u32 place = j * PITCH<Q> + r, k = first_component + r;
         float x = 0.0f, mean = 0.0f, inverse = 0.0f;
         if (col < group.d && samples + r < group.components) {
             x = row_of(group.xt, group.xt_stride, samples + r)[col];
         }
         if (col < group.d && k < group.components) {
-            mean = mean_of(group, k, col);
-            inverse = 1.0f / variance_of(group, k, col);
+            mean = mean_of(group, axis, k, col);
+            inverse = 1.0f / variance_of(group, axis, k, col);
         }
         at.x[place] = x;
         at.mean[place] = mean;
@@ -161,7 +183,7 @@ __device__ inline void log_densities(const Group& group, const Tables<Q>& at, u3
 }
 
 __device__ inline u32 half_of(const Group& group) {
-    return half_of(group.head, group.log_weight != nullptr, group.components);
+    return half_of(group.deterministic, group.log_weight != nullptr, group.components);
 }
 
 // What the shares of a sample are made of: exp(l - top) times `all`, less that times `own` for components of its own
@@ -188,17 +210,33 @@ __device__ inline float share_of(const Group& group, const RowDensity& density, 
     return e * ((row < half) == (component < half) ? density.all - density.own : density.all);
 }
 
-// log w of a row, the same in the sixteen lanes that share it.
-__device__ inline float log_reference(const Group& group, u32 row) {
-    float sum = 0.0f;
-    if (row < group.components) {
-        const float *x = row_of(group.xt, group.xt_stride, row), *x0 = row_of(group.x0, group.x0_stride, row);
-        for (u32 j = threadIdx.x % SIDE; j < group.d; j += SIDE) {
-            const float away = x[j] - x0[j];
-            sum += away * away;
+// log w of SIDE Q rows from `rows` on into the line of the references, where they can be read behind a barrier. A warp
+// takes two rows or more, so that its lanes share what an axis has among them.
+template <u32 Q>
+__device__ inline void log_references(const Group& group, const Tables<Q>& at, u32 rows) {
+    constexpr u32 apart = THREADS / COLUMNS, each = SIDE * Q / apart;
+    static_assert(COLUMNS == WARP, "the lanes of a warp are its columns");
+    const u32 first_row = threadIdx.x / COLUMNS, j = threadIdx.x % COLUMNS;
+    float sums[each] = {};
+    for (u32 col = j; col < group.d; col += COLUMNS) {
+        const float by_reference = axis_terms(group, col).by_reference;
+#pragma unroll
+        for (u32 i = 0; i < each; ++i) {
+            const u32 row = rows + first_row + apart * i;
+            if (row < group.components) {
+                const float away =
+                    row_of(group.xt, group.xt_stride, row)[col] - row_of(group.x0, group.x0_stride, row)[col];
+                sums[i] += away * away * by_reference;
+            }
         }
     }
-    return -0.5f * lanes_sum<SIDE>(sum) / group.reference;
+#pragma unroll
+    for (u32 i = 0; i < each; ++i) {
+        const float sum = lanes_sum<WARP>(sums[i]);
+        if (j == 0) {
+            at.reference[first_row + apart * i] = -0.5f * sum;
+        }
+    }
 }
 
 // K times the probability of a row's component.
@@ -208,7 +246,7 @@ __device__ inline float weight_of(const Group& group, u32 row) {
 
 // What a row adds to the sum of losses; keeps its own where that is wanted.
 __device__ inline float row_loss(const Group& group, u32 row, float log_p, float log_w) {
-    const float loss = group.v[(u64)row * group.v_stride] + group.sigma2 * (log_p - log_w);
+    const float loss = group.v[(u64)row * group.v_stride] + group.noise * (log_p - log_w);
     if (group.log_weight == nullptr) {
         return loss;
     }
@@ -277,9 +315,10 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
         }
     }
     __syncthreads();
-    const float t = group.t, sigma2 = group.sigma2;
-    for (u32 i = threadIdx.x; i < COLUMNS * SIDE * Q; i += THREADS) {
-        const u32 j = i % COLUMNS, r = i / COLUMNS, col = first + j, row = rows + r, place = j * PITCH<Q> + r;
+    const u32 j = threadIdx.x % COLUMNS, col = first + j;
+    const AxisTerms axis = axis_terms(group, col);
+    for (u32 r = threadIdx.x / COLUMNS; r < SIDE * Q; r += THREADS / COLUMNS) {
+        const u32 row = rows + r, place = j * PITCH<Q> + r;
         if (col >= group.d || row >= group.components) {
             continue;
         }
@@ -288,25 +327,25 @@ __device__ inline void backward(const Group& group, const Tables<Q>& at, u32 fir
         float gx = 0.0f, widen = 0.0f;
         bool inside = false;
         if (SAMPLE) {
-            gx = -sigma2 * at.x[place];
+            gx = -group.noise * at.x[place];
             if (start) {
                 const float away = x - row_of(group.x0, group.x0_stride, row)[col];
                 const float* by = row_of(group.g, group.g_stride, row);
-                gx += by[col] + away / t;
+                gx += by[col] + group.noise * (away * axis.by_reference);
                 if (col < group.squares) {
                     gx += squares_slope(x) * by[group.d + 1 + col];
                 }
             }
         }
-        if (group.head.deterministic == 0) {
+        if (group.deterministic == 0) {
             // d x_t / d log s, for x_t as its mean and a multiple of its deviation.
-            const float ts = t * std_of(group, row, col, inside), variance = variance_by(group, ts);
-            widen = ts * ts * ((x - mean_of(group, row, col)) / variance);
+            const float ts = axis.time * std_of(group, axis, row, col, inside), variance = variance_by(axis, ts);
+            widen = ts * ts * ((x - mean_of(group, axis, row, col)) / variance);
         }
         float* delta = row_of(group.delta, group.delta_stride, row);
-        float by_mean = scale * t * (COMPONENT ? gx + sigma2 * at.mean[place] : gx);
+        float by_mean = scale * axis.time * (COMPONENT ? gx + group.noise * at.mean[place] : gx);
         delta[col] = start ? by_mean : delta[col] + by_mean;
-        if (group.head.deterministic == 0) {
+        if (group.deterministic == 0) {
             const float by_std = inside ? scale * gx * widen : 0.0f;
             delta[group.d + col] = start ? by_std : delta[group.d + col] + by_std;
         }

@@ -9,7 +9,10 @@
 //   samples_means      means[b][j] = origin + (sum over block b's rows of w (x - origin)) / the block's weight
 //   samples_spreads    goes on with mean[j] and spread[j] through all rows: adds w (x - means[b][j])^2 row by row, and
 //                      joins the block's mean behind its last row
-//   samples_normalise  out[row][j] = (float)((x - shift[j]) / unit)
+//   samples_normalise  out[row][j] = what networks see at time t of ((x[row] - shift) along axis j) / length, by units
+//                      of three numbers an axis (units.cuh). Column j of `turned`, which is d x d, is axis j; null
+//                      where the axes are the components of a sample
+//   samples_pick       out[r][j] = x[r every][j], in double
 //
 // Both moments take `rows` rows from row number `first` on, in blocks of `block_rows` rows, the last of which may be
 // shorter. `blocks` (src/data/moments.rs, `RowBlock`) and `weights` begin at these rows; without weights each row
@@ -18,11 +21,14 @@
 // not_finite and beyond have a number for each warp of the launch. A warp lowers its own to the least row d + col of
 // its elements whose value is not finite, or finite with a result that is not.
 //
-// Launch: one-dimensional. samples_means (a thread takes one component of a block after another) and samples_normalise
-// (one element after another): any number of blocks. samples_spreads: a block for each SPREAD_COLUMNS components, in
+// Launch: one-dimensional. samples_means (a thread takes one component of a block after another), samples_normalise and
+// samples_pick (one element after another, tiles as rotation.cuh says where there is a rotation): any number of blocks
+// of up to 256 threads. samples_spreads: a block for each SPREAD_COLUMNS components, in
 // which all threads make the terms of some rows and then one thread a component adds them: the host's order leaves no
-// more to share out. samples_normalise reads an element, writes 4 bytes and does a division in double; the moments read
-// each element twice and do 12 operations in double.
+// more to share out. samples_normalise reads an element (d / 32 times with a rotation), writes 4 bytes and does three
+// divisions and about 8 other operations in double, and with a rotation 2 d more; the moments read each element twice
+// and do 12 operations in double.
+#include "rotation.cuh"
 #include "units.cuh"
 
 constexpr u32 SPREAD_COLUMNS = 32, SPREAD_TERMS = 4096;
@@ -178,21 +184,32 @@ samples_spreads(SAMPLES_PARAMETERS, PIECE_PARAMETERS, u32 start, double* mean, d
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-samples_normalise(SAMPLES_PARAMETERS, u32 rows, u32 d, const double* shift, double unit, float* out, u64* not_finite,
-                  u64* beyond) {
+// Room for two blocks: by itself ptxas holds to 64 registers on some architectures and spills.
+extern "C" __global__ void __launch_bounds__(256, 2)
+samples_normalise(SAMPLES_PARAMETERS, u32 rows, u32 d, const double* shift, double length, const float* turned,
+                  const double* units, double time, float* out, u64* not_finite, u64* beyond) {
     const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
     u64 wrong = ~(u64)0, far = ~(u64)0;
-    each_element(rows, d, [&](u64 row, u32 col) {
-        const double x = from.value(row, col);
-        const float y = normalised(x, shift[col], unit);
+    const auto shifted = [&](u64 row, u32 col) { return __dadd_rn(from.value(row, col), -shift[col]); };
+    const auto write = [&](u64 row, u32 col, double place) {
+        const bool is_far = bounded(from.value(row, col));
+        const float y = units_seen(units_of(units, col), __ddiv_rn(place, length), time);
         out[row * d + col] = y;
-        // No reference to either: its address would put both into memory.
         const u64 at = bounded(y) ? ~(u64)0 : row * d + col;
-        const bool is_far = bounded(x);
         far = is_far ? smaller(far, at) : far;
         wrong = is_far ? wrong : smaller(wrong, at);
-    });
+    };
+    if (turned != nullptr) {
+        each_turned<LaneSums>(rows, d, turned, shifted, write);
+    } else {
+        each_element(rows, d, [&](u64 row, u32 col) { write(row, col, shifted(row, col)); });
+    }
     keep_least(not_finite, wrong);
     keep_least(beyond, far);
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+samples_pick(SAMPLES_PARAMETERS, u64 every, u32 rows, u32 d, double* out) {
+    const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
+    each_element(rows, d, [&](u64 row, u32 col) { out[row * d + col] = from.value(row * every, col); });
 }

@@ -12,7 +12,8 @@ use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::GeneratorStep;
 use crate::euot::value_step::ValueStep;
 use crate::formulas::adam::Adam;
-use crate::formulas::{Conjugate, Divergence, Head, Quadratic};
+use crate::formulas::axes::Axis;
+use crate::formulas::{Axes, Clock, Conjugate, Divergence, Head, Tick};
 use crate::nn::init::kaiming;
 use crate::nn::network::Network;
 use crate::rng::{Sequence, Stream};
@@ -81,7 +82,7 @@ pub struct Kernels {
     width: usize,
     isa: Isa,
     head: Head,
-    quadratic: Quadratic<Vec<f32>>,
+    axes: Axes<Vec<f32>>,
     shapes: [Network; 2],
     nets: [CpuNet<f32>; 2],
     gradients: [CpuGradient<f32>; 2],
@@ -122,8 +123,8 @@ impl Kernels {
         let (value, generator) =
             config.networks(&GaussianBridge::none(dimension).expect(MEMORY)).shapes(dimension).expect(MEMORY);
         let shapes = [value, generator];
-        let weights =
-            [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, last).expect(MEMORY));
+        let weights = [(0, 1.0), (1, 0.5)]
+            .map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, |_| (last, 0.0)).expect(MEMORY));
         let nets = [0, 1].map(|i| {
             let mut net = CpuNet::new(isa, &shapes[i].layout, &shapes[i].centre, true).expect(MEMORY);
             net.pack(&weights[i]);
@@ -132,14 +133,16 @@ impl Kernels {
         let parameters = weights.concat();
         let zeros = || vec![0f32; parameters.len()];
         let state = [0; 2].map(|_| [parameters.clone(), parameters.clone(), zeros(), zeros()]);
+        let axis = Axis { sigma: 1.0, rate: 1.0, curvature: 0.1, slope: 0.1 };
+        let axes = Axes::new(std::iter::repeat_n(axis, dimension), Clock::EVEN, 1.0, 0.0).expect(MEMORY);
         let mut block = CpuBlock::new(isa);
         let mats = Mats::new(&mut block, dimension, width);
         let mut kernels = Self {
             dimension,
             width,
             isa,
-            head: Head { sigma: 1.0, deterministic: false },
-            quadratic: Quadratic { curvature: 0.1, slope: vec![0.1; dimension], level: 0.0 },
+            head: Head { deterministic: false },
+            axes,
             gradients: [0, 1].map(|i| CpuGradient::new(&shapes[i].layout).expect(MEMORY)),
             shapes,
             nets,
@@ -173,7 +176,7 @@ impl Kernels {
                 eta: steps.scratch(ROWS, d),
                 component: steps.scratch(SOURCES, 1),
             },
-            time: steps.scratch(ROWS, 1),
+            time: steps.scratch(ROWS, Tick::<f32>::NUMBERS),
         }
     }
 
@@ -217,14 +220,15 @@ impl Kernels {
             }
             Op::Bridge => {
                 let points = Points { end: Some(m.ends), state: Some(m.states), drift: Some(m.drift) };
-                block.bridge(&self.head, &bridge, &points);
+                block.bridge(&self.head, &self.axes, &bridge, &points);
             }
             Op::Choose => block.choose(m.outputs, Some(&m.noise), m.raw, None),
             Op::Mixture => {
                 let (xt, components) = (m.states.columns(0, self.dimension), CONDITIONAL.components);
                 let (v, g, weighted) = (m.column, m.drift, Some(m.weighted));
-                let (head, delta) = (&self.head, m.delta);
-                let loss = MixtureLoss { head, bridge: &bridge, xt, v, g, components, weighted, delta, scale: 1.0 };
+                let (head, axes, delta) = (&self.head, &self.axes, m.delta);
+                let bridge = &bridge;
+                let loss = MixtureLoss { head, axes, bridge, xt, v, g, components, weighted, delta, scale: 1.0 };
                 block.mixture(&loss, &mut self.sums);
             }
             Op::Noise => {
@@ -253,9 +257,9 @@ impl Kernels {
         let batch = self.batch();
         let [value, generator] = &self.shapes;
         let conjugate = Conjugate { divergence: Divergence::Kl, tau: 1.0 };
-        let quadratic = &self.quadratic;
+        let axes = &self.axes;
         let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
-        let step = ValueStep { value, generator, conditional, head, conjugate, quadratic, scale };
+        let step = ValueStep { value, generator, conditional, head, conjugate, axes, scale };
         let [gradient, _] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }
@@ -264,7 +268,8 @@ impl Kernels {
         let batch = self.batch();
         let [value, generator] = &self.shapes;
         let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
-        let step = GeneratorStep { value, generator, conditional, head, scale };
+        let axes = &self.axes;
+        let step = GeneratorStep { value, generator, conditional, head, axes, scale };
         let [_, gradient] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }
@@ -291,7 +296,7 @@ impl Mats {
             noise: CpuNoise { xi: normals(dimension), eta: normals(dimension), component: normals(1) },
             outputs: normals(CONDITIONAL.components * (2 * dimension + 1)).rows(0, SOURCES),
             weighted: Weighted { log: normals(1), loss: normals(1) },
-            time: normals(1),
+            time: normals(Tick::<f32>::NUMBERS),
             column: normals(1),
             delta: normals(2 * dimension),
         };
@@ -304,6 +309,7 @@ impl Mats {
 /// One time inside (0, 1) for each source sample.
 fn fill_times(block: &mut CpuBlock<f32>, time: Mat) {
     for r in 0..time.rows {
-        block.row_mut(time, r)[0] = 0.2 + 0.08 * (r / CONDITIONAL.components) as f32;
+        let tick = Clock::EVEN.at(0.2 + 0.08 * (r / CONDITIONAL.components) as f32);
+        block.row_mut(time, r).copy_from_slice(&tick.row());
     }
 }

@@ -22,9 +22,11 @@
 //!    memory: room that is asked for and can be refused [uses error]
 //!    numbers: short lists of numbers, counted in memory [uses error, memory]
 //!    process: which process this is, after a fork [uses error]
+//!    symmetric: symmetric matrices and their axes [uses error, memory]
+//!    joint_axes: the axes that several symmetric matrices share [uses error, memory, symmetric]
 //! 2  formulas: formulas of the method, each in one place, with its twin in cuda/
 //! 3  data: samples of the host, their moments and units
-//!    file: files that are read, and written whole or not at all
+//!    file: files that are read, and written whole or not at all [uses data]
 //! 4  device: arithmetic on blocks of rows, on the CPU and on CUDA
 //! 5  context: the device that work runs on, its threads and log
 //!    nn: networks: passes over layers
@@ -72,6 +74,7 @@ mod file;
 mod finite;
 mod float_mode;
 mod formulas;
+mod joint_axes;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod kernels;
@@ -83,6 +86,7 @@ mod numbers;
 mod process;
 mod quote;
 mod rng;
+mod symmetric;
 mod train;
 
 pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};

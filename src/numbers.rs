@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(crate) const MAX_DIMENSION: usize = 1 << 20;
 /// The beginning of a parser's message where memory was refused. No message begins with text of the file, so the
 /// beginning tells the cause.
-const REFUSED: &str = "the system has no memory for a list of numbers";
+pub(crate) const REFUSED: &str = "the system has no memory for a list of numbers";
 
 /// For `#[serde(deserialize_with)]`: a list.
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {

@@ -340,7 +340,8 @@ fn samples_in_device_memory_stay_there_until_a_checkpoint_asks_for_their_fingerp
     }
     let _primary = Primary::new(0).expect("a GPU");
     let (context, path) = (open(|_| ()), scratch("cuda_stay").join("checkpoint"));
-    let rows = 60_000;
+    // Of so many, only a part is brought to the host for the covariances.
+    let rows = 400_000;
     let values: Vec<f64> = (0..2 * rows).map(|i| (i as f64 * 0.37).sin()).collect();
     let device = Memory::of(&values);
     let mut problem = Problem::new();

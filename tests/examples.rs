@@ -109,8 +109,8 @@ fn color_transfer_writes_pictures_and_a_table() {
 
     let entries = cube_entries(&first.join("palette.cube"), 5);
     assert!(entries.iter().flatten().all(|value| (0.0..=1.0).contains(value)));
-    // After so few steps the map is near the identity, so each output answers most to its own input: a table with its
-    // axes in the wrong order, or a colour space that is left through another door, does not.
+    // After so few steps the map is near that between Gaussians, a symmetric matrix with a large diagonal, so each output
+    // answers most to its own input: a table with its axes in the wrong order, or a colour space that is left through another door, does not.
     for input in 0..3 {
         let step = |i: usize| (i / 5usize.pow(input) % 5) as f32 - 2.0;
         let answer = |output: usize| -> f32 {
@@ -119,7 +119,7 @@ fn color_transfer_writes_pictures_and_a_table() {
         };
         let own = answer(input as usize);
         let others = (0..3).filter(|&output| output != input as usize);
-        assert!(others.map(answer).all(|other| own > 2.0 * other.abs()), "axis {input}");
+        assert!(others.map(answer).all(|other| own > 1.2 * other.abs()), "axis {input}");
     }
 
     // The same seed gives the same files, whatever ran in between.

@@ -95,7 +95,10 @@ fn every_call_is_finite(session: &mut Session, x: &[f32], all: bool) -> usize {
 fn changed(file: &[u8], mut change: impl FnMut(usize, f32) -> f32) -> Vec<u8> {
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     let mut out = file.to_vec();
-    for (i, number) in out[8 + length..].chunks_exact_mut(4).enumerate() {
+    // The axes of the problem are no weights; they come first where there are any.
+    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).expect("a header");
+    let axes = header["axes"]["data_offsets"][1].as_u64().unwrap_or(0) as usize;
+    for (i, number) in out[8 + length + axes..].chunks_exact_mut(4).enumerate() {
         let new = change(i, f32::from_le_bytes(number.try_into().expect("four bytes")));
         number.copy_from_slice(&new.to_le_bytes());
     }

@@ -138,10 +138,11 @@ fn files_say_what_is_new_only_where_it_is() {
         let model = bytes(&trainer.model().expect("it has learnt"), "said");
         [(saved(&mut trainer, "said.checkpoint"), "/config"), (model, "")]
     };
+    // Samples of few numbers have axes of their own, which version 3 has.
     let same = with_networks(small(), [flat(&small()), flat(&small())]);
     for ((plain, at), (same, _)) in files(small()).into_iter().zip(files(same)) {
         let (metadata, description) = said(&plain);
-        assert_eq!(metadata["sfeuot_format_version"], "1");
+        assert_eq!(metadata["sfeuot_format_version"], "3");
         for name in ["value_network", "generator_network"] {
             assert!(description.pointer(&format!("{at}/{name}")).is_none(), "{name}");
         }
@@ -151,17 +152,24 @@ fn files_say_what_is_new_only_where_it_is() {
             description
         };
         let (other, same) = said(&same);
-        assert_eq!(other["sfeuot_format_version"], "1");
+        assert_eq!(other["sfeuot_format_version"], "3");
         assert_eq!(untimed(same), untimed(description));
     }
     for (file, at) in files(with_networks(small(), differing())) {
         let (metadata, description) = said(&file);
-        assert_eq!(metadata["sfeuot_format_version"], "2");
+        assert_eq!(metadata["sfeuot_format_version"], "3");
         let value = &description.pointer(&format!("{at}/value_network")).expect("it differs");
         let expected = json!({
             "kind": "perceptron", "activation": "tanh", "hidden_width": 33, "hidden_layers": 3, "squares": true
         });
         assert_eq!(**value, expected);
+    }
+    // Those of many numbers have one spread for all, which the first version has.
+    let long = Clouds::new(513);
+    for (config, version) in [(small(), "1"), (with_networks(small(), differing()), "2")] {
+        let model = bytes(&long.trainer(&context(1), config).model().expect("it may be untrained"), "long");
+        assert_eq!(said(&model).0["sfeuot_format_version"], version);
+        Model::load_memory(&context(1), &model).expect("a sound model");
     }
 }
 
@@ -191,7 +199,7 @@ fn a_network_out_of_range_is_refused_by_name() {
         let changed = |file: &[u8], at: &str| {
             let (_, mut description) = said(file);
             *description.pointer_mut(&format!("{at}/{field}")).expect("it is there") = value.clone();
-            saying(file, &description, "2")
+            saying(file, &description, "3")
         };
         std::fs::write(&path, changed(&checkpoint, "/config")).expect("the target folder is writable");
         for refusal in [
@@ -201,8 +209,8 @@ fn a_network_out_of_range_is_refused_by_name() {
             assert!(matches!(&refusal, Error::Format(text) if text.contains(part)), "{field}: {refusal:?}");
         }
     }
-    let newer = Model::load_memory(&context(1), &saying(&model, &said(&model).1, "3")).map(drop);
-    assert!(matches!(&newer, Err(Error::Format(text)) if text.contains("format version 3")), "{newer:?}");
+    let newer = Model::load_memory(&context(1), &saying(&model, &said(&model).1, "4")).map(drop);
+    assert!(matches!(&newer, Err(Error::Format(text)) if text.contains("format version 4")), "{newer:?}");
     let network = NetworkSpec { hidden_width: 5000, ..NetworkSpec::default() };
     let refused = TrainerConfig { value_network: Some(network), ..small() }.validate().expect_err("too wide");
     assert!(refused.to_string().contains("value_network.hidden_width is 5000, but must be from 1 to 4096"));

@@ -142,10 +142,16 @@ fn bytes_are_the_numbers_they_stand_for() {
 
 #[test]
 fn a_weight_counts_as_that_many_samples() {
-    const ONES: [f64; 2] = [1.0, 1.0];
-    let (source, target) = ([-2.0, 0.0, 2.0, 1.0], [3.0, -1.0, -1.0, 2.0]);
-    let (source_weights, target_weights) = ([3.0, 1.0], [1.0, 7.0]);
-    let repeated = |rows: &[f64; 4], weights: &[f64; 2]| -> Vec<f64> {
+    // Grids, whose numbers have nothing to do with each other whatever the rows and the columns weigh.
+    let grid =
+        |shift: f64| -> Vec<f64> { (0..36).flat_map(|i| [f64::from(i / 6) - shift, 0.7 * f64::from(i % 6)]).collect() };
+    let weights =
+        |rows: [f64; 6], columns: [f64; 6]| -> Vec<f64> { (0..36).map(|i| rows[i / 6] * columns[i % 6]).collect() };
+    let (source, target) = (grid(4.0), grid(0.0));
+    let source_weights = weights([3.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0, 2.0]);
+    let target_weights = weights([1.0, 1.0, 1.0, 1.0, 2.0, 7.0], [3.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    let ones = vec![1.0; 36];
+    let repeated = |rows: &[f64], weights: &[f64]| -> Vec<f64> {
         rows.chunks(2).zip(weights).flat_map(|(row, &weight)| row.repeat(weight as usize)).collect()
     };
     // Networks that stay as they are turn a batch's mean into that of a fixed function of the samples. The potential shows
@@ -162,8 +168,8 @@ fn a_weight_counts_as_that_many_samples() {
         let steps: Vec<_> = (0..200).map(|_| trainer.step(1).expect("a sound problem")).collect();
         [moments(steps.iter().map(|m| m.potential)), moments(steps.iter().map(|m| m.dual))]
     };
-    let weighted = |ws: &[f64; 2], wt: &[f64; 2]| {
-        let weights = |w| TensorView::from_f64(w, &[2]).expect("one weight a sample");
+    let weighted = |ws: &[f64], wt: &[f64]| {
+        let weights = |w| TensorView::from_f64(w, &[36]).expect("one weight a sample");
         terms(Data::weighted(view(&source, 2), weights(ws)), Data::weighted(view(&target, 2), weights(wt)))
     };
     let expected = terms(array(&repeated(&source, &source_weights), 2), array(&repeated(&target, &target_weights), 2));
@@ -172,8 +178,8 @@ fn a_weight_counts_as_that_many_samples() {
     for (found, expected) in found.into_iter().zip(expected) {
         assert!((found.0 - expected.0).abs() < 4.0 * error(found), "{found:?} {expected:?}");
     }
-    for (ws, wt) in [(ONES, target_weights), (source_weights, ONES)] {
-        let other = weighted(&ws, &wt)[1];
+    for (ws, wt) in [(&ones, &target_weights), (&source_weights, &ones)] {
+        let other = weighted(ws, wt)[1];
         assert!(
             (other.0 - expected[1].0).abs() > 8.0 * error(found[1]),
             "the weights made no difference: {other:?} {expected:?}"

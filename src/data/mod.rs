@@ -5,6 +5,7 @@
 //! makes a [`DataSource`] of each, which hands out batches of normalised rows without allocating.
 
 mod array_layout;
+mod clusters;
 mod description;
 mod dtype;
 mod fingerprint;
@@ -13,23 +14,29 @@ mod normalisation;
 mod prepare;
 mod refusals;
 mod resident;
+mod rotation;
 mod sampler;
+mod sketch;
 mod source;
 mod tensor;
 mod weights;
 
 pub use array_layout::MAX_RANK;
 pub(crate) use array_layout::{ArrayLayout, Components, sample_shape};
+pub(crate) use clusters::Clusters;
 pub use description::Data;
 pub use dtype::DType;
 pub use fingerprint::Fingerprint;
-pub(crate) use moments::Spread;
 pub use moments::{RowBlock, RowBlocks};
-pub use normalisation::Normalisation;
+pub(crate) use moments::{Shapes, Spread};
+pub use normalisation::{Normalisation, SeenUnits};
+pub(crate) use prepare::Measured;
 pub use prepare::{STATISTICS_ROWS, Sides};
 pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples};
 pub use resident::{Gathered, Normalised, Resident, ResidentRows};
+pub use rotation::Rotation;
 pub use sampler::Sampler;
+pub(crate) use sketch::MOST_AXES;
 pub(crate) use source::SetSize;
 pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};
 pub use tensor::TensorView;

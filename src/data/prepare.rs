@@ -4,11 +4,12 @@ mod bytes;
 
 use super::array_layout::MAX_RANK;
 use super::description::Data;
-use super::moments::{Moments, Spread};
-use super::normalisation::Normalisation;
+use super::moments::{Moments, Shapes, Spread};
+use super::normalisation::{Normalisation, SeenUnits};
 use super::refusals::beyond_range;
 use super::resident::{self, Resident};
 use super::sampler::{self, Sampler};
+use super::sketch::Sketch;
 use super::source::{ArraySource, DataSource, ResidentSource, SamplerSource, SetSize};
 use super::tensor::TensorView;
 use super::weights::read_weights;
@@ -19,6 +20,10 @@ use crate::numbers::MAX_DIMENSION;
 /// Samples that a new trainer draws from a sampler to measure the normalisation.
 pub const STATISTICS_ROWS: usize = 4096;
 
+/// The largest number of products that it may take to turn an array of samples to other axes, and the largest dimension
+/// of a sampler's samples that are turned batch by batch.
+const MOST_TURNED: usize = 1 << 36;
+const MOST_TURNED_SAMPLER: usize = 64;
 /// The largest count of numbers that a sampler is asked for in one call while the normalisation is measured.
 const STATISTICS_BATCH: usize = 1 << 20;
 
@@ -58,29 +63,45 @@ impl<'a, 'b> Sides<'a, 'b> {
     ///
     /// Errors name the side and the argument: a value that is not finite, data outside the 32-bit range, a sampler that
     /// fails.
-    pub fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
-        let moments = [self.source.moments()?, self.target.moments()?];
-        let (units, one_point) = Normalisation::from_moments(&moments[0], &moments[1], length)?;
-        let [source, target] = moments.each_ref().map(|side| side.normalised(&units.shift, units.scale));
+    pub(crate) fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
+        let (source, of_source) = self.source.moments()?;
+        let (target, of_target) = self.target.moments()?;
+        let (units, one_point) = Normalisation::from_moments(&source, &target, length)?;
+        let [source, target] = [&source, &target].map(|side| side.normalised(&units.shift, units.scale));
         let spreads = [source?, target?];
-        Ok(Measured { units, spreads, one_point })
+        let shapes = match [of_source, of_target] {
+            [Some(source), Some(target)] if !one_point => Some(Shapes {
+                covariances: [
+                    source.covariance(&units.shift, units.scale, &spreads[0])?,
+                    target.covariance(&units.shift, units.scale, &spreads[1])?,
+                ],
+                target: target.split(&units.shift, units.scale)?,
+                turnable: self.source.is_turnable() && self.target.is_turnable(),
+                chance: source.chance().max(target.chance()),
+                heaviest: [source.heaviest()?, target.heaviest()?],
+            }),
+            _ => None,
+        };
+        Ok(Measured { units, spreads, shapes, one_point })
     }
 
     /// Makes what a trainer needs, each side in units of its own: arrays are copied, and samplers are moved in. The
     /// normalisations must have the components of a sample. Errors are those of [`Self::measure`].
-    pub fn prepare(self, source: &Normalisation, target: &Normalisation) -> Result<(DataSource, DataSource)> {
-        source.check(self.source.dimension())?;
-        target.check(self.target.dimension())?;
+    pub fn prepare(self, [source, target]: [SeenUnits; 2]) -> Result<(DataSource, DataSource)> {
+        source.normalised.check(self.source.dimension())?;
+        target.normalised.check(self.target.dimension())?;
         Ok((self.source.finish(source)?, self.target.finish(target)?))
     }
 }
 
 /// What is measured on both sides.
-pub struct Measured {
+pub(crate) struct Measured {
     /// The common normalisation.
     pub units: Normalisation,
     /// Moments of source and target in these units.
     pub spreads: [Spread; 2],
+    /// What else is known of samples of few numbers.
+    pub shapes: Option<Shapes>,
     /// Whether both sides are one and the same point to the resolution of 32-bit numbers.
     pub one_point: bool,
 }
@@ -134,21 +155,49 @@ impl<'a> CheckedSide<'a> {
         }
     }
 
-    fn moments(&mut self) -> Result<Moments> {
+    /// Returns whether it is a matter of seconds to turn all samples to other axes, and of little beside a step to turn a
+    /// batch of a sampler's.
+    fn is_turnable(&self) -> bool {
+        let dimension = self.dimension();
+        match self.size() {
+            Some(size) => size.count.saturating_mul(dimension * dimension) <= MOST_TURNED,
+            None => dimension <= MOST_TURNED_SAMPLER,
+        }
+    }
+
+    /// Gathers the side's moments, and a sketch of samples of few numbers.
+    fn moments(&mut self) -> Result<(Moments, Option<Sketch>)> {
         let dimension = self.dimension();
         let argument = format!("{}.samples", self.name);
+        let count = self.size().map_or(STATISTICS_ROWS, |size| size.count);
+        let mut sketch = Sketch::new(count, dimension)?;
         if let CheckedSamples::Resident { samples, weights } = &self.input {
-            return resident::moments(&**samples, &argument, weights.as_deref());
+            let moments = resident::moments(&**samples, &argument, weights.as_deref())?;
+            if let Some(sketch) = &mut sketch {
+                let (every, picks) = sketch.picks(count);
+                sketch.take(samples.pick(every, picks)?);
+                sketch.weigh(weights.as_deref())?;
+            }
+            return Ok((moments, sketch));
         }
         let mut moments = Moments::new(dimension)?;
+        let mut add = |first, block: &[f64], weights: Option<&[f64]>| {
+            moments.add(block, weights);
+            if let Some(sketch) = &mut sketch {
+                sketch.add(first, block);
+            }
+        };
         match &mut self.input {
             CheckedSamples::Resident { .. } => unreachable!("its device has measured it"),
             CheckedSamples::Array { samples, weights } => {
                 samples.for_each_block(&argument, |first, block| {
                     let rows = block.len() / dimension;
-                    moments.add(block, weights.as_ref().map(|all| &all[first..first + rows]));
+                    add(first, block, weights.as_ref().map(|all| &all[first..first + rows]));
                     Ok(())
                 })?;
+                if let Some(sketch) = &mut sketch {
+                    sketch.weigh(weights.as_deref())?;
+                }
             }
             CheckedSamples::Sampler(sampler) => {
                 let rows = statistics_rows(dimension);
@@ -160,22 +209,22 @@ impl<'a> CheckedSide<'a> {
                     sampler::draw(&mut **sampler, batch, dimension, self.name)?;
                     wide.clear();
                     wide.extend(batch.iter().map(|&value| f64::from(value)));
-                    moments.add(&wide, None);
+                    add(first, &wide, None);
                 }
             }
         }
-        Ok(moments)
+        Ok((moments, sketch))
     }
 
-    fn finish(self, normalisation: &Normalisation) -> Result<DataSource> {
+    fn finish(self, units: SeenUnits) -> Result<DataSource> {
         let dimension = self.dimension();
         let argument = format!("{}.samples", self.name);
         let (samples, weights) = match self.input {
             CheckedSamples::Sampler(sampler) => {
-                return Ok(DataSource::Sampler(SamplerSource::new(sampler, normalisation.clone())));
+                return Ok(DataSource::Sampler(SamplerSource::new(sampler, units)?));
             }
             CheckedSamples::Resident { samples, weights } => {
-                let rows = resident::normalised(&*samples, &argument, normalisation)?;
+                let rows = resident::normalised(&*samples, &argument, &units)?;
                 return Ok(DataSource::Resident(ResidentSource::new(rows, samples.shape()[0], dimension, weights)?));
             }
             CheckedSamples::Array { samples, weights } => (samples, weights),
@@ -184,16 +233,15 @@ impl<'a> CheckedSide<'a> {
         samples.for_each_block(&argument, |first, block| {
             let start = rows.len();
             rows.resize(start + block.len(), 0.0);
-            normalisation.apply_f64(block, &mut rows[start..]);
+            units.apply(block, &mut rows[start..]);
             match rows[start..].iter().position(|value| !value.is_finite()) {
                 None => Ok(()),
-                Some(at) => Err(beyond_range(
-                    argument.as_str(),
-                    block[at],
-                    (first * dimension + at) as u64,
-                    dimension,
-                    normalisation.scale,
-                )),
+                Some(at) => {
+                    let (row, axis) = (at / dimension, at % dimension);
+                    let at = row * dimension + units.culprit(&block[row * dimension..][..dimension], axis);
+                    let number = (first * dimension + at) as u64;
+                    Err(beyond_range(argument.as_str(), block[at], number, dimension, units.normalised.scale))
+                }
             }
         })?;
         Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())?))

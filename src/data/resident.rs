@@ -1,10 +1,11 @@
 //! Samples in the memory of a device, which measures and normalises them where they lie.
 
 use super::moments::{Moments, RowBlocks};
-use super::normalisation::Normalisation;
+use super::normalisation::SeenUnits;
 use super::refusals::{beyond_range, not_finite};
 use super::tensor::rows_of_block;
 use crate::error::Result;
+use crate::memory;
 use std::sync::Arc;
 
 /// One side's samples in device memory. Values are numbered row by row, and have the same bits that
@@ -19,11 +20,17 @@ pub trait Resident {
     /// The device fails, or has no memory for what this takes.
     fn gather(&self, blocks: &RowBlocks, weights: Option<&[f64]>) -> Result<Gathered>;
 
-    /// Copies all samples, normalised, to memory of their own, with the bits of [`Normalisation::apply_f64`].
+    /// Copies all samples, normalised, to memory of their own, with the bits of [`SeenUnits::apply`].
     ///
     /// # Errors
     /// As [`Resident::gather`].
-    fn normalise(&self, units: &Normalisation) -> Result<Normalised>;
+    fn normalise(&self, units: &SeenUnits) -> Result<Normalised>;
+
+    /// Returns the values of samples number 0, `every`, 2 `every` and so on, `count` of them.
+    ///
+    /// # Errors
+    /// As [`Resident::gather`].
+    fn pick(&self, every: usize, count: usize) -> Result<Vec<f64>>;
 
     /// Reads one value.
     ///
@@ -77,11 +84,7 @@ pub(super) fn moments(samples: &dyn Resident, argument: &str, weights: Option<&[
 }
 
 /// Returns the normalised samples. Errors name `argument`, as they do for samples in host memory.
-pub(super) fn normalised(
-    samples: &dyn Resident,
-    argument: &str,
-    units: &Normalisation,
-) -> Result<Arc<dyn ResidentRows>> {
+pub(super) fn normalised(samples: &dyn Resident, argument: &str, units: &SeenUnits) -> Result<Arc<dyn ResidentRows>> {
     let (count, dimension) = size(samples);
     let Normalised { rows, not_finite: wrong, beyond } = samples.normalise(units)?;
     // The host looks for either in one block of rows after another, first for values that are not finite.
@@ -91,7 +94,13 @@ pub(super) fn normalised(
         (Some(at), far) if far.is_none_or(|far| block(at) <= block(far)) => {
             Err(not_finite(argument, samples.value(at)?, at, dimension))
         }
-        (_, Some(at)) => Err(beyond_range(argument, samples.value(at)?, at, dimension, units.scale)),
+        (_, Some(at)) => {
+            let (first, axis) = (at - at % dimension as u64, (at % dimension as u64) as usize);
+            let sample = memory::made(argument, dimension, |i| samples.value(first + i as u64))?;
+            let component = units.culprit(&sample, axis);
+            let at = first + component as u64;
+            Err(beyond_range(argument, sample[component], at, dimension, units.normalised.scale))
+        }
         (Some(_), None) => unreachable!("it is the first of both"),
     }
 }

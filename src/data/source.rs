@@ -1,11 +1,12 @@
 //! One side as a trainer owns it: normalised rows, or a sampler.
 
 use super::fingerprint::{DeviceSamples, Fingerprint, Hash};
-use super::normalisation::Normalisation;
+use super::normalisation::SeenUnits;
 use super::resident::ResidentRows;
 use super::sampler::{self, Sampler};
 use super::weights::{AliasTable, uniform_index};
 use crate::error::{Error, Result};
+use crate::memory;
 use std::sync::Arc;
 
 /// One side of the problem in normalised units, as [`Sides`](super::Sides) makes it.
@@ -24,7 +25,7 @@ impl DataSource {
         match self {
             Self::Array(array) => array.dimension,
             Self::Resident(resident) => resident.dimension(),
-            Self::Sampler(sampler) => sampler.normalisation.dimension(),
+            Self::Sampler(sampler) => sampler.units.units.len(),
         }
     }
 
@@ -194,12 +195,15 @@ impl ResidentSource {
 /// A side whose samples a host draws on demand.
 pub struct SamplerSource {
     sampler: Box<dyn Sampler>,
-    normalisation: Normalisation,
+    units: SeenUnits,
+    /// Room for one sample.
+    row: Vec<f64>,
 }
 
 impl SamplerSource {
-    pub(super) fn new(sampler: Box<dyn Sampler>, normalisation: Normalisation) -> Self {
-        Self { sampler, normalisation }
+    pub(super) fn new(sampler: Box<dyn Sampler>, units: SeenUnits) -> Result<Self> {
+        let row = memory::filled("a sample of a sampler", units.units.len(), 0.0)?;
+        Ok(Self { sampler, units, row })
     }
 
     /// Draws `rows` fresh samples into `out`, rows x dimension, normalised. `side` ("source" or "target") names the
@@ -209,19 +213,21 @@ impl SamplerSource {
     /// # Panics
     /// If `out` has another size.
     pub fn fill(&mut self, rows: usize, out: &mut [f32], side: &str) -> Result<()> {
-        let dimension = self.normalisation.dimension();
+        let dimension = self.row.len();
         assert_eq!(out.len(), rows * dimension, "out has another size than the rows asked for");
         sampler::draw(&mut *self.sampler, out, dimension, side)?;
-        self.normalisation.apply_in_place(out);
-        match out.iter().position(|value| !value.is_finite()) {
-            None => Ok(()),
-            Some(at) => Err(Error::invalid(format!(
-                "the {side} sampler gave a value at row {}, component {} that is beyond the 32-bit range once divided by the \
-                 samples' scale {:e}; samples must lie nearer to those that the scale was measured on",
-                at / dimension,
-                at % dimension,
-                self.normalisation.scale
-            ))),
+        for (number, row) in out.chunks_exact_mut(dimension).enumerate() {
+            self.row.iter_mut().zip(row.iter()).for_each(|(wide, &x)| *wide = f64::from(x));
+            self.units.apply(&self.row, row);
+            if let Some(axis) = row.iter().position(|value| !value.is_finite()) {
+                let component = self.units.culprit(&self.row, axis);
+                return Err(Error::invalid(format!(
+                    "the {side} sampler gave a value at row {number}, component {component} that is beyond the 32-bit range once divided by the \
+                     samples' scale {:e}; samples must lie nearer to those that the scale was measured on",
+                    self.units.normalised.scale
+                )));
+            }
         }
+        Ok(())
     }
 }

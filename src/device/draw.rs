@@ -4,6 +4,7 @@
 use super::mat::Squares;
 use super::method::{Batch, Method};
 use super::training::Half;
+use crate::formulas::Clock;
 use std::ops::Range;
 
 /// The form of the rows of one half of a step.
@@ -22,8 +23,9 @@ pub(crate) struct BatchSpec {
     pub components: usize,
     /// Numbers of a row's latent.
     pub latent: usize,
-    /// Bridge times.
+    /// Times of the clock.
     pub times: Times,
+    pub clock: Clock,
     /// Whether a target sample is drawn for each row.
     pub targets: bool,
     /// Whether a uniform number is drawn for each source sample, which selects its rows' components.

@@ -4,7 +4,7 @@
 use super::draw::Draw;
 use super::layers::Layers;
 use super::training::Half;
-use crate::formulas::Quadratic;
+use crate::formulas::Axes;
 use std::ops::Range;
 
 /// A range of a batch's source samples, and the blocks in which they are computed.
@@ -23,11 +23,11 @@ pub(crate) struct HalfTotals<'a, D: Layers + Draw> {
     pub sums: &'a mut D::Sums,
 }
 
-/// The inputs of a half on a device. `nets` are the value function and the generator, and `quadratic` is the known part
-/// of V(1, .).
+/// The inputs of a half on a device. `nets` are the value function and the generator, and `axes` holds the constants of
+/// the problem.
 pub(crate) struct HalfInputs<'a, D: Layers + Draw> {
     pub nets: [&'a D::Net; 2],
-    pub quadratic: &'a Quadratic<D::Slope>,
+    pub axes: &'a Axes<D::AxisNumbers>,
     pub samples: D::Samples<'a>,
 }
 

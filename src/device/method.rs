@@ -3,20 +3,20 @@
 
 use super::mat::Mat;
 use super::workspace::Workspace;
-use crate::formulas::{Conjugate, Head, Quadratic};
+use crate::formulas::{Axes, Conjugate, Head};
 
 /// Sums over the rows of a block, in the units of the normalised problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sums {
-    /// Sum of V(1, x1). It includes the quadratic part, as the next two do.
+    /// Sum of V(1, x1). It includes the known part, as the next two do.
     pub generated: f64,
     /// Sum of Psi*(V(1, y)).
     pub conjugate: f64,
     /// Sum of Psi*'(V(1, y)).
     pub density_ratio: f64,
-    /// Sum of 1/2 |grad V|^2 + <grad V, b>, and of the quadratic part of V(1, x1).
+    /// Sum of the action's terms ([`ActionTerm`]), and of the known part of V(1, x1).
     pub action: f64,
-    /// Sum of V(t, x_t) + sigma^2 (log p - log w). Each row counts K times its component's probability.
+    /// Sum of V(t, x_t) + noise (log p - log w). Each row counts K times its component's probability.
     pub generator: f64,
 }
 
@@ -42,11 +42,12 @@ pub struct Bridge<N> {
     pub raw: Mat,
     /// Standard normals: xi of the endpoint and eta of the bridge (rows x d each).
     pub noise: N,
-    /// Bridge times (rows x 1).
+    /// Times of the clock ([`Tick`](crate::formulas::Tick), rows x 3).
     pub time: Mat,
 }
 
-/// The points of the bridges that are wanted. The first two are inputs of the value function.
+/// The points of the bridges that are wanted. The first two are inputs of the value function. Along each axis t and sigma
+/// are its own, and the t that the value function sees is the clock's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Points {
     /// \[x1, 1\] (rows x (d + 1)), x1 = m + s xi.
@@ -83,7 +84,7 @@ pub struct Batch<N> {
     pub ends: Option<Mat>,
     /// Endpoint and bridge noise.
     pub noise: N,
-    /// Bridge times (rows x 1).
+    /// Times of the clock ([`Tick`](crate::formulas::Tick), rows x 3).
     pub time: Mat,
 }
 
@@ -94,13 +95,13 @@ impl<N: Copy> Batch<N> {
     }
 }
 
-/// The terms of the dual at time 1, where V(1, .) = v + quadratic, for as many generated samples as target samples.
+/// The terms of the dual at time 1, where V(1, .) = v + the known part, for as many generated samples as target samples.
 #[derive(Debug)]
 pub struct DualTerm<'a, S> {
     /// Psi*.
     pub conjugate: &'a Conjugate,
     /// What V(1, .) has beside the network.
-    pub quadratic: &'a Quadratic<S>,
+    pub axes: &'a Axes<S>,
     /// \[x1; y\] (2 rows x d).
     pub ends: Mat,
     /// What the network gives at the ends (2 rows x 1).
@@ -112,12 +113,35 @@ pub struct DualTerm<'a, S> {
     pub scale: f64,
 }
 
-/// The generator's loss over groups of rows that share an x0: V + sigma^2 (log p - log w), with log p as
+/// The action along the bridges: in each row the sum over axes of t' g (c/2 g + b), where t' is the speed of the axis's
+/// time, c its sigma^2 in units of the noise, g the gradient of V and b the drift of the bridge.
+#[derive(Debug)]
+pub struct ActionTerm<'a, S> {
+    /// Noise and times of the axes.
+    pub axes: &'a Axes<S>,
+    /// Times of the clock (rows x 3).
+    pub time: Mat,
+    /// The states \[x_t, t\].
+    pub x: Mat,
+    /// grad V(t, x_t) in the first d columns.
+    pub g: Mat,
+    /// [`Points::drift`] (rows x d).
+    pub b: Mat,
+    /// Where the direction in (x, t) along which V's derivative is taken goes (rows x (d + 1)): scale t' (c g + b), and
+    /// 0 for t.
+    pub w: Mat,
+    /// One over the rows of the whole batch.
+    pub scale: f64,
+}
+
+/// The generator's loss over groups of rows that share an x0: V + noise (log p - log w), with log p as
 /// [`extrapolation`](crate::formulas::head::extrapolation) says.
 #[derive(Debug)]
-pub struct MixtureLoss<'a, N> {
+pub struct MixtureLoss<'a, N, S> {
     /// How a component is read.
     pub head: &'a Head,
+    /// Noise and times of the axes.
+    pub axes: &'a Axes<S>,
     /// The bridges, one a row.
     pub bridge: &'a Bridge<N>,
     /// Their states x_t (rows x d).
@@ -142,8 +166,8 @@ pub struct MixtureLoss<'a, N> {
 pub trait Method: Workspace {
     /// Noise of a block: matrices, or the place in a random sequence from which kernels draw it.
     type Noise: Copy;
-    /// The slope of a quadratic, in the device's memory.
-    type Slope;
+    /// The constants of the axes, in the device's memory.
+    type AxisNumbers;
     /// The sums of the loss terms over the rows, or the place where a device keeps them.
     type Sums;
 
@@ -158,12 +182,11 @@ pub trait Method: Workspace {
     /// probability_k (loss_k - mean loss).
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
     /// Computes the wanted points of the bridges in one pass.
-    fn bridge(&mut self, head: &Head, bridge: &Bridge<Self::Noise>, points: &Points);
+    fn bridge(&mut self, head: &Head, axes: &Axes<Self::AxisNumbers>, bridge: &Bridge<Self::Noise>, points: &Points);
     /// Adds the sums of both sides' terms of the dual, and writes their derivatives.
-    fn dual(&mut self, term: &DualTerm<'_, Self::Slope>, sums: &mut Self::Sums);
-    /// Action sums of b and of the first d of g, the gradient at `x` = \[x_t, t\]; `w` (rows x (d + 1)) = \[scale (g +
-    /// b), 0\], a direction in (x, t).
-    fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Self::Sums);
+    fn dual(&mut self, term: &DualTerm<'_, Self::AxisNumbers>, sums: &mut Self::Sums);
+    /// Adds the action's sums, and writes the direction of its gradient.
+    fn action(&mut self, term: &ActionTerm<'_, Self::AxisNumbers>, sums: &mut Self::Sums);
     /// Adds the generator's loss, and writes its gradient by the components.
-    fn mixture(&mut self, loss: &MixtureLoss<'_, Self::Noise>, sums: &mut Self::Sums);
+    fn mixture(&mut self, loss: &MixtureLoss<'_, Self::Noise, Self::AxisNumbers>, sums: &mut Self::Sums);
 }

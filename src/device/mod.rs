@@ -18,6 +18,6 @@ pub mod workspace;
 
 pub use layers::Layers;
 pub use mat::{Mat, Squares};
-pub use method::{Batch, Bridge, DualTerm, Method, MixtureLoss, Points, Sums, Weighted};
+pub use method::{ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, Points, Sums, Weighted};
 pub use rows::Rows;
 pub use workspace::Workspace;

@@ -4,7 +4,9 @@
 use super::layers::Layers;
 use super::mat::Mat;
 use super::method::Method;
-use crate::formulas::{Conjugate, Quadratic};
+use crate::data::Rotation;
+use crate::formulas::units::AxisUnits;
+use crate::formulas::{Axes, Conjugate};
 use crate::numbers::Numbers;
 use crate::rng::Stream;
 
@@ -48,16 +50,6 @@ pub struct Piece<G> {
     pub seed: RowSeed,
 }
 
-/// Units in which a network sees rows: x' = (x - shift + shift scale * pull * h) / scale, where shift, its scale and h
-/// are those of [`Constants`].
-#[derive(Clone, Copy, Debug)]
-pub struct Units {
-    /// The share of the bridge's pull that is added, from 0 to 1.
-    pub pull: f64,
-    /// The scale, in data units.
-    pub scale: f64,
-}
-
 /// The constants of a model beside its networks, in host memory.
 #[derive(Clone, Debug)]
 pub struct Constants {
@@ -65,10 +57,12 @@ pub struct Constants {
     pub shift: Numbers,
     /// The length in data units that is 1 in normalised units.
     pub scale: f64,
-    /// The bridge's pull h in normalised units, one number a component.
-    pub pull: Numbers,
-    /// The known part of V(1, .).
-    pub quadratic: Quadratic<Vec<f32>>,
+    /// The axes of the problem; None where these are the components of a sample.
+    pub rotation: Option<Rotation>,
+    /// Units along each axis.
+    pub units: Vec<AxisUnits>,
+    /// One unit of V in normalised units, as a factor of what the value function gives.
+    pub cost: f64,
 }
 
 /// The steps of a path through ascending times: step i takes x to x + along_i (x1 - x) + spread_i eta_i with a standard
@@ -81,18 +75,6 @@ pub struct PathSteps<G> {
     pub spread: G,
     /// Number of times.
     pub count: usize,
-}
-
-/// The drift in data units is gradient * g + away * (x - shift) + pull * h, where g is the gradient that a network
-/// gave.
-#[derive(Clone, Copy, Debug)]
-pub struct DriftFactors {
-    /// Factor of g.
-    pub gradient: f64,
-    /// Factor of a state's distance from the shift.
-    pub away: f64,
-    /// Factor of h.
-    pub pull: f64,
 }
 
 /// Operations that take rows in and out. A matrix of samples has one row for each, with the d numbers of the sample in
@@ -109,14 +91,17 @@ pub trait Rows: Layers + Method {
     /// until the computation is done.
     fn bring<'a>(&mut self, numbers: &'a [f32], per_row: usize) -> Self::In<'a>;
 
-    /// Writes rows in a network's units to the first d columns of `to`, each `repeat` times, and with `value` that
-    /// number into the column behind them.
-    fn import(
+    /// Writes rows in normalised units (rows x d).
+    fn import(&mut self, constants: &Self::Constants, from: Self::In<'_>, to: Mat);
+
+    /// Writes rows as networks see them at time t to the first d columns of `to`, each `repeat` times, and with `value`
+    /// that number into the column behind them.
+    fn import_seen(
         &mut self,
         constants: &Self::Constants,
         from: Self::In<'_>,
         repeat: usize,
-        units: Units,
+        time: f64,
         to: Mat,
         value: Option<f32>,
     );
@@ -128,8 +113,12 @@ pub trait Rows: Layers + Method {
     /// mixture's component. It has no bridge noise.
     fn endpoint_noise(&mut self, seed: RowSeed, rows: usize, d: usize, chooses: bool) -> Self::Noise;
 
-    /// Takes normalised rows (rows x d) to data units.
-    fn export(&mut self, constants: &Self::Constants, x: Mat, to: Self::Out<'_>);
+    /// Takes rows that networks see at time 1, or a drift over the units of its axes, back to the components of a
+    /// sample, in normalised units (rows x d).
+    fn turn_back(&mut self, constants: &Self::Constants, x: Mat, to: Mat);
+
+    /// Takes normalised rows (rows x d) to data units: places, or the directions from one place to another.
+    fn export(&mut self, constants: &Self::Constants, x: Mat, direction: bool, to: Self::Out<'_>);
 
     /// Adds to each row of `to` (rows x d) the mean over its components in `outputs`. A component has `raw` numbers,
     /// and the first d of them are its mean as a residual.
@@ -139,8 +128,8 @@ pub trait Rows: Layers + Method {
     /// With `start` the sum begins at 0.
     fn accumulate(&mut self, raw: Mat, sum: Mat, start: bool);
 
-    /// Writes x0 + sum / count in data units; `x0` and `sum` are rows x d.
-    fn export_mean(&mut self, constants: &Self::Constants, x0: Mat, sum: Mat, count: usize, to: Self::Out<'_>);
+    /// Adds sum / count to `x0`; both are rows x d.
+    fn add_mean(&mut self, x0: Mat, sum: Mat, count: usize);
 
     /// Writes the paths from the rows of `x0` to those of `x1` (normalised, rows x d) in data units, rows x times x d.
     /// `x0` may be written to.
@@ -154,21 +143,15 @@ pub trait Rows: Layers + Method {
         to: Self::Out<'_>,
     );
 
-    /// Writes the drift at `states`, given a network's gradient in the first d columns of `gradient`.
-    fn export_drift(
-        &mut self,
-        constants: &Self::Constants,
-        gradient: Mat,
-        states: Self::In<'_>,
-        factors: &DriftFactors,
-        to: Self::Out<'_>,
-    );
+    /// Writes the drift at the first d columns of `states`, which networks see at time t, over the units of its axes
+    /// (rows x d), given a network's gradient in the first d columns of `gradient`.
+    fn drift(&mut self, constants: &Self::Constants, gradient: Mat, states: Mat, time: f64, to: Mat);
 
     /// Writes Psi*'(v + the known part of V(1, .)) at the first d columns of `states`; `v` is rows x 1, and the result
     /// has one number a row.
     fn export_ratio(
         &mut self,
-        constants: &Self::Constants,
+        axes: &Axes<Self::AxisNumbers>,
         conjugate: &Conjugate,
         states: Mat,
         v: Mat,

@@ -1,12 +1,11 @@
 //! The answers of a trained transport about rows, each written once for all devices.
 
 use super::conditional::Conditional;
-use super::drift::Drift;
 use super::gaussian_bridge::GaussianBridge;
-use crate::device::rows::{Constants, PathSteps, Piece, RowSeed, Units};
+use crate::device::rows::{Constants, PathSteps, Piece, RowSeed};
 use crate::device::{Bridge, Mat, Points, Rows};
 use crate::error::Result;
-use crate::formulas::{Conjugate, Head};
+use crate::formulas::{Axes, Conjugate, Head};
 use crate::memory;
 use crate::nn::network::Network;
 use crate::rng::Stream;
@@ -66,9 +65,11 @@ pub(crate) struct Transport {
     pub conditional: Conditional,
     pub bridge: GaussianBridge,
     pub constants: Constants,
+    /// The constants of the problem that the networks see.
+    pub axes: Axes<Vec<f32>>,
     /// Noise of the normalised problem.
     pub sigma: f64,
-    /// The head, with the noise of the problem that the networks see.
+    /// How a component is read.
     pub head: Head,
     /// The conjugate, with the tau of the problem that the networks see.
     pub conjugate: Conjugate,
@@ -78,16 +79,6 @@ impl Transport {
     /// Returns how many numbers a sample has.
     pub fn dimension(&self) -> usize {
         self.constants.shift.len()
-    }
-
-    /// Returns the units in which the generator sees source samples: x0' of the bridge.
-    fn source_units(&self) -> Units {
-        Units { pull: 1.0, scale: self.constants.scale * (1.0 / self.bridge.contraction) }
-    }
-
-    /// Returns the normalised units.
-    fn normalised(&self) -> Units {
-        Units { pull: 0.0, scale: self.constants.scale }
     }
 }
 
@@ -106,6 +97,7 @@ pub(crate) struct TransportOn<'a, D: Rows> {
     pub value: &'a D::Net,
     pub generator: &'a D::Net,
     pub constants: &'a D::Constants,
+    pub axes: &'a Axes<D::AxisNumbers>,
     pub limits: Limits,
 }
 
@@ -136,7 +128,7 @@ impl<D: Rows> TransportOn<'_, D> {
 
     fn generate(&self, device: &mut D, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         let end = self.endpoints(device, piece);
-        device.export(self.constants, end, to);
+        self.export(device, end, false, to);
     }
 
     /// Computes the exact mean, which a network that gives all components has.
@@ -145,7 +137,7 @@ impl<D: Rows> TransportOn<'_, D> {
         let x = self.input(device, piece.rows, piece.count, 1, piece.seed);
         let outputs = generator.forward(device, self.generator, x);
         device.add_components_mean(outputs, head.raw(x.cols), x);
-        device.export(self.constants, x, to);
+        self.export(device, x, false, to);
     }
 
     /// Computes the mean over the components that `latents` latents give. A row takes that many row numbers of the
@@ -156,7 +148,7 @@ impl<D: Rows> TransportOn<'_, D> {
         let most = latents.min(self.limits.latents);
         assert!(count == 1 || most == latents, "the numbers of a row's latents follow each other");
         let x0 = device.scratch(count, d);
-        device.import(self.constants, rows, 1, self.transport.source_units(), x0, None);
+        device.import_seen(self.constants, rows, 1, 0.0, x0, None);
         let sum = device.scratch(count, d);
         let mark = device.mark();
         for done in (0..latents).step_by(most) {
@@ -166,22 +158,24 @@ impl<D: Rows> TransportOn<'_, D> {
             let raw = self.transport.generator.forward(device, self.generator, input);
             device.accumulate(raw, sum, done == 0);
         }
-        device.export_mean(self.constants, x0, sum, latents, to);
+        device.add_mean(x0, sum, latents);
+        self.export(device, x0, false, to);
     }
 
     fn path(&self, device: &mut D, piece: &Piece<D::In<'_>>, steps: PathSteps<&[f32]>, to: D::Out<'_>) {
         let PathSteps { along, spread, count } = steps;
         let steps = PathSteps { along: device.bring(along, count), spread: device.bring(spread, count), count };
-        let x1 = self.endpoints(device, piece);
-        let x0 = device.scratch(piece.count, self.transport.dimension());
-        device.import(self.constants, piece.rows, 1, self.transport.normalised(), x0, None);
+        let d = self.transport.dimension();
+        let [x0, x1] = [0; 2].map(|_| device.scratch(piece.count, d));
+        let end = self.endpoints(device, piece);
+        device.turn_back(self.constants, end, x1);
+        device.import(self.constants, piece.rows, x0);
         device.export_paths(self.constants, x0, x1, &steps, piece.seed, to);
     }
 
     fn drift(&self, device: &mut D, piece: &Piece<D::In<'_>>, time: f64, to: D::Out<'_>) {
-        let Transport { value, bridge, constants, .. } = self.transport;
-        let drift = Drift::new(bridge, constants.scale, time);
-        let states = self.states(device, piece, drift.units, drift.time);
+        let Transport { value, bridge, .. } = self.transport;
+        let states = self.states(device, piece, time, bridge.clock_at(time));
         let tape = value.record_hidden(device, self.value, states, false);
         let one = device.ones(piece.count);
         let mut gradient = value.backward_input(device, self.value, &tape, one);
@@ -190,35 +184,44 @@ impl<D: Rows> TransportOn<'_, D> {
             device.squares_reverse(states, gradient.with_squares(), whole);
             gradient = whole;
         }
-        device.export_drift(self.constants, gradient, piece.rows, &drift.factors, to);
+        let drift = device.scratch(piece.count, self.transport.dimension());
+        device.drift(self.constants, gradient, states, time, drift);
+        self.export(device, drift, true, to);
     }
 
     fn ratio(&self, device: &mut D, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         let Transport { value, conjugate, .. } = self.transport;
-        let states = self.states(device, piece, self.transport.normalised(), 1.0);
+        let states = self.states(device, piece, 1.0, 1.0);
         let v = value.forward(device, self.value, states);
-        device.export_ratio(self.constants, conjugate, states, v, to);
+        device.export_ratio(self.axes, conjugate, states, v, to);
     }
 
     /// Returns \[x0', z\], with each source sample `repeat` times. `seed` is the seed of these rows.
     fn input(&self, device: &mut D, rows: D::In<'_>, count: usize, repeat: usize, seed: RowSeed) -> Mat {
         let (d, latent) = (self.transport.dimension(), self.transport.conditional.latent);
         let input = device.scratch(count * repeat, d + latent);
-        device.import(self.constants, rows, repeat, self.transport.source_units(), input.columns(0, d), None);
+        device.import_seen(self.constants, rows, repeat, 0.0, input.columns(0, d), None);
         if latent > 0 {
             device.row_normals(seed, Stream::Latent, input.columns(d, d + latent));
         }
         input
     }
 
-    /// Returns \[x', t'\] for the value function.
-    fn states(&self, device: &mut D, piece: &Piece<D::In<'_>>, units: Units, time: f64) -> Mat {
+    /// Returns \[x', s\] for the value function, with the states' time and that of the clock.
+    fn states(&self, device: &mut D, piece: &Piece<D::In<'_>>, time: f64, clock: f64) -> Mat {
         let states = device.scratch(piece.count, self.transport.dimension() + 1);
-        device.import(self.constants, piece.rows, 1, units, states, Some(time as f32));
+        device.import_seen(self.constants, piece.rows, 1, time, states, Some(clock as f32));
         states
     }
 
-    /// Returns normalised x1 (rows x d).
+    /// Takes what networks see at time 1, or a drift over the units of its axes, to data units.
+    fn export(&self, device: &mut D, x: Mat, direction: bool, to: D::Out<'_>) {
+        let back = device.scratch(x.rows, self.transport.dimension());
+        device.turn_back(self.constants, x, back);
+        device.export(self.constants, back, direction, to);
+    }
+
+    /// Returns x1 as networks see it (rows x d).
     fn endpoints(&self, device: &mut D, piece: &Piece<D::In<'_>>) -> Mat {
         let Transport { generator, conditional, head, .. } = self.transport;
         let d = self.transport.dimension();
@@ -230,7 +233,7 @@ impl<D: Rows> TransportOn<'_, D> {
         // Times are not read for endpoints.
         let bridge = Bridge { x0, raw, noise, time: x0 };
         let end = device.scratch(count, d + 1);
-        device.bridge(head, &bridge, &Points { end: Some(end), ..Points::default() });
+        device.bridge(head, self.axes, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)
     }
 }

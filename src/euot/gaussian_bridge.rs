@@ -1,77 +1,142 @@
-//! The Gaussian bridge that a training starts from: the solution for two Gaussians with the samples' means and
-//! variances. The networks then learn only how the samples differ from Gaussians.
+//! The Gaussian bridge that a training starts from: the solution for two Gaussians with the samples' moments. The
+//! networks then learn only how the samples differ from Gaussians.
 //!
 //! The cost 1/2 |x1 - x0|^2 and the noise sigma enter a plan through <x0, x1> / sigma^2 alone; terms that depend on one
-//! end belong to the potentials. So the plan between x0 and x1 is that between x0' = q (x0 + h) and x1 with noise
-//! sigma' = sigma sqrt(q), for every contraction q > 0 and every pull h. With g = 1/q - 1 and the solution of the value
-//! function's equation
+//! end belong to the potentials. So the plan between x0 and x1 is, along axes j of any orthogonal basis, that between
+//! x0'_j = q_j (x0_j + h_j) and x1_j with noise sigma'_j = sigma sqrt(q_j), for all contractions q_j > 0 and pulls h_j.
+//! With g_j = 1/q_j - 1 and the solution of the value function's equation
 //!
-//! V0(t, x) = (g/2 |x|^2 - <h, x> - (1 - t)/2 |h|^2) / (1 + (1 - t) g) + d/2 sigma^2 log(1 + (1 - t) g) + level
+//! V0(t, x) = sum over j of (g_j/2 x_j^2 - h_j x_j - (1 - t)/2 h_j^2) / (1 + (1 - t) g_j)
+//!            + sigma^2/2 log(1 + (1 - t) g_j),  + level
 //!
 //! the value functions of the two problems are tied by
 //!
-//! V(t, x) = V0(t, x) + V'(t', x') / q,   x' = q (x + (1 - t) h) / D,   t' = q t / D,   D = 1 - t + q t.
+//! V(t, x) = V0(t, x) + V'(t, x') / w,   x'_j = q_j (x_j + (1 - t) h_j) / (D_j l_j),   D_j = 1 - t + q_j t,
 //!
-//! q and h are chosen so that the noise alone carries a Gaussian source onto a Gaussian target weighted by its density
-//! ratio: then V' = 0. Balanced, with variances a and b, this is a q^2 + sigma^2 q = b and q (mean of x0 + h) = mean of
-//! x1 (Gaussian entropic transport: Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal Transport between Unbalanced
-//! Gaussian Measures has a Closed Form*, NeurIPS 2020; here with isotropic variances).
+//! where l_j is the length that networks see as 1 along the axis, and w the factor of the networks' costs. Along the
+//! axis the moved bridge is a Brownian bridge in the time t'_j = q_j t / D_j with noise sigma'_j / l_j
+//! ([`crate::formulas::Clock`] has one time for all). With one q and l = 1, V' is the value function of a problem with
+//! noise sigma' of its own, and w = q.
+//!
+//! Contractions, axes and pulls are chosen so that the noise alone carries a Gaussian source onto a Gaussian target
+//! weighted by its density ratio ([`super::gaussian_pair`], [`super::directions`]): then V' = 0.
 
-use crate::data::{Normalisation, Spread};
+use super::gaussian_pair::{MOST_SOFTNESS, contraction};
+use crate::data::{Normalisation, Rotation, SeenUnits, Spread};
 use crate::error::Result;
-use crate::formulas::{Conjugate, Quadratic, Scalar};
+use crate::formulas::axes::Axis;
+use crate::formulas::units::AxisUnits;
+use crate::formulas::{Axes, Clock, Conjugate, Scalar};
 use crate::memory;
-use crate::numbers::Numbers;
+use crate::numbers::{Numbers, REFUSED};
 use serde::{Deserialize, Serialize};
 
 /// The bridge that the module describes, in units of the normalised problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
 pub(crate) struct GaussianBridge {
-    /// q.
-    pub contraction: f64,
-    /// h: d numbers.
+    /// The axes; None where they are the components of a sample.
+    pub rotation: Option<Rotation>,
+    /// q of each axis.
+    pub contraction: Numbers,
+    /// h of each axis.
     pub pull: Numbers,
+    /// l of each axis.
+    pub unit: Numbers,
     /// The level of V0. With KL it is such that the density ratio averages 1 over a Gaussian target, otherwise such
     /// that V0(1, .) averages 0 over it.
     pub level: f64,
-    /// q times the mean of V0(0, x0) over the source.
+    /// w times the mean of V0(0, x0) over the source.
     pub start: f64,
-    /// Mean squares of the components of x0' and of x1. Where V' = 0, the mean squares of x' go linearly in t' from one
-    /// to the other. They are rounded to four digits: their use needs no more, and a file's description has 2 d of
-    /// them.
+    /// Mean squares of x0' and of x1' along each axis. They are rounded to four digits: their use needs no more, and a
+    /// file's description has 2 d of them.
     pub mean_squares: [Numbers; 2],
 }
 
-/// The variance that stands in for that of a side which is a single point.
-const LEAST_VARIANCE: f64 = 1e-6;
-/// The largest 1 / tau that counts: from there on the target's masses have no effect.
-const MOST_SOFTNESS: f64 = 1e12;
+/// A bridge in a file's description, without its rotation. Where all axes have one contraction and their lengths are
+/// those of the normalised problem, it is written as earlier versions read it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contraction: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    contractions: Option<Numbers>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    units: Option<Numbers>,
+    pull: Numbers,
+    level: f64,
+    start: f64,
+    mean_squares: [Numbers; 2],
+}
+
+impl From<GaussianBridge> for Stored {
+    fn from(bridge: GaussianBridge) -> Self {
+        let even = bridge.is_even();
+        let GaussianBridge { rotation: _, contraction, pull, unit, level, start, mean_squares } = bridge;
+        let (one, each) = if even { (contraction.first().copied(), None) } else { (None, Some((contraction, unit))) };
+        let (contractions, units) = each.unzip();
+        Self { contraction: one, contractions, units, pull, level, start, mean_squares }
+    }
+}
+
+impl TryFrom<Stored> for GaussianBridge {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> std::result::Result<Self, String> {
+        let Stored { contraction, contractions, units, pull, level, start, mean_squares } = stored;
+        let each = |value| Numbers::collect((0..pull.len()).map(|_| value)).map_err(|_| REFUSED.to_owned());
+        let (contraction, unit) = match (contraction, contractions, units) {
+            (Some(q), None, None) => (each(q)?, each(1.0)?),
+            (None, Some(contractions), Some(units)) => (contractions, units),
+            _ => return Err("bridge has to have either a contraction or contractions with units".into()),
+        };
+        Ok(Self { rotation: None, contraction, pull, unit, level, start, mean_squares })
+    }
+}
+
 /// Bounds of q, so that samples of both sides stay in the range of 32-bit numbers.
-const CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
+pub(super) const CONTRACTIONS: [f64; 2] = [1e-12, 1e12];
+/// Bounds of q where all axes have the same.
+const EVEN_CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
+/// The least length that networks see as 1.
+pub(super) const LEAST_UNIT: f64 = 1e-6;
+/// The variance that stands in for that of a side which is a single point, where all axes have one contraction.
+const EVEN_VARIANCE: f64 = 1e-6;
 /// The largest mean square that 32-bit numbers can compute with.
 const SQUARES_END: f64 = 1e30;
+
+/// Returns the softness that a Gaussian's plan knows. To first order every conjugate has the density ratio of KL, with
+/// a tau of its own.
+pub(super) fn softness(conjugate: &Conjugate) -> f64 {
+    conjugate.divergence.softness(conjugate.tau).min(MOST_SOFTNESS)
+}
 
 impl GaussianBridge {
     /// Returns the bridge that changes nothing: V0 = 0.
     pub fn none(dimension: usize) -> Result<Self> {
         let even = |value| Numbers::collect((0..dimension).map(|_| value));
         let ones = even(1.0)?;
-        Ok(Self { contraction: 1.0, pull: even(0.0)?, level: 0.0, start: 0.0, mean_squares: [ones.clone(), ones] })
+        Ok(Self {
+            rotation: None,
+            contraction: ones.clone(),
+            pull: even(0.0)?,
+            unit: ones.clone(),
+            level: 0.0,
+            start: 0.0,
+            mean_squares: [ones.clone(), ones],
+        })
     }
 
-    /// Returns the bridge between Gaussians with these moments.
-    pub fn between(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Result<Self> {
-        let d = source.mean.len() as f64;
-        let [a, b] = [source, target].map(|side| side.variance().max(LEAST_VARIANCE));
+    /// Returns the bridge between Gaussians with these means and the variance of each side in every direction: one
+    /// contraction for all axes.
+    pub fn even(source: &Spread, target: &Spread, sigma: f64, conjugate: &Conjugate) -> Result<Self> {
+        let dimension = source.mean.len();
+        let d = dimension as f64;
+        let [a, b] = [source, target].map(|side| side.variance().max(EVEN_VARIANCE));
         let noise = sigma * sigma;
-        // To first order every conjugate has the density ratio of KL, with a tau of its own.
-        let softness = conjugate.divergence.softness(conjugate.tau).min(MOST_SOFTNESS);
-        // The end's precision is 1/b - g / tau: (a q + noise) (q / b - (1 - q) / tau) = 1, here divided by 1/b + 1/tau.
-        let k = 1.0 + b * softness;
-        let (first, zeroth) = (noise - a * (b * softness / k), b * (1.0 + noise * softness) / k);
-        let both = (first * first + 4.0 * a * zeroth).sqrt();
-        let root = if first > 0.0 { 2.0 * zeroth / (first + both) } else { (both - first) / (2.0 * a) };
-        let q = root.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+        let softness = softness(conjugate);
+        let root = contraction([a, b], noise, softness);
+        let q = root.clamp(EVEN_CONTRACTIONS[0], EVEN_CONTRACTIONS[1]);
         let g = 1.0 / q - 1.0;
         // The difference loses its digits where tau is small.
         let precision = if q == root { 1.0 / (q * (a * q + noise)) } else { 1.0 / b - g * softness };
@@ -97,22 +162,31 @@ impl GaussianBridge {
             - q * (dot(&pull, &source.mean) + 0.5 * dot(&pull, &pull))
             - 0.5 * d * noise * q.ln()
             + level;
-        let mut bridge = Self { contraction: q, pull, level, start: q * start, mean_squares: Default::default() };
+        let even = |value| Numbers::collect((0..dimension).map(|_| value));
+        let mut bridge = Self { contraction: even(q)?, pull, level, start: q * start, ..Self::none(dimension)? };
         let squares = |side: &Spread| Numbers::collect(side.squares().map(four_digits));
         bridge.mean_squares = [squares(&bridge.moved(source)?)?, squares(target)?];
-        if bridge.is_sound() { Ok(bridge) } else { Self::none(source.mean.len()) }
+        if bridge.is_sound() { Ok(bridge) } else { Self::none(dimension) }
     }
 
-    /// Returns the moments of x0' for a source with these moments.
+    /// Returns the moments of x0' for a source with these moments, where l = 1 and axes are components.
     pub fn moved(&self, source: &Spread) -> Result<Spread> {
-        let q = self.contraction;
-        let mean = source.mean.iter().zip(self.pull.iter()).map(|(x, h)| q * (x + h));
-        let variances = source.variances.iter().map(|variance| q * q * variance);
+        let q = &self.contraction;
+        let mean = source.mean.iter().zip(self.pull.iter()).zip(q.iter()).map(|((x, h), q)| q * (x + h));
+        let variances = source.variances.iter().zip(q.iter()).map(|(variance, q)| q * q * variance);
         Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(variances)? })
     }
 
-    /// Checks a bridge that was read from a file, for samples in units of this shift and scale.
-    pub fn check(&self, shift: &[f64], scale: f64) -> std::result::Result<(), String> {
+    /// Returns whether all axes have one contraction, and the lengths of the normalised problem.
+    pub fn is_even(&self) -> bool {
+        let first = self.contraction.first();
+        self.rotation.is_none()
+            && self.contraction.iter().all(|q| Some(q) == first)
+            && self.unit.iter().all(|&unit| unit == 1.0)
+    }
+
+    /// Checks a bridge that was read from a file, for samples in units of this shift and scale and for this noise.
+    pub fn check(&self, shift: &[f64], scale: f64, sigma: f64) -> std::result::Result<(), String> {
         let dimension = shift.len();
         for squares in &self.mean_squares {
             if squares.len() != dimension || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
@@ -121,229 +195,126 @@ impl GaussianBridge {
                 ));
             }
         }
+        for (name, numbers) in [("pull", &self.pull), ("contractions", &self.contraction), ("units", &self.unit)] {
+            if numbers.len() != dimension {
+                return Err(format!("bridge.{name} has {} numbers, but samples have {dimension}", numbers.len()));
+            }
+        }
+        if let Some(unit) = self.unit.iter().find(|unit| !(LEAST_UNIT..=SQUARES_END).contains(*unit)) {
+            return Err(format!("bridge has a unit of {unit:e}; it must be from {LEAST_UNIT:e} to {SQUARES_END:e}"));
+        }
         if !self.is_sound() {
             return Err(format!(
-                "bridge has a contraction of {:e} or a number that is not finite; it must be from {:e} to {:e}",
-                self.contraction, CONTRACTIONS[0], CONTRACTIONS[1]
+                "bridge has a contraction that is not from {:e} to {:e}, or a number that is not finite",
+                CONTRACTIONS[0], CONTRACTIONS[1]
             ));
         }
-        if self.pull.len() != dimension {
-            return Err(format!("bridge.pull has {} components, but samples have {dimension}", self.pull.len()));
-        }
-        // The numbers of `source` and `quadratic`, without the memory for them.
-        let q = self.contraction;
-        let moved = |(shift, h): (&f64, &f64)| (shift - scale * h).is_finite() && ((q * h) as f32).is_finite();
-        let (divided, level) = (scale / q, (q * self.level) as f32);
-        let sound = divided.is_finite() && divided > 0.0 && level.is_finite() && (self.start as f32).is_finite();
-        if !(sound && shift.iter().zip(self.pull.iter()).all(moved)) {
+        // What is computed in 32 bits has to be finite there.
+        let near = |(h, q): (&f64, &f64)| {
+            (scale * h).is_finite() && ((q * h) as f32).is_finite() && (scale / q).is_finite() && scale / q > 0.0
+        };
+        let level = (self.cost() * self.level).abs() < f64::from(f32::MAX) && (self.start as f32).is_finite();
+        let [pull, contraction] = [&self.pull, &self.contraction];
+        if !(level && self.fits(sigma) && pull.iter().zip(contraction.iter()).all(near)) {
             return Err("bridge has numbers too large to compute with".into());
         }
         Ok(())
     }
 
-    fn is_sound(&self) -> bool {
-        (CONTRACTIONS[0]..=CONTRACTIONS[1]).contains(&self.contraction)
+    pub(crate) fn is_sound(&self) -> bool {
+        self.contraction.iter().all(|q| (CONTRACTIONS[0]..=CONTRACTIONS[1]).contains(q))
             && self.level.is_finite()
             && self.start.is_finite()
+            && self.unit.iter().all(|unit| unit.is_finite() && *unit > 0.0)
             && self.pull.iter().all(|h| h.is_finite())
             && self.mean_squares.iter().flat_map(|side| side.iter()).all(|x| (0.0..SQUARES_END).contains(x))
     }
 
-    /// Returns the noise of the problem that the networks are trained on.
-    pub fn sigma(&self, sigma: f64) -> f64 {
-        sigma * self.contraction.sqrt()
+    /// Returns w, the costs of the networks' problem over those of the normalised one. It is the geometric mean of q / l^2
+    /// over the axes, with which the noise of an axis in the networks' lengths is that of their problem on average.
+    pub fn cost(&self) -> f64 {
+        if self.is_even() {
+            return self.contraction.first().copied().unwrap_or(1.0);
+        }
+        let logs: f64 = self.live().map(|j| (self.contraction[j] / self.unit[j].powi(2)).ln()).sum();
+        (logs / self.live().count() as f64).exp()
     }
 
-    /// Returns q Psi*(v / q), the conjugate for potentials that are larger by the factor q.
+    /// Returns the conjugate for potentials that are larger by the factor w.
     pub fn conjugate(&self, conjugate: &Conjugate) -> Conjugate {
-        Conjugate { tau: self.contraction * conjugate.tau, ..*conjugate }
+        Conjugate { tau: self.cost() * conjugate.tau, ..*conjugate }
     }
 
-    /// Returns q V0(1, x).
-    pub fn quadratic<T: Scalar>(&self) -> Result<Quadratic<Vec<T>>> {
-        Ok(self.quadratic_of(memory::collected("the slope of V", self.slope().map(T::of))?))
+    /// Returns the numbers of the axes along which samples differ. An axis along which all of both sides are one point has a
+    /// contraction that nothing else should follow. Where there is no other, all count.
+    fn live(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        let none = self.unit.iter().all(|&unit| unit <= LEAST_UNIT);
+        (0..self.unit.len()).filter(move |&j| none || self.unit[j] > LEAST_UNIT)
     }
 
-    /// Returns [`Self::quadratic`] with `slope` in the form in which a device keeps it.
-    pub fn quadratic_of<S>(&self, slope: S) -> Quadratic<S> {
-        Quadratic { curvature: 1.0 - self.contraction, slope, level: self.contraction * self.level }
+    /// Returns the least and the largest contraction.
+    fn extremes(&self) -> [f64; 2] {
+        let q = || self.live().map(|j| self.contraction[j]);
+        [q().fold(f64::INFINITY, f64::min), q().fold(0.0, f64::max)]
     }
 
-    fn slope(&self) -> impl ExactSizeIterator<Item = f64> {
-        self.pull.iter().map(|h| -self.contraction * h)
+    /// Returns the times of the axes.
+    pub fn clock(&self) -> Clock {
+        let [least, largest] = self.extremes();
+        Clock::new(((largest - least) / least).ln_1p())
     }
 
-    /// Returns the units in which the networks see source samples, x0'. `units` are those of the normalised problem.
-    pub fn source(&self, units: &Normalisation) -> Result<Normalisation> {
-        units.moved(self.pull.iter().copied(), 1.0 / self.contraction)
+    /// Returns the clock's time at time t.
+    pub fn clock_at(&self, time: f64) -> f64 {
+        self.clock().read([1.0 - time, time], self.extremes())
     }
 
-    /// Returns D and t' at time t.
-    pub fn clock(&self, time: f64) -> (f64, f64) {
-        let divisor = 1.0 - time + self.contraction * time;
-        (divisor, self.contraction * time / divisor)
+    /// Returns the constants of the problem that networks see, for this noise of the normalised problem.
+    pub fn axes<T: Scalar>(&self, sigma: f64) -> Result<Axes<Vec<T>>> {
+        let cost = self.cost();
+        Axes::new(self.constants(sigma), self.clock(), cost * sigma * sigma, cost * self.level)
+    }
+
+    /// Returns the constants of each axis.
+    fn constants(&self, sigma: f64) -> impl ExactSizeIterator<Item = Axis> + '_ {
+        let (cost, [_, largest]) = (self.cost(), self.extremes());
+        (0..self.contraction.len()).map(move |j| {
+            let (q, h, l) = (self.contraction[j], self.pull[j], self.unit[j]);
+            Axis {
+                sigma: sigma * q.sqrt() / l,
+                rate: q / largest,
+                curvature: cost * (1.0 / q - 1.0) * l * l,
+                slope: -cost * h * l,
+            }
+        })
+    }
+
+    /// Returns whether 32-bit numbers can compute with the constants that networks see for this noise.
+    pub fn fits(&self, sigma: f64) -> bool {
+        let positive = |x: f64| x as f32 > 0.0 && (x as f32).is_finite();
+        let axis = |axis: Axis| {
+            let Axis { sigma, rate, curvature, slope } = axis;
+            positive(sigma) && positive(rate) && (curvature as f32).is_finite() && (slope as f32).is_finite()
+        };
+        self.is_sound() && positive(self.cost() * sigma * sigma) && self.constants(sigma).all(axis)
+    }
+
+    /// Returns the units along each axis.
+    pub fn units(&self) -> Result<Vec<AxisUnits>> {
+        let at = |j| AxisUnits { contraction: self.contraction[j], pull: self.pull[j], unit: self.unit[j] };
+        memory::collected("the units of a sample's axes", (0..self.contraction.len()).map(at))
+    }
+
+    /// Returns the units in which networks see samples of the source (at time 0) and of the target (at time 1).
+    pub fn seen(&self, normalised: &Normalisation, time: f64) -> Result<SeenUnits> {
+        Ok(SeenUnits { normalised: normalised.clone(), rotation: self.rotation.clone(), units: self.units()?, time })
     }
 }
 
-fn four_digits(x: f64) -> f64 {
+pub(super) fn four_digits(x: f64) -> f64 {
     format!("{x:.3e}").parse().expect("a number as it was written")
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::formulas::Divergence;
-    use proptest::prelude::*;
-
-    fn sides() -> impl Strategy<Value = (Spread, Spread)> {
-        let side = |mean| (prop::collection::vec(mean, 3), 0.01f64..4.0);
-        (side(-1.5f64..1.5), side(-1.5f64..1.5)).prop_map(|(x, y)| (Spread::even(x.0, x.1), Spread::even(y.0, y.1)))
-    }
-
-    fn v0(bridge: &GaussianBridge, sigma: f64, t: f64, x: &[f64]) -> f64 {
-        let g = 1.0 / bridge.contraction - 1.0;
-        let left = 1.0 + (1.0 - t) * g;
-        let h = &bridge.pull;
-        (0.5 * g * dot(x, x) - dot(h, x) - 0.5 * (1.0 - t) * dot(h, h)) / left
-            + 0.5 * x.len() as f64 * sigma * sigma * left.ln()
-            + bridge.level
-    }
-
-    proptest! {
-        /// V' = 0 is the answer: noise alone carries the source onto the target weighted by its density ratio.
-        #[test]
-        fn gaussians_need_nothing_more((source, target) in sides(), sigma in 0.02f64..5.0, tau in 0.05f64..50.0, psi in 0..Divergence::ALL.len()) {
-            let divergence = Divergence::ALL[psi];
-            let bridge = GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau }).unwrap();
-            let q = bridge.contraction;
-            let softness = divergence.softness(tau);
-            let end = q * q * source.variance() + sigma * sigma * q;
-            let precision = 1.0 / target.variance() - (1.0 / q - 1.0) * softness;
-            prop_assert!((end * precision - 1.0).abs() < 1e-9, "{end} {precision}");
-            for j in 0..3 {
-                let [start, end] = [0, 1].map(|side| bridge.mean_squares[side][j]);
-                let mean_end = target.mean[j].powi(2) + target.variance();
-                prop_assert!((end - mean_end).abs() < 1e-3 * mean_end, "{end} {mean_end}");
-                let mean_start = (q * (source.mean[j] + bridge.pull[j])).powi(2) + q * q * source.variance();
-                prop_assert!((start - mean_start).abs() < 1e-3 * mean_start, "{start} {mean_start}");
-                let mean = q * (source.mean[j] + bridge.pull[j]);
-                let expected = (target.mean[j] / target.variance() - bridge.pull[j] * softness) / precision;
-                prop_assert!((mean - expected).abs() < 1e-7 * (1.0 + expected.abs()), "{mean} {expected}");
-            }
-        }
-
-        /// For KL, whose ratio is exactly e^(v / tau), the target's mass is that of the source.
-        #[test]
-        fn the_density_ratio_averages_one((source, target) in sides(), sigma in 0.1f64..2.0, tau in 0.3f64..20.0) {
-            let conjugate = Conjugate { divergence: Divergence::Kl, tau };
-            let (source, target) = (
-                Spread::even(source.mean[..1].to_vec(), source.variance()),
-                Spread::even(target.mean[..1].to_vec(), target.variance()),
-            );
-            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate).unwrap();
-            let (deviation, n) = (target.variance().sqrt(), 40_000);
-            let width = 40.0 / f64::from(n);
-            let mass: f64 = (0..n)
-                .map(|i| {
-                    let z = -20.0 + (f64::from(i) + 0.5) * width;
-                    let y = target.mean[0] + deviation * z;
-                    (-0.5 * z * z + v0(&bridge, sigma, 1.0, &[y]) / tau).exp() * width / (2.0 * std::f64::consts::PI).sqrt()
-                })
-                .sum();
-            // Beyond the grid's end nothing may be left.
-            let precision = 1.0 - (1.0 / bridge.contraction - 1.0) * target.variance() / tau;
-            prop_assume!(precision > 0.2);
-            prop_assert!((mass - 1.0).abs() < 1e-6, "{mass}");
-        }
-
-        /// dV/dt + sigma^2/2 Laplacian V - 1/2 |grad V|^2 = 0, and V(t, x) = V0 + V'(t', x') / q takes a solution with
-        /// noise sigma' to one with noise sigma: here for V' = <p, x'> - (1 - t')/2 |p|^2.
-        #[test]
-        fn value_functions_stay_value_functions(
-            (source, target) in sides(), sigma in 0.2f64..2.0, t in 0.05f64..0.95, x in prop::collection::vec(-2.0f64..2.0, 3),
-            p in prop::collection::vec(-1.0f64..1.0, 3),
-        ) {
-            let conjugate = Conjugate { divergence: Divergence::Balanced, tau: 1.0 };
-            let bridge = GaussianBridge::between(&source, &target, sigma, &conjugate).unwrap();
-            let q = bridge.contraction;
-            let v = |t: f64, x: &[f64]| {
-                let (divisor, time) = bridge.clock(t);
-                let moved: Vec<f64> =
-                    x.iter().zip(bridge.pull.iter()).map(|(x, h)| q * (x + (1.0 - t) * h) / divisor).collect();
-                v0(&bridge, sigma, t, x) + (dot(&p, &moved) - 0.5 * (1.0 - time) * dot(&p, &p)) / q
-            };
-            let step = 1e-4;
-            let dt = (v(t + step, &x) - v(t - step, &x)) / (2.0 * step);
-            let (mut laplacian, mut square) = (0.0, 0.0);
-            for j in 0..3 {
-                let at = |by: f64| {
-                    let mut moved = x.clone();
-                    moved[j] += by;
-                    v(t, &moved)
-                };
-                laplacian += (at(step) - 2.0 * at(0.0) + at(-step)) / (step * step);
-                square += ((at(step) - at(-step)) / (2.0 * step)).powi(2);
-            }
-            let terms = dt.abs() + 0.5 * sigma * sigma * laplacian.abs() + 0.5 * square;
-            let left = dt + 0.5 * sigma * sigma * laplacian - 0.5 * square;
-            prop_assert!(left.abs() < 1e-4 * (1.0 + terms), "{left} of {terms}");
-        }
-    }
-
-    /// The means are right at the ends of q's range too: noise far above a target of one point.
-    #[test]
-    fn the_means_agree_where_the_contraction_is_held() {
-        let [source, target] = [(-0.5, 1.0), (0.5, 0.0)].map(|(mean, variance)| Spread::even(vec![mean], variance));
-        for divergence in [Divergence::Balanced, Divergence::Kl] {
-            let conjugate = Conjugate { divergence, tau: 1e9 };
-            let bridge = GaussianBridge::between(&source, &target, 100.0, &conjugate).unwrap();
-            assert_eq!(bridge.contraction, CONTRACTIONS[0]);
-            let mean = bridge.moved(&source).unwrap().mean[0];
-            assert!((mean - 0.5).abs() < 1e-3, "{divergence:?}: {mean}");
-        }
-    }
-
-    #[test]
-    fn a_file_with_numbers_beyond_computing_is_refused() {
-        let good = GaussianBridge::none(2).unwrap();
-        good.check(&[0.0; 2], 1.0).expect("it changes nothing");
-        for (bad, word) in [
-            (GaussianBridge { contraction: 0.0, ..good.clone() }, "contraction"),
-            (GaussianBridge { contraction: f64::NAN, ..good.clone() }, "contraction"),
-            (GaussianBridge { level: f64::INFINITY, ..good.clone() }, "finite"),
-            (GaussianBridge { pull: vec![0.0; 3].into(), ..good.clone() }, "3 components"),
-            (
-                GaussianBridge { mean_squares: [vec![1.0; 2].into(), vec![1.0; 3].into()], ..good.clone() },
-                "bridge.mean_squares",
-            ),
-            (
-                GaussianBridge { mean_squares: [vec![1.0; 2].into(), vec![-1.0; 2].into()], ..good.clone() },
-                "bridge.mean_squares",
-            ),
-            (GaussianBridge { pull: vec![1e300, 0.0].into(), ..good.clone() }, "too large"),
-        ] {
-            let sentence = bad.check(&[0.0; 2], 1.0).expect_err("it must be refused");
-            assert!(sentence.contains(word), "{sentence}");
-        }
-    }
-
-    #[test]
-    fn sides_without_spread_and_extreme_noise_give_sound_numbers() {
-        for (a, b) in [(0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (1e12, 1e-12)] {
-            for sigma in [1e-6, 1.0, 1e3] {
-                for tau in [1e-9, 1.0, 1e9] {
-                    for divergence in Divergence::ALL {
-                        let [source, target] = [a, b].map(|variance| Spread::even(vec![0.5], variance));
-                        let bridge =
-                            GaussianBridge::between(&source, &target, sigma, &Conjugate { divergence, tau }).unwrap();
-                        assert!(bridge.is_sound(), "{a} {b} {sigma} {tau} {divergence:?}: {bridge:?}");
-                    }
-                }
-            }
-        }
-    }
 }

@@ -1,15 +1,16 @@
 //! Generator step: match the bridge marginals that the value function prescribes,
 //!
-//! G(theta) = E_t\[V(t, x_t) + sigma^2 (log p_theta(x_t | x0) - log N(x_t; x0, sigma^2 t I))\],
+//! G(theta) = E_t\[V(t, x_t) + noise (log p_theta(x_t | x0) - log N(x_t; x0, diag sigma_j^2 t_j))\],
 //!
 //! where p_theta(x_t | x0) is the mixture of the Gaussian bridge marginals of the K components of x0. There is one
-//! sample for each component. G equals sigma^2 E_t KL(p_theta(x_t | x0) || p_V(x_t | x0)) up to a constant.
+//! sample for each component. Along each axis t_j and sigma_j are its own. G equals noise E_t KL(p_theta(x_t | x0) ||
+//! p_V(x_t | x0)) up to a constant.
 //!
 //! theta enters through x_t, through the probabilities p_k that weigh the samples, and through the mixture q inside the
 //! logarithm. The last part, E\[d/dtheta log q(x) at x = x_t\] = d/dtheta of the integral of q, is zero on average. It
 //! is noise and is left out. The rest is zero in every row where q = p_V, not only on average ("sticking the landing":
 //! Roeder, Wu, Duvenaud, NeurIPS 2017). For the derivative, x_t is its mean plus a multiple of its standard deviation
-//! sqrt(t^2 s^2 + sigma^2 t (1 - t)).
+//! sqrt(t_j^2 s^2 + sigma_j^2 t_j (1 - t_j)).
 //!
 //! With latents, components are equally likely and q is an estimate. A mixture of K components that has the sample's
 //! own among them overstates log p. The excess depends on where the components lie, so it moves the optimum, to first
@@ -23,13 +24,13 @@
 
 use super::conditional::{Components, Conditional, RecordedComponents};
 use crate::device::{Batch, Layers, Mat, Method, MixtureLoss, Points};
-use crate::formulas::Head;
+use crate::formulas::{Axes, Head};
 use crate::nn::network::Network;
 
-/// Bridge times of the generator step are uniform from here to 1.
+/// Times of the clock in the generator step are uniform from here to 1.
 pub const TIME_MIN: f64 = 0.2;
 
-/// Bridge times of a deterministic generator end here. Its bridge marginal at t = 1 is a point and has no density.
+/// Times of a deterministic generator, whose axes all have one time, end here. Its bridge marginal at t = 1 is a point and has no density.
 pub const TIME_MAX_DETERMINISTIC: f64 = 0.995;
 
 /// The generator's pass of a step that was begun by [`GeneratorStep::begin`].
@@ -39,7 +40,7 @@ pub(crate) struct GeneratorPass {
 }
 
 /// A generator step, without its rows.
-pub struct GeneratorStep<'a> {
+pub struct GeneratorStep<'a, S> {
     /// V(t, x), inputs \[x, t\], one output.
     pub value: &'a Network,
     /// The generator.
@@ -48,18 +49,20 @@ pub struct GeneratorStep<'a> {
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
+    /// Noise and times of the axes.
+    pub axes: &'a Axes<S>,
     /// One over the rows of the whole batch.
     pub scale: f64,
 }
 
-impl GeneratorStep<'_> {
+impl<S> GeneratorStep<'_, S> {
     fn dimension(&self) -> usize {
         self.value.inputs() - 1
     }
 
     /// Adds the gradient of G for these rows to `gradient`, and the loss to `sums`.
     #[cfg(any(test, feature = "bench-internals"))]
-    pub fn run<D: Layers + Method>(
+    pub fn run<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -73,7 +76,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Does the part of the step that does not depend on the value function's weights.
-    pub(crate) fn begin<D: Layers + Method>(
+    pub(crate) fn begin<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -87,7 +90,7 @@ impl GeneratorStep<'_> {
 
     /// Does the rest of the step.
     #[allow(clippy::too_many_arguments)]
-    pub(crate) fn end<D: Layers + Method>(
+    pub(crate) fn end<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -102,7 +105,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Computes the components of these source samples and keeps them for the reverse pass.
-    pub(crate) fn record<D: Layers + Method>(
+    pub(crate) fn record<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         generator: &D::Net,
@@ -113,7 +116,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Adds the loss of rows to `sums`, and writes its gradient by their components.
-    pub(crate) fn carry<D: Layers + Method>(
+    pub(crate) fn carry<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -126,7 +129,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Returns \[x_t, t\] of rows.
-    fn state<D: Layers + Method>(
+    fn state<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -135,12 +138,12 @@ impl GeneratorStep<'_> {
     ) -> Mat {
         let state = self.value.inputs_of(device, value, batch.input.rows);
         let bridge = batch.bridge(self.dimension(), of.raw);
-        device.bridge(&self.head, &bridge, &Points { state: Some(state), ..Points::default() });
+        device.bridge(&self.head, self.axes, &bridge, &Points { state: Some(state), ..Points::default() });
         state
     }
 
     /// Does [`Self::carry`] for rows at `state`.
-    fn weigh<D: Layers + Method>(
+    fn weigh<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -164,6 +167,7 @@ impl GeneratorStep<'_> {
 
         let loss = MixtureLoss {
             head: &self.head,
+            axes: self.axes,
             bridge: &bridge,
             xt: state.columns(0, d),
             v,
@@ -177,7 +181,7 @@ impl GeneratorStep<'_> {
     }
 
     /// Adds the gradient of the generator's parameters, once the gradient by all components of `of` is known.
-    pub(crate) fn backward<D: Layers + Method>(
+    pub(crate) fn backward<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         generator: &D::Net,

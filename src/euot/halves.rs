@@ -10,7 +10,7 @@ use crate::device::draw::{BatchSpec, Draw, Sources, Times};
 use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::Half;
 use crate::device::{Batch, Layers, Squares};
-use crate::formulas::{Conjugate, Head, Quadratic};
+use crate::formulas::{Axes, Clock, Conjugate, Head};
 use crate::nn::network::Network;
 use std::ops::Range;
 
@@ -26,6 +26,8 @@ pub(crate) struct Halves {
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
+    /// The times of the axes.
+    pub clock: Clock,
     /// Number of source samples of the whole batch.
     pub sources: usize,
     /// Seed of all random numbers.
@@ -48,7 +50,7 @@ impl Halves {
     fn batch(&self, half: Half, squares: [Squares; 2]) -> BatchSpec {
         let Conditional { components, latent } = self.conditional;
         let times = match half {
-            Half::Value => Times { low: 0.0, high: TIME_MAX, repeat: 1 },
+            Half::Value => Times { low: 0.0, high: self.clock.of_slowest(TIME_MAX), repeat: 1 },
             Half::Generator => {
                 let high = if self.head.deterministic { TIME_MAX_DETERMINISTIC } else { 1.0 };
                 Times { low: TIME_MIN, high, repeat: components }
@@ -62,6 +64,7 @@ impl Halves {
             components,
             latent,
             times,
+            clock: self.clock,
             targets: half == Half::Value,
             uniforms: half == Half::Value && self.conditional.has_own_components(),
         }
@@ -72,24 +75,25 @@ impl Halves {
         1.0 / self.batch_rows()[1] as f64
     }
 
-    fn value_step<'a, S>(&'a self, quadratic: &'a Quadratic<S>) -> ValueStep<'a, S> {
+    fn value_step<'a, S>(&'a self, axes: &'a Axes<S>) -> ValueStep<'a, S> {
         ValueStep {
             value: &self.value,
             generator: &self.generator,
             conditional: self.conditional,
             head: self.head,
             conjugate: self.conjugate,
-            quadratic,
+            axes,
             scale: self.scale(),
         }
     }
 
-    fn generator_step(&self) -> GeneratorStep<'_> {
+    fn generator_step<'a, S>(&'a self, axes: &'a Axes<S>) -> GeneratorStep<'a, S> {
         GeneratorStep {
             value: &self.value,
             generator: &self.generator,
             conditional: self.conditional,
             head: self.head,
+            axes,
             scale: self.scale(),
         }
     }
@@ -113,14 +117,14 @@ impl<D: Layers + Draw> HalfWork<D> for Halves {
         let Batch { input, noise, .. } = &sources.batch;
         match half {
             Half::Value => {
-                let step = self.value_step(inputs.quadratic);
+                let step = self.value_step(inputs.axes);
                 let raw = step.draw(device, generator, *input, noise);
                 drawn.blocks(device, |device, batch, rows| {
                     step.carry(device, value, batch, raw.rows(rows.start, rows.end), gradient, sums);
                 });
             }
             Half::Generator => {
-                let step = self.generator_step();
+                let step = self.generator_step(inputs.axes);
                 let recorded = step.record(device, generator, *input);
                 drawn.blocks(device, |device, batch, rows| {
                     step.carry(device, value, batch, &recorded.components.rows(rows.start, rows.end), sums);
@@ -136,14 +140,14 @@ impl<D: Layers + Draw> HalfWork<D> for Halves {
         let spec = self.batch(Half::Generator, inputs.nets.map(D::squares_seen));
         let sources = device.draw_sources(&spec, inputs.samples, sources);
         let batch = device.draw_rows(&spec, inputs.samples, &sources, 0..sources.batch.input.rows);
-        let begun = self.generator_step().begin(device, inputs.nets[0], inputs.nets[1], &batch);
+        let begun = self.generator_step(inputs.axes).begin(device, inputs.nets[0], inputs.nets[1], &batch);
         BegunGenerator { batch, begun }
     }
 
     fn end(&self, device: &mut D, inputs: &HalfInputs<'_, D>, begun: &Self::Begun, totals: HalfTotals<'_, D>) {
         let ([value, generator], HalfTotals { gradient, sums }) = (inputs.nets, totals);
         let BegunGenerator { batch, begun } = begun;
-        self.generator_step().end(device, value, generator, batch, begun, gradient, sums);
+        self.generator_step(inputs.axes).end(device, value, generator, batch, begun, gradient, sums);
     }
 }
 

@@ -3,10 +3,12 @@
 
 pub(crate) mod answers;
 pub mod conditional;
-mod drift;
+pub(crate) mod directions;
 pub(crate) mod gaussian_bridge;
+pub(crate) mod gaussian_pair;
 pub mod generator_step;
 pub(crate) mod halves;
+pub(crate) mod initial;
 pub mod networks;
 pub mod value_step;
 

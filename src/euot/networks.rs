@@ -58,7 +58,7 @@ impl Networks<'_> {
     /// Returns the numbers of inputs (without squares) and of outputs of both.
     fn ends(&self, dimension: usize) -> Result<[[usize; 2]; 2]> {
         let Conditional { components, latent } = self.conditional;
-        let raw = Head::numbers(dimension, self.deterministic);
+        let raw = Head { deterministic: self.deterministic }.raw(dimension);
         let outputs = self.conditional.outputs(raw).filter(|&outputs| outputs <= MAX_OUTPUTS).ok_or_else(|| {
             Error::invalid(format!(
                 "components is {components}, but must be from 1 to {} for samples of {dimension} numbers, so that the generator has at most {MAX_OUTPUTS} outputs, unless it has latents (latent_dimension above 0)",

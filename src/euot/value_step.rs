@@ -1,21 +1,24 @@
 //! Value step: the gradient of minus the dual along the bridges of the current generator,
 //!
-//! L(V) = E\[V(1, x1)\] - E\[Psi*(V(1, y))\] - E_t\[1/2 |grad V(t, x_t)|^2 + <grad V(t, x_t), b_t>\].
+//! L(V) = E\[V(1, x1)\] - E\[Psi*(V(1, y))\] - E_t\[sum over j of t_j' d_j V(t, x_t) (c_j/2 d_j V(t, x_t) + b_tj)\],
+//!
+//! where t is the clock's time, t_j' the speed of an axis's time t_j, sigma_j its noise, and c_j = sigma_j^2 over the
+//! problem's noise. With axes that are alike t_j' = c_j = 1.
 //!
 //! The drift (x1 - x_t) / (1 - t) of the bridge to x1 has a variance that grows without bound towards t = 1. Only its
 //! mean given x_t counts, and given x0 and the component that is known: x1 and x_t are jointly Gaussian. So b_t here is
 //! E\[(x1 - x_t) / (1 - t) | x0, k, x_t\] = m - x0 + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t)) (x_t - (1 - t) x0 - t
 //! m): the same L, hence the same expected gradient, without that noise (Rao-Blackwell).
 //!
-//! The action term's gradient is that of <grad V(t, x_t), w> with w = grad V + b_t held constant: a reverse pass over
+//! The action term's gradient is that of <grad V(t, x_t), w> with w_j = t_j' (c_j d_j V + b_tj) held constant: a reverse pass over
 //! one directional derivative, no second-order differentiation.
 
 use super::conditional::Conditional;
-use crate::device::{Batch, DualTerm, Layers, Mat, Method, Points};
-use crate::formulas::{Conjugate, Head, Quadratic};
+use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, Points};
+use crate::formulas::{Axes, Conjugate, Head};
 use crate::nn::network::Network;
 
-/// Bridge times of the value step are uniform below this. Beyond it b_t would be large: for small s it grows like 1 /
+/// Times of the clock in the value step are uniform up to where the time along the slowest axis is this. Beyond it b_t would be large: for small s it grows like 1 /
 /// sqrt(1 - t).
 pub const TIME_MAX: f64 = 0.995;
 
@@ -31,8 +34,8 @@ pub struct ValueStep<'a, S> {
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
-    /// The known part of V(1, .), beside the network.
-    pub quadratic: &'a Quadratic<S>,
+    /// Noise and times of the axes, and the known part of V(1, .) beside the network.
+    pub axes: &'a Axes<S>,
     /// One over the rows of the whole batch.
     pub scale: f64,
 }
@@ -44,7 +47,7 @@ impl<S> ValueStep<'_, S> {
 
     /// Adds the gradient of minus L for these rows to `gradient`, and the loss terms to `sums`.
     #[cfg(any(test, feature = "bench-internals"))]
-    pub fn run<D: Layers + Method<Slope = S>>(
+    pub fn run<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -64,7 +67,7 @@ impl<S> ValueStep<'_, S> {
     }
 
     /// Does the step for rows whose components have been drawn.
-    pub fn carry<D: Layers + Method<Slope = S>>(
+    pub fn carry<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         value: &D::Net,
@@ -78,7 +81,7 @@ impl<S> ValueStep<'_, S> {
         let ends = batch.ends.expect("a value step's batch has target samples");
         let (state, drift) = (self.value.inputs_of(device, value, rows), device.scratch(rows, d));
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
-        device.bridge(&self.head, &batch.bridge(d, raw), &points);
+        device.bridge(&self.head, self.axes, &batch.bridge(d, raw), &points);
 
         let ends_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
             let tape = self.value.record(device, value, ends);
@@ -86,7 +89,7 @@ impl<S> ValueStep<'_, S> {
             let at = ends.columns(0, d);
             let term = DualTerm {
                 conjugate: &self.conjugate,
-                quadratic: self.quadratic,
+                axes: self.axes,
                 ends: at,
                 v: tape.output,
                 delta,
@@ -102,7 +105,9 @@ impl<S> ValueStep<'_, S> {
             let tape = self.value.record_hidden(device, value, state, true);
             let g = self.value.input_gradient(device, value, &tape);
             let w = self.value.inputs_of(device, value, rows);
-            device.action(state, g.value, drift, w, self.scale, sums);
+            let term =
+                ActionTerm { axes: self.axes, time: batch.time, x: state, g: g.value, b: drift, w, scale: self.scale };
+            device.action(&term, sums);
             self.value.backward_directional(device, value, &tape, &g, w, gradient);
         };
         device.both(&mut (gradient, sums), ends_part, action_part);

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::header::{self, Entry, Metadata, PREFIX};
 use super::json::{self, Json, Limits};
-use super::kind::{FORMAT_VERSION, FileKind, Key, cannot_load, not_finite};
+use super::kind::{AXES, FORMAT_VERSION, FileKind, Key, cannot_load, not_finite};
 use super::open;
+use crate::data::{MOST_AXES, Rotation};
 use crate::error::{Error, Result};
 use crate::{memory, numbers, quote};
 
@@ -112,6 +113,28 @@ impl<'a> Input<'a> {
     /// `Error::Format`.
     pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<()> {
         self.find(name, shape).map(drop)
+    }
+
+    /// Reads the axes of a problem with samples of `dimension` numbers, if the file has some.
+    ///
+    /// # Errors
+    /// As [`Self::f32`].
+    pub(crate) fn rotation(&mut self, has: bool, dimension: usize) -> Result<Option<Rotation>> {
+        if !has {
+            return Ok(None);
+        }
+        if dimension > MOST_AXES {
+            return Err(self.unfit(format_args!(
+                "it has axes for samples of {dimension} numbers, but only samples of up to {MOST_AXES} have axes of their own"
+            )));
+        }
+        let rotation = Rotation::new(dimension, self.f32(AXES, &[dimension, dimension])?);
+        if !rotation.is_orthogonal() {
+            return Err(self.unfit(format_args!(
+                "its tensor '{AXES}' has rows that are not of unit length and at right angles to each other"
+            )));
+        }
+        Ok(Some(rotation))
     }
 
     /// Reads a tensor of `f32`.

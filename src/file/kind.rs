@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text: `1`, or `2` where a network has a description of its own |
+//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own |
 //!
 //! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
 //! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and
@@ -21,9 +21,14 @@ use crate::quote;
 pub(super) const FIRST_VERSION: u64 = 1;
 /// The version of files in which the value network or the generator has a description of its own. Older readers do not
 /// look for one.
-pub(super) const OWN_NETWORKS: u64 = 2;
+pub(crate) const OWN_NETWORKS: u64 = 2;
+/// The version of files whose problem has lengths and contractions along axes of its own. Older readers know one of
+/// each.
+pub(crate) const OWN_AXES: u64 = 3;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
-pub(super) const FORMAT_VERSION: u64 = OWN_NETWORKS;
+pub(super) const FORMAT_VERSION: u64 = OWN_AXES;
+/// The name of the tensor with a problem's axes.
+pub(super) const AXES: &str = "axes";
 /// The longest quotation of a file's own words in an error, in bytes: a hostile file must not make messages long.
 const MAX_CLAUSE: usize = 400;
 

@@ -11,7 +11,8 @@ use super::atomic;
 use super::growing::Growing;
 use super::header::{F32, MAX_HEADER, MAX_NAME, MAX_TENSORS, METADATA, PREFIX};
 use super::json::{Json, Limits};
-use super::kind::{FIRST_VERSION, FileKind, Key, OWN_NETWORKS, cannot_save, not_finite};
+use super::kind::{AXES, FIRST_VERSION, FileKind, Key, OWN_AXES, OWN_NETWORKS, cannot_save, not_finite};
+use crate::data::Rotation;
 use crate::error::{Error, Result};
 use crate::numbers;
 
@@ -53,10 +54,21 @@ impl<'a> Output<'a> {
         Ok(Self { kind, version: FIRST_VERSION, description: document(kind, description)?, tensors: Vec::new() })
     }
 
-    /// Says whether a network has a description of its own in the file. Versions that cannot read one then refuse the
-    /// file.
-    pub(crate) fn own_networks(&mut self, own: bool) {
-        self.version = if own { OWN_NETWORKS } else { FIRST_VERSION };
+    /// Says what the file has that not all versions of the library read: a network with a description of its own, axes
+    /// with lengths of their own. Those that cannot then refuse the file.
+    pub(crate) fn needs(&mut self, own_networks: bool, own_axes: bool) {
+        self.version = match (own_axes, own_networks) {
+            (true, _) => OWN_AXES,
+            (false, true) => OWN_NETWORKS,
+            (false, false) => FIRST_VERSION,
+        };
+    }
+
+    /// Adds the axes of a problem, where they are not the components of a sample.
+    pub(crate) fn push_rotation(&mut self, rotation: Option<&'a Rotation>) {
+        if let Some(rotation) = rotation {
+            self.push_f32(AXES, &[rotation.dimension(); 2], rotation.numbers());
+        }
     }
 
     /// Adds a tensor of `f32`.

@@ -1,10 +1,13 @@
 //! How the generator's raw outputs become Gaussians, and how their mixture's density is estimated.
 
-/// The rule by which the generator's raw outputs become the mean and the standard deviation of a Gaussian.
+#[cfg(test)]
+use super::scalar::Scalar;
+
+/// The rule by which the generator's raw outputs become the mean and the standard deviation of a Gaussian: along axis j
+/// these are x0_j + raw_j and s_j, with log s_j = raw_(d + j) + log(sigma_j / 2) held in a range
+/// ([`LOG_STD_RANGE`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// Noise of the problem, in normalised units.
-    pub sigma: f64,
     /// Whether there is no standard deviation, so that the generator is a function of (x0, z).
     pub deterministic: bool,
 }
@@ -12,23 +15,19 @@ pub struct Head {
 impl Head {
     /// Returns the number of raw outputs of a component in d dimensions.
     pub fn raw(&self, d: usize) -> usize {
-        Self::numbers(d, self.deterministic)
+        if self.deterministic { d } else { 2 * d }
     }
+}
 
-    /// Returns [`Self::raw`] where sigma is not known yet.
-    pub fn numbers(d: usize, deterministic: bool) -> usize {
-        if deterministic { d } else { 2 * d }
-    }
+/// The range of log s, unless an output of 0 is so near to an end that it needs more room: so much below and above it.
+pub const LOG_STD_RANGE: [f64; 2] = [-6.0, 3.0];
+pub const LOG_STD_ROOM: [f64; 2] = [4.0, 1.0];
 
-    /// Returns log(0.5 sigma), the logarithm of the standard deviation that an untrained network gives.
-    pub fn log_std_offset(&self) -> f64 {
-        (0.5 * self.sigma).ln()
-    }
-
-    /// Returns the range of log s. Both ends leave room around an untrained network's value for every sigma.
-    pub fn log_std_range(&self) -> (f64, f64) {
-        ((self.log_std_offset() - 4.0).min(-6.0), (self.log_std_offset() + 1.0).max(3.0))
-    }
+/// Returns the range of log s along an axis whose output 0 means this log s.
+#[cfg(test)]
+pub fn log_std_range<T: Scalar>(offset: T) -> (T, T) {
+    let ([low, high], [below, above]) = (LOG_STD_RANGE, LOG_STD_ROOM);
+    ((offset - T::of(below)).min(T::of(low)), (offset + T::of(above)).max(T::of(high)))
 }
 
 /// Returns how many components the first half of a group has, or 0 where the group is not split: a single component has

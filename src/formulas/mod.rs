@@ -3,15 +3,17 @@
 
 pub mod activation;
 pub mod adam;
+pub mod axes;
+pub mod clock;
 pub mod divergence;
 pub mod head;
-pub mod quadratic;
 pub mod scalar;
 pub mod squares;
 pub mod units;
 
 pub use activation::Activation;
+pub use axes::Axes;
+pub use clock::{Clock, Tick};
 pub use divergence::{Conjugate, Divergence};
 pub use head::Head;
-pub use quadratic::Quadratic;
 pub use scalar::Scalar;

@@ -5,7 +5,7 @@
 //! near 0 about (x^2 - E x^2) / sqrt(2), of spread 1 where x has it. Far out s goes on like |x|, so that a sample there
 //! is no outlier among squares. c(t) takes the mean away, which otherwise moves all d of them together. For the
 //! value function it goes evenly from the source's to the target's in t, as the mean of x^2 does where noise alone
-//! carries one to the other; x^2 - sigma^2 t then solves the equation of V to first order (a heat polynomial).
+//! carries one to the other and all axes have one time; x^2 - sigma^2 t then solves the equation of V to first order (a heat polynomial).
 //!
 //! Potentials and drifts of Gaussians and of mixtures are made of squares. A layer's units have to approximate each of
 //! them, along one direction each. Without squares, d numbers with different spreads need most of a training for that.

@@ -48,11 +48,13 @@ impl CpuModel {
 
     fn on_block(&self) -> TransportOn<'_, CpuBlock<f32>> {
         let Self { transport, value, generator, limits, .. } = self;
-        TransportOn { transport, value, generator, constants: &transport.constants, limits: *limits }
+        let Transport { constants, axes, .. } = &**transport;
+        TransportOn { transport, value, generator, constants, axes, limits: *limits }
     }
 
     fn measured(&self) -> TransportOn<'_, Measure> {
-        TransportOn { transport: &self.transport, value: &(), generator: &(), constants: &(), limits: self.limits }
+        let (transport, limits) = (&*self.transport, self.limits);
+        TransportOn { transport, value: &(), generator: &(), constants: &(), axes: &transport.axes, limits }
     }
 }
 

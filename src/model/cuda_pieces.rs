@@ -45,7 +45,7 @@ impl CudaModel {
         Ok(Self {
             value: held(&transport.value, value, "value function")?,
             generator: held(&transport.generator, generator, "generator")?,
-            constants: CudaConstants::new(gpu, &transport.constants)?,
+            constants: CudaConstants::new(gpu, &transport.constants, &transport.axes)?,
             gpu: Arc::clone(gpu),
             transport: Arc::clone(transport),
             limits: Limits { rows: MOST_ROWS, latents },
@@ -58,6 +58,7 @@ impl CudaModel {
             value: self.value.net(),
             generator: self.generator.net(),
             constants: &self.constants,
+            axes: self.constants.axes(),
             limits: self.limits,
         }
     }

@@ -43,6 +43,9 @@ pub(crate) struct Description {
     pub common_scale: f64,
     /// The known part of the answer, to which the networks add.
     pub bridge: GaussianBridge,
+    /// Whether the problem has axes that are not the components of a sample.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rotated: bool,
     pub steps: u64,
     /// The value network, where it differs from what the fields above say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,16 +108,18 @@ impl Model {
         let constants = Constants {
             shift: description.shift.clone(),
             scale,
-            pull: bridge.pull.clone(),
-            quadratic: bridge.quadratic()?,
+            rotation: bridge.rotation.clone(),
+            units: bridge.units()?,
+            cost: bridge.cost(),
         };
         let transport = Arc::new(Transport {
             value: value_network,
             generator: generator_network,
             conditional: description.conditional(),
             constants,
+            axes: bridge.axes(description.sigma)?,
             sigma: description.sigma,
-            head: Head { sigma: bridge.sigma(description.sigma), deterministic: description.deterministic },
+            head: Head { deterministic: description.deterministic },
             conjugate: bridge.conjugate(&conjugate),
             bridge,
         });
@@ -154,7 +159,9 @@ impl Model {
     pub fn save(&self, path: &Path) -> Result<()> {
         let _inside = float_mode::enter();
         let mut output = Output::new(FileKind::Model, &self.0.description)?;
-        output.own_networks(self.0.description.specs().any_own());
+        let description = &self.0.description;
+        output.needs(description.specs().any_own(), !description.bridge.is_even());
+        output.push_rotation(description.bridge.rotation.as_ref());
         for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
             output.push_f32(name, &[weights.len()], weights);
         }
@@ -180,7 +187,7 @@ impl Model {
 
     fn read(context: &Context, mut input: Input) -> Result<Self> {
         let _inside = float_mode::enter();
-        let description: Description = input.description()?;
+        let mut description: Description = input.description()?;
         description.check().map_err(|what| input.unfit(what))?;
         let layouts = description.networks().layouts(description.shift.len()).map_err(|error| input.refusal(error))?;
         let [value, generator] = layouts.map(|layout| layout.len());
@@ -188,6 +195,7 @@ impl Model {
         for (name, length) in networks {
             input.check(name, &[length])?;
         }
+        description.bridge.rotation = input.rotation(description.rotated, description.shift.len())?;
         let [value, generator] = networks.map(|(name, length)| input.f32(name, &[length]));
         Self::new(context, description, value?, generator?)
     }
@@ -232,7 +240,7 @@ impl Description {
         if !(self.tau * self.scale * self.scale).is_finite() {
             return Err(format!("tau and scale {:e} are too large together", self.scale));
         }
-        self.bridge.check(&self.shift, self.scale)
+        self.bridge.check(&self.shift, self.scale, self.sigma)
     }
 }
 

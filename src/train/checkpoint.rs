@@ -35,6 +35,9 @@ struct Description {
     scale: f64,
     common_scale: f64,
     bridge: GaussianBridge,
+    /// Whether the problem has axes that are not the components of a sample.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rotated: bool,
     metrics: Metrics,
     /// Fingerprints of the normalised source and target, where they are arrays.
     fingerprints: [Option<u64>; 2],
@@ -53,9 +56,13 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
         sigma: _,
         conjugate: _,
     } = frame;
-    let description = Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints };
+    let (rotation, own_axes) = (bridge.rotation.clone(), !bridge.is_even());
+    let rotated = rotation.is_some();
+    let description =
+        Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
-    output.own_networks(description.config.specs().any_own());
+    output.needs(description.config.specs().any_own(), own_axes);
+    output.push_rotation(rotation.as_ref());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;
         for (part, values) in PARTS.iter().zip([weights, average, first_moment, second_moment]) {
@@ -76,7 +83,9 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     }
     let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
     let networks = [value?, generator?];
-    let Description { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints } = description;
+    let Description { config, sample_shape, shift, scale, common_scale, mut bridge, rotated, metrics, fingerprints } =
+        description;
+    bridge.rotation = input.rotation(rotated, shift.len())?;
     let frame =
         NormalisedProblem { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))
@@ -102,12 +111,13 @@ impl Description {
     /// Checks that a training may have written the description. Returns the numbers of parameters of both networks, and
     /// sigma and the conjugate relative to the common scale.
     fn check(&self) -> Result<([usize; 2], (f64, Conjugate))> {
-        let Self { config, sample_shape, shift, scale, common_scale, bridge, metrics, fingerprints: _ } = self;
+        let Self { config, sample_shape, shift, scale, common_scale, bridge, rotated: _, metrics, fingerprints: _ } =
+            self;
         config.validate()?;
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
         let problem = problem(config, *common_scale)?;
-        bridge.check(shift, *scale).map_err(Error::InvalidArgument)?;
+        bridge.check(shift, *scale, problem.0 * (common_scale / scale)).map_err(Error::InvalidArgument)?;
         Ok((config.networks(bridge).layouts(d)?.map(|layout| layout.len()), problem))
     }
 }

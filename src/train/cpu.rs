@@ -19,7 +19,7 @@ use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::device::{Sums, Workspace};
 use crate::error::Result;
-use crate::formulas::Quadratic;
+use crate::formulas::{Axes, Clock};
 use crate::memory;
 use crate::nn::network::Network;
 use std::ops::Range;
@@ -37,7 +37,7 @@ type Arrays = [Option<ArraySource>; 2];
 pub(super) struct CpuEngine {
     context: Context,
     plan: Plan,
-    quadratic: Quadratic<Vec<f32>>,
+    axes: Axes<Vec<f32>>,
     /// The value function and the generator.
     networks: [CpuNetwork; 2],
     arrays: Arrays,
@@ -78,7 +78,7 @@ impl CpuEngine {
             networks: [place(&plan.halves.value, value)?, place(&plan.halves.generator, generator)?],
             arrays: sets.map(|set| set.map(on_host)),
             workspaces,
-            quadratic: plan.bridge.quadratic()?,
+            axes: plan.axes()?,
             plan,
             shards,
         })
@@ -87,13 +87,13 @@ impl CpuEngine {
     /// Computes the gradients and losses of these shards.
     fn gradient(&mut self, half: Half, step: u64, shards: Range<usize>, samplers: &Samplers, cancelled: Cancelled<'_>) {
         let [source, target] = samples(&self.arrays, samplers);
-        let (halves, quadratic) = (&self.plan.halves, &self.quadratic);
+        let (halves, axes) = (&self.plan.halves, &self.axes);
         let [value, generator] = &mut self.networks;
         let (nets, own) = match half {
             Half::Value => ([&value.net, &generator.net], &mut value.shards),
             Half::Generator => ([&value.net, &generator.net], &mut generator.shards),
         };
-        let inputs = HalfInputs { nets, quadratic, samples: StepSamples { source, target, step } };
+        let inputs = HalfInputs { nets, axes, samples: StepSamples { source, target, step } };
         let (cut, workspaces, own) = (self.shards, &self.workspaces, Disjoint::new(own));
         self.context.pool().run(shards.len(), |index, worker| {
             let shard = shards.start + index;
@@ -165,8 +165,8 @@ fn cut(plan: &Plan) -> (Shards, Sizes) {
 
 /// Returns the size of a thread's workspace for a pass of either half.
 fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
-    let quadratic = Quadratic { curvature: 0.0, slope: Vec::new(), level: 0.0 };
-    let inputs = HalfInputs { nets: [&(); 2], quadratic: &quadratic, samples: () };
+    let axes = Axes { numbers: Vec::new(), clock: Clock::EVEN, noise: 0.0, level: 0.0 };
+    let inputs = HalfInputs { nets: [&(); 2], axes: &axes, samples: () };
     let blocks = SourceBlocks { sources, block, cancelled: &|| false };
     let [value, generator] = Half::BOTH.map(|half| {
         Measure::of(|measure| {

@@ -121,7 +121,7 @@ fn parts(gpu: &Arc<Gpu>, plan: &Plan, [source, target]: [Option<SetSize>; 2]) ->
     Ok(StepParts {
         work: halves.clone(),
         optimiser: CudaOptimiser::planned(gpu, networks, plan.update_rule()),
-        quadratic: plan.bridge.quadratic()?,
+        axes: plan.axes()?,
         samples: [
             SideSamples::planned(gpu, source, rows[0], *dimension, "source"),
             SideSamples::planned(gpu, target, rows[1], *dimension, "target"),

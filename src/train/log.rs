@@ -4,6 +4,7 @@ use super::config::{SigmaUnits, TrainerConfig};
 use super::plan::NormalisedProblem;
 use crate::context::Context;
 use crate::data::Normalisation;
+use crate::euot::directions::Choice;
 use crate::formulas::Conjugate;
 use crate::log::LogLevel;
 
@@ -44,5 +45,60 @@ pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
             LogLevel::Warn,
             &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
         );
+    }
+}
+
+/// The kurtosis from which on a training is likely to miss what is far out: that of an exponential law is 9, and of
+/// half the square of a normal number 15.
+const HEAVY: f64 = 20.0;
+/// The ratio of the spreads of axes from which on 32-bit numbers have few digits left for the smallest.
+const UNEVEN: f64 = 1e5;
+
+/// Says along which axes the problem is solved, and warns of data for which that will not do.
+pub(super) fn axes(
+    context: &Context,
+    frame: &NormalisedProblem,
+    choice: Option<Choice>,
+    heaviest: Option<[(usize, f64); 2]>,
+) {
+    let bridge = &frame.bridge;
+    let extremes = |numbers: &[f64]| {
+        numbers.iter().fold([f64::INFINITY, 0.0], |[least, most]: [f64; 2], x| [least.min(*x), most.max(*x)])
+    };
+    let ([least, most], [slow, fast]) = (extremes(&bridge.unit), extremes(&bridge.contraction));
+    let along = match choice {
+        None => "one spread for all numbers of a sample",
+        Some(Choice::Components) => "axes are the numbers of a sample",
+        Some(Choice::Principal) => "axes are those of the plan between Gaussians",
+        Some(Choice::Shared) => "axes are those that clusters of the target share",
+    };
+    context.log(
+        LogLevel::Info,
+        &format!(
+            "{along}; their spreads are from {:e} to {:e} and their contractions from {slow:e} to {fast:e}",
+            least * frame.normalisation.scale,
+            most * frame.normalisation.scale
+        ),
+    );
+    if most / least > UNEVEN {
+        context.log(
+            LogLevel::Warn,
+            &format!(
+                "the spreads of the samples' axes differ by a factor of {:e}, which leaves 32-bit numbers few digits for the \
+                 smallest; pass samples whose numbers have like units, or leave out those that hardly vary",
+                most / least
+            ),
+        );
+    }
+    for (side, (component, kurtosis)) in ["source", "target"].into_iter().zip(heaviest.into_iter().flatten()) {
+        if kurtosis > HEAVY {
+            context.log(
+                LogLevel::Warn,
+                &format!(
+                    "component {component} of {side}.samples has heavy tails (kurtosis {kurtosis:.0}, where a Gaussian has 3); what \
+                     is far out is learnt badly: train on its logarithm or another function that draws the tails in, or clip it"
+                ),
+            );
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! The normalised problem and the networks of a training, fixed from its start.
 
 use super::config::{SigmaUnits, TrainerConfig};
-use crate::data::{Normalisation, Spread};
+use crate::data::{Measured, Normalisation, SeenUnits, Spread};
 use crate::device::layout::Layer;
 use crate::device::training::UpdateRule;
 use crate::error::{Error, Result};
+use crate::euot::directions::{Choice, Directions};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::halves::Halves;
 use crate::formulas::adam::Adam;
-use crate::formulas::{Conjugate, Head};
+use crate::formulas::{Axes, Conjugate, Head, axes};
 use crate::numbers::Numbers;
 
 /// The problem that the networks see, and the networks, fixed for a training.
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     pub halves: Halves,
     /// The part of the answer that is known before training.
     pub bridge: GaussianBridge,
+    /// Noise of the normalised problem.
+    pub sigma: f64,
     pub adam: Adam,
     /// Rates, decays, clipping and seed.
     pub config: TrainerConfig,
@@ -30,11 +33,17 @@ impl Plan {
     pub fn bytes(&self) -> usize {
         let networks = [&self.halves.value, &self.halves.generator];
         let centres: usize = networks.iter().map(|network| 2 * network.centre.count()).sum();
-        // A shift, a pull and two mean squares of each component.
-        let numbers = 4 * self.dimension + centres;
+        // A shift of each component; a contraction, a pull, a length and two mean squares of each axis.
+        let numbers = 6 * self.dimension + centres;
         let layers: usize = networks.iter().map(|network| network.layout.layers.len()).sum();
-        // The trainer and its engine have a plan each, which share these numbers; the engine has the slope of V beside it.
-        numbers * size_of::<f64>() + 2 * layers * size_of::<Layer>() + self.dimension * size_of::<f32>()
+        // The trainer and its engine have a plan each, which share these numbers; the engine has the axes'
+        // constants beside it.
+        numbers * size_of::<f64>() + 2 * layers * size_of::<Layer>() + axes::numbers(self.dimension) * size_of::<f32>()
+    }
+
+    /// Returns the constants of the axes of the problem that the networks see.
+    pub fn axes(&self) -> Result<Axes<Vec<f32>>> {
+        self.bridge.axes(self.sigma)
     }
 
     /// Returns the rule by which both networks are updated.
@@ -105,25 +114,30 @@ pub(super) struct NormalisedProblem {
 }
 
 impl NormalisedProblem {
-    /// Makes it from the common normalisation and both sides' moments in its units.
+    /// Makes it from what was measured of both sides, and tells what axes were chosen.
     ///
     /// # Errors
     /// As [`problem`].
-    pub fn new(config: &TrainerConfig, common: &Normalisation, [source, target]: &[Spread; 2]) -> Result<Self> {
+    pub fn new(config: &TrainerConfig, measured: Measured) -> Result<(Self, Option<Choice>)> {
+        let Measured { units: common, spreads, shapes, one_point: _ } = measured;
         let (sigma, conjugate) = problem(config, common.scale)?;
-        let bridge = GaussianBridge::between(source, target, sigma, &conjugate)?;
-        let moved = bridge.moved(source)?;
-        let centre = Numbers::collect(moved.mean.iter().zip(target.mean.iter()).map(|(x, y)| 0.5 * (x + y)))?;
-        let scale = (0.5 * moved.square_about(&centre) + 0.5 * target.square_about(&centre)).max(LEAST_SPREAD).sqrt();
-        let [source, target] = [source.normalised(&centre, scale)?, target.normalised(&centre, scale)?];
-        let scaled = Conjugate { tau: conjugate.tau / (scale * scale), ..conjugate };
-        Ok(Self {
-            common_scale: common.scale,
-            sigma,
-            conjugate,
-            normalisation: common.moved(centre.iter().map(|centre| -centre), scale)?,
-            bridge: GaussianBridge::between(&source, &target, sigma / scale, &scaled)?,
-        })
+        // A deterministic generator's points become too sharp along axes that are ahead of others.
+        let shapes = shapes.filter(|_| !config.deterministic);
+        let chosen = shapes.map(|shapes| Directions::choose(&spreads, shapes, sigma, &conjugate)).transpose()?;
+        let along = match chosen {
+            Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),
+            None => None,
+        };
+        let ((bridge, normalisation), choice) = match along.filter(|((bridge, _), _)| bridge.fits(sigma)) {
+            Some((along, choice)) => (along, Some(choice)),
+            None => (even(&common, &spreads, sigma, &conjugate)?, None),
+        };
+        Ok((Self { common_scale: common.scale, sigma, conjugate, normalisation, bridge }, choice))
+    }
+
+    /// Returns the units in which networks see samples of the source and of the target.
+    pub fn seen(&self) -> Result<[SeenUnits; 2]> {
+        Ok([self.bridge.seen(&self.normalisation, 0.0)?, self.bridge.seen(&self.normalisation, 1.0)?])
     }
 
     /// Returns sigma and the conjugate in these units.
@@ -131,6 +145,23 @@ impl NormalisedProblem {
         let units = self.common_scale / self.normalisation.scale;
         (self.sigma * units, Conjugate { tau: self.conjugate.tau * units * units, ..self.conjugate })
     }
+}
+
+/// Returns the bridge with one contraction for all axes, and units in which both sides lie around 0 with a spread of 1.
+fn even(
+    common: &Normalisation,
+    [source, target]: &[Spread; 2],
+    sigma: f64,
+    conjugate: &Conjugate,
+) -> Result<(GaussianBridge, Normalisation)> {
+    let bridge = GaussianBridge::even(source, target, sigma, conjugate)?;
+    let moved = bridge.moved(source)?;
+    let centre = Numbers::collect(moved.mean.iter().zip(target.mean.iter()).map(|(x, y)| 0.5 * (x + y)))?;
+    let scale = (0.5 * moved.square_about(&centre) + 0.5 * target.square_about(&centre)).max(LEAST_SPREAD).sqrt();
+    let [source, target] = [source.normalised(&centre, scale)?, target.normalised(&centre, scale)?];
+    let scaled = Conjugate { tau: conjugate.tau / (scale * scale), ..*conjugate };
+    let bridge = GaussianBridge::even(&source, &target, sigma / scale, &scaled)?;
+    Ok((bridge, common.moved(centre.iter().map(|centre| -centre), scale)?))
 }
 
 /// Returns the plan that follows from a configuration and the problem.
@@ -166,12 +197,14 @@ fn assemble(
             value,
             generator,
             conditional: config.conditional(),
-            head: Head { sigma: bridge.sigma(sigma), deterministic: config.deterministic },
+            head: Head { deterministic: config.deterministic },
             conjugate: bridge.conjugate(conjugate),
+            clock: bridge.clock(),
             sources: config.batch_sources,
             seed: config.seed,
         },
         bridge: bridge.clone(),
+        sigma,
         adam: Adam { beta1: config.adam_beta1 as f32, beta2: config.adam_beta2 as f32, epsilon: 1e-8 },
         config: config.clone(),
     })

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::data::{self, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
+use crate::euot::initial;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
@@ -87,12 +88,17 @@ impl Trainer {
         if measured.one_point {
             log::one_point(context, &config, &measured.units);
         }
-        let frame = NormalisedProblem::new(&config, &measured.units, &measured.spreads)?;
+        let heaviest = measured.shapes.as_ref().map(|shapes| shapes.heaviest);
+        let (frame, choice) = NormalisedProblem::new(&config, measured)?;
+        log::axes(context, &frame, choice, heaviest);
         let plan = plan(&config, &frame)?;
-        let data = sides.prepare(&frame.bridge.source(&frame.normalisation)?, &frame.normalisation)?;
+        let data = sides.prepare(frame.seen()?)?;
+        let Plan { halves, dimension, .. } = &plan;
+        let axes = plan.axes()?;
+        let outputs = initial::Outputs::new(halves.conditional, halves.head, *dimension, &axes, config.seed)?;
         let networks = [
-            NetworkState::new(kaiming(&plan.halves.value.layout, config.seed, 0, 1.0)?)?,
-            NetworkState::new(kaiming(&plan.halves.generator.layout, config.seed, 1, 0.5)?)?,
+            NetworkState::new(kaiming(&halves.value.layout, config.seed, 0, |_| initial::VALUE)?)?,
+            NetworkState::new(kaiming(&halves.generator.layout, config.seed, 1, |output| outputs.of(output))?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
         let data = <[DataSource; 2]>::from(data);
@@ -223,8 +229,8 @@ impl Trainer {
     fn observed(&self, step: u64, StepOutcome { value, generator }: &StepOutcome) -> Metrics {
         let rows = self.config.batch_rows() as f64;
         let bridge = &self.plan.bridge;
-        // V is a cost, and costs scale with the square of lengths; the networks' is `contraction` times too large.
-        let cost = self.frame.normalisation.scale.powi(2) / (rows * bridge.contraction);
+        // V is a cost, and costs scale with the square of lengths; the networks' is larger by the bridge's factor.
+        let cost = self.frame.normalisation.scale.powi(2) / (rows * bridge.cost());
         let potential = (value.sums.generated - value.sums.conjugate) * cost;
         // The known part's own action is how much it gains from start to end.
         let action = (value.sums.action - rows * bridge.start) * cost;
@@ -293,6 +299,7 @@ impl Trainer {
                 scale: self.frame.normalisation.scale,
                 common_scale: self.frame.common_scale,
                 bridge: self.plan.bridge.clone(),
+                rotated: self.plan.bridge.rotation.is_some(),
                 steps: self.metrics.step,
                 value_network,
                 generator_network,
@@ -346,7 +353,7 @@ impl Trainer {
         devices::check_room(context, &outline, &sides)?;
         // As long as a sample where that is long, and of no more use.
         drop(outline);
-        let data = <[DataSource; 2]>::from(sides.prepare(&state.frame.bridge.source(units)?, units)?);
+        let data = <[DataSource; 2]>::from(sides.prepare(state.frame.seen()?)?);
         let mut found = data.each_ref().map(DataSource::fingerprint);
         for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
             if found.hash()? != expected {

@@ -1,7 +1,8 @@
 //! Host memory that it takes to measure both sides and to make of them what a trainer owns.
 
-use super::{CheckedSamples, CheckedSide, Sides, statistics_rows};
+use super::{CheckedSamples, CheckedSide, STATISTICS_ROWS, Sides, statistics_rows};
 use crate::data::moments::{Moments, RowBlock};
+use crate::data::sketch::Sketch;
 use crate::data::tensor::rows_of_block;
 use crate::data::weights::AliasTable;
 
@@ -12,7 +13,8 @@ impl Sides<'_, '_> {
         let (source, target, weights) = (&self.source, &self.target, self.weight_bytes());
         // Both sides' moments come to stand beside each other.
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
-        let measured = sum([weights, moments, source.measuring_bytes().max(target.measuring_bytes())]);
+        let sketches = sum([source, target].map(CheckedSide::sketch_bytes));
+        let measured = sum([weights, moments, sketches, source.measuring_bytes().max(target.measuring_bytes())]);
         let first = sum([weights, source.preparing_bytes()]);
         let second = sum([target.weight_bytes(), source.prepared_bytes(), target.preparing_bytes()]);
         measured.max(first).max(second)
@@ -54,6 +56,11 @@ impl CheckedSide<'_> {
                 numbers.saturating_mul(size_of::<f32>() + size_of::<f64>())
             }
         }
+    }
+
+    /// What the samples take that are picked to measure covariances.
+    fn sketch_bytes(&self) -> usize {
+        Sketch::bytes(self.size().map_or(STATISTICS_ROWS, |size| size.count), self.dimension())
     }
 
     /// What is left when it is prepared.

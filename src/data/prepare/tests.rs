@@ -9,13 +9,13 @@ fn prepare(source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource
     let mut sides = Sides::check(source, target)?;
     let units = sides.measure(None)?.units;
     let shape = sides.sample_shape().to_vec();
-    let (source, target) = sides.prepare(&units, &units)?;
+    let (source, target) = sides.prepare([units.seen(), units.seen()])?;
     Ok((source, target, units, shape))
 }
 
 /// As on resuming: in units measured before.
 fn prepare_with(units: &Normalisation, source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource)> {
-    Sides::check(source, target)?.prepare(units, units)
+    Sides::check(source, target)?.prepare([units.seen(), units.seen()])
 }
 
 fn message<T>(result: Result<T>) -> String {

@@ -6,6 +6,7 @@ use super::measure::Measure;
 use crate::data::ArraySource;
 use crate::device::draw::{BatchSpec, Draw, Sources};
 use crate::device::{Batch, Mat, Workspace};
+use crate::formulas::Tick;
 use crate::rng::{Sequence, Stream, unit};
 use std::ops::Range;
 
@@ -68,7 +69,7 @@ fn room_for_rows<D: Workspace>(
 ) -> Batch<CpuNoise> {
     let (count, d) = (rows.len(), spec.dimension);
     let ends = spec.targets.then(|| device.scratch(2 * count, d + 1));
-    let time = device.scratch(count, 1);
+    let time = device.scratch(count, Tick::<f32>::NUMBERS);
     let noise = CpuNoise { xi: device.scratch(count, d), eta: device.scratch(count, d), component: Mat::NONE };
     Batch { input: sources.batch.input.rows(rows.start, rows.end), ends, noise, time }
 }
@@ -119,7 +120,7 @@ impl Draw for CpuBlock<f32> {
         for r in 0..count {
             let index = (first + r) / spec.times.repeat;
             let u = unit(start.wrapping_add(GOLDEN.wrapping_mul(index as u32)));
-            self.row_mut(batch.time, r)[0] = low + span * u;
+            self.row_mut(batch.time, r).copy_from_slice(&spec.clock.at(low + span * u).row());
         }
         for (stream, to) in [(Stream::Endpoint, batch.noise.xi), (Stream::Bridge, batch.noise.eta)] {
             self.draw_normals(&sequence(spec, samples.step, stream), (first * d) as u64, to);

@@ -5,8 +5,8 @@ use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
 use super::squares::SquaresOperation;
-use crate::device::{Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Sums, Workspace};
-use crate::formulas::{Activation, Head};
+use crate::device::{ActionTerm, Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Sums, Workspace};
+use crate::formulas::{Activation, Axes, Head};
 
 impl<T: Real> Workspace for CpuBlock<T> {
     const OVERLAPS: bool = false;
@@ -86,7 +86,7 @@ impl<T: Real> Layers for CpuBlock<T> {
 
 impl<T: Real> Method for CpuBlock<T> {
     type Noise = CpuNoise;
-    type Slope = Vec<T>;
+    type AxisNumbers = Vec<T>;
     type Sums = Sums;
 
     fn choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, raw: Mat, log: Option<Mat>) {
@@ -97,19 +97,19 @@ impl<T: Real> Method for CpuBlock<T> {
         self.components_fold(outputs, delta, loss, scale, to);
     }
 
-    fn bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
-        self.method_bridge(head, bridge, points);
+    fn bridge(&mut self, head: &Head, axes: &Axes<Vec<T>>, bridge: &Bridge<CpuNoise>, points: &Points) {
+        self.method_bridge(head, axes, bridge, points);
     }
 
     fn dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
         self.method_dual(term, sums);
     }
 
-    fn action(&mut self, _x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {
-        self.method_action(g.columns(0, b.cols), b, w, scale, sums);
+    fn action(&mut self, term: &ActionTerm<'_, Vec<T>>, sums: &mut Sums) {
+        self.method_action(term, sums);
     }
 
-    fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise>, sums: &mut Sums) {
+    fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>, sums: &mut Sums) {
         let isa = self.isa;
         let kernel = Mixture { block: self, loss, sums };
         // SAFETY: the kernel checks the matrices' extents.

@@ -3,9 +3,9 @@
 
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
-use crate::device::rows::{DriftFactors, PathSteps, RowSeed, Rows, Units};
-use crate::device::{Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Squares, Sums, Workspace};
-use crate::formulas::{Activation, Conjugate, Head};
+use crate::device::rows::{PathSteps, RowSeed, Rows};
+use crate::device::{ActionTerm, Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Squares, Sums, Workspace};
+use crate::formulas::{Activation, Axes, Conjugate, Head};
 use crate::rng::Stream;
 
 /// See the module.
@@ -70,10 +70,10 @@ impl Layers for Measure {
 
 impl Method for Measure {
     type Noise = CpuNoise;
-    type Slope = Vec<f32>;
+    type AxisNumbers = Vec<f32>;
     type Sums = Sums;
 
-    fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise>, _: &mut Sums) {
+    fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<f32>>, _: &mut Sums) {
         let MixtureLoss { head, bridge, components, .. } = *loss;
         // Rows are padded to more than any vector, so it does not matter how long vectors are.
         for (rows, cols) in tables(bridge.x0.cols, components, head.deterministic, 1) {
@@ -83,9 +83,9 @@ impl Method for Measure {
 
     fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
-    fn bridge(&mut self, _: &Head, _: &Bridge<CpuNoise>, _: &Points) {}
+    fn bridge(&mut self, _: &Head, _: &Axes<Vec<f32>>, _: &Bridge<CpuNoise>, _: &Points) {}
     fn dual(&mut self, _: &DualTerm<'_, Vec<f32>>, _: &mut Sums) {}
-    fn action(&mut self, _: Mat, _: Mat, _: Mat, _: Mat, _: f64, _: &mut Sums) {}
+    fn action(&mut self, _: &ActionTerm<'_, Vec<f32>>, _: &mut Sums) {}
 }
 
 impl Rows for Measure {
@@ -109,11 +109,13 @@ impl Rows for Measure {
     }
 
     fn bring(&mut self, _: &[f32], _: usize) {}
-    fn import(&mut self, (): &(), (): (), _: usize, _: Units, _: Mat, _: Option<f32>) {}
-    fn export(&mut self, (): &(), _: Mat, (): ()) {}
+    fn import(&mut self, (): &(), (): (), _: Mat) {}
+    fn import_seen(&mut self, (): &(), (): (), _: usize, _: f64, _: Mat, _: Option<f32>) {}
+    fn turn_back(&mut self, (): &(), _: Mat, _: Mat) {}
+    fn export(&mut self, (): &(), _: Mat, _: bool, (): ()) {}
     fn add_components_mean(&mut self, _: Mat, _: usize, _: Mat) {}
     fn accumulate(&mut self, _: Mat, _: Mat, _: bool) {}
-    fn export_mean(&mut self, (): &(), _: Mat, _: Mat, _: usize, (): ()) {}
-    fn export_drift(&mut self, (): &(), _: Mat, (): (), _: &DriftFactors, (): ()) {}
-    fn export_ratio(&mut self, (): &(), _: &Conjugate, _: Mat, _: Mat, (): ()) {}
+    fn add_mean(&mut self, _: Mat, _: Mat, _: usize) {}
+    fn drift(&mut self, (): &(), _: Mat, _: Mat, _: f64, _: Mat) {}
+    fn export_ratio(&mut self, _: &Axes<Vec<f32>>, _: &Conjugate, _: Mat, _: Mat, (): ()) {}
 }

@@ -3,69 +3,101 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, DualTerm, Mat, Points, Sums};
-use crate::formulas::{Head, Quadratic, Scalar};
+use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Points, Sums};
+use crate::formulas::axes::{self, Part};
+use crate::formulas::head::{LOG_STD_RANGE, LOG_STD_ROOM};
+use crate::formulas::{Axes, Head, Scalar, Tick};
 use std::ptr;
 
-/// The generator's head: standard deviations from raw outputs, a vector at a time.
+/// The constants of the axes, which kernels read a vector at a time.
 #[derive(Clone, Copy)]
-pub(super) struct Spread<S: Simd> {
-    offset: S::V,
-    low: S::V,
-    high: S::V,
+pub(super) struct AxisVectors<S: Simd> {
+    numbers: *const S::T,
+    stride: usize,
+    d: usize,
     deterministic: bool,
 }
 
-impl<S: Simd> Spread<S> {
-    /// # Safety
-    /// As for [`Simd`].
-    #[inline(always)]
-    pub(super) unsafe fn new(head: &Head) -> Self {
-        let (low, high) = head.log_std_range();
-        // SAFETY: the caller's.
-        unsafe {
-            Self {
-                offset: S::splat(S::T::of(head.log_std_offset())),
-                low: S::splat(S::T::of(low)),
-                high: S::splat(S::T::of(high)),
-                deterministic: head.deterministic,
-            }
-        }
+/// The standard deviations of a component along some axes, and their logarithms with the ends of the range in which
+/// these are held.
+#[derive(Clone, Copy)]
+pub(super) struct Spread<S: Simd> {
+    pub std: S::V,
+    log: S::V,
+    low: S::V,
+    high: S::V,
+}
+
+impl<S: Simd> AxisVectors<S> {
+    pub fn new(head: &Head, axes: &Axes<Vec<S::T>>, d: usize) -> Self {
+        // A vector has no more numbers than a stride is a multiple of.
+        assert!(S::LANES <= 16 && axes.numbers.len() == axes::numbers(d));
+        Self { numbers: axes.numbers.as_ptr(), stride: axes::stride(d), d, deterministic: head.deterministic }
     }
 
-    /// Returns the standard deviations of numbers j.. of d, and their logarithms before these are clamped to the range.
-    /// `raw` is a row of the generator's outputs.
+    /// Returns a constant of axes j, j + 1, ..
     ///
     /// # Safety
-    /// As for [`Simd`]; a vector may be read at d + j of the row.
+    /// As for [`Simd`]; j < d is a multiple of the lanes, and the axes that this was made from live.
     #[inline(always)]
-    pub(super) unsafe fn at(&self, raw: *const S::T, d: usize, j: usize) -> (S::V, S::V) {
+    pub unsafe fn part(&self, part: Part, j: usize) -> S::V {
+        // SAFETY: the caller's; j is a multiple of the vector's length, so the vector ends within the stride.
+        unsafe { S::load(self.numbers.add(part as usize * self.stride + j)) }
+    }
+
+    /// Returns a component's standard deviations along axes j, j + 1, .. `raw` is a row of the generator's outputs.
+    ///
+    /// # Safety
+    /// As for [`Self::part`]; a vector may be read at d + j of the row.
+    #[inline(always)]
+    pub unsafe fn spread(&self, raw: *const S::T, j: usize) -> Spread<S> {
         // SAFETY: the caller's.
         unsafe {
             if self.deterministic {
                 let zero = S::splat(S::T::of(0.0));
-                return (zero, zero);
+                return Spread { std: zero, log: zero, low: zero, high: zero };
             }
-            let log = S::add(S::load(raw.add(d + j)), self.offset);
+            let offset = self.part(Part::LogStd, j);
+            let log = S::add(S::load(raw.add(self.d + j)), offset);
+            let of = |x: f64| S::splat(S::T::of(x));
+            let ([low, high], [below, above]) = (LOG_STD_RANGE.map(of), LOG_STD_ROOM.map(of));
+            let (low, high) = (S::min(low, S::sub(offset, below)), S::max(high, S::add(offset, above)));
             // The second operand is what a NaN gives: it must come through.
-            (S::exp(S::min(self.high, S::max(self.low, log))), log)
+            Spread { std: S::exp(S::min(high, S::max(low, log))), log, low, high }
         }
     }
+}
 
+impl<S: Simd> Spread<S> {
     /// Returns `then` in lanes whose logarithm is inside the range, and 0 in others.
     ///
     /// # Safety
     /// As for [`Simd`].
     #[inline(always)]
-    pub(super) unsafe fn inside(&self, log: S::V, then: S::V) -> S::V {
+    pub unsafe fn inside(&self, then: S::V) -> S::V {
         // SAFETY: the caller's.
-        unsafe { S::within(log, self.low, self.high, then) }
+        unsafe { S::within(self.log, self.low, self.high, then) }
+    }
+}
+
+/// The times of some axes at a tick of the clock: t and 1 - t.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+pub(super) unsafe fn times<S: Simd>(tick: Tick<S::T>, rate: S::V) -> [S::V; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        let against = S::splat(tick.against);
+        let all = S::add(rate, against);
+        [S::div(rate, all), S::div(against, all)]
     }
 }
 
 struct BridgeKernel<'a, T> {
     block: &'a mut CpuBlock<T>,
     head: &'a Head,
+    axes: &'a Axes<Vec<T>>,
     bridge: &'a Bridge<CpuNoise>,
     points: &'a Points,
 }
@@ -74,10 +106,9 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { block, head, bridge, points } = self;
+        let Self { block, head, axes, bridge, points } = self;
         let (rows, d) = (bridge.x0.rows, bridge.x0.cols);
         let timed = points.state.is_some() || points.drift.is_some();
-        let sigma = T::of(head.sigma);
         let whole = d.next_multiple_of(S::LANES);
         let numbers = head.raw(d);
         let mut reach = |mat: Mat, cols: usize, reach: usize| {
@@ -97,16 +128,13 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
         // SAFETY: each matrix has these rows, and each row the numbers that are accessed here. Those beyond its columns
         // are some number that nobody reads, so they may be read and written.
         unsafe {
-            let spread = Spread::<S>::new(head);
-            let free = S::splat(sigma * sigma);
+            let axes = AxisVectors::<S>::new(head, axes, d);
             for r in 0..rows {
-                let t = if timed { block.row(bridge.time, r)[0] } else { T::one() };
-                let noise = S::splat(sigma * (t * (T::one() - t)).sqrt());
-                let (time, rest) = (S::splat(t), S::splat(T::one() - t));
+                let tick = if timed { Tick::of(block.row(bridge.time, r)) } else { Tick::of(&[T::one(); 3]) };
                 let row = |(start, stride): (*mut T, usize)| start.wrapping_add(r * stride);
                 let (x0, raw, xi, eta) = (row(x0), row(raw), row(xi), row(eta));
                 for j in (0..d).step_by(S::LANES) {
-                    let (s, _) = spread.at(raw, d, j);
+                    let s = axes.spread(raw, j).std;
                     let (from, mean) = (S::load(x0.add(j)), S::load(raw.add(j)));
                     let reach = S::mul(s, S::load(xi.add(j)));
                     let x1 = S::add(S::add(from, mean), reach);
@@ -114,9 +142,11 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                         S::store(row(end).add(j), x1);
                     }
                     if timed {
-                        let brown = S::mul(noise, S::load(eta.add(j)));
+                        let sigma = axes.part(Part::Sigma, j);
+                        let [time, rest] = times::<S>(tick, axes.part(Part::Rate, j));
+                        let brown = S::mul(S::mul(sigma, S::sqrt(S::mul(time, rest))), S::load(eta.add(j)));
                         if !drift.0.is_null() {
-                            let own = S::mul(s, s);
+                            let (own, free) = (S::mul(s, s), S::mul(sigma, sigma));
                             let variance = S::fma(time, own, S::mul(rest, free));
                             let pull = S::div(S::sub(own, free), variance);
                             S::store(row(drift).add(j), S::fma(pull, S::fma(time, reach, brown), mean));
@@ -130,45 +160,36 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                     *row(end).add(d) = T::one();
                 }
                 if !state.0.is_null() {
-                    *row(state).add(d) = t;
+                    *row(state).add(d) = tick.time;
                 }
             }
         }
     }
 }
 
-impl<T: Real> Quadratic<Vec<T>> {
-    /// Returns the quadratic in the processor's type of numbers.
-    #[cfg(test)]
-    pub(crate) fn of(quadratic: &Quadratic<Vec<f64>>) -> Self {
-        let Quadratic { curvature, ref slope, level } = *quadratic;
-        Self { curvature, slope: slope.iter().map(|&x| T::of(x)).collect(), level }
-    }
-
-    /// Returns the value at x, in 64 bits because conjugates raise it to a power.
-    pub(crate) fn at(&self, x: &[T]) -> f64 {
-        let half = 0.5 * self.curvature;
-        x.iter().zip(&self.slope).fold(self.level, |sum, (x, slope)| sum + x.wide() * (half * x.wide() + slope.wide()))
-    }
-}
-
 impl<T: Real> CpuBlock<T> {
-    pub(super) fn method_bridge(&mut self, head: &Head, bridge: &Bridge<CpuNoise>, points: &Points) {
+    pub(super) fn method_bridge(
+        &mut self,
+        head: &Head,
+        axes: &Axes<Vec<T>>,
+        bridge: &Bridge<CpuNoise>,
+        points: &Points,
+    ) {
         let isa = self.isa;
-        let kernel = BridgeKernel { block: self, head, bridge, points };
+        let kernel = BridgeKernel { block: self, head, axes, bridge, points };
         // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, kernel) }
     }
 
     pub(super) fn method_dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
-        let DualTerm { conjugate, quadratic, ends, v, delta, scale } = *term;
+        let DualTerm { conjugate, axes, ends, v, delta, scale } = *term;
         let half = v.rows / 2;
         for r in 0..half {
-            let known = quadratic.at(self.row(ends, r));
+            let known = axes.known(self.row(ends, r));
             sums.generated += self.row(v, r)[0].wide() + known;
             sums.action += known;
             self.row_mut(delta, r)[0] = T::of(-scale);
-            let known = quadratic.at(self.row(ends, half + r));
+            let known = axes.known(self.row(ends, half + r));
             let (value, slope) = conjugate.evaluate(self.row(v, half + r)[0].wide() + known);
             sums.conjugate += value;
             sums.density_ratio += slope;
@@ -176,16 +197,21 @@ impl<T: Real> CpuBlock<T> {
         }
     }
 
-    pub(super) fn method_action(&mut self, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut Sums) {
-        let (half, scale) = (T::of(0.5), T::of(scale));
-        for r in 0..g.rows {
+    pub(super) fn method_action(&mut self, term: &ActionTerm<'_, Vec<T>>, sums: &mut Sums) {
+        let ActionTerm { axes, time, g, b, w, scale, .. } = *term;
+        let (half, scale, noise) = (T::of(0.5), T::of(scale), T::of(axes.noise));
+        let (sigma, rate) = (axes.part(Part::Sigma), axes.part(Part::Rate));
+        for r in 0..b.rows {
+            let tick = Tick::of(self.row(time, r));
             let mut row = T::zero();
-            for j in 0..g.cols {
+            for j in 0..b.cols {
                 let (g, b) = (self.row(g, r)[j], self.row(b, r)[j]);
-                row = row + g * (half * g + b);
-                self.row_mut(w, r)[j] = scale * (g + b);
+                let [.., speed] = tick.along(rate[j]);
+                let share = sigma[j] * sigma[j] / noise * g;
+                row = row + speed * g * (half * share + b);
+                self.row_mut(w, r)[j] = scale * speed * (share + b);
             }
-            self.row_mut(w, r)[g.cols] = T::zero();
+            self.row_mut(w, r)[b.cols] = T::zero();
             sums.action += row.wide();
         }
     }

@@ -5,15 +5,16 @@
 //! Which of its two unbiased forms the gradient takes is said in `euot::generator_step`.
 
 use super::block::{CpuBlock, CpuNoise};
-use super::method::Spread;
+use super::method::{AxisVectors, times};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{Bridge, Mat, MixtureLoss, Sums, Weighted, Workspace};
-use crate::formulas::Head;
+use crate::device::{Mat, MixtureLoss, Sums, Weighted, Workspace};
+use crate::formulas::Tick;
+use crate::formulas::axes::Part;
 use crate::formulas::head::{extrapolation, half_of};
 
 pub(super) struct Mixture<'a, T> {
     pub block: &'a mut CpuBlock<T>,
-    pub loss: &'a MixtureLoss<'a, CpuNoise>,
+    pub loss: &'a MixtureLoss<'a, CpuNoise, Vec<T>>,
     pub sums: &'a mut Sums,
 }
 
@@ -25,7 +26,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
         let Self { block, loss, sums } = self;
-        let MixtureLoss { head, bridge, xt, v, components, weighted, delta, scale, .. } = *loss;
+        let MixtureLoss { head, axes, bridge, xt, v, components, weighted, delta, scale, .. } = *loss;
         let g = loss.g.columns(0, xt.cols);
         let d = bridge.x0.cols;
         let rows = bridge.x0.rows;
@@ -37,18 +38,15 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         assert!(weighted.is_none() || !head.deterministic);
         let padded = components.next_multiple_of(S::LANES);
         // SAFETY: this kernel's own promise, here and below.
-        let group = unsafe { Group::<S>::new(block, head, bridge, components) };
+        let group = unsafe { Group::<S>::new(block, loss) };
         let Group { tables, lines, .. } = group;
-        let sigma = T::of(head.sigma);
-        let sigma2 = sigma * sigma;
+        let noise = T::of(axes.noise);
         let (one, half) = (T::one(), T::of(0.5));
         let half_components = half_of(head, weighted.is_some(), components);
 
         for first in (0..bridge.x0.rows).step_by(components) {
-            let t = block.row(bridge.time, first)[0];
-            let reference = sigma2 * t;
-
-            unsafe { group.tabulate(block, first, t, sigma2, weighted) };
+            let tick = Tick::of(block.row(bridge.time, first));
+            unsafe { group.tabulate(block, first, tick, weighted) };
 
             let table = block.ptr(tables);
             let stride = tables.stride;
@@ -103,7 +101,8 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     for j in 0..d {
                         let x = block.row(xt, row)[j];
                         let away = x - block.row(bridge.x0, row)[j];
-                        log_w = log_w - half * away * away / reference;
+                        let reference = block.row(group.by_axis, INVERSE_REFERENCE)[j];
+                        log_w = log_w - half * away * away * reference;
                         let mut pull = S::splat(T::zero());
                         for c in (0..padded).step_by(S::LANES) {
                             let inverse = S::load(table.add((d + j) * stride + c));
@@ -116,10 +115,10 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                             }
                         }
                         // Gradient with respect to x_t; it waits in delta for what is left.
-                        let gx = block.row(g, row)[j] - sigma2 * S::sum(pull) + away / t;
+                        let gx = block.row(g, row)[j] + noise * (away * reference - S::sum(pull));
                         block.row_mut(delta, row)[j] = gx;
                     }
-                    let loss = block.row(v, row)[0] + sigma2 * (log_p - log_w);
+                    let loss = block.row(v, row)[0] + noise * (log_p - log_w);
                     let mut weight = T::one();
                     if let Some(weighted) = weighted {
                         block.row_mut(weighted.loss, row)[0] = loss;
@@ -136,11 +135,12 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     for j in 0..d {
                         let mean = block.row(tables, 2 * d + j)[k];
                         let gx = block.row(delta, first + k)[j];
-                        block.row_mut(delta, first + k)[j] = scale * t * (gx + sigma2 * mean);
+                        let time = block.row(group.by_axis, TIME)[j];
+                        block.row_mut(delta, first + k)[j] = scale * time * (gx + noise * mean);
                     }
                 } else {
                     // SAFETY: as above.
-                    unsafe { group.gradient(block, first, k, t, scale, xt, delta) };
+                    unsafe { group.gradient(block, first, k, scale, xt, delta) };
                 }
             }
         }
@@ -149,7 +149,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
 
 /// Tables of the components of one source sample at its time.
 struct Group<S: Simd> {
-    spread: Spread<S>,
+    axes: AxisVectors<S>,
     d: usize,
     components: usize,
     deterministic: bool,
@@ -160,8 +160,8 @@ struct Group<S: Simd> {
     means: Mat,
     inverses: Mat,
     moved: Mat,
-    /// Variances of one component, each over that of the reference.
-    ratios: Mat,
+    /// Numbers of each axis; which is in which row is said by the constants.
+    by_axis: Mat,
     /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
     tables: Mat,
     /// For each component, the sum of its log variances over the reference's, less twice the log of its weight; and a
@@ -169,24 +169,31 @@ struct Group<S: Simd> {
     lines: Mat,
 }
 
+/// Rows of [`Group::by_axis`]: one over the variance sigma^2 t of the reference, t, the bridge's sigma^2 t (1 - t), and
+/// the variances of one component, each over that of the reference.
+const INVERSE_REFERENCE: usize = 0;
+const TIME: usize = 1;
+const BROWN: usize = 2;
+const RATIO: usize = 3;
+
 /// Returns rows and columns of a group's matrices, in the order of its fields, for vectors of `lanes` numbers.
 pub(super) fn tables(d: usize, components: usize, deterministic: bool, lanes: usize) -> [(usize, usize); 6] {
     let padded = components.next_multiple_of(lanes);
     let by_component = (components, d);
-    [by_component, by_component, by_component, (1, d), (if deterministic { 3 * d } else { 2 * d }, padded), (2, padded)]
+    [by_component, by_component, by_component, (4, d), (if deterministic { 3 * d } else { 2 * d }, padded), (2, padded)]
 }
 
 impl<T: Real, S: Simd<T = T>> Group<S> {
     /// # Safety
     /// As for [`Kernel::run`].
     #[inline(always)]
-    unsafe fn new(block: &mut CpuBlock<T>, head: &Head, bridge: &Bridge<CpuNoise>, components: usize) -> Self {
+    unsafe fn new(block: &mut CpuBlock<T>, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>) -> Self {
+        let MixtureLoss { head, axes, bridge, components, .. } = *loss;
         let d = bridge.x0.cols;
-        let [means, inverses, moved, ratios, tables, lines] =
+        let [means, inverses, moved, by_axis, tables, lines] =
             tables(d, components, head.deterministic, S::LANES).map(|(rows, cols)| block.allocate(rows, cols));
         let group = Self {
-            // SAFETY: the caller's.
-            spread: unsafe { Spread::new(head) },
+            axes: AxisVectors::new(head, axes, d),
             d,
             components,
             deterministic: head.deterministic,
@@ -195,7 +202,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
             means,
             inverses,
             moved,
-            ratios,
+            by_axis,
             tables,
             lines,
         };
@@ -217,24 +224,35 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     /// # Safety
     /// As for [`Kernel::run`].
     #[inline(always)]
-    unsafe fn tabulate(&self, block: &mut CpuBlock<T>, first: usize, t: T, sigma2: T, weighted: Option<Weighted>) {
-        let brown = sigma2 * t * (T::one() - t);
+    unsafe fn tabulate(&self, block: &mut CpuBlock<T>, first: usize, tick: Tick<T>, weighted: Option<Weighted>) {
+        let [reference, time, brown, ratio] =
+            [INVERSE_REFERENCE, TIME, BROWN, RATIO].map(|row| self.row(block, self.by_axis, row, 0));
+        // SAFETY: the rows were asked for at this reach.
+        unsafe {
+            for j in (0..self.d).step_by(S::LANES) {
+                let sigma = self.axes.part(Part::Sigma, j);
+                let [t, rest] = times::<S>(tick, self.axes.part(Part::Rate, j));
+                let variance = S::mul(S::mul(sigma, sigma), t);
+                S::store(reference.add(j), S::div(S::splat(T::one()), variance));
+                S::store(time.add(j), t);
+                S::store(brown.add(j), S::mul(variance, rest));
+            }
+        }
         for k in 0..self.components {
             let raw = self.row(block, self.raw, first + k, if self.deterministic { 0 } else { self.d });
             let x0 = self.row(block, self.x0, first + k, 0);
             let to = [self.means, self.inverses, self.moved].map(|mat| self.row(block, mat, k, 0));
-            let ratio = self.row(block, self.ratios, 0, 0);
             // SAFETY: the rows were asked for at this reach.
             unsafe {
-                let time = S::splat(t);
                 for j in (0..self.d).step_by(S::LANES) {
-                    let (s, log) = self.spread.at(raw, self.d, j);
-                    let own = S::mul(S::mul(time, s), S::mul(time, s));
-                    let variance = S::add(own, S::splat(brown));
+                    let (spread, time) = (self.axes.spread(raw, j), S::load(time.add(j)));
+                    let reach = S::mul(time, spread.std);
+                    let own = S::mul(reach, reach);
+                    let variance = S::add(own, S::load(brown.add(j)));
                     S::store(to[0].add(j), S::fma(time, S::load(raw.add(j)), S::load(x0.add(j))));
                     S::store(to[1].add(j), S::div(S::splat(T::one()), variance));
-                    S::store(to[2].add(j), self.spread.inside(log, own));
-                    S::store(ratio.add(j), S::div(variance, S::splat(sigma2 * t)));
+                    S::store(to[2].add(j), spread.inside(own));
+                    S::store(ratio.add(j), S::mul(variance, S::load(reference.add(j))));
                 }
             }
             for j in 0..self.d {
@@ -246,7 +264,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
                 }
             }
             let log_weight = weighted.map_or(T::zero(), |weighted| block.row(weighted.log, first + k)[0]);
-            let log_variance = T::of(log_of_product(block.row(self.ratios, 0)));
+            let log_variance = T::of(log_of_product(block.row(self.by_axis, RATIO)));
             block.row_mut(self.lines, 0)[k] = log_variance - T::of(2.0) * log_weight;
         }
     }
@@ -257,8 +275,8 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     /// # Safety
     /// As for [`Kernel::run`].
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn gradient(&self, block: &mut CpuBlock<T>, first: usize, k: usize, t: T, scale: T, xt: Mat, delta: Mat) {
+    unsafe fn gradient(&self, block: &mut CpuBlock<T>, first: usize, k: usize, scale: T, xt: Mat, delta: Mat) {
+        let time = self.row(block, self.by_axis, TIME, 0);
         let (xt, delta) = (self.row(block, xt, first + k, 0), self.row(block, delta, first + k, self.d));
         let [mean, inverse, moved] = [self.means, self.inverses, self.moved].map(|mat| self.row(block, mat, k, 0));
         // SAFETY: the rows were asked for at this reach. What a vector of the gradient to the means writes beyond d,
@@ -270,7 +288,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
                 let away = S::sub(S::load(xt.add(j)), S::load(mean.add(j)));
                 let widen = S::mul(S::load(moved.add(j)), S::mul(away, S::load(inverse.add(j))));
                 S::store(moved.add(j), S::mul(gx, widen));
-                S::store(delta.add(j), S::mul(S::splat(t), gx));
+                S::store(delta.add(j), S::mul(S::load(time.add(j)), gx));
             }
             for j in (0..self.d).step_by(S::LANES) {
                 S::store(delta.add(self.d + j), S::load(moved.add(j)));
@@ -280,9 +298,8 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
 }
 
 /// Returns the log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the
-/// product of sixteen numbers between 1e-19 and 1e19; variances relative to the problem's are within 1e-15 and 1e16, by
-/// the range of sigma that a trainer takes and that of log s (`Head::log_std_range`).
+/// product of any eight 32-bit numbers.
 #[inline(always)]
 fn log_of_product<T: Real>(factors: &[T]) -> f64 {
-    factors.chunks(16).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()
+    factors.chunks(8).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()
 }

@@ -1,9 +1,9 @@
 //! Rows in and out of a worker's workspace.
 
 use super::block::{CpuBlock, CpuNoise};
-use crate::device::rows::{Constants, DriftFactors, PathSteps, RowSeed, Rows, Units};
+use crate::device::rows::{Constants, PathSteps, RowSeed, Rows};
 use crate::device::{Mat, Workspace};
-use crate::formulas::{Conjugate, units};
+use crate::formulas::{Axes, Conjugate, units};
 use crate::rng::{Sequence, Stream};
 
 impl Constants {
@@ -24,25 +24,61 @@ impl Rows for CpuBlock<f32> {
         numbers
     }
 
-    fn import(
+    fn import(&mut self, constants: &Constants, from: &[f32], to: Mat) {
+        let Constants { shift, scale, .. } = constants;
+        for (r, x) in from.chunks_exact(shift.len()).enumerate() {
+            for ((to, &x), shift) in self.row_mut(to, r).iter_mut().zip(x).zip(shift.iter()) {
+                *to = units::normalised(f64::from(x), *shift, *scale) as f32;
+            }
+        }
+    }
+
+    fn import_seen(
         &mut self,
         constants: &Constants,
         from: &[f32],
         repeat: usize,
-        to_units: Units,
+        time: f64,
         to: Mat,
         value: Option<f32>,
     ) {
-        let Constants { shift, scale, pull, .. } = constants;
+        let Constants { shift, scale, rotation, units, .. } = constants;
         let d = shift.len();
         for (source, x) in from.chunks_exact(d).take(to.rows / repeat).enumerate() {
-            for r in source * repeat..(source + 1) * repeat {
-                let row = self.row_mut(to, r);
-                for (((to, &x), shift), pull) in row.iter_mut().zip(x).zip(shift.iter()).zip(pull.iter()) {
-                    *to = units::normalised(f64::from(x), shift - scale * (to_units.pull * pull), to_units.scale);
-                }
+            let row = self.row_mut(to, source * repeat);
+            let shifted = |i: usize| f64::from(x[i]) - shift[i];
+            for (j, (to, axis)) in row.iter_mut().zip(units).enumerate() {
+                let place = match rotation {
+                    Some(rotation) => units::along(rotation.axis(j), shifted),
+                    None => shifted(j),
+                };
+                *to = axis.seen(place / scale, time);
+            }
+            if let Some(value) = value {
+                row[d] = value;
+            }
+            for r in 1..repeat {
+                let (other, first) = self.two_rows(to, source * repeat + r, to, source * repeat);
+                other[..d].copy_from_slice(&first[..d]);
                 if let Some(value) = value {
-                    row[d] = value;
+                    other[d] = value;
+                }
+            }
+        }
+    }
+
+    fn turn_back(&mut self, constants: &Constants, x: Mat, to: Mat) {
+        let Constants { rotation, units, .. } = constants;
+        for r in 0..x.rows {
+            let (to, x) = self.two_rows(to, r, x, r);
+            match rotation {
+                None => to.iter_mut().zip(x).zip(units).for_each(|((to, x), axis)| *to = *x * axis.unit as f32),
+                Some(rotation) => {
+                    to.fill(0.0);
+                    for ((j, x), axis) in x.iter().take(units.len()).enumerate().zip(units) {
+                        let part = *x * axis.unit as f32;
+                        to.iter_mut().zip(rotation.axis(j)).for_each(|(to, along)| *to += part * along);
+                    }
                 }
             }
         }
@@ -63,9 +99,14 @@ impl Rows for CpuBlock<f32> {
         CpuNoise { xi, eta: xi, component }
     }
 
-    fn export(&mut self, constants: &Constants, x: Mat, to: &mut [f32]) {
+    fn export(&mut self, constants: &Constants, x: Mat, direction: bool, to: &mut [f32]) {
         for (r, out) in to.chunks_exact_mut(x.cols).enumerate() {
-            constants.undo(self.row(x, r), out);
+            let x = self.row(x, r);
+            if direction {
+                out.iter_mut().zip(x).for_each(|(out, &x)| *out = units::in_data_units(x, 0.0, constants.scale));
+            } else {
+                constants.undo(x, out);
+            }
         }
     }
 
@@ -86,13 +127,10 @@ impl Rows for CpuBlock<f32> {
         }
     }
 
-    fn export_mean(&mut self, constants: &Constants, x0: Mat, sum: Mat, count: usize, to: &mut [f32]) {
-        for (r, out) in to.chunks_exact_mut(x0.cols).enumerate() {
+    fn add_mean(&mut self, x0: Mat, sum: Mat, count: usize) {
+        for r in 0..x0.rows {
             let (x, sum) = self.two_rows(x0, r, sum, r);
-            for (x, sum) in x.iter_mut().zip(sum) {
-                *x += sum / count as f32;
-            }
-            constants.undo(x, out);
+            x.iter_mut().zip(sum).for_each(|(x, sum)| *x += *sum / count as f32);
         }
     }
 
@@ -128,29 +166,20 @@ impl Rows for CpuBlock<f32> {
         }
     }
 
-    fn export_drift(
-        &mut self,
-        constants: &Constants,
-        gradient: Mat,
-        states: &[f32],
-        factors: &DriftFactors,
-        to: &mut [f32],
-    ) {
-        let Constants { shift, pull, .. } = constants;
-        let d = shift.len();
-        for (r, (x, out)) in states.chunks_exact(d).zip(to.chunks_exact_mut(d)).enumerate() {
-            let known = x.iter().zip(shift.iter()).zip(pull.iter());
-            for ((((&x, shift), pull), out), &g) in known.zip(out).zip(self.row(gradient, r)) {
-                let known = factors.away * (f64::from(x) - shift) + factors.pull * pull;
-                *out = (factors.gradient * f64::from(g) + known) as f32;
+    fn drift(&mut self, constants: &Constants, gradient: Mat, states: Mat, time: f64, to: Mat) {
+        let Constants { units, cost, .. } = constants;
+        for r in 0..to.rows {
+            for (j, axis) in units.iter().enumerate() {
+                let (seen, slope) = (self.row(states, r)[j], self.row(gradient, r)[j]);
+                self.row_mut(to, r)[j] = axis.drift(seen, slope, time, *cost);
             }
         }
     }
 
-    fn export_ratio(&mut self, constants: &Constants, conjugate: &Conjugate, states: Mat, v: Mat, to: &mut [f32]) {
-        let d = constants.shift.len();
+    fn export_ratio(&mut self, axes: &Axes<Vec<f32>>, conjugate: &Conjugate, states: Mat, v: Mat, to: &mut [f32]) {
         for (r, out) in to.iter_mut().enumerate() {
-            let known = constants.quadratic.at(&self.row(states, r)[..d]);
+            let x = self.row(states, r);
+            let known = axes.known(&x[..states.cols - 1]);
             *out = conjugate.evaluate(f64::from(self.row(v, r)[0]) + known).1 as f32;
         }
     }

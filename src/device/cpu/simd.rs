@@ -72,6 +72,7 @@ pub trait Simd: Copy + 'static {
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sqrt(a: Self::V) -> Self::V;
     /// The larger of a and b, or b where either is NaN.
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// The smaller of a and b, or b where either is NaN.
@@ -129,6 +130,10 @@ impl<T: Real> Simd for Portable<T> {
     #[inline(always)]
     unsafe fn div(a: [T; 8], b: [T; 8]) -> [T; 8] {
         lanes!(|i| a[i] / b[i])
+    }
+    #[inline(always)]
+    unsafe fn sqrt(a: [T; 8]) -> [T; 8] {
+        lanes!(|i| a[i].sqrt())
     }
     #[inline(always)]
     unsafe fn max(a: [T; 8], b: [T; 8]) -> [T; 8] {

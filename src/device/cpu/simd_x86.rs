@@ -61,6 +61,7 @@ impl Simd for Avx512 {
         sub(a, b) = _mm512_sub_ps;
         mul(a, b) = _mm512_mul_ps;
         div(a, b) = _mm512_div_ps;
+        sqrt(a) = _mm512_sqrt_ps;
         max(a, b) = _mm512_max_ps;
         min(a, b) = _mm512_min_ps;
         fma(a, b, c) = _mm512_fmadd_ps;
@@ -121,6 +122,7 @@ impl Simd for Avx2 {
         sub(a, b) = _mm256_sub_ps;
         mul(a, b) = _mm256_mul_ps;
         div(a, b) = _mm256_div_ps;
+        sqrt(a) = _mm256_sqrt_ps;
         max(a, b) = _mm256_max_ps;
         min(a, b) = _mm256_min_ps;
         fma(a, b, c) = _mm256_fmadd_ps;

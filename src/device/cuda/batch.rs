@@ -5,6 +5,7 @@ use super::kernels::BatchDraw;
 use super::samples::SideSamples;
 use crate::device::draw::{BatchSpec, Draw, Sources};
 use crate::device::{Batch, Mat, Workspace};
+use crate::formulas::Tick;
 use std::ops::Range;
 
 /// Both sides' samples for a step.
@@ -25,14 +26,16 @@ impl Draw for CudaBlock {
         samples: StepSamples<'_>,
         sources: Range<usize>,
     ) -> Sources<CudaNoise> {
-        let BatchSpec { seed, dimension: d, squares: [of_value, of_generator], components, latent, times, .. } = *spec;
+        let BatchSpec {
+            seed, dimension: d, squares: [of_value, of_generator], components, latent, times, clock, ..
+        } = *spec;
         let (first_row, rows) = (sources.start * components, sources.len() * components);
         let input = self.scratch_with(rows, d + latent, of_generator);
         let ends = spec.targets.then(|| self.scratch_with(2 * rows, d + 1, of_value));
-        let time = self.scratch(rows, 1);
+        let time = self.scratch(rows, Tick::<f32>::NUMBERS);
         let number = spec.half as u64;
         let noise = CudaNoise { seed, counter: samples.counter, number, first_row: first_row as u64 };
-        let (input_at, input_stride) = self.place(input);
+        let ((input_at, input_stride), (time_at, time_stride)) = (self.place(input), self.place(time));
         let targets = ends.map_or(Mat::NONE, |ends| ends.rows(rows, 2 * rows));
         let (targets_at, targets_stride) = ends.map_or((0, 0), |_| self.place(targets));
         let (source, source_samples, source_thresholds, source_aliases) = samples.source.arguments();
@@ -59,10 +62,12 @@ impl Draw for CudaBlock {
             ends_stride: targets_stride,
             ends_squares: targets.squares.count as u32,
             ends_centre: targets.squares.centre,
-            time: self.address(time),
+            time: time_at,
+            time_stride,
             time_repeat: times.repeat as u32,
             low: times.low as f32,
             high: times.high as f32,
+            log_range: clock.log_range(),
             seed: noise.seed,
             counter: noise.counter,
             number: noise.number,

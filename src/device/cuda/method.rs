@@ -6,22 +6,16 @@ use super::kernels::{
     MixtureGradient, MixtureParameters,
 };
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
-use crate::device::{Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
-use crate::formulas::Head;
+use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
+use crate::formulas::{Axes, Head};
 
 /// Samples and components of a tile of the mixture kernels for many components.
 const MIXTURE_TILE: usize = 64;
 
-/// The head as kernels take it: offset, ends of the range, whether deterministic.
-fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
-    let (low, high) = head.log_std_range();
-    (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
-}
-
 impl Method for CudaBlock {
     type Noise = CudaNoise;
     /// Device address.
-    type Slope = u64;
+    type AxisNumbers = u64;
     type Sums = CudaSums;
 
     fn choose(&mut self, outputs: Mat, noise: Option<&CudaNoise>, raw: Mat, log: Option<Mat>) {
@@ -71,7 +65,7 @@ impl Method for CudaBlock {
         self.launch_over(32 * outputs.rows as u64, &arguments);
     }
 
-    fn bridge(&mut self, head: &Head, bridge: &Bridge<CudaNoise>, points: &Points) {
+    fn bridge(&mut self, head: &Head, axes: &Axes<u64>, bridge: &Bridge<CudaNoise>, points: &Points) {
         let Bridge { x0, raw, noise, time } = *bridge;
         let (x0_at, x0_stride) = self.place(x0);
         let (raw_at, raw_stride) = self.place(raw);
@@ -80,20 +74,18 @@ impl Method for CudaBlock {
         let [of_end, of_state] = [points.end, points.state].map(|mat| mat.map_or(Squares::NONE, |mat| mat.squares));
         assert!(of_end.centre == 0 || of_state.centre == 0 || of_end.centre == of_state.centre);
         let (drift, drift_stride) = self.optional(points.drift);
-        let (log_std_offset, log_std_low, log_std_high, deterministic) = head_arguments(head);
+        let (time, time_stride) = self.place(time);
         let arguments = BridgeSample {
             x0: x0_at,
             x0_stride,
             raw: raw_at,
             raw_stride,
-            time: self.address(time),
+            time,
+            time_stride,
             rows: x0.rows as u32,
             d: x0.cols as u32,
-            sigma: head.sigma as f32,
-            log_std_offset,
-            log_std_low,
-            log_std_high,
-            deterministic,
+            axes: axes.numbers,
+            deterministic: u32::from(head.deterministic),
             seed: noise.seed,
             counter: noise.counter,
             number: noise.number,
@@ -115,7 +107,7 @@ impl Method for CudaBlock {
     }
 
     fn dual(&mut self, term: &DualTerm<'_, u64>, sums: &mut CudaSums) {
-        let DualTerm { conjugate, quadratic, ends, v, delta, scale } = *term;
+        let DualTerm { conjugate, axes, ends, v, delta, scale } = *term;
         let rows = v.rows / 2;
         // A warp a row.
         let grid = reduction_blocks(32 * rows as u64);
@@ -131,9 +123,8 @@ impl Method for CudaBlock {
             ends,
             ends_stride,
             d,
-            curvature: quadratic.curvature,
-            slope_of: quadratic.slope,
-            level: quadratic.level,
+            axes: axes.numbers,
+            level: axes.level,
             divergence: conjugate.divergence as u32,
             tau: conjugate.tau,
             scale,
@@ -147,14 +138,20 @@ impl Method for CudaBlock {
         self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
-    fn action(&mut self, x: Mat, g: Mat, b: Mat, w: Mat, scale: f64, sums: &mut CudaSums) {
+    fn action(&mut self, term: &ActionTerm<'_, u64>, sums: &mut CudaSums) {
+        let ActionTerm { axes, time, x, g, b, w, scale } = *term;
         assert!(g.squares.count == w.squares.count && [x, g, w].iter().all(|mat| mat.cols == b.cols + 1));
         let (rows, d, squares) = (b.rows, b.cols, w.squares.count);
         let ((x, x_stride), (g, g_stride)) = (self.place(x), self.place(g));
         let ((b, b_stride), (w, w_stride)) = (self.place(b), self.place(w));
+        let (time, time_stride) = self.place(time);
         let grid = reduction_blocks((rows * d).div_ceil(4) as u64);
         let action = sums.take(ACTION, grid as usize);
         let arguments = ActionTerms {
+            axes: axes.numbers,
+            noise: axes.noise as f32,
+            time,
+            time_stride,
             x,
             x_stride,
             g,
@@ -173,8 +170,8 @@ impl Method for CudaBlock {
         self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }
 
-    fn mixture(&mut self, loss: &MixtureLoss<'_, CudaNoise>, sums: &mut CudaSums) {
-        let MixtureLoss { head, bridge, xt, v, g, components, weighted, delta, scale } = *loss;
+    fn mixture(&mut self, loss: &MixtureLoss<'_, CudaNoise, u64>, sums: &mut CudaSums) {
+        let MixtureLoss { head, axes, bridge, xt, v, g, components, weighted, delta, scale } = *loss;
         // V's output comes from aside.
         self.join();
         let (d, squares) = (xt.cols, g.squares.count as u32);
@@ -186,13 +183,14 @@ impl Method for CudaBlock {
         let (delta, delta_stride) = self.place(delta);
         let [log_weight, row_losses] =
             weighted.map_or([0; 2], |weighted| [weighted.log, weighted.loss].map(|mat| self.address(mat)));
-        let (log_std_offset, log_std_low, log_std_high, deterministic) = head_arguments(head);
+        let (time, time_stride) = self.place(bridge.time);
         let mixture = MixtureParameters {
             x0,
             x0_stride,
             raw,
             raw_stride,
-            time: self.address(bridge.time),
+            time,
+            time_stride,
             xt,
             xt_stride,
             v,
@@ -202,11 +200,9 @@ impl Method for CudaBlock {
             squares,
             components: components as u32,
             d: d as u32,
-            sigma: head.sigma as f32,
-            log_std_offset,
-            log_std_low,
-            log_std_high,
-            deterministic,
+            axes: axes.numbers,
+            noise: axes.noise as f32,
+            deterministic: u32::from(head.deterministic),
             scale: scale as f32,
             log_weight,
             row_losses,

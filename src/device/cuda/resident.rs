@@ -2,10 +2,12 @@
 
 use super::block::{CudaBlock, THREADS, blocks_over};
 use super::gpu::Gpu;
-use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesSpreads};
+use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesParameters, SamplesPick, SamplesSpreads};
 use super::memory::DeviceBuffer;
+use super::rows::CudaUnits;
 use crate::data::{
     ArrayLayout, Components, Gathered, Normalisation, Normalised, Resident, ResidentRows, RowBlock, RowBlocks,
+    SeenUnits,
 };
 use crate::error::Result;
 use crate::memory;
@@ -162,21 +164,26 @@ impl Resident for CudaSamples {
         Ok(Gathered { mean: read(&mean)?, spread: read(&spread)?, not_finite })
     }
 
-    fn normalise(&self, units: &Normalisation) -> Result<Normalised> {
+    fn normalise(&self, units: &SeenUnits) -> Result<Normalised> {
         let gpu = &self.gpu;
         let _entered = gpu.enter()?;
         let what = &format!("the samples of the {}", self.side);
         let (count, dimension) = (self.layout.count(), self.layout.dimension());
         let rows = DeviceBuffer::<f32>::new(gpu, count * dimension, what)?;
         let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
-        let shift = DeviceBuffer::of(gpu, &units.shift, what)?;
+        let SeenUnits { normalised: Normalisation { shift, scale }, rotation, units, time } = units;
+        let shift = DeviceBuffer::of(gpu, shift, what)?;
+        let moved = CudaUnits::new(gpu, rotation.as_ref(), units, what)?;
         let found = Found::<2>::nothing(gpu, rows.len(), what)?;
         let arguments = SamplesNormalise {
             samples: samples.parameters(),
             rows: count as u32,
             d: dimension as u32,
             shift: shift.address(),
-            unit: units.scale,
+            length: *scale,
+            turned: moved.turned(),
+            units: moved.address(),
+            time: *time,
             out: rows.address(),
             not_finite: found.address(0),
             beyond: found.address(1),
@@ -185,6 +192,28 @@ impl Resident for CudaSamples {
         block.finish()?;
         let [not_finite, beyond] = found.least(what)?;
         Ok(Normalised { rows: Arc::new(NormalisedRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
+    }
+
+    fn pick(&self, every: usize, count: usize) -> Result<Vec<f64>> {
+        let gpu = &self.gpu;
+        let _entered = gpu.enter()?;
+        let what = &format!("the covariance of the {}'s samples", self.side);
+        let dimension = self.layout.dimension();
+        assert!(count == 0 || (count - 1) * every < self.layout.count());
+        let mut values = memory::filled(what, count * dimension, 0f64)?;
+        let picked = DeviceBuffer::<f64>::new(gpu, values.len(), what)?;
+        let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
+        let arguments = SamplesPick {
+            samples: samples.parameters(),
+            every: every as u64,
+            rows: count as u32,
+            d: dimension as u32,
+            out: picked.address(),
+        };
+        block.launch_over(values.len() as u64, &arguments);
+        block.finish()?;
+        picked.download(0, &mut values)?;
+        Ok(values)
     }
 
     fn value(&self, number: u64) -> Result<f64> {

@@ -13,7 +13,7 @@ use crate::device::Workspace;
 use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::{Half, NetworkState};
 use crate::error::{Error, Result};
-use crate::formulas::Quadratic;
+use crate::formulas::Axes;
 use cudarc::driver::sys::CUstream;
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub(crate) struct StepParts<W> {
     /// The work of each half.
     pub work: W,
     pub optimiser: CudaOptimiser,
-    /// The known part of V(1, .).
-    pub quadratic: Quadratic<Vec<f32>>,
+    /// The constants of the problem along the axes of a sample.
+    pub axes: Axes<Vec<f32>>,
     /// Samples of source and target.
     pub samples: [SideSamples; 2],
     /// Number of source samples of a batch, and of rows for each (`components`).
@@ -47,8 +47,8 @@ pub(crate) struct CudaStep<W> {
     parts: StepParts<W>,
     /// Makes the block that walks through the step to find out what it takes.
     walker: fn(&Arc<Gpu>) -> CudaBlock,
-    /// The slope of the known part of V(1, .).
-    slope: DeviceBuffer<f32>,
+    /// The numbers of the axes.
+    axis_numbers: DeviceBuffer<f32>,
     /// Number of source samples that are computed at once. The whole batch is one shard, whose gradient is the sum over
     /// its pieces.
     piece: usize,
@@ -97,7 +97,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         let StepParts { sources, components, .. } = parts;
         let mut step = Self {
             walker,
-            slope: DeviceBuffer::planned(gpu, parts.quadratic.slope.len()),
+            axis_numbers: DeviceBuffer::planned(gpu, parts.axes.numbers.len()),
             piece: sources.min((MOST_ROWS / components).max(1)),
             overlaps: false,
             contributions: Vec::new(),
@@ -120,7 +120,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         counter: u64,
     ) -> Result<()> {
         self.parts.optimiser.allocate(networks, counter)?;
-        self.slope.allocate_with(&self.parts.quadratic.slope, "the slope of V")?;
+        self.axis_numbers.allocate_with(&self.parts.axes.numbers, "the constants of a sample's axes")?;
         for (samples, set) in self.parts.samples.iter_mut().zip(sets) {
             samples.allocate(set.as_ref())?;
         }
@@ -143,7 +143,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
     /// Returns the bytes without the workspace and the loss terms.
     fn fixed_bytes(&self) -> u64 {
         let samples: u64 = self.parts.samples.iter().map(SideSamples::bytes).sum();
-        self.parts.optimiser.bytes() + self.slope.bytes() + samples
+        self.parts.optimiser.bytes() + self.axis_numbers.bytes() + samples
     }
 
     /// Returns whether each batch waits for the host.
@@ -213,10 +213,10 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         for (half, size) in Half::BOTH.into_iter().flat_map(|half| [(half, piece), (half, sources % piece)]) {
             if size > 0 {
                 let mut block = self.prepare((self.walker)(gpu));
-                let (nets, quadratic) = (self.nets(gpu), self.quadratic());
+                let (nets, axes) = (self.nets(gpu), self.axes());
                 let mut gradient = CudaGradient::counting(&nets[half as usize]);
                 let totals = HalfTotals { gradient: &mut gradient, sums: &mut self.parts.optimiser.sums() };
-                self.carry(&mut block, half, &self.inputs(&nets, &quadratic), 0..size, totals);
+                self.carry(&mut block, half, &self.inputs(&nets, &axes), 0..size, totals);
                 block.finish()?;
                 self.contributions.push((half, size, gradient.contributions()));
             }
@@ -244,8 +244,8 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
     /// is memory for it and the work may branch.
     pub fn queue(&self, block: &mut CudaBlock, halves: &[Half]) -> usize {
         let nets = self.nets(&block.gpu());
-        let quadratic = self.quadratic();
-        let inputs = self.inputs(&nets, &quadratic);
+        let axes = self.axes();
+        let inputs = self.inputs(&nets, &axes);
         let begun = (self.overlaps && halves == Half::BOTH)
             .then(|| block.aside(|block| self.parts.work.begin(block, &inputs, 0..self.parts.sources)));
         let start = block.mark();
@@ -318,15 +318,15 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         &counted.expect("every size of a piece was counted").2
     }
 
-    /// Returns the known part of V(1, .) as kernels take it.
-    fn quadratic(&self) -> Quadratic<u64> {
-        let Quadratic { curvature, level, .. } = self.parts.quadratic;
-        Quadratic { curvature, slope: self.slope.address(), level }
+    /// Returns the axes as kernels take them.
+    fn axes(&self) -> Axes<u64> {
+        let Axes { clock, noise, level, .. } = self.parts.axes;
+        Axes { numbers: self.axis_numbers.address(), clock, noise, level }
     }
 
-    fn inputs<'a>(&'a self, nets: &'a [CudaNet; 2], quadratic: &'a Quadratic<u64>) -> HalfInputs<'a, CudaBlock> {
+    fn inputs<'a>(&'a self, nets: &'a [CudaNet; 2], axes: &'a Axes<u64>) -> HalfInputs<'a, CudaBlock> {
         let [source, target] = &self.parts.samples;
         let samples = StepSamples { source, target, counter: self.parts.optimiser.counter() };
-        HalfInputs { nets: nets.each_ref(), quadratic, samples }
+        HalfInputs { nets: nets.each_ref(), axes, samples }
     }
 }

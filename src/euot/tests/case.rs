@@ -9,8 +9,9 @@ use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::{GeneratorStep, TIME_MIN};
 use crate::euot::networks::Networks;
 use crate::euot::value_step::{TIME_MAX, ValueStep};
-use crate::formulas::head::extrapolation;
-use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
+use crate::formulas::axes::{Axis, Part};
+use crate::formulas::head::{extrapolation, log_std_range};
+use crate::formulas::{Activation, Axes, Clock, Conjugate, Divergence, Head, Tick};
 use crate::nn::network::Network;
 use crate::nn::spec::NetworkSpec;
 use crate::rng::{Sequence, Stream};
@@ -24,7 +25,7 @@ pub(crate) struct Case {
     pub conditional: Conditional,
     pub head: Head,
     pub conjugate: Conjugate,
-    pub quadratic: Quadratic<Vec<f64>>,
+    pub axes: Axes<Vec<f64>>,
     pub value: Network,
     pub generator: Network,
     pub value_weights: Vec<f64>,
@@ -52,7 +53,7 @@ impl Case {
         let input = block.scratch(rows, width);
         let ends = block.scratch(2 * rows, d + 1);
         let [xi, eta] = [0; 2].map(|_| block.scratch(rows, d));
-        let times = block.scratch(rows, 1);
+        let times = block.scratch(rows, Tick::<T>::NUMBERS);
         let component = block.scratch(self.sources, 1);
         // `every` consecutive rows share a line of the values.
         let mut fill = |to: Mat, values: &[f64], every: usize| {
@@ -69,8 +70,11 @@ impl Case {
         fill(targets.columns(d, d + 1), &[1.0], rows);
         fill(xi, &self.xi, 1);
         fill(eta, &self.eta, 1);
-        fill(times, &self.time.iter().map(|&t| time(t)).collect::<Vec<_>>(), components);
         fill(component, &self.component, 1);
+        for r in 0..rows {
+            let tick = self.axes.clock.at(T::of(time(self.time[r / components])));
+            block.row_mut(times, r).copy_from_slice(&tick.row());
+        }
         Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times }
     }
 
@@ -111,8 +115,8 @@ impl Case {
         let each = 2 * self.conditional.components;
         let parts = || (0..self.rows()).step_by(each).map(|from| (from, self.rows().min(from + each)));
 
-        let quadratic = Quadratic::of(&self.quadratic);
-        let (step, batch) = (self.value_step_of(&quadratic), self.batch(&mut block, |t| t * TIME_MAX));
+        let axes = self.axes.rounded();
+        let (step, batch) = (self.value_step_of(&axes), self.batch(&mut block, |t| t * TIME_MAX));
         let raw = step.draw(&mut block, &generator, batch.input, &batch.noise);
         for (from, to) in parts() {
             let mark = spoil(&mut block);
@@ -121,7 +125,8 @@ impl Case {
             block.reset(mark);
         }
 
-        let (step, batch) = (self.generator_step_of(), self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t));
+        let (step, batch) =
+            (self.generator_step_of(&axes), self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t));
         let recorded = step.record(&mut block, &generator, batch.input);
         for (from, to) in parts() {
             let mark = spoil(&mut block);
@@ -135,24 +140,25 @@ impl Case {
         [(sums[0], to_value), (sums[1], to_generator)]
     }
 
-    fn value_step_of<'a, S>(&'a self, quadratic: &'a Quadratic<S>) -> ValueStep<'a, S> {
+    fn value_step_of<'a, S>(&'a self, axes: &'a Axes<S>) -> ValueStep<'a, S> {
         ValueStep {
             value: &self.value,
             generator: &self.generator,
             conditional: self.conditional,
             head: self.head,
             conjugate: self.conjugate,
-            quadratic,
+            axes,
             scale: 1.0 / self.rows() as f64,
         }
     }
 
-    fn generator_step_of(&self) -> GeneratorStep<'_> {
+    fn generator_step_of<'a, S>(&'a self, axes: &'a Axes<S>) -> GeneratorStep<'a, S> {
         GeneratorStep {
             value: &self.value,
             generator: &self.generator,
             conditional: self.conditional,
             head: self.head,
+            axes,
             scale: 1.0 / self.rows() as f64,
         }
     }
@@ -164,8 +170,8 @@ impl Case {
         let batch = self.batch(&mut block, |t| t * TIME_MAX);
         let mut gradient = CpuGradient::new(&self.value.layout).unwrap();
         let mut sums = Sums::default();
-        let quadratic = Quadratic::of(&self.quadratic);
-        self.value_step_of(&quadratic).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
+        let axes = self.axes.rounded();
+        self.value_step_of(&axes).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
     }
 
@@ -176,7 +182,8 @@ impl Case {
         let batch = self.batch(&mut block, |t| TIME_MIN + (1.0 - TIME_MIN) * t);
         let mut gradient = CpuGradient::new(&self.generator.layout).unwrap();
         let mut sums = Sums::default();
-        self.generator_step_of().run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
+        let axes = self.axes.rounded();
+        self.generator_step_of(&axes).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
     }
 
@@ -213,6 +220,12 @@ impl Case {
         TIME_MIN + (1.0 - TIME_MIN) * self.time[row / self.conditional.components]
     }
 
+    /// Time of axis j for a row in the generator step, what is left of it, and the axis's noise.
+    fn along(&self, row: usize, j: usize) -> [f64; 3] {
+        let [t, rest, _] = self.axes.clock.at(self.time_of(row)).along(self.axes.part(Part::Rate)[j]);
+        [t, rest, self.axes.part(Part::Sigma)[j]]
+    }
+
     /// Mean and variance of every component of the generator step, rows x d each, and K times the probability of each.
     fn components(&self) -> [Vec<f64>; 3] {
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
@@ -225,13 +238,13 @@ impl Case {
         let raw = |r: usize, i: usize| block.row(outputs, r)[if own { r % k * width + i } else { i }];
         let logit = |r: usize, c: usize| if own { block.row(outputs, r)[k * width + c].exp() } else { 1.0 };
         let weight = |r: usize| k as f64 * logit(r, r % k) / (0..k).map(|c| logit(r, c)).sum::<f64>();
-        let (low, high) = self.head.log_std_range();
         let element = |i: usize| {
             let (r, j) = (i / self.d, i % self.d);
-            let t = self.time_of(r);
-            let mean = self.x0[r / k * self.d + j] + t * raw(r, j);
-            let s = (raw(r, self.d + j) + self.head.log_std_offset()).clamp(low, high).exp();
-            (mean, t * t * s * s + self.head.sigma.powi(2) * t * (1.0 - t))
+            let [t, rest, sigma] = self.along(r, j);
+            let offset = (0.5 * sigma).ln();
+            let (low, high) = log_std_range(offset);
+            let s = (raw(r, self.d + j) + offset).clamp(low, high).exp();
+            (self.x0[r / k * self.d + j] + t * raw(r, j), t * t * s * s + sigma * sigma * t * rest)
         };
         let (mean, variance) = (0..self.rows() * self.d).map(element).unzip();
         [mean, variance, (0..self.rows()).map(weight).collect()]
@@ -241,25 +254,26 @@ impl Case {
     /// own component and keeps its distance from it in standard deviations, while p is the mixture of `held`'s
     /// components.
     pub fn loss_of_samples(&self, held: &Self) -> f64 {
-        let (d, k, eps) = (self.d, self.conditional.components, self.head.sigma.powi(2));
+        let (d, k, eps) = (self.d, self.conditional.components, self.axes.noise);
         let [mean, variance, weight] = self.components();
         let [held_mean, held_variance, held_weight] = held.components();
         let value = &self.nets::<f64>(Isa::Portable)[0];
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
         let state = block.scratch(self.rows(), d + 1);
         for r in 0..self.rows() {
-            let t = self.time_of(r);
             for i in r * d..(r + 1) * d {
-                let own = (held_variance[i] - eps * t * (1.0 - t)).max(0.0).sqrt();
-                let away = own * self.xi[i] + (eps * t * (1.0 - t)).sqrt() * self.eta[i];
+                let [t, rest, sigma] = self.along(r, i % d);
+                let brown = sigma * sigma * t * rest;
+                let own = (held_variance[i] - brown).max(0.0).sqrt();
+                let away = own * self.xi[i] + brown.sqrt() * self.eta[i];
                 block.row_mut(state, r)[i % d] = mean[i] + (variance[i] / held_variance[i]).sqrt() * away;
             }
-            block.row_mut(state, r)[d] = t;
+            block.row_mut(state, r)[d] = self.time_of(r);
         }
         let v = self.value.forward(&mut block, value, state);
         let log_normal = |x: f64, mean: f64, variance: f64| -0.5 * ((x - mean).powi(2) / variance + variance.ln());
         let row = |r: usize| {
-            let (t, x) = (self.time_of(r), block.row(state, r));
+            let x = block.row(state, r);
             let first = r / k * k;
             let density = |c: usize| -> f64 {
                 (0..d).map(|j| log_normal(x[j], held_mean[c * d + j], held_variance[c * d + j])).sum()
@@ -272,7 +286,12 @@ impl Case {
             let own = if r - first < half { 0..half } else { half..k };
             let (by_all, by_own) = extrapolation(k, own.len());
             let log_p = by_all * mean_log(0..k) - by_own * mean_log(own);
-            let log_w: f64 = (0..d).map(|j| log_normal(x[j], self.x0[r / k * d + j], eps * t)).sum();
+            let log_w: f64 = (0..d)
+                .map(|j| {
+                    let [t, _, sigma] = self.along(r, j);
+                    log_normal(x[j], self.x0[r / k * d + j], sigma * sigma * t)
+                })
+                .sum();
             weight[r] * (block.row(v, r)[0] + eps * (log_p - log_w))
         };
         (0..self.rows()).map(row).sum::<f64>() / self.rows() as f64
@@ -303,7 +322,19 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     (sizes, problem).prop_map(
         |((d, latent, sources, components, hidden, width), (sigma, tau, psi, act, deterministic, seed))| {
             let conditional = Conditional { components, latent };
-            let head = Head { sigma, deterministic: deterministic && !conditional.has_own_components() };
+            let head = Head { deterministic: deterministic && !conditional.has_own_components() };
+            // Axes of one kind, or each with a noise and a time of its own.
+            let spread = if seed % 5 == 0 { 0.0 } else { 1.0 };
+            let range = spread * 3.0;
+            let (noises, rates) = (normals(seed ^ 7, Stream::Init, d), normals(seed ^ 8, Stream::Init, d));
+            let (curves, slopes) = (normals(seed ^ 9, Stream::Init, d), normals(seed ^ 3, Stream::Init, d));
+            let axis = |j: usize| Axis {
+                sigma: sigma * (0.3 * spread * noises[j]).exp(),
+                rate: (-range * (0.5 + 0.5 * rates[j].sin())).exp(),
+                curvature: 0.3 * curves[j],
+                slope: 0.3 * slopes[j],
+            };
+            let axes = Axes::new((0..d).map(axis), Clock::new(range), sigma * sigma, 0.1).unwrap();
             let activation = Activation::ALL[act];
             let divergence = Divergence::ALL[psi];
             let mut bridge = GaussianBridge::none(d).unwrap();
@@ -347,11 +378,7 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
                 conditional,
                 head,
                 conjugate: Conjugate { divergence, tau },
-                quadratic: Quadratic {
-                    curvature: 0.3,
-                    slope: normals(seed ^ 3, Stream::Init, d).iter().map(|x| 0.3 * x).collect(),
-                    level: 0.1,
-                },
+                axes,
                 value_weights: weights(&value, Stream::Init),
                 generator_weights: weights(&generator, Stream::SourceIndex),
                 value,

@@ -6,7 +6,7 @@ use crate::device::cpu::simd::Isa;
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
-use crate::formulas::{Activation, Conjugate, Divergence, Head, Quadratic};
+use crate::formulas::{Activation, Axes, Conjugate, Divergence, Head};
 use crate::nn::spec::NetworkSpec;
 use crate::numbers::Numbers;
 use serde::Deserialize;
@@ -99,14 +99,14 @@ fn check(json: &str) {
     let networks =
         Networks { conditional, deterministic: f.deterministic, bridge: &bridge, value: spec.clone(), generator: spec };
     let (value, generator) = networks.shapes(f.d).unwrap();
-    let head = Head { sigma: f.sigma, deterministic: f.deterministic };
+    let head = Head { deterministic: f.deterministic };
     let case = Case {
         d: f.d,
         sources: f.n,
         conditional,
         head,
         conjugate: Conjugate { divergence: f.divergence, tau: f.tau },
-        quadratic: Quadratic { curvature: 0.0, slope: vec![0.0; f.d], level: 0.0 },
+        axes: Axes::even(f.d, f.sigma),
         value,
         generator,
         value_weights: flat(&f.value),

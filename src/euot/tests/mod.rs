@@ -3,3 +3,4 @@
 pub(super) mod case;
 mod fixtures;
 mod gradients;
+mod start;

@@ -22,10 +22,11 @@ fn engine(threads: usize, plan: &Plan) -> (CpuEngine, Samplers) {
     let data = |values| Data::array(TensorView::from_f32(values, &shape).expect("as many numbers"));
     let sides = Sides::check(data(&source), data(&target)).expect("sound samples");
     let units = Normalisation { shift: vec![0.0; DIMENSION].into(), scale: 1.0 };
-    let data = sides.prepare(&units, &units).expect("finite samples");
+    let data = sides.prepare([units.seen(), units.seen()]).expect("finite samples");
     let (samplers, arrays) = Samplers::part(data.into(), plan.halves.batch_rows()).expect("memory");
-    let networks = [&plan.halves.value, &plan.halves.generator]
-        .map(|network| NetworkState::new(kaiming(&network.layout, 7, 0, 1.0).expect("memory")).expect("memory"));
+    let networks = [&plan.halves.value, &plan.halves.generator].map(|network| {
+        NetworkState::new(kaiming(&network.layout, 7, 0, |_| (1.0, 0.0)).expect("memory")).expect("memory")
+    });
     (CpuEngine::new(&context(threads), plan.clone(), networks, arrays).expect("memory"), samplers)
 }
 

@@ -2,8 +2,8 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
-use crate::device::{Layers, Method, Sums, Workspace};
+use super::support::{axes, close, close_sum, cpu, download, in_two_orders, normals, ticks, uniforms, upload};
+use crate::device::{ActionTerm, Layers, Method, Sums, Workspace};
 use proptest::prelude::*;
 
 proptest! {
@@ -13,6 +13,7 @@ proptest! {
     fn terms(
         rows in 1usize..100, d in 1usize..=300, aligned in any::<bool>(), gap in 1usize..4, seed in any::<u64>(),
         blocks in 1u32..5, append in any::<bool>(), squared in any::<bool>(), scale in 1e-4f32..1.0,
+        sigma in 0.05f64..2.0,
     ) {
         if !available() {
             return Ok(());
@@ -23,6 +24,8 @@ proptest! {
         // With squares behind them there is always a time, which the tangent has no component along.
         let (squares, append) = if squared { (d, true) } else { (0, append) };
         let [x, g, b] = [(2, d + 1), (0, d + 1 + squares), (1, d)].map(|(s, cols)| normals(seed ^ s, rows * cols));
+        let axes = axes(seed, d, sigma);
+        let times = ticks(axes.clock, &uniforms(seed ^ 3, rows, 0.0, 0.995));
         let mut block = cpu();
         let (xm, bm) = (upload(&mut block, &x, d + 1), upload(&mut block, &b, d));
         let (mut gm, w) = (upload(&mut block, &g, d + 1 + squares), block.scratch(rows, d + 1));
@@ -30,7 +33,9 @@ proptest! {
             gm = block.squares_gradient(xm, gm);
         }
         let mut sums = Sums::default();
-        block.action(xm, gm, bm, w, f64::from(scale), &mut sums);
+        let time = upload(&mut block, &times, 3);
+        let term = ActionTerm { axes: &axes, time, x: xm, g: gm, b: bm, w, scale: f64::from(scale) };
+        block.action(&term, &mut sums);
         let mut direction = w;
         if squared {
             direction = block.scratch(rows, d + 1 + squares);
@@ -40,10 +45,12 @@ proptest! {
         let expected = download(&block, direction.columns(0, cols));
 
         let [x, g, b] = [(x, d + 1), (g, d + 1 + squares), (b, d)].map(|(x, cols)| Matrix::of(&x, cols, stride(cols)));
+        let (time, numbers) = (Matrix::of(&times, 3, stride(3)), Buffer::of(&axes.numbers));
         let [w, action] = in_two_orders(seed, |order| {
             let w = Matrix::new(rows, cols, stride(cols));
             let action = Buffer::<f64>::new(blocks as usize);
             launch("action_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
+                &numbers, axes.noise as f32, &time.data, time.stride as u32,
                 &x.data, x.stride as u32, &g.data, g.stride as u32, &b.data, b.stride as u32, &w.data, w.stride as u32,
                 rows as u32, d as u32, squares as u32, scale, u32::from(append), &action,
             ]);

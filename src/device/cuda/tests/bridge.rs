@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{
-    close, close_from, columns, cpu, download, head_arguments, in_two_orders, normals, squares_of, uniforms, upload,
+    axes, close, close_from, columns, cpu, download, in_two_orders, normals, squares_of, ticks, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
 use crate::device::{Bridge, Mat, Method, Points, Workspace};
@@ -24,18 +24,21 @@ proptest! {
     fn samples(
         rows in 1usize..70, d in 1usize..=300, gap in 0usize..4, aligned in any::<bool>(), seed in any::<u64>(),
         first_row in 0u64..1 << 30, sigma in 0.05f64..2.0, deterministic in any::<bool>(), append in any::<bool>(),
-        wanted in 1u32..8, squared in any::<bool>(), blocks in 1u32..5,
+        wanted in 1u32..8, squared in any::<bool>(), blocks in 1u32..5, far in any::<bool>(),
     ) {
         if !available() {
             return Ok(());
         }
         let (d, gap) = if aligned { (d.next_multiple_of(4), 4 * (1 + gap)) } else { (d, 1 + gap) };
-        let head = Head { sigma, deterministic };
+        let (head, axes) = (Head { deterministic }, axes(seed, d, sigma));
         let outputs = if deterministic { d } else { 2 * d };
         let (number, n) = (77, rows * d);
         let x0 = normals(seed, n);
-        let raw = normals(seed ^ 1, rows * outputs);
+        // Far out, log s meets both ends of its range.
+        let reach = if far { 4.0 } else { 1.0 };
+        let raw: Vec<f32> = normals(seed ^ 1, rows * outputs).iter().map(|x| x * reach).collect();
         let time = uniforms(seed ^ 2, rows, 0.0, 0.995);
+        let times = ticks(axes.clock, &time);
         let xi = drawn(seed, number, Stream::Endpoint, first_row * d as u64, n);
         let eta = drawn(seed, number, Stream::Bridge, first_row * d as u64, n);
 
@@ -44,11 +47,11 @@ proptest! {
             x0: upload(&mut block, &x0, d),
             raw: upload(&mut block, &raw, outputs),
             noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d), component: Mat::NONE },
-            time: upload(&mut block, &time, 1),
+            time: upload(&mut block, &times, 3),
         };
         let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));
         let drift = block.scratch(rows, d);
-        block.bridge(&head, &bridge, &Points { end: Some(end), state: Some(state), drift: Some(drift) });
+        block.bridge(&head, &axes, &bridge, &Points { end: Some(end), state: Some(state), drift: Some(drift) });
         let expected = [end.columns(0, d), state.columns(0, d), drift].map(|mat| download(&block, mat));
 
         // Squares lie behind the time.
@@ -60,15 +63,15 @@ proptest! {
         let stride = |cols: usize| if aligned { (cols + gap).next_multiple_of(4) } else { cols + gap };
         let x0_matrix = Matrix::of(&x0, d, d + gap);
         let raw_matrix = Matrix::of(&raw, outputs, outputs + gap);
-        let time_buffer = Buffer::of(&time);
-        let (offset, low, high, deterministic) = head_arguments(&head);
+        let (time_matrix, numbers) = (Matrix::of(&times, 3, 3 + gap), Buffer::of(&axes.numbers));
         let want = |bit: u32| wanted >> bit & 1 == 1;
         let found = in_two_orders(seed, |order| {
             let [x1, xt] = [0, 1].map(|_| Matrix::new(rows, cols, stride(cols)));
             let drift = Matrix::new(rows, d, d + gap);
             launch("bridge_sample", [blocks, 1, 1], [64, 1, 1], order, arguments_of![
-                &x0_matrix.data, x0_matrix.stride as u32, &raw_matrix.data, raw_matrix.stride as u32, &time_buffer,
-                rows as u32, d as u32, sigma as f32, offset, low, high, deterministic, seed, 0u64, number, first_row,
+                &x0_matrix.data, x0_matrix.stride as u32, &raw_matrix.data, raw_matrix.stride as u32,
+                &time_matrix.data, time_matrix.stride as u32, rows as u32, d as u32, &numbers, u32::from(deterministic),
+                seed, 0u64, number, first_row,
                 want(0).then_some(&x1.data), x1.stride as u32, squares as u32, want(1).then_some(&xt.data),
                 xt.stride as u32, squares as u32, &centre, want(2).then_some(&drift.data), drift.stride as u32,
                 u32::from(append),

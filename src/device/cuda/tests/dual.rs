@@ -2,9 +2,9 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{close, close_sum, cpu, download, in_two_orders, normals, upload};
+use super::support::{axes, close, close_sum, cpu, download, in_two_orders, normals, upload};
 use crate::device::{DualTerm, Method, Sums, Workspace};
-use crate::formulas::{Conjugate, Divergence, Quadratic};
+use crate::formulas::{Conjugate, Divergence};
 use proptest::prelude::*;
 
 proptest! {
@@ -13,7 +13,7 @@ proptest! {
     #[test]
     fn terms_of_every_divergence(
         rows in 1usize..700, seed in any::<u64>(), spread in 0.1f32..30.0, tau in 0.1f64..10.0, blocks in 1u32..5,
-        stride in 1usize..4, d in 1usize..20, curvature in -0.5f64..0.5, nan in any::<bool>(),
+        stride in 1usize..4, d in 1usize..20, nan in any::<bool>(),
     ) {
         if !available() {
             return Ok(());
@@ -24,8 +24,8 @@ proptest! {
         }
         let scale = 1.0 / rows as f64;
         let x = normals(seed ^ 1, 2 * rows * (d + 1));
-        let quadratic = Quadratic { curvature, slope: normals(seed ^ 2, d), level: 0.25 };
-        let slope_of = Buffer::of(&quadratic.slope);
+        let axes = axes(seed, d, 1.0);
+        let numbers = Buffer::of(&axes.numbers);
         let ends_at = Matrix::of(&x, d + 1, d + stride);
         for divergence in Divergence::ALL {
             let mut block = cpu();
@@ -34,7 +34,7 @@ proptest! {
             let delta = block.scratch(2 * rows, 1);
             let mut sums = Sums::default();
             let conjugate = Conjugate { divergence, tau };
-            let term = DualTerm { conjugate: &conjugate, quadratic: &quadratic, ends, v, delta, scale };
+            let term = DualTerm { conjugate: &conjugate, axes: &axes, ends, v, delta, scale };
             block.dual(&term, &mut sums);
             let expected = download(&block, delta);
 
@@ -43,8 +43,8 @@ proptest! {
                 let delta = Matrix::new(2 * rows, 1, stride);
                 let parts = [0; 4].map(|_| Buffer::<f64>::new(blocks as usize));
                 launch("dual_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
-                    &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, curvature, &slope_of,
-                    quadratic.level, divergence as u32, tau, scale, &delta.data, stride as u32, &parts[0], &parts[1],
+                    &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, &numbers,
+                    axes.level, divergence as u32, tau, scale, &delta.data, stride as u32, &parts[0], &parts[1],
                     &parts[2], &parts[3],
                 ]);
                 let [a, b, c, e] = parts;
@@ -72,7 +72,7 @@ fn a_divergence_that_the_kernel_does_not_know_gives_nan() {
         return;
     }
     let unknown = Divergence::ALL.len() as u32;
-    let (v, ends, slope_of) = (Buffer::of(&[0f32; 2]), Buffer::of(&[0f32; 2]), Buffer::of(&[0f32]));
+    let (v, ends, numbers) = (Buffer::of(&[0f32; 2]), Buffer::of(&[0f32; 2]), Buffer::of(&[0f32; 80]));
     let delta = Buffer::<f32>::new(2);
     let parts = [0; 4].map(|_| Buffer::<f64>::new(1));
     launch(
@@ -81,8 +81,8 @@ fn a_divergence_that_the_kernel_does_not_know_gives_nan() {
         [32, 1, 1],
         1,
         arguments_of![
-            &v, 1u32, 1u32, &ends, 1u32, 1u32, 0f64, &slope_of, 0f64, unknown, 1f64, 1f64, &delta, 1u32, &parts[0],
-            &parts[1], &parts[2], &parts[3],
+            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 1f64, &delta, 1u32, &parts[0], &parts[1],
+            &parts[2], &parts[3],
         ],
     );
     // The sums of the conjugate's values and of its slopes.

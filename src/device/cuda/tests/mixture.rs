@@ -3,11 +3,12 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{
-    Output, close_from, close_sum, cpu, download, head_arguments, in_two_orders, normals, uniforms, upload,
+    Output, axes, close_from, close_sum, cpu, download, in_two_orders, normals, ticks, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
 use crate::device::{Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, Weighted, Workspace};
-use crate::formulas::Head;
+use crate::formulas::axes::Part;
+use crate::formulas::{Axes, Head};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -16,6 +17,7 @@ struct Problem {
     components: usize,
     d: usize,
     gap: usize,
+    sigma: f64,
     head: Head,
     /// Components have probabilities of their own.
     weighted: bool,
@@ -30,8 +32,8 @@ fn problems(
 ) -> impl Strategy<Value = Problem> {
     (1usize..4, components, d, 1usize..4, 0.05f64..2.0, 0u32..3, any::<u64>()).prop_map(
         |(groups, components, d, gap, sigma, kind, seed)| {
-            let head = Head { sigma, deterministic: kind == 1 };
-            Problem { groups, components, d, gap, head, weighted: kind == 2, squared: seed & 4 == 0, seed }
+            let head = Head { deterministic: kind == 1 };
+            Problem { groups, components, d, gap, sigma, head, weighted: kind == 2, squared: seed & 4 == 0, seed }
         },
     )
 }
@@ -39,7 +41,9 @@ fn problems(
 impl Problem {
     /// Compares the kernels for this K with the CPU device; with `spoilt` x_t holds a NaN.
     fn check(&self, spoilt: bool) {
-        let &Self { groups, components, d, gap, head, weighted, squared, seed } = self;
+        let &Self { groups, components, d, gap, sigma, head, weighted, squared, seed } = self;
+        // All axes of a deterministic generator have one time.
+        let axes = if head.deterministic { Axes::even(d, sigma) } else { axes(seed, d, sigma) };
         let squares = if squared { d } else { 0 };
         let rows = groups * components;
         let outputs = if head.deterministic { d } else { 2 * d };
@@ -47,8 +51,9 @@ impl Problem {
             values.chunks_exact(cols).flat_map(|line| line.repeat(components)).collect()
         };
         let x0 = of_group(normals(seed, groups * d), d);
+        // The components of a deterministic generator are as sharp as the bridge is narrow.
         let last = if head.deterministic { 0.995 } else { 1.0 };
-        let time = of_group(uniforms(seed ^ 1, groups, 0.2, last), 1);
+        let time = of_group(ticks(axes.clock, &uniforms(seed ^ 1, groups, 0.2, last)), 3);
         let raw = normals(seed ^ 2, rows * outputs);
         let [xi, eta] = [3, 4].map(|s| normals(seed ^ s, rows * d));
         let g = normals(seed ^ 5, rows * (d + 1 + squares));
@@ -60,10 +65,10 @@ impl Problem {
             x0: upload(&mut block, &x0, d),
             raw: upload(&mut block, &raw, outputs),
             noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d), component: Mat::NONE },
-            time: upload(&mut block, &time, 1),
+            time: upload(&mut block, &time, 3),
         };
         let state = block.scratch(rows, d + 1);
-        block.bridge(&head, &bridge, &Points { state: Some(state), ..Points::default() });
+        block.bridge(&head, &axes, &bridge, &Points { state: Some(state), ..Points::default() });
         let xt = state.columns(0, d);
         if spoilt {
             block.row_mut(xt, rows / 2)[d / 2] = f32::NAN;
@@ -82,16 +87,26 @@ impl Problem {
         block.fill(by.loss, 0.0);
         let mut sums = Sums::default();
         let of = weighted.then_some(by);
-        let loss =
-            MixtureLoss { head: &head, bridge: &bridge, xt, v: vm, g: gm, components, weighted: of, delta, scale };
+        let loss = MixtureLoss {
+            head: &head,
+            axes: &axes,
+            bridge: &bridge,
+            xt,
+            v: vm,
+            g: gm,
+            components,
+            weighted: of,
+            delta,
+            scale,
+        };
         block.mixture(&loss, &mut sums);
         let (expected, expected_losses) = (download(&block, delta), download(&block, by.loss));
 
         let [x0, xt] = [x0, download(&block, xt)].map(|x| Matrix::of(&x, d, d + gap));
         let g = Matrix::of(&g, d + 1 + squares, d + 1 + squares + gap);
         let (raw, v) = (Matrix::of(&raw, outputs, outputs + gap), Matrix::of(&v, 1, gap));
-        let (time, log_weights) = (Buffer::of(&time), Buffer::of(&log_weights));
-        let (offset, low, high, deterministic) = head_arguments(&head);
+        let (time, log_weights) = (Matrix::of(&time, 3, 2 + gap), Buffer::of(&log_weights));
+        let numbers = Buffer::of(&axes.numbers);
         let run = |kernel: &str, grid: [u32; 3], order: u64, [delta, row_losses]: [&Matrix; 2], rest: &[u64]| {
             let [log_weight, row_losses] =
                 if weighted { [log_weights.address() as u64, row_losses.data.address() as u64] } else { [0; 2] };
@@ -100,7 +115,8 @@ impl Problem {
                 x0.stride as u32,
                 &raw.data,
                 raw.stride as u32,
-                &time,
+                &time.data,
+                time.stride as u32,
                 &xt.data,
                 xt.stride as u32,
                 &v.data,
@@ -110,11 +126,9 @@ impl Problem {
                 squares as u32,
                 components as u32,
                 d as u32,
-                head.sigma as f32,
-                offset,
-                low,
-                high,
-                deterministic,
+                &numbers,
+                axes.noise as f32,
+                u32::from(head.deterministic),
                 scale as f32,
                 log_weight,
                 row_losses,
@@ -154,13 +168,16 @@ impl Problem {
             if spoilt {
                 assert!(losses.sum().is_nan(), "{kernel}");
             } else {
-                let size = most_weight * rows as f64 * (1.0 + head.sigma * head.sigma * d as f64);
+                let size = most_weight * rows as f64 * (1.0 + sigma * sigma * d as f64);
                 close_sum(kernel, losses.sum(), sums.generator, size);
                 // What g and the mixture, which has sigma^2 before it, add to an element: they may cancel each other,
-                // and so may the two estimates of the mixture, whose forces are larger where a component is narrow.
-                let terms = most_weight * 4.0 * scale * (1.0 + head.sigma * head.sigma);
+                // and so may the two estimates of the mixture, whose forces are larger where an axis's noise is little, and
+                // a few times as large again where a component is narrower than that.
+                let narrowest = axes.part(Part::Sigma).iter().fold(f32::INFINITY, |least, x| least.min(*x));
+                let narrow = (axes.noise / f64::from(narrowest * narrowest)).max(1.0);
+                let terms = most_weight * 16.0 * scale * (1.0 + sigma * sigma) * narrow;
                 close_from(kernel, &delta.values(), &expected, outputs, terms as f32);
-                let one = 1.0 + head.sigma * head.sigma * d as f64;
+                let one = 1.0 + sigma * sigma * d as f64;
                 close_from(kernel, &row_losses.values(), &expected_losses, 1, one as f32);
             }
         }

@@ -19,7 +19,7 @@ use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::sums::CudaSums;
 use crate::device::{Bridge, Mat, Method, MixtureLoss, Points, Weighted, Workspace};
 use crate::error::Result;
-use crate::formulas::Head;
+use crate::formulas::{Axes, Head, Tick};
 use crate::rng::Stream;
 use cudarc::driver::sys::{self, CUdevice_attribute};
 use std::ptr;
@@ -145,24 +145,34 @@ fn copies(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-const HEAD: Head = Head { sigma: 1.0, deterministic: false };
+const HEAD: Head = Head { deterministic: false };
+
+/// Axes that are all alike, with the memory of their numbers.
+fn axes(bench: &Bench, d: usize) -> Result<(DeviceBuffer<f32>, Axes<u64>)> {
+    let Axes { numbers, clock, noise, level } = Axes::even(d, 1.0);
+    let numbers = DeviceBuffer::of(&bench.gpu, &numbers, "the axes")?;
+    let axes = Axes { numbers: numbers.address(), clock, noise, level };
+    Ok((numbers, axes))
+}
 
 /// x1, x_t and drift of a batch: 12 bytes an element read, 12 written.
-fn bridges(bench: &mut Bench, d: usize) {
+fn bridges(bench: &mut Bench, d: usize) -> Result<()> {
     let rows = ELEMENTS / d;
     let mark = bench.block.mark();
     let (x0, raw) = (bench.normals(rows, d), bench.normals(rows, 2 * d));
     let [end, state] = [0; 2].map(|_| bench.block.scratch(rows, d + 1));
     let drift = bench.block.scratch(rows, d);
-    let time = bench.block.scratch(rows, 1);
+    let time = bench.block.scratch(rows, Tick::<f32>::NUMBERS);
     bench.block.fill(time, 0.5);
+    let (_numbers, axes) = axes(bench, d)?;
     let bridge = Bridge { x0, raw, noise: noise(), time };
     let points = Points { end: Some(end), state: Some(state), drift: Some(drift) };
     let elements = ELEMENTS as f64;
-    bench.report("bridge_sample", &format!("d {d}"), 24.0 * elements, 95.0 * elements, |block| {
-        block.bridge(&HEAD, &bridge, &points);
+    bench.report("bridge_sample", &format!("d {d}"), 24.0 * elements, 115.0 * elements, |block| {
+        block.bridge(&HEAD, &axes, &bridge, &points);
     });
     bench.block.reset(mark);
+    Ok(())
 }
 
 /// Forward and backward of a batch's mixtures: 20 bytes an element read, 8 written, 6 K operations.
@@ -171,8 +181,9 @@ fn mixtures(bench: &mut Bench, d: usize, components: usize, weighted: bool) -> R
     let mark = bench.block.mark();
     let (x0, raw, xt) = (bench.normals(rows, d), bench.normals(rows, 2 * d), bench.normals(rows, d));
     let (g, v) = (bench.normals(rows, d), bench.normals(rows, 1));
-    let (time, delta) = (bench.block.scratch(rows, 1), bench.block.scratch(rows, 2 * d));
+    let (time, delta) = (bench.block.scratch(rows, Tick::<f32>::NUMBERS), bench.block.scratch(rows, 2 * d));
     bench.block.fill(time, 0.5);
+    let (_numbers, axes) = axes(bench, d)?;
     let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / components, "losses")?;
     let bridge = Bridge { x0, raw, noise: noise(), time };
     let elements = ELEMENTS as f64;
@@ -183,7 +194,8 @@ fn mixtures(bench: &mut Bench, d: usize, components: usize, weighted: bool) -> R
     bench.report(name, &format!("K {components}, d {d}"), 28.0 * elements, operations, |block| {
         let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
         let scale = 1.0 / rows as f64;
-        let loss = MixtureLoss { head: &HEAD, bridge: &bridge, xt, v, g, components, weighted: by, delta, scale };
+        let (head, axes, bridge) = (&HEAD, &axes, &bridge);
+        let loss = MixtureLoss { head, axes, bridge, xt, v, g, components, weighted: by, delta, scale };
         block.mixture(&loss, &mut sums);
     });
     bench.block.reset(mark);
@@ -337,7 +349,7 @@ fn rates() -> Result<()> {
     let mut bench = Bench { gpu: Arc::clone(&gpu), block, copied: 0.0, operations };
     copies(&mut bench)?;
     for d in [16, 64] {
-        bridges(&mut bench, d);
+        bridges(&mut bench, d)?;
     }
     for (d, components, weighted) in
         [(16, 8, true), (64, 8, true), (16, 16, false), (64, 16, false), (16, 64, false), (64, 64, false)]

@@ -3,12 +3,15 @@
 use super::guarded::Buffer;
 use super::simulator;
 use super::support::{cases, normals};
-use crate::data::{ArrayLayout, DType, Data, DataSource, Normalisation, Sides, TensorView};
+use crate::data::{
+    ArrayLayout, DType, Data, DataSource, Normalisation, Resident, Rotation, SeenUnits, Sides, TensorView,
+};
 use crate::device::cuda::block::{MOST_BLOCKS, THREADS};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::place::CudaConfig;
 use crate::device::cuda::resident::CudaSamples;
+use crate::formulas::units::AxisUnits;
 use half::{bf16, f16};
 use proptest::prelude::*;
 use std::rc::Rc;
@@ -64,17 +67,52 @@ impl OnDevice {
         Self { gpu: Arc::clone(gpu), bytes, first: array.first as u64, layout: array.layout() }
     }
 
-    /// As a trainer is given them, measured in pieces of so many rows.
-    fn samples<'a>(&'a self, piece: usize, weights: Option<TensorView<'a>>) -> Data<'a> {
+    /// The samples, which must not outlive this.
+    fn resident(&self) -> CudaSamples {
         let address = self.bytes.address() + self.first;
         // SAFETY: a copy of the whole array, which lives longer and is written by nobody.
-        let samples = unsafe { CudaSamples::new(&self.gpu, "source", address, self.layout.clone()) };
-        Data::Resident { samples: Box::new(samples.in_pieces_of(piece)), weights }
+        unsafe { CudaSamples::new(&self.gpu, "source", address, self.layout.clone()) }
+    }
+
+    /// As a trainer is given them, measured in pieces of so many rows.
+    fn samples<'a>(&'a self, piece: usize, weights: Option<TensorView<'a>>) -> Data<'a> {
+        Data::Resident { samples: Box::new(self.resident().in_pieces_of(piece)), weights }
+    }
+}
+
+/// How samples are moved to what networks see: not at all, or along axes, which may be others than the components. What
+/// is said to be a rotation need not be one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moved {
+    No,
+    Along,
+    Turned,
+}
+
+impl Moved {
+    fn units(self, normalised: Normalisation, time: f64) -> SeenUnits {
+        let d = normalised.dimension();
+        let [contraction, pull, unit] = [11, 12, 13].map(|s| normals(s, if self == Self::No { 0 } else { d }));
+        let units = (0..d).map(|j| match self {
+            Self::No => AxisUnits { contraction: 1.0, pull: 0.0, unit: 1.0 },
+            _ => AxisUnits {
+                contraction: f64::from(contraction[j]).exp(),
+                pull: pull[j].into(),
+                unit: f64::from(0.3 * unit[j]).exp(),
+            },
+        });
+        let rotation = (self == Self::Turned).then(|| Rotation::new(d, normals(14, d * d)));
+        SeenUnits { normalised, rotation, units: units.collect(), time }
     }
 }
 
 /// What a trainer sees of both sides, in bits; or the sentence of a refusal.
-fn seen(source: Data<'_>, target: Data<'_>, units: Option<&Normalisation>) -> std::result::Result<Vec<u64>, String> {
+fn seen(
+    source: Data<'_>,
+    target: Data<'_>,
+    units: Option<&Normalisation>,
+    moved: Moved,
+) -> std::result::Result<Vec<u64>, String> {
     let sentence = |error: crate::Error| error.to_string();
     let mut sides = Sides::check(source, target).map_err(sentence)?;
     let mut bits = Vec::new();
@@ -85,11 +123,15 @@ fn seen(source: Data<'_>, target: Data<'_>, units: Option<&Normalisation>) -> st
             for side in &measured.spreads {
                 bits.extend(side.mean.iter().chain(side.variances.iter()).map(|x| x.to_bits()));
             }
+            for all in measured.shapes.iter().flat_map(|shapes| &shapes.covariances) {
+                bits.extend((0..all.size()).flat_map(|j| all.row(j)).map(|x| x.to_bits()));
+            }
             measured.units
         }
     };
     bits.extend(measured.shift.iter().chain([&measured.scale]).map(|x| x.to_bits()));
-    let (source, target) = sides.prepare(&measured, &measured).map_err(sentence)?;
+    let seen = [0.0, 1.0].map(|time| moved.units(measured.clone(), time));
+    let (source, target) = sides.prepare(seen.clone()).map_err(sentence)?;
     for side in [source, target] {
         bits.push(side.fingerprint().hash().unwrap().expect("it was made of an array"));
         match side {
@@ -178,7 +220,7 @@ proptest! {
         shape in shapes(), dtype in prop::sample::select(&TYPES), order in orders(), weighted in any::<bool>(),
         piece in 1usize..10_000, seed in any::<u64>(), scale in 0.1f64..3.0, offset in -9.0f64..9.0,
         zeros in 0usize..3, bad in prop::option::of((any::<u32>(), prop::sample::select(vec![f64::NAN, f64::INFINITY, 1e300]))),
-        resumed in any::<bool>(),
+        resumed in any::<bool>(), moved in prop::sample::select(&[Moved::No, Moved::Along, Moved::Turned][..]),
     ) {
         let Some(gpu) = gpu() else { return Ok(()) };
         let [n, a, b] = shape;
@@ -196,10 +238,11 @@ proptest! {
         let weights = weighted.then(|| TensorView::from_f32(&weights, &[n]).unwrap());
         let units = Normalisation { shift: vec![offset; a * b].into(), scale: 0.7 };
         let units = resumed.then_some(&units);
+        let moved = if moved == Moved::Turned && a * b > 150 { Moved::Along } else { moved };
         let host = Data::Array { samples: source.view(), weights: weights.clone() };
-        let expected = seen(host, Data::array(target.view()), units);
+        let expected = seen(host, Data::array(target.view()), units, moved);
         let device = OnDevice::of(&source, &gpu);
-        let found = seen(device.samples(piece, weights), Data::array(target.view()), units);
+        let found = seen(device.samples(piece, weights), Data::array(target.view()), units, moved);
         prop_assert_eq!(found, expected);
     }
 }
@@ -216,9 +259,9 @@ fn short_floats_of_every_exponent_are_read_as_on_the_host() {
         let bytes = Rc::new(Buffer::of(&bytes));
         let array = Array { bytes, first: 0, dtype, shape, strides: vec![1, 1], scale: 1.0, offset: 0.0 };
         let units = Normalisation { shift: vec![0.0].into(), scale: 1.0 };
-        let expected = seen(Data::array(array.view()), Data::array(array.view()), Some(&units));
+        let expected = seen(Data::array(array.view()), Data::array(array.view()), Some(&units), Moved::No);
         let device = OnDevice::of(&array, &gpu);
-        let found = seen(device.samples(1 << 20, None), Data::array(array.view()), Some(&units));
+        let found = seen(device.samples(1 << 20, None), Data::array(array.view()), Some(&units), Moved::No);
         assert!(expected.is_ok() && found == expected);
     }
 }
@@ -232,11 +275,12 @@ fn the_first_of_two_bad_values_is_told_as_the_host_tells_it() {
         let mut values: Vec<f64> = normals(3, 14_000).into_iter().map(f64::from).collect();
         (values[wrong], values[far]) = (f64::NEG_INFINITY, -1e39);
         let array = array(DType::F64, [7000, 2, 1], Order::Rows, &values, 1.0, 0.0);
-        for units in [None, Some(&units)] {
-            let expected = seen(Data::array(array.view()), Data::array(array.view()), units);
+        for (units, moved) in [(None, Moved::No), (Some(&units), Moved::No), (Some(&units), Moved::Turned)] {
+            let expected = seen(Data::array(array.view()), Data::array(array.view()), units, moved);
             let device = OnDevice::of(&array, &gpu);
             assert!(expected.is_err());
-            assert_eq!(seen(device.samples(4096, None), Data::array(array.view()), units), expected, "{wrong} {far}");
+            let found = seen(device.samples(4096, None), Data::array(array.view()), units, moved);
+            assert_eq!(found, expected, "{wrong} {far} {moved:?}");
         }
     }
 }
@@ -246,11 +290,11 @@ fn the_first_of_two_bad_values_is_told_as_the_host_tells_it() {
 fn compare(gpu: &Arc<Gpu>, array: &Array, weights: Option<&[f32]>, pieces: impl IntoIterator<Item = usize>) {
     let weights = || weights.map(|weights| TensorView::from_f32(weights, &[weights.len()]).unwrap());
     let host = Data::Array { samples: array.view(), weights: weights() };
-    let expected = seen(host, Data::array(array.view()), None);
+    let expected = seen(host, Data::array(array.view()), None, Moved::No);
     assert!(expected.is_ok(), "{expected:?}");
     let device = OnDevice::of(array, gpu);
     for piece in pieces {
-        let found = seen(device.samples(piece, weights()), Data::array(array.view()), None);
+        let found = seen(device.samples(piece, weights()), Data::array(array.view()), None, Moved::No);
         assert!(found == expected, "in pieces of {piece} rows");
     }
 }
@@ -279,4 +323,27 @@ fn more_numbers_than_threads_are_the_hosts() {
     let array = array(DType::F32, [3, dimension, 1], Order::Rows, &values, 1.0, 0.0);
     assert!(3 * dimension > MOST_BLOCKS as usize * THREADS as usize);
     compare(&gpu, &array, None, [1, 3 * dimension]);
+}
+
+#[test]
+fn picked_samples_are_the_hosts() {
+    let Some(gpu) = gpu() else { return };
+    let orders = [Order::Rows, Order::Columns, Order::Backwards, Order::Swapped, Order::Rows];
+    for (dtype, order) in TYPES.into_iter().zip(orders) {
+        let (shape, scale, offset) = ([23, 3, 2], 1.7, -0.3);
+        let values: Vec<f64> = normals(7, 200).into_iter().map(f64::from).collect();
+        let array = array(dtype, shape, order, &values, scale, offset);
+        let (layout, size) = (array.layout(), dtype.size());
+        let value = |row: usize, col: usize| {
+            let at = array.first.wrapping_add_signed(layout.place(row, col) * size as isize);
+            layout.value(&array.bytes[at..at + size])
+        };
+        let all: Vec<f64> = (0..23 * 6).map(|at| value(at / 6, at % 6)).collect();
+        let device = OnDevice::of(&array, &gpu);
+        for every in [1, 2, 5, 22, 23] {
+            let expected: Vec<f64> = all.chunks_exact(6).step_by(every).flatten().copied().collect();
+            let found = device.resident().pick(every, expected.len() / 6).unwrap();
+            assert_eq!(found, expected, "{dtype:?} {order:?}, every {every}");
+        }
+    }
 }

@@ -5,8 +5,9 @@ use super::host;
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Mat, Workspace};
-use crate::formulas::Head;
+use crate::formulas::axes::Axis;
 use crate::formulas::squares::{Centre, square};
+use crate::formulas::{Axes, Clock};
 use crate::rng::{Sequence, Stream};
 use proptest::test_runner::Config;
 
@@ -100,10 +101,36 @@ pub fn columns(x: &[f32], cols: usize, from: usize, to: usize) -> Vec<f32> {
     x.chunks_exact(cols).flat_map(|row| row[from..to].to_vec()).collect()
 }
 
-/// The arguments of the generator's head: offset, ends of the range, whether deterministic.
-pub fn head_arguments(head: &Head) -> (f32, f32, f32, u32) {
-    let (low, high) = head.log_std_range();
-    (head.log_std_offset() as f32, low as f32, high as f32, u32::from(head.deterministic))
+/// Axes of noise around `sigma`, whose square is the noise, with a known part and times of their own; or in one case of
+/// four all alike.
+pub fn axes(seed: u64, d: usize, sigma: f64) -> Axes<Vec<f32>> {
+    if seed.is_multiple_of(4) {
+        return Axes::even(d, sigma);
+    }
+    let [spread, curvature, slope] = [20, 21, 22].map(|s| normals(seed ^ s, d));
+    let late = uniforms(seed ^ 23, d + 1, 0.0, 1.0);
+    let range = 9.0 * f64::from(late[d]);
+    let axis = |j: usize| Axis {
+        sigma: sigma * f64::from(0.4 * spread[j].clamp(-2.0, 2.0)).exp(),
+        // The first axis is the fastest, and the last the slowest.
+        rate: (-range
+            * if j == 0 {
+                0.0
+            } else if j + 1 == d {
+                1.0
+            } else {
+                f64::from(late[j])
+            })
+        .exp(),
+        curvature: 0.3 * f64::from(curvature[j]),
+        slope: f64::from(slope[j]),
+    };
+    Axes::new((0..d).map(axis), Clock::new(range), sigma * sigma, 0.25).unwrap()
+}
+
+/// Rows of times of the clock.
+pub fn ticks(clock: Clock, times: &[f32]) -> Vec<f32> {
+    times.iter().flat_map(|&time| clock.at(time).row()).collect()
 }
 
 /// What a kernel wrote.

@@ -1,0 +1,324 @@
+//! A mixture of Gaussians with independent numbers, fitted to samples: it tells in which axes data come apart into
+//! clusters of independent numbers, which is what the generator's components are made of.
+
+use crate::error::Result;
+use crate::memory;
+use crate::rng::{Sequence, Stream, unit};
+use crate::symmetric::{Symmetric, dot};
+
+const MEMORY: &str = "a mixture fitted to the samples";
+/// The largest number of clusters, and the samples for each of them.
+const MOST: usize = 8;
+const SAMPLES: usize = 16;
+/// How often clusters and their samples are told anew.
+const ROUNDS: usize = 25;
+/// The probability of a cluster below which a sample does not count there.
+const NOTHING: f64 = 1e-6;
+/// The least variance that counts: a millionth of the samples' common scale, squared. What varies less is one point.
+const LEAST_VARIANCE: f64 = 1e-12;
+/// The least variance of a cluster, over that of all samples along the axis.
+const LEAST_SHARE: f64 = 1e-4;
+
+/// Samples, half of which are fitted while the others tell how well. Which are which is drawn, as classes of samples may
+/// take turns.
+pub(crate) struct Split {
+    dimension: usize,
+    rows: Vec<f64>,
+    weights: Vec<f64>,
+    held: Vec<bool>,
+}
+
+/// The clusters of samples.
+pub(crate) struct Clusters {
+    dimension: usize,
+    /// Share of each cluster.
+    shares: Vec<f64>,
+    /// One row each.
+    means: Vec<f64>,
+    variances: Vec<f64>,
+    /// One over each variance.
+    inverses: Vec<f64>,
+    /// Logarithm of each cluster's share times the height of its density.
+    heights: Vec<f64>,
+    /// Mean log-likelihood of the samples that were held back.
+    pub likelihood: f64,
+}
+
+impl Split {
+    /// Takes rows of `dimension` numbers with their weights.
+    pub fn new(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
+        assert!(rows.len() == dimension * weights.len());
+        let sequence = Sequence::new(0, 1, Stream::Init);
+        let held = (0..weights.len()).map(|row| sequence.block(row as u64)[0] % 2 == 1);
+        Ok(Self { dimension, rows, held: memory::collected(MEMORY, held)?, weights })
+    }
+
+    /// Returns the samples in other axes, the rows of `axes`.
+    pub fn turned(&self, axes: &[f64]) -> Result<Self> {
+        let d = self.dimension;
+        let mut rows = memory::filled(MEMORY, self.rows.len(), 0.0)?;
+        for (to, x) in rows.chunks_exact_mut(d).zip(self.rows.chunks_exact(d)) {
+            to.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, x));
+        }
+        let (weights, held) = (memory::copied(MEMORY, &self.weights)?, memory::copied(MEMORY, &self.held)?);
+        Ok(Self { dimension: d, rows, weights, held })
+    }
+
+    /// Returns the rows of either half with their weights: those that are held back, or those that are fitted.
+    fn half(&self, held: bool) -> impl Iterator<Item = (&[f64], f64)> + Clone {
+        let rows = self.rows.chunks_exact(self.dimension).zip(self.weights.iter().copied());
+        let of = rows.zip(&self.held).filter(move |((_, weight), own)| **own == held && *weight > 0.0);
+        of.map(|(row, _)| row)
+    }
+
+    /// Returns the mean log-likelihood of the samples held back under independent numbers with the others' means and
+    /// variances.
+    pub fn independent(&self) -> Result<f64> {
+        let mut one = Clusters::of_all(self)?;
+        one.measure(self)?;
+        Ok(one.likelihood)
+    }
+
+    /// Returns the mean log-likelihood of the samples held back under the Gaussian with the moments of the others.
+    pub fn gaussian(&self) -> Result<f64> {
+        let d = self.dimension;
+        let one = Clusters::of_all(self)?;
+        let covariance = one.covariances(self, |_, shares| shares[0] = 1.0)?.remove(0);
+        let mut spectrum = covariance.spectrum()?;
+        spectrum.values.iter_mut().for_each(|value| *value = value.max(LEAST_VARIANCE));
+        let log: f64 = spectrum.values.iter().map(|value| value.ln()).sum();
+        let mut away = memory::filled(MEMORY, d, 0.0)?;
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for (x, w) in self.half(true) {
+            away.iter_mut().zip(x).zip(&one.means).for_each(|((away, x), mean)| *away = x - mean);
+            let axes = spectrum.axes.chunks_exact(d).zip(&spectrum.values);
+            let square: f64 = axes.map(|(axis, value)| dot(axis, &away).powi(2) / value).sum();
+            sum -= 0.5 * w * (square + log + d as f64 * std::f64::consts::TAU.ln());
+            weight += w;
+        }
+        Ok(sum / weight)
+    }
+
+    /// Returns whether both halves have samples of some weight, so that likelihoods mean something.
+    pub fn is_told(&self) -> bool {
+        [false, true].into_iter().all(|held| self.half(held).count() > 1)
+    }
+}
+
+impl Clusters {
+    /// Returns clusters of equal shares.
+    fn new(dimension: usize, means: Vec<f64>, variances: Vec<f64>) -> Result<Self> {
+        let count = means.len() / dimension;
+        let mut clusters = Self {
+            dimension,
+            shares: memory::filled(MEMORY, count, 1.0 / count as f64)?,
+            inverses: memory::copied(MEMORY, &variances)?,
+            heights: memory::filled(MEMORY, count, 0.0)?,
+            means,
+            variances,
+            likelihood: f64::NEG_INFINITY,
+        };
+        clusters.prepare();
+        Ok(clusters)
+    }
+
+    /// Computes what follows from shares and variances.
+    fn prepare(&mut self) {
+        let d = self.dimension;
+        let least = |variance: f64| variance.max(LEAST_VARIANCE);
+        self.inverses.iter_mut().zip(&self.variances).for_each(|(inverse, variance)| *inverse = 1.0 / least(*variance));
+        for ((height, share), variances) in
+            self.heights.iter_mut().zip(&self.shares).zip(self.variances.chunks_exact(d))
+        {
+            let logs: f64 = variances.iter().map(|&variance| (std::f64::consts::TAU * least(variance)).ln()).sum();
+            *height = share.ln() - 0.5 * logs;
+        }
+    }
+
+    /// Returns the one cluster that has all samples of the first half.
+    fn of_all(split: &Split) -> Result<Self> {
+        let d = split.dimension;
+        let zeros = || memory::filled(MEMORY, d, 0.0);
+        let mut all = Self::new(d, zeros()?, zeros()?)?;
+        all.update(split, None, |_, _, shares| shares[0] = 1.0)?;
+        Ok(all)
+    }
+
+    /// Fits clusters to the first half.
+    pub fn fit(split: &Split) -> Result<Self> {
+        let d = split.dimension;
+        let all = Self::of_all(split)?;
+        let count = (split.half(false).count() / SAMPLES).clamp(1, MOST);
+        let mut means = memory::with_room(MEMORY, count * d)?;
+        let mut nearest = memory::filled(MEMORY, split.half(false).count(), f64::INFINITY)?;
+        // Each cluster begins at a sample that is drawn by its squared distance from those before (k-means++).
+        let sequence = Sequence::new(0, 0, Stream::Init);
+        for cluster in 0..count {
+            let distances =
+                split.half(false).zip(&nearest).map(|((_, w), near)| if cluster == 0 { w } else { w * near });
+            let place = f64::from(unit(sequence.block(cluster as u64)[0])) * distances.clone().sum::<f64>();
+            let mut upto = 0.0;
+            let chosen = distances
+                .take_while(|distance| {
+                    upto += distance;
+                    upto < place
+                })
+                .count();
+            let Some((row, _)) = split.half(false).nth(chosen.min(nearest.len().saturating_sub(1))) else { break };
+            means.extend_from_slice(row);
+            for ((x, _), near) in split.half(false).zip(&mut nearest) {
+                *near = near.min(square(x, &means[cluster * d..], &all.inverses));
+            }
+        }
+        let count = means.len() / d;
+        let mut variances = memory::with_room(MEMORY, count * d)?;
+        (0..count).for_each(|_| variances.extend_from_slice(&all.variances));
+        let mut clusters = Self::new(d, means, variances)?;
+        clusters.improve(split, &all.variances)?;
+        Ok(clusters)
+    }
+
+    /// Tells samples and clusters anew in turns, and measures the result.
+    fn improve(&mut self, split: &Split, spread: &[f64]) -> Result<()> {
+        for _ in 0..ROUNDS {
+            self.update(split, Some(spread), |clusters, x, shares| {
+                clusters.posterior(x, shares);
+            })?;
+        }
+        self.measure(split)
+    }
+
+    /// Tells the likelihood of the samples held back.
+    fn measure(&mut self, split: &Split) -> Result<()> {
+        let mut shares = memory::filled(MEMORY, self.shares.len(), 0.0)?;
+        let (mut sum, mut weight) = (0.0, 0.0);
+        for (x, w) in split.half(true) {
+            sum += w * self.posterior(x, &mut shares);
+            weight += w;
+        }
+        self.likelihood = sum / weight;
+        Ok(())
+    }
+
+    /// Writes the probability of each cluster given a sample, and returns the logarithm of the sample's density.
+    fn posterior(&self, x: &[f64], shares: &mut [f64]) -> f64 {
+        let d = self.dimension;
+        let clusters = self.means.chunks_exact(d).zip(self.inverses.chunks_exact(d));
+        for ((share, height), (mean, inverse)) in shares.iter_mut().zip(&self.heights).zip(clusters) {
+            *share = height - 0.5 * square(x, mean, inverse);
+        }
+        let top = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = shares.iter().map(|share| (share - top).exp()).sum();
+        shares.iter_mut().for_each(|share| *share = (*share - top).exp() / sum);
+        top + sum.ln()
+    }
+
+    /// Measures each cluster on the samples of the first half, of which `tell` gives the probability of each cluster.
+    fn update(
+        &mut self,
+        split: &Split,
+        spread: Option<&[f64]>,
+        tell: impl Fn(&Self, &[f64], &mut [f64]),
+    ) -> Result<()> {
+        let (d, count) = (self.dimension, self.shares.len());
+        let mut shares = memory::filled(MEMORY, count, 0.0)?;
+        let mut weights = memory::filled(MEMORY, count, 0.0)?;
+        let [mut means, mut squares] =
+            [memory::filled(MEMORY, count * d, 0.0)?, memory::filled(MEMORY, count * d, 0.0)?];
+        for (x, w) in split.half(false) {
+            tell(self, x, &mut shares);
+            for (cluster, share) in shares.iter().enumerate() {
+                let part = w * share;
+                weights[cluster] += part;
+                if *share < NOTHING {
+                    continue;
+                }
+                let own = cluster * d..(cluster + 1) * d;
+                for ((mean, square), (x, old)) in
+                    means[own.clone()].iter_mut().zip(&mut squares[own.clone()]).zip(x.iter().zip(&self.means[own]))
+                {
+                    let away = x - old;
+                    *mean += part * away;
+                    *square += part * away * away;
+                }
+            }
+        }
+        let all: f64 = weights.iter().sum();
+        for cluster in 0..count {
+            self.shares[cluster] = weights[cluster] / all;
+            if weights[cluster].is_nan() || weights[cluster] <= 1e-9 * all {
+                continue;
+            }
+            for j in 0..d {
+                let place = cluster * d + j;
+                let away = means[place] / weights[cluster];
+                let least = spread.map_or(0.0, |spread| LEAST_SHARE * spread[j]).max(LEAST_VARIANCE);
+                self.variances[place] = (squares[place] / weights[cluster] - away * away).max(least);
+                self.means[place] += away;
+            }
+        }
+        self.prepare();
+        Ok(())
+    }
+
+    /// Returns all covariances of each cluster, over the samples of the first half, times the cluster's share.
+    fn covariances(&self, split: &Split, tell: impl Fn(&[f64], &mut [f64])) -> Result<Vec<Symmetric>> {
+        let (d, count) = (self.dimension, self.shares.len());
+        let mut sums = memory::made(MEMORY, count, |_| Symmetric::zero(d))?;
+        let mut shares = memory::filled(MEMORY, count, 0.0)?;
+        let mut away = memory::filled(MEMORY, d, 0.0)?;
+        let mut all = 0.0;
+        for (x, w) in split.half(false) {
+            tell(x, &mut shares);
+            all += w;
+            for ((sum, share), mean) in sums.iter_mut().zip(&shares).zip(self.means.chunks_exact(d)) {
+                let part = w * share;
+                if *share < NOTHING {
+                    continue;
+                }
+                away.iter_mut().zip(x).zip(mean).for_each(|((away, x), mean)| *away = x - mean);
+                for j in 0..d {
+                    let by = part * away[j];
+                    sum.row_mut(j)[..=j].iter_mut().zip(&away).for_each(|(sum, x)| *sum += by * x);
+                }
+            }
+        }
+        for sum in &mut sums {
+            for j in 0..d {
+                for k in 0..=j {
+                    let value = sum.row(j)[k] / all;
+                    sum.row_mut(j)[k] = value;
+                    sum.row_mut(k)[j] = value;
+                }
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Returns the share of each cluster of more than a few samples with its covariances.
+    pub fn spreads(&self, split: &Split) -> Result<Vec<(f64, Symmetric)>> {
+        let sums = self.covariances(split, |x, shares| {
+            self.posterior(x, shares);
+        })?;
+        let mut of = memory::with_room(MEMORY, sums.len())?;
+        for (share, mut sum) in self.shares.iter().copied().zip(sums) {
+            if share > 0.02 {
+                (0..self.dimension).for_each(|j| sum.row_mut(j).iter_mut().for_each(|x| *x /= share));
+                of.push((share, sum));
+            }
+        }
+        Ok(of)
+    }
+}
+
+/// Returns the squared distance in standard deviations.
+fn square(x: &[f64], mean: &[f64], inverse: &[f64]) -> f64 {
+    let mut lanes = [0.0; 4];
+    let parts = x.chunks(4).zip(mean.chunks(4)).zip(inverse.chunks(4));
+    for ((x, mean), inverse) in parts {
+        for (((lane, x), mean), inverse) in lanes.iter_mut().zip(x).zip(mean).zip(inverse) {
+            *lane += (x - mean) * (x - mean) * inverse;
+        }
+    }
+    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+}

@@ -1,0 +1,265 @@
+//! A part of a side's samples, evenly picked, from which is measured what takes more than one number a component.
+
+use super::clusters::Split;
+use super::moments::Spread;
+use crate::error::Result;
+use crate::memory;
+use crate::symmetric::Symmetric;
+
+/// The largest dimension of samples whose axes are looked for. Beyond it the covariances would take too long.
+pub const MOST_AXES: usize = 512;
+/// The largest number of samples that are picked, and of their numbers.
+const MOST_ROWS: usize = 1 << 16;
+const MOST_NUMBERS: usize = 1 << 22;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sketch {
+    dimension: usize,
+    every: usize,
+    /// Values in data units, row after row.
+    rows: Vec<f64>,
+    /// The weight of each row; none where all weigh the same.
+    weights: Vec<f64>,
+}
+
+/// The largest numbers of samples to which clusters are fitted, and of their numbers.
+const SPLIT_ROWS: usize = 1 << 14;
+const SPLIT_NUMBERS: usize = 1 << 20;
+
+const MEMORY: &str = "the samples' covariance";
+
+impl Sketch {
+    /// Returns the bytes of a sketch of so many samples.
+    pub fn bytes(count: usize, dimension: usize) -> usize {
+        if dimension > MOST_AXES {
+            0
+        } else {
+            count.div_ceil(Self::every(count, dimension)) * dimension * size_of::<f64>()
+        }
+    }
+
+    /// Returns the distance from one picked sample to the next: an odd one, as classes of samples may take turns.
+    fn every(count: usize, dimension: usize) -> usize {
+        count.div_ceil(MOST_ROWS.min(MOST_NUMBERS / dimension)) | 1
+    }
+
+    /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.
+    pub fn new(count: usize, dimension: usize) -> Result<Option<Self>> {
+        if dimension > MOST_AXES {
+            return Ok(None);
+        }
+        let every = Self::every(count, dimension);
+        let rows = memory::with_room(MEMORY, count.div_ceil(every) * dimension)?;
+        Ok(Some(Self { dimension, every, rows, weights: Vec::new() }))
+    }
+
+    /// Returns the distance from one picked sample to the next, and how many there are of `count` samples.
+    pub fn picks(&self, count: usize) -> (usize, usize) {
+        (self.every, count.div_ceil(self.every))
+    }
+
+    /// Picks from a block of samples of which `first` is the number of the first.
+    pub fn add(&mut self, first: usize, block: &[f64]) {
+        let skip = first.next_multiple_of(self.every) - first;
+        for row in block.chunks_exact(self.dimension).skip(skip).step_by(self.every) {
+            self.rows.extend_from_slice(row);
+        }
+    }
+
+    /// Takes the samples that a device has picked.
+    pub fn take(&mut self, rows: Vec<f64>) {
+        self.rows = rows;
+    }
+
+    /// Takes the weights of all samples.
+    pub fn weigh(&mut self, weights: Option<&[f64]>) -> Result<()> {
+        if let Some(weights) = weights {
+            let count = weights.len().div_ceil(self.every);
+            self.weights = memory::with_room(MEMORY, count)?;
+            self.weights.extend(weights.iter().step_by(self.every));
+        }
+        Ok(())
+    }
+
+    /// Returns the component with the heaviest tails, and its kurtosis: 3 for a Gaussian.
+    pub fn heaviest(&self) -> Result<(usize, f64)> {
+        let d = self.dimension;
+        let zeros = || memory::filled(MEMORY, d, 0.0);
+        let (mut mean, mut squares, mut fourths) = (zeros()?, zeros()?, zeros()?);
+        let rows = || self.rows.chunks_exact(d).enumerate().map(|(r, row)| (row, self.weight(r)));
+        let weight: f64 = rows().map(|(_, w)| w).sum();
+        for (row, w) in rows() {
+            mean.iter_mut().zip(row).for_each(|(mean, x)| *mean += w / weight * x);
+        }
+        for (row, w) in rows() {
+            for ((x, mean), (square, fourth)) in row.iter().zip(&mean).zip(squares.iter_mut().zip(&mut fourths)) {
+                let away = (x - mean).powi(2);
+                *square += w / weight * away;
+                *fourth += w / weight * away * away;
+            }
+        }
+        let mut heaviest = (0, 0.0);
+        let mut column = memory::with_room(MEMORY, self.rows.len() / d)?;
+        for (j, (square, fourth)) in squares.iter().zip(&fourths).enumerate() {
+            let kurtosis = fourth / (square * square);
+            // A constant component has none. One that mostly has one value, such as a switch that is rarely on, has no
+            // tails.
+            if kurtosis > heaviest.1 {
+                column.clear();
+                column.extend(self.rows.iter().skip(j).step_by(d));
+                let middle = column.len() / 2;
+                let median = *column.select_nth_unstable_by(middle, f64::total_cmp).1;
+                if column.iter().filter(|&&x| x == median).count() * 2 < column.len() {
+                    heaviest = (j, kurtosis);
+                }
+            }
+        }
+        Ok(heaviest)
+    }
+
+    /// Returns some of the rows in units of this scale, with their weights.
+    pub(crate) fn split(&self, shift: &[f64], scale: f64) -> Result<Split> {
+        let d = self.dimension;
+        let count = self.rows.len() / d;
+        let every = count.div_ceil((SPLIT_NUMBERS / d).clamp(1, SPLIT_ROWS)) | 1;
+        let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
+        let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
+        for (r, row) in self.rows.chunks_exact(d).enumerate().step_by(every) {
+            rows.extend(row.iter().zip(shift).map(|(x, shift)| (x - shift) / scale));
+            weights.push(self.weight(r));
+        }
+        Split::new(d, rows, weights)
+    }
+
+    /// Returns the largest correlation that is taken for chance: three times what independent numbers have as a rule, and
+    /// at least a twentieth.
+    pub fn chance(&self) -> f64 {
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for w in (0..self.rows.len() / self.dimension).map(|row| self.weight(row)) {
+            sum += w;
+            squares += w * w;
+        }
+        (3.0 * squares.sqrt() / sum).max(0.05)
+    }
+
+    fn weight(&self, row: usize) -> f64 {
+        self.weights.get(row).copied().unwrap_or(1.0)
+    }
+
+    /// Returns the covariances of the samples in units of this scale. Their variances are those of `spread`, which all
+    /// samples have. What few samples tell of how their numbers belong together is trusted less: correlations are
+    /// multiplied by n^2 / (n^2 + d^2), with n samples of d numbers.
+    pub fn covariance(&self, shift: &[f64], scale: f64, spread: &Spread) -> Result<Symmetric> {
+        let d = self.dimension;
+        let mut sum = Symmetric::zero(d)?;
+        let mut mean = memory::filled(MEMORY, d, 0.0)?;
+        let (mut weight, mut squares) = (0.0, 0.0);
+        for (r, row) in self.rows.chunks_exact(d).enumerate() {
+            let w = self.weight(r);
+            weight += w;
+            squares += w * w;
+            mean.iter_mut().zip(row).zip(shift).for_each(|((mean, x), shift)| *mean += w * (x - shift));
+        }
+        if weight == 0.0 {
+            return Symmetric::diagonal(spread.variances.iter().copied());
+        }
+        mean.iter_mut().for_each(|mean| *mean /= weight);
+        let mut away = memory::filled(MEMORY, d, 0.0)?;
+        for (r, row) in self.rows.chunks_exact(d).enumerate() {
+            let w = self.weight(r) / weight;
+            for (away, ((x, shift), mean)) in away.iter_mut().zip(row.iter().zip(shift).zip(&mean)) {
+                *away = (x - shift - mean) / scale;
+            }
+            for j in 0..d {
+                let part = w * away[j];
+                sum.row_mut(j)[..=j].iter_mut().zip(&away).for_each(|(sum, x)| *sum += part * x);
+            }
+        }
+        let ratio = (weight * weight / squares / d as f64).powi(2);
+        let trust = ratio / (ratio + 1.0);
+        let deviations = memory::collected(MEMORY, sum.diagonals().map(f64::sqrt))?;
+        for j in 0..d {
+            for k in 0..=j {
+                let product = deviations[j] * deviations[k];
+                let correlation = if product > 0.0 { sum.row(j)[k] / product } else { 0.0 };
+                let trusted = if j == k { 1.0 } else { trust * correlation };
+                let value = trusted * (spread.variances[j] * spread.variances[k]).sqrt();
+                sum.row_mut(j)[k] = value;
+                sum.row_mut(k)[j] = value;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Sequence, Stream};
+    use approx::assert_relative_eq;
+
+    fn normals(count: usize) -> Vec<f64> {
+        let mut x = vec![0f32; count];
+        Sequence::new(3, 0, Stream::Init).normals(0, &mut x);
+        x.into_iter().map(f64::from).collect()
+    }
+
+    fn sketch(rows: &[f64], dimension: usize, block: usize) -> Sketch {
+        let mut sketch = Sketch::new(rows.len() / dimension, dimension).unwrap().unwrap();
+        for (b, part) in rows.chunks(block * dimension).enumerate() {
+            sketch.add(b * block, part);
+        }
+        sketch
+    }
+
+    fn spread(variances: [f64; 2]) -> Spread {
+        Spread { mean: vec![0.0; 2].into(), variances: variances.to_vec().into() }
+    }
+
+    #[test]
+    fn correlations_are_those_of_the_samples_and_variances_those_that_were_measured() {
+        let rows: Vec<f64> =
+            normals(8000).chunks(2).flat_map(|z| [1e3 * z[0] + 5e5, 0.6 * z[0] + 0.8 * z[1]]).collect();
+        let found = sketch(&rows, 2, 37).covariance(&[5e5, 0.0], 2.0, &spread([9.0, 4.0])).unwrap();
+        assert_eq!((found.row(0)[0], found.row(1)[1]), (9.0, 4.0));
+        assert_relative_eq!(found.row(0)[1], 6.0 * 0.6, max_relative = 0.05);
+        assert_eq!(found.row(0)[1], found.row(1)[0]);
+        // As many samples as numbers tell half of it, and rows without weight nothing.
+        let mut few = sketch(&[0.0, 0.0, 1.0, 1.0], 2, 2);
+        assert_relative_eq!(
+            few.covariance(&[0.0; 2], 1.0, &spread([1.0; 2])).unwrap().row(0)[1],
+            0.5,
+            max_relative = 1e-12
+        );
+        few.weigh(Some(&[0.0, 0.0])).unwrap();
+        assert_eq!(few.covariance(&[0.0; 2], 1.0, &spread([1.0; 2])).unwrap().row(0)[1], 0.0);
+    }
+
+    #[test]
+    fn many_samples_are_picked_evenly_from_classes_that_take_turns() {
+        let count = 3 * MOST_ROWS;
+        let rows: Vec<f64> = (0..count).map(|i| f64::from(u8::from(i % 2 == 0))).collect();
+        let sketch = sketch(&rows, 1, 1000);
+        let (every, picks) = sketch.picks(count);
+        assert!(picks <= MOST_ROWS && sketch.rows.len() == picks && every % 2 == 1);
+        let share = sketch.rows.iter().sum::<f64>() / picks as f64;
+        assert!((share - 0.5).abs() < 1e-3, "{share}");
+    }
+
+    #[test]
+    fn the_heaviest_tails_are_found() {
+        let rows: Vec<f64> = normals(8000).chunks(2).flat_map(|z| [z[0], (2.0 * z[1]).exp()]).collect();
+        let (component, kurtosis) = sketch(&rows, 2, 100).heaviest().unwrap();
+        assert!(component == 1 && kurtosis > 50.0, "{component} {kurtosis}");
+        let (_, kurtosis) = sketch(&normals(8000), 2, 100).heaviest().unwrap();
+        assert!((kurtosis - 3.0).abs() < 0.5, "{kurtosis}");
+        // A constant column is not heavy.
+        assert_eq!(sketch(&[7.0; 40], 2, 100).heaviest().unwrap().1, 0.0);
+    }
+
+    #[test]
+    fn samples_of_many_numbers_have_none() {
+        assert!(Sketch::new(10, MOST_AXES + 1).unwrap().is_none());
+    }
+}

@@ -1,0 +1,210 @@
+//! The axes along which a problem is solved.
+//!
+//! Costs and noise are the same in every direction, so any orthogonal axes give the same problem. They matter for what is
+//! easy to learn: a component of the generator has a standard deviation for each axis, networks see the square of each
+//! number, and the bridge that a training starts from is diagonal.
+//!
+//! * Where the target is about as well described by one Gaussian as by several clusters of independent numbers, the axes
+//!   are those of the plan between Gaussians.
+//! * Where clusters of independent numbers describe it better, the axes are those in which they do so best: the
+//!   components of a sample, those of the plan, or the common principal axes of the clusters.
+//!
+//! Likelihoods are told on samples that took no part in the fit.
+
+use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits, softness};
+use super::gaussian_pair::{Gaussian, Pair, contraction};
+use crate::data::{Clusters, Normalisation, Rotation, Shapes, Spread};
+use crate::error::Result;
+use crate::formulas::Conjugate;
+use crate::joint_axes::joint_axes;
+use crate::memory;
+use crate::numbers::Numbers;
+use crate::symmetric::product;
+
+/// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power.
+const MOST_SHARED: usize = 128;
+/// The log-likelihood of a sample by which axes have to be better than simpler ones.
+const MARGIN: f64 = 0.02;
+/// The log-likelihood of a sample below which it does not matter that its numbers belong together.
+const LEAST_CORRELATION: f64 = 0.002;
+
+/// The axes of a problem, with both sides' moments along them.
+#[derive(Debug)]
+pub(crate) struct Directions {
+    /// The axes; None where they are the components of a sample.
+    pub rotation: Option<Rotation>,
+    /// q of each axis.
+    pub contraction: Vec<f64>,
+    /// Source and target.
+    pub sides: [Gaussian; 2],
+}
+
+/// What axes were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The components of a sample.
+    Components,
+    /// The axes of the plan between Gaussians.
+    Principal,
+    /// The axes that clusters of the target have in common.
+    Shared,
+}
+
+/// Returns both sides in other axes, rounded to the numbers that are kept of these.
+fn turned([source, target]: &[Gaussian; 2], axes: &[f64]) -> Result<(Rotation, [Gaussian; 2])> {
+    const WHAT: &str = "the axes of a bridge";
+    let numbers = memory::collected(WHAT, axes.iter().map(|&x| x as f32))?;
+    let rotation = Rotation::new(source.mean.len(), numbers);
+    let rounded = memory::collected(WHAT, rotation.numbers().iter().map(|&x| f64::from(x)))?;
+    let turned = |side: &Gaussian| -> Result<Gaussian> {
+        let mean = memory::copied("the moments of the samples", &rotation.turned(&side.mean)?)?;
+        Ok(Gaussian { mean, covariance: side.covariance.turned(&rounded)? })
+    };
+    let sides = [turned(source)?, turned(target)?];
+    Ok((rotation, sides))
+}
+
+impl Directions {
+    /// Chooses the axes for sides with these moments and shapes, in normalised units.
+    pub fn choose(spreads: &[Spread; 2], shapes: Shapes, sigma: f64, conjugate: &Conjugate) -> Result<(Self, Choice)> {
+        let Shapes { covariances: [source, target], target: samples, turnable, chance, heaviest: _ } = shapes;
+        let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
+            Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
+        };
+        let sides = [gaussian(&spreads[0], source)?, gaussian(&spreads[1], target)?];
+        if !turnable {
+            return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
+        }
+        let principal = Self::principal(&sides, sigma, conjugate)?;
+        if !samples.is_told() {
+            return Ok((principal, Choice::Principal));
+        }
+        let rotation = principal.rotation.as_ref().expect("it has one");
+        let to_principal = memory::collected("the axes of a bridge", rotation.numbers().iter().map(|&x| f64::from(x)))?;
+        let along = samples.turned(&to_principal)?;
+        // One Gaussian with all covariances: as these samples tell it, or as its axes do, which more samples have told.
+        let (one, independent) = (samples.gaussian()?.max(along.independent()?), samples.independent()?);
+        if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
+            return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
+        }
+        let (of_components, of_principal) = (Clusters::fit(&samples)?, Clusters::fit(&along)?);
+        let [components, plan] = [&of_components, &of_principal].map(|of| of.likelihood);
+        let shared = if sides[0].mean.len() <= MOST_SHARED {
+            // The axes that the better clusters have in common, from there on.
+            let start = identity(sides[0].mean.len())?;
+            let shared = if components >= plan {
+                joint_axes(&of_components.spreads(&samples)?, start)?
+            } else {
+                product(&joint_axes(&of_principal.spreads(&along)?, start)?, &to_principal, sides[0].mean.len())?
+            };
+            Some((Clusters::fit(&samples.turned(&shared)?)?.likelihood, shared))
+        } else {
+            None
+        };
+        let best = shared.iter().fold(components.max(plan), |best, (likelihood, _)| best.max(*likelihood));
+        if one >= best - MARGIN {
+            return Ok((principal, Choice::Principal));
+        }
+        if components >= best - MARGIN {
+            return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
+        }
+        match shared {
+            Some((_, shared)) if plan < best - MARGIN => {
+                Ok((Self::along(&sides, &shared, sigma, conjugate)?, Choice::Shared))
+            }
+            _ => Ok((principal, Choice::Principal)),
+        }
+    }
+
+    /// Takes the components of a sample as they are, each by itself.
+    pub fn components(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
+        let [source, target] = [sides[0].independent()?, sides[1].independent()?];
+        let variances = source.covariance.diagonals().zip(target.covariance.diagonals());
+        let q =
+            |(a, b)| contraction([a, b], sigma * sigma, softness(conjugate)).clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+        let contraction = memory::collected("the contractions of a bridge", variances.map(q))?;
+        Ok(Self { rotation: None, contraction, sides: [source, target] })
+    }
+
+    /// Takes these axes, one a row, each by itself.
+    pub fn along(sides: &[Gaussian; 2], axes: &[f64], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
+        let (rotation, sides) = turned(sides, axes)?;
+        Ok(Self { rotation: Some(rotation), ..Self::components(&sides, sigma, conjugate)? })
+    }
+
+    /// Takes the axes along which the plan between Gaussians with both sides' moments is diagonal.
+    pub fn principal(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
+        let [source, target] = sides;
+        let pair = Pair { source, target, noise: sigma * sigma, softness: softness(conjugate) };
+        let spectrum = pair.contraction()?;
+        let (rotation, sides) = turned(sides, &spectrum.axes)?;
+        let mut contraction = spectrum.values;
+        contraction.iter_mut().for_each(|q| *q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]));
+        Ok(Self { rotation: Some(rotation), contraction, sides })
+    }
+
+    /// Moves the origin of each axis to the middle between both sides, once the source is moved, and returns where it
+    /// was, with the lengths that are the spread of both about it.
+    fn centred(&mut self, sigma: f64, conjugate: &Conjugate) -> Result<[Numbers; 2]> {
+        let q = &self.contraction;
+        let [source, target] = &self.sides;
+        let pull = Pair { source, target, noise: sigma * sigma, softness: softness(conjugate) }.pull(q)?;
+        let (mut centres, mut units) = (Vec::new(), Vec::new());
+        for numbers in [&mut centres, &mut units] {
+            memory::reserve(numbers, "the moments of the samples", q.len())?;
+        }
+        for (j, (a, b)) in source.covariance.diagonals().zip(target.covariance.diagonals()).enumerate() {
+            let ends = [q[j] * (source.mean[j] + pull[j]), target.mean[j]];
+            let apart = 0.5 * (ends[1] - ends[0]);
+            centres.push(0.5 * (ends[0] + ends[1]));
+            units.push((0.5 * (q[j] * q[j] * a + b) + apart * apart).sqrt().max(LEAST_UNIT));
+        }
+        for side in &mut self.sides {
+            side.mean.iter_mut().zip(&centres).for_each(|(mean, centre)| *mean -= centre);
+        }
+        Ok([centres.into(), units.into()])
+    }
+
+    /// Returns the bridge along these axes and the units of the problem that it belongs to: those of `common` around
+    /// the middle between both sides.
+    pub fn bridge(
+        mut self,
+        common: &Normalisation,
+        sigma: f64,
+        conjugate: &Conjugate,
+    ) -> Result<(GaussianBridge, Normalisation)> {
+        let [centres, unit] = self.centred(sigma, conjugate)?;
+        let Self { rotation, contraction, sides: [source, target] } = &self;
+        let pair = Pair { source, target, noise: sigma * sigma, softness: softness(conjugate) };
+        let (q, h) = (contraction, pair.pull(contraction)?);
+        let level = pair.level(q, &h, conjugate.divergence.has_exponential_ratio())?;
+        let start = pair.start(q, &h, level);
+        let end = target.covariance.diagonals().zip(&target.mean).zip(unit.iter());
+        let end = Numbers::collect(end.map(|((b, y), l)| four_digits((b + y * y) / (l * l))))?;
+        let from = source.covariance.diagonals().zip(&source.mean).enumerate();
+        let from = from.map(|(j, (a, x))| four_digits(q[j] * q[j] * (a + (x + h[j]).powi(2)) / unit[j].powi(2)));
+        let from = Numbers::collect(from)?;
+        let back = match rotation {
+            Some(rotation) => rotation.back(&centres)?,
+            None => centres,
+        };
+        let mut bridge = GaussianBridge {
+            rotation: rotation.clone(),
+            contraction: Numbers::collect(q.iter().copied())?,
+            pull: h.into(),
+            unit,
+            level,
+            start: 0.0,
+            mean_squares: [from, end],
+        };
+        bridge.start = bridge.cost() * start;
+        Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
+    }
+}
+
+/// Returns the axes of the components of a sample.
+fn identity(d: usize) -> Result<Vec<f64>> {
+    let mut axes = memory::filled("the axes of a bridge", d * d, 0.0)?;
+    (0..d).for_each(|j| axes[j * d + j] = 1.0);
+    Ok(axes)
+}

@@ -1,0 +1,152 @@
+//! The clock of a problem whose axes have times of their own.
+//!
+//! Along an axis with contraction q, the moved bridge has the time t' = q t / (1 - t + q t): its odds are q times those
+//! of t (`euot::gaussian_bridge`). Contractions of data with unequal spreads differ by orders of magnitude, so no clock
+//! suits all axes. This one is the mean of the times t' over all contractions from the least to the largest, evenly in
+//! their logarithms: with R their ratio and o the odds of t times the largest contraction,
+//!
+//! s = log((1 + o) / (1 + o / R)) / log R,   o = (R^s - 1) / (1 - R^(s-1)),   t'_j = o r_j / (1 + o r_j),
+//!
+//! where r_j is the axis's contraction over the largest. dt'_j / ds is then never above log R times R / (R - 1). With R
+//! = 1 all of these are s itself.
+
+use super::scalar::Scalar;
+
+/// See the module.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clock {
+    log_range: f64,
+}
+
+/// A time of the clock as rows carry it: three numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick<T> {
+    /// s, which the value function sees.
+    pub time: T,
+    /// The odds 1 / o against arrival.
+    pub against: T,
+    /// The speed of o over o^2.
+    pub pace: T,
+}
+
+/// The least logarithm of a ratio that counts.
+const LEAST_RANGE: f64 = 1e-9;
+
+impl Clock {
+    /// The clock of axes that all have one contraction.
+    pub const EVEN: Self = Self { log_range: 0.0 };
+
+    /// Returns the clock of contractions whose largest is e^`log_range` times the least. Where these are as good as one,
+    /// so are the times.
+    pub fn new(log_range: f64) -> Self {
+        Self { log_range: if log_range < LEAST_RANGE { 0.0 } else { log_range } }
+    }
+
+    /// Returns log R.
+    pub fn log_range(self) -> f64 {
+        self.log_range
+    }
+
+    /// Returns what rows at time s from 0 to 1 carry. The odds at 0 are infinite, so the earliest time is one whose square
+    /// is still a number.
+    pub fn at<T: Scalar>(self, time: T) -> Tick<T> {
+        let s = time.max(T::min_positive_value().sqrt()).wide();
+        let range = self.log_range;
+        let (against, pace) = if range == 0.0 {
+            ((1.0 - s) / s, 1.0 / (s * s))
+        } else {
+            let (come, left) = ((range * s).exp_m1(), -(range * (s - 1.0)).exp_m1());
+            let against = left / come;
+            (against, range / come * ((1.0 + come) * against + (1.0 - left)))
+        };
+        Tick { time, against: T::of(against), pace: T::of(pace) }
+    }
+
+    /// Returns s where the time along the axis with the least contraction is this.
+    pub fn of_slowest(self, time: f64) -> f64 {
+        self.read([1.0 - time, time], [1.0, self.log_range.exp()])
+    }
+
+    /// Returns s where 1 - t and t, of the problem itself, and the least and the largest contraction are these.
+    pub fn read(self, [rest, time]: [f64; 2], [least, largest]: [f64; 2]) -> f64 {
+        let slow = rest + least * time;
+        if self.log_range == 0.0 {
+            return least * time / slow;
+        }
+        // The logarithm of the ratio of both odds, which may be nearly 1.
+        ((largest - least) * time / slow).ln_1p() / self.log_range
+    }
+}
+
+impl<T: Scalar> Tick<T> {
+    /// How many numbers a row carries.
+    pub const NUMBERS: usize = 3;
+
+    /// Returns the numbers of a row.
+    pub fn row(self) -> [T; 3] {
+        [self.time, self.against, self.pace]
+    }
+
+    /// Takes the numbers of a row.
+    #[inline(always)]
+    pub fn of(row: &[T]) -> Self {
+        Self { time: row[0], against: row[1], pace: row[2] }
+    }
+
+    /// Returns t', 1 - t' and dt'/ds along an axis of this rate, its contraction over the largest.
+    #[inline(always)]
+    pub fn along(self, rate: T) -> [T; 3] {
+        let all = rate + self.against;
+        [rate / all, self.against / all, rate / all * (self.pace / all)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use approx::assert_relative_eq;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Every axis goes from 0 to 1, at the speed that it is said to have, and s is the time that `read` tells.
+        #[test]
+        fn an_axis_has_the_odds_of_its_contraction(range in 0.0f64..25.0, s in 0.01f64..0.99, share in 0.0f64..1.0) {
+            let clock = Clock::new(range);
+            let rate = (-share * range).exp();
+            let [time, rest, speed] = clock.at(s).along(rate);
+            prop_assert!((time + rest - 1.0f64).abs() < 1e-12);
+            let step = 1e-5;
+            let [later, ..]: [f64; 3] = clock.at(s + step).along(rate);
+            let [earlier, ..] = clock.at(s - step).along(rate);
+            let expected = (later - earlier) / (2.0 * step);
+            prop_assert!((speed - expected).abs() < 1e-3 * (1.0 + expected), "{speed} {expected}");
+            prop_assert!(speed <= (range / (1.0 - (-range).exp())).max(1.0) * (1.0 + 1e-9), "{speed}");
+            // t from the odds of the axis whose contraction is 1.
+            let t = 1.0 / (1.0 + clock.at(s).against);
+            assert_relative_eq!(clock.read([1.0 - t, t], [(-range).exp(), 1.0]), s, max_relative = 1e-6);
+            let [slow, ..] = clock.at(clock.of_slowest(t)).along((-range).exp());
+            assert_relative_eq!(slow, t, max_relative = 1e-6);
+        }
+
+        /// Contractions that differ by rounding have the time of one.
+        #[test]
+        fn nearly_equal_contractions_have_one_time(q in 0.01f64..100.0, ulps in 0i32..1000, t in 0.0f64..1.0) {
+            let other = q * (1.0 + f64::from(ulps) * f64::EPSILON);
+            let clock = Clock::new(((other - q) / q).ln_1p());
+            assert_relative_eq!(clock.read([1.0 - t, t], [q, other]), q * t / (1.0 - t + q * t), max_relative = 1e-9);
+        }
+    }
+
+    #[test]
+    fn even_axes_have_the_time_of_the_clock() {
+        for s in [0.0, 1e-9, 0.25, 0.995, 1.0] {
+            let [time, rest, speed] = Clock::EVEN.at(s).along(1.0f64);
+            assert!((time - s).abs() <= 1e-12 * s + 1e-17);
+            assert!((rest - (1.0 - s)).abs() < 1e-12 && (speed - 1.0).abs() < 1e-9);
+        }
+        for range in [0.0, 1e-3, 9.0, 25.0] {
+            let [time, rest, _] = Clock::new(range).at(1.0f32).along((-range).exp() as f32);
+            assert_eq!([time, rest], [1.0, 0.0]);
+        }
+    }
+}

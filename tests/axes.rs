@@ -1,0 +1,229 @@
+//! Samples as users have them: correlated, of unequal scale, clustered in axes of their own. What must hold before any
+//! training, whatever the axes, and what the log says of them.
+
+mod problems;
+
+use std::sync::{Arc, Mutex};
+
+use problems::{Clouds, array, bytes, context, normals, scratch, small};
+use sfeuot::*;
+
+/// Rows of independent normals taken through a matrix, by rows, and moved.
+fn correlated(rows: usize, matrix: &[f64], mean: &[f64], seed: u64) -> Vec<f64> {
+    let d = mean.len();
+    let noise = normals(rows * d, seed);
+    let row = |z: &[f64]| -> Vec<f64> {
+        (0..d).map(|j| mean[j] + (0..d).map(|k| matrix[j * d + k] * z[k]).sum::<f64>()).collect()
+    };
+    noise.chunks(d).flat_map(row).collect()
+}
+
+fn mean_of(rows: &[f64], d: usize) -> Vec<f64> {
+    let count = (rows.len() / d) as f64;
+    (0..d).map(|j| rows.iter().skip(j).step_by(d).sum::<f64>() / count).collect()
+}
+
+fn covariance(a: &[f64], b: &[f64], d: usize) -> Vec<f64> {
+    let (x, y) = (mean_of(a, d), mean_of(b, d));
+    let count = (a.len() / d) as f64;
+    let pair = |i: usize| -> f64 {
+        let rows = a.chunks(d).zip(b.chunks(d));
+        rows.map(|(a, b)| (a[i / d] - x[i / d]) * (b[i % d] - y[i % d])).sum::<f64>() / count
+    };
+    (0..d * d).map(pair).collect()
+}
+
+fn wide(rows: &[f32]) -> Vec<f64> {
+    rows.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn balanced(sigma: f64) -> TrainerConfig {
+    TrainerConfig { divergence: Divergence::Balanced, sigma, ..small() }
+}
+
+const ROWS: usize = 20_000;
+
+/// A matrix with lengths 2 and 0.02 along axes at 30 degrees.
+fn needle() -> [f64; 4] {
+    let (sine, cosine) = 30f64.to_radians().sin_cos();
+    [2.0 * cosine, -0.02 * sine, 2.0 * sine, 0.02 * cosine]
+}
+
+/// The plan between correlated Gaussians needs no training: the end has the target's moments, and with the source it has the
+/// covariance of the closed form (Janati et al., NeurIPS 2020), in every unit of the data.
+#[test]
+fn correlated_gaussians_are_right_before_the_first_step() {
+    for unit in [1.0, 1e6] {
+        let sigma: f64 = 0.5;
+        let source = normals(2 * ROWS, 1);
+        let target = correlated(ROWS, &needle(), &[3.0, -1.0], 2);
+        let scaled = |rows: &[f64]| -> Vec<f64> { rows.iter().map(|x| unit * x).collect() };
+        let (x, y) = (scaled(&source), scaled(&target));
+        let mut trainer =
+            Trainer::new(&context(1), balanced(sigma * unit), array(&x, 2), array(&y, 2)).expect("a sound problem");
+        let mut session = Session::new(&trainer.model().expect("an untrained one")).expect("memory");
+        let x: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+        let mut end = vec![0f32; x.len()];
+        session.generate(&x, 3, 0, &mut end).expect("sound rows");
+        let end: Vec<f64> = wide(&end).iter().map(|x| x / unit).collect();
+        let [found, expected] = [&end, &target].map(|rows| (mean_of(rows, 2), covariance(rows, rows, 2)));
+        let spread = 2.0;
+        for j in 0..2 {
+            assert!((found.0[j] - expected.0[j]).abs() < 0.05 * spread, "{found:?} {expected:?}");
+        }
+        // Along the thin axis, which an error of a hundredth of the long one would hide.
+        let (sine, cosine) = 30f64.to_radians().sin_cos();
+        let along = |c: &[f64], [a, b]: [f64; 2]| a * a * c[0] + a * b * (c[1] + c[2]) + b * b * c[3];
+        for axis in [[cosine, sine], [-sine, cosine]] {
+            let ratio = along(&found.1, axis) / along(&expected.1, axis);
+            assert!((ratio - 1.0).abs() < 0.1, "{ratio} along {axis:?}");
+            // Q has the eigenvalue q along the axis of a variance b: q^2 + sigma^2 q = b.
+            let (b, s) = (along(&expected.1, axis), sigma * sigma);
+            let q = 0.5 * ((s * s + 4.0 * b).sqrt() - s);
+            let with_source = along(&covariance(&source, &end, 2), axis);
+            assert!((with_source - q).abs() < 0.05 * (q + 0.02), "{with_source} {q}");
+        }
+    }
+}
+
+/// Numbers of samples whose scales differ by 10^4 all keep their spread.
+#[test]
+fn a_small_number_is_not_lost_beside_a_large_one() {
+    let scales = [1.0, 1e4];
+    let scaled = |rows: &[f64]| -> Vec<f64> { rows.iter().enumerate().map(|(i, x)| scales[i % 2] * x).collect() };
+    let (source, target) =
+        (scaled(&normals(2 * ROWS, 1)), scaled(&correlated(ROWS, &[0.7, 0.0, 0.0, 1.3], &[3.0, 1.0], 2)));
+    let config = TrainerConfig { sigma: 0.1, sigma_units: SigmaUnits::Relative, ..balanced(0.1) };
+    let mut trainer = Trainer::new(&context(1), config, array(&source, 2), array(&target, 2)).expect("a sound problem");
+    for steps in [0, 50] {
+        trainer.step(steps).expect("a sound problem");
+        let mut session = Session::new(&trainer.model().expect("a model")).expect("memory");
+        let x: Vec<f32> = source.iter().map(|&x| x as f32).collect();
+        let mut end = vec![0f32; x.len()];
+        session.generate(&x, 3, 0, &mut end).expect("sound rows");
+        let [found, expected] = [&wide(&end), &target].map(|rows| covariance(rows, rows, 2));
+        for j in [0, 3] {
+            assert!((found[j] / expected[j] - 1.0).abs() < 0.2, "{found:?} {expected:?} after {steps} steps");
+        }
+    }
+}
+
+#[test]
+fn a_path_begins_at_its_source_and_ends_at_what_is_generated() {
+    let target = correlated(ROWS, &needle(), &[3.0, -1.0], 2);
+    let source = normals(2 * ROWS, 1);
+    let mut trainer =
+        Trainer::new(&context(1), balanced(0.5), array(&source, 2), array(&target, 2)).expect("a sound problem");
+    trainer.step(3).expect("a sound problem");
+    let mut session = Session::new(&trainer.model().expect("a model")).expect("memory");
+    let x: Vec<f32> = source[..200].iter().map(|&x| x as f32).collect();
+    let (mut end, mut path) = (vec![0f32; 200], vec![0f32; 600]);
+    session.generate(&x, 3, 0, &mut end).expect("sound rows");
+    session.trajectory(&x, &[0.0, 0.5, 1.0], 3, 0, &mut path).expect("sound rows");
+    for (r, path) in path.chunks(6).enumerate() {
+        for j in 0..2 {
+            assert!((path[j] - x[2 * r + j]).abs() < 1e-5 * (1.0 + path[j].abs()), "{path:?}");
+            assert!((path[4 + j] - end[2 * r + j]).abs() < 1e-5 * (1.0 + path[4 + j].abs()), "{path:?}");
+        }
+    }
+    // The drift is the gradient of one function of the state: its derivatives across are alike.
+    let step = 1e-2f32;
+    let at = [0.3f32, -0.2];
+    let states = [at[0] + step, at[1], at[0] - step, at[1], at[0], at[1] + step, at[0], at[1] - step];
+    let mut drift = [0f32; 8];
+    session.drift(0.6, &states, &mut drift).expect("sound states");
+    let [across, other] = [(drift[1] - drift[3]) / (2.0 * step), (drift[4] - drift[6]) / (2.0 * step)];
+    assert!((across - other).abs() < 0.02 * (1.0 + across.abs()), "{across} {other}");
+}
+
+/// A model and a checkpoint keep the axes: what was loaded answers and goes on with the same bits.
+#[test]
+fn axes_are_kept_in_files() {
+    let clouds =
+        Clouds { dimension: 2, source: normals(2 * ROWS, 1), target: correlated(ROWS, &needle(), &[3.0, -1.0], 2) };
+    let mut trainer = clouds.trainer(&context(1), small());
+    trainer.step(2).expect("a sound problem");
+    let path = scratch("axes.checkpoint");
+    trainer.save(&path).expect("the target folder is writable");
+    let (source, target) = (array(&clouds.source, 2), array(&clouds.target, 2));
+    let mut again = Trainer::load(&context(1), &path, source, target).expect("its own file");
+    for trainer in [&mut trainer, &mut again] {
+        trainer.step(2).expect("a sound problem");
+    }
+    let model = trainer.model().expect("a model");
+    let file = bytes(&model, "axes");
+    assert!(file == bytes(&again.model().expect("a model"), "axes"));
+    let loaded = Model::load_memory(&context(1), &file).expect("its own file");
+    let x: Vec<f32> = clouds.source[..64].iter().map(|&x| x as f32).collect();
+    let answers = |model: &Model| {
+        let mut session = Session::new(model).expect("memory");
+        let mut out = vec![0f32; 5 * 64 + 32];
+        let (whole, ratio) = out.split_at_mut(5 * 64);
+        session.generate(&x, 3, 0, &mut whole[..64]).expect("sound rows");
+        session.conditional_mean(&x, 1, 3, 0, &mut whole[64..128]).expect("sound rows");
+        session.drift(0.4, &x, &mut whole[128..192]).expect("sound rows");
+        session.trajectory(&x, &[0.5, 1.0], 3, 0, &mut whole[192..]).expect("sound rows");
+        session.density_ratio(&x, ratio).expect("sound rows");
+        out
+    };
+    assert!(answers(&model) == answers(&loaded));
+    // Axes that are none are refused: the tensor comes first.
+    let mut bent = file.clone();
+    let at = 8 + u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    bent[at..at + 4].copy_from_slice(&3f32.to_le_bytes());
+    let refused = Model::load_memory(&context(1), &bent).map(drop).expect_err("no rotation").to_string();
+    assert!(refused.contains("'axes' has rows that are not of unit length"), "{refused}");
+}
+
+/// The axes of a problem, as the log tells them.
+fn told(source: &[f64], target: &[f64], d: usize) -> String {
+    let lines = Arc::new(Mutex::new(String::new()));
+    let to = Arc::clone(&lines);
+    let config = ContextConfig {
+        device: DeviceKind::Cpu,
+        threads: 1,
+        log_level: LogLevel::Info,
+        log: Some(Box::new(move |_: LogLevel, text: &str| {
+            to.lock().expect("no panic").push_str(&format!("{text}\n"));
+        })),
+        ..Default::default()
+    };
+    let context = Context::new(config).expect("the processor is always there");
+    Trainer::new(&context, balanced(0.5), array(source, d), array(target, d)).expect("a sound problem");
+    let lines = lines.lock().expect("no panic");
+    lines.clone()
+}
+
+/// Two clusters along the diagonal, with these matrices.
+fn clusters(matrices: [[f64; 4]; 2]) -> Vec<f64> {
+    let halves = [0, 1].map(|side| {
+        let place = if side == 0 { -6.0 } else { 6.0 };
+        correlated(ROWS / 2, &matrices[side], &[place, place], 7 + side as u64)
+    });
+    halves[0].chunks(2).zip(halves[1].chunks(2)).flat_map(|(a, b)| [a, b].concat()).collect()
+}
+
+#[test]
+fn the_log_says_which_axes_were_taken() {
+    let source = normals(2 * ROWS, 1);
+    let along_numbers = clusters([[1.0, 0.0, 0.0, 0.2], [0.2, 0.0, 0.0, 1.0]]);
+    let text = told(&source, &along_numbers, 2);
+    assert!(text.contains("axes are the numbers of a sample"), "{text}");
+    let needle = correlated(ROWS, &needle(), &[0.0; 2], 2);
+    assert!(told(&source, &needle, 2).contains("axes are those of the plan between Gaussians"));
+    assert!(told(&source, &normals(2 * ROWS, 9), 2).contains("axes are the numbers of a sample"));
+    // At 30 degrees, with the clusters along another direction, so that the pooled samples do not have these axes.
+    let (sine, cosine) = 30f64.to_radians().sin_cos();
+    let turned = |a: f64, b: f64| [a * cosine, -b * sine, a * sine, b * cosine];
+    let text = told(&source, &clusters([turned(1.0, 0.1), turned(0.1, 1.0)]), 2);
+    assert!(text.contains("axes are those that clusters of the target share"), "{text}");
+}
+
+#[test]
+fn heavy_tails_are_warned_of() {
+    let source = normals(2 * ROWS, 1);
+    let heavy: Vec<f64> = normals(2 * ROWS, 2).iter().map(|x| x.exp() * x.exp()).collect();
+    let text = told(&source, &heavy, 2);
+    assert!(text.contains("of target.samples has heavy tails") && text.contains("logarithm"), "{text}");
+    assert!(!told(&source, &normals(2 * ROWS, 3), 2).contains("heavy tails"));
+}
