@@ -149,7 +149,7 @@ impl Sketch {
 
     /// Returns the covariances of the samples in units of this scale. Their variances are those of `spread`, which all
     /// samples have. What few samples tell of how their numbers belong together is trusted less: correlations are
-    /// multiplied by n^2 / (n^2 + d^2), with n samples of d numbers.
+    /// multiplied by n^4 / (n^4 + d^4), with n samples of d numbers.
     pub fn covariance(&self, shift: &[f64], scale: f64, spread: &Spread) -> Result<Symmetric> {
         let d = self.dimension;
         let mut sum = Symmetric::zero(d)?;
@@ -176,7 +176,7 @@ impl Sketch {
                 sum.row_mut(j)[..=j].iter_mut().zip(&away).for_each(|(sum, x)| *sum += part * x);
             }
         }
-        let ratio = (weight * weight / squares / d as f64).powi(2);
+        let ratio = (weight * weight / squares / d as f64).powi(4);
         let trust = ratio / (ratio + 1.0);
         let deviations = memory::collected(MEMORY, sum.diagonals().map(f64::sqrt))?;
         for j in 0..d {

@@ -12,7 +12,7 @@
 //! Likelihoods are told on samples that took no part in the fit.
 
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits, softness};
-use super::gaussian_pair::{Gaussian, Pair, contraction};
+use super::gaussian_pair::{self, Gaussian, Pair, contraction};
 use crate::data::{Clusters, Normalisation, Rotation, Shapes, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
@@ -23,6 +23,8 @@ use crate::symmetric::product;
 
 /// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power.
 const MOST_SHARED: usize = 128;
+/// The correlation below which an axis of the plan is by itself.
+const LEAST_TOGETHER: f64 = 0.01;
 /// The log-likelihood of a sample by which axes have to be better than simpler ones.
 const MARGIN: f64 = 0.02;
 /// The log-likelihood of a sample below which it does not matter that its numbers belong together.
@@ -139,7 +141,14 @@ impl Directions {
         let spectrum = pair.contraction()?;
         let (rotation, sides) = turned(sides, &spectrum.axes)?;
         let mut contraction = spectrum.values;
-        contraction.iter_mut().for_each(|q| *q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]));
+        for (j, q) in contraction.iter_mut().enumerate() {
+            // What the axes leave together is rounding of the largest contraction. By itself a thin axis keeps its digits.
+            if sides.iter().all(|side| side.is_apart(j, LEAST_TOGETHER)) {
+                let [a, b] = sides.each_ref().map(|side| side.covariance.row(j)[j]);
+                *q = gaussian_pair::contraction([a, b], pair.noise, pair.softness);
+            }
+            *q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+        }
         Ok(Self { rotation: Some(rotation), contraction, sides })
     }
 

@@ -40,10 +40,13 @@ pub(crate) struct Pair<'a> {
 impl Gaussian {
     /// Returns whether no two numbers have a correlation above `chance`.
     pub fn is_independent(&self, chance: f64) -> bool {
-        (0..self.covariance.size()).all(|j| {
-            let row = self.covariance.row(j);
-            (0..j).all(|k| row[k].abs() <= chance * (row[j] * self.covariance.row(k)[k]).sqrt())
-        })
+        (0..self.covariance.size()).all(|j| self.is_apart(j, chance))
+    }
+
+    /// Returns whether number j has no correlation above this with another.
+    pub fn is_apart(&self, j: usize, most: f64) -> bool {
+        let row = self.covariance.row(j);
+        (0..row.len()).all(|k| k == j || row[k].abs() <= most * (row[j] * self.covariance.row(k)[k]).sqrt())
     }
 
     /// Returns the Gaussian without what its numbers have to do with each other.
