@@ -233,3 +233,26 @@ fn heavy_tails_are_warned_of() {
     assert!(text.contains("of target.samples has heavy tails") && text.contains("logarithm"), "{text}");
     assert!(!told(&source, &normals(2 * ROWS, 3), 2).contains("heavy tails"));
 }
+
+/// A model that was written before problems had axes of their own answers as it did then.
+#[test]
+fn a_model_of_the_first_version_answers_as_it_did() {
+    let folder = problems::fixtures();
+    let file = std::fs::read(folder.join("model_version_1.safetensors")).expect("a fixture");
+    let answers: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.join("model_version_1.json")).expect("a fixture")).expect("JSON");
+    let of = |name: &str| -> Vec<f32> {
+        answers[name].as_array().expect(name).iter().map(|x| x.as_f64().expect(name) as f32).collect()
+    };
+    let mut session = Session::new(&Model::load_memory(&context(1), &file).expect("version 1")).expect("memory");
+    let x = of("x");
+    let (mut generated, mut drift, mut ratio) = (vec![0f32; 16], vec![0f32; 16], vec![0f32; 8]);
+    session.generate(&x, 9, 0, &mut generated).expect("sound rows");
+    session.drift(0.4, &x, &mut drift).expect("sound rows");
+    session.density_ratio(&x, &mut ratio).expect("sound rows");
+    for (name, found) in [("generated", generated), ("drift", drift), ("ratio", ratio)] {
+        for (found, expected) in found.iter().zip(of(name)) {
+            assert!((found - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{name}: {found} {expected}");
+        }
+    }
+}

@@ -130,3 +130,8 @@ pub fn bytes(model: &Model, test: &str) -> Vec<u8> {
     model.save(&path).expect("the target folder is writable");
     std::fs::read(path).expect("the file was written")
 }
+
+/// The folder of files that tests read.
+pub fn fixtures() -> PathBuf {
+    place::root().join("tests/fixtures")
+}
