@@ -59,8 +59,8 @@ class Program:
 
 
 def save_model(dim, folder, steps):
-    """A model of the standard size after a short training on shifted normals."""
-    points = np.random.default_rng(0).normal(size=(2, 1000, dim)).astype(np.float32)
+    """A model of the standard size after a short training on shifted normals, so many that none seem correlated."""
+    points = np.random.default_rng(0).normal(size=(2, 20_000, dim)).astype(np.float32)
     path = pathlib.Path(folder) / f"{dim}.safetensors"
     with sfeuot.Context() as context, sfeuot.Trainer(context, points[0], 0.5 * points[1] + 3, sigma=1.0,
                                                      hidden_width=width_of(dim)) as trainer:

@@ -67,7 +67,7 @@ def torch(a, model, x0, extra, xi):
         def forward(self, x0, extra, xi):
             parts = [x0, extra] if model.latent else [x0]
             if model.along is not None:
-                parts.append((1 + (model.along * x0 + by).square()).sqrt())
+                parts.append((1 + (along * x0 + by).square()).sqrt())
             outputs = self.layers(torch.cat(parts, 1))
             raw = outputs if model.latent else self.choose(outputs, extra)
             mean, log_std = raw.chunk(2, 1)
@@ -80,6 +80,7 @@ def torch(a, model, x0, extra, xi):
 
     firsts = torch.arange(len(x0))
     by = torch.from_numpy(model.by.astype("float32")) if model.along is not None else None
+    along = torch.from_numpy(model.along.astype("float32")) if model.along is not None else None
     net, given = Net().eval(), [torch.from_numpy(array) for array in (x0, extra, xi)]
     draw_extra = torch.randn_like if model.latent else torch.rand_like
     if a.program == "torch-trace":
@@ -103,12 +104,13 @@ def jax(a, model, x0, extra, xi):
     jax.config.update("jax_platforms", "cpu")
     layers = [(jnp.asarray(w), jnp.asarray(b)) for w, b in model.float32()]
     by = jnp.asarray(model.by, jnp.float32) if model.along is not None else None
+    along = jnp.asarray(model.along, jnp.float32) if model.along is not None else None
 
     @jax.jit
     def net(x0, extra, xi):
         parts = [x0, extra] if model.latent else [x0]
         if model.along is not None:
-            parts.append(jnp.sqrt(1 + (model.along * x0 + by) ** 2))
+            parts.append(jnp.sqrt(1 + (along * x0 + by) ** 2))
         h = jnp.concatenate(parts, 1)
         for w, b in layers[:-1]:
             h = jax.nn.silu(h @ w + b)
@@ -148,7 +150,7 @@ def onnx_model(model, rows):
     layers = model.float32()
     parts = ["x0", "extra"] if model.latent else ["x0"]
     if model.along is not None:
-        constant("along_x", np.float32(model.along))
+        constant("along_x", model.along.astype(np.float32))
         constant("by", model.by.astype(np.float32))
         constant("one", np.float32(1))
         nodes += [

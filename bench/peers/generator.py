@@ -39,9 +39,12 @@ class Generator:
             w, b = flat[offset:offset + i * o].reshape(i, o).copy(), flat[offset + i * o:offset + i * o + o].copy()
             self.layers.append((w, b))
             offset += i * o + o
-        shift, scale = np.array(about["shift"]), about["scale"]
+        bridge = about["bridge"]
+        assert not about.get("rotated"), "written for a model whose axes are the numbers of a sample"
+        q = np.array(bridge.get("contractions", [bridge.get("contraction")] * self.dim))
+        shift, scale = np.array(about["shift"]), about["scale"] * np.array(bridge.get("units", [1.0] * self.dim))
         first, last, d = self.layers[0], self.layers[-1], self.dim
-        first[0][:d] /= scale
+        first[0][:d] /= scale[:, None]
         first[1][:] -= shift @ first[0][:d]
         # s = 9 sqrt(2) (sqrt(1 + u^2) - 1) - c with u = along x + by: all around the root is folded into the layer too.
         self.along, self.by = (1 / (3 * scale), -shift / (3 * scale)) if squares else (None, None)
@@ -53,13 +56,14 @@ class Generator:
         is_mean = np.arange(self.raw) % (2 * d) < d
         means, spreads = np.flatnonzero(is_mean), np.flatnonzero(~is_mean)
         for part in last:
-            part[..., means] *= scale
-        bridge = about["bridge"]
-        self.kept = bridge["contraction"]
-        self.moved = (1 - self.kept) * shift + self.kept * scale * np.array(bridge["pull"])
-        start = math.log(0.5 * about["sigma"] * math.sqrt(self.kept))
-        last[1][spreads] += start + math.log(scale)
-        self.low, self.high = min(-6, start - 4) + math.log(scale), max(3, start + 1) + math.log(scale)
+            part[..., means] *= np.tile(scale, self.components)
+        self.kept = q
+        self.moved = (1 - q) * shift + q * about["scale"] * np.array(bridge["pull"])
+        start = np.log(0.5 * about["sigma"] * np.sqrt(q)) + math.log(about["scale"]) - np.log(scale)
+        last[1][spreads] += np.tile(start + np.log(scale), self.components)
+        # Axes have ranges of their own, which no model here comes near: the widest does for all.
+        self.low = float((np.minimum(-6, start - 4) + np.log(scale)).min())
+        self.high = float((np.maximum(3, start + 1) + np.log(scale)).max())
 
     def seen(self, x0):
         """What the network is given of source samples."""
