@@ -63,6 +63,25 @@ impl Symmetric {
         (&mut low[first * n..][..n], &mut high[..n])
     }
 
+    /// Adds `by` x x^T up to the diagonal of each row; [`Self::mirror`] makes the rest of it.
+    pub fn add_square(&mut self, by: f64, x: &[f64]) {
+        for j in 0..self.size {
+            let part = by * x[j];
+            self.row_mut(j)[..=j].iter_mut().zip(x).for_each(|(sum, x)| *sum += part * x);
+        }
+    }
+
+    /// Takes f of the numbers up to the diagonal for both sides of it; `f` is told row, column and number.
+    pub fn mirror(&mut self, f: impl Fn(usize, usize, f64) -> f64) {
+        for j in 0..self.size {
+            for k in 0..=j {
+                let value = f(j, k, self.row(j)[k]);
+                self.row_mut(j)[k] = value;
+                self.row_mut(k)[j] = value;
+            }
+        }
+    }
+
     /// Returns the numbers along the diagonal.
     pub fn diagonals(&self) -> impl ExactSizeIterator<Item = f64> {
         (0..self.size).map(|j| self.row(j)[j])
@@ -78,13 +97,7 @@ impl Symmetric {
         let n = self.size;
         let half = product(rows, &self.numbers, n)?;
         let mut to = Self::zero(n)?;
-        for j in 0..n {
-            for k in 0..=j {
-                let value = dot(&half[j * n..][..n], &rows[k * n..][..n]);
-                to.row_mut(j)[k] = value;
-                to.row_mut(k)[j] = value;
-            }
-        }
+        to.mirror(|j, k, _| dot(&half[j * n..][..n], &rows[k * n..][..n]));
         Ok(to)
     }
 

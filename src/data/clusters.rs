@@ -1,6 +1,7 @@
 //! A mixture of Gaussians with independent numbers, fitted to samples: it tells in which axes data come apart into
 //! clusters of independent numbers, which is what the generator's components are made of.
 
+use super::moments::LEAST_VARIANCE;
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream, unit};
@@ -14,8 +15,8 @@ const SAMPLES: usize = 16;
 const ROUNDS: usize = 25;
 /// The probability of a cluster below which a sample does not count there.
 const NOTHING: f64 = 1e-6;
-/// The least variance that counts: a millionth of the samples' common scale, squared. What varies less is one point.
-const LEAST_VARIANCE: f64 = 1e-12;
+/// The share of samples below which a cluster's covariances tell little.
+const LEAST_CLUSTER: f64 = 0.02;
 /// The least variance of a cluster, over that of all samples along the axis.
 const LEAST_SHARE: f64 = 1e-4;
 
@@ -277,21 +278,10 @@ impl Clusters {
                     continue;
                 }
                 away.iter_mut().zip(x).zip(mean).for_each(|((away, x), mean)| *away = x - mean);
-                for j in 0..d {
-                    let by = part * away[j];
-                    sum.row_mut(j)[..=j].iter_mut().zip(&away).for_each(|(sum, x)| *sum += by * x);
-                }
+                sum.add_square(part, &away);
             }
         }
-        for sum in &mut sums {
-            for j in 0..d {
-                for k in 0..=j {
-                    let value = sum.row(j)[k] / all;
-                    sum.row_mut(j)[k] = value;
-                    sum.row_mut(k)[j] = value;
-                }
-            }
-        }
+        sums.iter_mut().for_each(|sum| sum.mirror(|_, _, x| x / all));
         Ok(sums)
     }
 
@@ -302,8 +292,8 @@ impl Clusters {
         })?;
         let mut of = memory::with_room(MEMORY, sums.len())?;
         for (share, mut sum) in self.shares.iter().copied().zip(sums) {
-            if share > 0.02 {
-                (0..self.dimension).for_each(|j| sum.row_mut(j).iter_mut().for_each(|x| *x /= share));
+            if share > LEAST_CLUSTER {
+                sum.mirror(|_, _, x| x / share);
                 of.push((share, sum));
             }
         }

@@ -27,8 +27,8 @@ pub(crate) use clusters::Clusters;
 pub use description::Data;
 pub use dtype::DType;
 pub use fingerprint::Fingerprint;
+pub(crate) use moments::{LEAST_VARIANCE, Spread};
 pub use moments::{RowBlock, RowBlocks};
-pub(crate) use moments::{Shapes, Spread};
 pub use normalisation::{Normalisation, SeenUnits};
 pub(crate) use prepare::Measured;
 pub use prepare::{STATISTICS_ROWS, Sides};
@@ -36,7 +36,7 @@ pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples}
 pub use resident::{Gathered, Normalised, Resident, ResidentRows};
 pub use rotation::Rotation;
 pub use sampler::Sampler;
-pub(crate) use sketch::MOST_AXES;
+pub(crate) use sketch::{MOST_AXES, Shapes};
 pub(crate) use source::SetSize;
 pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};
 pub use tensor::TensorView;

@@ -1,11 +1,12 @@
 //! Mean and central second moment of each component of one side.
 
-use super::clusters::Split;
 use super::tensor::rows_of_block;
 use crate::error::Result;
 use crate::memory;
 use crate::numbers::Numbers;
-use crate::symmetric::Symmetric;
+
+/// The least variance that counts: a millionth of the samples' common scale, squared. What varies less is one point.
+pub(crate) const LEAST_VARIANCE: f64 = 1e-12;
 
 /// Moments of one side in units of a normalisation.
 #[derive(Clone, Debug)]
@@ -14,21 +15,6 @@ pub(crate) struct Spread {
     pub mean: Numbers,
     /// One number for each component.
     pub variances: Numbers,
-}
-
-/// What is known of both sides beyond their means and variances, in units of a normalisation, for samples of few
-/// numbers.
-pub(crate) struct Shapes {
-    /// All covariances of the source and of the target.
-    pub covariances: [Symmetric; 2],
-    /// Samples of the target.
-    pub target: Split,
-    /// Whether all samples of both sides can be turned to other axes in reasonable time.
-    pub turnable: bool,
-    /// The largest correlation that is taken for chance.
-    pub chance: f64,
-    /// The component of the source and that of the target with the heaviest tails, with their kurtosis.
-    pub heaviest: [(usize, f64); 2],
 }
 
 impl Spread {

@@ -4,12 +4,12 @@ mod bytes;
 
 use super::array_layout::MAX_RANK;
 use super::description::Data;
-use super::moments::{Moments, Shapes, Spread};
+use super::moments::{Moments, Spread};
 use super::normalisation::{Normalisation, SeenUnits};
 use super::refusals::beyond_range;
 use super::resident::{self, Resident};
 use super::sampler::{self, Sampler};
-use super::sketch::Sketch;
+use super::sketch::{Shapes, Sketch};
 use super::source::{ArraySource, DataSource, ResidentSource, SamplerSource, SetSize};
 use super::tensor::TensorView;
 use super::weights::read_weights;

@@ -39,6 +39,14 @@ impl Rotation {
         &self.numbers
     }
 
+    /// Returns all numbers in 64 bits.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn wide(&self) -> crate::error::Result<Vec<f64>> {
+        crate::memory::collected("the axes of a bridge", self.numbers.iter().map(|&x| f64::from(x)))
+    }
+
     /// Returns one axis.
     #[inline(always)]
     pub fn axis(&self, j: usize) -> &[f32] {

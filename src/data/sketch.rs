@@ -11,6 +11,11 @@ pub const MOST_AXES: usize = 512;
 /// The largest number of samples that are picked, and of their numbers.
 const MOST_ROWS: usize = 1 << 16;
 const MOST_NUMBERS: usize = 1 << 22;
+/// The largest numbers of samples to which clusters are fitted, and of their numbers.
+const SPLIT_ROWS: usize = 1 << 14;
+const SPLIT_NUMBERS: usize = 1 << 20;
+
+const MEMORY: &str = "the samples' covariance";
 
 /// See the module.
 #[derive(Debug)]
@@ -23,11 +28,20 @@ pub struct Sketch {
     weights: Vec<f64>,
 }
 
-/// The largest numbers of samples to which clusters are fitted, and of their numbers.
-const SPLIT_ROWS: usize = 1 << 14;
-const SPLIT_NUMBERS: usize = 1 << 20;
-
-const MEMORY: &str = "the samples' covariance";
+/// What is known of both sides beyond their means and variances, in units of a normalisation, for samples of few
+/// numbers.
+pub(crate) struct Shapes {
+    /// All covariances of the source and of the target.
+    pub covariances: [Symmetric; 2],
+    /// Samples of the target.
+    pub target: Split,
+    /// Whether all samples of both sides can be turned to other axes in reasonable time.
+    pub turnable: bool,
+    /// The largest correlation that is taken for chance.
+    pub chance: f64,
+    /// The component of the source and that of the target with the heaviest tails, with their kurtosis.
+    pub heaviest: [(usize, f64); 2],
+}
 
 impl Sketch {
     /// Returns the bytes of a sketch of so many samples.
@@ -171,24 +185,17 @@ impl Sketch {
             for (away, ((x, shift), mean)) in away.iter_mut().zip(row.iter().zip(shift).zip(&mean)) {
                 *away = (x - shift - mean) / scale;
             }
-            for j in 0..d {
-                let part = w * away[j];
-                sum.row_mut(j)[..=j].iter_mut().zip(&away).for_each(|(sum, x)| *sum += part * x);
-            }
+            sum.add_square(w, &away);
         }
         let ratio = (weight * weight / squares / d as f64).powi(4);
         let trust = ratio / (ratio + 1.0);
         let deviations = memory::collected(MEMORY, sum.diagonals().map(f64::sqrt))?;
-        for j in 0..d {
-            for k in 0..=j {
-                let product = deviations[j] * deviations[k];
-                let correlation = if product > 0.0 { sum.row(j)[k] / product } else { 0.0 };
-                let trusted = if j == k { 1.0 } else { trust * correlation };
-                let value = trusted * (spread.variances[j] * spread.variances[k]).sqrt();
-                sum.row_mut(j)[k] = value;
-                sum.row_mut(k)[j] = value;
-            }
-        }
+        sum.mirror(|j, k, covariance| {
+            let product = deviations[j] * deviations[k];
+            let correlation = if product > 0.0 { covariance / product } else { 0.0 };
+            let trusted = if j == k { 1.0 } else { trust * correlation };
+            trusted * (spread.variances[j] * spread.variances[k]).sqrt()
+        });
         Ok(sum)
     }
 }

@@ -11,8 +11,8 @@
 //!
 //! Likelihoods are told on samples that took no part in the fit.
 
-use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits, softness};
-use super::gaussian_pair::{self, Gaussian, Pair, contraction};
+use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
+use super::gaussian_pair::{self, Gaussian, Pair, softness};
 use crate::data::{Clusters, Normalisation, Rotation, Shapes, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
@@ -54,10 +54,9 @@ pub(crate) enum Choice {
 
 /// Returns both sides in other axes, rounded to the numbers that are kept of these.
 fn turned([source, target]: &[Gaussian; 2], axes: &[f64]) -> Result<(Rotation, [Gaussian; 2])> {
-    const WHAT: &str = "the axes of a bridge";
-    let numbers = memory::collected(WHAT, axes.iter().map(|&x| x as f32))?;
+    let numbers = memory::collected("the axes of a bridge", axes.iter().map(|&x| x as f32))?;
     let rotation = Rotation::new(source.mean.len(), numbers);
-    let rounded = memory::collected(WHAT, rotation.numbers().iter().map(|&x| f64::from(x)))?;
+    let rounded = rotation.wide()?;
     let turned = |side: &Gaussian| -> Result<Gaussian> {
         let mean = memory::copied("the moments of the samples", &rotation.turned(&side.mean)?)?;
         Ok(Gaussian { mean, covariance: side.covariance.turned(&rounded)? })
@@ -82,7 +81,7 @@ impl Directions {
             return Ok((principal, Choice::Principal));
         }
         let rotation = principal.rotation.as_ref().expect("it has one");
-        let to_principal = memory::collected("the axes of a bridge", rotation.numbers().iter().map(|&x| f64::from(x)))?;
+        let to_principal = rotation.wide()?;
         let along = samples.turned(&to_principal)?;
         // One Gaussian with all covariances: as these samples tell it, or as its axes do, which more samples have told.
         let (one, independent) = (samples.gaussian()?.max(along.independent()?), samples.independent()?);
@@ -122,8 +121,10 @@ impl Directions {
     pub fn components(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
         let [source, target] = [sides[0].independent()?, sides[1].independent()?];
         let variances = source.covariance.diagonals().zip(target.covariance.diagonals());
-        let q =
-            |(a, b)| contraction([a, b], sigma * sigma, softness(conjugate)).clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+        let q = |(a, b)| {
+            gaussian_pair::contraction([a, b], sigma * sigma, softness(conjugate))
+                .clamp(CONTRACTIONS[0], CONTRACTIONS[1])
+        };
         let contraction = memory::collected("the contractions of a bridge", variances.map(q))?;
         Ok(Self { rotation: None, contraction, sides: [source, target] })
     }
@@ -136,8 +137,7 @@ impl Directions {
 
     /// Takes the axes along which the plan between Gaussians with both sides' moments is diagonal.
     pub fn principal(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
-        let [source, target] = sides;
-        let pair = Pair { source, target, noise: sigma * sigma, softness: softness(conjugate) };
+        let pair = Pair::new(sides, sigma, conjugate);
         let spectrum = pair.contraction()?;
         let (rotation, sides) = turned(sides, &spectrum.axes)?;
         let mut contraction = spectrum.values;
@@ -152,26 +152,26 @@ impl Directions {
         Ok(Self { rotation: Some(rotation), contraction, sides })
     }
 
-    /// Moves the origin of each axis to the middle between both sides, once the source is moved, and returns where it
-    /// was, with the lengths that are the spread of both about it.
-    fn centred(&mut self, sigma: f64, conjugate: &Conjugate) -> Result<[Numbers; 2]> {
+    /// Moves the origin of each axis to the middle between both sides, once the source is moved. Returns where it was, the
+    /// lengths that are the spread of both about it, and the pulls h from there.
+    fn centre(&mut self, sigma: f64, conjugate: &Conjugate) -> Result<[Vec<f64>; 3]> {
         let q = &self.contraction;
         let [source, target] = &self.sides;
-        let pull = Pair { source, target, noise: sigma * sigma, softness: softness(conjugate) }.pull(q)?;
-        let (mut centres, mut units) = (Vec::new(), Vec::new());
-        for numbers in [&mut centres, &mut units] {
-            memory::reserve(numbers, "the moments of the samples", q.len())?;
-        }
+        let mut pulls = Pair::new(&self.sides, sigma, conjugate).pull(q)?;
+        let mut centres = memory::with_room("the moments of the samples", q.len())?;
+        let mut units = memory::with_room("the moments of the samples", q.len())?;
         for (j, (a, b)) in source.covariance.diagonals().zip(target.covariance.diagonals()).enumerate() {
-            let ends = [q[j] * (source.mean[j] + pull[j]), target.mean[j]];
-            let apart = 0.5 * (ends[1] - ends[0]);
-            centres.push(0.5 * (ends[0] + ends[1]));
+            let ends = [q[j] * (source.mean[j] + pulls[j]), target.mean[j]];
+            let (centre, apart) = (0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]));
             units.push((0.5 * (q[j] * q[j] * a + b) + apart * apart).sqrt().max(LEAST_UNIT));
+            // q (x0 + h) - c = q (x0 - c + h') for the pull h' of x0 - c.
+            pulls[j] += centre - centre / q[j];
+            centres.push(centre);
         }
         for side in &mut self.sides {
             side.mean.iter_mut().zip(&centres).for_each(|(mean, centre)| *mean -= centre);
         }
-        Ok([centres.into(), units.into()])
+        Ok([centres, units, pulls])
     }
 
     /// Returns the bridge along these axes and the units of the problem that it belongs to: those of `common` around
@@ -182,26 +182,27 @@ impl Directions {
         sigma: f64,
         conjugate: &Conjugate,
     ) -> Result<(GaussianBridge, Normalisation)> {
-        let [centres, unit] = self.centred(sigma, conjugate)?;
-        let Self { rotation, contraction, sides: [source, target] } = &self;
-        let pair = Pair { source, target, noise: sigma * sigma, softness: softness(conjugate) };
-        let (q, h) = (contraction, pair.pull(contraction)?);
-        let level = pair.level(q, &h, conjugate.divergence.has_exponential_ratio())?;
-        let start = pair.start(q, &h, level);
-        let end = target.covariance.diagonals().zip(&target.mean).zip(unit.iter());
+        let [centres, unit, h] = self.centre(sigma, conjugate)?;
+        let Self { rotation, contraction: q, sides } = self;
+        let pair = Pair::new(&sides, sigma, conjugate);
+        let level = pair.level(&q, &h, conjugate.divergence.has_exponential_ratio())?;
+        let start = pair.start(&q, &h, level);
+        let [source, target] = &sides;
+        // Mean squares of x0' and of x1'.
+        let end = target.covariance.diagonals().zip(&target.mean).zip(&unit);
         let end = Numbers::collect(end.map(|((b, y), l)| four_digits((b + y * y) / (l * l))))?;
         let from = source.covariance.diagonals().zip(&source.mean).enumerate();
         let from = from.map(|(j, (a, x))| four_digits(q[j] * q[j] * (a + (x + h[j]).powi(2)) / unit[j].powi(2)));
         let from = Numbers::collect(from)?;
-        let back = match rotation {
+        let back = match &rotation {
             Some(rotation) => rotation.back(&centres)?,
-            None => centres,
+            None => centres.into(),
         };
         let mut bridge = GaussianBridge {
-            rotation: rotation.clone(),
-            contraction: Numbers::collect(q.iter().copied())?,
+            rotation,
+            contraction: q.into(),
             pull: h.into(),
-            unit,
+            unit: unit.into(),
             level,
             start: 0.0,
             mean_squares: [from, end],

@@ -21,7 +21,7 @@
 //! Contractions, axes and pulls are chosen so that the noise alone carries a Gaussian source onto a Gaussian target
 //! weighted by its density ratio ([`super::gaussian_pair`], [`super::directions`]): then V' = 0.
 
-use super::gaussian_pair::{MOST_SOFTNESS, contraction};
+use super::gaussian_pair::{contraction, softness};
 use crate::data::{Normalisation, Rotation, SeenUnits, Spread};
 use crate::error::Result;
 use crate::formulas::axes::Axis;
@@ -29,6 +29,7 @@ use crate::formulas::units::AxisUnits;
 use crate::formulas::{Axes, Clock, Conjugate, Scalar};
 use crate::memory;
 use crate::numbers::{Numbers, REFUSED};
+use crate::symmetric::dot;
 use serde::{Deserialize, Serialize};
 
 /// The bridge that the module describes, in units of the normalised problem.
@@ -104,12 +105,6 @@ pub(super) const LEAST_UNIT: f64 = 1e-6;
 const EVEN_VARIANCE: f64 = 1e-6;
 /// The largest mean square that 32-bit numbers can compute with.
 const SQUARES_END: f64 = 1e30;
-
-/// Returns the softness that a Gaussian's plan knows. To first order every conjugate has the density ratio of KL, with
-/// a tau of its own.
-pub(super) fn softness(conjugate: &Conjugate) -> f64 {
-    conjugate.divergence.softness(conjugate.tau).min(MOST_SOFTNESS)
-}
 
 impl GaussianBridge {
     /// Returns the bridge that changes nothing: V0 = 0.
@@ -313,8 +308,4 @@ impl GaussianBridge {
 
 pub(super) fn four_digits(x: f64) -> f64 {
     format!("{x:.3e}").parse().expect("a number as it was written")
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

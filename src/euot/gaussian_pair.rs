@@ -9,14 +9,14 @@
 //! balanced (k = 0) that of Janati, Muzellec, Peyre, Cuturi, *Entropic Optimal Transport between Unbalanced Gaussian
 //! Measures has a Closed Form*, NeurIPS 2020. Along the axes of Q all of it is diagonal but A and B.
 
+use crate::data::LEAST_VARIANCE;
 use crate::error::Result;
+use crate::formulas::Conjugate;
 use crate::memory;
 use crate::symmetric::{Spectrum, Symmetric, dot};
 
-/// The least variance that counts: a millionth of the samples' common scale, squared.
-pub(super) const LEAST_VARIANCE: f64 = 1e-12;
 /// The largest 1 / tau that counts: from there on the target's masses have no effect.
-pub(super) const MOST_SOFTNESS: f64 = 1e12;
+const MOST_SOFTNESS: f64 = 1e12;
 const WHAT: &str = "the moments of the samples";
 
 /// Mean and covariance of a side.
@@ -63,13 +63,24 @@ pub(super) fn contraction([a, b]: [f64; 2], noise: f64, softness: f64) -> f64 {
     fixed(a * kept, noise, softness) / a + softness * kept
 }
 
+/// Returns the softness that a Gaussian's plan knows.
+pub(super) fn softness(conjugate: &Conjugate) -> f64 {
+    conjugate.divergence.softness(conjugate.tau).min(MOST_SOFTNESS)
+}
+
 /// Returns z(m).
 fn fixed(m: f64, noise: f64, softness: f64) -> f64 {
     let c = noise + softness * m;
     2.0 * m / (c + (c * c + 4.0 * m).sqrt())
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    /// Takes both sides as a problem has them between. To first order every conjugate has the density ratio of KL, with a
+    /// tau of its own.
+    pub fn new([source, target]: &'a [Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Self {
+        Self { source, target, noise: sigma * sigma, softness: softness(conjugate) }
+    }
+
     /// Returns Q, by its values and axes.
     pub fn contraction(&self) -> Result<Spectrum> {
         let Self { noise, softness, .. } = *self;

@@ -72,6 +72,15 @@ proptest! {
             let (mean, expected) = (q[i] * (source.mean[i] + h[i]), target.mean[i] + softness * shift);
             prop_assert!((mean - expected).abs() < 1e-5 * (1.0 + mean.abs() + softness * shift.abs()), "{mean} {expected}");
         }
+        // Around the middle between both sides it is the same map: q (x0 - c + h') + c.
+        let (expected, q) = (h, q.clone());
+        let (bridge, moved) = directions.bridge(&units(d), sigma, &conjugate).unwrap();
+        let middle = bridge.rotation.as_ref().unwrap().turned(&moved.shift).unwrap();
+        for j in 0..d {
+            let found = bridge.pull[j] - middle[j] + middle[j] / q[j];
+            let size = 1.0 + expected[j].abs() + middle[j].abs() * (1.0 + 1.0 / q[j]);
+            prop_assert!((found - expected[j]).abs() < 1e-5 * size, "{found} {}", expected[j]);
+        }
     }
 
     /// With variances alike in all directions, the axes make no difference: they have the contraction and the pull of

@@ -8,6 +8,7 @@ use super::support::{
 use crate::device::cpu::CpuNoise;
 use crate::device::{Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, Weighted, Workspace};
 use crate::formulas::axes::Part;
+use crate::formulas::head::{extrapolation, half_of};
 use crate::formulas::{Axes, Head};
 use proptest::prelude::*;
 
@@ -171,11 +172,13 @@ impl Problem {
                 let size = most_weight * rows as f64 * (1.0 + sigma * sigma * d as f64);
                 close_sum(kernel, losses.sum(), sums.generator, size);
                 // What g and the mixture, which has sigma^2 before it, add to an element: they may cancel each other,
-                // and so may the two estimates of the mixture, whose forces are larger where an axis's noise is little, and
-                // a few times as large again where a component is narrower than that.
+                // and so may the two estimates of the mixture, each with a factor of its own. Forces are larger where
+                // an axis's noise is little.
                 let narrowest = axes.part(Part::Sigma).iter().fold(f32::INFINITY, |least, x| least.min(*x));
                 let narrow = (axes.noise / f64::from(narrowest * narrowest)).max(1.0);
-                let terms = most_weight * 16.0 * scale * (1.0 + sigma * sigma) * narrow;
+                let half = half_of(&head, weighted, components);
+                let (by_all, by_own) = extrapolation(components, components - half);
+                let terms = most_weight * 4.0 * scale * (1.0 + sigma * sigma) * narrow * (by_all + by_own);
                 close_from(kernel, &delta.values(), &expected, outputs, terms as f32);
                 let one = 1.0 + sigma * sigma * d as f64;
                 close_from(kernel, &row_losses.values(), &expected_losses, 1, one as f32);
