@@ -49,9 +49,13 @@ impl Split {
     /// Takes rows of `dimension` numbers with their weights.
     pub fn new(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
         assert!(rows.len() == dimension * weights.len());
-        let sequence = Sequence::new(0, 1, Stream::Init);
-        let held = (0..weights.len()).map(|row| sequence.block(row as u64)[0] % 2 == 1);
-        Ok(Self { dimension, rows, held: memory::collected(MEMORY, held)?, weights })
+        let held = memory::collected(MEMORY, (0..weights.len()).map(Self::holds))?;
+        Ok(Self { dimension, rows, weights, held })
+    }
+
+    /// Returns whether a row is held back.
+    pub fn holds(row: usize) -> bool {
+        Sequence::new(0, 1, Stream::Init).block(row as u64)[0] % 2 == 1
     }
 
     /// Returns the samples in other axes, the rows of `axes`.

@@ -72,9 +72,10 @@ impl<'a, 'b> Sides<'a, 'b> {
         let shapes = match [of_source, of_target] {
             [Some(source), Some(target)] if !one_point => Some(Shapes {
                 covariances: [
-                    source.covariance(&units.shift, units.scale, &spreads[0])?,
-                    target.covariance(&units.shift, units.scale, &spreads[1])?,
+                    source.covariance(&units.shift, units.scale, &spreads[0], false)?,
+                    target.covariance(&units.shift, units.scale, &spreads[1], false)?,
                 ],
+                fitted: target.covariance(&units.shift, units.scale, &spreads[1], true)?,
                 target: target.split(&units.shift, units.scale)?,
                 turnable: self.source.is_turnable() && self.target.is_turnable(),
                 chance: source.chance().max(target.chance()),

@@ -33,6 +33,8 @@ pub struct Sketch {
 pub(crate) struct Shapes {
     /// All covariances of the source and of the target.
     pub covariances: [Symmetric; 2],
+    /// Those of the target as the samples tell them that are not held back.
+    pub fitted: Symmetric,
     /// Samples of the target.
     pub target: Split,
     /// Whether all samples of both sides can be turned to other axes in reasonable time.
@@ -132,11 +134,16 @@ impl Sketch {
         Ok(heaviest)
     }
 
+    /// Returns the distance of rows of [`Self::split`].
+    fn split_every(&self) -> usize {
+        let count = self.rows.len() / self.dimension;
+        count.div_ceil((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS)) | 1
+    }
+
     /// Returns some of the rows in units of this scale, with their weights.
     pub(crate) fn split(&self, shift: &[f64], scale: f64) -> Result<Split> {
         let d = self.dimension;
-        let count = self.rows.len() / d;
-        let every = count.div_ceil((SPLIT_NUMBERS / d).clamp(1, SPLIT_ROWS)) | 1;
+        let (count, every) = (self.rows.len() / d, self.split_every());
         let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
         let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
         for (r, row) in self.rows.chunks_exact(d).enumerate().step_by(every) {
@@ -163,13 +170,19 @@ impl Sketch {
 
     /// Returns the covariances of the samples in units of this scale. Their variances are those of `spread`, which all
     /// samples have. What few samples tell of how their numbers belong together is trusted less: correlations are
-    /// multiplied by n^4 / (n^4 + d^4), with n samples of d numbers.
-    pub fn covariance(&self, shift: &[f64], scale: f64, spread: &Spread) -> Result<Symmetric> {
+    /// multiplied by n^4 / (n^4 + d^4), with n samples of d numbers. With `fitted`, the samples that [`Self::split`] holds
+    /// back take no part.
+    pub fn covariance(&self, shift: &[f64], scale: f64, spread: &Spread, fitted: bool) -> Result<Symmetric> {
         let d = self.dimension;
         let mut sum = Symmetric::zero(d)?;
         let mut mean = memory::filled(MEMORY, d, 0.0)?;
         let (mut weight, mut squares) = (0.0, 0.0);
-        for (r, row) in self.rows.chunks_exact(d).enumerate() {
+        let every = self.split_every();
+        let rows = || {
+            let rows = self.rows.chunks_exact(d).enumerate();
+            rows.filter(move |(r, _)| !(fitted && r.is_multiple_of(every) && Split::holds(r / every)))
+        };
+        for (r, row) in rows() {
             let w = self.weight(r);
             weight += w;
             squares += w * w;
@@ -180,7 +193,7 @@ impl Sketch {
         }
         mean.iter_mut().for_each(|mean| *mean /= weight);
         let mut away = memory::filled(MEMORY, d, 0.0)?;
-        for (r, row) in self.rows.chunks_exact(d).enumerate() {
+        for (r, row) in rows() {
             let w = self.weight(r) / weight;
             for (away, ((x, shift), mean)) in away.iter_mut().zip(row.iter().zip(shift).zip(&mean)) {
                 *away = (x - shift - mean) / scale;
@@ -228,19 +241,19 @@ mod tests {
     fn correlations_are_those_of_the_samples_and_variances_those_that_were_measured() {
         let rows: Vec<f64> =
             normals(8000).chunks(2).flat_map(|z| [1e3 * z[0] + 5e5, 0.6 * z[0] + 0.8 * z[1]]).collect();
-        let found = sketch(&rows, 2, 37).covariance(&[5e5, 0.0], 2.0, &spread([9.0, 4.0])).unwrap();
+        let found = sketch(&rows, 2, 37).covariance(&[5e5, 0.0], 2.0, &spread([9.0, 4.0]), false).unwrap();
         assert_eq!((found.row(0)[0], found.row(1)[1]), (9.0, 4.0));
         assert_relative_eq!(found.row(0)[1], 6.0 * 0.6, max_relative = 0.05);
         assert_eq!(found.row(0)[1], found.row(1)[0]);
         // As many samples as numbers tell half of it, and rows without weight nothing.
         let mut few = sketch(&[0.0, 0.0, 1.0, 1.0], 2, 2);
         assert_relative_eq!(
-            few.covariance(&[0.0; 2], 1.0, &spread([1.0; 2])).unwrap().row(0)[1],
+            few.covariance(&[0.0; 2], 1.0, &spread([1.0; 2]), false).unwrap().row(0)[1],
             0.5,
             max_relative = 1e-12
         );
         few.weigh(Some(&[0.0, 0.0])).unwrap();
-        assert_eq!(few.covariance(&[0.0; 2], 1.0, &spread([1.0; 2])).unwrap().row(0)[1], 0.0);
+        assert_eq!(few.covariance(&[0.0; 2], 1.0, &spread([1.0; 2]), false).unwrap().row(0)[1], 0.0);
     }
 
     #[test]

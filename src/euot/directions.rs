@@ -68,7 +68,7 @@ fn turned([source, target]: &[Gaussian; 2], axes: &[f64]) -> Result<(Rotation, [
 impl Directions {
     /// Chooses the axes for sides with these moments and shapes, in normalised units.
     pub fn choose(spreads: &[Spread; 2], shapes: Shapes, sigma: f64, conjugate: &Conjugate) -> Result<(Self, Choice)> {
-        let Shapes { covariances: [source, target], target: samples, turnable, chance, heaviest: _ } = shapes;
+        let Shapes { covariances: [source, target], fitted, target: samples, turnable, chance, heaviest: _ } = shapes;
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
@@ -76,12 +76,12 @@ impl Directions {
         if !turnable {
             return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
         }
-        let principal = Self::principal(&sides, sigma, conjugate)?;
         if !samples.is_told() {
-            return Ok((principal, Choice::Principal));
+            return Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal));
         }
-        let rotation = principal.rotation.as_ref().expect("it has one");
-        let to_principal = rotation.wide()?;
+        // The axes of the plan as the samples tell them that are not held back.
+        let seen = [sides[0].copied()?, Gaussian { covariance: fitted, ..sides[1].copied()? }];
+        let to_principal = Pair::new(&seen, sigma, conjugate).contraction()?.axes;
         let along = samples.turned(&to_principal)?;
         // One Gaussian with all covariances: as these samples tell it, or as its axes do, which more samples have told.
         let (one, independent) = (samples.gaussian()?.max(along.independent()?), samples.independent()?);
@@ -104,7 +104,7 @@ impl Directions {
         };
         let best = shared.iter().fold(components.max(plan), |best, (likelihood, _)| best.max(*likelihood));
         if one >= best - MARGIN {
-            return Ok((principal, Choice::Principal));
+            return Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal));
         }
         if components >= best - MARGIN {
             return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
@@ -113,7 +113,7 @@ impl Directions {
             Some((_, shared)) if plan < best - MARGIN => {
                 Ok((Self::along(&sides, &shared, sigma, conjugate)?, Choice::Shared))
             }
-            _ => Ok((principal, Choice::Principal)),
+            _ => Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal)),
         }
     }
 

@@ -49,6 +49,11 @@ impl Gaussian {
         (0..row.len()).all(|k| k == j || row[k].abs() <= most * (row[j] * self.covariance.row(k)[k]).sqrt())
     }
 
+    /// Returns a copy.
+    pub fn copied(&self) -> Result<Self> {
+        Ok(Self { mean: memory::copied(WHAT, &self.mean)?, covariance: self.covariance.copied()? })
+    }
+
     /// Returns the Gaussian without what its numbers have to do with each other.
     pub fn independent(&self) -> Result<Self> {
         let covariance = Symmetric::diagonal(self.covariance.diagonals())?;
