@@ -28,7 +28,7 @@ from problems import Mixture, pools
 LATENTS = {"latent_dimension": 8, "batch_sources": 64, "components": 16}
 SIZES = [(2, 128, {}), (16, 256, {}), (2, 128, LATENTS)]
 PRODUCTS = ["fused", "cublaslt"]
-# steps -> largest relative difference of weights to the CPU's
+# steps -> largest relative difference to the CPU's; after the most steps more where the CPU's own is larger (Problem.disturbed)
 BARS = {1: 1e-5, 200: 1e-3}
 SMOKE_SIZES = [(2, 16, {"batch_sources": 8}), (2, 16, {**LATENTS, "batch_sources": 8, "components": 2})]
 SMOKE_BARS = {1: 1e-5, 4: 1e-3}
@@ -73,6 +73,17 @@ class Problem:
                 trainer.step(count - done)
                 done, found[count] = count, self.tensors(trainer)
             return found, time.perf_counter() - start
+
+    def disturbed(self, context, steps, times=3):
+        """As the last of `trained`, from samples whose numbers are changed in their last bits, some times over. A component that is
+        drawn near an edge then is another one, and so is a step's gradient."""
+        sides, found = self.sides, []
+        for seed in range(times):
+            rng = np.random.default_rng(seed)
+            self.sides = [side * (1 + 6e-8 * rng.integers(-1, 2, side.shape)).astype(side.dtype) for side in sides]
+            found.append(self.trained(context, [steps])[0][steps])
+        self.sides = sides
+        return found
 
     def resumed(self, context, steps):
         """As the last of `trained`, cut in half: the second half by another trainer, from the first one's checkpoint."""
@@ -125,6 +136,7 @@ def compare(device, sizes, bars, report):
         for dim, width, config in sizes:
             problem = Problem(dim, width, config, folder)
             expected, cpu_seconds = problem.trained(cpu, steps)
+            disturbed = problem.disturbed(cpu, steps[-1])
             for products in PRODUCTS:
                 title = f"d {dim}, width {width}{', latents' * ('latent_dimension' in config)}, {products}"
                 try:
@@ -138,8 +150,12 @@ def compare(device, sizes, bars, report):
                                                        (f"weights whose gradient is above {LEAST_GRADIENT}", WEIGHTS, LEAST_GRADIENT),
                                                        ("gradients", ("first_moment",), 0.0)]:
                                 value, tensor = difference(a, b, parts, least)
-                                report(f"{title}: {what} after {count} step{'s' * (count > 1)} against the CPU's", bars[count], value,
-                                       value < bars[count], tensor=tensor, seconds=seconds, cpu_seconds=cpu_seconds)
+                                bar = bars[count]
+                                if count == steps[-1]:
+                                    # No more can be asked than that two CPU trainings agree on what is the same to rounding.
+                                    bar = max(bar, 2 * max(difference(a, other, parts, least)[0] for other in disturbed))
+                                report(f"{title}: {what} after {count} step{'s' * (count > 1)} against the CPU's", bar, value,
+                                       value < bar, tensor=tensor, seconds=seconds, cpu_seconds=cpu_seconds)
                         again, _ = problem.trained(context, steps)
                         for what, other in [("a second training", again[steps[-1]]),
                                             ("one resumed half-way", problem.resumed(context, steps[-1]))]:

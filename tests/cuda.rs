@@ -9,10 +9,13 @@ mod simulator;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
+use cudarc::driver::sys;
 use problems::*;
 use sfeuot::*;
 
@@ -404,17 +407,46 @@ fn sessions_give_what_the_cpus_give() {
     }
 }
 
+/// The driver refuses such a wait while a training step is captured, and spoils the capture.
+#[test]
+fn a_training_begins_while_another_thread_waits_for_the_whole_context() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let context = with(Products::Fused);
+    let clouds = Clouds::new(2);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut primary = null_mut();
+            // SAFETY: local outputs; the context is given back and left as it was taken.
+            unsafe {
+                assert_eq!(sys::cuDevicePrimaryCtxRetain(&mut primary, 0), sys::CUresult::CUDA_SUCCESS);
+                assert_eq!(sys::cuCtxPushCurrent_v2(primary), sys::CUresult::CUDA_SUCCESS);
+                while !ended.load(Ordering::Relaxed) {
+                    let told = sys::cuCtxSynchronize();
+                    let refused = sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+                    assert!([sys::CUresult::CUDA_SUCCESS, refused].contains(&told), "{told:?}");
+                    thread::sleep(Duration::from_micros(500));
+                }
+                assert_eq!(sys::cuCtxPopCurrent_v2(&mut primary), sys::CUresult::CUDA_SUCCESS);
+                assert_eq!(sys::cuDevicePrimaryCtxRelease_v2(0), sys::CUresult::CUDA_SUCCESS);
+            }
+        });
+        for _ in 0..10 {
+            clouds.trainer(&context, small()).step(1).expect("a sound problem");
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+}
+
 /// Whatever weights a model has, a call that succeeds wrote finite numbers, and one that fails none that is not.
 #[test]
 fn results_that_are_not_finite_are_an_error_as_on_the_cpu() {
     if !simulator::load_with_compiler() {
         return;
     }
-    let mut file = bytes(&Clouds::new(2).model(small(), 2), "absurd");
-    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
-    for number in file[8 + length..].chunks_exact_mut(4) {
-        number.copy_from_slice(&1e38f32.to_le_bytes());
-    }
+    let file = changed(&bytes(&Clouds::new(2).model(small(), 2), "absurd"), |_, _| 1e38);
     let model = Model::load_memory(&with(Products::Fused), &file).expect("finite weights");
     let mut session = Session::new(&model).expect("a workspace");
     let x = [0.5f32, -0.25, 1.0, 2.0];

@@ -61,6 +61,8 @@ impl Memory {
         unsafe {
             check(sys::cuMemAlloc_v2(&mut address, bytes));
             check(sys::cuMemcpyHtoD_v2(address, values.as_ptr().cast(), bytes));
+            // The call may return when all of it is on its way, for which the library's own streams do not wait.
+            check(sys::cuStreamSynchronize(null_mut()));
         }
         Self { address, bytes }
     }

@@ -91,20 +91,6 @@ fn every_call_is_finite(session: &mut Session, x: &[f32], all: bool) -> usize {
     succeeded
 }
 
-/// A model's file with weights changed by `change`, which is told their place.
-fn changed(file: &[u8], mut change: impl FnMut(usize, f32) -> f32) -> Vec<u8> {
-    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
-    let mut out = file.to_vec();
-    // The axes of the problem are no weights; they come first where there are any.
-    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).expect("a header");
-    let axes = header["axes"]["data_offsets"][1].as_u64().unwrap_or(0) as usize;
-    for (i, number) in out[8 + length + axes..].chunks_exact_mut(4).enumerate() {
-        let new = change(i, f32::from_le_bytes(number.try_into().expect("four bytes")));
-        number.copy_from_slice(&new.to_le_bytes());
-    }
-    out
-}
-
 #[test]
 fn whatever_weights_a_model_has_success_means_finite_numbers() {
     let clouds = Clouds::new(2);

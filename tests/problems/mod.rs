@@ -131,6 +131,20 @@ pub fn bytes(model: &Model, test: &str) -> Vec<u8> {
     std::fs::read(path).expect("the file was written")
 }
 
+/// A model's file with weights changed by `change`, which is told their place.
+pub fn changed(file: &[u8], mut change: impl FnMut(usize, f32) -> f32) -> Vec<u8> {
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let mut out = file.to_vec();
+    // The axes of the problem are no weights; they come first where there are any.
+    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).expect("a header");
+    let axes = header["axes"]["data_offsets"][1].as_u64().unwrap_or(0) as usize;
+    for (i, number) in out[8 + length + axes..].chunks_exact_mut(4).enumerate() {
+        let new = change(i, f32::from_le_bytes(number.try_into().expect("four bytes")));
+        number.copy_from_slice(&new.to_le_bytes());
+    }
+    out
+}
+
 /// The folder of files that tests read.
 pub fn fixtures() -> PathBuf {
     place::root().join("tests/fixtures")

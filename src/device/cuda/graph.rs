@@ -5,9 +5,15 @@ use super::driver::check;
 use super::gpu::Gpu;
 use super::stream::new_stream;
 use crate::error::Result;
-use cudarc::driver::sys::{self, CUgraph, CUgraphExec, CUstream, CUstreamCaptureMode};
+use cudarc::driver::sys::{self, CUgraph, CUgraphExec, CUresult, CUstream, CUstreamCaptureMode};
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// A capture takes about a millisecond, and another thread spoils it by a wait for the whole context in that time.
+const MOST_ATTEMPTS: u32 = 100;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(1);
 
 /// A CUDA graph that is ready to run.
 pub(crate) struct Graph {
@@ -20,14 +26,23 @@ unsafe impl Send for Graph {}
 
 impl Graph {
     /// Captures the work that `work` queues on the given stream and its branches. These are new streams, so that no
-    /// capture meets the host's work or another trainer's. The context is current, and nothing runs yet.
-    pub fn capture(gpu: &Arc<Gpu>, work: impl FnOnce(CUstream, &Arc<Branches>) -> Result<()>) -> Result<Self> {
-        // They must not end before the capture does.
-        let branches = Arc::new(Branches::new()?);
-        let stream = new_stream()?;
-        let captured = capture_on(stream, |stream| work(stream, &branches));
-        // SAFETY: made above, and nothing is queued on it.
-        unsafe { sys::cuStreamDestroy_v2(stream) };
+    /// capture meets the host's work or another trainer's. The context is current, and nothing runs yet. Where another
+    /// thread spoils the capture, `work` is queued again from its beginning.
+    pub fn capture(gpu: &Arc<Gpu>, work: impl Fn(CUstream, &Arc<Branches>) -> Result<()>) -> Result<Self> {
+        let mut attempts = 1;
+        let captured = loop {
+            // They must not end before the capture does.
+            let branches = Arc::new(Branches::new()?);
+            let stream = new_stream()?;
+            let (captured, spoilt) = capture_on(stream, |stream| work(stream, &branches));
+            // SAFETY: made above, and nothing is queued on it.
+            unsafe { sys::cuStreamDestroy_v2(stream) };
+            if captured.is_ok() || !spoilt || attempts == MOST_ATTEMPTS {
+                break captured;
+            }
+            attempts += 1;
+            thread::sleep(BETWEEN_ATTEMPTS);
+        };
         let captured = captured?;
         let mut graph = ptr::null_mut();
         // SAFETY: the graph captured.
@@ -57,24 +72,27 @@ impl Drop for Graph {
     }
 }
 
-fn capture_on(stream: CUstream, work: impl FnOnce(CUstream) -> Result<()>) -> Result<CUgraph> {
+/// Returns the graph, and whether the driver says that the capture was invalidated, as it does where another thread waits
+/// for the whole context in the meantime.
+fn capture_on(stream: CUstream, work: impl FnOnce(CUstream) -> Result<()>) -> (Result<CUgraph>, bool) {
     // Only this thread's calls are held to what a capture allows: a host may use CUDA beside us.
     let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     // SAFETY: a fresh stream.
-    check(unsafe { sys::cuStreamBeginCapture_v2(stream, mode) }, || "begin to capture a training step".into())?;
+    let status = unsafe { sys::cuStreamBeginCapture_v2(stream, mode) };
+    if let Err(error) = check(status, || "begin to capture a training step".into()) {
+        return (Err(error), false);
+    }
     let done = work(stream);
     let mut captured = ptr::null_mut();
     // SAFETY: the capture begun above; it ends whatever happened in between.
     let status = unsafe { sys::cuStreamEndCapture(stream, &mut captured) };
     let ended = check(status, || "capture a training step".into());
-    match done.and(ended) {
-        Ok(()) => Ok(captured),
-        Err(error) => {
-            if !captured.is_null() {
-                // SAFETY: captured above, used by nobody.
-                unsafe { sys::cuGraphDestroy(captured) };
-            }
-            Err(error)
+    if let Err(error) = done.and(ended) {
+        if !captured.is_null() {
+            // SAFETY: captured above, used by nobody.
+            unsafe { sys::cuGraphDestroy(captured) };
         }
+        return (Err(error), status == CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
     }
+    (Ok(captured), false)
 }
