@@ -200,8 +200,8 @@
 
 // Who multiplies matrices on a GPU, for SfeuotContextConfig.cuda_products.
 
-// The library's fused kernels for networks of up to 256 units a layer, and cublasLt for larger
-// networks where it is installed.
+// The library's fused kernels for hidden layers of up to 512 units, and cublasLt for networks of
+// larger ones where it is installed.
 #define SFEUOT_PRODUCTS_AUTO 0
 
 // The library's fused kernels for all layers.

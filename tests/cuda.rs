@@ -149,7 +149,7 @@ fn networks_that_differ_are_the_cpus() {
         return;
     }
     let (clouds, many) = (Clouds::new(2), Clouds::new(40));
-    let large = NetworkSpec { hidden_width: 264, hidden_layers: 1, ..NetworkSpec::default() };
+    let large = NetworkSpec { hidden_width: 520, hidden_layers: 1, ..NetworkSpec::default() };
     let little =
         NetworkSpec { hidden_width: 9, activation: Activation::Tanh, squares: false, ..NetworkSpec::default() };
     for form in forms() {

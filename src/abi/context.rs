@@ -30,8 +30,8 @@ pub const SFEUOT_DEVICE_CUDA: i32 = 2;
 ///
 /// ---
 ///
-/// The library's fused kernels for networks of up to 256 units a layer, and cublasLt for larger
-/// networks where it is installed.
+/// The library's fused kernels for hidden layers of up to 512 units, and cublasLt for networks of
+/// larger ones where it is installed.
 pub const SFEUOT_PRODUCTS_AUTO: i32 = 0;
 /// The library's fused kernels for all layers.
 pub const SFEUOT_PRODUCTS_FUSED: i32 = 1;

@@ -128,7 +128,7 @@ impl CudaBlock {
     /// Returns a stream whose work follows the work queued so far; the block's own stream where there are no branches.
     fn branch(&mut self) -> CUstream {
         let from = self.stream;
-        let Some(branches) = &self.branches else {
+        let Some(branches) = self.branches.as_ref().filter(|_| self.failure.is_none()) else {
             return from;
         };
         match branches.fork(from) {
@@ -144,6 +144,7 @@ impl CudaBlock {
     pub fn join(&mut self) {
         let stream = self.stream;
         if let Some(branches) = &self.branches
+            && self.failure.is_none()
             && let Err(error) = branches.join(stream)
         {
             self.failure.get_or_insert(error);

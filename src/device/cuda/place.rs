@@ -36,7 +36,7 @@ impl CudaConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Products {
-    /// The library's fused kernels for networks of up to 256 units a layer, cublasLt for larger ones where it is
+    /// The library's fused kernels for hidden layers of up to 512 units, cublasLt for larger ones where it is
     /// installed.
     #[default]
     Auto = 0,
