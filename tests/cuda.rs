@@ -407,10 +407,10 @@ fn sessions_give_what_the_cpus_give() {
     }
 }
 
-/// The driver refuses such a wait while a training step is captured, and spoils the capture.
+/// The driver refuses such a wait while a training step is captured, and spoils the capture. A real one may crash.
 #[test]
 fn a_training_begins_while_another_thread_waits_for_the_whole_context() {
-    if !simulator::load_with_compiler() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
         return;
     }
     let context = with(Products::Fused);
@@ -435,6 +435,30 @@ fn a_training_begins_while_another_thread_waits_for_the_whole_context() {
         });
         for _ in 0..10 {
             clouds.trainer(&context, small()).step(1).expect("a sound problem");
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+}
+
+/// To make or end what cublasLt needs waits for the whole context, too.
+#[test]
+fn trainings_begin_while_other_contexts_come_and_go() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let clouds = Clouds::new(2);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                drop(with(Products::CublasLt));
+            }
+        });
+        for products in BOTH {
+            let context = with(products);
+            for _ in 0..10 {
+                clouds.trainer(&context, small()).step(1).expect("a sound problem");
+            }
         }
         ended.store(true, Ordering::Relaxed);
     });

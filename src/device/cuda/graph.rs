@@ -3,6 +3,7 @@
 use super::branches::Branches;
 use super::driver::check;
 use super::gpu::Gpu;
+use super::quiet;
 use super::stream::new_stream;
 use crate::error::Result;
 use cudarc::driver::sys::{self, CUgraph, CUgraphExec, CUresult, CUstream, CUstreamCaptureMode};
@@ -75,6 +76,7 @@ impl Drop for Graph {
 /// Returns the graph, and whether the driver says that the capture was invalidated, as it does where another thread waits
 /// for the whole context in the meantime.
 fn capture_on(stream: CUstream, work: impl FnOnce(CUstream) -> Result<()>) -> (Result<CUgraph>, bool) {
+    let _capturing = quiet::capturing();
     // Only this thread's calls are held to what a capture allows: a host may use CUDA beside us.
     let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
     // SAFETY: a fresh stream.

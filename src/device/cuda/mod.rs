@@ -22,6 +22,7 @@ pub mod optimiser;
 pub mod place;
 mod pointer;
 mod product;
+mod quiet;
 pub mod report;
 pub mod resident;
 pub mod rows;

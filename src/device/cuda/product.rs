@@ -6,6 +6,7 @@
 
 use super::account::Account;
 use super::driver::check;
+use super::quiet;
 use crate::error::{Error, Result};
 use crate::log::LogLevel;
 use cudarc::cublaslt::result::{self, CublasError};
@@ -110,6 +111,7 @@ impl Library {
             if version < OLDEST_LIBRARY {
                 return Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED));
             }
+            let _quiet = quiet::spoiling();
             let handle = result::create_handle()?;
             // One of another generation than the driver has algorithms for nothing.
             ProductPlan::new(handle, &Product::probe()).map(|_| handle).inspect_err(|_| {
@@ -200,6 +202,7 @@ impl Library {
         };
         let lt = lt.into_inner().unwrap_or_else(PoisonError::into_inner);
         drop(lt.plans);
+        let _quiet = quiet::spoiling();
         // SAFETY: each was made once by us; freeing waits for what is queued.
         unsafe {
             if let Some(workspace) = lt.workspace {
