@@ -76,7 +76,9 @@ class Visit:
                 said.seek(0)
                 output = said.read()
         with open(self.folder / log, "a") as file:
-            file.write(f"$ {shlex.join(words)}\n{shortened(output)}\n[status {status}, {time.monotonic() - began:.1f} s]\n\n")
+            said = f"$ {shlex.join(words)}\n{shortened(output)}\n[status {status}, {time.monotonic() - began:.1f} s]\n\n"
+            # A report that is kept says nothing of where the repository lay.
+            file.write(said.replace(f"{ROOT}/", ""))
         return status, output
 
     def _run(self, words, seconds, said, settings):
