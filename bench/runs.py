@@ -15,12 +15,14 @@ import numpy as np
 import sfeuot_ctypes as sfeuot
 
 CHUNK_ROWS = 50_000
+# Where the library trains and answers, "cuda" for a GPU. Peers stay on the CPU.
+DEVICE = os.environ.get("SFEUOT_BENCH_DEVICE", "cpu")
 
 
 @contextlib.contextmanager
 def trained(source, target, steps, threads=1, **config):
     """A session on the model that `steps` steps give; sigma and tau in the units of the data."""
-    with (sfeuot.Context(threads=threads) as context,
+    with (sfeuot.Context(device=DEVICE, threads=threads) as context,
           sfeuot.Trainer(context, source, target, sigma_units="data", **config) as trainer):
         trainer.step(steps)
         with trainer.model() as model, model.session() as session:

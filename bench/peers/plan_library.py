@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+import runs
 import sfeuot_ctypes as sfeuot
 from benchmark import width
 
@@ -30,7 +31,7 @@ class Method:
     def __init__(self, task, decay, **fields):
         self.task, self.decay, self.steps = task, decay, 0
         self.fields = dict(divergence="balanced", sigma=math.sqrt(task.epsilon), sigma_units="data", seed=task.seed, **fields)
-        self.context = sfeuot.Context(device="cpu", threads=task.threads)
+        self.context = sfeuot.Context(device=runs.DEVICE, threads=task.threads)
         self.trainer = None
 
     def start(self, seconds):
