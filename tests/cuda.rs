@@ -407,30 +407,13 @@ fn sessions_give_what_the_cpus_give() {
     }
 }
 
-/// The driver refuses such a wait while a training step is captured, and spoils the capture. A real one may crash.
-#[test]
-fn a_training_begins_while_another_thread_waits_for_the_whole_context() {
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return;
-    }
-    let context = with(Products::Fused);
-    let clouds = Clouds::new(2);
-    let ended = AtomicBool::new(false);
+/// Begins trainings while another thread does something over and over.
+fn begin_trainings_beside(products: Products, other: impl Fn() + Sync) {
+    let (clouds, context, ended) = (Clouds::new(2), with(products), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut primary = null_mut();
-            // SAFETY: local outputs; the context is given back and left as it was taken.
-            unsafe {
-                assert_eq!(sys::cuDevicePrimaryCtxRetain(&mut primary, 0), sys::CUresult::CUDA_SUCCESS);
-                assert_eq!(sys::cuCtxPushCurrent_v2(primary), sys::CUresult::CUDA_SUCCESS);
-                while !ended.load(Ordering::Relaxed) {
-                    let told = sys::cuCtxSynchronize();
-                    let refused = sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-                    assert!([sys::CUresult::CUDA_SUCCESS, refused].contains(&told), "{told:?}");
-                    thread::sleep(Duration::from_micros(500));
-                }
-                assert_eq!(sys::cuCtxPopCurrent_v2(&mut primary), sys::CUresult::CUDA_SUCCESS);
-                assert_eq!(sys::cuDevicePrimaryCtxRelease_v2(0), sys::CUresult::CUDA_SUCCESS);
+            while !ended.load(Ordering::Relaxed) {
+                other();
             }
         });
         for _ in 0..10 {
@@ -440,28 +423,34 @@ fn a_training_begins_while_another_thread_waits_for_the_whole_context() {
     });
 }
 
+/// The driver refuses such a wait while a training step is captured, and spoils the capture. A real one may crash.
+#[test]
+fn a_training_begins_while_another_thread_waits_for_the_whole_context() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
+        return;
+    }
+    begin_trainings_beside(Products::Fused, || {
+        let mut primary = null_mut();
+        // SAFETY: local outputs; the context is given back and left as it was taken.
+        unsafe {
+            assert_eq!(sys::cuDevicePrimaryCtxRetain(&mut primary, 0), sys::CUresult::CUDA_SUCCESS);
+            assert_eq!(sys::cuCtxPushCurrent_v2(primary), sys::CUresult::CUDA_SUCCESS);
+            let told = sys::cuCtxSynchronize();
+            let refused = sys::CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+            assert!([sys::CUresult::CUDA_SUCCESS, refused].contains(&told), "{told:?}");
+            assert_eq!(sys::cuCtxPopCurrent_v2(&mut primary), sys::CUresult::CUDA_SUCCESS);
+            assert_eq!(sys::cuDevicePrimaryCtxRelease_v2(0), sys::CUresult::CUDA_SUCCESS);
+        }
+        thread::sleep(Duration::from_micros(500));
+    });
+}
+
 /// To make or end what cublasLt needs waits for the whole context, too.
 #[test]
 fn trainings_begin_while_other_contexts_come_and_go() {
-    if !simulator::load_with_compiler() {
-        return;
+    if simulator::load_with_compiler() {
+        BOTH.into_iter().for_each(|products| begin_trainings_beside(products, || drop(with(Products::CublasLt))));
     }
-    let clouds = Clouds::new(2);
-    let ended = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !ended.load(Ordering::Relaxed) {
-                drop(with(Products::CublasLt));
-            }
-        });
-        for products in BOTH {
-            let context = with(products);
-            for _ in 0..10 {
-                clouds.trainer(&context, small()).step(1).expect("a sound problem");
-            }
-        }
-        ended.store(true, Ordering::Relaxed);
-    });
 }
 
 /// Whatever weights a model has, a call that succeeds wrote finite numbers, and one that fails none that is not.

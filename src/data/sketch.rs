@@ -233,8 +233,22 @@ mod tests {
         sketch
     }
 
-    fn spread(variances: [f64; 2]) -> Spread {
-        Spread { mean: vec![0.0; 2].into(), variances: variances.to_vec().into() }
+    fn spread<const N: usize>(variances: [f64; N]) -> Spread {
+        Spread { mean: vec![0.0; N].into(), variances: variances.to_vec().into() }
+    }
+
+    #[test]
+    fn samples_that_are_held_back_take_no_part_in_what_is_fitted() {
+        let rows = normals(600);
+        let seen = rows.chunks(3).enumerate().filter(|(r, _)| !Split::holds(*r)).flat_map(|(_, row)| row).copied();
+        let seen: Vec<f64> = seen.collect();
+        assert!(seen.len() > 150 && seen.len() < 450);
+        let of = |rows: &[f64], fitted| {
+            let found = sketch(rows, 3, rows.len() / 3).covariance(&[0.0; 3], 1.0, &spread([1.0; 3]), fitted).unwrap();
+            [found.row(1)[0], found.row(2)[0], found.row(2)[1]]
+        };
+        assert_eq!(of(&rows, true), of(&seen, false));
+        assert_ne!(of(&rows, true), of(&rows, false));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::driver::check;
 use super::stream::new_stream;
 use crate::error::Result;
-use cudarc::driver::sys::{self, CUevent, CUresult, CUstream, CUstreamCaptureStatus};
+use cudarc::driver::sys::{self, CUevent, CUstream};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -69,14 +69,8 @@ impl Branches {
 
     /// Makes work that follows on `stream` wait for the work queued on `before`.
     fn after(&self, stream: CUstream, before: CUstream) -> Result<()> {
-        let mut status = CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE;
         // SAFETY: the streams and the event are alive.
         unsafe {
-            check(sys::cuStreamIsCapturing(before, &mut status), || "ask for the state of a capture".into())?;
-            // The driver (580) was seen to crash where it records an event in a capture that another thread has spoilt.
-            if status == CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_INVALIDATED {
-                return check(CUresult::CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, || "record an event".into());
-            }
             check(sys::cuEventRecord(self.event, before), || "record an event".into())?;
             check(sys::cuStreamWaitEvent(stream, self.event, 0), || "wait for an event".into())
         }

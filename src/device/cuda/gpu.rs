@@ -18,7 +18,7 @@ use std::ffi::CStr;
 use std::ptr;
 use std::sync::Arc;
 
-/// The widest hidden layer for which networks use the library's fused kernels. On an H200 these take 0.35 to 0.94 of
+/// The widest hidden layer for which networks use the library's fused kernels. On an H200 these take 0.35 to 1.00 of
 /// cublasLt's time for a step up to 256 units, whatever the batch, and 0.78 for 512 units and 1024 rows (bench/README.md).
 /// How many numbers a network takes and gives makes no difference.
 const MOST_FUSED: usize = 512;
