@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use sfeuot::kernels::{Kernels, Op, Work};
+use sfeuot::kernels::{Kernels, Op, PictureOp, Pictures, Work};
 use sfeuot::{Context, ContextConfig, Data, DeviceKind, Session, TensorView, Trainer, TrainerConfig};
 
 /// Dimension and width: the standard sizes of the measurements in `bench/`.
@@ -56,6 +56,29 @@ fn kernels(c: &mut Criterion) {
     }
 }
 
+/// Sides and channels of pictures.
+const PICTURES: [(usize, usize); 6] = [(32, 32), (32, 64), (16, 32), (16, 64), (8, 32), (8, 64)];
+
+const PICTURE_OPS: [(&str, PictureOp); 5] = [
+    ("product", PictureOp::Product),
+    ("convolution", PictureOp::Forward),
+    ("convolution_reverse", PictureOp::Reverse),
+    ("convolution_weights", PictureOp::Weights),
+    ("convolution_weights_of_two", PictureOp::WeightsOfTwo),
+];
+
+fn pictures(c: &mut Criterion) {
+    for (side, channels) in PICTURES {
+        let mut group = c.benchmark_group(format!("{side}x{side}_c{channels}"));
+        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(20);
+        let mut pictures = Pictures::new(side, channels);
+        for (name, op) in PICTURE_OPS {
+            group.throughput(Throughput::Elements(pictures.flops(op)));
+            group.bench_function(name, |b| b.iter(|| pictures.run(op)));
+        }
+    }
+}
+
 /// A training on points on curves, after two steps.
 fn trainer((dimension, width): (usize, usize)) -> sfeuot::Result<Trainer> {
     let source: Vec<f32> = (0..1000 * dimension).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -87,5 +110,5 @@ fn interface(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, kernels, interface);
+criterion_group!(benches, kernels, pictures, interface);
 criterion_main!(benches);

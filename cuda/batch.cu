@@ -7,8 +7,8 @@
 //   ends [rows][d + 1]         [y, 1]: target samples, number first_source each + r of the batch each
 // and behind either the squares of the first input_squares or ends_squares of d numbers (squares.cuh), at t = 0 and 1
 //   time [rows][3]             the clock at low + (high - low) u (clock.cuh), u in (0, 1] the Weyl sequence start +
-//                              (row / repeat) 2^32 / phi with a random start (word 0 of the stream TIME), row =
-//                              first_source each + r
+//                              n 2^32 / phi with a random start (word 0 of the stream TIME), n = (first_source each +
+//                              r) / repeat. With half_at_end n / 2 takes the place of n, and an odd n has the time high.
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
 // weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is
 // 0, the host has drawn, and number n is row n.
@@ -67,14 +67,16 @@ __device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64
     }
 }
 
-__device__ inline void draw_times(u32 start, u64 first, u32 repeat, float low, float high, double log_range,
-                                  float* time, u32 time_stride, u32 rows) {
+__device__ inline void draw_times(u32 start, u64 first, u32 repeat, bool half_at_end, float low, float high,
+                                  double log_range, float* time, u32 time_stride, u32 rows) {
     const float range = __fadd_rn(high, -low);
     const u64 step = (u64)gridDim.x * blockDim.x;
     for (u64 row = (u64)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
         u32 rest;
-        const u32 word = start + 0x9E3779B9u * (u32)divide(first + row, repeat, rest);
-        const Tick tick = clock_at(log_range, __fadd_rn(low, __fmul_rn(range, unit(word))));
+        const u64 number = divide(first + row, repeat, rest);
+        const u32 word = start + 0x9E3779B9u * (u32)(half_at_end ? number / 2 : number);
+        const bool at_end = half_at_end && number % 2 == 1;
+        const Tick tick = clock_at(log_range, at_end ? high : __fadd_rn(low, __fmul_rn(range, unit(word))));
         float* to = row_of(time, time_stride, (u32)row);
         to[0] = tick.time;
         to[1] = tick.against;
@@ -88,7 +90,7 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
            const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
            u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
            const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
-           float* time, u32 time_stride, u32 time_repeat, float low, float high, double log_range, u64 seed,
+           float* time, u32 time_stride, u32 time_repeat, u32 half_at_end, float low, float high, double log_range, u64 seed,
            const u64* counter, u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
@@ -102,8 +104,8 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
                                     sequence_of(seed, counter, number, STREAM_LATENT), first * latent);
             break;
         case 2:
-            draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat, low,
-                       high, log_range, time, time_stride, rows);
+            draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat,
+                       half_at_end != 0, low, high, log_range, time, time_stride, rows);
             break;
         default:
             draw_rows({target, target_samples, target_thresholds, target_aliases},

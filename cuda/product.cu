@@ -1,11 +1,14 @@
 // Matrix products in 32 bits with all operations around them. They are for networks of widths up to a few hundred,
 // whose steps spend more time on launches than on arithmetic, and for systems without cublasLt. W is dense: n columns
-// in the first five, k in the reverse ones.
+// in those of x, k in those of delta.
 //
 //   product_affine                     out = x W + b                                            x [m][k], W [k][n]
+//   product_linear                     out = x W
+//   product_few                        out = x W + b, without b where it is null, for n <= 4 and many k
 //   product_silu, _tanh, _softplus     a = x W + b;  h = f(a), slope = f'(a), curve = f''(a)
 //   product_tangent                    a' = x W;  out = slope a',  curve *= a'
 //   product_transposed                 out = delta W^T                                      delta [m][k], W [n][k]
+//   product_transposed_add             out += delta W^T
 //   product_backward                   p = delta W^T;  out = slope p,  curve *= p
 //   product_adjoint                    out = slope (delta W^T) + curve
 //   product_gradient                   lines[split] = sum over its `chunk` rows of [x, 1]^T delta + x2^T delta2
@@ -28,7 +31,11 @@
 // Launch: block (THREADS), grid (ceil(m / SIDE) ceil(n / SIDE)), columns' tiles first, so that blocks that run together
 // share rows of x. product_gradient: grid (ceil(inputs / SIDE) ceil(outputs / SIDE), ceil(rows / chunk)), chunk best a
 // multiple of 32, and pitch of 4.
-// Operations: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE) times, all but
+// product_few: block (256), grid (m). A block takes a row, its threads neighbouring k; they add in 32 bits, and their sums
+// are added in 64. A tile of so few columns would be one block for 32 rows, however many k it has to go through. x is read
+// once and W once a row, from L2; m n k FFMA.
+//
+// Operations of the others: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE) times, all but
 // the first time from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it changes.
 #include "activation.cuh"
 #include "product.cuh"
@@ -53,6 +60,22 @@ struct Plain {
     template <u32 V>
     __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
         put(out.at(row, col), p);
+    }
+};
+
+struct Added {
+    Result out;
+
+    __device__ bool whole() const { return out.whole(); }
+
+    template <u32 V>
+    __device__ void apply(u32 row, u32 col, const Lanes<V>& p) const {
+        Lanes<V> sum = take<V>(out.at(row, col));
+#pragma unroll
+        for (u32 i = 0; i < V; ++i) {
+            sum.x[i] += p.x[i];
+        }
+        put(out.at(row, col), sum);
     }
 };
 
@@ -139,99 +162,45 @@ struct Adjoined {
     }
 };
 
-// An epilogue for a tile that begins at (top, left). Not a generic lambda, which NVRTC takes for a function of the
-// host.
-template <class E>
-struct Placed {
-    const E& epilogue;
-    u32 top, left;
-
-    template <u32 V>
-    __device__ void operator()(u32 row, u32 col, const Lanes<V>& p) const {
-        epilogue.apply(top + row, left + col, p);
-    }
-};
-
-// A tile of a dense matrix, which begins at (top, left), as it is.
-struct Dense {
-    float* out;
-    u32 top, left, cols;
-
-    template <u32 V>
-    __device__ void operator()(u32 row, u32 col, const Lanes<V>& p) const {
-        put(out + (u64)(top + row) * cols + left + col, p);
-    }
-};
-
 // The block's tile of x W, or of x W^T where TURNED, and its epilogue.
 template <class T, bool TURNED, class E>
 __device__ inline void product(const float* x, u32 x_stride, const float* w, u32 m, u32 n, u32 k, const E& epilogue) {
-    const u32 across = (n - 1) / T::SIDE + 1;
-    const u32 top = blockIdx.x / across * T::SIDE, left = blockIdx.x % across * T::SIDE;
+    u32 top, left;
+    corner<T>(n, top, left);
     const Place place = place_of_thread();
     const Operand<true> a = operand<true>(x, x_stride, top, m, k);
     const Operand<TURNED> b = operand<TURNED>(w, TURNED ? k : n, left, n, k);
-    float sum[T::EACH][T::EACH] = {};
+    typename T::Sums sum = {};
     accumulate<T>(place, a, b, k, sum, [](const float*) {});
     finish<T>(place, sum, m - top, n - left, n % 4 == 0 && epilogue.whole(),
               Placed<E>{epilogue, top, left});
 }
 
-// The block's tile of a split's sum of x^T delta + x2^T delta2. Delta's column sums are taken on the side by the blocks
-// that have the first rows, from what they staged; a row of ones would cost a row of tiles at the usual widths.
+// One or two pairs of matrices, from the row `first` of a split on.
+struct Pairs {
+    const Input &x, &delta, &x2, &delta2;
+    u64 first;
+    u32 inputs, outputs, depth;
+
+    __device__ Operand<false> a(u32 pair, u32 top) const {
+        const Input& from = pair == 0 ? x : x2;
+        return operand<false>(from.from + first * from.stride, from.stride, top, inputs, depth);
+    }
+    __device__ Operand<false> b(u32 pair, u32 left) const {
+        const Input& from = pair == 0 ? delta : delta2;
+        return operand<false>(from.from + first * from.stride, from.stride, left, outputs, depth);
+    }
+};
+
 template <class T>
-__device__ inline void gradient_of(const Input& x, const Input& delta, const Input& x2, const Input& delta2, u32 rows,
-                                   u32 inputs, u32 outputs, u32 bias, u32 chunk, float* lines, u64 pitch) {
-    const u32 across = (outputs - 1) / T::SIDE + 1;
-    const u32 top = blockIdx.x / across * T::SIDE, left = blockIdx.x % across * T::SIDE;
+__device__ inline void split_of(const Input& x, const Input& delta, const Input& x2, const Input& delta2, u32 rows,
+                                u32 inputs, u32 outputs, u32 bias, u32 chunk, float* lines, u64 pitch) {
     const u64 from = (u64)blockIdx.y * chunk;
     const u32 depth = from >= rows ? 0 : rows - from < chunk ? (u32)(rows - from) : chunk;
-    const Place place = place_of_thread();
-    float sum[T::EACH][T::EACH] = {};
-    float column = 0.0f;
-    const u32 pairs = x2.from != nullptr ? 2 : 1;
-    for (u32 pair = 0; pair < pairs; ++pair) {
-        const Input& a = pair == 0 ? x : x2;
-        const Input& b = pair == 0 ? delta : delta2;
-        const bool summed = bias != 0 && top == 0 && pair == 0;
-        accumulate<T>(place, operand<false>(a.from + from * a.stride, a.stride, top, inputs, depth),
-                      operand<false>(b.from + from * b.stride, b.stride, left, outputs, depth), depth, sum,
-                      [&](const float* staged) {
-                          if (summed) {
-#pragma unroll
-                              for (u32 k = 0; k < T::DEPTH; k += T::THREADS / T::SIDE) {
-                                  column += staged[k * T::SIDE + threadIdx.x];
-                              }
-                          }
-                      });
-    }
-    float* const out = lines + blockIdx.y * pitch;
-    if (top == 0) {
-        SHARED(float, columns, T::THREADS);
-        columns[threadIdx.x] = column;
-        __syncthreads();
-        if (threadIdx.x < T::SIDE && left + threadIdx.x < outputs) {
-            for (u32 part = T::SIDE; part < T::THREADS; part += T::SIDE) {
-                column += columns[part + threadIdx.x];
-            }
-            out[(u64)inputs * outputs + left + threadIdx.x] = column;
-        }
-    }
-    finish<T>(place, sum, inputs - top, outputs - left, outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0),
-              Dense{out, top, left, outputs});
+    const Pairs pairs = {x, delta, x2, delta2, from, inputs, outputs, depth};
+    gradient_of<T>(pairs, x2.from != nullptr ? 2 : 1, inputs, outputs, bias, lines + blockIdx.y * pitch,
+                   outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0));
 }
-
-// Two kernels of one body, which knows its tile as Tile: `name` with Narrow tiles, and `name`_wide with Wide ones. Room
-// for three blocks of either: a fourth of Narrow would leave 64 registers, of which some architectures spill.
-#define KERNEL_OF_BOTH_TILES(name, parameters, ...)                                             \
-    extern "C" __global__ void __launch_bounds__(Narrow::THREADS, 3) name parameters {          \
-        using Tile = Narrow;                                                                    \
-        __VA_ARGS__;                                                                            \
-    }                                                                                           \
-    extern "C" __global__ void __launch_bounds__(Wide::THREADS, 3) name##_wide parameters {     \
-        using Tile = Wide;                                                                      \
-        __VA_ARGS__;                                                                            \
-    }
 
 KERNEL_OF_BOTH_TILES(
     product_affine,
@@ -263,6 +232,40 @@ KERNEL_OF_BOTH_TILES(
     product<Tile, true>(delta, delta_stride, w, m, n, k, Plain{{out, out_stride}}))
 
 KERNEL_OF_BOTH_TILES(
+    product_transposed_add,
+    (const float* delta, u32 delta_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n, u32 k),
+    product<Tile, true>(delta, delta_stride, w, m, n, k, Added{{out, out_stride}}))
+
+KERNEL_OF_BOTH_TILES(
+    product_linear, (const float* x, u32 x_stride, const float* w, float* out, u32 out_stride, u32 m, u32 n, u32 k),
+    product<Tile, false>(x, x_stride, w, m, n, k, Plain{{out, out_stride}}))
+
+extern "C" __global__ void __launch_bounds__(256)
+product_few(const float* x, u32 x_stride, const float* w, const float* bias, float* out, u32 out_stride, u32 n, u32 k) {
+    const float* row = row_of(x, x_stride, blockIdx.x);
+    float sum[4] = {};
+    for (u32 i = threadIdx.x; i < k; i += blockDim.x) {
+        const float* from = w + (u64)i * n;
+        const float own = row[i];
+#pragma unroll
+        for (u32 j = 0; j < 4; ++j) {
+            if (j < n) {
+                sum[j] += own * from[j];
+            }
+        }
+    }
+#pragma unroll
+    for (u32 j = 0; j < 4; ++j) {
+        if (j < n) {
+            const double all = block_sum(sum[j]);
+            if (threadIdx.x == 0) {
+                row_of(out, out_stride, blockIdx.x)[j] = (float)(bias == nullptr ? all : all + bias[j]);
+            }
+        }
+    }
+}
+
+KERNEL_OF_BOTH_TILES(
     product_backward,
     (const float* delta, u32 delta_stride, const float* w, const float* slope, u32 slope_stride, float* out,
      u32 out_stride, float* curve, u32 curve_stride, u32 m, u32 n, u32 k),
@@ -281,5 +284,5 @@ KERNEL_OF_BOTH_TILES(
     (const float* x, u32 x_stride, const float* delta, u32 delta_stride, const float* x2, u32 x2_stride,
      const float* delta2, u32 delta2_stride, u32 rows, u32 inputs, u32 outputs, u32 bias, u32 chunk, float* lines,
      u64 pitch),
-    gradient_of<Tile>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
-                      outputs, bias, chunk, lines, pitch))
+    split_of<Tile>({x, x_stride}, {delta, delta_stride}, {x2, x2_stride}, {delta2, delta2_stride}, rows, inputs,
+                   outputs, bias, chunk, lines, pitch))

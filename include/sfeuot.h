@@ -207,8 +207,9 @@
 // The library's fused kernels for all layers.
 #define SFEUOT_PRODUCTS_FUSED 1
 
-// cublasLt for all layers. Where it is not installed, the context gets
-// SFEUOT_ERROR_UNSUPPORTED_DEVICE or, with SFEUOT_DEVICE_AUTO, the CPU.
+// cublasLt for all layers, except those of convolutional networks, which have the library's own
+// kernels in any case. Where it is not installed, the context gets SFEUOT_ERROR_UNSUPPORTED_DEVICE
+// or, with SFEUOT_DEVICE_AUTO, the CPU.
 #define SFEUOT_PRODUCTS_CUBLASLT 2
 
 // Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
@@ -290,6 +291,25 @@
 
 // log(1 + exp(x)).
 #define SFEUOT_ACTIVATION_SOFTPLUS 2
+
+// Kinds of networks, for SfeuotNetwork.kind.
+
+// A multilayer perceptron, which sees a sample as a list of numbers.
+#define SFEUOT_NETWORK_MLP 0
+
+// A convolutional network, for samples of the shape {channels, height, width} or {height, width}:
+// SFEUOT_NETWORK_CONV_TINY for pictures with a side below 16, SFEUOT_NETWORK_CONV_BASE for those
+// with a side above 64, SFEUOT_NETWORK_CONV_SMALL for others.
+#define SFEUOT_NETWORK_CONV 1
+
+// A convolutional network with 16 channels.
+#define SFEUOT_NETWORK_CONV_TINY 2
+
+// A convolutional network with 32 channels.
+#define SFEUOT_NETWORK_CONV_SMALL 3
+
+// A convolutional network with 64 channels and 2 blocks a level.
+#define SFEUOT_NETWORK_CONV_BASE 4
 
 // Units, for SfeuotTrainerConfig.sigma_units.
 
@@ -506,22 +526,42 @@ typedef struct SfeuotData {
     const int64_t *sample_shape;
 } SfeuotData;
 
-// One network, for SfeuotTrainerConfig.value_network and generator_network: a multilayer
-// perceptron. Fill it with sfeuot_network_init, then change what you need.
+// One network, for SfeuotTrainerConfig.value_network and generator_network. Fill it with
+// sfeuot_network_init, then change what you need.
+//
+// Convolutional networks need SfeuotTrainerConfig.deterministic = 1, components = 1 and a
+// latent_dimension of at least 1, and both networks have to be convolutional. They see pictures as
+// they are, without the contraction that other networks' sources get: begin with a source that is
+// not wider than the target. Costs are sums over the numbers of a picture, so tau has to grow with
+// them: with SFEUOT_SIGMA_RELATIVE begin with twice the numbers of a picture, and a sigma of 0.3.
+// See "Pictures" in docs/guide.md.
 typedef struct SfeuotNetwork {
     // Set by sfeuot_network_init.
     uint32_t struct_size;
     // SFEUOT_ACTIVATION_*. Default SFEUOT_ACTIVATION_SILU.
     int32_t activation;
-    // Units of each hidden layer, 1 to 4096. Default 128.
+    // Units of each hidden layer of a perceptron, 1 to 4096. Default 128.
     uint32_t hidden_width;
-    // Hidden layers, 1 to 16. Default 3.
+    // Hidden layers of a perceptron, 1 to 16. Default 3.
     uint32_t hidden_layers;
-    // 1 lets the network see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0
+    // 1 lets a perceptron see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0
     // the sample alone. Default 1.
     int32_t squares;
-    // Must be 0.
-    uint32_t reserved;
+    // SFEUOT_NETWORK_*. Default SFEUOT_NETWORK_MLP.
+    int32_t kind;
+    // Channels of the finest level of a convolutional network, up to 1024; coarser levels have
+    // twice as many each, up to four times. 0 takes those of its kind. Default 0.
+    uint32_t channels;
+    // Levels of a convolutional network, up to 6, each with half of the sides of the one before. 0
+    // takes as many as leave sides of 4 pixels or more. Pictures with sides of 12 or more begin
+    // with the four pixels of each square beside each other as channels. Default 0.
+    uint32_t levels;
+    // Residual blocks of each level, up to 8. 0 takes those of the kind. Default 0.
+    uint32_t blocks;
+    // 1 lets a convolutional generator add what it computes to the source sample, as suits a
+    // translation between pictures. 0 lets it draw the picture anew, as suits a source of noise.
+    // Default 1.
+    int32_t residual;
 } SfeuotNetwork;
 
 // How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
@@ -810,8 +850,14 @@ int32_t sfeuot_tensor_from_dlpack(const void *dlpack, struct SfeuotTensor *tenso
 // Fills data with the defaults: neither samples nor a callback.
 int32_t sfeuot_data_init(struct SfeuotData *data);
 
-// Fills network with the defaults, which are those of SfeuotTrainerConfig.
+// In C and C++ call this name: a macro below makes it sfeuot_network_init_2. The symbol itself is
+// for programs that were built when SfeuotNetwork ended with kind, and fills that much of network.
 int32_t sfeuot_network_init(struct SfeuotNetwork *network);
+
+// Fills network with the defaults, which are those of SfeuotTrainerConfig. Programs that include
+// this header call it as sfeuot_network_init; whoever looks functions up by name (dlsym, bindings
+// of other languages) needs this name.
+int32_t sfeuot_network_init_2(struct SfeuotNetwork *network);
 
 // In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_2. The symbol
 // itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
@@ -1080,3 +1126,4 @@ int32_t sfeuot_session_release(struct SfeuotSession *session);
 
 // Names of structs that have grown: a program gets the function that fills the struct it knows.
 #define sfeuot_trainer_config_init sfeuot_trainer_config_init_2
+#define sfeuot_network_init sfeuot_network_init_2

@@ -1,6 +1,10 @@
 //! Runs the processor's kernels at the sizes of a training, for `benches/`. The module exists only with the feature
 //! `bench-internals` and is no part of the library's interface.
 
+mod pictures;
+
+pub use pictures::{PictureOp, Pictures};
+
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::optimiser::Optimise;
 use crate::device::cpu::simd::{Isa, Real};
@@ -123,8 +127,8 @@ impl Kernels {
         let (value, generator) =
             config.networks(&GaussianBridge::none(dimension).expect(MEMORY)).shapes(dimension).expect(MEMORY);
         let shapes = [value, generator];
-        let weights = [(0, 1.0), (1, 0.5)]
-            .map(|(i, last)| kaiming(&shapes[i].layout, 0, i as u64, |_| (last, 0.0)).expect(MEMORY));
+        let weights =
+            [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i], 0, i as u64, |_| (last, 0.0)).expect(MEMORY));
         let nets = [0, 1].map(|i| {
             let mut net = CpuNet::new(isa, &shapes[i].layout, &shapes[i].centre, true).expect(MEMORY);
             net.pack(&weights[i]);
@@ -269,7 +273,7 @@ impl Kernels {
         let [value, generator] = &self.shapes;
         let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
         let axes = &self.axes;
-        let step = GeneratorStep { value, generator, conditional, head, axes, scale };
+        let step = GeneratorStep { value, generator, conditional, head, atoms: false, axes, scale };
         let [_, gradient] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }

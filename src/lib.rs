@@ -99,5 +99,6 @@ pub use formulas::{Activation, Divergence};
 pub use half;
 pub use log::{LogLevel, LogSink};
 pub use model::{DeviceRows, Model, ModelInfo, Session};
+pub use nn::pictures::Convolutions;
 pub use nn::spec::{NetworkKind, NetworkSpec};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

@@ -66,15 +66,36 @@ fn lifetimes() {
     assert_eq!(held_after(30).wrapping_sub(before) as isize, 0, "bytes held after 30 lifetimes of handles");
 }
 
+/// Convolutional networks.
+fn of_pictures() -> TrainerConfig {
+    let network = NetworkSpec::convolutional(Convolutions { channels: 5, ..Convolutions::default() });
+    TrainerConfig {
+        value_network: Some(network.clone()),
+        generator_network: Some(network),
+        latent_dimension: 2,
+        deterministic: true,
+        components: 1,
+        ..problems::small()
+    }
+}
+
 fn training_steps() {
     let clouds = Clouds::new(3);
+    let pictures = problems::normals(20 * 80, 7);
     for threads in [1, 2, 4] {
-        for form in forms() {
+        for form in forms().into_iter().chain([of_pictures()]) {
             let config = TrainerConfig { decay_steps: 50, ..form };
             let context = context(threads);
+            let make = |config: TrainerConfig| {
+                if config.generator_network.is_none() {
+                    return clouds.trainer(&context, config);
+                }
+                let side = || Data::array(TensorView::from_f64(&pictures, &[20, 8, 10]).expect("as many numbers"));
+                Trainer::new(&context, config, side(), side()).expect("a sound problem")
+            };
             // Threads that start allocate a little; after a step of any training they have.
-            clouds.trainer(&context, config.clone()).step(1).expect("a sound problem");
-            let mut trainer = clouds.trainer(&context, config);
+            make(config.clone()).step(1).expect("a sound problem");
+            let mut trainer = make(config);
             // The first step as well: all memory is asked for when the trainer is made.
             allocates_nothing("Trainer::step", || {
                 for _ in 0..20 {

@@ -76,8 +76,14 @@ fn take_back(tensors: &mut HashMap<String, Vec<f32>>, config: &TrainerConfig) {
 
 /// Gradients, as the first moment keeps them, and weights and averages after `steps` steps on the CPU and on the GPU.
 fn compare(clouds: &Clouds, config: &TrainerConfig, products: Products, steps: u64, bound: f32) {
-    let mut cpu = clouds.trainer(&context(1), config.clone());
-    let mut gpu = clouds.trainer(&with(products), config.clone());
+    compare_trainings(&|context| clouds.trainer(context, config.clone()), products, steps, bound);
+}
+
+/// The same of any training.
+fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, products: Products, steps: u64, bound: f32) {
+    let mut cpu = make(&context(1));
+    let mut gpu = make(&with(products));
+    let config = &cpu.config().clone();
     let (expected, found) = (cpu.step(steps).expect("sound"), gpu.step(steps).expect("sound"));
     assert_eq!(expected.step, found.step);
     for (what, a, b) in [
@@ -185,6 +191,91 @@ fn networks_that_differ_are_the_cpus() {
             for (gpu, cpu) in answers[0].iter().zip(&answers[1]) {
                 assert!(difference(cpu, gpu) < 1e-4);
             }
+        }
+    }
+}
+
+/// Samples of this shape, as many as [`Clouds`] has.
+fn pictures(values: &[f64], [channels, height, width]: [usize; 3]) -> Data<'_> {
+    let count = values.len() / (channels * height * width);
+    Data::array(TensorView::from_f64(values, &[count, channels, height, width]).expect("whole pictures"))
+}
+
+/// Networks of convolutions, with odd sides that are padded, sides that are folded, and a picture of one level whose
+/// last layer is wide.
+#[test]
+fn convolutional_networks_are_the_cpus() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let form = Convolutions { channels: 4, blocks: 1, ..Convolutions::default() };
+    for (shape, form, activation, rows) in [
+        ([2, 5, 6], Convolutions { levels: 2, residual: false, ..form }, Activation::Silu, 5),
+        ([1, 12, 12], Convolutions { levels: 1, ..form }, Activation::Tanh, 3),
+        ([3, 4, 4], Convolutions { channels: 6, levels: 3, blocks: 2, ..form }, Activation::Softplus, 34),
+    ] {
+        let network = NetworkSpec { activation, ..NetworkSpec::convolutional(form) };
+        let config = TrainerConfig {
+            latent_dimension: 3,
+            deterministic: true,
+            components: 1,
+            batch_sources: rows,
+            tau: 20.0,
+            divergence: Divergence::Softplus,
+            value_network: Some(network.clone()),
+            generator_network: Some(network),
+            ..small()
+        };
+        let numbers = shape.iter().product();
+        let clouds = Clouds::new(numbers);
+        let sides = || [&clouds.source, &clouds.target].map(|values| pictures(values, shape));
+        let make = |context: &Context| {
+            let [source, target] = sides();
+            Trainer::new(context, config.clone(), source, target).expect("a sound problem")
+        };
+        compare_trainings(&make, Products::Auto, 1, 1e-5);
+        compare_trainings(&make, Products::Fused, 3, 1e-3);
+
+        // A batch in pieces, whose gradients have other lines.
+        let mut whole = make(&with(Products::Auto));
+        let limit = whole.memory().1 * 2 / 3;
+        let tight = cuda(CudaConfig { memory_limit: limit, products: Products::Fused, ..Default::default() });
+        let mut pieces = make(&tight);
+        assert!(pieces.memory().1 <= limit && tight.device_memory() == pieces.memory().1);
+        let [expected, found] = [&mut whole, &mut pieces].map(|trainer| {
+            trainer.step(1).expect("sound");
+            tensors(trainer, "pictures_in_pieces")
+        });
+        for (name, expected) in &expected {
+            assert!(difference(expected, &found[name]) < 1e-4, "{name}");
+        }
+
+        let context = with(Products::Auto);
+        let mut whole = make(&context);
+        whole.step(4).expect("sound");
+        let mut half = make(&context);
+        half.step(2).expect("sound");
+        let path = scratch("cuda_pictures.checkpoint");
+        half.save(&path).expect("the target folder is writable");
+        let [source, target] = sides();
+        let mut rest = Trainer::load(&context, &path, source, target).expect("good");
+        rest.step(2).expect("sound");
+        let [whole, rest] = [&mut whole, &mut rest].map(|trainer| trainer.model().expect("it has learnt"));
+        assert!(bytes(&whole, "cuda_pictures_one") == bytes(&rest, "cuda_pictures_two"));
+        let x = floats(&normals(numbers * 7, 5));
+        let answers = [context, self::context(1)].map(|context| {
+            let model = Model::load_memory(&context, &bytes(&whole, "cuda_pictures")).expect("its own file");
+            let mut session = Session::new(&model).expect("a workspace");
+            let [mut generated, mut mean, mut drift] = [0; 3].map(|_| vec![f32::NAN; x.len()]);
+            let mut ratio = vec![f32::NAN; 7];
+            session.generate(&x, 3, 0, &mut generated).expect("finite rows");
+            session.conditional_mean(&x, 5, 1, 0, &mut mean).expect("finite rows");
+            session.drift(0.3, &x, &mut drift).expect("finite rows");
+            session.density_ratio(&x, &mut ratio).expect("finite rows");
+            [generated, mean, drift, ratio]
+        });
+        for (gpu, cpu) in answers[0].iter().zip(&answers[1]) {
+            assert!(difference(cpu, gpu) < 1e-4);
         }
     }
 }

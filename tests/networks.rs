@@ -29,6 +29,7 @@ fn with_networks(form: TrainerConfig, [value, generator]: [NetworkSpec; 2]) -> T
 fn flat(config: &TrainerConfig) -> NetworkSpec {
     NetworkSpec {
         kind: NetworkKind::Perceptron,
+        convolutions: None,
         activation: config.activation,
         hidden_width: config.hidden_width,
         hidden_layers: config.hidden_layers,
@@ -218,7 +219,7 @@ fn a_network_out_of_range_is_refused_by_name() {
 
 /// A network of C.
 fn network(change: impl FnOnce(&mut SfeuotNetwork)) -> SfeuotNetwork {
-    let mut network = init(sfeuot_network_init);
+    let mut network = init(sfeuot_network_init_2);
     change(&mut network);
     network
 }
@@ -263,9 +264,9 @@ fn c_refuses_a_wrong_network_by_name() {
         (|n| n.hidden_layers = 17, 1, "value_network.hidden_layers is 17"),
         (|n| n.activation = 9, 1, "config.value_network.activation is 9; allowed are SFEUOT_ACTIVATION_SILU (0)"),
         (|n| n.squares = 2, 1, "config.value_network.squares is 2"),
-        (|n| n.reserved = 1, 1, "config.value_network.reserved is 1, but must be 0"),
+        (|n| n.kind = 5, 1, "config.value_network.kind is 5"),
         (|n| n.struct_size = 0, 1, "config.value_network.struct_size is 0"),
-        (|n| n.struct_size = 32, SFEUOT_ERROR_UNSUPPORTED_VERSION, "config.value_network.struct_size is 32"),
+        (|n| n.struct_size = 48, SFEUOT_ERROR_UNSUPPORTED_VERSION, "config.value_network.struct_size is 48"),
     ];
     for (change, status, part) in wrong {
         let bad = network(change);

@@ -43,21 +43,38 @@ impl Side {
         Self { samples, numbers, weights: (0..weights).map(|i| (i % 7) as f32).collect() }
     }
 
-    fn data(&self, dimension: usize) -> Data<'_> {
-        let array = |count| TensorView::from_f32(&self.numbers, &[count, dimension]).expect("as many numbers");
+    fn data(&self, dimension: usize, pictures: bool) -> Data<'_> {
+        let side = dimension.isqrt();
+        let shape = if pictures { vec![side, side] } else { vec![dimension] };
+        let array =
+            |count| TensorView::from_f32(&self.numbers, &[&[count], &shape[..]].concat()).expect("as many numbers");
         match self.samples {
             Array(count) => Data::array(array(count)),
             Weighted(count) => {
                 let weights = TensorView::from_f32(&self.weights, &[count]).expect("as many weights");
                 Data::Array { samples: array(count), weights: Some(weights) }
             }
-            Sampler => Data::sampler(&[dimension], |batch: &mut [f32], _: usize, _: usize| {
+            Sampler => Data::sampler(&shape, |batch: &mut [f32], _: usize, _: usize| {
                 for (i, x) in batch.iter_mut().enumerate() {
                     *x = (i as f32 * 0.37).sin();
                 }
                 Ok(())
             }),
         }
+    }
+}
+
+/// A training of convolutional networks.
+fn of_pictures(channels: usize, blocks: usize, batch_sources: usize) -> TrainerConfig {
+    let network = NetworkSpec::convolutional(Convolutions { channels, blocks, ..Convolutions::default() });
+    TrainerConfig {
+        value_network: Some(network.clone()),
+        generator_network: Some(network),
+        latent_dimension: 8,
+        deterministic: true,
+        components: 1,
+        batch_sources,
+        ..small()
     }
 }
 
@@ -115,6 +132,8 @@ fn shapes() -> Vec<Shape> {
             [Sampler, Array(500)],
             TrainerConfig { hidden_width: 64, latent_dimension: 32, batch_sources: 32, components: 4, ..small() },
         ),
+        shape(256, 2, [Array(300), Array(300)], of_pictures(24, 1, 40)),
+        shape(784, 1, [Sampler, Array(100)], of_pictures(16, 2, 9)),
         shape(
             5,
             2,
@@ -148,7 +167,8 @@ fn main() {
         let context = context(threads);
         let given = sides.map(|side| Side::new(side, dimension));
         let make = |config: TrainerConfig| {
-            let [source, target] = given.each_ref().map(|side| side.data(dimension));
+            let pictures = config.generator_network.as_ref().is_some_and(|spec| spec.convolutions.is_some());
+            let [source, target] = given.each_ref().map(|side| side.data(dimension, pictures));
             Trainer::new(&context, config, source, target).expect("a sound problem")
         };
         // Threads that start hold a little; after a step of any training they have.

@@ -35,8 +35,9 @@ pub const SFEUOT_DEVICE_CUDA: i32 = 2;
 pub const SFEUOT_PRODUCTS_AUTO: i32 = 0;
 /// The library's fused kernels for all layers.
 pub const SFEUOT_PRODUCTS_FUSED: i32 = 1;
-/// cublasLt for all layers. Where it is not installed, the context gets
-/// SFEUOT_ERROR_UNSUPPORTED_DEVICE or, with SFEUOT_DEVICE_AUTO, the CPU.
+/// cublasLt for all layers, except those of convolutional networks, which have the library's own
+/// kernels in any case. Where it is not installed, the context gets SFEUOT_ERROR_UNSUPPORTED_DEVICE
+/// or, with SFEUOT_DEVICE_AUTO, the CPU.
 pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 
 /// Where work runs: a device, its threads, and where the log goes.

@@ -1,14 +1,39 @@
-//! One network of a trainer, where the value network and the generator differ.
+//! One network of a trainer, where it is not the perceptron that the configuration's own fields describe.
 
 use super::arguments::switch;
 use super::config::{self, Versioned};
 use super::enums::Coded as _;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use crate::{NetworkKind, NetworkSpec};
+use crate::{Convolutions, NetworkKind, NetworkSpec};
+use std::mem::offset_of;
 
-/// One network, for SfeuotTrainerConfig.value_network and generator_network: a multilayer
-/// perceptron. Fill it with sfeuot_network_init, then change what you need.
+/// Kinds of networks, for SfeuotNetwork.kind.
+///
+/// ---
+///
+/// A multilayer perceptron, which sees a sample as a list of numbers.
+pub const SFEUOT_NETWORK_MLP: i32 = 0;
+/// A convolutional network, for samples of the shape {channels, height, width} or {height, width}:
+/// SFEUOT_NETWORK_CONV_TINY for pictures with a side below 16, SFEUOT_NETWORK_CONV_BASE for those
+/// with a side above 64, SFEUOT_NETWORK_CONV_SMALL for others.
+pub const SFEUOT_NETWORK_CONV: i32 = 1;
+/// A convolutional network with 16 channels.
+pub const SFEUOT_NETWORK_CONV_TINY: i32 = 2;
+/// A convolutional network with 32 channels.
+pub const SFEUOT_NETWORK_CONV_SMALL: i32 = 3;
+/// A convolutional network with 64 channels and 2 blocks a level.
+pub const SFEUOT_NETWORK_CONV_BASE: i32 = 4;
+
+/// One network, for SfeuotTrainerConfig.value_network and generator_network. Fill it with
+/// sfeuot_network_init, then change what you need.
+///
+/// Convolutional networks need SfeuotTrainerConfig.deterministic = 1, components = 1 and a
+/// latent_dimension of at least 1, and both networks have to be convolutional. They see pictures as
+/// they are, without the contraction that other networks' sources get: begin with a source that is
+/// not wider than the target. Costs are sums over the numbers of a picture, so tau has to grow with
+/// them: with SFEUOT_SIGMA_RELATIVE begin with twice the numbers of a picture, and a sigma of 0.3.
+/// See "Pictures" in docs/guide.md.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotNetwork {
@@ -16,24 +41,37 @@ pub struct SfeuotNetwork {
     pub struct_size: u32,
     /// SFEUOT_ACTIVATION_*. Default SFEUOT_ACTIVATION_SILU.
     pub activation: i32,
-    /// Units of each hidden layer, 1 to 4096. Default 128.
+    /// Units of each hidden layer of a perceptron, 1 to 4096. Default 128.
     pub hidden_width: u32,
-    /// Hidden layers, 1 to 16. Default 3.
+    /// Hidden layers of a perceptron, 1 to 16. Default 3.
     pub hidden_layers: u32,
-    /// 1 lets the network see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0
+    /// 1 lets a perceptron see squares of a sample's numbers, as SfeuotTrainerConfig.squares says; 0
     /// the sample alone. Default 1.
     pub squares: i32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// SFEUOT_NETWORK_*. Default SFEUOT_NETWORK_MLP.
+    pub kind: i32,
+    /// Channels of the finest level of a convolutional network, up to 1024; coarser levels have
+    /// twice as many each, up to four times. 0 takes those of its kind. Default 0.
+    pub channels: u32,
+    /// Levels of a convolutional network, up to 6, each with half of the sides of the one before. 0
+    /// takes as many as leave sides of 4 pixels or more. Pictures with sides of 12 or more begin
+    /// with the four pixels of each square beside each other as channels. Default 0.
+    pub levels: u32,
+    /// Residual blocks of each level, up to 8. 0 takes those of the kind. Default 0.
+    pub blocks: u32,
+    /// 1 lets a convolutional generator add what it computes to the source sample, as suits a
+    /// translation between pictures. 0 lets it draw the picture anew, as suits a source of noise.
+    /// Default 1.
+    pub residual: i32,
 }
 
-// SAFETY: repr(C), struct_size first, plain numbers.
+// SAFETY: repr(C), struct_size first, plain numbers; 24 is the end of kind.
 unsafe impl Versioned for SfeuotNetwork {
     const NAME: &'static str = "SfeuotNetwork";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, channels), size_of::<Self>()];
 
     fn defaults() -> Self {
-        let NetworkSpec { kind: NetworkKind::Perceptron, activation, hidden_width, hidden_layers, squares } =
+        let NetworkSpec { kind: _, activation, hidden_width, hidden_layers, squares, convolutions: _ } =
             NetworkSpec::default();
         let count = |n: usize| u32::try_from(n).expect("a default that fits");
         Self {
@@ -42,7 +80,11 @@ unsafe impl Versioned for SfeuotNetwork {
             hidden_width: count(hidden_width),
             hidden_layers: count(hidden_layers),
             squares: squares.into(),
-            reserved: 0,
+            kind: SFEUOT_NETWORK_MLP,
+            channels: 0,
+            levels: 0,
+            blocks: 0,
+            residual: Convolutions::default().residual.into(),
         }
     }
 }
@@ -58,22 +100,56 @@ impl SfeuotNetwork {
         }
         // SAFETY: as promised.
         let network = unsafe { config::read(pointer, argument) }?;
-        if network.reserved != 0 {
-            return Err(Failure::argument(format!("{argument}.reserved is {}, but must be 0", network.reserved)));
-        }
+        let convolutions = network.convolutions(argument)?;
         Ok(Some(NetworkSpec {
-            kind: NetworkKind::Perceptron,
+            kind: if convolutions.is_some() { NetworkKind::Convolutional } else { NetworkKind::Perceptron },
             activation: crate::Activation::of(network.activation, &format!("{argument}.activation"))?,
             hidden_width: network.hidden_width as usize,
             hidden_layers: network.hidden_layers as usize,
             squares: switch(&format!("{argument}.squares"), network.squares)?,
+            convolutions,
+        }))
+    }
+
+    /// The form of a convolutional network, None for a perceptron.
+    fn convolutions(&self, argument: &str) -> Outcome<Option<Convolutions>> {
+        let preset = match self.kind {
+            SFEUOT_NETWORK_MLP => return Ok(None),
+            SFEUOT_NETWORK_CONV => Convolutions::default(),
+            SFEUOT_NETWORK_CONV_TINY => Convolutions { channels: 16, blocks: 1, ..Convolutions::default() },
+            SFEUOT_NETWORK_CONV_SMALL => Convolutions { channels: 32, blocks: 1, ..Convolutions::default() },
+            SFEUOT_NETWORK_CONV_BASE => Convolutions { channels: 64, blocks: 2, ..Convolutions::default() },
+            kind => {
+                return Err(Failure::argument(format!(
+                    "{argument}.kind is {kind}; allowed are SFEUOT_NETWORK_MLP (0), SFEUOT_NETWORK_CONV (1), \
+                     SFEUOT_NETWORK_CONV_TINY (2), SFEUOT_NETWORK_CONV_SMALL (3), SFEUOT_NETWORK_CONV_BASE (4)"
+                )));
+            }
+        };
+        let or = |own: u32, preset: usize| if own == 0 { preset } else { own as usize };
+        Ok(Some(Convolutions {
+            channels: or(self.channels, preset.channels),
+            levels: self.levels as usize,
+            blocks: or(self.blocks, preset.blocks),
+            residual: switch(&format!("{argument}.residual"), self.residual)?,
+            ..preset
         }))
     }
 }
 
-/// Fills network with the defaults, which are those of SfeuotTrainerConfig.
+/// In C and C++ call this name: a macro below makes it sfeuot_network_init_2. The symbol itself is
+/// for programs that were built when SfeuotNetwork ended with kind, and fills that much of network.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_network_init(network: *mut SfeuotNetwork) -> i32 {
     // SAFETY: network is NULL or writable.
     guard("sfeuot_network_init", || unsafe { config::init(network, "network", SfeuotNetwork::SIZES[0]) })
+}
+
+/// Fills network with the defaults, which are those of SfeuotTrainerConfig. Programs that include
+/// this header call it as sfeuot_network_init; whoever looks functions up by name (dlsym, bindings
+/// of other languages) needs this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_network_init_2(network: *mut SfeuotNetwork) -> i32 {
+    // SAFETY: network is NULL or writable.
+    guard("sfeuot_network_init_2", || unsafe { config::init(network, "network", SfeuotNetwork::SIZES[1]) })
 }

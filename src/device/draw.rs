@@ -41,6 +41,8 @@ pub(crate) struct Times {
     pub high: f64,
     /// Number of consecutive rows that share a time.
     pub repeat: usize,
+    /// Whether every second time is `high`, and only the others are spread over the interval.
+    pub half_at_end: bool,
 }
 
 /// A range of the batch's source samples, drawn. `batch` lacks what a device draws later.

@@ -1,17 +1,12 @@
 //! The operations of a network: passes through layers. They alone know weights.
 
+use super::maps::Maps;
 use super::mat::{Mat, Squares};
-use super::workspace::Workspace;
 use crate::formulas::Activation;
 
-/// Passes through layers. `net` and `layer` name weights W (inputs x outputs) and bias b; h, slope and curve are f(a),
-/// f'(a), f''(a) of an activation.
-pub trait Layers: Workspace {
-    /// Weights of one network as the device keeps them.
-    type Net;
-    /// Gradient accumulators of one network.
-    type Gradient;
-
+/// Passes through layers that follow each other. `net` and `layer` name weights W (inputs x outputs) and bias b; h, slope
+/// and curve are f(a), f'(a), f''(a) of an activation.
+pub trait Layers: Maps {
     /// Returns the squares that a matrix for this network has behind its columns: all that the network sees where the
     /// device takes squares along, else none.
     fn squares_seen(_net: &Self::Net) -> Squares {

@@ -16,6 +16,55 @@ pub enum Map {
         /// Columns of W, and length of b.
         outputs: usize,
     },
+    /// A convolution of each row, which is a picture.
+    Conv(Conv),
+}
+
+/// The size of a picture. A row of a matrix that holds one has the channels of a pixel beside each other, pixels by
+/// rows of the picture, nothing between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
+    /// Numbers of a pixel.
+    pub channels: usize,
+}
+
+impl Shape {
+    /// Returns how many numbers the picture has.
+    pub fn numbers(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+/// A convolution: out(y, x) = b + sum over taps (i, j) of in(stride y + i - side / 2, stride x + j - side / 2) W_ij,
+/// where pixels beyond the edges are zero. Its weights are the W_ij (inputs x outputs, by rows), one tap after the
+/// other by rows of taps; its biases are one for each output channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// The picture that it takes.
+    pub from: Shape,
+    /// Channels that it gives.
+    pub channels: usize,
+    /// Taps along each side: 1 or 3.
+    pub side: usize,
+    /// Distance of the places where it is computed, in pixels: 1 or 2.
+    pub stride: usize,
+}
+
+impl Conv {
+    /// Returns the picture that it gives.
+    pub fn to(&self) -> Shape {
+        let [height, width] = [self.from.height, self.from.width].map(|side| side.div_ceil(self.stride));
+        Shape { height, width, channels: self.channels }
+    }
+
+    /// Returns how many taps it has.
+    pub fn taps(&self) -> usize {
+        self.side * self.side
+    }
 }
 
 /// One layer: its map, and where its parameters lie. The biases follow the weights.
@@ -33,6 +82,7 @@ impl Layer {
     pub fn inputs(&self) -> usize {
         match self.map {
             Map::Dense { inputs, .. } => inputs,
+            Map::Conv(conv) => conv.from.numbers(),
         }
     }
 
@@ -41,13 +91,20 @@ impl Layer {
     pub fn outputs(&self) -> usize {
         match self.map {
             Map::Dense { outputs, .. } => outputs,
+            Map::Conv(conv) => conv.to().numbers(),
         }
+    }
+
+    /// Returns whether it is a convolution.
+    pub fn is_convolution(&self) -> bool {
+        matches!(self.map, Map::Conv(_))
     }
 
     /// Returns how many products add up to one output. Initial weights are scaled by it.
     pub fn fan_in(&self) -> usize {
         match self.map {
             Map::Dense { inputs, .. } => inputs,
+            Map::Conv(conv) => conv.taps() * conv.from.channels,
         }
     }
 
@@ -56,6 +113,7 @@ impl Layer {
     pub fn weights(&self) -> Range<usize> {
         let count = match self.map {
             Map::Dense { inputs, outputs } => inputs * outputs,
+            Map::Conv(conv) => conv.taps() * conv.from.channels * conv.channels,
         };
         self.offset..self.offset + count
     }
@@ -65,6 +123,7 @@ impl Layer {
     pub fn biases(&self) -> Range<usize> {
         let count = match self.map {
             Map::Dense { outputs, .. } => outputs,
+            Map::Conv(conv) => conv.channels,
         };
         let start = self.weights().end;
         start..start + count
@@ -95,6 +154,16 @@ impl Layout {
             layers.push(layer);
         }
         assert!((2..=MAX_HIDDEN + 1).contains(&layers.len()), "a network has 1 to {MAX_HIDDEN} hidden layers");
+        Self { layers }
+    }
+
+    /// Layers of a network in which they need not follow each other.
+    pub fn of_graph(maps: impl Iterator<Item = Map>) -> Self {
+        let mut layers: Vec<Layer> = Vec::new();
+        for map in maps {
+            let layer = Layer { map, offset: parameters(&layers) };
+            layers.push(layer);
+        }
         Self { layers }
     }
 

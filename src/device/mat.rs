@@ -41,10 +41,15 @@ impl Mat {
         Self { offset: self.offset + from * self.stride, rows: to - from, ..self }
     }
 
-    /// Returns whether the two ranges of memory, from the first element to the last, do not overlap.
+    /// Returns whether the two have no element in common: their ranges of memory do not overlap, or they are different
+    /// columns of one matrix.
     pub(crate) fn apart(&self, other: &Self) -> bool {
         let end = |mat: &Self| mat.offset + mat.rows.saturating_sub(1) * mat.stride + mat.cols;
-        end(self) <= other.offset || end(other) <= self.offset
+        let beside = || {
+            let behind = (other.offset + self.stride - self.offset % self.stride) % self.stride;
+            self.stride == other.stride && self.cols <= behind && behind + other.cols <= self.stride
+        };
+        end(self) <= other.offset || end(other) <= self.offset || beside()
     }
 
     /// Returns every `step`-th row, from the first one on.
@@ -73,6 +78,18 @@ impl Mat {
         assert!(from <= to && to <= self.cols);
         Self { offset: self.offset + from, cols: to - from, view: true, squares: Squares::NONE, ..self }
     }
+
+    /// Returns `cols` columns from `from` on as a matrix that whole vectors may be written to: they begin and end at
+    /// multiples of [`Self::PART`], up to which the columns behind are its own.
+    pub(crate) fn part(self, from: usize, cols: usize) -> Self {
+        assert!(
+            from.is_multiple_of(Self::PART) && from + cols.next_multiple_of(Self::PART) <= self.stride && !self.view
+        );
+        Self { offset: self.offset + from, cols, squares: Squares::NONE, ..self }
+    }
+
+    /// See [`Self::part`]. It is a multiple of the length of every vector.
+    pub(crate) const PART: usize = 32;
 
     /// Returns the matrix together with its squares.
     pub(crate) fn with_squares(self) -> Self {

@@ -189,4 +189,7 @@ pub trait Method: Workspace {
     fn action(&mut self, term: &ActionTerm<'_, Self::AxisNumbers>, sums: &mut Self::Sums);
     /// Adds the generator's loss, and writes its gradient by the components.
     fn mixture(&mut self, loss: &MixtureLoss<'_, Self::Noise, Self::AxisNumbers>, sums: &mut Self::Sums);
+    /// The same for one component without spread in a group, whose raw outputs m are its point less x0: adds V + the
+    /// sum over axes of noise / sigma_j^2 t_j/2 m_j^2, and writes scale t_j (g_j + noise / sigma_j^2 m_j).
+    fn atoms(&mut self, loss: &MixtureLoss<'_, Self::Noise, Self::AxisNumbers>, sums: &mut Self::Sums);
 }

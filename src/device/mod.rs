@@ -10,6 +10,7 @@ pub(crate) mod draw;
 pub(crate) mod half_work;
 pub mod layers;
 pub mod layout;
+pub mod maps;
 pub mod mat;
 pub mod method;
 pub mod rows;
@@ -17,6 +18,7 @@ pub(crate) mod training;
 pub mod workspace;
 
 pub use layers::Layers;
+pub use maps::{ActivationRule, Fixed, Maps};
 pub use mat::{Mat, Squares};
 pub use method::{ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, Points, Sums, Weighted};
 pub use rows::Rows;

@@ -19,6 +19,10 @@
 //! its q (for odd K, where the halves count differently, on average over latents), so the part through q is left out
 //! there too.
 //!
+//! One point m for each x0, a component without spread, has p_theta(x_t | x0) = N((1 - t) x0 + t m, sigma^2 t (1 - t)),
+//! so G = E_t\[V(t, x_t)\] + t/2 |m - x0|^2 up to a constant, at t = 1 too. There the boundary terms of the dual are, so
+//! half of the rows are at t = 1 ([`Method::atoms`]): V(1, .) would rise where no other time looks.
+//!
 //! A deterministic generator cannot reach p_V, and its components are sharp near t = 1, where the two parts cancel. Its
 //! gradient is that of the whole of G.
 
@@ -49,6 +53,8 @@ pub struct GeneratorStep<'a, S> {
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
+    /// Whether the loss is that of points in closed form.
+    pub atoms: bool,
     /// Noise and times of the axes.
     pub axes: &'a Axes<S>,
     /// One over the rows of the whole batch.
@@ -177,7 +183,7 @@ impl<S> GeneratorStep<'_, S> {
             delta: of.delta,
             scale: self.scale,
         };
-        device.mixture(&loss, sums);
+        if self.atoms { device.atoms(&loss, sums) } else { device.mixture(&loss, sums) }
     }
 
     /// Adds the gradient of the generator's parameters, once the gradient by all components of `of` is known.

@@ -26,6 +26,9 @@ pub(crate) struct Halves {
     pub head: Head,
     /// Psi*.
     pub conjugate: Conjugate,
+    /// Whether the generator's single component is a point, whose loss is known in closed form up to t = 1, where half of
+    /// the generator's rows are.
+    pub atoms: bool,
     /// The times of the axes.
     pub clock: Clock,
     /// Number of source samples of the whole batch.
@@ -50,10 +53,10 @@ impl Halves {
     fn batch(&self, half: Half, squares: [Squares; 2]) -> BatchSpec {
         let Conditional { components, latent } = self.conditional;
         let times = match half {
-            Half::Value => Times { low: 0.0, high: self.clock.of_slowest(TIME_MAX), repeat: 1 },
+            Half::Value => Times { low: 0.0, high: self.clock.of_slowest(TIME_MAX), repeat: 1, half_at_end: false },
             Half::Generator => {
-                let high = if self.head.deterministic { TIME_MAX_DETERMINISTIC } else { 1.0 };
-                Times { low: TIME_MIN, high, repeat: components }
+                let high = if self.head.deterministic && !self.atoms { TIME_MAX_DETERMINISTIC } else { 1.0 };
+                Times { low: TIME_MIN, high, repeat: components, half_at_end: self.atoms }
             }
         };
         BatchSpec {
@@ -93,6 +96,7 @@ impl Halves {
             generator: &self.generator,
             conditional: self.conditional,
             head: self.head,
+            atoms: self.atoms,
             axes,
             scale: self.scale(),
         }

@@ -6,11 +6,17 @@ use crate::device::layout::Layout;
 use crate::error::{Error, Result};
 use crate::formulas::Head;
 use crate::formulas::squares::Centre;
+use crate::nn::graph::Graph;
 use crate::nn::network::Network;
+use crate::nn::pictures::Role;
 use crate::nn::spec::NetworkSpec;
 
 /// The largest number of the generator's outputs: its last layer must stay addressable too.
 const MAX_OUTPUTS: usize = 1 << 24;
+
+/// A convolutional value function is its network's output times this for each number of a sample, in the units that it
+/// sees. Costs are sums over the numbers, and a network's output is about 1.
+const VALUE_OF_NUMBER: f64 = 0.5;
 
 /// What determines their shapes.
 pub(crate) struct Networks<'a> {
@@ -28,18 +34,23 @@ impl Networks<'_> {
     /// and, unless deterministic, a log-standard deviation for each number of a sample.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for components that are too many for the dimension; [`Error::OutOfMemory`].
+    /// [`Error::InvalidArgument`] for components that are too many for the dimension, and for pictures of another size;
+    /// [`Error::OutOfMemory`].
     pub fn shapes(&self, dimension: usize) -> Result<(Network, Network)> {
-        let [value, generator] = self.layouts(dimension)?;
+        let [(value, of_value), (generator, of_generator)] = self.built(dimension)?;
         let [start, end] = &self.bridge.mean_squares;
-        let centre = |spec: &NetworkSpec, end| match spec.squares {
+        let centre = |spec: &NetworkSpec, end| match sees_squares(spec) {
             true => Centre::between(start, end),
             false => Ok(Centre::default()),
         };
+        let network = |layout, graph, centre, activation| match graph {
+            Some(graph) => Network::of_graph(layout, graph),
+            None => Network::new(layout, centre, activation),
+        };
         let [along, at_start] = [centre(&self.value, end)?, centre(&self.generator, start)?];
         Ok((
-            Network::new(value, along, self.value.activation),
-            Network::new(generator, at_start, self.generator.activation),
+            network(value, of_value, along, self.value.activation),
+            network(generator, of_generator, at_start, self.generator.activation),
         ))
     }
 
@@ -48,11 +59,30 @@ impl Networks<'_> {
     /// # Errors
     /// As [`Self::shapes`].
     pub fn layouts(&self, dimension: usize) -> Result<[Layout; 2]> {
-        let layout = |spec: &NetworkSpec, [inputs, outputs]: [usize; 2]| {
-            spec.layout(inputs + if spec.squares { dimension } else { 0 }, outputs)
+        Ok(self.built(dimension)?.map(|(layout, _)| layout))
+    }
+
+    /// Returns the layers of both, with the graphs that they form where they do not follow each other.
+    fn built(&self, dimension: usize) -> Result<[(Layout, Option<Graph>); 2]> {
+        let build = |spec: &NetworkSpec, [inputs, outputs]: [usize; 2], role| match spec.convolutions() {
+            None => {
+                let squares = if spec.squares { dimension } else { 0 };
+                Ok((spec.layout(inputs + squares, outputs), None))
+            }
+            Some(form) if form.numbers() == dimension => {
+                let (layout, graph) = form.build(role, spec.activation);
+                Ok((layout, Some(graph)))
+            }
+            Some(form) => Err(Error::invalid(format!(
+                "a convolutional network is for pictures of {:?} numbers, but the samples have {dimension}",
+                form.picture
+            ))),
         };
         let [value, generator] = self.ends(dimension)?;
-        Ok([layout(&self.value, value), layout(&self.generator, generator)])
+        Ok([
+            build(&self.value, value, Role::Value(VALUE_OF_NUMBER * dimension as f64))?,
+            build(&self.generator, generator, Role::Generator(self.conditional.latent))?,
+        ])
     }
 
     /// Returns the numbers of inputs (without squares) and of outputs of both.
@@ -67,4 +97,9 @@ impl Networks<'_> {
         })?;
         Ok([[dimension + 1, 1], [dimension + latent, outputs]])
     }
+}
+
+/// Returns whether a network sees the squares of a sample's numbers.
+fn sees_squares(spec: &NetworkSpec) -> bool {
+    spec.squares && spec.convolutions().is_none()
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own |
+//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional |
 //!
 //! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
 //! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and
@@ -25,8 +25,10 @@ pub(crate) const OWN_NETWORKS: u64 = 2;
 /// The version of files whose problem has lengths and contractions along axes of its own. Older readers know one of
 /// each.
 pub(crate) const OWN_AXES: u64 = 3;
+/// The version of files with convolutional networks.
+pub(crate) const CONVOLUTIONS: u64 = 4;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
-pub(super) const FORMAT_VERSION: u64 = OWN_AXES;
+pub(super) const FORMAT_VERSION: u64 = CONVOLUTIONS;
 /// The name of the tensor with a problem's axes.
 pub(super) const AXES: &str = "axes";
 /// The longest quotation of a file's own words in an error, in bytes: a hostile file must not make messages long.

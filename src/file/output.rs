@@ -11,7 +11,7 @@ use super::atomic;
 use super::growing::Growing;
 use super::header::{F32, MAX_HEADER, MAX_NAME, MAX_TENSORS, METADATA, PREFIX};
 use super::json::{Json, Limits};
-use super::kind::{AXES, FIRST_VERSION, FileKind, Key, OWN_AXES, OWN_NETWORKS, cannot_save, not_finite};
+use super::kind::{AXES, FIRST_VERSION, FileKind, Key, cannot_save, not_finite};
 use crate::data::Rotation;
 use crate::error::{Error, Result};
 use crate::numbers;
@@ -54,14 +54,11 @@ impl<'a> Output<'a> {
         Ok(Self { kind, version: FIRST_VERSION, description: document(kind, description)?, tensors: Vec::new() })
     }
 
-    /// Says what the file has that not all versions of the library read: a network with a description of its own, axes
-    /// with lengths of their own. Those that cannot then refuse the file.
-    pub(crate) fn needs(&mut self, own_networks: bool, own_axes: bool) {
-        self.version = match (own_axes, own_networks) {
-            (true, _) => OWN_AXES,
-            (false, true) => OWN_NETWORKS,
-            (false, false) => FIRST_VERSION,
-        };
+    /// Says which versions the file's parts need, where it has them. Libraries that do not know the newest of these refuse
+    /// the file.
+    pub(crate) fn needs(&mut self, parts: &[(bool, u64)]) {
+        let needed = parts.iter().filter(|(present, _)| *present).map(|(_, version)| *version);
+        self.version = needed.max().unwrap_or(FIRST_VERSION);
     }
 
     /// Adds the axes of a problem, where they are not the components of a sample.

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 /// The largest number of rows computed at a time: their activations stay in a core's cache.
 const MOST_ROWS: usize = 64;
-/// The largest count of the generator's outputs, and of results, held at a time: a megabyte. One row may have more.
+/// The largest count of the generator's outputs, of results, and of numbers of a tape of pictures, held at a time: a
+/// megabyte. One row may have more.
 const MOST_OUTPUTS: usize = 1 << 18;
 
 /// A model on the processor.
@@ -35,8 +36,8 @@ impl CpuModel {
             net.pack(weights);
             Ok::<_, Error>(net)
         };
-        let outputs = transport.generator.layout.outputs();
-        let rows = (MOST_OUTPUTS / outputs).clamp(1, MOST_ROWS);
+        let tape = transport.value.graph.as_ref().map_or(0, |graph| graph.widths()[0]);
+        let rows = (MOST_OUTPUTS / transport.generator.outputs().max(tape)).clamp(1, MOST_ROWS);
         Ok(Self {
             value: pack(&transport.value, value, true)?,
             generator: pack(&transport.generator, generator, false)?,

@@ -40,8 +40,11 @@ impl CudaModel {
         let held =
             |network: &Network, weights, name| CudaWeights::new(gpu, &network.layout, &network.centre, weights, name);
         // A generator's pass takes about four times as many floats a row.
-        let width = transport.generator.layout.layers[0].outputs();
-        let latents = MOST_ROWS.min((MOST_FLOATS / (4 * width)).max(1));
+        let floats = match &transport.generator.graph {
+            Some(graph) => graph.widths()[1],
+            None => 4 * transport.generator.layout.layers[0].outputs(),
+        };
+        let latents = MOST_ROWS.min((MOST_FLOATS / floats).max(1));
         Ok(Self {
             value: held(&transport.value, value, "value function")?,
             generator: held(&transport.generator, generator, "generator")?,

@@ -160,7 +160,7 @@ impl Model {
         let _inside = float_mode::enter();
         let mut output = Output::new(FileKind::Model, &self.0.description)?;
         let description = &self.0.description;
-        output.needs(description.specs().any_own(), !description.bridge.is_even());
+        output.needs(&description.specs().versions(!description.bridge.is_even()));
         output.push_rotation(description.bridge.rotation.as_ref());
         for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
             output.push_f32(name, &[weights.len()], weights);
@@ -220,6 +220,8 @@ impl Description {
     fn check(&self) -> std::result::Result<(), String> {
         self.specs().check()?;
         self.conditional().check(self.deterministic)?;
+        self.specs().check_convolutional(self.deterministic, self.components)?;
+        self.specs().check_chosen()?;
         if self.steps > MAX_STEPS {
             return Err(format!("steps is {}, but a training has at most {MAX_STEPS} steps", self.steps));
         }

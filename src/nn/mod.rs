@@ -1,7 +1,10 @@
 //! Networks over a device's operations: their descriptions, passes and initial weights.
 
+pub mod graph;
+mod graph_passes;
 pub mod init;
 pub mod network;
+pub mod pictures;
 pub mod spec;
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! A network may also see the squares of its first inputs ([`crate::formulas::squares`]): the first layer then has [x,
 //! s] for x, the gradient by x is g_x + s' g_s, and the tangent along w is [w, s' w].
 
+use super::graph::Graph;
 use crate::device::layout::{Layout, MAX_HIDDEN};
 use crate::device::{Layers, Mat, Workspace};
 use crate::formulas::Activation;
@@ -22,10 +23,12 @@ use crate::formulas::squares::Centre;
 pub struct Network {
     /// Layers and where their weights lie. The first has the squares behind the inputs.
     pub layout: Layout,
-    /// Nonlinearity behind every layer but the last.
+    /// Nonlinearity behind every layer but the last, unless the layers form a graph.
     pub activation: Activation,
     /// Centre of the first inputs' squares, which the network sees too; without numbers it sees none.
     pub centre: Centre,
+    /// How the layers meet where they do not follow each other. Passes are those of the graph then.
+    pub graph: Option<Graph>,
 }
 
 type Rows = [Mat; MAX_HIDDEN];
@@ -33,7 +36,7 @@ type Rows = [Mat; MAX_HIDDEN];
 /// What a forward pass leaves for the reverse passes.
 pub struct Tape {
     input: Mat,
-    /// The inputs with their squares.
+    /// The inputs with their squares; the values of all nodes of a graph.
     seen: Mat,
     h: Rows,
     slope: Rows,
@@ -46,12 +49,28 @@ impl Network {
     /// The first layer of `layout` takes the inputs and as many squares as `centre` has numbers.
     pub fn new(layout: Layout, centre: Centre, activation: Activation) -> Self {
         assert!(2 * centre.count() <= layout.inputs());
-        Self { layout, activation, centre }
+        Self { layout, activation, centre, graph: None }
+    }
+
+    /// Returns a network of layers that form a graph.
+    pub fn of_graph(layout: Layout, graph: Graph) -> Self {
+        Self { layout, activation: Activation::Silu, centre: Centre::default(), graph: Some(graph) }
     }
 
     /// Returns how many numbers an input has without squares.
     pub fn inputs(&self) -> usize {
-        self.layout.inputs() - self.centre.count()
+        self.graph.as_ref().map_or_else(|| self.layout.inputs() - self.centre.count(), |graph| graph.inputs)
+    }
+
+    #[cfg(test)]
+    /// Returns how many numbers of an input the passes differentiate by, from the first on.
+    pub fn differentiated(&self) -> usize {
+        self.graph.as_ref().map_or_else(|| self.inputs(), |graph| graph.sample)
+    }
+
+    /// Returns how many numbers an output has.
+    pub fn outputs(&self) -> usize {
+        self.graph.as_ref().map_or_else(|| self.layout.outputs(), Graph::outputs)
     }
 
     /// Returns a new matrix for inputs.
@@ -100,6 +119,9 @@ impl Network {
 
     /// Returns the output for `x` and keeps nothing for a reverse pass.
     pub fn forward<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Mat {
+        if let Some(graph) = &self.graph {
+            return graph.forward(device, net, x);
+        }
         let mut buffers = self.buffers(device, x.rows);
         let output = self.outputs_of(device, x.rows, self.hidden());
         let mut h = self.seen(device, net, x);
@@ -115,20 +137,29 @@ impl Network {
     /// Makes a forward pass that keeps the first derivatives of the activations.
     pub fn record<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat) -> Tape {
         let mut tape = self.record_hidden(device, net, x, false);
-        tape.output = self.output(device, net, &tape);
+        if self.graph.is_none() {
+            tape.output = self.output(device, net, &tape);
+        }
         tape
     }
 
     /// As [`Self::record`] without the output, and with `curvature` keeping the second derivatives too.
     pub fn record_hidden<D: Layers>(&self, device: &mut D, net: &D::Net, x: Mat, curvature: bool) -> Tape {
+        let (seen, output) = match &self.graph {
+            Some(graph) => graph.record(device, net, x).into(),
+            None => (self.seen(device, net, x), Mat::NONE),
+        };
         let mut tape = Tape {
             input: x,
-            seen: self.seen(device, net, x),
+            seen,
             h: [Mat::NONE; MAX_HIDDEN],
             slope: [Mat::NONE; MAX_HIDDEN],
             curve: [Mat::NONE; MAX_HIDDEN],
-            output: Mat::NONE,
+            output,
         };
+        if self.graph.is_some() {
+            return tape;
+        }
         let mut h = tape.seen;
         for l in 0..self.hidden() {
             tape.h[l] = self.outputs_of(device, x.rows, l);
@@ -143,6 +174,9 @@ impl Network {
 
     /// Returns the output that a tape leads to.
     pub fn output<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> Mat {
+        if self.graph.is_some() {
+            return tape.output;
+        }
         let h = tape.h[self.hidden() - 1];
         let output = self.outputs_of(device, h.rows, self.hidden());
         device.affine(net, self.hidden(), h, output);
@@ -160,6 +194,9 @@ impl Network {
         output_bias: bool,
         gradient: &mut D::Gradient,
     ) {
+        if let Some(graph) = &self.graph {
+            return graph.backward_parameters(device, net, tape.seen, delta, output_bias, gradient);
+        }
         let mut buffers = [None; 2];
         let mut delta = delta;
         for l in (0..=self.hidden()).rev() {
@@ -183,8 +220,12 @@ impl Network {
         }
     }
 
-    /// Reverse pass from the output's gradient `delta` to the input, as [`Layers::squares_gradient`] leaves it.
+    /// Reverse pass from the output's gradient `delta` to the input, as [`Layers::squares_gradient`] leaves it; in a graph
+    /// to the sample in the input.
     pub fn backward_input<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape, delta: Mat) -> Mat {
+        if let Some(graph) = &self.graph {
+            return graph.backward_sample(device, net, tape.seen, delta)[0];
+        }
         let mut buffers = self.buffers(device, delta.rows);
         let mut delta = delta;
         for l in (1..=self.hidden()).rev() {
@@ -202,6 +243,11 @@ impl Network {
     pub fn input_gradient<D: Layers>(&self, device: &mut D, net: &D::Net, tape: &Tape) -> InputGradient {
         let one = device.ones(tape.input.rows);
         let mut deltas = [Mat::NONE; MAX_HIDDEN];
+        if let Some(graph) = &self.graph {
+            let [value, kept] = graph.backward_sample(device, net, tape.seen, one);
+            deltas[0] = kept;
+            return InputGradient { value, one, deltas };
+        }
         let mut delta = one;
         for l in (1..=self.hidden()).rev() {
             deltas[l - 1] = self.outputs_of(device, delta.rows, l - 1);
@@ -224,6 +270,9 @@ impl Network {
         w: Mat,
         gradient: &mut D::Gradient,
     ) {
+        if let Some(graph) = &self.graph {
+            return graph.backward_directional(device, net, tape.seen, input_gradient.deltas[0], w, gradient);
+        }
         let hidden = self.hidden();
         let mut tangents = [Mat::NONE; MAX_HIDDEN];
         let mut direction = w.with_squares();
@@ -255,8 +304,9 @@ impl Network {
 
 /// dV/dx and what it was computed through.
 pub struct InputGradient {
-    /// rows x inputs, as [`Layers::squares_gradient`] leaves it.
+    /// rows x inputs, as [`Layers::squares_gradient`] leaves it; of a graph rows x numbers of a sample.
     pub value: Mat,
     one: Mat,
+    /// Gradients by what hidden layers compute; of a graph the first has those by all nodes.
     deltas: Rows,
 }

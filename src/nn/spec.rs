@@ -1,6 +1,8 @@
 //! The description of one network in configurations, model files and checkpoints.
 
+use super::pictures::Convolutions;
 use crate::device::layout::{Layout, MAX_HIDDEN};
+use crate::file::kind::{CONVOLUTIONS, OWN_AXES, OWN_NETWORKS};
 use crate::formulas::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,8 @@ pub enum NetworkKind {
     /// A multilayer perceptron: dense hidden layers of equal width.
     #[default]
     Perceptron,
+    /// Convolutions with residual connections, for pictures.
+    Convolutional,
 }
 
 /// Everything that a host chooses about one network. The numbers of inputs and outputs follow from the samples and the
@@ -32,6 +36,10 @@ pub struct NetworkSpec {
     /// Whether the network also sees a square of each number of a sample: see
     /// [`squares`](crate::TrainerConfig::squares). Default true.
     pub squares: bool,
+    /// The form of a convolutional network, for which `hidden_width`, `hidden_layers` and `squares` mean nothing. Default
+    /// None, which for such a network is the default form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convolutions: Option<Convolutions>,
 }
 
 impl Default for NetworkSpec {
@@ -42,33 +50,52 @@ impl Default for NetworkSpec {
             hidden_width: 128,
             hidden_layers: 3,
             squares: true,
+            convolutions: None,
         }
     }
 }
 
 impl NetworkSpec {
+    /// A convolutional network of this form.
+    pub fn convolutional(form: Convolutions) -> Self {
+        Self { kind: NetworkKind::Convolutional, squares: false, convolutions: Some(form), ..Self::default() }
+    }
+
+    /// Returns the form of a convolutional network.
+    pub(crate) fn convolutions(&self) -> Option<Convolutions> {
+        (self.kind == NetworkKind::Convolutional).then(|| self.convolutions.unwrap_or_default())
+    }
+
+    /// Returns the description for samples of this shape.
+    ///
+    /// # Errors
+    /// A convolutional network whose samples are no pictures, or others than the description names.
+    pub(crate) fn of_samples(&self, shape: &[usize]) -> Result<Self, String> {
+        let Some(form) = self.convolutions() else { return Ok(self.clone()) };
+        Ok(Self { convolutions: Some(form.of_samples(shape)?), ..self.clone() })
+    }
+
     /// Checks the fields. An error is a sentence about the field at fault, with `prefix` before its name.
     ///
     /// # Errors
     /// The first field out of its range, with its value and the range.
     pub(crate) fn check(&self, prefix: &str) -> Result<(), String> {
         let sizes = [("hidden_width", self.hidden_width, MAX_WIDTH), ("hidden_layers", self.hidden_layers, MAX_HIDDEN)];
+        if let Some(form) = self.convolutions() {
+            return form.check(prefix);
+        }
         match sizes.into_iter().find(|(_, n, most)| !(1..=*most).contains(n)) {
             None => Ok(()),
             Some((name, n, most)) => Err(format!("{prefix}{name} is {n}, but must be from 1 to {most}")),
         }
     }
 
-    /// Returns the layers of such a network for `inputs` inputs (with the squares) and `outputs` outputs.
+    /// Returns the layers of a perceptron for `inputs` inputs (with the squares) and `outputs` outputs.
     pub(crate) fn layout(&self, inputs: usize, outputs: usize) -> Layout {
-        match self.kind {
-            NetworkKind::Perceptron => {
-                let mut widths = [self.hidden_width; MAX_HIDDEN + 2];
-                let last = self.hidden_layers + 1;
-                (widths[0], widths[last]) = (inputs, outputs);
-                Layout::dense(&widths[..=last])
-            }
-        }
+        let mut widths = [self.hidden_width; MAX_HIDDEN + 2];
+        let last = self.hidden_layers + 1;
+        (widths[0], widths[last]) = (inputs, outputs);
+        Layout::dense(&widths[..=last])
     }
 }
 
@@ -90,7 +117,14 @@ impl<'a> Specs<'a> {
         squares: bool,
         own: [&'a Option<NetworkSpec>; 2],
     ) -> Self {
-        let shared = NetworkSpec { kind: NetworkKind::Perceptron, activation, hidden_width, hidden_layers, squares };
+        let shared = NetworkSpec {
+            kind: NetworkKind::Perceptron,
+            activation,
+            hidden_width,
+            hidden_layers,
+            squares,
+            convolutions: None,
+        };
         let [value, generator] = own.map(Option::as_ref);
         Self { shared, value, generator }
     }
@@ -105,14 +139,57 @@ impl<'a> Specs<'a> {
         self.generator.map_or(Ok(()), |spec| spec.check("generator_network."))
     }
 
+    /// Returns whether the networks are convolutional.
+    ///
+    /// # Errors
+    /// One that is, beside one that is not.
+    pub fn convolutional(&self) -> Result<bool, String> {
+        let [value, generator] =
+            [self.value, self.generator].map(|spec| spec.unwrap_or(&self.shared).kind == NetworkKind::Convolutional);
+        match value == generator {
+            true => Ok(value),
+            false => Err("value_network and generator_network must both be convolutional, or neither".into()),
+        }
+    }
+
     /// Returns the descriptions of the value network and of the generator.
     pub fn each(&self) -> [NetworkSpec; 2] {
         [self.value, self.generator].map(|own| own.unwrap_or(&self.shared).clone())
     }
 
-    /// Whether a network has a description of its own.
-    pub fn any_own(&self) -> bool {
-        self.value.is_some() || self.generator.is_some()
+    /// Checks what convolutional networks need of the generator: it is a point for each source sample and latent.
+    ///
+    /// # Errors
+    /// A sentence that names what is at fault.
+    pub fn check_convolutional(&self, deterministic: bool, components: usize) -> Result<(), String> {
+        let needs = |name: &str, value: usize| {
+            Err(format!("{name} is {value}, but must be 1 where networks are convolutional"))
+        };
+        match self.convolutional()? {
+            true if !deterministic => needs("deterministic", 0),
+            true if components != 1 => needs("components", components),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that descriptions from a file leave nothing to be chosen.
+    ///
+    /// # Errors
+    /// A sentence that names what is at fault.
+    pub fn check_chosen(&self) -> Result<(), String> {
+        for spec in [self.value, self.generator].into_iter().flatten() {
+            if spec.convolutions().is_some_and(|form| !form.is_chosen()) {
+                return Err("a convolutional network has to have a picture, channels, levels and blocks above 0".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what a file with these networks has, each with the version that knows it. `own_axes` is whether the
+    /// problem's axes have lengths of their own.
+    pub fn versions(&self, own_axes: bool) -> [(bool, u64); 3] {
+        let own = self.value.is_some() || self.generator.is_some();
+        [(own, OWN_NETWORKS), (own_axes, OWN_AXES), (self.convolutional().unwrap_or(true), CONVOLUTIONS)]
     }
 
     /// Returns each network's description where it differs from the shared one, which is what a file stores in

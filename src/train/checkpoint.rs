@@ -61,7 +61,7 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
     let description =
         Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
-    output.needs(description.config.specs().any_own(), own_axes);
+    output.needs(&description.config.specs().versions(own_axes));
     output.push_rotation(rotation.as_ref());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;
@@ -114,6 +114,7 @@ impl Description {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, rotated: _, metrics, fingerprints: _ } =
             self;
         config.validate()?;
+        config.specs().check_chosen().map_err(Error::InvalidArgument)?;
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
         let problem = problem(config, *common_scale)?;

@@ -91,7 +91,8 @@ pub struct TrainerConfig {
 
 impl Default for TrainerConfig {
     fn default() -> Self {
-        let NetworkSpec { kind: _, activation, hidden_width, hidden_layers, squares } = NetworkSpec::default();
+        let NetworkSpec { kind: _, activation, hidden_width, hidden_layers, squares, convolutions: _ } =
+            NetworkSpec::default();
         Self {
             divergence: Divergence::Kl,
             sigma: 0.0,
@@ -146,6 +147,7 @@ impl TrainerConfig {
         positive("tau", self.tau)?;
         self.specs().check().map_err(Error::invalid)?;
         self.conditional().check(self.deterministic).map_err(Error::invalid)?;
+        self.specs().check_convolutional(self.deterministic, self.components).map_err(Error::invalid)?;
         if !(1..=1 << 20).contains(&self.batch_sources) {
             return Err(Error::invalid(format!(
                 "batch_sources is {}, but must be from 1 to {}",
@@ -172,6 +174,22 @@ impl TrainerConfig {
             )));
         }
         fraction("decay_floor", self.decay_floor, "]", true)
+    }
+
+    /// Returns the configuration with networks for samples of this shape.
+    ///
+    /// # Errors
+    /// Convolutional networks for samples that are no pictures.
+    pub(crate) fn of_samples(mut self, shape: &[usize]) -> Result<Self> {
+        for spec in [&mut self.value_network, &mut self.generator_network].into_iter().flatten() {
+            *spec = spec.of_samples(shape).map_err(Error::invalid)?;
+        }
+        Ok(self)
+    }
+
+    /// Returns whether the networks are convolutional, for a configuration that is sound.
+    pub(crate) fn is_convolutional(&self) -> bool {
+        self.specs().convolutional().unwrap_or(false)
     }
 
     /// Returns a length that the problem has before there are samples, if any.

@@ -27,6 +27,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Number of rows of a block: the tape of a width-128 network then takes half a megabyte of cache.
 const BLOCK_ROWS: usize = 64;
+/// The length of a block's tape of pictures, in numbers: a megabyte. A pass has up to four tapes.
+const TAPE_NUMBERS: usize = 1 << 18;
 /// The largest workspace of a block, in numbers: a quarter of a gigabyte. One source sample may take more.
 const BLOCK_NUMBERS: usize = 1 << 26;
 
@@ -152,7 +154,7 @@ fn on_host(set: SampleSet) -> ArraySource {
 
 /// Returns how a batch is cut, and the size of a thread's workspace.
 fn cut(plan: &Plan) -> (Shards, Sizes) {
-    let mut rows = BLOCK_ROWS;
+    let mut rows = block_rows(plan);
     loop {
         let shards = Shards::new(plan, rows);
         let block = workspace(plan, 0..shards.block, shards.block);
@@ -161,6 +163,12 @@ fn cut(plan: &Plan) -> (Shards, Sizes) {
         }
         rows /= 2;
     }
+}
+
+/// Returns how many rows a block has at first: fewer where each is a picture, whose tape is long.
+fn block_rows(plan: &Plan) -> usize {
+    let tape = plan.halves.value.graph.as_ref().map_or(0, |graph| graph.widths()[0]);
+    TAPE_NUMBERS.checked_div(tape).map_or(BLOCK_ROWS, |rows| rows.clamp(1, BLOCK_ROWS))
 }
 
 /// Returns the size of a thread's workspace for a pass of either half.

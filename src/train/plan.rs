@@ -36,9 +36,13 @@ impl Plan {
         // A shift of each component; a contraction, a pull, a length and two mean squares of each axis.
         let numbers = 6 * self.dimension + centres;
         let layers: usize = networks.iter().map(|network| network.layout.layers.len()).sum();
+        let graphs: usize =
+            networks.iter().filter_map(|network| network.graph.as_ref()).map(crate::nn::graph::Graph::bytes).sum();
         // The trainer and its engine have a plan each, which share these numbers; the engine has the axes'
         // constants beside it.
-        numbers * size_of::<f64>() + 2 * layers * size_of::<Layer>() + axes::numbers(self.dimension) * size_of::<f32>()
+        numbers * size_of::<f64>()
+            + 2 * (layers * size_of::<Layer>() + graphs)
+            + axes::numbers(self.dimension) * size_of::<f32>()
     }
 
     /// Returns the constants of the axes of the problem that the networks see.
@@ -122,12 +126,18 @@ impl NormalisedProblem {
         let Measured { units: common, spreads, shapes, one_point: _ } = measured;
         let (sigma, conjugate) = problem(config, common.scale)?;
         // A deterministic generator's points become too sharp along axes that are ahead of others.
-        let shapes = shapes.filter(|_| !config.deterministic);
+        let shapes = shapes.filter(|_| !config.deterministic && !config.is_convolutional());
         let chosen = shapes.map(|shapes| Directions::choose(&spreads, shapes, sigma, &conjugate)).transpose()?;
         let along = match chosen {
             Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),
             None => None,
         };
+        if config.is_convolutional() {
+            // Such networks see pictures as they are, and no quadratic stands beside the value function.
+            let bridge = GaussianBridge::none(common.dimension())?;
+            let problem = Self { common_scale: common.scale, sigma, conjugate, normalisation: common, bridge };
+            return Ok((problem, None));
+        }
         let ((bridge, normalisation), choice) = match along.filter(|((bridge, _), _)| bridge.fits(sigma)) {
             Some((along, choice)) => (along, Some(choice)),
             None => (even(&common, &spreads, sigma, &conjugate)?, None),
@@ -200,6 +210,7 @@ fn assemble(
             head: Head { deterministic: config.deterministic },
             conjugate: bridge.conjugate(conjugate),
             clock: bridge.clock(),
+            atoms: config.is_convolutional(),
             sources: config.batch_sources,
             seed: config.seed,
         },

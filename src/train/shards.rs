@@ -66,7 +66,7 @@ impl Shards {
 /// component's raw outputs and the gradient by these, and once the generator's outputs and the gradient by those.
 fn numbers_kept(plan: &Plan) -> usize {
     let Halves { generator, conditional, .. } = &plan.halves;
-    let outputs = generator.layout.outputs();
+    let outputs = generator.outputs();
     // A row as wide as the sample and the latent, padding included, at most.
     let narrow = (plan.dimension + conditional.latent).next_multiple_of(32) + 16;
     conditional.components.saturating_mul(6 * narrow).saturating_add(4 * outputs)

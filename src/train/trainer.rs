@@ -78,6 +78,7 @@ impl Trainer {
         config.validate()?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
+        let config = config.of_samples(&sample_shape)?;
         let outline = outline(&config, sample_shape.iter().product())?;
         let memory = devices::host_memory(context, &outline, &sides);
         memory.ask(&sample_shape, memory.weights)?;
@@ -97,8 +98,8 @@ impl Trainer {
         let axes = plan.axes()?;
         let outputs = initial::Outputs::new(halves.conditional, halves.head, *dimension, &axes, config.seed)?;
         let networks = [
-            NetworkState::new(kaiming(&halves.value.layout, config.seed, 0, |_| initial::VALUE)?)?,
-            NetworkState::new(kaiming(&halves.generator.layout, config.seed, 1, |output| outputs.of(output))?)?,
+            NetworkState::new(kaiming(&halves.value, config.seed, 0, |_| initial::VALUE)?)?,
+            NetworkState::new(kaiming(&halves.generator, config.seed, 1, |output| outputs.of(output))?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };
         let data = <[DataSource; 2]>::from(data);

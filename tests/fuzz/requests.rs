@@ -98,7 +98,7 @@ impl Host {
         };
         config.decay_steps = self.random.of(&[0, 0, 0, 1, 2, 100, u64::MAX]);
         config.seed = self.random.next();
-        let mut networks = Box::new([init(sfeuot_network_init); 2]);
+        let mut networks = Box::new([init(sfeuot_network_init_2); 2]);
         let mut sizes = (f64::from(config.hidden_width), f64::from(config.hidden_layers));
         if self.random.once_in(4) {
             let [value, generator] = &mut *networks;
@@ -125,7 +125,7 @@ impl Host {
         network.hidden_layers = self.count(3, 16, 1);
         network.squares = self.choose(&[0, 1]);
         if self.random.once_in(100) {
-            network.reserved = self.bad_of(&[1, u32::MAX]);
+            network.kind = self.choose(&[1, 5, -1, i32::MAX]);
         }
     }
 

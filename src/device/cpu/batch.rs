@@ -119,8 +119,13 @@ impl Draw for CpuBlock<f32> {
         let (low, span) = (spec.times.low as f32, (spec.times.high - spec.times.low) as f32);
         for r in 0..count {
             let index = (first + r) / spec.times.repeat;
-            let u = unit(start.wrapping_add(GOLDEN.wrapping_mul(index as u32)));
-            self.row_mut(batch.time, r).copy_from_slice(&spec.clock.at(low + span * u).row());
+            let time = if spec.times.half_at_end && index % 2 == 1 {
+                spec.times.high as f32
+            } else {
+                let place = if spec.times.half_at_end { index / 2 } else { index };
+                low + span * unit(start.wrapping_add(GOLDEN.wrapping_mul(place as u32)))
+            };
+            self.row_mut(batch.time, r).copy_from_slice(&spec.clock.at(time).row());
         }
         for (stream, to) in [(Stream::Endpoint, batch.noise.xi), (Stream::Bridge, batch.noise.eta)] {
             self.draw_normals(&sequence(spec, samples.step, stream), (first * d) as u64, to);

@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, unit};
 
+/// Numbers behind the last matrix: a panel that begins at the last channel of its last pixel may be read.
+const BEHIND: usize = 32;
+
 const WORKSPACE: &str = "a thread's workspace";
 
 /// The size of a workspace, in numbers.
@@ -32,7 +35,7 @@ impl Sizes {
 
     /// Returns the bytes of a [`CpuBlock`] of this size.
     pub fn bytes<T>(self) -> usize {
-        let arena = self.arena.saturating_mul(size_of::<T>());
+        let arena = self.arena.saturating_add(BEHIND).saturating_mul(size_of::<T>());
         arena.saturating_add(self.noise.saturating_mul(size_of::<f32>()))
     }
 }
@@ -76,7 +79,7 @@ impl<T: Real> CpuBlock<T> {
 
     /// Makes room for the size that [`Measure`](super::Measure) found for a computation, which then allocates nothing.
     pub fn reserve(&mut self, sizes: Sizes) -> Result<()> {
-        self.arena.grow(WORKSPACE, sizes.arena)?;
+        self.arena.grow(WORKSPACE, sizes.arena.saturating_add(BEHIND))?;
         let missing = sizes.noise.saturating_sub(self.noise.len());
         memory::reserve(&mut self.noise, WORKSPACE, missing)?;
         self.noise.resize(self.noise.len() + missing, 0.0);
@@ -101,7 +104,7 @@ impl<T: Real> CpuBlock<T> {
         let (stride, numbers) = extent(rows, cols);
         let offset = self.used;
         self.used += numbers;
-        if self.used > self.arena.len() {
+        if self.used + BEHIND > self.arena.len() {
             self.make_room();
         }
         Mat { offset, stride, view: false, squares: Squares::NONE, rows, cols }
@@ -109,7 +112,7 @@ impl<T: Real> CpuBlock<T> {
 
     #[cold]
     fn make_room(&mut self) {
-        self.arena.grow(WORKSPACE, self.used).expect("room for a matrix");
+        self.arena.grow(WORKSPACE, self.used + BEHIND).expect("room for a matrix");
     }
 
     /// Returns the start of a matrix. It is valid until the next allocation.

@@ -121,13 +121,20 @@ impl<T: Real> Epilogue<T> for Adjoin<T> {
 }
 
 /// Computes column sums of a matrix into `sum`.
-struct ColumnSums<T> {
+pub(super) struct ColumnSums<T> {
     x: Rows<T>,
     rows: usize,
     cols: usize,
     sum: *mut T,
     /// Whether to add to what is there.
     add: bool,
+}
+
+impl<T> ColumnSums<T> {
+    /// Sums `rows` rows of as many columns as `sum` has, `stride` apart from `x` on.
+    pub fn new(x: *mut T, stride: usize, rows: usize, sum: &mut [T], add: bool) -> Self {
+        Self { x: Rows { start: x, stride }, rows, cols: sum.len(), sum: sum.as_mut_ptr(), add }
+    }
 }
 
 impl<T: Real> Kernel<T> for ColumnSums<T> {
@@ -172,6 +179,19 @@ impl<T: Real> CpuBlock<T> {
 
     /// Computes out = bias + x B with an epilogue, for a packed B.
     fn product<E: Epilogue<T>>(&mut self, x: Mat, b: &Packed<T>, bias: *const T, out: Mat, epilogue: E) {
+        self.product_onto(x, b, bias, out, epilogue, false);
+    }
+
+    /// Does the same, or with `accumulate` adds it to what `out` holds.
+    pub(super) fn product_onto<E: Epilogue<T>>(
+        &mut self,
+        x: Mat,
+        b: &Packed<T>,
+        bias: *const T,
+        out: Mat,
+        epilogue: E,
+        accumulate: bool,
+    ) {
         assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows && !out.view);
         let isa = self.isa;
         match b.form {
@@ -187,7 +207,7 @@ impl<T: Real> CpuBlock<T> {
                 };
                 // Scratch matrices are padded to whole panels of every instruction set.
                 let padded = out.cols.next_multiple_of(32).min(out.stride);
-                let output = Output { c: self.ptr(out), row: out.stride, col: 1, padded, accumulate: false, bias };
+                let output = Output { c: self.ptr(out), row: out.stride, col: 1, padded, accumulate, bias };
                 let gemm = Gemm { m: x.rows, n: b.n, segments: &[segment], output, epilogue };
                 // SAFETY: extents were checked; x and out are different matrices of this arena.
                 unsafe { gemm.execute(isa) }
@@ -203,6 +223,7 @@ impl<T: Real> CpuBlock<T> {
                     w_row: stride,
                     y: self.ptr(out),
                     y_row: out.stride,
+                    accumulate,
                     bias,
                 };
                 // SAFETY: extents were checked, and B's rows are k elements or longer.
@@ -275,7 +296,10 @@ impl<T: Real> CpuBlock<T> {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
-        let Map::Dense { inputs, outputs } = gradient.layers[index].map;
+        let (inputs, outputs) = match gradient.layers[index].map {
+            Map::Dense { inputs, outputs } => (inputs, outputs),
+            Map::Conv(conv) => return self.conv_gradient(conv, gradient, index, pairs, bias),
+        };
         let isa = self.isa;
         let width = super::gemm::PANEL_VECTORS * T::lanes(isa);
         // With few outputs the transposed product fills the vectors: B is x, and C is written by columns.
@@ -306,15 +330,14 @@ impl<T: Real> CpuBlock<T> {
         unsafe { Gemm { m, n, segments, output, epilogue: Plain }.execute(isa) };
         if let Some(delta) = bias {
             let (biases, add) = gradient.biases(index);
-            let sum = biases.as_mut_ptr();
             assert_eq!(delta.cols, outputs);
-            let sums = ColumnSums { x: self.view(delta), rows: delta.rows, cols: delta.cols, sum, add };
+            let sums = ColumnSums::new(self.ptr(delta), delta.stride, delta.rows, biases, add);
             // SAFETY: the gradient has as many elements there as delta has columns.
             unsafe { T::dispatch(isa, sums) }
         }
     }
 }
 
-fn reverse<T>(layer: &PackedLayer<T>) -> &Packed<T> {
+pub(super) fn reverse<T>(layer: &PackedLayer<T>) -> &Packed<T> {
     layer.transposed.as_ref().expect("a network packed for reverse passes")
 }

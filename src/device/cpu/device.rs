@@ -1,11 +1,16 @@
 //! The device traits `Workspace`, `Layers` and `Method` on a worker's workspace.
 
+use super::activations::Rule;
 use super::block::{CpuBlock, CpuNoise};
 use super::mixture::Mixture;
 use super::net::{CpuGradient, CpuNet};
 use super::simd::Real;
 use super::squares::SquaresOperation;
-use crate::device::{ActionTerm, Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Sums, Workspace};
+use crate::device::layout::Shape;
+use crate::device::{
+    ActionTerm, ActivationRule, Bridge, DualTerm, Fixed, Layers, Maps, Mat, Method, MixtureLoss, Points, Sums,
+    Workspace,
+};
 use crate::formulas::{Activation, Axes, Head};
 
 impl<T: Real> Workspace for CpuBlock<T> {
@@ -30,10 +35,53 @@ impl<T: Real> Workspace for CpuBlock<T> {
     }
 }
 
-impl<T: Real> Layers for CpuBlock<T> {
+impl<T: Real> Maps for CpuBlock<T> {
     type Net = CpuNet<T>;
     type Gradient = CpuGradient<T>;
 
+    fn map(&mut self, net: &CpuNet<T>, layer: usize, x: Mat, bias: bool, to: Mat) {
+        self.layer_map(&net.layers[layer], x, bias, to);
+    }
+
+    fn map_reverse(&mut self, net: &CpuNet<T>, layer: usize, delta: Mat, to: Mat, add: bool) {
+        self.layer_map_reverse(&net.layers[layer], delta, to, add);
+    }
+
+    fn map_gradient(&mut self, gradient: &mut CpuGradient<T>, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        self.layer_gradient(gradient, layer, pairs, bias);
+    }
+
+    fn fixed(&mut self, map: &Fixed, reverse: bool, x: Mat, to: Mat, add: bool) {
+        self.fixed_map(map, reverse, x, to, add);
+    }
+
+    fn activate(&mut self, activation: Activation, a: Mat, to: Mat) {
+        self.activation(activation, Rule::Value, a, to, false);
+    }
+
+    fn activate_linear(&mut self, activation: Activation, a: Mat, x: Mat, to: Mat, add: bool) {
+        self.activation(activation, Rule::Linear(x), a, to, add);
+    }
+
+    fn activate_adjoint(&mut self, activation: Activation, rule: &ActivationRule, to: Mat, add: bool) {
+        let ActivationRule { a, tangent, delta, q } = *rule;
+        self.activation(activation, Rule::Adjoint { tangent, delta, q }, a, to, add);
+    }
+
+    fn modulate(&mut self, shape: Shape, x: Mat, e: Mat, shift: bool, to: Mat, add: bool) {
+        self.channels_modulate(shape, x, e, shift, to, add);
+    }
+
+    fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool) {
+        self.channels_gradient(shape, pairs, shift, to, add);
+    }
+
+    fn waves(&mut self, t: Mat, to: Mat) {
+        self.time_waves(t, to);
+    }
+}
+
+impl<T: Real> Layers for CpuBlock<T> {
     fn squares(&mut self, net: &CpuNet<T>, x: Mat, to: Mat) {
         self.squares_operation(SquaresOperation::Forward(&net.centre), x, to);
     }
@@ -107,6 +155,10 @@ impl<T: Real> Method for CpuBlock<T> {
 
     fn action(&mut self, term: &ActionTerm<'_, Vec<T>>, sums: &mut Sums) {
         self.method_action(term, sums);
+    }
+
+    fn atoms(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>, sums: &mut Sums) {
+        self.method_atoms(loss, sums);
     }
 
     fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>, sums: &mut Sums) {

@@ -233,6 +233,8 @@ pub(super) struct DotProducts<T> {
     pub w_row: usize,
     pub y: *mut T,
     pub y_row: usize,
+    /// Whether the sum starts from what Y holds.
+    pub accumulate: bool,
     /// n elements, or null.
     pub bias: *const T,
 }
@@ -263,7 +265,9 @@ impl<T: Real> Kernel<T> for DotProducts<T> {
                     for k in whole..self.k {
                         sum = sum + *x.add(k) * *w.add(k);
                     }
-                    *self.y.add(r * self.y_row + o) = if self.bias.is_null() { sum } else { sum + *self.bias.add(o) };
+                    let y = &mut *self.y.add(r * self.y_row + o);
+                    let sum = if self.bias.is_null() { sum } else { sum + *self.bias.add(o) };
+                    *y = if self.accumulate { *y + sum } else { sum };
                 }
             }
         }

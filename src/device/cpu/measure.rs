@@ -3,8 +3,12 @@
 
 use super::block::{CpuBlock, CpuNoise, Sizes, extent};
 use super::mixture::tables;
+use crate::device::layout::Shape;
 use crate::device::rows::{PathSteps, RowSeed, Rows};
-use crate::device::{ActionTerm, Bridge, DualTerm, Layers, Mat, Method, MixtureLoss, Points, Squares, Sums, Workspace};
+use crate::device::{
+    ActionTerm, ActivationRule, Bridge, DualTerm, Fixed, Layers, Maps, Mat, Method, MixtureLoss, Points, Squares, Sums,
+    Workspace,
+};
 use crate::formulas::{Activation, Axes, Conjugate, Head};
 use crate::rng::Stream;
 
@@ -52,10 +56,23 @@ impl Workspace for Measure {
     }
 }
 
-impl Layers for Measure {
+impl Maps for Measure {
     type Net = ();
     type Gradient = ();
 
+    fn map(&mut self, (): &(), _: usize, _: Mat, _: bool, _: Mat) {}
+    fn map_reverse(&mut self, (): &(), _: usize, _: Mat, _: Mat, _: bool) {}
+    fn map_gradient(&mut self, (): &mut (), _: usize, _: &[(Mat, Mat)], _: Option<Mat>) {}
+    fn fixed(&mut self, _: &Fixed, _: bool, _: Mat, _: Mat, _: bool) {}
+    fn activate(&mut self, _: Activation, _: Mat, _: Mat) {}
+    fn activate_linear(&mut self, _: Activation, _: Mat, _: Mat, _: Mat, _: bool) {}
+    fn activate_adjoint(&mut self, _: Activation, _: &ActivationRule, _: Mat, _: bool) {}
+    fn modulate(&mut self, _: Shape, _: Mat, _: Mat, _: bool, _: Mat, _: bool) {}
+    fn modulate_gradient(&mut self, _: Shape, _: &[(Mat, Mat)], _: Option<Mat>, _: Mat, _: bool) {}
+    fn waves(&mut self, _: Mat, _: Mat) {}
+}
+
+impl Layers for Measure {
     fn squares(&mut self, (): &(), _: Mat, _: Mat) {}
     fn squares_reverse(&mut self, _: Mat, _: Mat, _: Mat) {}
     fn squares_tangent(&mut self, _: Mat, _: Mat, _: Mat) {}
@@ -81,6 +98,7 @@ impl Method for Measure {
         }
     }
 
+    fn atoms(&mut self, _: &MixtureLoss<'_, CpuNoise, Vec<f32>>, _: &mut Sums) {}
     fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
     fn bridge(&mut self, _: &Head, _: &Axes<Vec<f32>>, _: &Bridge<CpuNoise>, _: &Points) {}

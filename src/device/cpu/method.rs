@@ -3,7 +3,7 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::{Kernel, Real, Simd};
-use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Points, Sums};
+use crate::device::{ActionTerm, Bridge, DualTerm, Mat, MixtureLoss, Points, Sums};
 use crate::formulas::axes::{self, Part};
 use crate::formulas::head::{LOG_STD_RANGE, LOG_STD_ROOM};
 use crate::formulas::{Axes, Head, Scalar, Tick};
@@ -194,6 +194,25 @@ impl<T: Real> CpuBlock<T> {
             sums.conjugate += value;
             sums.density_ratio += slope;
             self.row_mut(delta, half + r)[0] = T::of(scale * slope);
+        }
+    }
+
+    pub(super) fn method_atoms(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>, sums: &mut Sums) {
+        let MixtureLoss { head, axes, bridge, v, g, components, delta, scale, .. } = *loss;
+        assert!(head.deterministic && components == 1 && delta.cols == bridge.raw.cols);
+        let (scale, noise, half) = (T::of(scale), T::of(axes.noise), T::of(0.5));
+        let (sigma, rate) = (axes.part(Part::Sigma), axes.part(Part::Rate));
+        for r in 0..delta.rows {
+            let tick = Tick::of(self.row(bridge.time, r));
+            let mut cost = T::zero();
+            for j in 0..delta.cols {
+                let (g, m) = (self.row(g, r)[j], self.row(bridge.raw, r)[j]);
+                let [time, ..] = tick.along(rate[j]);
+                let pull = noise / (sigma[j] * sigma[j]) * m;
+                cost = cost + half * time * pull * m;
+                self.row_mut(delta, r)[j] = scale * time * (g + pull);
+            }
+            sums.generator += self.row(v, r)[0].wide() + cost.wide();
         }
     }
 

@@ -2,12 +2,17 @@
 //! products are single-threaded and the library's own, so that activations and derivatives are fused into them.
 
 mod activation;
+mod activations;
 pub(crate) mod batch;
 mod block;
+mod channels;
 mod components;
+mod conv;
+mod conv_gradient;
 mod dense;
 mod device;
 pub(crate) mod disjoint;
+mod fixed;
 mod gemm;
 mod measure;
 mod memory;

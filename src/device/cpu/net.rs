@@ -34,9 +34,9 @@ pub(super) enum Form {
 
 impl<T: Real> Packed<T> {
     /// Returns the arrangement of B, and the numbers that it takes with padding.
-    fn form(isa: Isa, k: usize, n: usize, few: bool) -> (Form, usize) {
+    fn form(isa: Isa, Extents { k, n, panels }: Extents, few: bool) -> (Form, usize) {
         let width = PANEL_VECTORS * T::lanes(isa);
-        if few && n <= FEW_COLUMNS {
+        if few && n <= FEW_COLUMNS && !panels {
             let stride = k.next_multiple_of(16);
             (Form::Rows { stride }, n.saturating_mul(stride))
         } else {
@@ -44,9 +44,25 @@ impl<T: Real> Packed<T> {
         }
     }
 
-    fn new(isa: Isa, k: usize, n: usize, few: bool) -> Result<Self> {
-        let (form, len) = Self::form(isa, k, n, few);
+    fn new(isa: Isa, extents: Extents, few: bool) -> Result<Self> {
+        let (form, len) = Self::form(isa, extents, few);
+        let Extents { k, n, .. } = extents;
         Ok(Self { data: Aligned::zeros(WEIGHTS, len)?, k, n, form })
+    }
+
+    /// Copies the transposes of a convolution's taps, one after the other, each of which has `outputs` columns.
+    fn pack_taps(&mut self, weights: &[T], outputs: usize) {
+        let Form::Panels { width } = self.form else { unreachable!("a convolution has panels") };
+        for (p, panel) in self.data.chunks_exact_mut(width * self.k).enumerate() {
+            let first = p * width;
+            let cols = width.min(self.n - first);
+            for (at, line) in panel.chunks_exact_mut(width).enumerate() {
+                let (tap, output) = (at / outputs, at % outputs);
+                for (j, x) in line[..cols].iter_mut().enumerate() {
+                    *x = weights[(tap * self.n + first + j) * outputs + output];
+                }
+            }
+        }
     }
 
     /// Copies B, whose element (i, j) is `weights[i * row + j * col]`.
@@ -86,6 +102,8 @@ pub struct PackedLayer<T> {
     /// Absent where only forward passes are wanted.
     pub(super) transposed: Option<Packed<T>>,
     pub(super) bias: Aligned<T>,
+    /// What a convolution reads beyond the edges of a picture: as many zeros as a pixel has channels.
+    pub(super) zeros: Aligned<T>,
 }
 
 impl<T: Real> PackedLayer<T> {
@@ -99,8 +117,47 @@ impl<T: Real> PackedLayer<T> {
                     transposed.pack(weights, 1, outputs);
                 }
             }
+            Map::Conv(conv) => {
+                self.forward.pack(weights, conv.channels, 1);
+                if let Some(transposed) = &mut self.transposed {
+                    transposed.pack_taps(weights, conv.channels);
+                }
+            }
         }
         self.bias[..biases.len()].copy_from_slice(biases);
+    }
+}
+
+/// The extents of an operand B (k x n).
+#[derive(Clone, Copy)]
+struct Extents {
+    k: usize,
+    n: usize,
+    /// Whether B has to lie in panels.
+    panels: bool,
+}
+
+/// Returns the extents of what a layer multiplies rows by, and gradients.
+fn operands(layer: &Layer) -> [Extents; 2] {
+    match layer.map {
+        Map::Dense { inputs, outputs } => {
+            [Extents { k: inputs, n: outputs, panels: false }, Extents { k: outputs, n: inputs, panels: false }]
+        }
+        Map::Conv(conv) => {
+            let (taps, inputs, outputs) = (conv.taps(), conv.from.channels, conv.channels);
+            [
+                Extents { k: taps * inputs, n: outputs, panels: true },
+                Extents { k: taps * outputs, n: inputs, panels: true },
+            ]
+        }
+    }
+}
+
+/// Returns how many zeros a layer needs.
+fn zeros_len(layer: &Layer) -> usize {
+    match layer.map {
+        Map::Dense { .. } => 0,
+        Map::Conv(conv) => conv.from.channels.max(conv.channels),
     }
 }
 
@@ -123,15 +180,16 @@ impl<T: Real> CpuNet<T> {
     pub fn new(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> Result<Self> {
         let last = layout.hidden();
         let pack = |l: usize| {
-            let layer = &layout.layers[l];
-            let Map::Dense { inputs, outputs } = layer.map;
+            let (layer, few) = (layout.layers[l], [l == last, l == 0]);
+            let [forward, transposed] = operands(&layer);
             Ok(PackedLayer {
-                layer: *layer,
+                layer,
                 // Hidden layers carry an epilogue, which only tiles have; outputs and inputs are the narrow ones
                 // anyway.
-                forward: Packed::new(isa, inputs, outputs, l == last)?,
-                transposed: reverse.then(|| Packed::new(isa, outputs, inputs, l == 0)).transpose()?,
-                bias: Aligned::zeros(WEIGHTS, bias_len(layer))?,
+                forward: Packed::new(isa, forward, few[0])?,
+                transposed: reverse.then(|| Packed::new(isa, transposed, few[1])).transpose()?,
+                bias: Aligned::zeros(WEIGHTS, bias_len(&layer))?,
+                zeros: Aligned::zeros(WEIGHTS, zeros_len(&layer))?,
             })
         };
         Ok(Self { layers: memory::made(WEIGHTS, layout.layers.len(), pack)?, centre: centre.numbers()? })
@@ -141,11 +199,11 @@ impl<T: Real> CpuNet<T> {
     pub fn bytes(isa: Isa, layout: &Layout, centre: &Centre, reverse: bool) -> usize {
         let last = layout.hidden();
         let bytes = |(l, layer): (usize, &Layer)| {
-            let Map::Dense { inputs, outputs } = layer.map;
-            let (_, forward) = Packed::<T>::form(isa, inputs, outputs, l == last);
-            let (_, transposed) = Packed::<T>::form(isa, outputs, inputs, l == 0);
+            let [forward, transposed] = operands(layer);
+            let (_, forward) = Packed::<T>::form(isa, forward, l == last);
+            let (_, transposed) = Packed::<T>::form(isa, transposed, l == 0);
             let transposed = if reverse { transposed } else { 0 };
-            let numbers = [forward, transposed, bias_len(layer)].map(Aligned::<T>::bytes);
+            let numbers = [forward, transposed, bias_len(layer), zeros_len(layer)].map(Aligned::<T>::bytes);
             numbers.into_iter().fold(size_of::<PackedLayer<T>>(), usize::saturating_add)
         };
         let centre = 2 * centre.count() * size_of::<T>();

@@ -65,6 +65,7 @@ impl Draw for CudaBlock {
             time: time_at,
             time_stride,
             time_repeat: times.repeat as u32,
+            half_at_end: u32::from(times.half_at_end),
             low: times.low as f32,
             high: times.high as f32,
             log_range: clock.log_range(),

@@ -1,10 +1,11 @@
-//! The device traits `Workspace` and `Layers` on a GPU's workspace.
+//! The device traits `Workspace`, `Maps` and `Layers` on a GPU's workspace.
 
 use super::block::CudaBlock;
 use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{SquaresForward, SquaresReverse, SquaresTangent};
 use super::layers::ProductKind;
-use crate::device::{Layers, Mat, Squares, Workspace};
+use crate::device::layout::Shape;
+use crate::device::{ActivationRule, Fixed, Layers, Maps, Mat, Squares, Workspace};
 use crate::formulas::Activation;
 use cudarc::driver::sys;
 
@@ -61,10 +62,52 @@ impl Workspace for CudaBlock {
     }
 }
 
-impl Layers for CudaBlock {
+impl Maps for CudaBlock {
     type Net = CudaNet;
     type Gradient = CudaGradient;
 
+    fn map(&mut self, net: &CudaNet, layer: usize, x: Mat, bias: bool, to: Mat) {
+        self.layer_map(net, layer, x, bias, to);
+    }
+
+    fn map_reverse(&mut self, net: &CudaNet, layer: usize, delta: Mat, to: Mat, add: bool) {
+        self.layer_map_reverse(net, layer, delta, to, add);
+    }
+
+    fn map_gradient(&mut self, gradient: &mut CudaGradient, layer: usize, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
+        self.layer_gradient(gradient, layer, pairs, bias);
+    }
+
+    fn fixed(&mut self, map: &Fixed, reverse: bool, x: Mat, to: Mat, add: bool) {
+        self.fixed_map(map, reverse, x, to, add);
+    }
+
+    fn activate(&mut self, activation: Activation, a: Mat, to: Mat) {
+        self.apply(activation, a, to);
+    }
+
+    fn activate_linear(&mut self, activation: Activation, a: Mat, x: Mat, to: Mat, add: bool) {
+        self.apply_linear(activation, a, x, to, add);
+    }
+
+    fn activate_adjoint(&mut self, activation: Activation, rule: &ActivationRule, to: Mat, add: bool) {
+        self.apply_adjoint(activation, rule, to, add);
+    }
+
+    fn modulate(&mut self, shape: Shape, x: Mat, e: Mat, shift: bool, to: Mat, add: bool) {
+        self.channels_modulate(shape, x, e, shift, to, add);
+    }
+
+    fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool) {
+        self.channels_gradient(shape, pairs, shift, to, add);
+    }
+
+    fn waves(&mut self, t: Mat, to: Mat) {
+        self.time_waves(t, to);
+    }
+}
+
+impl Layers for CudaBlock {
     fn squares_seen(net: &CudaNet) -> Squares {
         net.squares
     }

@@ -143,7 +143,11 @@ impl Gpu {
     }
 
     /// Returns whether each layer of a network is one kernel, rather than a product of cublasLt with kernels around it.
+    /// So are those of networks with convolutions, whose products gather what they multiply.
     pub(super) fn fuses(&self, layers: &[Layer]) -> bool {
+        if layers.iter().any(Layer::is_convolution) {
+            return true;
+        }
         let widest = layers.iter().skip(1).map(|layer| layer.inputs()).max().unwrap_or(0);
         match self.products {
             Products::Auto => widest <= MOST_FUSED || !self.library.is_there(),

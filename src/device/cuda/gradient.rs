@@ -12,11 +12,30 @@ const LEAST_CHUNK: usize = 128;
 const MOST_LINES: usize = 1 << 26;
 const MOST_SPLITS: usize = 64;
 
+/// The largest number of lines of a contribution of pictures. Each of them is a sum over many pixels.
+const MOST_PICTURE_SPLITS: usize = 32;
+
+/// Where the lines of a contribution lie.
+pub(super) struct GradientLines {
+    /// The layer's address in the first line.
+    pub place: u64,
+    /// Distance of the lines in floats.
+    pub pitch: usize,
+    pub count: usize,
+    /// Number of rows of each line.
+    pub chunk: usize,
+}
+
 /// Returns the number of lines that a contribution of `rows` rows to a gradient of `len` parameters takes, and the
 /// number of rows of each.
-fn lines_of(fused: bool, len: usize, rows: usize) -> (usize, usize) {
+fn lines_of(fused: bool, pictures: bool, len: usize, rows: usize) -> (usize, usize) {
     if !fused {
         return (1, rows);
+    }
+    if pictures {
+        let splits = (MOST_LINES / len.max(1)).clamp(1, MOST_PICTURE_SPLITS);
+        let chunk = rows.div_ceil(splits);
+        return (rows.div_ceil(chunk), chunk);
     }
     let splits = (MOST_LINES / len.max(1)).clamp(1, MOST_SPLITS);
     // A multiple of what the kernel stages at a time.
@@ -61,7 +80,7 @@ impl CudaGradient {
     /// Takes room for contributions with these numbers of rows, which [`Self::contributions`] tells.
     pub fn new(block: &mut CudaBlock, net: &CudaNet, contributions: &[usize]) -> Self {
         let mut gradient = Self::counting(net);
-        let room = contributions.iter().map(|&rows| lines_of(net.fused, gradient.len(), rows).0).sum();
+        let room = contributions.iter().map(|&rows| gradient.lines_of(rows).0).sum();
         gradient.lines = block.scratch_address(room * gradient.pitch);
         gradient.room = Some(room);
         gradient
@@ -91,22 +110,22 @@ impl CudaGradient {
         layout::parameters(&self.layers)
     }
 
-    pub(super) fn pitch(&self) -> usize {
-        self.pitch
+    fn lines_of(&self, rows: usize) -> (usize, usize) {
+        let pictures = self.layers.iter().any(Layer::is_convolution);
+        lines_of(self.fused, pictures, self.len(), rows)
     }
 
-    /// Takes lines for a contribution of `rows` rows to a layer. Returns the layer's address in the first line, and the
-    /// number of rows of each line.
-    pub(super) fn take(&mut self, layer: usize, rows: usize) -> (u64, usize) {
-        let (lines, chunk) = lines_of(self.fused, self.len(), rows);
+    /// Takes lines for a contribution of `rows` rows to a layer.
+    pub(super) fn take(&mut self, layer: usize, rows: usize) -> GradientLines {
+        let (count, chunk) = self.lines_of(rows);
         let first = self.used[layer];
-        self.used[layer] += lines;
+        self.used[layer] += count;
         assert!(self.room.is_none_or(|room| self.used[layer] <= room), "more contributions to a gradient than counted");
         if layer == 0 {
             self.contributions.push(rows);
         }
         let place = self.lines + ((first * self.pitch + self.layers[layer].offset) * size_of::<f32>()) as u64;
-        (place, chunk)
+        GradientLines { place, pitch: self.pitch, count, chunk }
     }
 
     /// Queues the sum of the lines into the flat vector at `gradient`, added to what is there with `accumulate`. Where

@@ -42,6 +42,14 @@ pub(crate) struct Argument {
     size: usize,
 }
 
+impl Argument {
+    /// Returns its bytes.
+    #[cfg(test)]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bits[..self.size]
+    }
+}
+
 macro_rules! arguments {
     ($($t:ty)+) => {$(
         impl From<$t> for Argument {

@@ -4,7 +4,7 @@
 
 use super::block::CudaBlock;
 use super::epilogue_grid::EpilogueGrid;
-use super::gradient::{CudaGradient, CudaNet};
+use super::gradient::{CudaGradient, CudaNet, GradientLines};
 use super::kernels::{
     ActivationAdjoint, ActivationScale, ActivationSilu, Arguments, BiasAdd, ColumnSums, ColumnSumsFinish, Kernel,
     ProductAdjoint, ProductAffine, ProductBackward, ProductGradient, ProductSilu, ProductTangent, ProductTransposed,
@@ -19,7 +19,7 @@ const NARROW: (usize, u32) = (32, 256);
 const WIDE: (usize, u32) = (64, 128);
 /// The least number of wide tiles for which a product uses them: about two for each multiprocessor of a large GPU. It
 /// does not depend on the device, so that sums have the same order on every one.
-const LEAST_WIDE: usize = 256;
+pub(super) const LEAST_WIDE: usize = 256;
 
 /// The operation that follows a product with transposed weights, p = delta W^T.
 pub(super) enum ProductKind {
@@ -32,7 +32,7 @@ pub(super) enum ProductKind {
 }
 
 /// The two kernels of a product, for narrow and for wide tiles.
-type Tiled = [Kernel; 2];
+pub(super) type Tiled = [Kernel; 2];
 
 const AFFINE: Tiled = [Kernel::ProductAffine, Kernel::ProductAffineWide];
 const SILU: Tiled = [Kernel::ProductSilu, Kernel::ProductSiluWide];
@@ -46,7 +46,14 @@ const GRADIENT: Tiled = [Kernel::ProductGradient, Kernel::ProductGradientWide];
 
 impl CudaBlock {
     /// Queues a product with m x n results, `splits` times along the grid's second axis.
-    fn product<A: Arguments>(&mut self, [narrow, wide]: Tiled, m: usize, n: usize, splits: usize, arguments: &A) {
+    pub(super) fn product<A: Arguments>(
+        &mut self,
+        [narrow, wide]: Tiled,
+        m: usize,
+        n: usize,
+        splits: usize,
+        arguments: &A,
+    ) {
         let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side);
         let (kernel, (side, threads)) =
             if tiles(WIDE.0) * splits >= LEAST_WIDE { (wide, WIDE) } else { (narrow, NARROW) };
@@ -70,18 +77,23 @@ impl CudaBlock {
 
     pub(super) fn layer_affine(&mut self, net: &CudaNet, layer: usize, x: Mat, out: Mat) {
         let layer = &net.layers[layer];
-        let (bias, (out_at, out_stride)) = (bias(net, layer), self.place(out));
-        let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
         if net.fused {
-            let (w, (x_at, x_stride)) = (weights(net, layer), self.place(x));
-            let arguments = ProductAffine { x: x_at, x_stride, w, bias, out: out_at, out_stride, m, n, k };
-            self.product(AFFINE, x.rows, layer.outputs(), 1, &arguments);
-            return;
+            return self.affine_fused(net, layer, x, out);
         }
+        let (bias, (out_at, out_stride)) = (bias(net, layer), self.place(out));
+        let (m, n) = (x.rows as u32, layer.outputs() as u32);
         self.multiply_weights(net, layer, x, out, false);
         let grid = EpilogueGrid::new(x.rows, layer.outputs());
         let arguments = BiasAdd { h: out_at, h_stride: out_stride, bias, rows: m, cols: n, chunk: grid.chunk };
         self.launch(grid.grid, grid.block, &arguments);
+    }
+
+    pub(super) fn affine_fused(&mut self, net: &CudaNet, layer: &Layer, x: Mat, out: Mat) {
+        let (w, bias) = (weights(net, layer), bias(net, layer));
+        let ((x_at, x_stride), (out_at, out_stride)) = (self.place(x), self.place(out));
+        let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
+        let arguments = ProductAffine { x: x_at, x_stride, w, bias, out: out_at, out_stride, m, n, k };
+        self.product(AFFINE, x.rows, layer.outputs(), 1, &arguments);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -278,30 +290,23 @@ impl CudaBlock {
         pairs: &[(Mat, Mat)],
         bias: Option<Mat>,
     ) {
-        let (place, chunk) = gradient.take(layer, pairs[0].0.rows);
-        let (layer, pitch) = (gradient.layers[layer], gradient.pitch());
-        if gradient.fused {
-            // Nothing that follows waits for it.
-            self.aside(|block| block.gradient_fused(&layer, place, pitch, chunk, pairs, bias));
-        } else {
-            self.gradient_by_library(&layer, place, pairs, bias);
+        let lines = gradient.take(layer, pairs[0].0.rows);
+        let layer = gradient.layers[layer];
+        let with_bias = bias.is_some_and(|bias| bias.offset == pairs[0].1.offset);
+        assert!(with_bias || bias.is_none() || !gradient.fused, "a bias' gradient sums what the first pair multiplies");
+        match layer.map {
+            // Nothing that follows waits for them.
+            Map::Conv(conv) => self.aside(|block| block.conv_gradient(&conv, &lines, pairs, with_bias)),
+            Map::Dense { .. } if gradient.fused => {
+                self.aside(|block| block.gradient_fused(&layer, &lines, pairs, with_bias));
+            }
+            Map::Dense { .. } => self.gradient_by_library(&layer, lines.place, pairs, bias),
         }
     }
 
     /// Queues the gradient of weights and biases by one fused product, because biases lie behind the weights.
-    fn gradient_fused(
-        &mut self,
-        layer: &Layer,
-        place: u64,
-        pitch: usize,
-        chunk: usize,
-        pairs: &[(Mat, Mat)],
-        bias: Option<Mat>,
-    ) {
-        let Map::Dense { inputs, outputs } = layer.map;
-        let rows = pairs[0].0.rows;
-        let with_bias = bias.is_some_and(|bias| bias.offset == pairs[0].1.offset);
-        assert!(with_bias || bias.is_none(), "the bias' gradient sums what the first pair multiplies");
+    fn gradient_fused(&mut self, layer: &Layer, lines: &GradientLines, pairs: &[(Mat, Mat)], with_bias: bool) {
+        let (inputs, outputs) = (layer.inputs(), layer.outputs());
         let ((x, x_stride), (delta, delta_stride)) = (self.place(pairs[0].0), self.place(pairs[0].1));
         let second = pairs.get(1);
         let (x2, x2_stride) = self.optional(second.map(|pair| pair.0));
@@ -315,19 +320,20 @@ impl CudaBlock {
             x2_stride,
             delta2,
             delta2_stride,
-            rows: rows as u32,
+            rows: pairs[0].0.rows as u32,
             inputs: inputs as u32,
             outputs: outputs as u32,
             bias: u32::from(with_bias),
-            chunk: chunk as u32,
-            lines: place,
-            pitch: pitch as u64,
+            // A multiple of what is staged at a time: the last lines may be of no rows, and zero.
+            chunk: lines.chunk.next_multiple_of(32) as u32,
+            lines: lines.place,
+            pitch: lines.pitch as u64,
         };
-        self.product(GRADIENT, inputs, outputs, rows.div_ceil(chunk), &arguments);
+        self.product(GRADIENT, inputs, outputs, lines.count, &arguments);
     }
 
     fn gradient_by_library(&mut self, layer: &Layer, place: u64, pairs: &[(Mat, Mat)], bias: Option<Mat>) {
-        let Map::Dense { inputs, outputs } = layer.map;
+        let (inputs, outputs) = (layer.inputs(), layer.outputs());
         for (number, &(x, delta)) in pairs.iter().enumerate() {
             let product = Product {
                 m: inputs,
@@ -364,12 +370,11 @@ impl CudaBlock {
     }
 }
 
-/// Returns the address of a dense layer's W.
-fn weights(net: &CudaNet, layer: &Layer) -> u64 {
-    let Map::Dense { .. } = layer.map;
+/// Returns the address of a layer's weights.
+pub(super) fn weights(net: &CudaNet, layer: &Layer) -> u64 {
     net.weights + (layer.offset * size_of::<f32>()) as u64
 }
 
-fn bias(net: &CudaNet, layer: &Layer) -> u64 {
+pub(super) fn bias(net: &CudaNet, layer: &Layer) -> u64 {
     net.weights + (layer.biases().start * size_of::<f32>()) as u64
 }

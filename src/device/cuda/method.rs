@@ -2,8 +2,8 @@
 
 use super::block::{CudaBlock, CudaNoise, THREADS, reduction_blocks};
 use super::kernels::{
-    ActionTerms, BridgeSample, ComponentsChoose, ComponentsFold, DualTerms, Kernel, Mixture16, MixtureDensity,
-    MixtureGradient, MixtureParameters,
+    ActionTerms, AtomsTerms, BridgeSample, ComponentsChoose, ComponentsFold, DualTerms, Kernel, Mixture16,
+    MixtureDensity, MixtureGradient, MixtureParameters,
 };
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
 use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
@@ -140,7 +140,9 @@ impl Method for CudaBlock {
 
     fn action(&mut self, term: &ActionTerm<'_, u64>, sums: &mut CudaSums) {
         let ActionTerm { axes, time, x, g, b, w, scale } = *term;
-        assert!(g.squares.count == w.squares.count && [x, g, w].iter().all(|mat| mat.cols == b.cols + 1));
+        assert!(g.squares.count == w.squares.count && [x, w].iter().all(|mat| mat.cols == b.cols + 1));
+        // Of a graph it has no column for the time.
+        assert!(g.cols == b.cols + 1 || (g.cols == b.cols && g.squares.count == 0));
         let (rows, d, squares) = (b.rows, b.cols, w.squares.count);
         let ((x, x_stride), (g, g_stride)) = (self.place(x), self.place(g));
         let ((b, b_stride), (w, w_stride)) = (self.place(b), self.place(w));
@@ -166,6 +168,38 @@ impl Method for CudaBlock {
             scale: scale as f32,
             append: 1,
             action,
+        };
+        self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
+    }
+
+    fn atoms(&mut self, loss: &MixtureLoss<'_, CudaNoise, u64>, sums: &mut CudaSums) {
+        let MixtureLoss { head, axes, bridge, v, g, components, delta, scale, .. } = *loss;
+        assert!(head.deterministic && components == 1 && delta.cols == bridge.raw.cols && g.squares.count == 0);
+        // V's output comes from aside.
+        self.join();
+        let (rows, d) = (delta.rows, delta.cols);
+        let ((raw, raw_stride), (time, time_stride)) = (self.place(bridge.raw), self.place(bridge.time));
+        let ((v, v_stride), (g, g_stride)) = (self.place(v), self.place(g));
+        let (delta, delta_stride) = self.place(delta);
+        let grid = reduction_blocks((rows * d).div_ceil(4) as u64);
+        let losses = sums.take(GENERATOR, grid as usize);
+        let arguments = AtomsTerms {
+            axes: axes.numbers,
+            noise: axes.noise as f32,
+            time,
+            time_stride,
+            raw,
+            raw_stride,
+            v,
+            v_stride,
+            g,
+            g_stride,
+            rows: rows as u32,
+            d: d as u32,
+            scale: scale as f32,
+            delta,
+            delta_stride,
+            losses,
         };
         self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }

@@ -13,6 +13,7 @@ use crate::formulas::axes::{Axis, Part};
 use crate::formulas::head::{extrapolation, log_std_range};
 use crate::formulas::{Activation, Axes, Clock, Conjugate, Divergence, Head, Tick};
 use crate::nn::network::Network;
+use crate::nn::pictures::Convolutions;
 use crate::nn::spec::NetworkSpec;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
@@ -24,6 +25,8 @@ pub(crate) struct Case {
     pub sources: usize,
     pub conditional: Conditional,
     pub head: Head,
+    /// Whether the generator step takes its single components for points.
+    pub atoms: bool,
     pub conjugate: Conjugate,
     pub axes: Axes<Vec<f64>>,
     pub value: Network,
@@ -154,6 +157,7 @@ impl Case {
 
     fn generator_step_of<'a, S>(&'a self, axes: &'a Axes<S>) -> GeneratorStep<'a, S> {
         GeneratorStep {
+            atoms: self.atoms,
             value: &self.value,
             generator: &self.generator,
             conditional: self.conditional,
@@ -360,37 +364,78 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             };
             let networks =
                 Networks { conditional, deterministic: head.deterministic, bridge: &bridge, value, generator };
-            let (value, generator) = networks.shapes(d).unwrap();
-            let weights = |network: &Network, stream| {
-                let mut w = normals(seed, stream, network.layout.len());
-                for layer in &network.layout.layers {
-                    w[layer.weights()].iter_mut().for_each(|x| *x /= (layer.fan_in() as f64).sqrt());
-                }
-                w
-            };
-            let rows = sources * components;
-            let [mut time, mut component] = [0; 2].map(|_| vec![0f32; sources]);
-            Sequence::new(seed, 0, Stream::Time).uniforms(0, &mut time);
-            Sequence::new(seed, 0, Stream::Component).uniforms(0, &mut component);
-            Case {
-                d,
-                sources,
-                conditional,
-                head,
-                conjugate: Conjugate { divergence, tau },
-                axes,
-                value_weights: weights(&value, Stream::Init),
-                generator_weights: weights(&generator, Stream::SourceIndex),
-                value,
-                generator,
-                x0: normals(seed ^ 1, Stream::Init, sources * d),
-                y: normals(seed ^ 2, Stream::Init, rows * d),
-                z: normals(seed, Stream::Latent, rows * latent),
-                xi: normals(seed, Stream::Endpoint, rows * d),
-                eta: normals(seed, Stream::Bridge, rows * d),
-                time: time.into_iter().map(|t| f64::from(t) * 0.98).collect(),
-                component: component.into_iter().map(f64::from).collect(),
-            }
+            Case::of(networks, d, sources, axes, Conjugate { divergence, tau }, seed)
         },
     )
+}
+
+/// Cases with convolutional networks.
+pub(super) fn pictures() -> impl Strategy<Value = Case> {
+    let picture = [1usize..3, 1..6, 1..6];
+    let form = (picture, 1usize..4, 1usize..3, any::<bool>());
+    let problem = (0.3f64..2.0, 1.0f64..9.0, 0..Divergence::ALL.len(), 0..Activation::ALL.len(), any::<u64>());
+    (form, 1usize..4, 1usize..4, problem).prop_map(
+        |((picture, channels, blocks, residual), latent, sources, (sigma, tau, psi, act, seed))| {
+            let form = Convolutions { channels, blocks, residual, ..Convolutions::default() };
+            let form = form.of_samples(&picture).unwrap();
+            let d = form.numbers();
+            let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
+            let axes = Axes::new((0..d).map(|_| axis), Clock::EVEN, sigma * sigma, 0.0).unwrap();
+            let spec = NetworkSpec { activation: Activation::ALL[act], ..NetworkSpec::convolutional(form) };
+            let networks = Networks {
+                conditional: Conditional { components: 1, latent },
+                deterministic: true,
+                bridge: &GaussianBridge::none(d).unwrap(),
+                value: spec.clone(),
+                generator: spec,
+            };
+            Case::of(networks, d, sources, axes, Conjugate { divergence: Divergence::ALL[psi], tau }, seed)
+        },
+    )
+}
+
+impl Case {
+    /// Returns a case with random numbers.
+    fn of(
+        networks: Networks<'_>,
+        d: usize,
+        sources: usize,
+        axes: Axes<Vec<f64>>,
+        conjugate: Conjugate,
+        seed: u64,
+    ) -> Self {
+        let (value, generator) = networks.shapes(d).unwrap();
+        let Conditional { components, latent } = networks.conditional;
+        let weights = |network: &Network, stream| {
+            let mut w = normals(seed, stream, network.layout.len());
+            for layer in &network.layout.layers {
+                w[layer.weights()].iter_mut().for_each(|x| *x /= (layer.fan_in() as f64).sqrt());
+            }
+            w
+        };
+        let rows = sources * components;
+        let [mut time, mut component] = [0; 2].map(|_| vec![0f32; sources]);
+        Sequence::new(seed, 0, Stream::Time).uniforms(0, &mut time);
+        Sequence::new(seed, 0, Stream::Component).uniforms(0, &mut component);
+        Case {
+            d,
+            sources,
+            conditional: networks.conditional,
+            head: Head { deterministic: networks.deterministic },
+            atoms: value.graph.is_some(),
+            conjugate,
+            axes,
+            value_weights: weights(&value, Stream::Init),
+            generator_weights: weights(&generator, Stream::SourceIndex),
+            value,
+            generator,
+            x0: normals(seed ^ 1, Stream::Init, sources * d),
+            y: normals(seed ^ 2, Stream::Init, rows * d),
+            z: normals(seed, Stream::Latent, rows * latent),
+            xi: normals(seed, Stream::Endpoint, rows * d),
+            eta: normals(seed, Stream::Bridge, rows * d),
+            time: time.into_iter().map(|t| f64::from(t) * 0.98).collect(),
+            component: component.into_iter().map(f64::from).collect(),
+        }
+    }
 }

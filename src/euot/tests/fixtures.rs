@@ -101,6 +101,7 @@ fn check(json: &str) {
     let (value, generator) = networks.shapes(f.d).unwrap();
     let head = Head { deterministic: f.deterministic };
     let case = Case {
+        atoms: false,
         d: f.d,
         sources: f.n,
         conditional,

@@ -1,5 +1,7 @@
 //! Every pass of a network, and with it every layer rule, against central differences in f64: random shapes, each
-//! activation, any number of outputs.
+//! activation, any number of outputs; layers that follow each other, and random graphs of them.
+
+mod graphs;
 
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
@@ -45,23 +47,33 @@ fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Prob
             let squares = Centre::between(&start, &start).unwrap();
             let widths = [&[inputs + squares.count()], &hidden[..], &[outputs]].concat();
             let network = Network::new(Layout::dense(&widths), squares, activation);
-            let mut weights = normals(seed, network.layout.len());
-            for layer in &network.layout.layers {
-                weights[layer.weights()].iter_mut().for_each(|w| *w /= (layer.fan_in() as f64).sqrt());
-            }
-            Problem {
-                network,
-                rows,
-                weights,
-                x: normals(seed ^ 1, rows * inputs),
-                cotangent: normals(seed ^ 2, rows * outputs),
-                direction: normals(seed ^ 3, rows * inputs),
-            }
+            Problem::new(network, rows, seed)
         },
     )
 }
 
+/// Networks of either form.
+fn networks(outputs: impl Strategy<Value = usize> + Clone) -> impl Strategy<Value = Problem> {
+    prop_oneof![problems(outputs.clone()), graphs::problems(outputs)]
+}
+
 impl Problem {
+    fn new(network: Network, rows: usize, seed: u64) -> Self {
+        let mut weights = normals(seed, network.layout.len());
+        for layer in &network.layout.layers {
+            weights[layer.weights()].iter_mut().for_each(|w| *w /= (layer.fan_in() as f64).sqrt());
+        }
+        let (inputs, outputs) = (network.inputs(), network.outputs());
+        Self {
+            rows,
+            weights,
+            x: normals(seed ^ 1, rows * inputs),
+            cotangent: normals(seed ^ 2, rows * outputs),
+            direction: normals(seed ^ 3, rows * network.differentiated()),
+            network,
+        }
+    }
+
     fn net(&self) -> CpuNet<f64> {
         let mut net = CpuNet::new(Isa::Portable, &self.network.layout, &self.network.centre, true).unwrap();
         net.pack(&self.weights);
@@ -87,6 +99,12 @@ impl Problem {
         let x = self.matrix(&mut block, &self.x);
         let y = self.network.forward(&mut block, &self.net(), x);
         self.values(&block, y).iter().zip(&self.cotangent).map(|(a, b)| a * b).sum()
+    }
+
+    /// Numbers of `x` by which a pass differentiates, the first ones of each row.
+    fn along(&mut self) -> impl Iterator<Item = &mut f64> {
+        let (inputs, sample) = (self.network.inputs(), self.network.differentiated());
+        self.x.chunks_exact_mut(inputs).flat_map(move |row| &mut row[..sample])
     }
 
     /// Gradient of [`Self::scalar`] by the weights and by the input.
@@ -125,6 +143,19 @@ pub(crate) fn check_gradient<P: Clone>(
     part: fn(&mut P) -> &mut Vec<f64>,
     scalar: impl Fn(&P) -> f64,
 ) -> Result<(), TestCaseError> {
+    let add = |problem: &mut P, step: &dyn Fn(usize) -> f64| {
+        part(problem).iter_mut().enumerate().for_each(|(i, x)| *x += step(i));
+    };
+    check_derivative(problem, gradient, add, scalar)
+}
+
+/// As [`check_gradient`], for a part that `add` moves by a step for each number.
+fn check_derivative<P: Clone>(
+    problem: &P,
+    gradient: &[f64],
+    add: impl Fn(&mut P, &dyn Fn(usize) -> f64),
+    scalar: impl Fn(&P) -> f64,
+) -> Result<(), TestCaseError> {
     let n = gradient.len();
     let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
     for probe in 0..5 {
@@ -138,7 +169,7 @@ pub(crate) fn check_gradient<P: Clone>(
         }
         let at = |h: f64| {
             let mut moved = problem.clone();
-            part(&mut moved).iter_mut().zip(&direction).for_each(|(w, e)| *w += h * e);
+            add(&mut moved, &|i| h * direction[i]);
             scalar(&moved)
         };
         let h = 1e-4;
@@ -154,19 +185,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn reverse_passes(problem in problems(1usize..12)) {
+    fn reverse_passes(problem in networks(1usize..12)) {
         let (weights, input) = problem.gradients();
         check_gradient(&problem, &weights, |p| &mut p.weights, Problem::scalar)?;
-        check_gradient(&problem, &input, |p| &mut p.x, Problem::scalar)?;
+        let add = |p: &mut Problem, step: &dyn Fn(usize) -> f64| p.along().enumerate().for_each(|(i, x)| *x += step(i));
+        check_derivative(&problem, &input, add, Problem::scalar)?;
     }
 
     #[test]
-    fn reverse_over_a_directional_derivative(problem in problems(Just(1usize))) {
+    fn reverse_over_a_directional_derivative(problem in networks(Just(1usize))) {
         let (value, gradient) = problem.directional();
         // The directional derivative itself, along the input.
         let along = |h: f64| {
             let mut moved = Problem { cotangent: vec![1.0; problem.rows], ..problem.clone() };
-            moved.x.iter_mut().zip(&problem.direction).for_each(|(x, e)| *x += h * e);
+            moved.along().zip(&problem.direction).for_each(|(x, e)| *x += h * e);
             moved.scalar()
         };
         let h = 1e-3;

@@ -24,9 +24,8 @@ fn engine(threads: usize, plan: &Plan) -> (CpuEngine, Samplers) {
     let units = Normalisation { shift: vec![0.0; DIMENSION].into(), scale: 1.0 };
     let data = sides.prepare([units.seen(), units.seen()]).expect("finite samples");
     let (samplers, arrays) = Samplers::part(data.into(), plan.halves.batch_rows()).expect("memory");
-    let networks = [&plan.halves.value, &plan.halves.generator].map(|network| {
-        NetworkState::new(kaiming(&network.layout, 7, 0, |_| (1.0, 0.0)).expect("memory")).expect("memory")
-    });
+    let networks = [&plan.halves.value, &plan.halves.generator]
+        .map(|network| NetworkState::new(kaiming(network, 7, 0, |_| (1.0, 0.0)).expect("memory")).expect("memory"));
     (CpuEngine::new(&context(threads), plan.clone(), networks, arrays).expect("memory"), samplers)
 }
 

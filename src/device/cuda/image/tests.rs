@@ -45,7 +45,7 @@ fn the_source_holds_every_kernel_and_includes_nothing() {
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "cu") {
+        if path.extension().is_some_and(|extension| extension == "cu" || extension == "cuh") {
             count += kernels(&fs::read_to_string(&path).unwrap());
             let line = format!("#line 1 \"{}\"\n", path.file_name().unwrap().to_str().unwrap());
             assert_eq!(SOURCE.matches(&line).count(), 1, "{}", path.display());

@@ -74,7 +74,7 @@ proptest! {
         (sources, latents, first) in (1usize..12, 1usize..8, 0usize..20), (d, latent) in (1usize..40, 0usize..12),
         aligned in any::<bool>(), weighted in any::<bool>(), by_host in any::<[bool; 2]>(), gap in 1usize..4,
         seed in any::<u64>(), counter in 0u64..1 << 40, half in 0u64..2, targets in any::<bool>(),
-        a_time_each in any::<bool>(), squared in any::<bool>(), log_range in prop_oneof![Just(0.0), 1e-3f64..25.0],
+        a_time_each in any::<bool>(), half_at_end in any::<bool>(), squared in any::<bool>(), log_range in prop_oneof![Just(0.0), 1e-3f64..25.0],
     ) {
         if !available() {
             return Ok(());
@@ -100,8 +100,11 @@ proptest! {
             expected[0].extend(&z[r * latent..(r + 1) * latent]);
             expected[1].extend(target.row(seed, step, number(r)));
             expected[1].push(1.0);
-            let word = start.wrapping_add(0x9E37_79B9u32.wrapping_mul((number(r) / repeat as u64) as u32));
-            expected[2].extend(clock.at(low + (high - low) * unit(word)).row());
+            let index = number(r) / repeat as u64;
+            let place = if half_at_end { index / 2 } else { index };
+            let word = start.wrapping_add(0x9E37_79B9u32.wrapping_mul(place as u32));
+            let at_end = half_at_end && index % 2 == 1;
+            expected[2].extend(clock.at(if at_end { high } else { low + (high - low) * unit(word) }).row());
         }
 
         let squares = if squared { d } else { 0 };
@@ -125,7 +128,8 @@ proptest! {
                 &source.rows, source.samples(), source_thresholds, source_aliases, &target.rows, target.samples(),
                 target_thresholds, target_aliases, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
                 &input.data, input.stride as u32, squares as u32, &of_input, &ends.data, ends.stride as u32,
-                squares as u32, &of_ends, &time.data, time.stride as u32, repeat as u32, low, high, log_range, seed, &counter, half,
+                squares as u32, &of_ends, &time.data, time.stride as u32, repeat as u32,
+                u32::from(half_at_end), low, high, log_range, seed, &counter, half,
             ]);
             [input.into(), ends.into(), time.into()]
         });

@@ -2,7 +2,7 @@
 
 use super::guarded::Buffer;
 use super::{real, simulator};
-use crate::device::cuda::kernels::Kernel;
+use crate::device::cuda::kernels::{Arguments, Kernel};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
@@ -99,6 +99,13 @@ impl<T> From<Option<&Buffer<T>>> for Argument {
     fn from(buffer: Option<&Buffer<T>>) -> Self {
         buffer.map_or(Self::from(0u64), Self::from)
     }
+}
+
+/// Runs a kernel with the arguments that the library launches it with.
+pub fn launch_with<A: Arguments>(kernel: Kernel, grid: [u32; 3], block: [u32; 3], seed: u64, arguments: &A) {
+    assert!(A::KERNELS.contains(&kernel));
+    let mut list: Vec<Argument> = arguments.list().as_ref().iter().map(|x| Argument(x.bytes().to_vec())).collect();
+    launch(Kernel::NAMES[kernel as usize].to_str().expect("ASCII"), grid, block, seed, &mut list);
 }
 
 /// Makes a list of arguments of what can be one.

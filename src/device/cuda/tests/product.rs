@@ -6,7 +6,7 @@ use super::support::{close_from, close_sum, cpu, download, in_two_orders, normal
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
 use crate::device::layout::{Layer, Layout};
-use crate::device::{Layers, Workspace};
+use crate::device::{Layers, Maps, Workspace};
 use crate::formulas::Activation;
 use crate::formulas::squares::Centre;
 use proptest::prelude::*;
@@ -178,10 +178,11 @@ proptest! {
         let [given_slope, given_curve] = [1, 2].map(|salt| shape.normals(salt, n));
         let mut device = cpu();
         let x = upload(&mut device, &values, k);
-        let [affine, h, slope, curve, tangent] = [0; 5].map(|_| device.scratch(m, n));
+        let [affine, linear, h, slope, curve, tangent] = [0; 6].map(|_| device.scratch(m, n));
         let [slope_in, curve_in] = [&given_slope, &given_curve].map(|x| upload(&mut device, x, n));
         let (kind, form) = ACTIVATIONS[kind];
         device.affine(&weights.net, 0, x, affine);
+        device.map(&weights.net, 0, x, false, linear);
         device.activated(&weights.net, 0, kind, x, h, Some(slope), Some(curve));
         device.tangent(&weights.net, 0, x, slope_in, tangent, curve_in);
         let check = |what: &str, found: &[f32], mat| {
@@ -195,6 +196,13 @@ proptest! {
             [out.into()]
         });
         check("affine", &found.values(), affine);
+
+        let [found] = in_two_orders(seed, |order| {
+            let out = shape.result();
+            shape.run("linear", order, arguments_of![&x.data, xs, w, &out.data, stride, rows, cols, inner]);
+            [out.into()]
+        });
+        check("linear", &found.values(), linear);
 
         let found = in_two_orders(seed, |order| {
             let [h, slope, curve] = [0; 3].map(|_| shape.result());
@@ -247,6 +255,8 @@ proptest! {
         let [plain, scaled, adjoined] = [0; 3].map(|_| device.scratch(m, n));
         let [slope_in, curve_in] = [&slope, &curve].map(|x| upload(&mut device, x, n));
         device.transposed(&weights.net, 1, delta, plain);
+        let added = upload(&mut device, &slope, n);
+        device.map_reverse(&weights.net, 1, delta, added, true);
         device.tangent_backward(&weights.net, 1, delta, slope_in, curve_in, adjoined);
         device.backward(&weights.net, 1, delta, slope_in, scaled, bent.then_some(curve_in));
         let check = |what: &str, found: &[f32], mat| {
@@ -260,6 +270,13 @@ proptest! {
             [out.into()]
         });
         check("transposed", &found.values(), plain);
+
+        let [found] = in_two_orders(seed, |order| {
+            let out = shape.matrix(&slope, n);
+            shape.run("transposed_add", order, arguments_of![&delta.data, ds, w, &out.data, stride, rows, cols, inner]);
+            [out.into()]
+        });
+        check("transposed_add", &found.values(), added);
 
         let slope = shape.matrix(&slope, n);
         let [found, found_curve] = in_two_orders(seed, |order| {
@@ -327,6 +344,35 @@ proptest! {
                 (0..count).map(|i| expected.values[i] + if accumulate { before[i] } else { 0.0 }).collect();
             close_from("gradient", &found.values(), &expected, n, (2.0 * m as f32).sqrt());
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(super::support::cases(24))]
+
+    #[test]
+    fn few(shape in shapes(), n in 1usize..=4, with_bias in any::<bool>()) {
+        if !available() {
+            return Ok(());
+        }
+        let shape = Shape { n, ..shape };
+        let Shape { m, k, gap, seed, .. } = shape;
+        let weights = shape.weights(&Layout::dense(&[k, n, 1]), 0);
+        let [w, b] = weights.addresses();
+        let values = shape.normals(0, k);
+        let mut device = cpu();
+        let (x, expected) = (upload(&mut device, &values, k), device.scratch(m, n));
+        device.map(&weights.net, 0, x, with_bias, expected);
+        let x = shape.matrix(&values, k);
+        let [found] = in_two_orders(seed, |order| {
+            let out = shape.result();
+            let b = if with_bias { b } else { 0 };
+            launch("product_few", [m as u32, 1, 1], [64, 1, 1], order, arguments_of![
+                &x.data, (k + gap) as u32, w, b, &out.data, (n + gap) as u32, n as u32, k as u32,
+            ]);
+            [out.into()]
+        });
+        close_from("few", &found.values(), &download(&device, expected), n, shape.floor().max(1.0));
     }
 }
 

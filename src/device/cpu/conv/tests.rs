@@ -1,0 +1,168 @@
+//! Convolutions against plain loops, on every instruction set of this processor.
+
+use crate::device::cpu::net::{CpuGradient, CpuNet};
+use crate::device::cpu::simd::{Isa, Real};
+use crate::device::cpu::{CpuBlock, conv::tests::plain::Plain};
+use crate::device::layout::{Conv, Layout, Map, Shape};
+use crate::device::{Maps, Mat, Workspace};
+use crate::formulas::squares::Centre;
+use crate::rng::{Sequence, Stream};
+use proptest::prelude::*;
+
+mod plain {
+    //! The definition, number by number.
+
+    use super::*;
+
+    pub(super) struct Plain(pub Conv);
+
+    impl Plain {
+        /// Calls `each` with (place in the result, place in what is read, place of the weight).
+        fn terms(&self, mut each: impl FnMut(usize, usize, usize)) {
+            let (conv, to) = (self.0, self.0.to());
+            let from = conv.from;
+            for (y, x, tap) in (0..to.height)
+                .flat_map(|y| (0..to.width).flat_map(move |x| (0..conv.taps()).map(move |tap| (y, x, tap))))
+            {
+                let read = |at: usize, tap: usize, extent: usize| {
+                    (at * conv.stride + tap).checked_sub(conv.side / 2).filter(|&place| place < extent)
+                };
+                let place = (read(y, tap / conv.side, from.height), read(x, tap % conv.side, from.width));
+                let (Some(row), Some(column)) = place else { continue };
+                for input in 0..from.channels {
+                    for output in 0..conv.channels {
+                        each(
+                            (y * to.width + x) * conv.channels + output,
+                            (row * from.width + column) * from.channels + input,
+                            (tap * from.channels + input) * conv.channels + output,
+                        );
+                    }
+                }
+            }
+        }
+
+        pub fn forward(&self, weights: &[f64], bias: &[f64], x: &[f64], to: &mut [f64]) {
+            to.iter_mut().enumerate().for_each(|(i, to)| *to = bias[i % bias.len()]);
+            self.terms(|out, from, weight| to[out] += weights[weight] * x[from]);
+        }
+
+        pub fn reverse(&self, weights: &[f64], delta: &[f64], to: &mut [f64]) {
+            self.terms(|out, from, weight| to[from] += weights[weight] * delta[out]);
+        }
+
+        pub fn gradient(&self, x: &[f64], delta: &[f64], to: &mut [f64]) {
+            self.terms(|out, from, weight| to[weight] += x[from] * delta[out]);
+        }
+    }
+}
+
+fn normals(seed: u64, n: usize) -> Vec<f64> {
+    let mut x = vec![0f32; n];
+    Sequence::new(seed, 0, Stream::Init).normals(0, &mut x);
+    x.into_iter().map(f64::from).collect()
+}
+
+fn convolutions() -> impl Strategy<Value = Conv> {
+    let channels = || prop_oneof![3 => 1usize..9, 1 => 15usize..41];
+    (1usize..10, 1usize..10, channels(), channels(), any::<bool>(), 1usize..3).prop_map(
+        |(height, width, inputs, channels, wide, stride)| {
+            let side = if wide { 3 } else { 1 };
+            Conv { from: Shape { height, width, channels: inputs }, channels, side, stride }
+        },
+    )
+}
+
+/// Pictures in a workspace, beside others of the same matrix.
+fn upload<T: Real>(block: &mut CpuBlock<T>, values: &[f64], pictures: usize) -> Mat {
+    let cols = values.len() / pictures;
+    let tape = block.scratch(pictures, 64 + cols.next_multiple_of(Mat::PART));
+    let mat = tape.part(32, cols);
+    for (r, line) in values.chunks_exact(cols).enumerate() {
+        block.row_mut(mat, r).iter_mut().zip(line).for_each(|(to, &x)| *to = T::of(x));
+    }
+    mat
+}
+
+fn close<T: Real>(
+    name: &str,
+    found: impl Iterator<Item = T>,
+    expected: &[f64],
+    bound: f64,
+) -> Result<(), TestCaseError> {
+    let largest = expected.iter().fold(1.0f64, |most, x| most.max(x.abs()));
+    for (found, expected) in found.zip(expected) {
+        prop_assert!((found.wide() - expected).abs() <= bound * largest, "{name}: {} for {expected}", found.wide());
+    }
+    Ok(())
+}
+
+fn check<T: Real>(conv: Conv, pictures: usize, seed: u64, isa: Isa, bound: f64) -> Result<(), TestCaseError> {
+    let (plain, layout) = (Plain(conv), Layout::of_graph(std::iter::once(Map::Conv(conv))));
+    let (takes, gives) = (conv.from.numbers(), conv.to().numbers());
+    let parameters = normals(seed, layout.len());
+    let (weights, bias) = parameters.split_at(layout.layers[0].weights().len());
+    let [x, more] = [1, 2].map(|s| normals(seed ^ s, pictures * takes));
+    let [delta, further] = [3, 4].map(|s| normals(seed ^ s, pictures * gives));
+
+    let mut net = CpuNet::<T>::new(isa, &layout, &Centre::default(), true).unwrap();
+    net.pack(&parameters.iter().map(|&w| T::of(w)).collect::<Vec<_>>());
+    let mut block = CpuBlock::<T>::new(isa);
+    let [x_mat, more_mat] = [&x, &more].map(|values| upload(&mut block, values, pictures));
+    let [delta_mat, further_mat, out] = [&delta, &further, &further].map(|values| upload(&mut block, values, pictures));
+    let values =
+        |block: &CpuBlock<T>, mat: Mat| (0..pictures).flat_map(|r| block.row(mat, r).to_vec()).collect::<Vec<_>>();
+    let mut expected = vec![0.0; pictures * gives];
+    let none = vec![0.0; conv.channels];
+    for (with, bias) in [(true, bias), (false, &none)] {
+        block.map(&net, 0, x_mat, with, out);
+        for (x, to) in x.chunks_exact(takes).zip(expected.chunks_exact_mut(gives)) {
+            plain.forward(weights, bias, x, to);
+        }
+        close("forward", values(&block, out).into_iter(), &expected, bound)?;
+    }
+
+    let to = upload(&mut block, &more, pictures);
+    for add in [true, false] {
+        block.map_reverse(&net, 0, delta_mat, to, add);
+        let mut expected = if add { more.clone() } else { vec![0.0; more.len()] };
+        for (delta, to) in delta.chunks_exact(gives).zip(expected.chunks_exact_mut(takes)) {
+            plain.reverse(weights, delta, to);
+        }
+        close("reverse", values(&block, to).into_iter(), &expected, bound)?;
+    }
+
+    let mut gradient = CpuGradient::<T>::new(&layout).unwrap();
+    gradient.values.fill(T::nan());
+    gradient.restart();
+    block.map_gradient(&mut gradient, 0, &[(x_mat, delta_mat)], Some(delta_mat));
+    block.map_gradient(&mut gradient, 0, &[(x_mat, further_mat), (more_mat, delta_mat)], Some(further_mat));
+    gradient.complete();
+    let mut expected = vec![0.0; layout.len()];
+    let (to, of_bias) = expected.split_at_mut(weights.len());
+    for (x, delta) in [(&x, &delta), (&x, &further), (&more, &delta)] {
+        for (x, delta) in x.chunks_exact(takes).zip(delta.chunks_exact(gives)) {
+            plain.gradient(x, delta, to);
+        }
+    }
+    for (i, x) in delta.iter().enumerate().chain(further.iter().enumerate()) {
+        of_bias[i % conv.channels] += x;
+    }
+    close("gradient", gradient.values.iter().copied(), &expected, bound)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn passes_are_those_of_the_definition(conv in convolutions(), pictures in 1usize..5, seed in any::<u64>()) {
+        check::<f64>(conv, pictures, seed, Isa::Portable, 1e-12)?;
+        let sets: &[Isa] = match Isa::detect() {
+            Isa::Avx512 => &[Isa::Avx512, Isa::Avx2, Isa::Portable],
+            Isa::Avx2 => &[Isa::Avx2, Isa::Portable],
+            Isa::Portable => &[Isa::Portable],
+        };
+        for &isa in sets {
+            check::<f32>(conv, pictures, seed, isa, 3e-5)?;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Layers of networks that form a graph: convolutions, and dense layers without what follows them.
+
+use super::block::{CudaBlock, THREADS};
+use super::gradient::{CudaNet, GradientLines};
+use super::kernels::{
+    Arguments, ConvForward, ConvGradient, ConvParameters, ConvReverse, Kernel, ProductFew, ProductLinear,
+    ProductTransposed,
+};
+use super::layers::{LEAST_WIDE, ProductKind, Tiled, bias, weights};
+use crate::device::Mat;
+use crate::device::layout::{Conv, Map};
+
+const LINEAR: Tiled = [Kernel::ProductLinear, Kernel::ProductLinearWide];
+const TRANSPOSED_ADD: Tiled = [Kernel::ProductTransposedAdd, Kernel::ProductTransposedAddWide];
+
+/// Outputs and inputs of a layer for which a block computes a row.
+const FEW: usize = 4;
+const MANY: usize = 256;
+
+/// The kernels of a convolution's product, for narrow, tall and wide tiles, and the tiles' rows, columns and threads.
+type Tiles = [Kernel; 3];
+pub(super) const TILES: [(usize, usize, u32); 3] = [(32, 32, 256), (64, 32, 128), (64, 64, 128)];
+pub(super) const FORWARD: Tiles = [Kernel::ConvForward, Kernel::ConvForwardTall, Kernel::ConvForwardWide];
+pub(super) const REVERSE: Tiles = [Kernel::ConvReverse, Kernel::ConvReverseTall, Kernel::ConvReverseWide];
+pub(super) const GRADIENT: Tiles = [Kernel::ConvGradient, Kernel::ConvGradientTall, Kernel::ConvGradientWide];
+
+/// Returns what the kernels divide by: see cuda/divisor.cuh.
+fn inverse(by: usize) -> u32 {
+    u32::MAX / by as u32
+}
+
+/// Returns a kernel's numbers, where the product reads so many channels and counts by these pixels.
+fn parameters(conv: &Conv, rows: usize, channels: usize, line: usize, picture: usize) -> ConvParameters {
+    ConvParameters {
+        rows: rows as u32,
+        height: conv.from.height as u32,
+        width: conv.from.width as u32,
+        channels: conv.from.channels as u32,
+        outputs: conv.channels as u32,
+        side: conv.side as u32,
+        step: conv.stride as u32,
+        places: inverse(channels),
+        picture: inverse(picture),
+        line: inverse(line),
+    }
+}
+
+/// As [`parameters`], for what counts by the pixels that a convolution takes.
+pub(super) fn by_takings(conv: &Conv, rows: usize) -> ConvParameters {
+    let from = conv.from;
+    parameters(conv, rows, conv.channels, from.width, from.height * from.width)
+}
+
+/// As [`parameters`], for what counts by the pixels that a convolution gives.
+pub(super) fn by_results(conv: &Conv, rows: usize) -> ConvParameters {
+    let to = conv.to();
+    parameters(conv, rows, conv.from.channels, to.width, to.height * to.width)
+}
+
+impl CudaBlock {
+    /// Queues a product with m x n results, `splits` times along the grid's second axis, by the largest tile of which
+    /// there are enough; a wide one only where its columns are not half empty.
+    fn convolve<A: Arguments>(&mut self, kernels: Tiles, m: usize, n: usize, splits: usize, arguments: &A) {
+        let tiles = |(rows, cols, _): (usize, usize, u32)| m.div_ceil(rows) * n.div_ceil(cols);
+        let fits = |&tile: &usize| (tile == 1 || n > TILES[1].1) && tiles(TILES[tile]) * splits >= LEAST_WIDE;
+        let tile = [2, 1].into_iter().find(fits).unwrap_or(0);
+        let grid = [tiles(TILES[tile]) as u32, splits as u32, 1];
+        self.launch_as(kernels[tile], grid, [TILES[tile].2, 1, 1], arguments);
+    }
+
+    pub(super) fn layer_map(&mut self, net: &CudaNet, layer: usize, x: Mat, with_bias: bool, to: Mat) {
+        let layer = &net.layers[layer];
+        assert!(x.cols == layer.inputs() && to.cols == layer.outputs() && x.rows == to.rows && to.apart(&x));
+        let w = weights(net, layer);
+        let ((x_at, x_stride), (out, out_stride)) = (self.place(x), self.place(to));
+        match layer.map {
+            Map::Dense { inputs, outputs } if outputs <= FEW && inputs >= MANY => {
+                let bias = if with_bias { bias(net, layer) } else { 0 };
+                let (n, k) = (outputs as u32, inputs as u32);
+                let arguments = ProductFew { x: x_at, x_stride, w, bias, out, out_stride, n, k };
+                self.launch([x.rows as u32, 1, 1], [THREADS, 1, 1], &arguments);
+            }
+            Map::Dense { inputs, outputs } if !with_bias => {
+                let (m, n, k) = (x.rows as u32, outputs as u32, inputs as u32);
+                let arguments = ProductLinear { x: x_at, x_stride, w, out, out_stride, m, n, k };
+                self.product(LINEAR, x.rows, outputs, 1, &arguments);
+            }
+            Map::Dense { .. } => self.affine_fused(net, layer, x, to),
+            Map::Conv(conv) => {
+                let bias = if with_bias { bias(net, layer) } else { 0 };
+                let numbers = by_results(&conv, x.rows);
+                let arguments = ConvForward { x: x_at, x_stride, w, bias, out, out_stride, conv: numbers };
+                let pixels = conv.to().height * conv.to().width;
+                self.convolve(FORWARD, x.rows * pixels, conv.channels, 1, &arguments);
+            }
+        }
+    }
+
+    pub(super) fn layer_map_reverse(&mut self, net: &CudaNet, index: usize, delta: Mat, to: Mat, add: bool) {
+        let layer = &net.layers[index];
+        assert!(delta.cols == layer.outputs() && to.cols == layer.inputs());
+        assert!(delta.rows == to.rows && to.apart(&delta));
+        let w = weights(net, layer);
+        let ((delta_at, delta_stride), (out, out_stride)) = (self.place(delta), self.place(to));
+        match layer.map {
+            Map::Dense { .. } if !add => self.layer_reverse(net, index, delta, to, ProductKind::Plain),
+            Map::Dense { inputs, outputs } => {
+                let (m, n, k) = (delta.rows as u32, inputs as u32, outputs as u32);
+                let arguments = ProductTransposed { delta: delta_at, delta_stride, w, out, out_stride, m, n, k };
+                self.product(TRANSPOSED_ADD, delta.rows, inputs, 1, &arguments);
+            }
+            Map::Conv(conv) => {
+                let pixels = conv.from.height * conv.from.width;
+                let numbers = by_takings(&conv, delta.rows);
+                let arguments = ConvReverse {
+                    delta: delta_at,
+                    delta_stride,
+                    w,
+                    out,
+                    out_stride,
+                    conv: numbers,
+                    add: u32::from(add),
+                };
+                self.convolve(REVERSE, delta.rows * pixels, conv.from.channels, 1, &arguments);
+            }
+        }
+    }
+
+    /// Queues a contribution to the gradient of a convolution.
+    pub(super) fn conv_gradient(&mut self, conv: &Conv, lines: &GradientLines, pairs: &[(Mat, Mat)], with_bias: bool) {
+        let rows = pairs[0].0.rows;
+        for (x, delta) in pairs {
+            assert!(x.cols == conv.from.numbers() && delta.cols == conv.to().numbers());
+            assert!(x.rows == rows && delta.rows == rows);
+        }
+        let ((x, x_stride), (delta, delta_stride)) = (self.place(pairs[0].0), self.place(pairs[0].1));
+        let second = pairs.get(1);
+        let (x2, x2_stride) = self.optional(second.map(|pair| pair.0));
+        let (delta2, delta2_stride) = self.optional(second.map(|pair| pair.1));
+        let arguments = ConvGradient {
+            x,
+            x_stride,
+            delta,
+            delta_stride,
+            x2,
+            x2_stride,
+            delta2,
+            delta2_stride,
+            conv: by_results(conv, rows),
+            bias: u32::from(with_bias),
+            chunk: lines.chunk as u32,
+            lines: lines.place,
+            pitch: lines.pitch as u64,
+        };
+        self.convolve(GRADIENT, conv.taps() * conv.from.channels, conv.channels, lines.count, &arguments);
+    }
+}

@@ -1,0 +1,334 @@
+//! Convolutional networks for pictures: a value function and a generator of one kind of block.
+//!
+//! A block is the one of pre-activated residual networks (He, Zhang, Ren, Sun, *Identity Mappings in Deep Residual
+//! Networks*, 2016) without normalisation: x + conv(f(modulate(conv(f(x))))), where the scale and the shift of each
+//! channel come from an embedding of the time or of the latent. The second convolution begins at zero, so a block
+//! begins as x. The value function ends in a linear map of all numbers of its coarsest picture, or of their sums over
+//! pixels. The generator is a U-Net whose finer levels are added to what comes up (Ronneberger, Fischer, Brox, *U-Net*,
+//! 2015). Where it changes a source picture, its last convolution sees that once more.
+
+use super::graph::{Builder, Graph};
+use crate::device::Fixed;
+use crate::device::layout::{Conv, Layout, Map, Shape};
+use crate::formulas::Activation;
+use serde::{Deserialize, Serialize};
+
+/// Channels are at most this many times those of the finest level.
+const WIDEST: usize = 4;
+/// The least side of a coarsest picture that is chosen by itself.
+const COARSEST: usize = 4;
+/// The largest coarsest picture, in pixels, that the value function ends in a linear map of. It sums over the pixels of
+/// larger ones.
+const MOST_FLAT: usize = 256;
+/// Sides from which pixels are folded into channels once, and twice.
+const FOLDED: [usize; 2] = [12, 128];
+/// Ranges of what a host may ask for.
+const MAX_CHANNELS: usize = 1024;
+const MAX_LEVELS: usize = 6;
+const MAX_BLOCKS: usize = 8;
+
+/// The form of a convolutional network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Convolutions {
+    /// Channels, height and width of a sample. All 0, the default, takes those of the samples' shape.
+    #[serde(default)]
+    pub picture: [usize; 3],
+    /// Channels of the finest level, up to 1024. Coarser levels have twice as many each, up to four times. 0, the default:
+    /// 16 for pictures with a side below 16, 64 for those with sides above 64, and 32 for others.
+    pub channels: usize,
+    /// Levels, up to 6, each with half of the sides of the one before. 0, the default: as many as leave sides of 4 or more.
+    pub levels: usize,
+    /// Residual blocks of each level, up to 8. 0, the default: 1, or 2 where sides are above 64.
+    pub blocks: usize,
+    /// Whether the generator adds what it computes to the source sample, as suits a translation between pictures. Without,
+    /// it draws the picture anew, as suits a source of noise. Default true.
+    pub residual: bool,
+}
+
+impl Default for Convolutions {
+    fn default() -> Self {
+        Self { picture: [0; 3], channels: 0, levels: 0, blocks: 0, residual: true }
+    }
+}
+
+/// Which of the two networks is built.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Role {
+    /// V(t, x), which is multiplied by this.
+    Value(f64),
+    /// The generator, with this many latents.
+    Generator(usize),
+}
+
+/// The pictures inside of a network.
+struct Levels {
+    sample: Shape,
+    /// Rows and columns with which all folds and levels have whole sides.
+    padded: [usize; 2],
+    folds: usize,
+    count: usize,
+}
+
+impl Convolutions {
+    /// Checks the fields. An error is a sentence about the field at fault, with `prefix` before its name.
+    ///
+    /// # Errors
+    /// The first field out of its range, with its value and the range.
+    pub(crate) fn check(&self, prefix: &str) -> Result<(), String> {
+        let sizes = [
+            ("channels", self.channels, MAX_CHANNELS),
+            ("levels", self.levels, MAX_LEVELS),
+            ("blocks", self.blocks, MAX_BLOCKS),
+        ];
+        match sizes.into_iter().find(|(_, n, most)| n > most) {
+            None => Ok(()),
+            Some((name, n, most)) => Err(format!("{prefix}{name} is {n}, but must be from 0 to {most}")),
+        }
+    }
+
+    /// Returns the form for samples of this shape (channels, height and width, or height and width alone), with every
+    /// number that was left to be chosen.
+    ///
+    /// # Errors
+    /// A shape that is no picture's.
+    pub(crate) fn of_samples(self, shape: &[usize]) -> Result<Self, String> {
+        let picture = match *shape {
+            [height, width] => [1, height, width],
+            [channels, height, width] => [channels, height, width],
+            _ => {
+                return Err(format!(
+                    "the samples have the shape {shape:?}, but convolutional networks take pictures of the shape \
+                     [channels, height, width] or [height, width]"
+                ));
+            }
+        };
+        let [_, height, width] = picture;
+        let (least, most) = (height.min(width), height.max(width));
+        let (channels, blocks) = match (least, most) {
+            (..16, _) => (16, 1),
+            (_, 65..) => (64, 2),
+            _ => (32, 1),
+        };
+        let or = |own: usize, chosen: usize| if own == 0 { chosen } else { own };
+        let chosen = Self { picture, channels: or(self.channels, channels), blocks: or(self.blocks, blocks), ..self };
+        let Levels { folds, count, .. } = chosen.levels();
+        if least >> (folds + count - 1) == 0 {
+            return Err(format!(
+                "levels is {count}, but pictures of {height} x {width} pixels have at most {}",
+                least.ilog2() as usize + 1 - folds
+            ));
+        }
+        Ok(Self { levels: count, ..chosen })
+    }
+
+    /// Returns how many numbers a sample has; 0 where there are more than can be counted.
+    pub(crate) fn numbers(&self) -> usize {
+        self.picture.iter().try_fold(1usize, |all, &side| all.checked_mul(side)).unwrap_or(0)
+    }
+
+    /// Returns whether nothing is left to be chosen.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.numbers() > 0 && self.channels > 0 && self.levels > 0 && self.blocks > 0
+    }
+
+    fn levels(&self) -> Levels {
+        let [channels, height, width] = self.picture;
+        let least = height.min(width);
+        let folds = FOLDED.iter().filter(|&&side| least >= side).count();
+        let side = least >> folds;
+        let own = (1..MAX_LEVELS).take_while(|level| side >> level >= COARSEST).count() + 1;
+        let count = if self.levels == 0 { own } else { self.levels };
+        let multiple = 1 << (folds + count - 1);
+        let padded = [height, width].map(|side| side.next_multiple_of(multiple));
+        Levels { sample: Shape { height, width, channels }, padded, folds, count }
+    }
+
+    fn width(&self, level: usize) -> usize {
+        self.channels * (1 << level).min(WIDEST)
+    }
+
+    /// Returns the layers and the graph of a network.
+    pub(crate) fn build(&self, role: Role, activation: Activation) -> (Layout, Graph) {
+        let levels = self.levels();
+        let sample = levels.sample.numbers();
+        let beside = match role {
+            Role::Value(_) => 1,
+            Role::Generator(latent) => latent,
+        };
+        let mut builder = Builder::new(sample + beside, sample);
+        let seen = if let Role::Value(_) = role { builder.waves() } else { builder.beside() };
+        let embedding = 2 * self.channels;
+        let mut e = seen;
+        for _ in 0..2 {
+            e = builder.dense(e, embedding);
+            e = builder.activate(e, activation);
+        }
+        let whole = Picture { node: builder.fixed(0, Fixed::Interleave(levels.sample)), shape: levels.sample };
+        let mut draft = Draft { builder, activation, e, blocks: self.blocks };
+        let mut x = draft.pad(whole, levels.padded);
+        for _ in 0..levels.folds {
+            x = draft.fold(x);
+        }
+        let folded = x;
+        x = draft.conv(x, self.width(0), 3);
+        match role {
+            Role::Value(factor) => {
+                for level in 0..levels.count {
+                    if level > 0 {
+                        x = draft.pool(x);
+                    }
+                    x = draft.level(x, self.width(level));
+                }
+                let mut node = draft.builder.activate(x.node, activation);
+                if x.shape.height * x.shape.width > MOST_FLAT {
+                    node = draft.builder.fixed(node, Fixed::Sum(x.shape));
+                }
+                draft.builder.dense(node, 1);
+                draft.builder.finish(factor)
+            }
+            Role::Generator(_) => {
+                let mut finer = Vec::new();
+                for level in 0..levels.count {
+                    if level > 0 {
+                        finer.push(x);
+                        x = draft.pool(x);
+                    }
+                    x = draft.level(x, self.width(level));
+                }
+                for (level, beside) in finer.into_iter().enumerate().rev() {
+                    x = draft.enlarge(x);
+                    x = draft.conv(x, self.width(level), 1);
+                    x = Picture { node: draft.builder.sum(x.node, beside.node), ..x };
+                    x = draft.level(x, self.width(level));
+                }
+                x = Picture { node: draft.builder.activate(x.node, activation), ..x };
+                if self.residual {
+                    // The source's details reach the end by the shortest way.
+                    x = draft.join(x, folded);
+                }
+                x = draft.conv(x, levels.sample.channels << (2 * levels.folds), 3);
+                for _ in 0..levels.folds {
+                    x = draft.unfold(x);
+                }
+                let mut node = draft.crop(x, levels.sample);
+                if !self.residual {
+                    // The method reads the outputs as x1 - x0.
+                    let less = draft.builder.fixed(whole.node, Fixed::Times(-1.0));
+                    node = draft.builder.sum(node, less);
+                }
+                draft.builder.transposed(node, Fixed::Interleave(levels.sample));
+                draft.builder.finish(1.0)
+            }
+        }
+    }
+}
+
+/// A picture in a graph.
+#[derive(Clone, Copy)]
+struct Picture {
+    node: usize,
+    shape: Shape,
+}
+
+/// A graph that is being built, and what its blocks have in common.
+struct Draft {
+    builder: Builder,
+    activation: Activation,
+    /// The embedding.
+    e: usize,
+    /// Blocks of a level.
+    blocks: usize,
+}
+
+impl Draft {
+    fn conv(&mut self, x: Picture, channels: usize, side: usize) -> Picture {
+        let conv = Conv { from: x.shape, channels, side, stride: 1 };
+        Picture { node: self.builder.layer(x.node, Map::Conv(conv)), shape: conv.to() }
+    }
+
+    /// Returns the residual blocks of a level.
+    fn level(&mut self, mut x: Picture, channels: usize) -> Picture {
+        for _ in 0..self.blocks {
+            x = self.block(x, channels);
+        }
+        x
+    }
+
+    fn block(&mut self, x: Picture, channels: usize) -> Picture {
+        let mut inner = Picture { node: self.builder.activate(x.node, self.activation), ..x };
+        inner = self.conv(inner, channels, 3);
+        let e = self.builder.dense(self.e, 2 * channels);
+        let node = self.builder.modulate(inner.node, inner.shape, e);
+        inner.node = self.builder.activate(node, self.activation);
+        inner = self.conv(inner, channels, 3);
+        self.builder.begin_at_zero();
+        let skip = if x.shape.channels == channels { x } else { self.conv(x, channels, 1) };
+        Picture { node: self.builder.sum(skip.node, inner.node), ..inner }
+    }
+
+    fn join(&mut self, a: Picture, b: Picture) -> Picture {
+        let node = self.builder.join((a.node, a.shape), (b.node, b.shape));
+        Picture { node, shape: Shape { channels: a.shape.channels + b.shape.channels, ..a.shape } }
+    }
+
+    fn pad(&mut self, x: Picture, to: [usize; 2]) -> Picture {
+        let shape = Shape { height: to[0], width: to[1], ..x.shape };
+        if shape == x.shape {
+            return x;
+        }
+        Picture { node: self.builder.fixed(x.node, Fixed::Pad { part: x.shape, to }), shape }
+    }
+
+    fn crop(&mut self, x: Picture, part: Shape) -> usize {
+        let to = [x.shape.height, x.shape.width];
+        if x.shape == part { x.node } else { self.builder.transposed(x.node, Fixed::Pad { part, to }) }
+    }
+
+    fn fold(&mut self, x: Picture) -> Picture {
+        let Shape { height, width, channels } = x.shape;
+        let shape = Shape { height: height / 2, width: width / 2, channels: 4 * channels };
+        Picture { node: self.builder.fixed(x.node, Fixed::Fold(x.shape)), shape }
+    }
+
+    fn unfold(&mut self, x: Picture) -> Picture {
+        let Shape { height, width, channels } = x.shape;
+        let shape = Shape { height: 2 * height, width: 2 * width, channels: channels / 4 };
+        Picture { node: self.builder.transposed(x.node, Fixed::Fold(shape)), shape }
+    }
+
+    fn pool(&mut self, x: Picture) -> Picture {
+        let shape = Shape { height: x.shape.height / 2, width: x.shape.width / 2, ..x.shape };
+        Picture { node: self.builder.fixed(x.node, Fixed::Pool(x.shape)), shape }
+    }
+
+    fn enlarge(&mut self, x: Picture) -> Picture {
+        let shape = Shape { height: 2 * x.shape.height, width: 2 * x.shape.width, ..x.shape };
+        Picture { node: self.builder.fixed(x.node, Fixed::Enlarge(x.shape)), shape }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_of_every_size_go_in_and_come_out() {
+        for picture in [[1, 1, 1], [3, 5, 9], [1, 16, 16], [1, 28, 28], [3, 32, 32], [4, 33, 130], [3, 128, 160]] {
+            for residual in [false, true] {
+                let form =
+                    Convolutions { residual, channels: 8, ..Convolutions::default() }.of_samples(&picture).unwrap();
+                let (_, value) = form.build(Role::Value(2.0), Activation::Silu);
+                let (_, generator) = form.build(Role::Generator(5), Activation::Silu);
+                assert_eq!([value.inputs, value.outputs()], [form.numbers() + 1, 1]);
+                assert_eq!([generator.inputs, generator.outputs()], [form.numbers() + 5, form.numbers()]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_shape_that_is_no_picture_is_refused() {
+        let form = Convolutions::default();
+        assert_eq!(form.of_samples(&[16, 20]).unwrap().picture, [1, 16, 20]);
+        assert!(form.of_samples(&[16]).unwrap_err().contains("[16]"));
+    }
+}

@@ -1,0 +1,146 @@
+//! Convolutional networks: they train on pictures, go on bit for bit, save, load and answer; what is no picture is
+//! refused by a sentence.
+
+mod problems;
+
+use problems::*;
+use sfeuot::*;
+
+/// Pictures with two channels and odd sides: waves along rows, which in the target are brighter and have more contrast.
+struct Pictures {
+    source: Vec<f32>,
+    target: Vec<f32>,
+}
+
+const SHAPE: [usize; 3] = [2, 9, 6];
+const NUMBERS: usize = 2 * 9 * 6;
+const COUNT: usize = 60;
+
+fn wave(phase: f64, contrast: f64, light: f64, noise: &[f64]) -> Vec<f32> {
+    let [_, height, width] = SHAPE;
+    let at = |i: usize| light + contrast * (phase + (i / width % height) as f64).sin();
+    noise.iter().enumerate().map(|(i, e)| (at(i) + 0.1 * e) as f32).collect()
+}
+
+impl Pictures {
+    fn new() -> Self {
+        let noise = normals(2 * COUNT * NUMBERS, 3);
+        let of = |contrast: f64, light: f64, noise: &[f64]| {
+            let pictures = noise.chunks_exact(NUMBERS).enumerate();
+            pictures.flat_map(|(place, noise)| wave(place as f64, contrast, light, noise)).collect()
+        };
+        let (first, second) = noise.split_at(COUNT * NUMBERS);
+        Self { source: of(0.4, 0.0, first), target: of(0.8, 1.0, second) }
+    }
+
+    fn trainer(&self, threads: usize, config: TrainerConfig) -> Result<Trainer> {
+        Trainer::new(&context(threads), config, pictures(&self.source), pictures(&self.target))
+    }
+}
+
+fn pictures(samples: &[f32]) -> Data<'_> {
+    Data::array(TensorView::from_f32(samples, &[COUNT, SHAPE[0], SHAPE[1], SHAPE[2]]).expect("a shape of the samples"))
+}
+
+fn config(form: Convolutions) -> TrainerConfig {
+    TrainerConfig {
+        divergence: Divergence::Softplus,
+        sigma: 0.5,
+        tau: 50.0,
+        latent_dimension: 3,
+        deterministic: true,
+        components: 1,
+        batch_sources: 12,
+        generator_learning_rate: 2e-3,
+        value_learning_rate: 7e-4,
+        value_network: Some(NetworkSpec::convolutional(form)),
+        generator_network: Some(NetworkSpec::convolutional(form)),
+        ..TrainerConfig::default()
+    }
+}
+
+fn form() -> Convolutions {
+    Convolutions { channels: 6, levels: 2, ..Convolutions::default() }
+}
+
+fn answers(model: &Model, rows: &[f32]) -> Vec<f32> {
+    let mut session = Session::new(model).expect("a workspace");
+    let [mut generated, mut mean, mut drift] = [0; 3].map(|_| vec![f32::NAN; rows.len()]);
+    let mut ratio = vec![f32::NAN; rows.len() / NUMBERS];
+    session.generate(rows, 3, 0, &mut generated).expect("finite rows");
+    session.conditional_mean(rows, 3, 1, 0, &mut mean).expect("finite rows");
+    session.drift(0.3, rows, &mut drift).expect("finite rows");
+    session.density_ratio(rows, &mut ratio).expect("finite rows");
+    [generated, mean, drift, ratio].concat()
+}
+
+#[test]
+fn a_training_goes_on_bit_for_bit_and_its_model_answers() {
+    let pictures_of = Pictures::new();
+    for residual in [true, false] {
+        let config = config(Convolutions { residual, ..form() });
+        let mut whole = pictures_of.trainer(1, config.clone()).expect("sound");
+        whole.step(6).expect("sound");
+        let mut half = pictures_of.trainer(2, config).expect("sound");
+        half.step(2).expect("sound");
+        let path = scratch("pictures.checkpoint");
+        half.save(&path).expect("the target folder is writable");
+        let mut rest = Trainer::load(&context(1), &path, pictures(&pictures_of.source), pictures(&pictures_of.target))
+            .expect("good");
+        assert_eq!(rest.config(), half.config());
+        rest.step(4).expect("sound");
+        let model = whole.model().expect("it has learnt");
+        assert!(bytes(&rest.model().expect("it has learnt"), "rest") == bytes(&model, "whole"));
+
+        let again = Model::load_memory(&context(1), &bytes(&model, "again")).expect("its own file");
+        assert_eq!(again.info(), model.info());
+        let rows = &pictures_of.source[..7 * NUMBERS];
+        let (before, after) = (answers(&model, rows), answers(&again, rows));
+        assert!(before.iter().all(|x| x.is_finite()) && before == after);
+    }
+}
+
+/// The generator takes on the target's light and contrast, and keeps which picture it came from.
+#[test]
+fn a_translation_learns_the_target() {
+    let samples = Pictures::new();
+    let mut trainer = samples.trainer(2, TrainerConfig { decay_steps: 400, ..config(form()) }).expect("sound");
+    trainer.step(400).expect("sound");
+    let mut session = Session::new(&trainer.model().expect("it has learnt")).expect("a workspace");
+    let mut made = vec![0.0; samples.source.len()];
+    session.generate(&samples.source, 1, 0, &mut made).expect("finite rows");
+    let mean = |x: &[f32]| x.iter().sum::<f32>() / x.len() as f32;
+    let product = |x: &[f32], y: &[f32]| {
+        let (a, b) = (mean(x), mean(y));
+        x.iter().zip(y).map(|(x, y)| (x - a) * (y - b)).sum::<f32>() / x.len() as f32
+    };
+    let [light, contrast] = [mean(&made), product(&made, &made).sqrt()];
+    let correlation = product(&made, &samples.source) / (contrast * product(&samples.source, &samples.source).sqrt());
+    assert!((light - 1.0).abs() < 0.2 && (contrast - 0.57).abs() < 0.15, "light {light}, contrast {contrast}");
+    assert!(correlation > 0.8, "correlation {correlation}");
+}
+
+#[test]
+fn what_is_no_picture_is_refused() {
+    let samples = Pictures::new();
+    let refusal = |config: TrainerConfig, shape: &[usize]| {
+        let side = || Data::array(TensorView::from_f32(&samples.source, shape).expect("a shape of the samples"));
+        match Trainer::new(&context(1), config, side(), side()) {
+            Ok(_) => panic!("{shape:?} was taken"),
+            Err(error) => error.to_string(),
+        }
+    };
+    let whole = [COUNT, SHAPE[0], SHAPE[1], SHAPE[2]];
+    let flat = refusal(config(form()), &[COUNT, NUMBERS]);
+    assert!(flat.contains("[108]") && flat.contains("[channels, height, width]"), "{flat}");
+    let uneven = TrainerConfig { components: 8, ..config(form()) };
+    assert!(refusal(uneven, &whole).contains("components is 8, but must be 1"));
+    let spread = TrainerConfig { deterministic: false, ..config(form()) };
+    assert!(refusal(spread, &whole).contains("deterministic is 0, but must be 1"));
+    let one = TrainerConfig { generator_network: None, ..config(form()) };
+    assert!(refusal(one, &whole).contains("must both be convolutional"));
+    let wide = config(Convolutions { channels: 1025, ..form() });
+    assert!(refusal(wide, &whole).contains("value_network.channels is 1025, but must be from 0 to 1024"));
+    let deep = config(Convolutions { levels: 6, ..form() });
+    assert!(refusal(deep, &whole).contains("levels is 6, but pictures of 9 x 6 pixels have at most 3"));
+}
