@@ -1,5 +1,8 @@
 # The Rust library is built by cargo, the C and C++ examples by CMake; this ties the two together.
 #   make demo    recolours a photograph with the palette of another, into out/
+#   make demo-images  trains a generator of pictures of clothes (Fashion-MNIST at 16 x 16 pixels, out of Debian's package
+#                of it) for MINUTES (default 4), into out/images. PICTURES=shapes needs no download; PICTURES= a folder of
+#                PNG files or an IDX file takes yours
 #   make test    every test, then a visit to a GPU in rehearsal, and an example the way make demo runs it, with few steps
 #   make fuzz    attacks the library for SECONDS (default 600) each with random calls and with damaged files, refuses every
 #                allocation once, and kills it 300 times while it writes. COUNT=1000000 in place of SECONDS; ONLY=calls,files,memory,kills
@@ -21,12 +24,20 @@ OUT ?= out
 PYTHON ?= python3
 BENCH = bench/.venv
 
-.PHONY: demo test fuzz install header lint bench bench-quick bench-smoke kernels clean library examples
+.PHONY: demo demo-images test fuzz install header lint bench bench-quick bench-smoke kernels clean library examples
 
 demo:
 	@scripts/install-deps
 	@$(MAKE) --no-print-directory examples
 	$(EXAMPLES)/color_transfer --out $(OUT)
+
+demo-images: MINUTES ?= 4
+demo-images:
+	@scripts/install-deps
+	@$(MAKE) --no-print-directory examples
+	@mkdir -p $(OUT)/images
+	pictures="$(or $(PICTURES),$$(scripts/fetch-pictures $(OUT)/pictures))" && \
+	  $(EXAMPLES)/train_images --target "$$pictures" --minutes $(MINUTES) --out $(OUT)/images
 
 # tests/examples.rs runs every example; what is left to see is that they find the library by themselves. With --tests
 # cargo takes the build that the tests used: without it, it resolves other features and compiles everything again.

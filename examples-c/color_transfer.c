@@ -9,32 +9,23 @@
  *   The conditional mean is the average of all colours a pixel could get: no grain, a slightly calmer palette. Being
  *   a plain function of the colour it fits a look-up table.
  */
-#include <errno.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _WIN32
-#include <direct.h>
-#define make_directory(path) _mkdir(path)
-#else
-#include <sys/stat.h>
-#define make_directory(path) mkdir(path, 0777)
-#endif
-
 #include "check.h"
 #include "cube.h"
+#include "folder.h"
 #include "meter.h"
 #include "oklab.h"
 #include "options.h"
 #include "picture.h"
 
 enum {
-    PIECE_ROWS = 8192,  /* pixels handed over per call */
-    PANEL_GAP = 8,      /* pixels between the pictures of the contact sheet */
-    PATH_CAPACITY = 4096
+    PIECE_ROWS = 8192, /* pixels handed over per call */
+    PANEL_GAP = 8      /* pixels between the pictures of the contact sheet */
 };
 
 typedef struct {
@@ -223,31 +214,12 @@ static bool draw_sheet(const Picture *source, const Picture *target, const Pictu
     return true;
 }
 
-static bool path_in(const char *directory, const char *name, char path[PATH_CAPACITY])
-{
-    int length = snprintf(path, PATH_CAPACITY, "%s/%s", directory, name);
-    if (length < 0 || length >= PATH_CAPACITY) {
-        fprintf(stderr, "--out is too long a path.\n");
-        return false;
-    }
-    return true;
-}
-
-static bool make_folder(const char *path)
-{
-    if (make_directory(path) != 0 && errno != EEXIST) {
-        fprintf(stderr, "The folder %s cannot be made: %s.\n", path, strerror(errno));
-        return false;
-    }
-    return true;
-}
-
 static bool write_results(const Settings *settings, const Cube *cube, const Picture *recoloured, const Picture *sheet)
 {
     char picture_path[PATH_CAPACITY], sheet_path[PATH_CAPACITY], cube_path[PATH_CAPACITY];
-    if (!path_in(settings->out, "recoloured.png", picture_path) ||
-        !path_in(settings->out, "contact_sheet.png", sheet_path) ||
-        !path_in(settings->out, "palette.cube", cube_path) || !picture_write_png(picture_path, recoloured) ||
+    if (!folder_path(settings->out, "recoloured.png", picture_path) ||
+        !folder_path(settings->out, "contact_sheet.png", sheet_path) ||
+        !folder_path(settings->out, "palette.cube", cube_path) || !picture_write_png(picture_path, recoloured) ||
         !picture_write_png(sheet_path, sheet) || !cube_write(cube_path, "Palette transfer by libsfeuot", cube)) {
         return false;
     }
@@ -269,7 +241,7 @@ static bool transfer(const Settings *settings)
 
     if (picture_read_png(settings->source, &source) && picture_read_png(settings->target, &target) &&
         (source_colours = colours_of(&source, space)) && (target_colours = colours_of(&target, space)) &&
-        make_folder(settings->out) && /* before the work rather than after it */
+        folder_make(settings->out) && /* before the work rather than after it */
         learn(settings, source_colours, picture_pixels(&source), target_colours, picture_pixels(&target), &session) &&
         picture_create(source.width, source.height, &sampled) &&
         recolour(session, settings, space, source_colours, &sampled) && (table = bake(session, settings, space)) &&
@@ -295,6 +267,8 @@ static bool transfer(const Settings *settings)
 
 int main(int argc, char **argv)
 {
+    static const char *const spaces[] = {"oklab", "rgb"};
+    size_t space;
     Settings settings = {.source = EXAMPLES_IMAGES "/coffee.png",
                          .target = EXAMPLES_IMAGES "/rocket.png",
                          .out = "out",
@@ -323,8 +297,7 @@ int main(int argc, char **argv)
     case OPTIONS_READ:
         break;
     }
-    if (strcmp(settings.space, "oklab") != 0 && strcmp(settings.space, "rgb") != 0) {
-        fprintf(stderr, "--space is \"%s\"; it must be oklab or rgb.\n", settings.space);
+    if (!option_choice("--space", settings.space, spaces, sizeof spaces / sizeof *spaces, &space)) {
         return EXIT_FAILURE;
     }
     return transfer(&settings) ? EXIT_SUCCESS : EXIT_FAILURE;

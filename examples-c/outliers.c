@@ -13,6 +13,7 @@
 #include "check.h"
 #include "meter.h"
 #include "options.h"
+#include "random.h"
 
 enum { MODES = 3, TARGET_ROWS = 50000, TEST_ROWS = 100000 };
 
@@ -33,31 +34,11 @@ static const Problem PROBLEMS[] = {
     {"KL", SFEUOT_DIVERGENCE_KL, {0.5825, 0.4164, 0.0011}},
 };
 
-/* splitmix64 */
-typedef struct {
-    uint64_t state;
-} Random;
-
-static double uniform(Random *random)
-{
-    uint64_t z = random->state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-}
-
-/* Box-Muller */
-static double normal(Random *random)
-{
-    double radius = sqrt(-2 * log(uniform(random)));
-    return radius * cos(6.283185307179586 * uniform(random));
-}
-
 /* SfeuotSampleCallback: rows x dimension standard normal numbers. */
 static int32_t draw_source(void *userdata, float *batch, uint64_t rows, uint64_t dimension)
 {
     for (uint64_t i = 0; i < rows * dimension; i++) {
-        batch[i] = (float)normal(userdata);
+        batch[i] = (float)random_normal(userdata);
     }
     return 0;
 }
@@ -65,9 +46,9 @@ static int32_t draw_source(void *userdata, float *batch, uint64_t rows, uint64_t
 static void draw_target(Random *random, float *samples, size_t rows)
 {
     for (size_t i = 0; i < rows; i++) {
-        double u = uniform(random);
+        double u = random_uniform(random);
         int mode = u < TARGET[0].weight ? 0 : u < TARGET[0].weight + TARGET[1].weight ? 1 : 2;
-        samples[i] = (float)(TARGET[mode].mean + TARGET[mode].deviation * normal(random));
+        samples[i] = (float)(TARGET[mode].mean + TARGET[mode].deviation * random_normal(random));
     }
 }
 

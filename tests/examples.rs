@@ -171,13 +171,110 @@ fn outliers_prints_shares_that_sum_to_one() {
     assert!(shares.iter().all(|share| (share - 1.0).abs() < 2e-4), "{stdout}");
 }
 
+/// Few steps of small networks.
+const FEW: [&str; 10] = ["--steps", "3", "--batch", "4", "--latents", "4", "--preset", "tiny", "--size", "8"];
+
+/// An IDX file of grey pictures, each of one shade.
+fn idx(count: u8, side: u8) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, side, 0, 0, 0, side];
+    bytes.extend((0..count).flat_map(|shade| vec![20 * shade; usize::from(side).pow(2)]));
+    bytes
+}
+
+#[test]
+fn train_images_draws_out_of_noise_and_goes_on_from_a_checkpoint() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = programs.join("train_images");
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let names = ["grid.png", "target.png", "model.safetensors"];
+
+    let stdout = succeeded("train_images", &run(&program, &FEW, Some(&first)));
+    for name in names {
+        assert!(stdout.contains(first.join(name).to_str().expect("UTF-8")), "{name} is not named in\n{stdout}");
+    }
+    // 8 x 8 pictures of 8 x 8 pixels, which are enlarged eight times.
+    assert_eq!(png_size(&first.join("grid.png")), (2 + 8 * 66, 2 + 8 * 66));
+
+    // The same seed gives the same files. How often a grid is written changes nothing.
+    let checkpoint = folder.path().join("checkpoint").into_os_string().into_string().expect("UTF-8");
+    let with_checkpoint = [&FEW[..], &["--seconds", "1e-9", "--checkpoint", &checkpoint]].concat();
+    succeeded("train_images", &run(&program, &with_checkpoint, Some(&second)));
+    for name in names {
+        let read = |folder: &Path| std::fs::read(folder.join(name)).expect("a file");
+        assert!(read(&first) == read(&second), "{name} differs between two runs");
+    }
+
+    let refused = run(&program, &with_checkpoint, Some(&folder.path().join("third")));
+    assert!(refusal(refused, &folder.path().join("third")).contains("has 3 steps behind it"));
+    // In one go and in two: the noise goes on where it was.
+    let kept = std::fs::read(&checkpoint).expect("a file");
+    let go_on = |steps: &str, out: &Path| {
+        let arguments = [&with_checkpoint[..], &["--steps", steps]].concat();
+        succeeded("train_images", &run(&program, &arguments, Some(out)))
+    };
+    let stdout = go_on("5", &first);
+    assert!(stdout.contains("goes on after 3 steps") && stdout.contains("steps to take: 2"), "{stdout}");
+    std::fs::write(&checkpoint, kept).expect("a file");
+    go_on("4", &second);
+    go_on("5", &second);
+    let model = |folder: &Path| std::fs::read(folder.join("model.safetensors")).expect("a file");
+    assert!(model(&first) == model(&second), "the models differ");
+}
+
+#[test]
+fn train_images_takes_folders_and_idx_files() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = programs.join("train_images");
+    let out = folder.path().join("out");
+    let file = folder.path().join("pictures");
+    std::fs::write(&file, idx(9, 12)).expect("a file");
+    let path = file.to_str().expect("UTF-8");
+
+    // Between a folder of coloured pictures and a file of grey ones, which get colours then.
+    let pairs = [&FEW[..], &["--source", "examples-c/images", "--target", path]].concat();
+    let stdout = succeeded("train_images", &run(&program, &pairs, Some(&out)));
+    assert!(stdout.contains("9 pictures of 3 x 8 x 8"), "{stdout}");
+
+    // From noise with the pictures' covariance, in a time, and out of a packed file.
+    let mut packed = path;
+    let name = format!("{path}.gz");
+    if has("gzip") {
+        succeeded("gzip", &Command::new("gzip").arg(&file).output().expect("gzip starts"));
+        packed = &name;
+    }
+    let noise = [&FEW[..], &["--target", packed, "--noise", "pictures", "--minutes", "1e-6"]].concat();
+    let stdout = succeeded("train_images", &run(&program, &noise, Some(&out)));
+    assert!(stdout.contains("9 pictures of 1 x 8 x 8, steps to take: 1"), "{stdout}");
+}
+
+#[cfg(unix)]
+#[test]
+fn train_images_keeps_what_it_learnt_when_it_is_interrupted() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(programs.join("train_images"));
+    command.args(FEW).args(["--steps", "1000000000", "--out"]).arg(folder.path());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let program = command.spawn().expect("it starts");
+    // Written by then: the first grid, for which the training pauses. Its end is told by the model beside it.
+    let model = folder.path().join("model.safetensors");
+    while !model.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    succeeded("kill", &Command::new("kill").args(["-INT", &program.id().to_string()]).output().expect("kill starts"));
+    let stdout = succeeded("train_images", &program.wait_with_output().expect("it ends"));
+    assert!(stdout.contains("model.safetensors"), "{stdout}");
+}
+
 #[test]
 fn bad_input_is_refused_with_a_sentence() {
     let Some(programs) = programs() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let program = programs.join("color_transfer");
     let out = folder.path().join("out");
-    let refused = |arguments: &[&str]| refusal(run(&program, arguments, Some(&out)), &out);
+    let refused_by = |name: &str, arguments: &[&str]| refusal(run(&programs.join(name), arguments, Some(&out)), &out);
+    let refused = |arguments: &[&str]| refused_by("color_transfer", arguments);
     let file = |name: &str, content: &[u8]| {
         let path = folder.path().join(name);
         std::fs::write(&path, content).expect("a file");
@@ -194,6 +291,21 @@ fn bad_input_is_refused_with_a_sentence() {
     assert!(refused(&["--lut-size", "1"]).contains("from 2 to 256"));
     assert!(refused(&["--space", "cmyk"]).contains("oklab or rgb"));
     assert!(refused(&["--colour", "red"]).contains("--colour"));
+
+    let refused = |arguments: &[&str]| refused_by("train_images", arguments);
+    assert!(refused(&["--target", "nowhere"]).contains("nowhere cannot be opened"));
+    assert!(refused(&["--target", &text]).contains("text.png is not an IDX file."));
+    assert!(refused(&["--target", "src"]).contains("src holds no PNG pictures."));
+    assert!(refused(&["--target", "examples-c/images", "--size", "1000"]).contains("pictures are made smaller only"));
+    let pictures = idx(9, 12);
+    let cut = file("cut.idx", &pictures[..pictures.len() - 1]);
+    assert!(refused(&["--target", &cut, "--size", "8"]).contains("picture 9 of 9 cannot be read"));
+    let labels = file("labels.idx", &[0, 0, 8, 1, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert!(refused(&["--target", &labels]).contains("not of type 8 on 1"));
+    let empty = file("empty.idx", &pictures.iter().map(|_| 0).collect::<Vec<u8>>());
+    assert!(refused(&["--target", &empty]).contains("not of type 0 on 0"));
+    assert!(refused(&["--preset", "huge"]).contains("it must be auto, tiny, small or base."));
+    assert!(refused(&["--ema", "1"]).contains("ema_decay is 1"));
 }
 
 /// The examples take what the machine has, so they run on a GPU where there is one. The kernels of the simulated one are

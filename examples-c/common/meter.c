@@ -2,6 +2,7 @@
 
 #include "meter.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -32,19 +33,34 @@ static void on_interrupt(int signal_number)
     signal(signal_number, SIG_DFL);
 }
 
+/* "  3 min 20 s left", or nothing where nothing is left. */
+static void write_time_left(double seconds, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (seconds >= 3600) {
+        snprintf(text, size, "  %.0f h %02.0f min left", floor(seconds / 3600), floor(fmod(seconds, 3600) / 60));
+    } else if (seconds >= 60) {
+        snprintf(text, size, "  %.0f min %02.0f s left", floor(seconds / 60), floor(fmod(seconds, 60)));
+    } else if (seconds > 0) {
+        snprintf(text, size, "  %.0f s left", ceil(seconds));
+    }
+}
+
 static void draw(const Meter *meter, const SfeuotMetrics *metrics)
 {
     enum { WIDTH = 24 };
     uint64_t done = metrics->step - meter->first;
-    char bar[WIDTH + 1];
+    double rate = metrics->steps_per_second;
+    char bar[WIDTH + 1], left[40];
     for (int i = 0; i < WIDTH; i++) {
         bar[i] = (uint64_t)i * meter->steps < done * WIDTH ? '#' : '.';
     }
     bar[WIDTH] = '\0';
+    write_time_left(rate > 0 ? (double)(meter->steps - done) / rate : 0, left, sizeof left);
     /* The line ends in spaces so that a shorter one covers the longer one before it. */
-    fprintf(stderr, "%s%s [%s] %3.0f %%  dual %.5g  %.0f steps/s%s", meter->terminal ? "\r" : "", meter->label, bar,
-            100.0 * (double)done / (double)meter->steps, metrics->dual, metrics->steps_per_second,
-            meter->terminal ? "      " : "");
+    fprintf(stderr, "%s%s [%s] %3.0f %%  dual %.5g  %.*f steps/s%s%s", meter->terminal ? "\r" : "", meter->label, bar,
+            100.0 * (double)done / (double)meter->steps, metrics->dual, rate < 10 ? 1 : 0, rate, left,
+            meter->terminal ? "          " : "");
     fflush(stderr);
 }
 
@@ -57,7 +73,15 @@ static int32_t on_progress(void *userdata, const SfeuotMetrics *metrics)
     return interrupted ? SFEUOT_STOP : SFEUOT_CONTINUE;
 }
 
-int32_t train_with_meter(SfeuotTrainer *trainer, uint64_t steps, const char *label)
+/* The steps until the next pause, by the speed of the last ones. */
+static uint64_t steps_until(double seconds, double rate, uint64_t left)
+{
+    double steps = seconds * rate;
+    return steps < 1 ? 1 : steps < (double)left ? (uint64_t)steps : left;
+}
+
+int32_t train_with_pauses(SfeuotTrainer *trainer, uint64_t steps, const char *label, double seconds, MeterPause pause,
+                          void *userdata)
 {
     Meter meter = {label, 0, steps, isatty(fileno(stderr)) != 0};
     SfeuotMetrics metrics;
@@ -73,8 +97,16 @@ int32_t train_with_meter(SfeuotTrainer *trainer, uint64_t steps, const char *lab
     interrupted = 0;
     void (*previous)(int) = signal(SIGINT, on_interrupt);
     /* Often enough for a smooth line and a prompt answer to Ctrl-C, rarely enough to cost nothing. */
-    uint64_t every = steps < 1000 ? steps / 100 + 1 : 10;
-    status = sfeuot_trainer_run(trainer, steps, every, on_progress, &meter, &metrics);
+    uint64_t every = pause ? 1 : steps < 1000 ? steps / 100 + 1 : 10;
+    uint64_t piece = pause ? 1 : steps, left = steps;
+    while (status == SFEUOT_OK && left > 0) {
+        status = sfeuot_trainer_run(trainer, piece, every, on_progress, &meter, &metrics);
+        left -= piece;
+        if (status == SFEUOT_OK && pause) {
+            status = pause(userdata, trainer);
+            piece = steps_until(seconds, metrics.steps_per_second, left);
+        }
+    }
     signal(SIGINT, previous == SIG_ERR ? SIG_DFL : previous);
     if (status == SFEUOT_OK) {
         draw(&meter, &metrics);
@@ -83,4 +115,9 @@ int32_t train_with_meter(SfeuotTrainer *trainer, uint64_t steps, const char *lab
         fputc('\n', stderr);
     }
     return status;
+}
+
+int32_t train_with_meter(SfeuotTrainer *trainer, uint64_t steps, const char *label)
+{
+    return train_with_pauses(trainer, steps, label, 0, NULL, NULL);
 }

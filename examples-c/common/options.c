@@ -4,27 +4,29 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static void show_help(const char *program, const char *summary, const Option *options, size_t count)
 {
+    size_t longest = 0;
     printf("Usage: %s [--option value] ...\n%s\n\n", program, summary);
     for (size_t i = 0; i < count; i++) {
-        printf("  %-12s %s (default ", options[i].name, options[i].help);
-        switch (options[i].kind) {
-        case OPTION_TEXT:
-            printf("%s)\n", *(const char **)options[i].value);
-            break;
-        case OPTION_COUNT:
-            printf("%" PRIu64 ")\n", *(uint64_t *)options[i].value);
-            break;
-        case OPTION_REAL:
-            printf("%g)\n", *(double *)options[i].value);
-            break;
+        size_t length = strlen(options[i].name);
+        longest = length > longest ? length : longest;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const void *value = options[i].value;
+        printf("  %-*s  %s", (int)longest, options[i].name, options[i].help);
+        if (options[i].kind == OPTION_TEXT && *(const char *const *)value) {
+            printf(" (default %s)", *(const char *const *)value);
+        } else if (options[i].kind == OPTION_COUNT) {
+            printf(" (default %" PRIu64 ")", *(const uint64_t *)value);
+        } else if (options[i].kind == OPTION_REAL && *(const double *)value > 0) {
+            printf(" (default %g)", *(const double *)value);
         }
+        putchar('\n');
     }
 }
 
@@ -88,4 +90,20 @@ OptionsResult options_read(int argc, char **argv, const char *summary, const Opt
         }
     }
     return OPTIONS_READ;
+}
+
+bool option_choice(const char *name, const char *text, const char *const *words, size_t count, size_t *chosen)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *chosen = i;
+            return true;
+        }
+    }
+    fprintf(stderr, "%s is \"%s\"; it must be ", name, text);
+    for (size_t i = 0; i < count; i++) {
+        fprintf(stderr, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", words[i]);
+    }
+    fputs(".\n", stderr);
+    return false;
 }

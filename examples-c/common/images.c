@@ -1,0 +1,196 @@
+#include "images.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "folder.h"
+#include "idx.h"
+#include "picture.h"
+#include "shapes.h"
+
+bool images_create(size_t count, uint32_t channels, uint32_t size, Images *images)
+{
+    size_t numbers = (size_t)channels * size * size;
+    uint8_t *pixels = count && numbers && count <= SIZE_MAX / numbers ? malloc(count * numbers) : NULL;
+    if (!pixels) {
+        fprintf(stderr, "There is no memory for %zu pictures of %u x %u pixels.\n", count, (unsigned)size,
+                (unsigned)size);
+        return false;
+    }
+    *images = (Images){count, channels, size, pixels};
+    return true;
+}
+
+void images_free(Images *images)
+{
+    free(images->pixels);
+    *images = (Images){0, 0, 0, NULL};
+}
+
+static bool can_shrink(const char *path, uint32_t width, uint32_t height, uint32_t size)
+{
+    if (width >= size && height >= size) {
+        return true;
+    }
+    fprintf(stderr, "%s has %u x %u pixels, but --size is %u; pictures are made smaller only.\n", path,
+            (unsigned)width, (unsigned)height, (unsigned)size);
+    return false;
+}
+
+/* The mean of a channel over the area from (x, y) of `side` pixels each way. Pixels at its edges count in part. */
+static uint8_t area_mean(const uint8_t *channel, uint32_t channels, uint32_t width, double x, double y, double side)
+{
+    double sum = 0;
+    for (uint32_t v = (uint32_t)y; v < y + side; v++) {
+        double tall = fmin(v + 1, y + side) - fmax(v, y);
+        for (uint32_t u = (uint32_t)x; u < x + side; u++) {
+            double wide = fmin(u + 1, x + side) - fmax(u, x);
+            sum += tall * wide * channel[channels * ((size_t)width * v + u)];
+        }
+    }
+    return (uint8_t)(sum / (side * side) + 0.5);
+}
+
+/* The middle square of a picture, whose channels lie pixel by pixel, as planes of size x size. */
+static void shrink(const uint8_t *from, uint32_t channels, uint32_t width, uint32_t height, uint32_t size, uint8_t *to)
+{
+    uint32_t square = width < height ? width : height;
+    double side = (double)square / size;
+    const uint8_t *corner = from + channels * ((size_t)width * ((height - square) / 2) + (width - square) / 2);
+    for (uint32_t c = 0; c < channels; c++) {
+        for (uint32_t v = 0; v < size; v++) {
+            for (uint32_t u = 0; u < size; u++) {
+                /* A hair less than the side, so that rounding reaches for no pixel beyond the square. */
+                *to++ = area_mean(corner + c, channels, width, u * side, v * side, side * (1 - 1e-9));
+            }
+        }
+    }
+}
+
+static bool read_idx(const char *path, uint32_t size, Images *images)
+{
+    Idx idx;
+    uint8_t *picture = NULL;
+    bool read = false;
+
+    if (!idx_open(path, &idx)) {
+        return false;
+    }
+    if (can_shrink(path, idx.width, idx.height, size) && images_create(idx.count, 1, size, images)) {
+        picture = malloc((size_t)idx.width * idx.height);
+        read = picture != NULL;
+        if (!read) {
+            fprintf(stderr, "%s: there is no memory for a picture.\n", path);
+        }
+    }
+    for (size_t i = 0; read && i < images->count; i++) {
+        read = idx_next(&idx, picture);
+        if (read) {
+            shrink(picture, 1, idx.width, idx.height, size, images->pixels + i * images_numbers(images));
+        }
+    }
+    free(picture);
+    idx_close(&idx);
+    return read;
+}
+
+/* Takes one channel of each picture, where all have three equal ones. */
+static void drop_equal_channels(Images *images)
+{
+    size_t plane = (size_t)images->size * images->size;
+    for (size_t i = 0; i < images->count; i++) {
+        const uint8_t *red = images->pixels + 3 * plane * i;
+        if (memcmp(red, red + plane, plane) != 0 || memcmp(red, red + 2 * plane, plane) != 0) {
+            return;
+        }
+    }
+    for (size_t i = 1; i < images->count; i++) {
+        memcpy(images->pixels + plane * i, images->pixels + 3 * plane * i, plane);
+    }
+    images->channels = 1;
+}
+
+static bool read_folder(const char *folder, uint32_t size, Images *images)
+{
+    PathList list;
+    bool read = folder_list_pngs(folder, &list) && images_create(list.count, 3, size, images);
+    for (size_t i = 0; read && i < list.count; i++) {
+        Picture picture = {0, 0, NULL};
+        read = picture_read_png(list.paths[i], &picture) &&
+               can_shrink(list.paths[i], picture.width, picture.height, size);
+        if (read) {
+            shrink(picture.rgb, 3, picture.width, picture.height, size, images->pixels + i * images_numbers(images));
+        }
+        picture_free(&picture);
+    }
+    path_list_free(&list);
+    if (read) {
+        drop_equal_channels(images);
+    }
+    return read;
+}
+
+bool images_read(const char *name, uint32_t size, Images *images)
+{
+    Images found = {0, 0, 0, NULL};
+    bool read = shapes_are(name)      ? shapes_draw(name, size, &found)
+                : folder_exists(name) ? read_folder(name, size, &found)
+                                      : read_idx(name, size, &found);
+    if (!read) {
+        images_free(&found);
+        return false;
+    }
+    *images = found;
+    return true;
+}
+
+bool images_match(Images *one, Images *other)
+{
+    Images *grey = one->channels < other->channels ? one : other;
+    Images coloured;
+    if (one->channels == other->channels) {
+        return true;
+    }
+    if (!images_create(grey->count, 3, grey->size, &coloured)) {
+        return false;
+    }
+    size_t plane = images_numbers(grey);
+    for (size_t i = 0; i < 3 * grey->count; i++) {
+        memcpy(coloured.pixels + plane * i, grey->pixels + plane * (i / 3), plane);
+    }
+    images_free(grey);
+    *grey = coloured;
+    return true;
+}
+
+double images_mean(const Images *images, float *mean)
+{
+    size_t numbers = images_numbers(images);
+    double variance = 0;
+    for (size_t j = 0; j < numbers; j++) {
+        double sum = 0, squares = 0;
+        for (size_t i = 0; i < images->count; i++) {
+            double number = images->pixels[i * numbers + j] * IMAGES_SCALE + IMAGES_OFFSET;
+            sum += number;
+            squares += number * number;
+        }
+        double centre = sum / (double)images->count;
+        mean[j] = (float)centre;
+        variance += fmax(squares / (double)images->count - centre * centre, 0) / (double)numbers;
+    }
+    return sqrt(variance);
+}
+
+void images_pick(const Images *images, size_t rows, float *numbers)
+{
+    size_t length = images_numbers(images);
+    for (size_t i = 0; i < rows; i++) {
+        size_t picked = images->count < rows ? i % images->count : i * (images->count / rows);
+        const uint8_t *pixels = images->pixels + picked * length;
+        for (size_t j = 0; j < length; j++) {
+            *numbers++ = (float)(pixels[j] * IMAGES_SCALE + IMAGES_OFFSET);
+        }
+    }
+}
