@@ -144,3 +144,42 @@ fn what_is_no_picture_is_refused() {
     let deep = config(Convolutions { levels: 6, ..form() });
     assert!(refusal(deep, &whole).contains("levels is 6, but pictures of 9 x 6 pixels have at most 3"));
 }
+
+/// Whatever a file says of its networks, a load ends in a model or in a sentence.
+#[test]
+fn a_file_with_an_unsound_network_is_refused() {
+    let mut trainer = Pictures::new().trainer(1, config(form())).expect("sound");
+    let file = bytes(&trainer.model().expect("it has networks"), "unsound");
+    // Texts of one length, so that the file's offsets stay.
+    let changes = [
+        (r#"\"channels\":6"#, r#"\"channels\":0"#),
+        (r#"\"levels\":2"#, r#"\"levels\":0"#),
+        (r#"\"levels\":2"#, r#"\"levels\":5"#),
+        (r#"\"levels\":2"#, r#"\"levels\":9"#),
+        (r#"\"blocks\":1"#, r#"\"blocks\":0"#),
+        (r#"\"blocks\":1"#, r#"\"blocks\":8"#),
+        (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[2,9,7]"#),
+        (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[0,0,0]"#),
+        (r#"\"deterministic\":true"#, r#"\"deterministic\":null"#),
+        (r#"\"components\":1"#, r#"\"components\":2"#),
+    ];
+    for (said, instead) in changes {
+        let changed = replaced(&file, said.as_bytes(), instead.as_bytes());
+        let Err(error) = Model::load_memory(&context(1), &changed) else { panic!("{instead} was taken") };
+        assert!(matches!(error, Error::Format(_)), "{instead}: {error}");
+    }
+    Model::load_memory(&context(1), &file).expect("its own file");
+}
+
+fn replaced(file: &[u8], said: &[u8], instead: &[u8]) -> Vec<u8> {
+    let mut changed = file.to_vec();
+    let mut found = false;
+    for at in 0..=changed.len() - said.len() {
+        if changed[at..].starts_with(said) {
+            changed[at..at + instead.len()].copy_from_slice(instead);
+            found = true;
+        }
+    }
+    assert!(found && said.len() == instead.len(), "{}", String::from_utf8_lossy(said));
+    changed
+}

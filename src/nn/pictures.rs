@@ -69,6 +69,13 @@ struct Levels {
     count: usize,
 }
 
+impl Levels {
+    /// Returns whether the coarsest picture has a pixel that is not made of padding alone.
+    fn fit(&self) -> bool {
+        self.sample.height.min(self.sample.width) >> (self.folds + self.count - 1) > 0
+    }
+}
+
 impl Convolutions {
     /// Checks the fields. An error is a sentence about the field at fault, with `prefix` before its name.
     ///
@@ -111,14 +118,15 @@ impl Convolutions {
         };
         let or = |own: usize, chosen: usize| if own == 0 { chosen } else { own };
         let chosen = Self { picture, channels: or(self.channels, channels), blocks: or(self.blocks, blocks), ..self };
-        let Levels { folds, count, .. } = chosen.levels();
-        if least >> (folds + count - 1) == 0 {
+        let levels = chosen.levels();
+        if !levels.fit() {
             return Err(format!(
-                "levels is {count}, but pictures of {height} x {width} pixels have at most {}",
-                least.ilog2() as usize + 1 - folds
+                "levels is {}, but pictures of {height} x {width} pixels have at most {}",
+                levels.count,
+                least.ilog2() as usize + 1 - levels.folds
             ));
         }
-        Ok(Self { levels: count, ..chosen })
+        Ok(Self { levels: levels.count, ..chosen })
     }
 
     /// Returns how many numbers a sample has; 0 where there are more than can be counted.
@@ -126,9 +134,9 @@ impl Convolutions {
         self.picture.iter().try_fold(1usize, |all, &side| all.checked_mul(side)).unwrap_or(0)
     }
 
-    /// Returns whether nothing is left to be chosen.
+    /// Returns whether nothing is left to be chosen, and the picture has so many levels.
     pub(crate) fn is_chosen(&self) -> bool {
-        self.numbers() > 0 && self.channels > 0 && self.levels > 0 && self.blocks > 0
+        self.numbers() > 0 && self.channels > 0 && self.levels > 0 && self.blocks > 0 && self.levels().fit()
     }
 
     fn levels(&self) -> Levels {

@@ -179,7 +179,7 @@ impl<'a> Specs<'a> {
     pub fn check_chosen(&self) -> Result<(), String> {
         for spec in [self.value, self.generator].into_iter().flatten() {
             if spec.convolutions().is_some_and(|form| !form.is_chosen()) {
-                return Err("a convolutional network has to have a picture, channels, levels and blocks above 0".into());
+                return Err("a convolutional network has to have a picture, channels, levels and blocks above 0, and no more levels than the picture's sides can be halved".into());
             }
         }
         Ok(())
