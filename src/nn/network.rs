@@ -62,8 +62,8 @@ impl Network {
         self.graph.as_ref().map_or_else(|| self.layout.inputs() - self.centre.count(), |graph| graph.inputs)
     }
 
-    #[cfg(test)]
     /// Returns how many numbers of an input the passes differentiate by, from the first on.
+    #[cfg(test)]
     pub fn differentiated(&self) -> usize {
         self.graph.as_ref().map_or_else(|| self.inputs(), |graph| graph.sample)
     }
