@@ -293,7 +293,6 @@ static bool run(const Settings *settings, const Choices *choices)
         goto done;
     }
     TRY(sfeuot_context_config_init, &config);
-    config.device = SFEUOT_DEVICE_CPU; /* convolutions do not run on GPUs yet */
     TRY(sfeuot_context_create, &config, &context);
     if (begin(settings, choices, &problem, context, &trainer, &steps) &&
         folder_make(settings->out) && /* after all that may be refused, before the work */

@@ -159,6 +159,7 @@ fn a_file_with_an_unsound_network_is_refused() {
         (r#"\"blocks\":1"#, r#"\"blocks\":0"#),
         (r#"\"blocks\":1"#, r#"\"blocks\":8"#),
         (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[2,9,7]"#),
+        (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[2,6,9]"#),
         (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[0,0,0]"#),
         (r#"\"deterministic\":true"#, r#"\"deterministic\":null"#),
         (r#"\"components\":1"#, r#"\"components\":2"#),

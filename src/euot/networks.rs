@@ -8,7 +8,7 @@ use crate::formulas::Head;
 use crate::formulas::squares::Centre;
 use crate::nn::graph::Graph;
 use crate::nn::network::Network;
-use crate::nn::pictures::Role;
+use crate::nn::pictures::{Convolutions, Role};
 use crate::nn::spec::NetworkSpec;
 
 /// The largest number of the generator's outputs: its last layer must stay addressable too.
@@ -17,6 +17,9 @@ const MAX_OUTPUTS: usize = 1 << 24;
 /// A convolutional value function is its network's output times this for each number of a sample, in the units that it
 /// sees. Costs are sums over the numbers, and a network's output is about 1.
 const VALUE_OF_NUMBER: f64 = 0.5;
+
+/// The most numbers that a convolutional network may keep of a picture: a gigabyte.
+const MOST_TAPE: usize = 1 << 28;
 
 /// What determines their shapes.
 pub(crate) struct Networks<'a> {
@@ -71,6 +74,14 @@ impl Networks<'_> {
             }
             Some(form) if form.numbers() == dimension => {
                 let (layout, graph) = form.build(role, spec.activation);
+                let tape = graph.widths()[0];
+                if tape > MOST_TAPE {
+                    let Convolutions { picture, channels, levels, blocks, .. } = form;
+                    return Err(Error::invalid(format!(
+                        "a convolutional network with channels {channels}, levels {levels} and blocks {blocks} keeps {tape} \
+                         numbers of a picture {picture:?}, but may keep {MOST_TAPE}"
+                    )));
+                }
                 Ok((layout, Some(graph)))
             }
             Some(form) => Err(Error::invalid(format!(

@@ -36,7 +36,9 @@ impl CpuModel {
             net.pack(weights);
             Ok::<_, Error>(net)
         };
-        let tape = transport.value.graph.as_ref().map_or(0, |graph| graph.widths()[0]);
+        let width = |network: &Network, of: usize| network.graph.as_ref().map_or(0, |graph| graph.widths()[of]);
+        // Gradients of V need all of its tape.
+        let tape = width(&transport.value, 0).max(width(&transport.generator, 1));
         let rows = (MOST_OUTPUTS / transport.generator.outputs().max(tape)).clamp(1, MOST_ROWS);
         Ok(Self {
             value: pack(&transport.value, value, true)?,

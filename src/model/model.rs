@@ -221,11 +221,11 @@ impl Description {
         self.specs().check()?;
         self.conditional().check(self.deterministic)?;
         self.specs().check_convolutional(self.deterministic, self.components)?;
-        self.specs().check_chosen()?;
         if self.steps > MAX_STEPS {
             return Err(format!("steps is {}, but a training has at most {MAX_STEPS} steps", self.steps));
         }
         checked_dimension(&self.sample_shape, &self.shift, [self.scale, self.common_scale])?;
+        self.specs().check_chosen(&self.sample_shape)?;
         let units = self.common_scale / self.scale;
         if !SIGMAS.contains(&(self.sigma / units)) {
             return Err(format!(

@@ -14,7 +14,7 @@ pub fn kaiming(of: &Network, seed: u64, network: u64, output: impl Fn(usize) -> 
     let zero_layers = of.graph.as_ref().map_or(&[][..], |graph| &graph.zero_layers);
     for (l, layer) in layout.layers.iter().enumerate().filter(|(l, _)| !zero_layers.contains(l)) {
         let w = &mut weights[layer.weights()];
-        Sequence::new(seed, network << 8 | l as u64, Stream::Init).normals(0, w);
+        Sequence::new(seed, network << 8 | l as u64 & 255 | (l as u64 >> 8) << 32, Stream::Init).normals(0, w);
         let scale = (1.0 / layer.fan_in() as f32).sqrt();
         w.iter_mut().for_each(|x| *x *= scale);
         if l == layout.hidden() {

@@ -109,6 +109,9 @@ impl Convolutions {
                 ));
             }
         };
+        if self.picture != [0; 3] && self.picture != picture {
+            return Err(format!("picture is {:?}, but the samples have the shape {shape:?}", self.picture));
+        }
         let [_, height, width] = picture;
         let (least, most) = (height.min(width), height.max(width));
         let (channels, blocks) = match (least, most) {
@@ -132,11 +135,6 @@ impl Convolutions {
     /// Returns how many numbers a sample has; 0 where there are more than can be counted.
     pub(crate) fn numbers(&self) -> usize {
         self.picture.iter().try_fold(1usize, |all, &side| all.checked_mul(side)).unwrap_or(0)
-    }
-
-    /// Returns whether nothing is left to be chosen, and the picture has so many levels.
-    pub(crate) fn is_chosen(&self) -> bool {
-        self.numbers() > 0 && self.channels > 0 && self.levels > 0 && self.blocks > 0 && self.levels().fit()
     }
 
     fn levels(&self) -> Levels {

@@ -172,14 +172,18 @@ impl<'a> Specs<'a> {
         }
     }
 
-    /// Checks that descriptions from a file leave nothing to be chosen.
+    /// Checks that descriptions from a file leave nothing to be chosen for samples of this shape.
     ///
     /// # Errors
     /// A sentence that names what is at fault.
-    pub fn check_chosen(&self) -> Result<(), String> {
-        for spec in [self.value, self.generator].into_iter().flatten() {
-            if spec.convolutions().is_some_and(|form| !form.is_chosen()) {
-                return Err("a convolutional network has to have a picture, channels, levels and blocks above 0, and no more levels than the picture's sides can be halved".into());
+    pub fn check_chosen(&self, shape: &[usize]) -> Result<(), String> {
+        for (name, spec) in [("value_network", self.value), ("generator_network", self.generator)] {
+            let Some(form) = spec.and_then(NetworkSpec::convolutions) else { continue };
+            if form.of_samples(shape).map_err(|what| format!("{name}: {what}"))? != form {
+                return Err(format!(
+                    "{name} has channels {}, levels {} and blocks {}, but each must be 1 or more",
+                    form.channels, form.levels, form.blocks
+                ));
             }
         }
         Ok(())

@@ -114,9 +114,9 @@ impl Description {
         let Self { config, sample_shape, shift, scale, common_scale, bridge, rotated: _, metrics, fingerprints: _ } =
             self;
         config.validate()?;
-        config.specs().check_chosen().map_err(Error::InvalidArgument)?;
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
+        config.specs().check_chosen(sample_shape).map_err(Error::InvalidArgument)?;
         let problem = problem(config, *common_scale)?;
         bridge.check(shift, *scale, problem.0 * (common_scale / scale)).map_err(Error::InvalidArgument)?;
         Ok((config.networks(bridge).layouts(d)?.map(|layout| layout.len()), problem))

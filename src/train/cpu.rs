@@ -167,7 +167,9 @@ fn cut(plan: &Plan) -> (Shards, Sizes) {
 
 /// Returns how many rows a block has at first: fewer where each is a picture, whose tape is long.
 fn block_rows(plan: &Plan) -> usize {
-    let tape = plan.halves.value.graph.as_ref().map_or(0, |graph| graph.widths()[0]);
+    let tape = [&plan.halves.value, &plan.halves.generator]
+        .map(|network| network.graph.as_ref().map_or(0, |graph| graph.widths()[0]));
+    let tape = tape[0].max(tape[1]);
     TAPE_NUMBERS.checked_div(tape).map_or(BLOCK_ROWS, |rows| rows.clamp(1, BLOCK_ROWS))
 }
 
