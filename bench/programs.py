@@ -63,18 +63,24 @@ def multiply_adds(dim, hidden, latent=LATENT, k=K, layers=3):
     return generator + 2 * 3 * value + 7 * value + 3 * generator + 2 * value
 
 
-class Program:
-    """One step program of one size."""
+def command_of(name, size):
+    """Of a step program, but for its warm-up and that it serves."""
+    command = [
+        PEERS / PROGRAMS[name][0], *PROGRAMS[name][1:], "--dim", size.dim, "--hidden", size.width, "--latent", LATENT, "--sources",
+        size.sources, "--k", K, "--threads", size.threads
+    ]
+    if name == "jax-scan":      # a call of ten large steps would last for most of a minute
+        command += ["--inner", 10 if size.rows <= 4096 else 2]
+    return command
 
-    def __init__(self, name, size, warmup):
-        command = [
-            sys.executable, PEERS / PROGRAMS[name][0], *PROGRAMS[name][1:], "--dim", size.dim, "--hidden", size.width, "--latent",
-            LATENT, "--sources", size.sources, "--k", K, "--threads", size.threads, "--warmup", warmup, "--serve"
-        ]
-        if name == "jax-scan":      # a call of ten large steps would last for most of a minute
-            command += ["--inner", 10 if size.rows <= 4096 else 2]
+
+class Program:
+    """A step program that is kept alive."""
+
+    def __init__(self, name, command, warmup):
         self.name = name
-        self.process = children.start(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = children.start([sys.executable, *command, "--warmup", warmup, "--serve"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
 
     def line(self):
         line = self.process.stdout.readline()
@@ -95,8 +101,10 @@ class Program:
         children.end(self.process)
 
 
-def in_turn(names, size, rounds, seconds, warmup=20):
+def in_turn(names, size, rounds, seconds, warmup=20, command=command_of):
     """{program: [its measurement of each round]}; a program that fails is left out, and standard error says so.
+
+    `command(name, size)` is how a program is started.
 
     Starts and warm-ups, which are compilation for the most part, share the machine, but for programs whose threads spin: beside
     others these take many times as long. They come one by one, and compiled code is then in the cache.
@@ -113,7 +121,7 @@ def in_turn(names, size, rounds, seconds, warmup=20):
         print(f"{size}: starting {', '.join(names)}", file=sys.stderr, flush=True)
         spinning = [[name] for name in names if name.endswith("spin")]
         for together in [[name for name in names if not name.endswith("spin")], *spinning]:
-            started = [Program(name, size, warmup) for name in together]
+            started = [Program(name, command(name, size), warmup) for name in together]
             programs += started
             for program in started:
                 try:

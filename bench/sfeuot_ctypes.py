@@ -37,6 +37,7 @@ import numpy as np
 ABI_VERSION = 0
 DEVICES = {"auto": 0, "cpu": 1, "cuda": 2}
 PRODUCTS = {"auto": 0, "fused": 1, "cublaslt": 2}
+NETWORKS = {"mlp": 0, "conv": 1, "conv_tiny": 2, "conv_small": 3, "conv_base": 4}
 DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
 ACTIVATIONS = {"silu": 0, "tanh": 1, "softplus": 2}
 SIGMA_UNITS = {"data": 0, "relative": 1}
@@ -74,7 +75,7 @@ class Data(c.Structure):
 
 class Network(c.Structure):
     _fields_ = [("struct_size", _u32), ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("squares", _i32),
-                ("reserved", _u32)]
+                ("kind", _i32), ("channels", _u32), ("levels", _u32), ("blocks", _u32), ("residual", _i32)]
 
 
 class TrainerConfig(c.Structure):
@@ -110,7 +111,7 @@ _SIGNATURES = {
     "cuda_device_info": [_u32, c.POINTER(DeviceInfo)],
     "tensor_init": [c.POINTER(Tensor)], "tensor_from_dlpack": [_ptr, c.POINTER(Tensor)],
     "data_init": [c.POINTER(Data)], "metrics_init": [c.POINTER(Metrics)],
-    "model_info_init": [c.POINTER(ModelInfo)], "network_init": [c.POINTER(Network)],
+    "model_info_init": [c.POINTER(ModelInfo)], "network_init_2": [c.POINTER(Network)],
     "trainer_config_init_2": [c.POINTER(TrainerConfig)],
     "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
     "trainer_step": [_ptr, _u64, c.POINTER(Metrics)],
@@ -496,12 +497,12 @@ def trainer_config(**fields):
     struct = set_fields(filled(TrainerConfig, "trainer_config_init_2"), fields)
     for name, network in networks.items():
         if network is not None:
-            setattr(struct, name, c.pointer(set_fields(filled(Network, "network_init"), network)))
+            setattr(struct, name, c.pointer(set_fields(filled(Network, "network_init_2"), network)))
     return struct
 
 
 def set_fields(struct, fields):
-    names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS}
+    names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS, "kind": NETWORKS}
     kinds = dict(struct._fields_)
     for name, value in fields.items():
         if name not in kinds:

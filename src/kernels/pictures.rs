@@ -9,8 +9,9 @@ use crate::formulas::squares::Centre;
 
 /// What an error would say that the memory was for.
 const MEMORY: &str = "memory for a benchmark";
-/// Numbers of a block's pictures: a megabyte, as in a training.
-const NUMBERS: usize = 1 << 18;
+/// Numbers of a block's pictures: a quarter of a megabyte. In a training a block's tape, which has many such layers, takes
+/// one.
+const NUMBERS: usize = 1 << 16;
 
 /// The operations that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::results::Results;
 use crate::device::Workspace;
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
-use crate::device::cpu::{CpuBlock, Measure};
+use crate::device::cpu::{CpuBlock, Measure, Sizes};
 use crate::device::rows::{Piece, RowSeed};
 use crate::error::{Error, Result};
 use crate::euot::answers::{Kind, Limits, Question, Transport, TransportOn};
@@ -88,7 +88,9 @@ impl CpuPieces {
         if self.room[kind as usize][count] <= size {
             let piece = Piece { rows: (), count, seed: RowSeed::NONE };
             let sizes = Measure::of(|measure| self.model.measured().answer(measure, question, &piece, ()));
-            self.block.reserve(sizes)?;
+            let beside = [&self.model.transport.value, &self.model.transport.generator]
+                .map(|network| Sizes::beside(&network.layout, false));
+            self.block.reserve(sizes.max(beside[0]).max(beside[1]))?;
             for known in &mut self.room[kind as usize][..=count] {
                 *known = (*known).max(size.saturating_add(1));
             }

@@ -184,7 +184,8 @@ fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
             plan.halves.carry(measure, half, &inputs, &blocks, totals);
         })
     });
-    value.max(generator)
+    let networks = [&plan.halves.value, &plan.halves.generator];
+    networks.iter().fold(value.max(generator), |sizes, network| sizes.max(Sizes::beside(&network.layout, true)))
 }
 
 impl HalfSteps for CpuEngine {

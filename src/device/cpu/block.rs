@@ -3,6 +3,10 @@
 
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
+use super::winograd::filtering_numbers;
+use super::winograd_gradient::gradient_numbers;
+use super::winograd_transforms::is_filtered;
+use crate::device::layout::{Layer, Layout, Map};
 use crate::device::{Mat, Squares};
 use crate::error::Result;
 use crate::memory;
@@ -20,23 +24,42 @@ pub struct Sizes {
     pub(super) arena: usize,
     /// Normals on their way into a matrix.
     pub(super) noise: usize,
+    /// What convolutions transform at a time.
+    pub(super) transforms: usize,
 }
 
 impl Sizes {
-    /// Returns the size that has room for either.
-    pub fn max(self, other: Self) -> Self {
-        Self { arena: self.arena.max(other.arena), noise: self.noise.max(other.noise) }
+    /// Returns what the layers of a network take beside all matrices, with or without the gradient of their weights. A
+    /// [`Measure`](super::Measure) does not find it, as it knows no layers.
+    pub fn beside(layout: &Layout, gradient: bool) -> Self {
+        let of_layer = |layer: &Layer| match layer.map {
+            Map::Conv(conv) if is_filtered(&conv) => {
+                let pass = filtering_numbers(conv.from.channels.max(conv.channels));
+                if gradient { pass.max(gradient_numbers(&conv)) } else { pass }
+            }
+            Map::Conv(_) | Map::Dense { .. } => 0,
+        };
+        Self { transforms: layout.layers.iter().map(of_layer).max().unwrap_or(0), ..Self::default() }
     }
 
-    /// Returns the sum of both.
+    /// Returns the size that has room for either.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            arena: self.arena.max(other.arena),
+            noise: self.noise.max(other.noise),
+            transforms: self.transforms.max(other.transforms),
+        }
+    }
+
+    /// Returns the numbers that grow with the rows of a computation.
     pub fn numbers(self) -> usize {
         self.arena.saturating_add(self.noise)
     }
 
     /// Returns the bytes of a [`CpuBlock`] of this size.
     pub fn bytes<T>(self) -> usize {
-        let arena = self.arena.saturating_add(BEHIND).saturating_mul(size_of::<T>());
-        arena.saturating_add(self.noise.saturating_mul(size_of::<f32>()))
+        let numbers = self.arena.saturating_add(BEHIND).saturating_add(self.transforms);
+        numbers.saturating_mul(size_of::<T>()).saturating_add(self.noise.saturating_mul(size_of::<f32>()))
     }
 }
 
@@ -69,17 +92,20 @@ pub struct CpuBlock<T> {
     used: usize,
     /// Noise on its way into a matrix.
     noise: Vec<f32>,
+    /// What convolutions transform at a time.
+    transforms: Aligned<T>,
 }
 
 impl<T: Real> CpuBlock<T> {
     /// Returns an empty workspace.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, arena: Aligned::empty(), used: 0, noise: Vec::new() }
+        Self { isa, arena: Aligned::empty(), used: 0, noise: Vec::new(), transforms: Aligned::empty() }
     }
 
     /// Makes room for the size that [`Measure`](super::Measure) found for a computation, which then allocates nothing.
     pub fn reserve(&mut self, sizes: Sizes) -> Result<()> {
         self.arena.grow(WORKSPACE, sizes.arena.saturating_add(BEHIND))?;
+        self.transforms.grow(WORKSPACE, sizes.transforms)?;
         let missing = sizes.noise.saturating_sub(self.noise.len());
         memory::reserve(&mut self.noise, WORKSPACE, missing)?;
         self.noise.resize(self.noise.len() + missing, 0.0);
@@ -127,6 +153,13 @@ impl<T: Real> CpuBlock<T> {
     pub(super) fn rows_of(&mut self, mat: Mat, reach: usize) -> (*mut T, usize) {
         assert!(reach <= mat.stride && mat.offset + mat.rows * mat.stride <= self.arena.len());
         (self.ptr(mat), mat.stride)
+    }
+
+    /// Returns room for so many numbers, valid until the next call. It makes room where [`Self::reserve`] did not, as in
+    /// tests, and panics where the system has none.
+    pub(super) fn room(&mut self, numbers: usize) -> *mut T {
+        self.transforms.grow(WORKSPACE, numbers).expect("room for transforms");
+        self.transforms.as_mut_ptr()
     }
 
     /// Returns one row without its padding.

@@ -2,25 +2,23 @@
 //! gradient's channels. The pixels of which neither lies beyond an edge are listed once for all tiles of a tap.
 
 use super::block::CpuBlock;
-use super::conv::scatter;
+use super::conv_direct::scatter;
 use super::dense::ColumnSums;
 use super::gemm::PANEL_VECTORS;
 use super::net::CpuGradient;
 use super::simd::{Kernel, Real, Simd};
+
+use super::winograd_gradient::{FilteringGradient, Pair, gradient_numbers};
+use super::winograd_transforms::{is_filtered, squares};
 use crate::device::Mat;
 use crate::device::layout::Conv;
 
 /// The length of a list: two kilobytes a pointer, and sums stay in registers for so many pixels.
 const LISTED: usize = 256;
 
-/// One pair of a picture's numbers and their gradient, by rows.
-#[derive(Clone, Copy)]
-struct Pair<T> {
-    x: *const T,
-    x_row: usize,
-    delta: *const T,
-    delta_row: usize,
-}
+/// The largest number of squares for which minimal filtering takes longer: its sums are transformed back once, however few
+/// they add up.
+const FEW_SQUARES: usize = 16;
 
 struct ConvolutionGradient<'a, T> {
     conv: Conv,
@@ -178,9 +176,17 @@ impl<T: Real> CpuBlock<T> {
         let places = [first, pairs.get(1).map_or(first, |&pair| place(self, pair))];
         let (weights, add) = gradient.weights(index);
         let weights = weights.as_mut_ptr();
-        let kernel = ConvolutionGradient { conv, pairs: &places[..pairs.len()], pictures, weights, add };
-        // SAFETY: extents were checked; the gradient has taps times inputs times outputs numbers there.
-        unsafe { T::dispatch(isa, kernel) }
+        let pairs = &places[..pairs.len()];
+        // SAFETY: extents were checked; the gradient has taps times inputs times outputs numbers there, and the room as
+        // many as are needed.
+        unsafe {
+            if is_filtered(&conv) && pairs.len() * pictures * squares(conv.from) > FEW_SQUARES {
+                let room = self.room(gradient_numbers(&conv));
+                T::dispatch(isa, FilteringGradient { conv, pairs, pictures, weights, add, room });
+            } else {
+                T::dispatch(isa, ConvolutionGradient { conv, pairs, pictures, weights, add });
+            }
+        }
         let Some(delta) = bias else { return };
         let (biases, mut add) = gradient.biases(index);
         assert!(delta.cols == conv.to().numbers() && biases.len() == conv.channels);

@@ -29,7 +29,7 @@ impl Measure {
 
     /// Counts normals that are drawn at a time.
     pub(super) fn draws(&mut self, normals: usize) {
-        self.most = self.most.max(Sizes { arena: 0, noise: normals });
+        self.most = self.most.max(Sizes { noise: normals, ..Sizes::default() });
     }
 }
 
@@ -40,7 +40,7 @@ impl Workspace for Measure {
         let (stride, numbers) = extent(rows, cols);
         let offset = self.used;
         self.used = self.used.saturating_add(numbers);
-        self.most = self.most.max(Sizes { arena: self.used, noise: 0 });
+        self.most = self.most.max(Sizes { arena: self.used, ..Sizes::default() });
         Mat { offset, stride, view: false, squares: Squares::NONE, rows, cols }
     }
 

@@ -8,6 +8,7 @@ mod block;
 mod channels;
 mod components;
 mod conv;
+mod conv_direct;
 mod conv_gradient;
 mod dense;
 mod device;
@@ -26,6 +27,9 @@ pub mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 mod squares;
+mod winograd;
+mod winograd_gradient;
+mod winograd_transforms;
 
 #[cfg(any(test, feature = "bench-internals"))]
 pub use block::CpuNoise;

@@ -2,7 +2,8 @@
 
 use super::gemm::PANEL_VECTORS;
 use super::memory::Aligned;
-use super::simd::{Isa, Real};
+use super::simd::{Isa, Portable, Real};
+use super::winograd_transforms::{self as transforms, PLACES, is_filtered};
 use crate::device::layout::{Layer, Layout, Map};
 use crate::error::Result;
 use crate::formulas::squares::Centre;
@@ -48,6 +49,28 @@ impl<T: Real> Packed<T> {
         let (form, len) = Self::form(isa, extents, few);
         let Extents { k, n, .. } = extents;
         Ok(Self { data: Aligned::zeros(WEIGHTS, len)?, k, n, form })
+    }
+
+    /// Takes the transforms of 3 x 3 taps, place by place: `weight(tap, i, j)` is the number of a tap in row i and column j.
+    fn pack_transforms(&mut self, weight: impl Fn(usize, usize, usize) -> T) {
+        const LANES: usize = 8;
+        let Form::Panels { width } = self.form else { unreachable!("a convolution has panels") };
+        let (n, rows) = (self.n, self.k / PLACES);
+        let half = [T::of(0.5); LANES];
+        for (p, panel) in self.data.chunks_exact_mut(width * self.k).enumerate() {
+            for (row, part) in (0..rows).flat_map(|row| (0..width).step_by(LANES).map(move |part| (row, part))) {
+                let at = |tap: usize| {
+                    let number = |j: usize| if j < n { weight(tap, row, j) } else { T::zero() };
+                    std::array::from_fn(|lane| number(p * width + part + lane))
+                };
+                let taps = std::array::from_fn(|i| std::array::from_fn(|j| at(3 * i + j)));
+                // SAFETY: arrays need no feature of the processor.
+                let places = unsafe { transforms::weights::<Portable<T>>(taps, half) };
+                for (place, numbers) in places.iter().flatten().enumerate() {
+                    panel[(place * rows + row) * width + part..][..LANES].copy_from_slice(numbers);
+                }
+            }
+        }
     }
 
     /// Copies the transposes of a convolution's taps, one after the other, each of which has `outputs` columns.
@@ -117,6 +140,13 @@ impl<T: Real> PackedLayer<T> {
                     transposed.pack(weights, 1, outputs);
                 }
             }
+            Map::Conv(conv) if is_filtered(&conv) => {
+                let (inputs, outputs) = (conv.from.channels, conv.channels);
+                self.forward.pack_transforms(|tap, i, j| weights[(tap * inputs + i) * outputs + j]);
+                if let Some(transposed) = &mut self.transposed {
+                    transposed.pack_transforms(|tap, i, j| weights[((8 - tap) * inputs + j) * outputs + i]);
+                }
+            }
             Map::Conv(conv) => {
                 self.forward.pack(weights, conv.channels, 1);
                 if let Some(transposed) = &mut self.transposed {
@@ -144,7 +174,8 @@ fn operands(layer: &Layer) -> [Extents; 2] {
             [Extents { k: inputs, n: outputs, panels: false }, Extents { k: outputs, n: inputs, panels: false }]
         }
         Map::Conv(conv) => {
-            let (taps, inputs, outputs) = (conv.taps(), conv.from.channels, conv.channels);
+            let (inputs, outputs) = (conv.from.channels, conv.channels);
+            let taps = if is_filtered(&conv) { PLACES } else { conv.taps() };
             [
                 Extents { k: taps * inputs, n: outputs, panels: true },
                 Extents { k: taps * outputs, n: inputs, panels: true },
@@ -157,7 +188,7 @@ fn operands(layer: &Layer) -> [Extents; 2] {
 fn zeros_len(layer: &Layer) -> usize {
     match layer.map {
         Map::Dense { .. } => 0,
-        Map::Conv(conv) => conv.from.channels.max(conv.channels),
+        Map::Conv(conv) => conv.from.channels.max(conv.channels).next_multiple_of(32),
     }
 }
 

@@ -63,7 +63,7 @@ fn normals(seed: u64, n: usize) -> Vec<f64> {
 }
 
 fn convolutions() -> impl Strategy<Value = Conv> {
-    let channels = || prop_oneof![3 => 1usize..9, 1 => 15usize..41];
+    let channels = || prop_oneof![30 => 1usize..9, 10 => 15usize..41, 1 => 63usize..70];
     (1usize..10, 1usize..10, channels(), channels(), any::<bool>(), 1usize..3).prop_map(
         |(height, width, inputs, channels, wide, stride)| {
             let side = if wide { 3 } else { 1 };
@@ -72,15 +72,29 @@ fn convolutions() -> impl Strategy<Value = Conv> {
     )
 }
 
-/// Pictures in a workspace, beside others of the same matrix.
+/// Columns before pictures.
+const BEFORE: usize = 32;
+
+/// Pictures in a workspace, between numbers that must be neither used nor written.
 fn upload<T: Real>(block: &mut CpuBlock<T>, values: &[f64], pictures: usize) -> Mat {
     let cols = values.len() / pictures;
-    let tape = block.scratch(pictures, 64 + cols.next_multiple_of(Mat::PART));
-    let mat = tape.part(32, cols);
+    let tape = block.scratch(pictures, 2 * BEFORE + cols.next_multiple_of(Mat::PART));
+    block.fill(tape, f64::NAN);
+    let mat = tape.part(BEFORE, cols);
     for (r, line) in values.chunks_exact(cols).enumerate() {
         block.row_mut(mat, r).iter_mut().zip(line).for_each(|(to, &x)| *to = T::of(x));
     }
     mat
+}
+
+/// Returns whether the numbers around pictures are as they were.
+fn is_alone<T: Real>(block: &CpuBlock<T>, mat: Mat) -> bool {
+    let tape = Mat { offset: mat.offset - BEFORE, cols: mat.stride, ..mat };
+    (0..mat.rows).all(|r| {
+        let (before, behind) =
+            (&block.row(tape, r)[..BEFORE], &block.row(tape, r)[BEFORE + mat.cols..2 * BEFORE + mat.cols]);
+        before.iter().chain(behind).all(|x| x.wide().is_nan())
+    })
 }
 
 fn close<T: Real>(
@@ -94,6 +108,10 @@ fn close<T: Real>(
         prop_assert!((found.wide() - expected).abs() <= bound * largest, "{name}: {} for {expected}", found.wide());
     }
     Ok(())
+}
+
+fn inner<T: Real>(a: &[T], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a.wide() * b).sum()
 }
 
 fn check<T: Real>(conv: Conv, pictures: usize, seed: u64, isa: Isa, bound: f64) -> Result<(), TestCaseError> {
@@ -113,12 +131,15 @@ fn check<T: Real>(conv: Conv, pictures: usize, seed: u64, isa: Isa, bound: f64) 
         |block: &CpuBlock<T>, mat: Mat| (0..pictures).flat_map(|r| block.row(mat, r).to_vec()).collect::<Vec<_>>();
     let mut expected = vec![0.0; pictures * gives];
     let none = vec![0.0; conv.channels];
+    let mut along = 0.0;
     for (with, bias) in [(true, bias), (false, &none)] {
         block.map(&net, 0, x_mat, with, out);
         for (x, to) in x.chunks_exact(takes).zip(expected.chunks_exact_mut(gives)) {
             plain.forward(weights, bias, x, to);
         }
-        close("forward", values(&block, out).into_iter(), &expected, bound)?;
+        let found = values(&block, out);
+        along = inner(&found, &delta);
+        close("forward", found.into_iter(), &expected, bound)?;
     }
 
     let to = upload(&mut block, &more, pictures);
@@ -128,8 +149,15 @@ fn check<T: Real>(conv: Conv, pictures: usize, seed: u64, isa: Isa, bound: f64) 
         for (delta, to) in delta.chunks_exact(gives).zip(expected.chunks_exact_mut(takes)) {
             plain.reverse(weights, delta, to);
         }
-        close("reverse", values(&block, to).into_iter(), &expected, bound)?;
+        let found = values(&block, to);
+        if !add {
+            let size = x.iter().zip(&expected).map(|(x, g)| (x * g).abs()).sum::<f64>().max(1.0);
+            prop_assert!((inner(&found, &x) - along).abs() <= bound * size, "{} for {along}", inner(&found, &x));
+        }
+        close("reverse", found.into_iter(), &expected, bound)?;
     }
+
+    prop_assert!(is_alone(&block, out) && is_alone(&block, to));
 
     let mut gradient = CpuGradient::<T>::new(&layout).unwrap();
     gradient.values.fill(T::nan());

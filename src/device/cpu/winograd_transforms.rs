@@ -1,0 +1,98 @@
+//! The transforms of Winograd's minimal filtering F(2 x 2, 3 x 3) (Lavin, Gray, *Fast Algorithms for Convolutional Neural
+//! Networks*, 2016): Y = A^T (G g G^T * B^T d B) A, where d are 4 x 4 pixels, g is 3 x 3 taps, Y are 2 x 2 pixels, and * is
+//! the product of places. Each is two passes of the transform along a side. The last row of B^T and of A has the other sign
+//! than in the paper, so that the adjoint of A has no sign either.
+//!
+//! The gradient of the taps is the adjoint: G^T (A y A^T * B^T d B) G, where y is the gradient by Y.
+
+use super::simd::Simd;
+use crate::device::layout::{Conv, Shape};
+
+/// Places of a transformed square.
+pub(super) const PLACES: usize = 16;
+/// The place from which a number is added to each of the 2 x 2 pixels.
+pub(super) const CENTRE: usize = 5;
+
+/// Returns how many squares of 2 x 2 pixels a picture is cut into.
+pub(super) fn squares(shape: Shape) -> usize {
+    shape.height.div_ceil(2) * shape.width.div_ceil(2)
+}
+
+/// Returns whether a convolution is computed by minimal filtering. Of few channels, or pictures one or two pixels wide,
+/// the transforms would take more than they save.
+pub(super) fn is_filtered(conv: &Conv) -> bool {
+    let Shape { height, width, channels } = conv.from;
+    let few = channels.min(conv.channels) < 4 || 20 * squares(conv.from) >= 9 * height * width;
+    conv.side == 3 && conv.stride == 1 && !few
+}
+
+/// Applies a transform along both sides. It is a macro because a closure would be compiled without the processor's features.
+macro_rules! both_sides {
+    ($S:ty, $x:expr, $from:literal => $to:literal, |$line:pat_param| $along:expr) => {{
+        let x: [[<$S>::V; $from]; $from] = $x;
+        let zero = x[0][0];
+        let mut half = [[zero; $from]; $to];
+        for j in 0..$from {
+            let mut line = [zero; $from];
+            for i in 0..$from {
+                line[i] = x[i][j];
+            }
+            let $line = line;
+            let line: [<$S>::V; $to] = $along;
+            for i in 0..$to {
+                half[i][j] = line[i];
+            }
+        }
+        let mut all = [[zero; $to]; $to];
+        for i in 0..$to {
+            let $line = half[i];
+            all[i] = $along;
+        }
+        all
+    }};
+}
+
+/// Returns B^T d B.
+#[inline(always)]
+pub(super) unsafe fn pixels<S: Simd>(d: [[S::V; 4]; 4]) -> [[S::V; 4]; 4] {
+    // SAFETY: the processor has the features of S, by the caller's contract.
+    unsafe { both_sides!(S, d, 4 => 4, |[a, b, c, d]| [S::sub(a, c), S::add(b, c), S::sub(c, b), S::sub(d, b)]) }
+}
+
+/// Returns A^T m A.
+#[inline(always)]
+pub(super) unsafe fn sums<S: Simd>(m: [[S::V; 4]; 4]) -> [[S::V; 2]; 2] {
+    // SAFETY: as above.
+    unsafe { both_sides!(S, m, 4 => 2, |[a, b, c, d]| [S::add(a, S::add(b, c)), S::add(d, S::sub(b, c))]) }
+}
+
+/// Returns A y A^T.
+#[inline(always)]
+pub(super) unsafe fn deltas<S: Simd>(y: [[S::V; 2]; 2]) -> [[S::V; 4]; 4] {
+    // SAFETY: as above.
+    unsafe { both_sides!(S, y, 2 => 4, |[a, b]| [a, S::add(a, b), S::sub(a, b), b]) }
+}
+
+/// Returns G^T p G.
+#[inline(always)]
+pub(super) unsafe fn taps<S: Simd>(p: [[S::V; 4]; 4], half: S::V) -> [[S::V; 3]; 3] {
+    // SAFETY: as above.
+    unsafe {
+        both_sides!(S, p, 4 => 3, |[a, b, c, d]| {
+            let even = S::mul(half, S::add(b, c));
+            [S::add(a, even), S::mul(half, S::sub(b, c)), S::add(even, d)]
+        })
+    }
+}
+
+/// Returns G g G^T.
+#[inline(always)]
+pub(super) unsafe fn weights<S: Simd>(g: [[S::V; 3]; 3], half: S::V) -> [[S::V; 4]; 4] {
+    // SAFETY: as above.
+    unsafe {
+        both_sides!(S, g, 3 => 4, |[a, b, c]| {
+            let (even, odd) = (S::mul(half, S::add(a, c)), S::mul(half, b));
+            [a, S::add(even, odd), S::sub(even, odd), c]
+        })
+    }
+}
