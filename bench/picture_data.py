@@ -16,6 +16,7 @@ FETCH = report.ROOT.parent / "scripts" / "fetch-pictures"
 SIDE = 28           # pixels of a side of the data set's pictures
 PADDED = 32         # with a black edge, so that the side can be halved
 MADE_UP_CLASSES = 3
+WIDTH = 0.8         # of the source's noise, in spreads of the target
 NORMALISING_ROWS = 4096     # samples of a source of noise by which the library measures it
 
 
@@ -84,14 +85,22 @@ def load(name, side, rows=2000):
 
 
 class Noise:
-    """A source of noise about the target's mean picture: independent, `width` times as wide as the target's pixels are."""
+    """A source of normal noise about the target's mean picture. White: independent numbers, `width` times as wide as the target's
+    pixels are. Otherwise the covariance of the target's pictures times width^2."""
 
-    def __init__(self, target, width):
+    def __init__(self, target, width, white=False):
+        flat = target.reshape(len(target), -1)
         self.mean = target.mean(0)
-        self.width = np.float32(width * np.sqrt(((target - self.mean) ** 2).mean(dtype=np.float64)))
+        if white:
+            self.factor = np.float32(width * np.sqrt(flat.var(0, dtype=np.float64).mean()))
+        else:
+            values, vectors = np.linalg.eigh(np.cov(flat.T.astype(np.float64)))
+            self.factor = (width * np.sqrt(np.maximum(values, 0))[:, None] * vectors.T).astype(np.float32)
 
     def draw(self, rng, rows):
-        return self.mean + self.width * rng.standard_normal((rows, *self.mean.shape), np.float32)
+        noise = rng.standard_normal((rows, self.mean.size), np.float32)
+        noise = noise @ self.factor if self.factor.ndim else self.factor * noise
+        return self.mean + noise.reshape(rows, *self.mean.shape)
 
 
 class Units(typing.NamedTuple):

@@ -161,7 +161,7 @@ if __name__ == "__main__":
     p = argparse.ArgumentParser(description="The floor, the ceiling and the classifier's accuracy, and what files of pictures score.")
     p.add_argument("--data", default="fashion", choices=["fashion", "made-up"])
     p.add_argument("--side", type=int, default=16)
-    p.add_argument("--width", type=float, default=0.6, help="of the noise, in spreads of the pixels")
+    p.add_argument("--width", type=float, default=picture_data.WIDTH, help="of the noise, in spreads of the target")
     p.add_argument("--rows", type=int, default=2000, help="pictures of made-up data")
     p.add_argument("--epochs", type=int, default=EPOCHS)
     p.add_argument("files", nargs="*", type=pathlib.Path, help=".npy files of pictures as the data's")

@@ -99,7 +99,8 @@ def main():
     p.add_argument("--data", default="fashion", choices=["fashion", "made-up"])
     p.add_argument("--side", type=int, default=16)
     p.add_argument("--rows", type=int, default=2000, help="pictures of made-up data")
-    p.add_argument("--noise", type=float, default=0.6, help="width of the source's noise in spreads of the target's pixels")
+    p.add_argument("--noise", type=float, default=picture_data.WIDTH, help="width of the source's noise in spreads of the target")
+    p.add_argument("--white", action="store_true", help="independent numbers in place of the covariance of the target's pictures")
     p.add_argument("--seconds", type=float, default=0)
     p.add_argument("--steps", type=int, default=0)
     p.add_argument("--seed", type=int, default=0)
@@ -115,7 +116,7 @@ def main():
     kinds = {name: type(value) for name, value in methods.Settings(1)._asdict().items()}
     given = dict(pair.split("=", 1) for pair in a.set)
     given = {name: value == "True" if kinds[name] is bool else kinds[name](value) for name, value in given.items()}
-    noise = picture_data.Noise(data.train, a.noise)
+    noise = picture_data.Noise(data.train, a.noise, a.white)
     settings = methods.Settings(**({"steps": a.steps or 1} | SETTINGS[a.method] | given))
     if not a.steps:
         settings = settings._replace(steps=steps_in(a.seconds, a.method, data.train, noise, settings, a.seed))

@@ -28,12 +28,12 @@ import statistics
 import sys
 
 import cached
+import picture_data
 import report
 
 METHODS = {"library": "library", "torch": "torch, the same method", "uotm": "UOTM"}
 CODE = ("picture_run.py", "picture_data.py", "picture_judge.py", "peers/picture_methods.py", "peers/picture_networks.py")
 SECONDS = {16: 300, 28: 600}
-NOISE = 1.0     # width of the source in spreads of the pixels
 JUDGING = 120   # seconds beside the training
 
 
@@ -55,7 +55,7 @@ def options():
 def command_of(a, side, method, seed):
     """What one training's results depend on, and its command."""
     seconds = a.seconds or report.by_scale(a, SECONDS.get(side, 300), 60, 0)
-    settings = {"data": a.data, "side": side, "method": method, "seed": seed, "seconds": seconds, "noise": NOISE,
+    settings = {"data": a.data, "side": side, "method": method, "seed": seed, "seconds": seconds, "noise": picture_data.WIDTH,
                 "processor": report.processor(), "code": cached.code_of(CODE)}
     if method == "library":
         settings["library"] = cached.library_digest()
@@ -63,7 +63,7 @@ def command_of(a, side, method, seed):
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     grid = (a.plots or a.cache / "pictures") / f"pictures_{side}_{method}.png"
     kept = a.cache / "pictures" / f"{name}-{digest}.npy"
-    command = [report.ROOT / "picture_run.py", "--method", method, "--data", a.data, "--side", side, "--seed", seed, "--noise", NOISE,
+    command = [report.ROOT / "picture_run.py", "--method", method, "--data", a.data, "--side", side, "--seed", seed, "--noise", picture_data.WIDTH,
                "--grid", kept.with_suffix(".png")]
     if a.scale == "smoke":
         command += ["--steps", 4, "--rows", 200, "--judge-epochs", 1, "--judged", 2, 1, "--set", "batch=4", "channels=4", "latent=2"]
@@ -85,7 +85,7 @@ def scale_of(a, side):
     """The floor, the noise's score and the classifier's accuracy."""
     command = [report.ROOT / "picture_judge.py", "--data", a.data, "--side", side, "--width", NOISE]
     command += ["--rows", 200, "--epochs", 1] if a.scale == "smoke" else []
-    settings = {"data": a.data, "side": side, "noise": NOISE, "code": cached.code_of(CODE[1:3])}
+    settings = {"data": a.data, "side": side, "noise": picture_data.WIDTH, "code": cached.code_of(CODE[1:3])}
     return cached.result(a, f"pictures-{side}-scale", settings, command, JUDGING)
 
 
