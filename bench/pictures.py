@@ -83,7 +83,7 @@ def train(a, job):
 
 def scale_of(a, side):
     """The floor, the noise's score and the classifier's accuracy."""
-    command = [report.ROOT / "picture_judge.py", "--data", a.data, "--side", side, "--width", NOISE]
+    command = [report.ROOT / "picture_judge.py", "--data", a.data, "--side", side, "--width", picture_data.WIDTH]
     command += ["--rows", 200, "--epochs", 1] if a.scale == "smoke" else []
     settings = {"data": a.data, "side": side, "noise": picture_data.WIDTH, "code": cached.code_of(CODE[1:3])}
     return cached.result(a, f"pictures-{side}-scale", settings, command, JUDGING)
