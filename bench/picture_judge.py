@@ -3,7 +3,7 @@
 Frechet distance (Heusel et al. 2017) between Gaussians of the features of generated and of test pictures, in 64 bits, in percent
 of the variance of the test pictures' features: pictures that are all alike and average score 100. It depends on the classifier,
 so it compares methods on one data set of one size and nothing else; the floor, pictures to learn against pictures to judge by,
-and the score of noise stand beside it. Density and coverage (Naeem et al. 2020) with 5 neighbours in the same features. Counts
+and the score of noise stand beside it. Judged are the bytes that a file would hold. Density and coverage (Naeem et al. 2020) with 5 neighbours in the same features. Counts
 are fixed: all measures have a bias that depends on them.
 """
 import hashlib
@@ -76,6 +76,11 @@ def trained(data, name, folder=None, epochs=EPOCHS):
     return net
 
 
+def as_bytes(pictures):
+    """Pictures as a file of bytes would hold them: numbers beyond white and black are those."""
+    return (np.clip(np.round(127.5 * (pictures + 1)), 0, 255) / 127.5 - 1).astype(np.float32)
+
+
 def moments(features):
     features = features.astype(np.float64)
     return features.mean(0), np.cov(features.T)
@@ -126,7 +131,7 @@ class Judge:
         """Features and scores of the classes."""
         features, scores = [], []
         for i in range(0, len(pictures), ROWS):
-            features.append(self.net.features(torch.from_numpy(pictures[i:i + ROWS])))
+            features.append(self.net.features(torch.from_numpy(as_bytes(pictures[i:i + ROWS]))))
             scores.append(self.net.head(features[-1]))
         return torch.cat(features).numpy(), torch.cat(scores).numpy()
 
@@ -139,7 +144,7 @@ class Judge:
         density, coverage = density_and_coverage(self.real, features)
         shares = np.bincount(scores.argmax(1), minlength=self.data.classes) / len(pictures)
         return {"frechet": self.percent * frechet(self.moments, moments(features)), "density": density, "coverage": coverage,
-                "shares": shares.tolist(), "spread": float(pictures.std(0).mean() / self.spread)}
+                "shares": shares.tolist(), "spread": float(as_bytes(pictures).std(0).mean() / self.spread)}
 
     def scale(self, width):
         """What pictures to learn score, and noise about their mean: the floor and the ceiling."""

@@ -32,6 +32,7 @@ SETTINGS = {"library": {}, "torch": {}, "uotm": {"generator_rate": 2e-4, "value_
 PARTS = (8, 4, 2, 1)        # the training is judged at one over these
 TRIAL_SECONDS, TRIAL_STEPS = 4.0, 2
 GRID = 128                  # pictures of a grid
+SIMULATED = 2000            # pictures of the simulated process
 
 
 class Library:
@@ -58,6 +59,14 @@ class Library:
     def generate(self, x0, seed):
         with self.trainer.model() as model, model.session() as session:
             return session.generate(x0.reshape(len(x0), -1), seed).reshape(x0.shape)
+
+    def simulate(self, x0, steps, rng):
+        """The process that the value function drives, by Euler's method: ends of the paths that begin at x0."""
+        with self.trainer.model() as model, model.session() as session:
+            x, noise = x0.reshape(len(x0), -1).copy(), np.float32(model.info()["sigma"] * np.sqrt(1 / steps))
+            for i in range(steps):
+                x += session.drift(i / steps, x) / np.float32(steps) + noise * rng.standard_normal(x.shape, np.float32)
+            return x.reshape(x0.shape)
 
 
 class Peer:
@@ -108,6 +117,8 @@ def main():
     p.add_argument("--judged", type=int, nargs="*", default=PARTS, help="the training is judged at one over these")
     p.add_argument("--judge-epochs", type=int, default=picture_judge.EPOCHS)
     p.add_argument("--grid", type=pathlib.Path)
+    p.add_argument("--simulated", type=int, default=0, help="steps of the process that the library's value function drives; judged too")
+    p.add_argument("--model", type=pathlib.Path, help="file for the library's model")
     p.add_argument("--save", type=pathlib.Path, help=".npy file for the generated pictures")
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -136,6 +147,15 @@ def main():
             picture_data.grid(a.grid, made[:GRID])
     some = slice(0, 1000)
     found = judge.measure(made) | {"alike": picture_judge.alike(made[some], training.generate(x0[some], 2), noise.mean)}
+    if a.simulated:
+        few = x0[:SIMULATED]
+        ends = training.simulate(few, a.simulated, np.random.default_rng(a.seed + 2))
+        found |= {"simulated": judge.distance(ends), "as many in one step": judge.distance(made[:SIMULATED])}
+        if a.grid:
+            picture_data.grid(a.grid.with_stem(a.grid.stem + "_simulated"), ends[:GRID])
+    if a.model:
+        with training.trainer.model() as model:
+            model.save(a.model)
     if a.save:
         np.save(a.save, made)
     print(json.dumps({"method": a.method, "curve": curve, "best": min(c["frechet"] for c in curve), **found,

@@ -562,6 +562,12 @@ typedef struct SfeuotNetwork {
     // translation between pictures. 0 lets it draw the picture anew, as suits a source of noise.
     // Default 1.
     int32_t residual;
+    // The least and the largest number that a convolutional generator gives, in data units, low <
+    // high: those of black and white, for pictures of which many pixels are one of both. Costs the
+    // steps nothing and sharpens what is generated. Both 0, the default: no range.
+    float low;
+    // See low.
+    float high;
 } SfeuotNetwork;
 
 // How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you

@@ -125,7 +125,7 @@ impl Kernels {
         let isa = Isa::detect();
         let config = TrainerConfig { hidden_width: width, ..TrainerConfig::default() };
         let (value, generator) =
-            config.networks(&GaussianBridge::none(dimension).expect(MEMORY)).shapes(dimension).expect(MEMORY);
+            config.networks(&GaussianBridge::none(dimension).expect(MEMORY), 1.0).shapes(dimension).expect(MEMORY);
         let shapes = [value, generator];
         let weights =
             [(0, 1.0), (1, 0.5)].map(|(i, last)| kaiming(&shapes[i], 0, i as u64, |_| (last, 0.0)).expect(MEMORY));

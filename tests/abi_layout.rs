@@ -60,9 +60,9 @@ fn structs_have_the_layout_programs_were_compiled_against() {
     }
 
     pin! { c, 4:
-        SfeuotNetwork, 40 {
+        SfeuotNetwork, 48 {
             struct_size 0, activation 4, hidden_width 8, hidden_layers 12, squares 16, kind 20, channels 24, levels 28,
-            blocks 32, residual 36
+            blocks 32, residual 36, low 40, high 44
         }
     }
 

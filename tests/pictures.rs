@@ -77,8 +77,8 @@ fn answers(model: &Model, rows: &[f32]) -> Vec<f32> {
 #[test]
 fn a_training_goes_on_bit_for_bit_and_its_model_answers() {
     let pictures_of = Pictures::new();
-    for residual in [true, false] {
-        let config = config(Convolutions { residual, ..form() });
+    for (residual, range) in [(true, None), (false, None), (true, Some([-2.0, 3.0])), (false, Some([-2.0, 3.0]))] {
+        let config = config(Convolutions { residual, range, ..form() });
         let mut whole = pictures_of.trainer(1, config.clone()).expect("sound");
         whole.step(6).expect("sound");
         let mut half = pictures_of.trainer(2, config).expect("sound");
@@ -120,6 +120,33 @@ fn a_translation_learns_the_target() {
     assert!(correlation > 0.8, "correlation {correlation}");
 }
 
+/// A generator with a range gives nothing beyond it, whatever the source sample is, and begins near the source's numbers
+/// where it changes pictures.
+#[test]
+fn a_range_holds() {
+    let samples = Pictures::new();
+    let (low, high) = (-0.5f32, 1.0f32);
+    for residual in [true, false] {
+        let range = Some([f64::from(low), f64::from(high)]);
+        let mut trainer = samples.trainer(1, config(Convolutions { residual, range, ..form() })).expect("sound");
+        let mut rows = samples.source[..3 * NUMBERS].to_vec();
+        let answer = |trainer: &mut Trainer, rows: &[f32]| {
+            let mut made = vec![f32::NAN; rows.len()];
+            let mut session = Session::new(&trainer.model().expect("it has networks")).expect("a workspace");
+            session.generate(rows, 1, 0, &mut made).expect("finite rows");
+            made
+        };
+        let begun = answer(&mut trainer, &rows);
+        let off =
+            rows.iter().zip(&begun).map(|(x, y)| (x.clamp(low, high) - y).powi(2)).sum::<f32>() / rows.len() as f32;
+        assert!(!residual || off < 0.1, "begins {off} from the source");
+        trainer.step(20).expect("sound");
+        rows.iter_mut().enumerate().for_each(|(i, x)| *x += if i % 2 == 0 { 50.0 } else { -50.0 });
+        let beyond = 1e-5;
+        assert!(answer(&mut trainer, &rows).iter().all(|x| (low - beyond..=high + beyond).contains(x)));
+    }
+}
+
 #[test]
 fn what_is_no_picture_is_refused() {
     let samples = Pictures::new();
@@ -141,6 +168,10 @@ fn what_is_no_picture_is_refused() {
     assert!(refusal(one, &whole).contains("must both be convolutional"));
     let wide = config(Convolutions { channels: 1025, ..form() });
     assert!(refusal(wide, &whole).contains("value_network.channels is 1025, but must be from 0 to 1024"));
+    for range in [[1.0, 1.0], [2.0, -2.0], [0.0, f64::NAN], [-1e39, 0.0]] {
+        let ranged = refusal(config(Convolutions { range: Some(range), ..form() }), &whole);
+        assert!(ranged.contains("value_network.range is from"), "{ranged}");
+    }
     let deep = config(Convolutions { levels: 6, ..form() });
     assert!(refusal(deep, &whole).contains("levels is 6, but pictures of 9 x 6 pixels have at most 3"));
 }
@@ -148,7 +179,8 @@ fn what_is_no_picture_is_refused() {
 /// Whatever a file says of its networks, a load ends in a model or in a sentence.
 #[test]
 fn a_file_with_an_unsound_network_is_refused() {
-    let mut trainer = Pictures::new().trainer(1, config(form())).expect("sound");
+    let form = Convolutions { range: Some([-2.0, 3.0]), ..form() };
+    let mut trainer = Pictures::new().trainer(1, config(form)).expect("sound");
     let file = bytes(&trainer.model().expect("it has networks"), "unsound");
     // Texts of one length, so that the file's offsets stay.
     let changes = [
@@ -161,6 +193,7 @@ fn a_file_with_an_unsound_network_is_refused() {
         (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[2,9,7]"#),
         (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[2,6,9]"#),
         (r#"\"picture\":[2,9,6]"#, r#"\"picture\":[0,0,0]"#),
+        (r#"\"range\":[-2.0,3.0]"#, r#"\"range\":[-2.0,-40]"#),
         (r#"\"deterministic\":true"#, r#"\"deterministic\":null"#),
         (r#"\"components\":1"#, r#"\"components\":2"#),
     ];

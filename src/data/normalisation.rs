@@ -71,6 +71,11 @@ impl Normalisation {
         Ok(Self { shift, scale: self.scale * factor })
     }
 
+    /// Returns the normalisation with this shift for all components and the same scale.
+    pub fn about(&self, centre: f64) -> Result<Self> {
+        Ok(Self { shift: Numbers::collect(self.shift.iter().map(|_| centre))?, scale: self.scale })
+    }
+
     /// Number of components.
     pub fn dimension(&self) -> usize {
         self.shift.len()

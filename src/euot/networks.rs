@@ -29,6 +29,8 @@ pub(crate) struct Networks<'a> {
     pub bridge: &'a GaussianBridge,
     pub value: NetworkSpec,
     pub generator: NetworkSpec,
+    /// Length in data units that is 1 for the networks.
+    pub unit: f64,
 }
 
 impl Networks<'_> {
@@ -90,9 +92,11 @@ impl Networks<'_> {
             ))),
         };
         let [value, generator] = self.ends(dimension)?;
+        let range = self.generator.convolutions().and_then(|form| form.range);
+        let half = range.map(|[low, high]| 0.5 * (high - low) / self.unit);
         Ok([
             build(&self.value, value, Role::Value(VALUE_OF_NUMBER * dimension as f64))?,
-            build(&self.generator, generator, Role::Generator(self.conditional.latent))?,
+            build(&self.generator, generator, Role::Generator(self.conditional.latent, half))?,
         ])
     }
 

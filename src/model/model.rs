@@ -214,7 +214,14 @@ impl Description {
     fn networks(&self) -> Networks<'_> {
         let [value, generator] = self.specs().each();
         let bridge = &self.bridge;
-        Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator }
+        Networks {
+            conditional: self.conditional(),
+            deterministic: self.deterministic,
+            bridge,
+            value,
+            generator,
+            unit: self.scale,
+        }
     }
 
     fn check(&self) -> std::result::Result<(), String> {

@@ -20,6 +20,10 @@ const COARSEST: usize = 4;
 /// The largest coarsest picture, in pixels, that the value function ends in a linear map of. It sums over the pixels of
 /// larger ones.
 const MOST_FLAT: usize = 256;
+/// How many times as fast as the source sample a generator with a range moves, in halves of the range, in what goes
+/// through the hyperbolic tangent. A number of the source at the end of the range then begins at 0.9 of it, and others
+/// are nowhere more than 0.14 off.
+const STEEPNESS: f64 = 1.5;
 /// Sides from which pixels are folded into channels once, and twice.
 const FOLDED: [usize; 2] = [12, 128];
 /// Ranges of what a host may ask for.
@@ -28,7 +32,7 @@ const MAX_LEVELS: usize = 6;
 const MAX_BLOCKS: usize = 8;
 
 /// The form of a convolutional network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Convolutions {
     /// Channels, height and width of a sample. All 0, the default, takes those of the samples' shape.
     #[serde(default)]
@@ -43,11 +47,15 @@ pub struct Convolutions {
     /// Whether the generator adds what it computes to the source sample, as suits a translation between pictures. Without,
     /// it draws the picture anew, as suits a source of noise. Default true.
     pub residual: bool,
+    /// The least and the largest number that the generator gives, in data units, such as those of black and white. The
+    /// networks then see each number relative to the middle of this range. None, the default, leaves it without a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 impl Default for Convolutions {
     fn default() -> Self {
-        Self { picture: [0; 3], channels: 0, levels: 0, blocks: 0, residual: true }
+        Self { picture: [0; 3], channels: 0, levels: 0, blocks: 0, residual: true, range: None }
     }
 }
 
@@ -56,8 +64,8 @@ impl Default for Convolutions {
 pub(crate) enum Role {
     /// V(t, x), which is multiplied by this.
     Value(f64),
-    /// The generator, with this many latents.
-    Generator(usize),
+    /// The generator, with this many latents, and half of its range's length in the units that it sees.
+    Generator(usize, Option<f64>),
 }
 
 /// The pictures inside of a network.
@@ -87,9 +95,15 @@ impl Convolutions {
             ("levels", self.levels, MAX_LEVELS),
             ("blocks", self.blocks, MAX_BLOCKS),
         ];
-        match sizes.into_iter().find(|(_, n, most)| n > most) {
-            None => Ok(()),
-            Some((name, n, most)) => Err(format!("{prefix}{name} is {n}, but must be from 0 to {most}")),
+        if let Some((name, n, most)) = sizes.into_iter().find(|(_, n, most)| n > most) {
+            return Err(format!("{prefix}{name} is {n}, but must be from 0 to {most}"));
+        }
+        match self.range {
+            // Written so that NaN is refused too.
+            Some([low, high]) if !(low < high && low.abs().max(high.abs()) <= f64::from(f32::MAX)) => Err(format!(
+                "{prefix}range is from {low:e} to {high:e}, but must begin below its end, inside the range of 32-bit numbers"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -159,7 +173,7 @@ impl Convolutions {
         let sample = levels.sample.numbers();
         let beside = match role {
             Role::Value(_) => 1,
-            Role::Generator(latent) => latent,
+            Role::Generator(latent, _) => latent,
         };
         let mut builder = Builder::new(sample + beside, sample);
         let seen = if let Role::Value(_) = role { builder.waves() } else { builder.beside() };
@@ -192,7 +206,7 @@ impl Convolutions {
                 draft.builder.dense(node, 1);
                 draft.builder.finish(factor)
             }
-            Role::Generator(_) => {
+            Role::Generator(_, half) => {
                 let mut finer = Vec::new();
                 for level in 0..levels.count {
                     if level > 0 {
@@ -217,7 +231,15 @@ impl Convolutions {
                     x = draft.unfold(x);
                 }
                 let mut node = draft.crop(x, levels.sample);
-                if !self.residual {
+                if let Some(half) = half {
+                    if self.residual {
+                        let source = draft.builder.fixed(whole.node, Fixed::Times(STEEPNESS / half));
+                        node = draft.builder.sum(node, source);
+                    }
+                    node = draft.builder.activate(node, Activation::Tanh);
+                    node = draft.builder.fixed(node, Fixed::Times(half));
+                }
+                if !self.residual || half.is_some() {
                     // The method reads the outputs as x1 - x0.
                     let less = draft.builder.fixed(whole.node, Fixed::Times(-1.0));
                     node = draft.builder.sum(node, less);
@@ -324,7 +346,7 @@ mod tests {
                 let form =
                     Convolutions { residual, channels: 8, ..Convolutions::default() }.of_samples(&picture).unwrap();
                 let (_, value) = form.build(Role::Value(2.0), Activation::Silu);
-                let (_, generator) = form.build(Role::Generator(5), Activation::Silu);
+                let (_, generator) = form.build(Role::Generator(5, residual.then_some(2.0)), Activation::Silu);
                 assert_eq!([value.inputs, value.outputs()], [form.numbers() + 1, 1]);
                 assert_eq!([generator.inputs, generator.outputs()], [form.numbers() + 5, form.numbers()]);
             }

@@ -22,7 +22,7 @@ pub enum NetworkKind {
 
 /// Everything that a host chooses about one network. The numbers of inputs and outputs follow from the samples and the
 /// generator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSpec {
     /// The kind of layers. Default a multilayer perceptron; a file that names no kind means this one too.
     #[serde(default)]

@@ -119,6 +119,6 @@ impl Description {
         config.specs().check_chosen(sample_shape).map_err(Error::InvalidArgument)?;
         let problem = problem(config, *common_scale)?;
         bridge.check(shift, *scale, problem.0 * (common_scale / scale)).map_err(Error::InvalidArgument)?;
-        Ok((config.networks(bridge).layouts(d)?.map(|layout| layout.len()), problem))
+        Ok((config.networks(bridge, 1.0).layouts(d)?.map(|layout| layout.len()), problem))
     }
 }

@@ -212,9 +212,10 @@ impl TrainerConfig {
     }
 
     /// Returns the shapes of both networks for this known bridge.
-    pub(crate) fn networks<'a>(&self, bridge: &'a GaussianBridge) -> Networks<'a> {
+    /// One of their units is `unit` in data units.
+    pub(crate) fn networks<'a>(&self, bridge: &'a GaussianBridge, unit: f64) -> Networks<'a> {
         let [value, generator] = self.specs().each();
-        Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator }
+        Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator, unit }
     }
 
     /// Returns the number of rows of a batch.

@@ -135,7 +135,12 @@ impl NormalisedProblem {
         if config.is_convolutional() {
             // Such networks see pictures as they are, and no quadratic stands beside the value function.
             let bridge = GaussianBridge::none(common.dimension())?;
-            let problem = Self { common_scale: common.scale, sigma, conjugate, normalisation: common, bridge };
+            let range = config.specs().each()[1].convolutions().and_then(|form| form.range);
+            let normalisation = match range {
+                None => common,
+                Some([low, high]) => common.about(0.5 * (low + high))?,
+            };
+            let problem = Self { common_scale: normalisation.scale, sigma, conjugate, normalisation, bridge };
             return Ok((problem, None));
         }
         let ((bridge, normalisation), choice) = match along.filter(|((bridge, _), _)| bridge.fits(sigma)) {
@@ -180,7 +185,7 @@ fn even(
 /// Too many components for the samples' numbers.
 pub(super) fn plan(config: &TrainerConfig, frame: &NormalisedProblem) -> Result<Plan> {
     let (sigma, conjugate) = frame.problem();
-    assemble(config, frame.normalisation.dimension(), &frame.bridge, sigma, &conjugate)
+    assemble(config, frame.normalisation.dimension(), &frame.bridge, frame.normalisation.scale, sigma, &conjugate)
 }
 
 /// Returns a plan with the same networks and batch that needs nothing of the samples but their dimension. It tells how
@@ -190,17 +195,18 @@ pub(super) fn plan(config: &TrainerConfig, frame: &NormalisedProblem) -> Result<
 /// Too many components for the samples' numbers.
 pub(super) fn outline(config: &TrainerConfig, dimension: usize) -> Result<Plan> {
     let conjugate = Conjugate { divergence: config.divergence, tau: 1.0 };
-    assemble(config, dimension, &GaussianBridge::none(dimension)?, 1.0, &conjugate)
+    assemble(config, dimension, &GaussianBridge::none(dimension)?, 1.0, 1.0, &conjugate)
 }
 
 fn assemble(
     config: &TrainerConfig,
     dimension: usize,
     bridge: &GaussianBridge,
+    unit: f64,
     sigma: f64,
     conjugate: &Conjugate,
 ) -> Result<Plan> {
-    let (value, generator) = config.networks(bridge).shapes(dimension)?;
+    let (value, generator) = config.networks(bridge, unit).shapes(dimension)?;
     Ok(Plan {
         dimension,
         halves: Halves {

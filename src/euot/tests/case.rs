@@ -362,8 +362,14 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
                 },
                 _ => value.clone(),
             };
-            let networks =
-                Networks { conditional, deterministic: head.deterministic, bridge: &bridge, value, generator };
+            let networks = Networks {
+                conditional,
+                deterministic: head.deterministic,
+                bridge: &bridge,
+                value,
+                generator,
+                unit: 1.0,
+            };
             Case::of(networks, d, sources, axes, Conjugate { divergence, tau }, seed)
         },
     )
@@ -372,11 +378,12 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
 /// Cases with convolutional networks.
 pub(super) fn pictures() -> impl Strategy<Value = Case> {
     let picture = [1usize..3, 1..6, 1..6];
-    let form = (picture, 1usize..4, 1usize..3, any::<bool>());
+    let range = prop_oneof![Just(None), Just(Some([-1.0, 2.0]))];
+    let form = (picture, 1usize..4, 1usize..3, any::<bool>(), range);
     let problem = (0.3f64..2.0, 1.0f64..9.0, 0..Divergence::ALL.len(), 0..Activation::ALL.len(), any::<u64>());
     (form, 1usize..4, 1usize..4, problem).prop_map(
-        |((picture, channels, blocks, residual), latent, sources, (sigma, tau, psi, act, seed))| {
-            let form = Convolutions { channels, blocks, residual, ..Convolutions::default() };
+        |((picture, channels, blocks, residual, range), latent, sources, (sigma, tau, psi, act, seed))| {
+            let form = Convolutions { channels, blocks, residual, range, ..Convolutions::default() };
             let form = form.of_samples(&picture).unwrap();
             let d = form.numbers();
             let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
@@ -388,6 +395,7 @@ pub(super) fn pictures() -> impl Strategy<Value = Case> {
                 bridge: &GaussianBridge::none(d).unwrap(),
                 value: spec.clone(),
                 generator: spec,
+                unit: 0.7,
             };
             Case::of(networks, d, sources, axes, Conjugate { divergence: Divergence::ALL[psi], tau }, seed)
         },
