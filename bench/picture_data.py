@@ -15,6 +15,7 @@ CACHE = report.ROOT / ".cache" / "pictures"
 FETCH = report.ROOT.parent / "scripts" / "fetch-pictures"
 SIDE = 28           # pixels of a side of the data set's pictures
 PADDED = 32         # with a black edge, so that the side can be halved
+RANGE = (-1, 1)     # of a picture's numbers
 MADE_UP_CLASSES = 3
 WIDTH = 0.8         # of the source's noise, in spreads of the target
 NORMALISING_ROWS = 4096     # samples of a source of noise by which the library measures it

@@ -45,7 +45,9 @@ class Library:
         def fill(batch):
             batch[:] = noise.draw(self.rng, len(batch)).reshape(len(batch), d)
 
-        network = {"kind": "conv", "channels": s.channels, "levels": s.levels, "blocks": s.blocks, "residual": int(s.residual)}
+        low, high = picture_data.RANGE if s.bounded else (0, 0)
+        network = {"kind": "conv", "channels": s.channels, "levels": s.levels, "blocks": s.blocks, "residual": int(s.residual),
+                   "low": low, "high": high}
         self.context = sfeuot.Context(threads=threads)
         self.trainer = sfeuot.Trainer(
             self.context, sfeuot.Sampler(fill, self.shape), target, sigma_units="relative", sigma=s.sigma, tau=s.tau * d,
@@ -75,6 +77,10 @@ class Peer:
     def __init__(self, method, target, noise, s, seed):
         rng = np.random.default_rng(seed)
         self.units = picture_data.Units.of(noise.draw(rng, picture_data.NORMALISING_ROWS), target)
+        if s.bounded:
+            low, high = picture_data.RANGE
+            self.units = self.units._replace(centre=np.float32(0.5 * (low + high)))
+            s = s._replace(half=0.5 * (high - low) / self.units.scale)
         normal = lambda x: torch.from_numpy((x - self.units.centre) / np.float32(self.units.scale))
         pictures = normal(target)
         self.normal, self.latent = normal, s.latent

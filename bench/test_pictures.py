@@ -32,17 +32,21 @@ def trained(context, shape, residual=False, **network):
 class Networks(unittest.TestCase):
     """Of both programs, on the same weights."""
 
-    def agree(self, shape, blocks=1, channels=8, levels=0, residual=False):
+    def agree(self, shape, blocks=1, channels=8, levels=0, residual=False, bounds=None):
+        low, high = bounds or (0, 0)
         with sfeuot.Context(threads=1) as context:
-            trainer, source, target = trained(context, shape, residual, channels=channels, blocks=blocks, levels=levels)
+            trainer, source, target = trained(context, shape, residual, channels=channels, blocks=blocks, levels=levels, low=low, high=high)
             with trainer, trainer.model() as model, model.session() as session, tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / "model.safetensors"
                 model.save(path)
                 found, _ = networks.tensors(path)
                 units = picture_data.Units.of(source, target)
                 self.assertAlmostEqual(model.info()["data_scale"] / units.scale, 1, 5)
+                half = None
+                if bounds:
+                    units, half = units._replace(centre=np.float32(0.5 * (low + high))), 0.5 * (high - low) / units.scale
                 size = {"channels": channels, "levels": levels, "blocks": blocks}
-                value, generator = networks.Value(shape, **size), networks.Generator(shape, LATENT, residual=residual, **size)
+                value, generator = networks.Value(shape, **size), networks.Generator(shape, LATENT, residual=residual, half=half, **size)
                 value.take(found["value"])
                 generator.take(found["generator"])
                 normal = lambda x: torch.from_numpy((x - units.centre) / np.float32(units.scale))
@@ -77,6 +81,10 @@ class Networks(unittest.TestCase):
 
     def test_pictures_that_are_not_folded(self):
         self.agree((1, 8, 8), residual=True)
+
+    def test_ranges(self):
+        self.agree((1, 12, 16), bounds=(-1, 3))
+        self.agree((3, 6, 8), residual=True, bounds=(-2, 2))
 
     def test_colours_and_sides_that_are_padded(self):
         self.agree((3, 13, 18), blocks=2, channels=16)

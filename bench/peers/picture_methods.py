@@ -20,25 +20,27 @@ KL_LINEAR_FROM = 8.0
 
 
 class Settings(typing.NamedTuple):
-    """Of a training. tau is that of the library, or UOTM's weight of the cost for each number of a picture over the pictures' count
+    """Of a training, in units in which pixels have a spread of 1 or, where it says so, relative to that. tau is that of the library, or UOTM's weight of the cost for each number of a picture over the pictures' count
     of numbers; sigma is UOTM's nothing."""
     steps: int
-    batch: int = 64
+    batch: int = 32
     generator_rate: float = 2e-3
-    value_rate: float = 7e-4
+    value_rate: float = 3.5e-4
     beta1: float = 0.5
     beta2: float = 0.99
     decay_floor: float = 0.05
     ema: float = 0.998
     divergence: str = "softplus"
-    tau: float = 0.5        # for each number of a picture
-    sigma: float = 0.6
+    tau: float = 2.0        # for each number of a picture
+    sigma: float = 0.3
     latent: int = 32
     latent_scale: float = 1.0       # of the embedding's initial weights
     channels: int = 32
     levels: int = 0
     blocks: int = 1
     residual: bool = False
+    bounded: bool = True    # generated pixels stay in the data's range
+    half: float = 0.0       # that of this range, 0 for none: it follows from the data
     value_factor: float = networks.VALUE_OF_NUMBER    # for each number of a picture
     at_end: float = 0.5     # share of the generator's rows at t = 1
     action: float = 1.0
@@ -78,7 +80,7 @@ class Transport:
         self.s, self.conjugate = s, conjugate(s.divergence, s.tau * d)
         size = {"channels": s.channels, "levels": s.levels, "blocks": s.blocks}
         self.value = networks.Value(shape, factor=s.value_factor * d, **size)
-        self.generator = networks.Generator(shape, s.latent, residual=s.residual, **size)
+        self.generator = networks.Generator(shape, s.latent, residual=s.residual, half=s.half or None, **size)
         with torch.no_grad():
             self.generator.embed[0].weight *= s.latent_scale
 

@@ -17,6 +17,7 @@ FOLDED = (12, 128)      # sides from which pixels are folded into channels once,
 MOST_FLAT = 256         # pixels of the largest coarsest picture that the value function does not sum over
 MAX_LEVELS = 6
 WAVES = 3               # features of the time
+STEEPNESS = 1.5         # of the source picture in what a generator with a range sends through its hyperbolic tangent
 VALUE_OF_NUMBER = 0.5   # the value function is its network's output times this for each number of a picture
 VALUE_OUTPUT, GENERATOR_OUTPUT = 0.1, 0.5       # factors of the last layers' initial weights
 
@@ -94,13 +95,13 @@ class Network(nn.Module):
     def level(self, inputs, channels):
         return nn.ModuleList(Block(channels if i else inputs, channels, self.embedding) for i in range(self.blocks))
 
-    def enter(self, x):
+    def folded(self, x):
         (top, left), (height, width) = self.edges, self.padded
         if x.shape[2:] != (height, width):
             x = F.pad(x, (left, width - left - x.shape[3], top, height - top - x.shape[2]))
         for _ in range(self.folds):
             x = fold(x)
-        return self.stem(x.contiguous(memory_format=torch.channels_last))
+        return x.contiguous(memory_format=torch.channels_last)
 
     def descend(self, x, e):
         """The pictures of all levels."""
@@ -144,35 +145,41 @@ class Value(Network):
 
     def forward(self, t, x):
         e = self.embed(torch.cat([2 * t - 1, torch.sin(0.5 * math.pi * t), torch.cos(0.5 * math.pi * t)], 1))
-        x = F.silu(self.descend(self.enter(x), e)[-1])
+        x = F.silu(self.descend(self.stem(self.folded(x)), e)[-1])
         x = x.sum((2, 3)) if self.sums else x.permute(0, 2, 3, 1).flatten(1)
         return self.factor * self.last(x)[:, 0]
 
 
 class Generator(Network):
-    """x1 of x0 and a latent: `generator(x0, z)`."""
+    """x1 of x0 and a latent: `generator(x0, z)`, with `half` not beyond that on both sides of 0."""
 
-    def __init__(self, shape, latent, channels=32, levels=0, blocks=1, residual=True):
+    def __init__(self, shape, latent, channels=32, levels=0, blocks=1, residual=True, half=None):
         super().__init__(shape, latent, channels, levels, blocks)
-        self.residual = residual
+        self.residual, self.half = residual, half
         finer = range(self.levels - 2, -1, -1)
         self.up = nn.ModuleList(nn.ModuleList([Conv(self.widths[i + 1], self.widths[i], 1), self.level(self.widths[i], self.widths[i])])
                                 for i in finer)
-        self.last = Conv(self.widths[0], shape[0] << (2 * self.folds), 3, GENERATOR_OUTPUT)
+        outputs = shape[0] << (2 * self.folds)
+        # A generator that changes a picture sees it once more at its end.
+        self.last = Conv(self.widths[0] + outputs * residual, outputs, 3, GENERATOR_OUTPUT)
 
     def forward(self, x0, z):
         e = self.embed(z)
-        *finer, x = self.descend(self.enter(x0), e)
+        folded = self.folded(x0)
+        *finer, x = self.descend(self.stem(folded), e)
         for (narrow, level), beside in zip(self.up, reversed(finer)):
             x = narrow(F.interpolate(x, scale_factor=2, mode="nearest")) + beside
             for block in level:
                 x = block(x, e)
-        x = self.last(F.silu(x))
+        x = F.silu(x)
+        x = self.last(torch.cat([x, folded], 1) if self.residual else x)
         for _ in range(self.folds):
             x = unfold(x)
         (top, left), (_, height, width) = self.edges, self.shape
         x = x[:, :, top:top + height, left:left + width]
-        return x0 + x if self.residual else x
+        if self.half is None:
+            return x0 + x if self.residual else x
+        return self.half * torch.tanh(x + STEEPNESS / self.half * x0 if self.residual else x)
 
 
 def tensors(path):

@@ -96,8 +96,14 @@ fn check(json: &str) {
         squares,
         ..NetworkSpec::default()
     };
-    let networks =
-        Networks { conditional, deterministic: f.deterministic, bridge: &bridge, value: spec.clone(), generator: spec };
+    let networks = Networks {
+        conditional,
+        deterministic: f.deterministic,
+        bridge: &bridge,
+        value: spec.clone(),
+        generator: spec,
+        unit: 1.0,
+    };
     let (value, generator) = networks.shapes(f.d).unwrap();
     let head = Head { deterministic: f.deterministic };
     let case = Case {
