@@ -33,7 +33,7 @@ import report
 
 METHODS = {"library": "library", "torch": "torch, the same method", "uotm": "UOTM"}
 CODE = ("picture_run.py", "picture_data.py", "picture_judge.py", "peers/picture_methods.py", "peers/picture_networks.py")
-SECONDS = {16: 300, 28: 600}
+SECONDS = {16: 600, 28: 600}
 JUDGING = 120   # seconds beside the training
 
 

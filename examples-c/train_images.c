@@ -143,6 +143,8 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     value.kind = KINDS[choices->preset];
     generator = value;
     generator.residual = between_sets(settings);
+    generator.low = (float)IMAGES_OFFSET; /* black and white, which many pixels are */
+    generator.high = (float)(IMAGES_OFFSET + 255 * IMAGES_SCALE);
 
     TRY(sfeuot_trainer_config_init, &config);
     config.value_network = &value;
