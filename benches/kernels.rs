@@ -1,10 +1,12 @@
 //! The processor's kernels, a whole training step and one-step generation, on one thread:
 //!
 //!     cargo bench --bench kernels                # all
-//!     cargo bench --bench kernels -- mixture     # those whose name has it
+//!     cargo bench --bench kernels -- mixture     # those whose name has it: one filter, a regular expression
+//!     cargo bench --bench kernels -- '_c(32|64)/'    # convolutions of 32 and of 64 channels
 //!     cargo bench --bench kernels -- --test      # each once, in seconds
 //!
-//! Rates are of floating-point operations where there are products, else of rows, normals or parameters.
+//! Rates are of floating-point operations where there are products, else of rows, normals or parameters. Those of
+//! convolutions count what the definition has: minimal filtering makes fewer, so its rate may be above the processor's.
 
 use std::hint::black_box;
 use std::time::Duration;

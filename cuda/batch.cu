@@ -90,8 +90,8 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
            const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
            u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
            const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
-           float* time, u32 time_stride, u32 time_repeat, u32 half_at_end, float low, float high, double log_range, u64 seed,
-           const u64* counter, u64 number) {
+           float* time, u32 time_stride, u32 time_repeat, u32 half_at_end, float low, float high, double log_range,
+           u64 seed, const u64* counter, u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:

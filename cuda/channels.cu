@@ -121,8 +121,9 @@ extern "C" __global__ void __launch_bounds__(256, 4)
 modulate_gradient(const float* x, u32 x_stride, const float* q, u32 q_stride, const float* x2, u32 x2_stride,
                   const float* q2, u32 q2_stride, const float* shift, u32 shift_stride, u32 pixels, u32 channels,
                   u32 groups, float* to, u32 to_stride, u32 add) {
-    const Modulated of = {x,  q,         x2,        q2,       shift,        x_stride, q_stride, x2_stride, q2_stride, shift_stride,
-                          pixels, channels, groups, to, to_stride, add};
+    const Modulated of = {x,        q,         x2,        q2,           shift,  x_stride, q_stride,
+                          x2_stride, q2_stride, shift_stride, pixels, channels, groups,   to,
+                          to_stride, add};
     const bool whole = channels % 4 == 0 && vectorised(x, x_stride) && vectorised(q, q_stride) &&
                        vectorised(x2, x2_stride) && vectorised(q2, q2_stride) && vectorised(shift, shift_stride) &&
                        vectorised(to, to_stride);

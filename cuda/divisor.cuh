@@ -6,7 +6,7 @@
 struct Divisor {
     u32 by, inverse;
 
-    // n / by and the remainder. What the product gives is the quotient or one less, for every n: inverse lies less than 1
+    // n / by and the remainder. What the product gives is the quotient or one less, for every n: inverse lies at most 1
     // below 2^32 / by.
     __device__ u32 divide(u32 n, u32& rest) const {
         const u32 quotient = __umulhi(n, inverse);

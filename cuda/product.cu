@@ -35,8 +35,9 @@
 // are added in 64. A tile of so few columns would be one block for 32 rows, however many k it has to go through. x is read
 // once and W once a row, from L2; m n k FFMA.
 //
-// Operations of the others: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE) times, all but
-// the first time from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it changes.
+// Operations of the others: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE)
+// times, all but the first time from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it
+// changes.
 #include "activation.cuh"
 #include "product.cuh"
 

@@ -26,7 +26,8 @@
 
 enum {
     TRIAL_MILLISECONDS = 3000, /* to measure how long a step takes */
-    STATISTICS_ROWS = 4096     /* samples that a new trainer asks a callback for, before the first step */
+    STATISTICS_ROWS = 4096,    /* samples that a new trainer asks a callback for, before the first step */
+    NOISE_SEED = 0             /* not that of the command line, so that a resumed training meets the same noise */
 };
 
 static const char *const PRESETS[] = {"auto", "tiny", "small", "base"};
@@ -121,7 +122,7 @@ static bool read_problem(const Settings *settings, const Choices *choices, Probl
     if (pairs) {
         return describe_pictures(&problem->source, &problem->tensors[0], problem->shapes[0], &problem->data[0]);
     }
-    return noise_create(&problem->target, choices->noise == 0, settings->noise_width, settings->seed, &problem->noise) &&
+    return noise_create(&problem->target, choices->noise == 0, settings->noise_width, NOISE_SEED, &problem->noise) &&
            describe_noise(problem);
 }
 
@@ -216,8 +217,9 @@ static bool begin(const Settings *settings, const Choices *choices, Problem *pro
     TRY(sfeuot_trainer_load, context, settings->checkpoint, &problem->data[0], &problem->data[1], trainer);
     TRY(sfeuot_metrics_init, &metrics);
     TRY(sfeuot_trainer_metrics, *trainer, &metrics);
-    /* The noise goes on where it was: each step took two batches. */
-    problem->noise.next = STATISTICS_ROWS + 2 * settings->batch * metrics.step;
+    /* The noise goes on where it was: each step took two batches, as large as the checkpoint's. */
+    problem->noise.next = STATISTICS_ROWS;
+    problem->noise.batches = 2 * metrics.step;
     if (settings->minutes <= 0) {
         if (metrics.step >= settings->steps) {
             fprintf(stderr, "%s has %" PRIu64 " steps behind it; --steps has to be more than that to go on.\n",
@@ -353,7 +355,7 @@ int main(int argc, char **argv)
         {"--generator-rate", OPTION_REAL, &settings.generator_rate, "first rate of the generator", 0, 0},
         {"--value-rate", OPTION_REAL, &settings.value_rate, "first rate of the value network", 0, 0},
         {"--ema", OPTION_REAL, &settings.ema, "decay of the averaged weights, below 1", 0, 0},
-        {"--seed", OPTION_COUNT, &settings.seed, "seed of all randomness", 0, 0},
+        {"--seed", OPTION_COUNT, &settings.seed, "seed of the training; a resumed one keeps its own", 0, 0},
     };
     switch (options_read(argc, argv, "Trains a generator of pictures, out of noise or out of other pictures.", options,
                          sizeof options / sizeof *options)) {

@@ -298,8 +298,8 @@
 #define SFEUOT_NETWORK_MLP 0
 
 // A convolutional network, for samples of the shape {channels, height, width} or {height, width}:
-// SFEUOT_NETWORK_CONV_TINY for pictures with a side below 16, SFEUOT_NETWORK_CONV_BASE for those
-// with a side above 64, SFEUOT_NETWORK_CONV_SMALL for others.
+// SFEUOT_NETWORK_CONV_TINY where a side is below 16 pixels, else SFEUOT_NETWORK_CONV_BASE where one
+// is above 64, else SFEUOT_NETWORK_CONV_SMALL.
 #define SFEUOT_NETWORK_CONV 1
 
 // A convolutional network with 16 channels.
@@ -550,7 +550,8 @@ typedef struct SfeuotNetwork {
     // SFEUOT_NETWORK_*. Default SFEUOT_NETWORK_MLP.
     int32_t kind;
     // Channels of the finest level of a convolutional network, up to 1024; coarser levels have
-    // twice as many each, up to four times. 0 takes those of its kind. Default 0.
+    // twice as many each, up to four times. 0 takes those of its kind. Default 0. This and the next
+    // two have to be 0 for a perceptron.
     uint32_t channels;
     // Levels of a convolutional network, up to 6, each with half of the sides of the one before. 0
     // takes as many as leave sides of 4 pixels or more. Pictures with sides of 12 or more begin

@@ -113,36 +113,45 @@ type SessionCall<'a> = dyn Fn(&mut Session, usize, &mut [f32]) -> Result<()> + '
 
 fn session_calls() {
     let clouds = Clouds::new(2);
-    let x = floats(&problems::normals(2 * ROWS, 5));
-    let mut out = vec![0f32; 6 * ROWS];
     for form in forms() {
-        let model = clouds.model(form, 2);
-        let mut session = Session::new(&model).expect("a workspace");
-        let calls: [(&str, &SessionCall); 7] = [
-            ("generate", &|session, rows, out| session.generate(&x[..2 * rows], 1, 0, &mut out[..2 * rows])),
-            ("conditional_mean", &|session, rows, out| {
-                session.conditional_mean(&x[..2 * rows], 9, 1, 0, &mut out[..2 * rows])
-            }),
-            ("conditional_mean over more latents", &|session, rows, out| {
-                session.conditional_mean(&x[..2 * rows], 200, 1, 0, &mut out[..2 * rows])
-            }),
-            ("trajectory", &|session, rows, out| {
-                session.trajectory(&x[..2 * rows], &TIMES, 1, 0, &mut out[..6 * rows])
-            }),
-            ("trajectory through fewer times", &|session, rows, out| {
-                session.trajectory(&x[..2 * rows], &TIMES[..1], 1, 0, &mut out[..2 * rows])
-            }),
-            ("drift", &|session, rows, out| session.drift(0.5, &x[..2 * rows], &mut out[..2 * rows])),
-            ("density_ratio", &|session, rows, out| session.density_ratio(&x[..2 * rows], &mut out[..rows])),
-        ];
-        // One block of rows is all a session ever holds: after it, more rows need no more memory.
-        for (name, call) in &calls {
-            call(&mut session, 64, &mut out).expect(name);
-        }
-        for (name, call) in &calls {
-            for rows in [1, 64, ROWS] {
-                allocates_nothing(name, || call(&mut session, rows, &mut out).expect("finite rows"));
-            }
+        calls_of(&clouds.model(form, 2), 2);
+    }
+    let pictures = problems::normals(20 * 80, 7);
+    let side = || Data::array(TensorView::from_f64(&pictures, &[20, 8, 10]).expect("as many numbers"));
+    let mut trainer = Trainer::new(&context(2), of_pictures(), side(), side()).expect("a sound problem");
+    trainer.step(2).expect("a sound problem");
+    calls_of(&trainer.model().expect("a model"), 80);
+}
+
+/// The calls of a session whose samples have `d` numbers.
+fn calls_of(model: &Model, d: usize) {
+    let x = floats(&problems::normals(d * ROWS, 5));
+    let mut out = vec![0f32; 3 * d * ROWS];
+    let mut session = Session::new(model).expect("a workspace");
+    let calls: [(&str, &SessionCall); 7] = [
+        ("generate", &|session, rows, out| session.generate(&x[..d * rows], 1, 0, &mut out[..d * rows])),
+        ("conditional_mean", &|session, rows, out| {
+            session.conditional_mean(&x[..d * rows], 9, 1, 0, &mut out[..d * rows])
+        }),
+        ("conditional_mean over more latents", &|session, rows, out| {
+            session.conditional_mean(&x[..d * rows], 200, 1, 0, &mut out[..d * rows])
+        }),
+        ("trajectory", &|session, rows, out| {
+            session.trajectory(&x[..d * rows], &TIMES, 1, 0, &mut out[..3 * d * rows])
+        }),
+        ("trajectory through fewer times", &|session, rows, out| {
+            session.trajectory(&x[..d * rows], &TIMES[..1], 1, 0, &mut out[..d * rows])
+        }),
+        ("drift", &|session, rows, out| session.drift(0.5, &x[..d * rows], &mut out[..d * rows])),
+        ("density_ratio", &|session, rows, out| session.density_ratio(&x[..d * rows], &mut out[..rows])),
+    ];
+    // One block of rows is all a session ever holds: after it, more rows need no more memory.
+    for (name, call) in &calls {
+        call(&mut session, 64, &mut out).expect(name);
+    }
+    for (name, call) in &calls {
+        for rows in [1, 64, ROWS] {
+            allocates_nothing(name, || call(&mut session, rows, &mut out).expect("finite rows"));
         }
     }
 }

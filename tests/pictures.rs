@@ -172,8 +172,64 @@ fn what_is_no_picture_is_refused() {
         let ranged = refusal(config(Convolutions { range: Some(range), ..form() }), &whole);
         assert!(ranged.contains("value_network.range is from"), "{ranged}");
     }
-    let deep = config(Convolutions { levels: 6, ..form() });
-    assert!(refusal(deep, &whole).contains("levels is 6, but pictures of 9 x 6 pixels have at most 3"));
+    let deep = NetworkSpec::convolutional(Convolutions { levels: 6, ..form() });
+    for (name, config) in [
+        ("value_network", TrainerConfig { value_network: Some(deep.clone()), ..config(form()) }),
+        ("generator_network", TrainerConfig { generator_network: Some(deep.clone()), ..config(form()) }),
+    ] {
+        let refused = refusal(config, &whole);
+        assert!(
+            refused.contains(&format!("{name}.levels is 6, but pictures of 9 x 6 pixels have at most 3")),
+            "{refused}"
+        );
+    }
+    let without = TrainerConfig { latent_dimension: 0, ..config(form()) };
+    assert!(refusal(without, &whole).contains("latent_dimension is 0, but must be from 1 to 4096"));
+    let perceptron = NetworkSpec { convolutions: Some(form()), ..NetworkSpec::default() };
+    let mixed = TrainerConfig { value_network: Some(perceptron), ..small() };
+    assert!(refusal(mixed, &whole).contains("value_network.convolutions are for a convolutional network"));
+}
+
+/// The two networks may have different channels, levels, blocks and activations.
+#[test]
+fn networks_of_different_forms_train_and_answer() {
+    let samples = Pictures::new();
+    let network = |form: Convolutions, activation| Some(NetworkSpec { activation, ..NetworkSpec::convolutional(form) });
+    let config = TrainerConfig {
+        value_network: network(Convolutions { channels: 4, levels: 1, blocks: 2, ..form() }, Activation::Tanh),
+        generator_network: network(Convolutions { channels: 9, levels: 3, ..form() }, Activation::Softplus),
+        ..config(form())
+    };
+    let mut trainer = samples.trainer(2, config).expect("sound");
+    trainer.step(3).expect("sound");
+    let model = trainer.model().expect("it has learnt");
+    let again = Model::load_memory(&context(1), &bytes(&model, "forms")).expect("its own file");
+    let rows = &samples.source[..3 * NUMBERS];
+    let answered = answers(&again, rows);
+    assert!(answered.iter().all(|x| x.is_finite()) && answered == answers(&model, rows));
+}
+
+/// A picture is answered with the same bits alone and among others.
+#[test]
+fn answers_do_not_depend_on_the_number_of_rows() {
+    let samples = Pictures::new();
+    let mut trainer = samples.trainer(1, config(form())).expect("sound");
+    trainer.step(2).expect("sound");
+    let mut session = Session::new(&trainer.model().expect("it has learnt")).expect("a workspace");
+    let count = 19;
+    let rows = &samples.source[..count * NUMBERS];
+    let mut answer = |at_a_time: usize| {
+        let mut out = [vec![0f32; rows.len()], vec![0f32; rows.len()]];
+        for (i, x) in rows.chunks(at_a_time * NUMBERS).enumerate() {
+            let first = i * at_a_time * NUMBERS;
+            let [generated, drift] = out.each_mut().map(|out| &mut out[first..first + x.len()]);
+            session.generate(x, 5, (i * at_a_time) as u64, generated).expect("finite rows");
+            session.drift(0.6, x, drift).expect("finite rows");
+        }
+        out
+    };
+    let whole = answer(count);
+    assert!([1, 2, 5].into_iter().all(|at_a_time| answer(at_a_time) == whole));
 }
 
 /// Whatever a file says of its networks, a load ends in a model or in a sentence.
@@ -203,6 +259,25 @@ fn a_file_with_an_unsound_network_is_refused() {
         assert!(matches!(error, Error::Format(_)), "{instead}: {error}");
     }
     Model::load_memory(&context(1), &file).expect("its own file");
+
+    let samples = Pictures::new();
+    let path = scratch("unsound.checkpoint");
+    let load = |file: &[u8]| {
+        std::fs::write(&path, file).expect("the target folder is writable");
+        Trainer::load(&context(1), &path, pictures(&samples.source), pictures(&samples.target))
+    };
+    trainer.save(&path).expect("the target folder is writable");
+    let file = std::fs::read(&path).expect("it was written");
+    let of_checkpoints = [
+        (r#"\"kind\":\"convolutional\""#, r#"\"kind\":\"perceptron\"   "#),
+        (r#"\"latent_dimension\":3"#, r#"\"latent_dimension\":0"#),
+    ];
+    for (said, instead) in changes.into_iter().chain(of_checkpoints) {
+        let changed = replaced(&file, said.as_bytes(), instead.as_bytes());
+        let Err(error) = load(&changed) else { panic!("{instead} was taken") };
+        assert!(matches!(error, Error::Format(_)), "{instead}: {error}");
+    }
+    load(&file).expect("its own file");
 }
 
 fn replaced(file: &[u8], said: &[u8], instead: &[u8]) -> Vec<u8> {

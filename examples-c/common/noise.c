@@ -17,7 +17,7 @@ bool noise_create(const Images *images, bool white, double width, uint64_t seed,
         return false;
     }
     double spread = images_mean(images, mean);
-    *noise = (Noise){images, mean, width * spread, width, white, seed, 0};
+    *noise = (Noise){images, mean, width * spread, width, white, seed, 0, 0};
     return true;
 }
 
@@ -40,6 +40,8 @@ static void add_picture(const Noise *noise, size_t picture, float factor, float 
 int32_t noise_draw(void *userdata, float *batch, uint64_t rows, uint64_t dimension)
 {
     Noise *noise = userdata;
+    noise->next += noise->batches * rows;
+    noise->batches = 0;
     for (uint64_t i = 0; i < rows; i++) {
         float *sample = batch + i * dimension;
         Random number = {noise->seed ^ noise->next++ * 0xd1342543de82ef95u};

@@ -18,7 +18,8 @@ typedef struct {
     double width;     /* the deviation in spreads of the set's pixels */
     bool white;       /* whether the numbers of a picture are independent */
     uint64_t seed;
-    uint64_t next; /* number of the next sample: it alone decides which noise a sample gets */
+    uint64_t next;    /* number of the next sample: it alone decides which noise a sample gets */
+    uint64_t batches; /* to be passed over before the next one, as large as that */
 } Noise;
 
 /*

@@ -15,8 +15,8 @@ use std::mem::offset_of;
 /// A multilayer perceptron, which sees a sample as a list of numbers.
 pub const SFEUOT_NETWORK_MLP: i32 = 0;
 /// A convolutional network, for samples of the shape {channels, height, width} or {height, width}:
-/// SFEUOT_NETWORK_CONV_TINY for pictures with a side below 16, SFEUOT_NETWORK_CONV_BASE for those
-/// with a side above 64, SFEUOT_NETWORK_CONV_SMALL for others.
+/// SFEUOT_NETWORK_CONV_TINY where a side is below 16 pixels, else SFEUOT_NETWORK_CONV_BASE where one
+/// is above 64, else SFEUOT_NETWORK_CONV_SMALL.
 pub const SFEUOT_NETWORK_CONV: i32 = 1;
 /// A convolutional network with 16 channels.
 pub const SFEUOT_NETWORK_CONV_TINY: i32 = 2;
@@ -51,7 +51,8 @@ pub struct SfeuotNetwork {
     /// SFEUOT_NETWORK_*. Default SFEUOT_NETWORK_MLP.
     pub kind: i32,
     /// Channels of the finest level of a convolutional network, up to 1024; coarser levels have
-    /// twice as many each, up to four times. 0 takes those of its kind. Default 0.
+    /// twice as many each, up to four times. 0 takes those of its kind. Default 0. This and the next
+    /// two have to be 0 for a perceptron.
     pub channels: u32,
     /// Levels of a convolutional network, up to 6, each with half of the sides of the one before. 0
     /// takes as many as leave sides of 4 pixels or more. Pictures with sides of 12 or more begin
@@ -122,11 +123,11 @@ impl SfeuotNetwork {
     /// The form of a convolutional network, None for a perceptron.
     fn convolutions(&self, argument: &str) -> Outcome<Option<Convolutions>> {
         let preset = match self.kind {
-            SFEUOT_NETWORK_MLP => return Ok(None),
+            SFEUOT_NETWORK_MLP => return self.check_perceptron(argument).map(|()| None),
             SFEUOT_NETWORK_CONV => Convolutions::default(),
-            SFEUOT_NETWORK_CONV_TINY => Convolutions { channels: 16, blocks: 1, ..Convolutions::default() },
-            SFEUOT_NETWORK_CONV_SMALL => Convolutions { channels: 32, blocks: 1, ..Convolutions::default() },
-            SFEUOT_NETWORK_CONV_BASE => Convolutions { channels: 64, blocks: 2, ..Convolutions::default() },
+            SFEUOT_NETWORK_CONV_TINY => Convolutions::TINY,
+            SFEUOT_NETWORK_CONV_SMALL => Convolutions::SMALL,
+            SFEUOT_NETWORK_CONV_BASE => Convolutions::BASE,
             kind => {
                 return Err(Failure::argument(format!(
                     "{argument}.kind is {kind}; allowed are SFEUOT_NETWORK_MLP (0), SFEUOT_NETWORK_CONV (1), \
@@ -134,15 +135,28 @@ impl SfeuotNetwork {
                 )));
             }
         };
-        let or = |own: u32, preset: usize| if own == 0 { preset } else { own as usize };
-        Ok(Some(Convolutions {
-            channels: or(self.channels, preset.channels),
+        let own = Convolutions {
+            channels: self.channels as usize,
             levels: self.levels as usize,
-            blocks: or(self.blocks, preset.blocks),
+            blocks: self.blocks as usize,
             residual: switch(&format!("{argument}.residual"), self.residual)?,
             range: (self.low != 0.0 || self.high != 0.0).then_some([self.low, self.high].map(f64::from)),
-            ..preset
-        }))
+            ..Convolutions::default()
+        };
+        Ok(Some(own.with_preset(preset)))
+    }
+
+    /// Refuses a perceptron with fields of convolutional networks. `residual` is 1 by default and means nothing here.
+    fn check_perceptron(&self, argument: &str) -> Outcome<()> {
+        let fields = [("channels", self.channels), ("levels", self.levels), ("blocks", self.blocks)];
+        let fields = fields.map(|(name, number)| (name, f64::from(number)));
+        let range = [("low", self.low), ("high", self.high)].map(|(name, number)| (name, f64::from(number)));
+        match fields.into_iter().chain(range).find(|&(_, number)| number != 0.0) {
+            None => Ok(()),
+            Some((name, number)) => Err(Failure::argument(format!(
+                "{argument}.{name} is {number}, but must be 0 where {argument}.kind is SFEUOT_NETWORK_MLP (0)"
+            ))),
+        }
     }
 }
 

@@ -138,9 +138,12 @@ impl Layer {
 
 /// The layers of a network from input to output. The last one has no activation, the others are the hidden ones. Each
 /// takes rows as wide as the one before gives; widths may differ from layer to layer.
+///
+/// Where the layers form a graph, the list says what they compute and where their parameters lie, and nothing of their
+/// order, of the rows that the network takes, and of activations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The layers: 2 to [`MAX_HIDDEN`] + 1.
+    /// The layers: 2 to [`MAX_HIDDEN`] + 1, of a graph any number.
     pub layers: Vec<Layer>,
 }
 
@@ -157,12 +160,11 @@ impl Layout {
         Self { layers }
     }
 
-    /// Layers of a network in which they need not follow each other.
+    /// Layers of a network in which they form a graph, in the order of their parameters.
     pub fn of_graph(maps: impl Iterator<Item = Map>) -> Self {
-        let mut layers: Vec<Layer> = Vec::new();
+        let mut layers: Vec<Layer> = Vec::with_capacity(maps.size_hint().0);
         for map in maps {
-            let layer = Layer { map, offset: parameters(&layers) };
-            layers.push(layer);
+            layers.push(Layer { map, offset: parameters(&layers) });
         }
         Self { layers }
     }
@@ -172,12 +174,12 @@ impl Layout {
         Self::of(widths.windows(2).map(|ends| Map::Dense { inputs: ends[0], outputs: ends[1] }))
     }
 
-    /// Numbers in a row that the network takes.
+    /// Numbers in a row that the first layer takes: those of the network, unless its layers form a graph.
     pub fn inputs(&self) -> usize {
         self.layers.first().map_or(0, Layer::inputs)
     }
 
-    /// Numbers in a row that the network gives.
+    /// Numbers in a row that the last layer gives: those of the network, unless its layers form a graph.
     pub fn outputs(&self) -> usize {
         self.layers.last().map_or(0, Layer::outputs)
     }

@@ -49,7 +49,7 @@ impl Networks<'_> {
             false => Ok(Centre::default()),
         };
         let network = |layout, graph, centre, activation| match graph {
-            Some(graph) => Network::of_graph(layout, graph),
+            Some(graph) => Network::of_graph(layout, graph, activation),
             None => Network::new(layout, centre, activation),
         };
         let [along, at_start] = [centre(&self.value, end)?, centre(&self.generator, start)?];

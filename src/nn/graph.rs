@@ -3,7 +3,7 @@
 //! A row of a tape holds the values of all nodes of one sample. Nodes follow what they take, so a pass forward goes
 //! through the list, and a pass in reverse goes back through it.
 
-use crate::device::layout::{Layout, Map, Shape};
+use crate::device::layout::{Layer, Layout, Map, Shape};
 use crate::device::{Fixed, Mat};
 use crate::formulas::Activation;
 
@@ -144,10 +144,10 @@ impl Builder {
 
     /// A layer of any kind.
     pub fn layer(&mut self, x: usize, map: Map) -> usize {
-        let layout = Layout::of_graph(std::iter::once(map));
-        assert_eq!(layout.inputs(), self.cols(x));
+        let layer = Layer { map, offset: 0 };
+        assert_eq!(layer.inputs(), self.cols(x));
         self.maps.push(map);
-        self.add_node(Op::Layer(self.maps.len() - 1), &[x], layout.outputs())
+        self.add_node(Op::Layer(self.maps.len() - 1), &[x], layer.outputs())
     }
 
     /// A dense layer.

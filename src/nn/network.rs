@@ -23,7 +23,7 @@ use crate::formulas::squares::Centre;
 pub struct Network {
     /// Layers and where their weights lie. The first has the squares behind the inputs.
     pub layout: Layout,
-    /// Nonlinearity behind every layer but the last, unless the layers form a graph.
+    /// Nonlinearity behind every layer but the last. A graph names it node by node.
     pub activation: Activation,
     /// Centre of the first inputs' squares, which the network sees too; without numbers it sees none.
     pub centre: Centre,
@@ -52,9 +52,9 @@ impl Network {
         Self { layout, activation, centre, graph: None }
     }
 
-    /// Returns a network of layers that form a graph.
-    pub fn of_graph(layout: Layout, graph: Graph) -> Self {
-        Self { layout, activation: Activation::Silu, centre: Centre::default(), graph: Some(graph) }
+    /// Returns a network of layers that form a graph with nodes of this nonlinearity.
+    pub fn of_graph(layout: Layout, graph: Graph, activation: Activation) -> Self {
+        Self { layout, activation, centre: Centre::default(), graph: Some(graph) }
     }
 
     /// Returns how many numbers an input has without squares.

@@ -30,6 +30,8 @@ const FOLDED: [usize; 2] = [12, 128];
 const MAX_CHANNELS: usize = 1024;
 const MAX_LEVELS: usize = 6;
 const MAX_BLOCKS: usize = 8;
+/// The longest side of a picture. A sample has at most 2^24 numbers anyway.
+const MAX_SIDE: usize = 1 << 24;
 
 /// The form of a convolutional network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,11 +40,12 @@ pub struct Convolutions {
     #[serde(default)]
     pub picture: [usize; 3],
     /// Channels of the finest level, up to 1024. Coarser levels have twice as many each, up to four times. 0, the default:
-    /// 16 for pictures with a side below 16, 64 for those with sides above 64, and 32 for others.
+    /// those of [`TINY`](Self::TINY) where a side is below 16, else of [`BASE`](Self::BASE) where one is above 64, else of
+    /// [`SMALL`](Self::SMALL).
     pub channels: usize,
     /// Levels, up to 6, each with half of the sides of the one before. 0, the default: as many as leave sides of 4 or more.
     pub levels: usize,
-    /// Residual blocks of each level, up to 8. 0, the default: 1, or 2 where sides are above 64.
+    /// Residual blocks of each level, up to 8. 0, the default: those of the same preset as for `channels`.
     pub blocks: usize,
     /// Whether the generator adds what it computes to the source sample, as suits a translation between pictures. Without,
     /// it draws the picture anew, as suits a source of noise. Default true.
@@ -55,7 +58,7 @@ pub struct Convolutions {
 
 impl Default for Convolutions {
     fn default() -> Self {
-        Self { picture: [0; 3], channels: 0, levels: 0, blocks: 0, residual: true, range: None }
+        Self::of(0, 0)
     }
 }
 
@@ -85,6 +88,34 @@ impl Levels {
 }
 
 impl Convolutions {
+    /// 16 channels and one block a level.
+    pub const TINY: Self = Self::of(16, 1);
+    /// 32 channels and one block a level.
+    pub const SMALL: Self = Self::of(32, 1);
+    /// 64 channels and two blocks a level.
+    pub const BASE: Self = Self::of(64, 2);
+
+    /// The default but for these.
+    const fn of(channels: usize, blocks: usize) -> Self {
+        Self { picture: [0; 3], channels, levels: 0, blocks, residual: true, range: None }
+    }
+
+    /// Returns the preset for pictures of this size: TINY where a side is below 16, else BASE where one is above 64, else
+    /// SMALL.
+    fn preset(height: usize, width: usize) -> Self {
+        match (height.min(width), height.max(width)) {
+            (..16, _) => Self::TINY,
+            (_, 65..) => Self::BASE,
+            _ => Self::SMALL,
+        }
+    }
+
+    /// Returns this form with the channels and blocks of a preset where it leaves them to be chosen.
+    pub(crate) fn with_preset(self, preset: Self) -> Self {
+        let or = |own: usize, preset: usize| if own == 0 { preset } else { own };
+        Self { channels: or(self.channels, preset.channels), blocks: or(self.blocks, preset.blocks), ..self }
+    }
+
     /// Checks the fields. An error is a sentence about the field at fault, with `prefix` before its name.
     ///
     /// # Errors
@@ -108,11 +139,11 @@ impl Convolutions {
     }
 
     /// Returns the form for samples of this shape (channels, height and width, or height and width alone), with every
-    /// number that was left to be chosen.
+    /// number that was left to be chosen. An error has `prefix` before the names of fields.
     ///
     /// # Errors
-    /// A shape that is no picture's.
-    pub(crate) fn of_samples(self, shape: &[usize]) -> Result<Self, String> {
+    /// A shape that is no picture's, or more levels than such pictures have.
+    pub(crate) fn of_samples(self, shape: &[usize], prefix: &str) -> Result<Self, String> {
         let picture = match *shape {
             [height, width] => [1, height, width],
             [channels, height, width] => [channels, height, width],
@@ -124,21 +155,21 @@ impl Convolutions {
             }
         };
         if self.picture != [0; 3] && self.picture != picture {
-            return Err(format!("picture is {:?}, but the samples have the shape {shape:?}", self.picture));
+            return Err(format!("{prefix}picture is {:?}, but the samples have the shape {shape:?}", self.picture));
         }
         let [_, height, width] = picture;
         let (least, most) = (height.min(width), height.max(width));
-        let (channels, blocks) = match (least, most) {
-            (..16, _) => (16, 1),
-            (_, 65..) => (64, 2),
-            _ => (32, 1),
-        };
-        let or = |own: usize, chosen: usize| if own == 0 { chosen } else { own };
-        let chosen = Self { picture, channels: or(self.channels, channels), blocks: or(self.blocks, blocks), ..self };
+        if least == 0 || most > MAX_SIDE {
+            return Err(format!(
+                "the samples have the shape {shape:?}, but convolutional networks take pictures with sides from 1 to \
+                 {MAX_SIDE}"
+            ));
+        }
+        let chosen = Self { picture, ..self.with_preset(Self::preset(height, width)) };
         let levels = chosen.levels();
         if !levels.fit() {
             return Err(format!(
-                "levels is {}, but pictures of {height} x {width} pixels have at most {}",
+                "{prefix}levels is {}, but pictures of {height} x {width} pixels have at most {}",
                 levels.count,
                 least.ilog2() as usize + 1 - levels.folds
             ));
@@ -344,7 +375,7 @@ mod tests {
         for picture in [[1, 1, 1], [3, 5, 9], [1, 16, 16], [1, 28, 28], [3, 32, 32], [4, 33, 130], [3, 128, 160]] {
             for residual in [false, true] {
                 let form =
-                    Convolutions { residual, channels: 8, ..Convolutions::default() }.of_samples(&picture).unwrap();
+                    Convolutions { residual, channels: 8, ..Convolutions::default() }.of_samples(&picture, "").unwrap();
                 let (_, value) = form.build(Role::Value(2.0), Activation::Silu);
                 let (_, generator) = form.build(Role::Generator(5, residual.then_some(2.0)), Activation::Silu);
                 assert_eq!([value.inputs, value.outputs()], [form.numbers() + 1, 1]);
@@ -356,7 +387,51 @@ mod tests {
     #[test]
     fn a_shape_that_is_no_picture_is_refused() {
         let form = Convolutions::default();
-        assert_eq!(form.of_samples(&[16, 20]).unwrap().picture, [1, 16, 20]);
-        assert!(form.of_samples(&[16]).unwrap_err().contains("[16]"));
+        assert_eq!(form.of_samples(&[16, 20], "").unwrap().picture, [1, 16, 20]);
+        assert!(form.of_samples(&[16], "").unwrap_err().contains("[16]"));
+        for sides in [[0, 5], [5, 0], [usize::MAX; 2], [1, usize::MAX], [1 << 25, 1]] {
+            for levels in [0, 1, 6] {
+                let form = Convolutions { levels, ..form };
+                assert!(form.of_samples(&sides, "").unwrap_err().contains("sides from 1 to 16777216"), "{sides:?}");
+            }
+        }
+        let many = form.of_samples(&[usize::MAX, 3, 3], "").unwrap();
+        assert_eq!(many.numbers(), 0);
+    }
+
+    #[test]
+    fn what_is_left_to_be_chosen_is_that_of_a_preset() {
+        let chosen = |form: Convolutions, sides: [usize; 2]| {
+            let form = form.of_samples(&sides, "").unwrap();
+            [form.channels, form.blocks]
+        };
+        let automatic = Convolutions::default();
+        for (sides, expected) in [
+            ([15, 15], [16, 1]),
+            ([15, 200], [16, 1]),
+            ([16, 16], [32, 1]),
+            ([64, 64], [32, 1]),
+            ([65, 16], [64, 2]),
+            ([128, 128], [64, 2]),
+        ] {
+            assert_eq!(chosen(automatic, sides), expected, "{sides:?}");
+        }
+        assert_eq!(chosen(Convolutions { channels: 5, ..automatic }, [128, 128]), [5, 2]);
+        assert_eq!(chosen(Convolutions { blocks: 3, ..automatic }, [128, 128]), [64, 3]);
+    }
+
+    /// The deepest networks that a host may ask for are as many nodes as passes have flags for, or fewer.
+    #[test]
+    fn the_deepest_networks_have_flags_for_all_nodes() {
+        let form = Convolutions { levels: MAX_LEVELS, blocks: MAX_BLOCKS, channels: 1, ..Convolutions::default() };
+        for side in [127, 129, 260] {
+            for residual in [false, true] {
+                let form = Convolutions { residual, ..form }.of_samples(&[3, side, side], "").unwrap();
+                for role in [Role::Value(1.0), Role::Generator(3, Some(1.0))] {
+                    let (_, graph) = form.build(role, Activation::Silu);
+                    assert!(graph.nodes.len() <= super::super::graph::MAX_NODES, "{} nodes", graph.nodes.len());
+                }
+            }
+        }
     }
 }

@@ -6,6 +6,10 @@ use crate::file::kind::{CONVOLUTIONS, OWN_AXES, OWN_NETWORKS};
 use crate::formulas::Activation;
 use serde::{Deserialize, Serialize};
 
+/// What stands before the names of a network's own fields in errors.
+pub(crate) const VALUE: &str = "value_network.";
+pub(crate) const GENERATOR: &str = "generator_network.";
+
 /// The largest number of units of a hidden layer.
 const MAX_WIDTH: usize = 4096;
 
@@ -37,7 +41,7 @@ pub struct NetworkSpec {
     /// [`squares`](crate::TrainerConfig::squares). Default true.
     pub squares: bool,
     /// The form of a convolutional network, for which `hidden_width`, `hidden_layers` and `squares` mean nothing. Default
-    /// None, which for such a network is the default form.
+    /// None, which for such a network is the default form. A perceptron has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convolutions: Option<Convolutions>,
 }
@@ -66,13 +70,13 @@ impl NetworkSpec {
         (self.kind == NetworkKind::Convolutional).then(|| self.convolutions.unwrap_or_default())
     }
 
-    /// Returns the description for samples of this shape.
+    /// Returns the description for samples of this shape. An error has `prefix` before the names of fields.
     ///
     /// # Errors
     /// A convolutional network whose samples are no pictures, or others than the description names.
-    pub(crate) fn of_samples(&self, shape: &[usize]) -> Result<Self, String> {
+    pub(crate) fn of_samples(&self, shape: &[usize], prefix: &str) -> Result<Self, String> {
         let Some(form) = self.convolutions() else { return Ok(self.clone()) };
-        Ok(Self { convolutions: Some(form.of_samples(shape)?), ..self.clone() })
+        Ok(Self { convolutions: Some(form.of_samples(shape, prefix)?), ..self.clone() })
     }
 
     /// Checks the fields. An error is a sentence about the field at fault, with `prefix` before its name.
@@ -80,10 +84,15 @@ impl NetworkSpec {
     /// # Errors
     /// The first field out of its range, with its value and the range.
     pub(crate) fn check(&self, prefix: &str) -> Result<(), String> {
-        let sizes = [("hidden_width", self.hidden_width, MAX_WIDTH), ("hidden_layers", self.hidden_layers, MAX_HIDDEN)];
         if let Some(form) = self.convolutions() {
             return form.check(prefix);
         }
+        if self.convolutions.is_some() {
+            return Err(format!(
+                "{prefix}convolutions are for a convolutional network, but {prefix}kind is a perceptron"
+            ));
+        }
+        let sizes = [("hidden_width", self.hidden_width, MAX_WIDTH), ("hidden_layers", self.hidden_layers, MAX_HIDDEN)];
         match sizes.into_iter().find(|(_, n, most)| !(1..=*most).contains(n)) {
             None => Ok(()),
             Some((name, n, most)) => Err(format!("{prefix}{name} is {n}, but must be from 1 to {most}")),
@@ -135,8 +144,8 @@ impl<'a> Specs<'a> {
     /// As [`NetworkSpec::check`], with names such as `hidden_width` and `value_network.hidden_width`.
     pub fn check(&self) -> Result<(), String> {
         self.shared.check("")?;
-        self.value.map_or(Ok(()), |spec| spec.check("value_network."))?;
-        self.generator.map_or(Ok(()), |spec| spec.check("generator_network."))
+        self.value.map_or(Ok(()), |spec| spec.check(VALUE))?;
+        self.generator.map_or(Ok(()), |spec| spec.check(GENERATOR))
     }
 
     /// Returns whether the networks are convolutional.
@@ -177,11 +186,11 @@ impl<'a> Specs<'a> {
     /// # Errors
     /// A sentence that names what is at fault.
     pub fn check_chosen(&self, shape: &[usize]) -> Result<(), String> {
-        for (name, spec) in [("value_network", self.value), ("generator_network", self.generator)] {
+        for (prefix, spec) in [(VALUE, self.value), (GENERATOR, self.generator)] {
             let Some(form) = spec.and_then(NetworkSpec::convolutions) else { continue };
-            if form.of_samples(shape).map_err(|what| format!("{name}: {what}"))? != form {
+            if form.of_samples(shape, prefix)? != form {
                 return Err(format!(
-                    "{name} has channels {}, levels {} and blocks {}, but each must be 1 or more",
+                    "{prefix}channels is {}, levels {} and blocks {}, but each must be 1 or more",
                     form.channels, form.levels, form.blocks
                 ));
             }
@@ -227,6 +236,9 @@ mod tests {
         assert_eq!(refused, "value_network.hidden_width is 0, but must be from 1 to 4096");
         let refused = refusal(good(), Some(good()), Some(spec(1, 17)));
         assert_eq!(refused, "generator_network.hidden_layers is 17, but must be from 1 to 16");
+        let pictures = NetworkSpec { convolutions: Some(Convolutions::default()), ..good() };
+        let refused = refusal(good(), None, Some(pictures));
+        assert!(refused.starts_with("generator_network.convolutions are for a convolutional network"), "{refused}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::formulas::{Activation, Divergence};
-use crate::nn::spec::{NetworkSpec, Specs};
+use crate::nn::spec::{GENERATOR, NetworkSpec, Specs, VALUE};
 use serde::{Deserialize, Serialize};
 
 /// Units in which sigma and tau are given.
@@ -181,8 +181,10 @@ impl TrainerConfig {
     /// # Errors
     /// Convolutional networks for samples that are no pictures.
     pub(crate) fn of_samples(mut self, shape: &[usize]) -> Result<Self> {
-        for spec in [&mut self.value_network, &mut self.generator_network].into_iter().flatten() {
-            *spec = spec.of_samples(shape).map_err(Error::invalid)?;
+        for (spec, prefix) in [(&mut self.value_network, VALUE), (&mut self.generator_network, GENERATOR)] {
+            if let Some(spec) = spec {
+                *spec = spec.of_samples(shape, prefix).map_err(Error::invalid)?;
+            }
         }
         Ok(self)
     }
@@ -190,6 +192,15 @@ impl TrainerConfig {
     /// Returns whether the networks are convolutional, for a configuration that is sound.
     pub(crate) fn is_convolutional(&self) -> bool {
         self.specs().convolutional().unwrap_or(false)
+    }
+
+    /// Returns the names of the fields that decide how much memory a step takes.
+    pub(crate) fn sizes(&self) -> &'static str {
+        if self.is_convolutional() {
+            "channels, levels and blocks of the networks, batch_sources"
+        } else {
+            "hidden_width, hidden_layers, batch_sources, components"
+        }
     }
 
     /// Returns a length that the problem has before there are samples, if any.

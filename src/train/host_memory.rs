@@ -19,12 +19,12 @@ pub(super) struct HostMemory {
 impl HostMemory {
     /// Asks the system for all of it but the `present` bytes that are there already, and gives it back: a training that
     /// is far too large is refused before anything is allocated and before a sampler is called. A system that promises
-    /// more memory than it has would otherwise end the process half way.
-    pub fn ask(&self, sample_shape: &[usize], present: usize) -> Result<()> {
+    /// more memory than it has would otherwise end the process half way. `sizes` names the settings that it follows from.
+    pub fn ask(&self, sizes: &str, sample_shape: &[usize], present: usize) -> Result<()> {
         let bytes = self.kept.max(self.making);
         memory::with_room::<u8>("a training", bytes.saturating_sub(present)).map(drop).map_err(|_| {
             Error::OutOfMemory(format!(
-                "hidden_width, hidden_layers, batch_sources, components and samples of {} numbers give a \
+                "{sizes} and samples of {} numbers give a \
                  training of {bytes} bytes, more than can be had; make them smaller, or pass fewer samples",
                 sample_shape.iter().product::<usize>()
             ))

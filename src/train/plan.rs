@@ -125,13 +125,6 @@ impl NormalisedProblem {
     pub fn new(config: &TrainerConfig, measured: Measured) -> Result<(Self, Option<Choice>)> {
         let Measured { units: common, spreads, shapes, one_point: _ } = measured;
         let (sigma, conjugate) = problem(config, common.scale)?;
-        // A deterministic generator's points become too sharp along axes that are ahead of others.
-        let shapes = shapes.filter(|_| !config.deterministic && !config.is_convolutional());
-        let chosen = shapes.map(|shapes| Directions::choose(&spreads, shapes, sigma, &conjugate)).transpose()?;
-        let along = match chosen {
-            Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),
-            None => None,
-        };
         if config.is_convolutional() {
             // Such networks see pictures as they are, and no quadratic stands beside the value function.
             let bridge = GaussianBridge::none(common.dimension())?;
@@ -143,6 +136,13 @@ impl NormalisedProblem {
             let problem = Self { common_scale: normalisation.scale, sigma, conjugate, normalisation, bridge };
             return Ok((problem, None));
         }
+        // A deterministic generator's points become too sharp along axes that are ahead of others.
+        let shapes = shapes.filter(|_| !config.deterministic);
+        let chosen = shapes.map(|shapes| Directions::choose(&spreads, shapes, sigma, &conjugate)).transpose()?;
+        let along = match chosen {
+            Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),
+            None => None,
+        };
         let ((bridge, normalisation), choice) = match along.filter(|((bridge, _), _)| bridge.fits(sigma)) {
             Some((along, choice)) => (along, Some(choice)),
             None => (even(&common, &spreads, sigma, &conjugate)?, None),

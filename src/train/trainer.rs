@@ -81,7 +81,7 @@ impl Trainer {
         let config = config.of_samples(&sample_shape)?;
         let outline = outline(&config, sample_shape.iter().product())?;
         let memory = devices::host_memory(context, &outline, &sides);
-        memory.ask(&sample_shape, memory.weights)?;
+        memory.ask(config.sizes(), &sample_shape, memory.weights)?;
         devices::check_room(context, &outline, &sides)?;
         // As long as a sample where that is long, and of no more use.
         drop(outline);
@@ -365,7 +365,7 @@ impl Trainer {
             }
         }
         // Not for a checkpoint of other data. The arrays have been copied by now.
-        memory.ask(&state.sample_shape, memory.copies)?;
+        memory.ask(state.config.sizes(), &state.sample_shape, memory.copies)?;
         let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, memory, data, found)
     }

@@ -141,9 +141,9 @@ impl<T: Real> CpuBlock<T> {
         self.arena.grow(WORKSPACE, self.used + BEHIND).expect("room for a matrix");
     }
 
-    /// Returns the start of a matrix. It is valid until the next allocation.
+    /// Returns the start of a matrix, behind whose last number a panel may be read. It is valid until the next allocation.
     pub(super) fn ptr(&mut self, mat: Mat) -> *mut T {
-        assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols <= self.arena.len());
+        assert!(mat.rows == 0 || mat.offset + (mat.rows - 1) * mat.stride + mat.cols + BEHIND <= self.arena.len());
         // SAFETY: the matrix was allocated from this arena, which never shrinks.
         unsafe { self.arena.as_mut_ptr().add(mat.offset) }
     }

@@ -7,7 +7,6 @@ use super::dense::ColumnSums;
 use super::gemm::PANEL_VECTORS;
 use super::net::CpuGradient;
 use super::simd::{Kernel, Real, Simd};
-
 use super::winograd_gradient::{FilteringGradient, Pair, gradient_numbers};
 use super::winograd_transforms::{is_filtered, squares};
 use crate::device::Mat;
@@ -95,6 +94,7 @@ impl<T: Real> List<T> {
         macro_rules! heights {
             ($rows:expr, $narrow:expr, $row:expr, $col:expr, $($height:literal)+) => {
                 match ($rows, $narrow) {
+                    // SAFETY: the caller's promise.
                     $(($height, false) => unsafe { self.tile::<S, $height, 2>($row, $col, outputs, weights, add) },
                       ($height, true) => unsafe { self.tile::<S, $height, 1>($row, $col, outputs, weights, add) },)+
                     _ => unreachable!("a tile has at most TILE_ROWS rows"),

@@ -192,7 +192,7 @@ impl<T: Real> CpuBlock<T> {
         epilogue: E,
         accumulate: bool,
     ) {
-        assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows && !out.view);
+        assert!(x.cols == b.k && out.cols == b.n && x.rows == out.rows && !out.view && out.apart(&x));
         let isa = self.isa;
         match b.form {
             Form::Panels { width } => {
@@ -209,7 +209,8 @@ impl<T: Real> CpuBlock<T> {
                 let padded = out.cols.next_multiple_of(32).min(out.stride);
                 let output = Output { c: self.ptr(out), row: out.stride, col: 1, padded, accumulate, bias };
                 let gemm = Gemm { m: x.rows, n: b.n, segments: &[segment], output, epilogue };
-                // SAFETY: extents were checked; x and out are different matrices of this arena.
+                // SAFETY: extents were checked, and that no number of x is one of out; panels of B, of the bias and of
+                // out are whole.
                 unsafe { gemm.execute(isa) }
             }
             Form::Rows { stride } => {
@@ -226,7 +227,7 @@ impl<T: Real> CpuBlock<T> {
                     accumulate,
                     bias,
                 };
-                // SAFETY: extents were checked, and B's rows are k elements or longer.
+                // SAFETY: extents were checked, and that no number of x is one of out; B's rows are k elements or longer.
                 unsafe { T::dispatch(isa, dot) }
             }
         }

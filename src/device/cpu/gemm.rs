@@ -118,6 +118,7 @@ unsafe fn tile_rows<S: Simd>(
     macro_rules! heights {
         ($($height:literal)+) => {
             match (rows, narrow) {
+                // SAFETY: the caller's promise.
                 $(($height, false) => unsafe { tile::<S, $height, 2>(segments, output, row, col, panel, n) },
                   ($height, true) => unsafe { tile::<S, $height, 1>(segments, output, row, col, panel, n) },)+
                 _ => unreachable!("a tile has at most TILE_ROWS rows"),

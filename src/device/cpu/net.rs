@@ -125,7 +125,7 @@ pub struct PackedLayer<T> {
     /// Absent where only forward passes are wanted.
     pub(super) transposed: Option<Packed<T>>,
     pub(super) bias: Aligned<T>,
-    /// What a convolution reads beyond the edges of a picture: as many zeros as a pixel has channels.
+    /// What a convolution reads beyond the edges of a picture: a zero for each channel of a pixel, in whole vectors.
     pub(super) zeros: Aligned<T>,
 }
 
@@ -167,7 +167,8 @@ struct Extents {
     panels: bool,
 }
 
-/// Returns the extents of what a layer multiplies rows by, and gradients.
+/// Returns the extents of what a layer multiplies rows by, and gradients. A convolution's rows are those of all its taps, or
+/// of all places of minimal filtering.
 fn operands(layer: &Layer) -> [Extents; 2] {
     match layer.map {
         Map::Dense { inputs, outputs } => {

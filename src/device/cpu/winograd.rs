@@ -98,7 +98,12 @@ impl<T: Real> Grid<T> {
         Self { start, row, place: rows * row + S::LANES }
     }
 
-    /// Returns the first number of a row, and behind the last place what lies behind the grid.
+    /// Returns where the numbers behind the grid begin.
+    pub fn behind(&self) -> *mut T {
+        self.start.wrapping_add(PLACES * self.place)
+    }
+
+    /// Returns the first number of a row of a place.
     ///
     /// # Safety
     /// The grid has this row.
@@ -187,11 +192,12 @@ impl<T: Real> Kernel<T> for Filtering<'_, T> {
         let (channels, width) = (self.shape.channels, PANEL_VECTORS * S::LANES);
         let squares = self.pictures * squares(self.shape);
         let mut at = Square::first(self.shape);
+        let read = Grid::new::<S>(self.room, GROUP, channels.next_multiple_of(S::LANES));
+        let given = Grid::new::<S>(read.behind(), GROUP, width);
+        assert!(PLACES * (read.place + given.place) <= filtering_numbers(channels));
         // SAFETY: the matrices have so many pictures; pixels may be read up to whole vectors, because the workspace has
         // a panel behind its last matrix; the room holds both grids.
         unsafe {
-            let read = Grid::new::<S>(self.room, GROUP, channels.next_multiple_of(S::LANES));
-            let given = Grid::new::<S>(read.at(PLACES, 0), GROUP, width);
             for first in (0..squares).step_by(GROUP) {
                 let (count, begin) = (GROUP.min(squares - first), at);
                 for t in 0..count {

@@ -77,13 +77,14 @@ impl<T: Real> FilteringGradient<'_, T> {
     #[inline(always)]
     unsafe fn part<S: Simd<T = T>>(&self, part: Part) {
         let [inputs, outputs] = [part.inputs, part.outputs].map(|[from, to]| to - from);
+        let row = outputs.next_multiple_of(PANEL_VECTORS * S::LANES);
+        let read = Grid::new::<S>(self.room, GROUP, inputs.next_multiple_of(S::LANES));
+        let given = Grid::new::<S>(read.behind(), GROUP, row);
+        let sums = Grid::new::<S>(given.behind(), inputs, row);
+        let zeros = sums.behind();
+        assert!(PLACES * (read.place + given.place + sums.place) + PART <= gradient_numbers(&self.conv));
         // SAFETY: the room holds the grids and the zeros behind them.
         unsafe {
-            let read = Grid::new::<S>(self.room, GROUP, inputs.next_multiple_of(S::LANES));
-            let row = outputs.next_multiple_of(PANEL_VECTORS * S::LANES);
-            let given = Grid::new::<S>(read.at(PLACES, 0), GROUP, row);
-            let sums = Grid::new::<S>(given.at(PLACES, 0), inputs, row);
-            let zeros = sums.at(PLACES, 0);
             for c in (0..PART).step_by(S::LANES) {
                 S::store(zeros.add(c), S::splat(T::zero()));
             }

@@ -219,7 +219,7 @@ impl CudaBlock {
 
     /// Returns device address and stride.
     pub fn place(&self, mat: Mat) -> (u64, u32) {
-        (self.address(mat), mat.stride as u32)
+        (self.address(mat), u32::try_from(mat.stride).expect("rows of less than 2^32 numbers"))
     }
 
     /// Returns [`Self::place`], or null for no matrix.

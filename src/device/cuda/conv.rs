@@ -26,19 +26,25 @@ pub(super) const GRADIENT: Tiles = [Kernel::ConvGradient, Kernel::ConvGradientTa
 
 /// Returns what the kernels divide by: see cuda/divisor.cuh.
 fn inverse(by: usize) -> u32 {
-    u32::MAX / by as u32
+    u32::MAX / count(by)
+}
+
+/// Returns a number as kernels take it, and panics where they would count beyond 32 bits: no GPU has memory for that.
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("a number of 32 bits")
 }
 
 /// Returns a kernel's numbers, where the product reads so many channels and counts by these pixels.
 fn parameters(conv: &Conv, rows: usize, channels: usize, line: usize, picture: usize) -> ConvParameters {
+    assert!(rows.checked_mul(picture).is_some_and(|pixels| u32::try_from(pixels).is_ok()), "pixels of 32 bits");
     ConvParameters {
-        rows: rows as u32,
-        height: conv.from.height as u32,
-        width: conv.from.width as u32,
-        channels: conv.from.channels as u32,
-        outputs: conv.channels as u32,
-        side: conv.side as u32,
-        step: conv.stride as u32,
+        rows: count(rows),
+        height: count(conv.from.height),
+        width: count(conv.from.width),
+        channels: count(conv.from.channels),
+        outputs: count(conv.channels),
+        side: count(conv.side),
+        step: count(conv.stride),
         places: inverse(channels),
         picture: inverse(picture),
         line: inverse(line),
@@ -64,7 +70,7 @@ impl CudaBlock {
         let tiles = |(rows, cols, _): (usize, usize, u32)| m.div_ceil(rows) * n.div_ceil(cols);
         let fits = |&tile: &usize| (tile == 1 || n > TILES[1].1) && tiles(TILES[tile]) * splits >= LEAST_WIDE;
         let tile = [2, 1].into_iter().find(fits).unwrap_or(0);
-        let grid = [tiles(TILES[tile]) as u32, splits as u32, 1];
+        let grid = [count(tiles(TILES[tile])), count(splits), 1];
         self.launch_as(kernels[tile], grid, [TILES[tile].2, 1, 1], arguments);
     }
 
@@ -76,12 +82,12 @@ impl CudaBlock {
         match layer.map {
             Map::Dense { inputs, outputs } if outputs <= FEW && inputs >= MANY => {
                 let bias = if with_bias { bias(net, layer) } else { 0 };
-                let (n, k) = (outputs as u32, inputs as u32);
+                let (n, k) = (count(outputs), count(inputs));
                 let arguments = ProductFew { x: x_at, x_stride, w, bias, out, out_stride, n, k };
-                self.launch([x.rows as u32, 1, 1], [THREADS, 1, 1], &arguments);
+                self.launch([count(x.rows), 1, 1], [THREADS, 1, 1], &arguments);
             }
             Map::Dense { inputs, outputs } if !with_bias => {
-                let (m, n, k) = (x.rows as u32, outputs as u32, inputs as u32);
+                let (m, n, k) = (count(x.rows), count(outputs), count(inputs));
                 let arguments = ProductLinear { x: x_at, x_stride, w, out, out_stride, m, n, k };
                 self.product(LINEAR, x.rows, outputs, 1, &arguments);
             }
@@ -105,7 +111,7 @@ impl CudaBlock {
         match layer.map {
             Map::Dense { .. } if !add => self.layer_reverse(net, index, delta, to, ProductKind::Plain),
             Map::Dense { inputs, outputs } => {
-                let (m, n, k) = (delta.rows as u32, inputs as u32, outputs as u32);
+                let (m, n, k) = (count(delta.rows), count(inputs), count(outputs));
                 let arguments = ProductTransposed { delta: delta_at, delta_stride, w, out, out_stride, m, n, k };
                 self.product(TRANSPOSED_ADD, delta.rows, inputs, 1, &arguments);
             }
@@ -148,7 +154,7 @@ impl CudaBlock {
             delta2_stride,
             conv: by_results(conv, rows),
             bias: u32::from(with_bias),
-            chunk: lines.chunk as u32,
+            chunk: count(lines.chunk),
             lines: lines.place,
             pitch: lines.pitch as u64,
         };

@@ -118,7 +118,7 @@ impl Gpu {
             format!("the {memory} that it has, whatever memory_limit allows")
         };
         Err(Error::OutOfMemory(format!(
-            "a training of this size takes {bytes} bytes of the memory of GPU {} ({}); with {} for what the context has or shares, that is more than {more_than}; make hidden_width, hidden_layers, batch_sources or components smaller, pass fewer samples, or raise memory_limit",
+            "a training of this size takes {bytes} bytes of the memory of GPU {} ({}); with {} for what the context has or shares, that is more than {more_than}; make the networks, batch_sources or components smaller, pass fewer samples, or raise memory_limit",
             self.info.index,
             self.info.name,
             used.saturating_add(shared)

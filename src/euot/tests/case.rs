@@ -378,13 +378,14 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
 /// Cases with convolutional networks.
 pub(super) fn pictures() -> impl Strategy<Value = Case> {
     let picture = [1usize..3, 1..6, 1..6];
+    // Of four channels or more, convolutions go by minimal filtering.
     let range = prop_oneof![Just(None), Just(Some([-1.0, 2.0]))];
-    let form = (picture, 1usize..4, 1usize..3, any::<bool>(), range);
+    let form = (picture, 1usize..6, 1usize..3, any::<bool>(), range);
     let problem = (0.3f64..2.0, 1.0f64..9.0, 0..Divergence::ALL.len(), 0..Activation::ALL.len(), any::<u64>());
     (form, 1usize..4, 1usize..4, problem).prop_map(
         |((picture, channels, blocks, residual, range), latent, sources, (sigma, tau, psi, act, seed))| {
             let form = Convolutions { channels, blocks, residual, range, ..Convolutions::default() };
-            let form = form.of_samples(&picture).unwrap();
+            let form = form.of_samples(&picture, "").unwrap();
             let d = form.numbers();
             let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
             let axes = Axes::new((0..d).map(|_| axis), Clock::EVEN, sigma * sigma, 0.0).unwrap();

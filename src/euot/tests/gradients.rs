@@ -55,7 +55,9 @@ proptest! {
 
     /// f32 on every instruction set of this processor against f64.
     #[test]
-    fn instruction_sets_agree(case in prop_oneof![2 => cases(), 1 => pictures()].prop_filter("components near a boundary", Case::decided)) {
+    fn instruction_sets_agree(
+        case in prop_oneof![2 => cases(), 1 => pictures()].prop_filter("components near a boundary", Case::decided),
+    ) {
         let exact = [case.value_step::<f64>(Isa::Portable).1, case.generator_step::<f64>(Isa::Portable).1];
         let sets: &[Isa] = match Isa::detect() {
             Isa::Avx512 => &[Isa::Avx512, Isa::Avx2, Isa::Portable],

@@ -107,7 +107,7 @@ pub(super) fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<V
             }
             builder.dense(node, outputs);
             let (layout, graph) = builder.finish(0.7);
-            Problem::new(Network::of_graph(layout, graph), rows, seed)
+            Problem::new(Network::of_graph(layout, graph, activation), rows, seed)
         },
     )
 }
