@@ -18,9 +18,11 @@ use crate::{Model, Session};
 /// dimension is the product of the sample's shape, and the last axis is innermost. Values are in
 /// data units, the units that the samples were given in; the library scales inside. Inputs are
 /// finite, and no further from the samples' centre than 10^9 times the scale that the networks see
-/// them in; a refusal names that scale. Outputs must not overlap inputs. With 0 rows a call on a
-/// valid session does nothing and returns SFEUOT_OK: it looks at none of its other arguments except
-/// the shapes of tensors, and arrays may be NULL.
+/// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are tensors of
+/// the same rows. With 0 rows a call on a valid session does nothing and returns SFEUOT_OK: it looks
+/// at none of its other arguments except the shapes of tensors, and arrays may be NULL.
+///
+/// The calls whose names end in _tensor take rows of any type and layout, such as pictures of bytes.
 pub struct SfeuotSession {
     _opaque: [u8; 0],
 }
@@ -257,7 +259,9 @@ pub unsafe extern "C" fn sfeuot_session_conditional_mean_tensor(
 
 /// Draws the path of each source row to its generated sample at given times. The path is a Brownian
 /// bridge of variance sigma^2 t (1 - t). At time 0 it is the source, and at time 1 what
-/// sfeuot_session_generate draws for the same seed and row, both bit for bit.
+/// sfeuot_session_generate draws for the same seed and row, both bit for bit. So paths between
+/// pictures are a source picture that fades into the generated one, with noise of that variance on
+/// every number in between. The value network has no part in them.
 ///   source  rows x dimension, data units
 ///   times   time_count numbers, ascending, within [0, 1]; with 0 of them nothing is done
 ///   path    rows x time_count x dimension, data units
@@ -294,7 +298,10 @@ pub unsafe extern "C" fn sfeuot_session_trajectory(
 }
 
 /// Writes the optimal drift -grad V(time, state): the mean velocity at that time and place, in data
-/// units per unit of time. time lies in [0, 1].
+/// units per unit of time. time lies in [0, 1]. It is exact for the V that was learnt, and as good
+/// as that: V is trained where the paths of sfeuot_session_trajectory run. For pictures V is no more
+/// than the critic that the generator learns from, and no accurate drift: a simulation with it gives
+/// worse pictures than the one step.
 ///   state  rows x dimension, data units
 ///   drift  rows x dimension
 #[unsafe(no_mangle)]
