@@ -26,6 +26,7 @@
 //     watching a training             SfeuotMetrics, SfeuotProgressCallback
 //     saving                          sfeuot_trainer_save, sfeuot_model_save
 //     rows in and out of a session    SfeuotSession
+//     pictures in and out of it       SfeuotTensor, sfeuot_session_generate_tensor
 //
 //
 // A typical program
@@ -361,9 +362,11 @@ typedef struct SfeuotModel SfeuotModel;
 // dimension is the product of the sample's shape, and the last axis is innermost. Values are in
 // data units, the units that the samples were given in; the library scales inside. Inputs are
 // finite, and no further from the samples' centre than 10^9 times the scale that the networks see
-// them in; a refusal names that scale. Outputs must not overlap inputs. With 0 rows a call on a
-// valid session does nothing and returns SFEUOT_OK: it looks at none of its other arguments except
-// the shapes of tensors, and arrays may be NULL.
+// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are tensors of
+// the same rows. With 0 rows a call on a valid session does nothing and returns SFEUOT_OK: it looks
+// at none of its other arguments except the shapes of tensors, and arrays may be NULL.
+//
+// The calls whose names end in _tensor take rows of any type and layout, such as pictures of bytes.
 typedef struct SfeuotSession SfeuotSession;
 
 // A problem with its networks and data, which steps train. SfeuotContext says how handles live.
@@ -459,14 +462,22 @@ typedef struct SfeuotContextConfig {
 // The colours of width * height RGBA pixels of one byte a channel, as numbers from 0 to 1:
 //   dtype = SFEUOT_DTYPE_U8, rank = 2, shape = {width * height, 3}, strides = {4, 1},
 //   scale = 1.0 / 255
+// n pictures of bytes, one after the other, with rows that begin `pitch` bytes apart and colours as
+// numbers from -1 to 1; the shape is the same for all of them:
+//   dtype = SFEUOT_DTYPE_U8, rank = 4, shape = {n, 3, height, width}, scale = 1 / 127.5, offset = -1
+//   RGB pixels          strides = {height * pitch, 1, pitch, 3}
+//   RGBX pixels         strides = {height * pitch, 1, pitch, 4}
+//   BGRX pixels         strides = {height * pitch, -1, pitch, 4}, data = the first pixel + 2
+//   a plane a channel   strides = {3 * height * pitch, height * pitch, pitch, 1}
+//   from bottom to top  strides = {height * pitch, 1, -pitch, 3}, data = the start of the last row
 typedef struct SfeuotTensor {
     // Set by sfeuot_tensor_init.
     uint32_t struct_size;
     // SFEUOT_DTYPE_*. Default SFEUOT_DTYPE_F32.
     int32_t dtype;
     // The address of element (0, ..., 0), aligned for its type. The library only reads there,
-    // except through the outputs of sfeuot_session_generate_tensor. The call that takes the tensor
-    // says for how long it reads.
+    // except through the outputs of sessions. The call that takes the tensor says for how long it
+    // reads.
     const void *data;
     // The number of axes, which is the length of shape and of strides: 1 to SFEUOT_MAX_RANK.
     uint32_t rank;
@@ -1046,23 +1057,31 @@ int32_t sfeuot_session_generate(struct SfeuotSession *session,
                                 float *generated);
 
 // Draws the same as sfeuot_session_generate, for arrays that lie both in host memory or both in the
-// memory of the model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample},
-// dtype SFEUOT_DTYPE_F32, scale 1, offset 0. The numbers of a row lie one after the other, last
-// axis innermost.
+// memory of the model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample}.
 //   source     only read
 //   generated  written, although data is a pointer to const; read_only must be 0
-// In host memory the rows lie one after the other as well, and the call returns when generated is
-// there.
 //
-// In device memory the rows may be any distance apart, and generated may be the same rows as
-// source, but not overlap them otherwise. The work is queued on the context's stream in the order
-// of the calls, and the call returns without waiting for it: both arrays have to stay allocated
-// until the stream has come past it. A call with more rows than all before it takes memory anew and
-// may wait for earlier work. The library does not look at the values there: values of source that
-// are not finite are not refused and give rows that are not finite, and SFEUOT_ERROR_NOT_FINITE is
-// for host memory alone. Device memory that is not the GPU's, or ends too early, is
-// SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes is 0 the call does nothing,
-// and data may be NULL.
+// In host memory both may have any element types, strides, scales and offsets, so that pictures go
+// from one buffer into another as they are; SfeuotTensor shows some. The value v is written as the
+// element nearest to (v - offset) / scale; what lies beyond the range of the type becomes its
+// largest or smallest finite element, so 0 or 255 in bytes. No two elements of generated may share
+// memory, and each stride has to go past all that smaller ones reach. generated may be the same
+// memory as source where row for row both have the same bytes, in any order of the numbers in a
+// row. Otherwise they must not overlap, but rows of both may lie beside each other in one array, as
+// pictures in a sheet do, where both have the same strides. Where they are no rows of floats
+// without gaps, the session keeps 8 MiB to bring them over, or the size of two rows where that is
+// more. The call returns when generated is there.
+//
+// In device memory the type is SFEUOT_DTYPE_F32, scale is 1, and offset is 0. The numbers of a row
+// lie one after the other, last axis innermost. The rows may be any distance apart, and generated
+// may be the same rows as source, but not overlap them otherwise. The work is queued on the
+// context's stream in the order of the calls, and the call returns without waiting for it: both
+// arrays have to stay allocated until the stream has come past it. A call with more rows than all
+// before it takes memory anew and may wait for earlier work. The library does not look at the
+// values there: values of source that are not finite are not refused and give rows that are not
+// finite, and SFEUOT_ERROR_NOT_FINITE is for host memory alone. Device memory that is not the
+// GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes
+// is 0 the call does nothing, and data may be NULL.
 int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
                                        const struct SfeuotTensor *source,
                                        uint64_t seed,
@@ -1083,9 +1102,22 @@ int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,
                                         uint64_t first_row,
                                         float *mean);
 
+// Writes the same as sfeuot_session_conditional_mean, for arrays in host memory as
+// sfeuot_session_generate_tensor has them.
+//   source  only read
+//   mean    written, although data is a pointer to const; read_only must be 0
+int32_t sfeuot_session_conditional_mean_tensor(struct SfeuotSession *session,
+                                               const struct SfeuotTensor *source,
+                                               uint32_t latents,
+                                               uint64_t seed,
+                                               uint64_t first_row,
+                                               const struct SfeuotTensor *mean);
+
 // Draws the path of each source row to its generated sample at given times. The path is a Brownian
 // bridge of variance sigma^2 t (1 - t). At time 0 it is the source, and at time 1 what
-// sfeuot_session_generate draws for the same seed and row, both bit for bit.
+// sfeuot_session_generate draws for the same seed and row, both bit for bit. So paths between
+// pictures are a source picture that fades into the generated one, with noise of that variance on
+// every number in between. The value network has no part in them.
 //   source  rows x dimension, data units
 //   times   time_count numbers, ascending, within [0, 1]; with 0 of them nothing is done
 //   path    rows x time_count x dimension, data units
@@ -1099,7 +1131,10 @@ int32_t sfeuot_session_trajectory(struct SfeuotSession *session,
                                   float *path);
 
 // Writes the optimal drift -grad V(time, state): the mean velocity at that time and place, in data
-// units per unit of time. time lies in [0, 1].
+// units per unit of time. time lies in [0, 1]. It is exact for the V that was learnt, and as good
+// as that: V is trained where the paths of sfeuot_session_trajectory run. For pictures V is no more
+// than the critic that the generator learns from, and no accurate drift: a simulation with it gives
+// worse pictures than the one step.
 //   state  rows x dimension, data units
 //   drift  rows x dimension
 int32_t sfeuot_session_drift(struct SfeuotSession *session,
@@ -1118,6 +1153,14 @@ int32_t sfeuot_session_density_ratio(struct SfeuotSession *session,
                                      const float *target,
                                      uint64_t rows,
                                      float *ratio);
+
+// Writes the same as sfeuot_session_density_ratio, for samples in host memory as
+// sfeuot_session_generate_tensor has them.
+//   target  only read
+//   ratio   one number for each row of target
+int32_t sfeuot_session_density_ratio_tensor(struct SfeuotSession *session,
+                                            const struct SfeuotTensor *target,
+                                            float *ratio);
 
 // Adds a reference, for a second owner. sfeuot_session_release gives it back.
 int32_t sfeuot_session_retain(struct SfeuotSession *session);

@@ -90,7 +90,7 @@ mod symmetric;
 mod train;
 
 pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};
-pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView};
+pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView, TensorViewMut};
 
 pub use device::cuda::driver::{DeviceInfo, devices};
 pub use device::cuda::place::{CudaConfig, CudaDevice, HostHandle, Products};

@@ -203,6 +203,10 @@ fn cases(w: &mut World) -> Vec<Case> {
             session: Handle(Session), source: floats.clone(), rows: rows.clone(), latents: Number(2, vec![0]),
             seed: Free(3), first_row: first.clone(), mean: out(block)
         ) |w| at(w[0]), at(w[1]), w[2] as u64, w[3] as u32, w[4] as u64, w[5] as u64, at(w[6])),
+        case!(sfeuot_session_conditional_mean_tensor(
+            session: Handle(Session), source: some(&mut w.problem.source.samples), latents: Number(2, vec![0]),
+            seed: Free(3), first_row: first.clone(), mean: some(&mut w.generated)
+        ) |w| at(w[0]), at(w[1]), w[2] as u32, w[3] as u64, w[4] as u64, at(w[5])),
         case!(sfeuot_session_trajectory(
             session: Handle(Session), source: floats.clone(), rows: rows.clone(), times: Input(word(&w.times), 8),
             time_count: Number(3, vec![]), seed: Free(3), first_row: first, path: out(3 * block)
@@ -215,6 +219,9 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_session_density_ratio(
             session: Handle(Session), target: floats, rows: rows, ratio: out(ROWS)
         ) |w| at(w[0]), at(w[1]), w[2] as u64, at(w[3])),
+        case!(sfeuot_session_density_ratio_tensor(
+            session: Handle(Session), target: some(&mut w.problem.target.samples), ratio: out(ROWS)
+        ) |w| at(w[0]), at(w[1]), at(w[2])),
         case!(sfeuot_session_retain(session: Handle(Session)) |w| at(w[0])),
         case!(sfeuot_session_release(session: Released(Session)) |w| at(w[0])),
     ]

@@ -67,11 +67,9 @@ type Break = fn(&mut SfeuotTensor);
 const BROKEN: &[(&str, Break)] = &[
     (".struct_size", |t| t.struct_size = 8),
     (".dtype", |t| t.dtype = 5),
-    (".dtype", |t| t.dtype = SFEUOT_DTYPE_F16),
-    (".dtype", |t| t.dtype = SFEUOT_DTYPE_U8),
-    (".scale", |t| t.scale = 2.0),
+    (".scale", |t| t.scale = 0.0),
     (".scale", |t| t.scale = f64::NAN),
-    (".offset", |t| t.offset = 1.0), // named in the sentence on the scale
+    (".offset", |t| t.offset = f64::INFINITY),
     (".memory", |t| t.memory = -1),
     (".memory", |t| t.memory = SFEUOT_MEMORY_CUDA),
     (".read_only", |t| t.read_only = 2),
@@ -88,13 +86,12 @@ const BROKEN: &[(&str, Break)] = &[
     (".shape", |t| t.shape = const { &[-1, 2] }.as_ptr()),
     (".shape", |t| t.shape = const { &[i64::MAX, 2] }.as_ptr()),
     (".shape", |t| t.shape = const { &[ROWS as i64 - 1, 2] }.as_ptr()),
-    (".strides", |t| t.strides = const { &[1, ROWS as i64] }.as_ptr()),
-    (".strides", |t| t.strides = const { &[3, 1] }.as_ptr()),
-    (".strides", |t| t.strides = const { &[0, 1] }.as_ptr()),
-    (".strides", |t| t.strides = const { &[-2, 1] }.as_ptr()),
-    (".strides", |t| t.strides = const { &[2, -1] }.as_ptr()),
-    (".strides", |t| t.strides = const { &[2, 0] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[i64::MAX, 1] }.as_ptr()),
+    (".strides", |t| t.strides = const { &[2, i64::MIN] }.as_ptr()),
 ];
+
+/// What is wrong with a tensor as an output: its elements share memory, or its strides do not nest.
+const SHARED: &[[i64; 2]] = &[[0, 1], [1, 1], [2, 0], [-1, 1], [2, 2], [0, 0]];
 
 #[test]
 fn a_broken_tensor_is_refused_by_name_and_nothing_is_written() {
@@ -110,6 +107,12 @@ fn a_broken_tensor_is_refused_by_name_and_nothing_is_written() {
             assert_eq!(status, SFEUOT_ERROR_INVALID_ARGUMENT, "entry {i}, {side}{field}: {text}");
             assert!(text.contains(side) && text.contains(&field[1..]), "entry {i}, {side}{field}: {text}");
         }
+    }
+    for strides in SHARED {
+        let (from, mut to) = (tensor(&mut source, &shape), tensor(&mut values, &shape));
+        to.strides = strides.as_ptr();
+        refused(generate(handles.session, &from, &to), SFEUOT_ERROR_INVALID_ARGUMENT, "generated.strides [");
+        assert!(last_error().contains(&format!("{strides:?}")), "{}", last_error());
     }
     assert!(values.iter().all(|&value| value == 7.0));
 }
@@ -127,7 +130,6 @@ fn outputs_may_be_neither_read_only_nor_the_input_and_rows_need_numbers() {
     generated.read_only = 1;
     refused(generate(handles.session, &source, &generated), SFEUOT_ERROR_INVALID_ARGUMENT, "generated.read_only is 1");
     source.read_only = 0;
-    refused(generate(handles.session, &source, &source), SFEUOT_ERROR_INVALID_ARGUMENT, "generated overlaps source");
     generated.read_only = 0;
     for floats in [1, BLOCK - 1] {
         generated.data = source.data.wrapping_byte_add(4 * floats);
@@ -143,6 +145,133 @@ fn outputs_may_be_neither_read_only_nor_the_input_and_rows_need_numbers() {
     let source = tensor(&mut values, &shape);
     let mut room = vec![0f32; BLOCK];
     refused(generate(handles.session, &source, &tensor(&mut room, &shape)), SFEUOT_ERROR_INVALID_ARGUMENT, "NaN");
+}
+
+/// A host tensor of any type; places are in elements.
+fn host<T>(values: &mut [T], start: usize, dtype: i32, strides: &'static [i64; 2]) -> SfeuotTensor {
+    let mut tensor = tensor(&mut [], const { &[ROWS as i64, 2] });
+    (tensor.dtype, tensor.data, tensor.strides) =
+        (dtype, values.as_mut_ptr().wrapping_add(start).cast(), strides.as_ptr());
+    tensor
+}
+
+#[test]
+fn host_tensors_may_have_any_type_and_layout_and_be_generated_in_place() {
+    let handles = Handles::new(&Problem::new());
+    let session = handles.session;
+    let floats: Vec<f32> = (0..BLOCK).map(|i| (i * 37 % 128) as f32 / 64.0).collect();
+    let expected = plain(session, &floats);
+    let [mut mean, mut ratio] = [vec![0f32; BLOCK], vec![0f32; ROWS]];
+    let rows = ROWS as u64;
+    // SAFETY: live handles and arrays of as many rows, here and below.
+    unsafe {
+        ok(sfeuot_session_conditional_mean(session, floats.as_ptr(), rows, 2, 3, 5, mean.as_mut_ptr()));
+        ok(sfeuot_session_density_ratio(session, floats.as_ptr(), rows, ratio.as_mut_ptr()));
+    }
+    // Each layout as an input and as an output: numbers of a row apart, in turn, and from the end to the start.
+    const LAYOUTS: [(usize, [i64; 2]); 4] = [(0, [2, 1]), (1, [4, 2]), (0, [1, ROWS as i64]), (2 * ROWS - 1, [-2, -1])];
+    static STRIDES: [[i64; 2]; 4] = [LAYOUTS[0].1, LAYOUTS[1].1, LAYOUTS[2].1, LAYOUTS[3].1];
+    let place = |layout: usize, i: usize| {
+        let (start, [far, near]) = LAYOUTS[layout];
+        (start as i64 + far * (i / 2) as i64 + near * (i % 2) as i64) as usize
+    };
+    let room = 4 * ROWS;
+    for from in 0..4 {
+        let mut bytes = vec![0u8; room];
+        let mut doubles = vec![0f64; room];
+        for (i, &value) in floats.iter().enumerate() {
+            bytes[place(from, i)] = (value * 64.0) as u8;
+            doubles[place(from, i)] = 3.0 * f64::from(value) + 1.0;
+        }
+        let mut source = host(&mut bytes, LAYOUTS[from].0, SFEUOT_DTYPE_U8, &STRIDES[from]);
+        source.scale = 1.0 / 64.0;
+        let mut wide = host(&mut doubles, LAYOUTS[from].0, SFEUOT_DTYPE_F64, &STRIDES[from]);
+        (wide.scale, wide.offset) = (1.0 / 3.0, -1.0 / 3.0);
+        for to in 0..4 {
+            let mut values = vec![7f32; room];
+            let generated = host(&mut values, LAYOUTS[to].0, SFEUOT_DTYPE_F32, &STRIDES[to]);
+            ok(generate(session, &source, &generated));
+            let at = |values: &[f32]| (0..BLOCK).map(|i| values[place(to, i)]).collect::<Vec<f32>>();
+            assert_eq!(at(&values), expected);
+            assert_eq!(values.iter().filter(|&&value| value == 7.0).count(), room - BLOCK, "beside the output");
+            // SAFETY: as above.
+            ok(unsafe { sfeuot_session_conditional_mean_tensor(session, &source, 2, 3, 5, &generated) });
+            assert_eq!(at(&values), mean);
+        }
+        let mut given = vec![0f32; ROWS];
+        // SAFETY: as above.
+        ok(unsafe { sfeuot_session_density_ratio_tensor(session, &source, given.as_mut_ptr()) });
+        assert_eq!(given, ratio);
+        // In place, with values of another kind coming out; the other direction of a row is the same memory.
+        let mut out = SfeuotTensor { scale: 0.5, offset: 1.0, ..wide };
+        let turned = [STRIDES[from][0], -STRIDES[from][1]];
+        let turn = from == 1;
+        if turn {
+            out.data = wide.data.wrapping_byte_add(16);
+            out.strides = turned.as_ptr();
+        }
+        ok(generate(session, &wide, &out));
+        for (i, &value) in expected.iter().enumerate() {
+            let element = doubles[place(from, if turn { i ^ 1 } else { i })];
+            let difference = element - (f64::from(value) - 1.0) / 0.5;
+            assert!(difference.abs() < 1e-6, "{element} for {value}");
+        }
+    }
+
+    // In place with plain floats, and what is neither the same rows nor apart.
+    let mut values = floats.clone();
+    let whole = tensor(&mut values, const { &[ROWS as i64, 2] });
+    ok(generate(session, &whole, &whole));
+    assert_eq!(values, expected);
+    let mut bytes = vec![0u8; room];
+    let source = host(&mut bytes, 0, SFEUOT_DTYPE_U8, const { &[4, 1] });
+    let beside = host(&mut bytes, 2, SFEUOT_DTYPE_U8, const { &[4, 1] });
+    ok(generate(session, &source, &beside));
+    for (start, strides) in
+        [(1, const { &[4, 1] }), (2, const { &[4, 2] }), (0, const { &[2, 1] }), (4, const { &[4, 1] })]
+    {
+        let over = host(&mut bytes, start, SFEUOT_DTYPE_U8, strides);
+        refused(generate(session, &source, &over), SFEUOT_ERROR_INVALID_ARGUMENT, "generated overlaps source");
+    }
+    let (shape, strides) = ([ROWS as i64, 2], [-4, 1]);
+    let back =
+        SfeuotTensor { data: source.data.wrapping_byte_add(4 * (ROWS - 1)), strides: strides.as_ptr(), ..source };
+    let back = SfeuotTensor { shape: shape.as_ptr(), ..back };
+    refused(generate(session, &source, &back), SFEUOT_ERROR_INVALID_ARGUMENT, "generated overlaps source");
+    // SAFETY: refused before anything is written.
+    let status = unsafe { sfeuot_session_density_ratio_tensor(session, &whole, whole.data.cast_mut().cast()) };
+    refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "ratio overlaps target");
+    let device = SfeuotTensor { memory: SFEUOT_MEMORY_CUDA, data: without_provenance(1 << 20), ..whole };
+    // SAFETY: as above.
+    unsafe {
+        let status = sfeuot_session_density_ratio_tensor(session, &device, ratio.as_mut_ptr());
+        refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "target.memory is SFEUOT_MEMORY_CUDA (1)");
+        let status = sfeuot_session_conditional_mean_tensor(session, &device, 2, 3, 5, &device);
+        refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "source.memory is SFEUOT_MEMORY_CUDA (1)");
+    }
+}
+
+/// More rows than a session holds at a time have the bits of rows in one array, and keep their numbers in errors.
+#[test]
+fn rows_of_many_parts_are_the_same_rows() {
+    let handles = Handles::new(&Problem::new());
+    let rows = (1 << 19) + 77;
+    let mut doubles: Vec<f64> = (0..2 * rows).map(|i| (i % 1000) as f64 / 1000.0).collect();
+    let floats: Vec<f32> = doubles.iter().map(|&x| x as f32).collect();
+    let expected = plain(handles.session, &floats);
+    let mut values = vec![0f32; 2 * rows];
+    let shape = [rows as i64, 2];
+    let source = SfeuotTensor { dtype: SFEUOT_DTYPE_F64, data: doubles.as_mut_ptr().cast(), ..tensor(&mut [], &shape) };
+    ok(generate(handles.session, &source, &tensor(&mut values, &shape)));
+    assert!(values == expected);
+    values.fill(7.0);
+    doubles[2 * rows - 5] = f64::NAN;
+    refused(
+        generate(handles.session, &source, &tensor(&mut values, &shape)),
+        SFEUOT_ERROR_INVALID_ARGUMENT,
+        &format!("source row {}, number 1 is NaN", rows - 3),
+    );
+    assert!(values.iter().all(|&value| value == 7.0));
 }
 
 #[test]

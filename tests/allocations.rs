@@ -167,13 +167,23 @@ fn calls_from_c() {
     let mut source = common::init(sfeuot_tensor_init);
     (source.data, source.rank, source.shape, source.strides) = (x.cast(), 2, shape.as_ptr(), strides.as_ptr());
     let generated = SfeuotTensor { data: y.cast(), ..source };
-    let mut calls: [(&str, &mut dyn FnMut() -> i32); 9] = [
+    let (mut bytes, apart) = (vec![100u8; 4 * ROWS], [4, 2]);
+    let mut pixels = SfeuotTensor { data: bytes.as_mut_ptr().cast(), strides: apart.as_ptr(), ..source };
+    (pixels.dtype, pixels.scale) = (SFEUOT_DTYPE_U8, 0.01);
+    let mut calls: [(&str, &mut dyn FnMut() -> i32); 12] = [
         // SAFETY: here and below live handles, and arrays of the sizes the calls name.
         ("step", &mut || unsafe { sfeuot_trainer_step(trainer, 1, &mut metrics) }),
         ("run", &mut || unsafe { sfeuot_trainer_run(trainer, 2, 1, None, null_mut(), null_mut()) }),
         ("run_for", &mut || unsafe { sfeuot_trainer_run_for(trainer, 0.1, null_mut(), null_mut()) }),
         ("generate", &mut || unsafe { sfeuot_session_generate(session, x, rows, 1, 0, y) }),
         ("generate_tensor", &mut || unsafe { sfeuot_session_generate_tensor(session, &source, 1, 0, &generated) }),
+        ("generate_tensor of bytes", &mut || unsafe {
+            sfeuot_session_generate_tensor(session, &pixels, 1, 0, &pixels)
+        }),
+        ("conditional_mean_tensor of bytes", &mut || unsafe {
+            sfeuot_session_conditional_mean_tensor(session, &pixels, 9, 1, 0, &pixels)
+        }),
+        ("density_ratio_tensor of bytes", &mut || unsafe { sfeuot_session_density_ratio_tensor(session, &pixels, y) }),
         ("conditional_mean", &mut || unsafe { sfeuot_session_conditional_mean(session, x, rows, 9, 1, 0, y) }),
         ("trajectory", &mut || unsafe { sfeuot_session_trajectory(session, x, rows, times, 3, 1, 0, y) }),
         ("drift", &mut || unsafe { sfeuot_session_drift(session, 0.5, x, rows, y) }),

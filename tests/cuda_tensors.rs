@@ -603,6 +603,16 @@ fn rows_on_the_device_give_the_bits_of_rows_of_the_host_without_a_wait() {
         ok(generate(session, &host, &tensor(SFEUOT_MEMORY_HOST, out.as_mut_ptr().cast(), &shape, None)));
         assert_eq!(out, expected);
         refused(generate(session, &host, &both), SFEUOT_ERROR_INVALID_ARGUMENT, "SFEUOT_MEMORY_CUDA (1)");
+        // Doubles that lie apart from each other become the same floats.
+        let mut doubles = vec![0f64; 4 * values.len()];
+        values.iter().enumerate().for_each(|(i, &value)| doubles[2 * i] = value.into());
+        let mut strided = tensor(SFEUOT_MEMORY_HOST, doubles.as_ptr().cast(), &shape, Some(&[4, 2]));
+        strided.dtype = SFEUOT_DTYPE_F64;
+        out.fill(0.0);
+        ok(generate(session, &strided, &tensor(SFEUOT_MEMORY_HOST, out.as_mut_ptr().cast(), &shape, None)));
+        assert_eq!(out, expected);
+        ok(generate(session, &strided, &strided));
+        assert!(expected.iter().enumerate().all(|(i, &value)| doubles[2 * i] == f64::from(value)));
     }
 }
 

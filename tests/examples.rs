@@ -249,6 +249,186 @@ fn train_images_takes_folders_and_idx_files() {
     assert!(stdout.contains("9 pictures of 1 x 8 x 8, steps to take: 1"), "{stdout}");
 }
 
+/// A PNG file of RGB bytes that are not compressed.
+fn png(width: u32, height: u32, rgb: &[u8]) -> Vec<u8> {
+    let crc = |bytes: &[u8]| {
+        !bytes.iter().fold(!0u32, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 * (crc & 1)))
+        })
+    };
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let mut chunk = |kind: &[u8; 4], content: &[u8]| {
+        let body = [kind, content].concat();
+        file.extend((content.len() as u32).to_be_bytes());
+        file.extend(&body);
+        file.extend(crc(&body).to_be_bytes());
+    };
+    let mut head = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    head.extend([8, 2, 0, 0, 0]);
+    chunk(b"IHDR", &head);
+    let rows: Vec<u8> =
+        rgb.chunks_exact(3 * width as usize).flat_map(|row| std::iter::once(0).chain(row.iter().copied())).collect();
+    let length = u16::try_from(rows.len()).expect("one block");
+    let (mut a, mut b) = (1u32, 0u32);
+    for &byte in &rows {
+        a = (a + u32::from(byte)) % 65521;
+        b = (b + a) % 65521;
+    }
+    let mut stream = vec![0x78, 0x01, 0x01];
+    stream.extend([length.to_le_bytes(), (!length).to_le_bytes()].concat());
+    stream.extend(&rows);
+    stream.extend((b << 16 | a).to_be_bytes());
+    chunk(b"IDAT", &stream);
+    chunk(b"IEND", &[]);
+    file
+}
+
+/// Runs a program with bytes on its standard input.
+fn fed(program: &Path, arguments: &[&str], input: &[u8]) -> Output {
+    use std::io::Write as _;
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(place::root());
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    // A program that refuses its arguments reads nothing.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn translate_image_gives_the_same_for_a_picture_a_folder_and_frames() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).into_os_string().into_string().expect("UTF-8");
+    let program = programs.join("translate_image");
+
+    // Two folders of made-up pictures: shades of red, and brighter ones of blue.
+    const SIDE: u32 = 8;
+    let picture = |i: u32, blue: bool| -> Vec<u8> {
+        let pixels = (0..SIDE * SIDE).map(|p| {
+            let shade = (i * 40 + p * 7 % 90) as u8;
+            if blue { [30, shade / 2, 130 + shade / 3] } else { [60 + shade / 2, shade, 20] }
+        });
+        pixels.flatten().collect()
+    };
+    for (name, blue) in [("red", false), ("blue", true)] {
+        std::fs::create_dir(path(name)).expect("a folder");
+        for i in 0..3 {
+            let file = folder.path().join(name).join(format!("{i}.png"));
+            std::fs::write(file, png(SIDE, SIDE, &picture(i, blue))).expect("a file");
+        }
+    }
+    let out = folder.path().join("trained");
+    let pairs = [&FEW[..], &["--source", &path("red"), "--target", &path("blue")]].concat();
+    succeeded("train_images", &run(&programs.join("train_images"), &pairs, Some(&out)));
+    let model = path("trained/model.safetensors");
+
+    for how in [&["--seed", "5"][..], &["--seed", "5", "--mean", "--latents", "3"]] {
+        let with = |more: &[&str]| [&["--model", &model][..], how, more].concat();
+        // Frames: as many bytes as came in, and another picture.
+        let frames = [picture(0, false), picture(2, false)].concat();
+        let output = fed(&program, &with(&["--raw", "8x8"]), &frames);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("2 frames of 8 x 8 pixels"));
+        let raw = output.stdout;
+        assert!(raw.len() == frames.len() && raw != frames);
+
+        // The folder and the single picture: the same files, whose pixels are those of the frames.
+        let several = path("several");
+        let stdout =
+            succeeded("a folder", &run(&program, &with(&["--input", &path("red"), "--output", &several]), None));
+        assert_eq!(stdout.lines().count(), 3, "{stdout}");
+        let written = |name: &str| std::fs::read(folder.path().join(name)).expect("a file");
+        for (frame, i) in raw.chunks_exact(3 * 64).zip([0, 2]) {
+            let single = path("single.png");
+            let from = path(&format!("red/{i}.png"));
+            succeeded("a picture", &run(&program, &with(&["--input", &from, "--output", &single]), None));
+            assert!(written("single.png") == written(&format!("several/{i}.png")), "picture {i}");
+            assert!(unpacked(&written("single.png")).is_none_or(|rgb| rgb == frame), "picture {i}");
+        }
+    }
+
+    // Another size needs --resize. A picture of the right size stays as it is.
+    let with = |more: &[&str]| [&["--model", &model][..], more].concat();
+    let coffee = "examples-c/images/coffee.png";
+    let large = path("large.png");
+    let refused = run(&program, &with(&["--input", coffee, "--output", &large]), None);
+    let text = refusal(refused, Path::new(&large));
+    assert!(text.contains("coffee.png has") && text.contains("have 8 x 8; --resize"), "{text}");
+    succeeded("resized", &run(&program, &with(&["--input", coffee, "--output", &large, "--resize"]), None));
+    assert_eq!(png_size(Path::new(&large)), (8, 8));
+    let wide: Vec<u8> = picture(1, false).chunks_exact(3).flat_map(|pixel| [pixel, pixel].concat()).collect();
+    let enlarged: Vec<u8> = wide.chunks_exact(6 * 8).flat_map(|row| [row, row].concat()).collect();
+    let raw = |size: &str, bytes: &[u8]| {
+        let output = fed(&program, &with(&["--raw", size, "--resize"]), bytes);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    assert_eq!(raw("16x16", &enlarged), raw("8x8", &picture(1, false)));
+
+    // What is wrong is told by a sentence.
+    let says = |arguments: &[&str], input: &[u8], part: &str| {
+        let output = fed(&program, arguments, input);
+        let text = String::from_utf8(output.stderr).expect("messages are UTF-8");
+        assert!(output.status.code() == Some(1) && text.contains(part), "{text}");
+    };
+    says(&with(&["--raw", "8x8"]), &[7; 3 * 64 + 5], "Frame 1 ends after 5 of 192 bytes");
+    says(&with(&["--raw", "9x8"]), &[7; 3 * 72], "Frame 0 has 9 x 8 pixels");
+    says(&with(&["--raw", "8"]), &[], "--raw is \"8\"; it must be WIDTHxHEIGHT");
+    says(&with(&["--raw", "8x8", "--input", coffee]), &[], "or --raw alone");
+    says(&with(&["--input", coffee, "--output", coffee]), &[], "name another one");
+    says(&["--input", coffee, "--output", &large], &[], "--model is missing");
+    says(&["--model", "nowhere", "--raw", "8x8"], &[], "nowhere");
+}
+
+/// The RGB bytes of a PNG file of one IDAT chunk, or `None` where there is no gzip to unpack them.
+fn unpacked(file: &[u8]) -> Option<Vec<u8>> {
+    if !has("gzip") {
+        return None;
+    }
+    let at = file.windows(4).position(|kind| kind == b"IDAT").expect("pixels");
+    let length = u32::from_be_bytes(file[at - 4..at].try_into().expect("4 bytes")) as usize;
+    // The stream lies behind two bytes and before four. gzip misses the checksum of its own format, and tells so after
+    // it has written all.
+    let stream = &file[at + 6..at + length];
+    let packed = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], stream, &[0; 8]].concat();
+    let rows = fed(Path::new("gzip"), &["-dc"], &packed).stdout;
+    let (width, height) = (
+        u32::from_be_bytes(file[16..20].try_into().expect("4 bytes")) as usize,
+        u32::from_be_bytes(file[20..24].try_into().expect("4 bytes")) as usize,
+    );
+    let line = 3 * width;
+    assert_eq!(rows.len(), height * (1 + line));
+    let mut rgb = vec![0u8; height * line];
+    for (y, row) in rows.chunks_exact(1 + line).enumerate() {
+        for x in 0..line {
+            let left = if x >= 3 { rgb[y * line + x - 3] } else { 0 };
+            let above = if y > 0 { rgb[(y - 1) * line + x] } else { 0 };
+            let corner = if x >= 3 && y > 0 { rgb[(y - 1) * line + x - 3] } else { 0 };
+            let [a, b, c] = [left, above, corner].map(i32::from);
+            let predicted = match row[0] {
+                0 => 0,
+                1 => left,
+                2 => above,
+                3 => ((a + b) / 2) as u8,
+                _ => {
+                    let estimate = a + b - c;
+                    let distances = [a, b, c].map(|x| (estimate - x).abs());
+                    if distances[0] <= distances[1] && distances[0] <= distances[2] {
+                        left
+                    } else if distances[1] <= distances[2] {
+                        above
+                    } else {
+                        corner
+                    }
+                }
+            };
+            rgb[y * line + x] = row[1 + x].wrapping_add(predicted);
+        }
+    }
+    Some(rgb)
+}
+
 #[cfg(unix)]
 #[test]
 fn train_images_keeps_what_it_learnt_when_it_is_interrupted() {

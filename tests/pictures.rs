@@ -147,6 +147,140 @@ fn a_range_holds() {
     }
 }
 
+/// Pictures of bytes as imaging programs hold them: 4 bytes a pixel, of which the last two are not the model's, and rows
+/// with some bytes behind them.
+mod bytes_of {
+    use super::{NUMBERS, SHAPE};
+
+    pub const COUNT: usize = 5;
+    pub const PITCH: usize = 4 * SHAPE[2] + 9;
+    pub const LENGTH: usize = COUNT * SHAPE[1] * PITCH;
+    pub const STRIDES: [isize; 4] = [(SHAPE[1] * PITCH) as isize, 1, PITCH as isize, 4];
+
+    /// Where the numbers of all pictures lie, in the order of a sample's numbers.
+    pub fn places() -> impl Iterator<Item = usize> {
+        (0..COUNT * NUMBERS).map(|i| {
+            let [_, height, width] = SHAPE;
+            let (picture, channel) = (i / NUMBERS, i / (height * width) % SHAPE[0]);
+            picture * height * PITCH + i / width % height * PITCH + 4 * (i % width) + channel
+        })
+    }
+}
+
+const SCALE: f64 = 1.0 / 127.5;
+const OFFSET: f64 = -1.0;
+
+fn shape_of(count: usize) -> [usize; 4] {
+    [count, SHAPE[0], SHAPE[1], SHAPE[2]]
+}
+
+fn seen(bytes: &[u8], start: usize, count: usize, strides: [isize; 4]) -> TensorView<'_> {
+    let data = bytes[start..].as_ptr();
+    // SAFETY: the layouts of this test stay inside of their bytes.
+    unsafe { TensorView::from_raw(DType::U8, data, &shape_of(count), Some(&strides), SCALE, OFFSET) }.expect("sound")
+}
+
+fn filled(bytes: &mut [u8], start: usize, count: usize, strides: [isize; 4]) -> TensorViewMut<'_> {
+    let data = bytes[start..].as_mut_ptr();
+    // SAFETY: as above.
+    unsafe { TensorViewMut::from_raw(DType::U8, data, &shape_of(count), Some(&strides), SCALE, OFFSET) }.expect("sound")
+}
+
+#[test]
+fn pictures_of_bytes_are_translated_where_they_lie() {
+    use bytes_of::*;
+    let mut trainer = Pictures::new().trainer(1, config(form())).expect("sound");
+    trainer.step(3).expect("sound");
+    let mut session = Session::new(&trainer.model().expect("it has learnt")).expect("a workspace");
+    let input: Vec<u8> = (0..LENGTH).map(|i| (i * 89 % 251) as u8).collect();
+
+    // By hand: floats in planes, and the nearest bytes of what comes back.
+    let numbers = |bytes: &[u8]| -> Vec<f32> {
+        places().map(|place| (f64::from(bytes[place]) * SCALE + OFFSET) as f32).collect()
+    };
+    let planes = numbers(&input);
+    let (mut drawn, mut mean, mut ratio) = (vec![0.0; planes.len()], vec![0.0; planes.len()], vec![0.0; COUNT]);
+    session.generate(&planes, 3, 7, &mut drawn).expect("finite rows");
+    session.conditional_mean(&planes, 4, 3, 7, &mut mean).expect("finite rows");
+    session.density_ratio(&planes, &mut ratio).expect("finite rows");
+    let expected = |values: &[f32], around: &[u8]| {
+        let mut bytes = around.to_vec();
+        for (place, &value) in places().zip(values) {
+            bytes[place] = ((f64::from(value) - OFFSET) / SCALE).round().clamp(0.0, 255.0) as u8;
+        }
+        bytes
+    };
+
+    let pattern = vec![0xA5; LENGTH];
+    let mut output = pattern.clone();
+    let source = seen(&input, 0, COUNT, STRIDES);
+    session.generate_tensor(&source, 3, 7, &mut filled(&mut output, 0, COUNT, STRIDES)).expect("sound");
+    assert!(output == expected(&drawn, &pattern));
+    session.conditional_mean_tensor(&source, 4, 3, 7, &mut filled(&mut output, 0, COUNT, STRIDES)).expect("sound");
+    assert!(output == expected(&mean, &pattern));
+    let mut given = vec![0.0; COUNT];
+    session.density_ratio_tensor(&source, &mut given).expect("sound");
+    assert_eq!(given, ratio);
+
+    // One picture a call.
+    output.fill(0xA5);
+    for picture in 0..COUNT {
+        let start = picture * SHAPE[1] * PITCH;
+        let source = seen(&input, start, 1, STRIDES);
+        let mut to = filled(&mut output, start, 1, STRIDES);
+        session.generate_tensor(&source, 3, 7 + picture as u64, &mut to).expect("sound");
+    }
+    assert!(output == expected(&drawn, &pattern));
+
+    // In place; what is not the model's stays.
+    let mut both = input.clone();
+    let data = both.as_mut_ptr();
+    // SAFETY: the layout stays inside of the bytes, and both have the same bytes row for row.
+    let (source, mut to) = unsafe {
+        (
+            TensorView::from_raw(DType::U8, data, &shape_of(COUNT), Some(&STRIDES), SCALE, OFFSET).expect("sound"),
+            TensorViewMut::from_raw(DType::U8, data, &shape_of(COUNT), Some(&STRIDES), SCALE, OFFSET).expect("sound"),
+        )
+    };
+    session.generate_tensor(&source, 3, 7, &mut to).expect("sound");
+    assert!(both == expected(&drawn, &input));
+
+    // The channels in the other order, and rows from bottom to top: the same bytes at other places.
+    let [picture, _, row, pixel] = STRIDES;
+    let turned = [picture, -1, -row, pixel];
+    let start = (SHAPE[1] - 1) * PITCH + 1;
+    let place = |place: usize| {
+        let (above, beside) = (place / PITCH, place % PITCH);
+        let (picture, line) = (above / SHAPE[1], above % SHAPE[1]);
+        (picture * SHAPE[1] + SHAPE[1] - 1 - line) * PITCH + (beside ^ 1)
+    };
+    let mut other = vec![0u8; LENGTH];
+    places().for_each(|from| other[place(from)] = input[from]);
+    output.fill(0xA5);
+    let source = seen(&other, start, COUNT, turned);
+    session.generate_tensor(&source, 3, 7, &mut filled(&mut output, start, COUNT, turned)).expect("sound");
+    let upright = expected(&drawn, &pattern);
+    assert!(places().all(|from| output[place(from)] == upright[from]));
+
+    // Planes of floats with padded rows come out as they are.
+    let (wide, [channels, height, width]) = (SHAPE[2] + 3, SHAPE);
+    let mut floats = vec![9f32; COUNT * channels * height * wide];
+    let strides = [channels * height * wide, height * wide, wide, 1].map(|stride| stride as isize);
+    let data = floats.as_mut_ptr().cast();
+    // SAFETY: the layout stays inside of the floats.
+    let mut to = unsafe { TensorViewMut::from_raw(DType::F32, data, &shape_of(COUNT), Some(&strides), 1.0, 0.0) }
+        .expect("sound");
+    session.generate_tensor(&seen(&input, 0, COUNT, STRIDES), 3, 7, &mut to).expect("sound");
+    let rows: Vec<f32> = floats.chunks_exact(wide).flat_map(|row| row[..width].to_vec()).collect();
+    assert!(rows == drawn && floats.chunks_exact(wide).all(|row| row[width..] == [9.0; 3]));
+
+    // Shapes that are no pictures of the model.
+    let flat = TensorView::from_u8(&input[..2 * NUMBERS], &[2, SHAPE[1], SHAPE[2], SHAPE[0]]).expect("a shape");
+    let mut ratios = [0.0; 2];
+    let refused = session.density_ratio_tensor(&flat, &mut ratios).expect_err("channels last").to_string();
+    assert!(refused.contains("target.shape is [2, 9, 6, 2]") && refused.contains("[2, 9, 6]"), "{refused}");
+}
+
 #[test]
 fn what_is_no_picture_is_refused() {
     let samples = Pictures::new();

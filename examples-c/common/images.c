@@ -8,6 +8,7 @@
 #include "folder.h"
 #include "idx.h"
 #include "picture.h"
+#include "resample.h"
 #include "shapes.h"
 
 bool images_create(size_t count, uint32_t channels, uint32_t size, Images *images)
@@ -39,34 +40,11 @@ static bool can_shrink(const char *path, uint32_t width, uint32_t height, uint32
     return false;
 }
 
-/* The mean of a channel over the area from (x, y) of `side` pixels each way. Pixels at its edges count in part. */
-static uint8_t area_mean(const uint8_t *channel, uint32_t channels, uint32_t width, double x, double y, double side)
-{
-    double sum = 0;
-    for (uint32_t v = (uint32_t)y; v < y + side; v++) {
-        double tall = fmin(v + 1, y + side) - fmax(v, y);
-        for (uint32_t u = (uint32_t)x; u < x + side; u++) {
-            double wide = fmin(u + 1, x + side) - fmax(u, x);
-            sum += tall * wide * channel[channels * ((size_t)width * v + u)];
-        }
-    }
-    return (uint8_t)(sum / (side * side) + 0.5);
-}
-
 /* The middle square of a picture, whose channels lie pixel by pixel, as planes of size x size. */
 static void shrink(const uint8_t *from, uint32_t channels, uint32_t width, uint32_t height, uint32_t size, uint8_t *to)
 {
-    uint32_t square = width < height ? width : height;
-    double side = (double)square / size;
-    const uint8_t *corner = from + channels * ((size_t)width * ((height - square) / 2) + (width - square) / 2);
-    for (uint32_t c = 0; c < channels; c++) {
-        for (uint32_t v = 0; v < size; v++) {
-            for (uint32_t u = 0; u < size; u++) {
-                /* A hair less than the side, so that rounding reaches for no pixel beyond the square. */
-                *to++ = area_mean(corner + c, channels, width, u * side, v * side, side * (1 - 1e-9));
-            }
-        }
-    }
+    resample_middle(from, (ByteLayout){width, height, channels, 1}, channels, to,
+                    (ByteLayout){size, size, 1, (size_t)size * size});
 }
 
 static bool read_idx(const char *path, uint32_t size, Images *images)

@@ -66,7 +66,7 @@ static bool read_value(const Option *option, const char *text)
 
 OptionsResult options_read(int argc, char **argv, const char *summary, const Option *options, size_t count)
 {
-    for (int i = 1; i < argc; i += 2) {
+    for (int i = 1; i < argc; i++) {
         const Option *found = NULL;
         if (strcmp(argv[i], "--help") == 0) {
             show_help(argv[0], summary, options, count);
@@ -81,11 +81,15 @@ OptionsResult options_read(int argc, char **argv, const char *summary, const Opt
             fprintf(stderr, "%s is not an option of this program; --help lists them.\n", argv[i]);
             return OPTIONS_REFUSED;
         }
-        if (i + 1 == argc) {
-            fprintf(stderr, "%s needs a value; --help lists the options.\n", argv[i]);
+        if (found->kind == OPTION_FLAG) {
+            *(bool *)found->value = true;
+            continue;
+        }
+        if (++i == argc) {
+            fprintf(stderr, "%s needs a value; --help lists the options.\n", found->name);
             return OPTIONS_REFUSED;
         }
-        if (!read_value(found, argv[i + 1])) {
+        if (!read_value(found, argv[i])) {
             return OPTIONS_REFUSED;
         }
     }

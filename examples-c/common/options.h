@@ -1,4 +1,4 @@
-/* Command lines of the form `program --name value ...`, described by a table. */
+/* Command lines of the form `program --name value --flag ...`, described by a table. */
 #ifndef EXAMPLES_OPTIONS_H
 #define EXAMPLES_OPTIONS_H
 
@@ -12,7 +12,8 @@ extern "C" {
 typedef enum {
     OPTION_TEXT,  /* value points to const char * */
     OPTION_COUNT, /* value points to uint64_t */
-    OPTION_REAL   /* value points to double, which must be finite and above 0 */
+    OPTION_REAL,  /* value points to double, which must be finite and above 0 */
+    OPTION_FLAG   /* value points to bool, which the name alone makes true */
 } OptionKind;
 
 typedef struct {

@@ -88,11 +88,16 @@ impl<T> Array<T> {
 
     /// Refuses arrays that share memory: the core reads its input while it writes its output.
     pub(super) fn apart_from<U>(&self, other: &Array<U>) -> Outcome<()> {
-        let (a, b) = (self.bytes(), other.bytes());
-        if a.start < b.end && b.start < a.end {
+        self.apart_from_span(other.bytes(), other.argument)
+    }
+
+    /// Refuses an array that shares memory with an input of this name.
+    pub(super) fn apart_from_span(&self, input: std::ops::Range<usize>, name: &str) -> Outcome<()> {
+        let ours = self.bytes();
+        if ours.start < input.end && input.start < ours.end {
             return Err(Failure::argument(format!(
-                "{} overlaps {}; an output must not share memory with an input",
-                self.argument, other.argument
+                "{} overlaps {name}; an output must not share memory with an input",
+                self.argument
             )));
         }
         Ok(())

@@ -6,9 +6,11 @@ use super::callbacks::{SfeuotSampleCallback, sampler};
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use super::tensor::{Count, Memory, PerAxis, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
+use super::tensor::{Count, Memory, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
-use crate::data::{Data, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape};
+use crate::data::{
+    Data, PerAxis, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape,
+};
 
 /// One side of the problem, the source or the target: either an array of samples, or a callback that
 /// draws fresh ones. Both sides have samples of the same shape.

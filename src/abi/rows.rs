@@ -1,23 +1,17 @@
-//! Tensors as a session takes them: rows of 32-bit floats, in host memory or on the GPU.
-
-use std::ffi::c_void;
+//! Tensors as a session takes them: rows of a model's samples, in host memory or on the GPU.
 
 use super::arguments::{Array, array};
 use super::status::{Failure, Outcome};
 use super::tensor::{Count, Memory, SfeuotTensor, Tensor};
-use crate::data::DType;
+use crate::data::{DType, Footprint, TensorView, TensorViewMut};
 use crate::{DeviceRows, ModelInfo};
 
-/// Rows of checked shape and layout; their memory is not looked at.
+/// Rows of checked shape; their memory is not looked at.
 pub(super) struct Rows {
     name: &'static str,
-    memory: Memory,
-    read_only: bool,
-    data: *const c_void,
+    tensor: Tensor,
     pub(super) rows: usize,
     dimension: usize,
-    /// Floats from one row to the next.
-    stride: usize,
 }
 
 impl Rows {
@@ -27,82 +21,81 @@ impl Rows {
     pub(super) unsafe fn read(tensor: *const SfeuotTensor, name: &'static str, model: &ModelInfo) -> Outcome<Self> {
         // SAFETY: as promised.
         let tensor = unsafe { Tensor::read(tensor, name, Count::Any) }?;
-        Self::of(&tensor, name, model).map_err(|failure| failure.of(format_args!("{name}.")))
+        model.check_shape(name, &tensor.shape)?;
+        let rows = Self { name, rows: tensor.shape[0], dimension: model.dimension, tensor };
+        if rows.tensor.memory == Memory::Cuda {
+            rows.check_device().map_err(|failure| failure.of(format_args!("{name}.")))?;
+        }
+        Ok(rows)
     }
 
-    fn of(tensor: &Tensor, name: &'static str, model: &ModelInfo) -> Outcome<Self> {
-        if tensor.dtype != DType::F32 {
+    /// Refuses rows that lie in device memory otherwise than kernels read them.
+    fn check_device(&self) -> Outcome<()> {
+        let Tensor { dtype, scale, offset, .. } = self.tensor;
+        if dtype != DType::F32 {
             return Err(Failure::argument(format!(
-                "dtype is {}; rows of a session are SFEUOT_DTYPE_F32 ({})",
-                i32::from(tensor.dtype),
+                "dtype is {}; rows in device memory are SFEUOT_DTYPE_F32 ({})",
+                i32::from(dtype),
                 i32::from(DType::F32)
             )));
         }
-        if tensor.scale != 1.0 || tensor.offset != 0.0 {
+        if scale != 1.0 || offset != 0.0 {
             return Err(Failure::argument(format!(
-                "scale is {} and offset is {}; rows of a session are in data units, so they must be 1 and 0",
-                tensor.scale, tensor.offset
+                "scale is {scale} and offset is {offset}; rows in device memory are in data units, so they must be 1 and 0"
             )));
         }
-        let (shape, dimension) = (&*tensor.shape, model.dimension);
-        let sample = &shape[1..];
-        // Without axes of its own, a sample is one number.
-        let fits = sample == model.sample_shape || sample == [dimension] || (sample.is_empty() && dimension == 1);
-        if !fits {
+        let strides = self.tensor.strides.as_deref().unwrap_or_default();
+        if !self.is_row_dense() {
             return Err(Failure::argument(format!(
-                "shape is {shape:?}; it must be the number of rows, followed by {dimension} or by the shape of the \
-                 model's samples, {:?}",
-                model.sample_shape
+                "strides is {strides:?}; the numbers of a row in device memory must lie one after the other, its last \
+                 axis innermost"
             )));
         }
-        let rows = shape[0];
-        let Some(strides) = tensor.strides.as_deref() else {
-            return Ok(Self::new(tensor, name, dimension, dimension));
-        };
-        let mut dense = 1;
-        for (&size, &stride) in sample.iter().zip(&strides[1..]).rev() {
-            if size > 1 && stride != dense {
-                return Err(Failure::argument(format!(
-                    "strides is {strides:?}; the numbers of one row must lie one after the other, its last axis innermost"
-                )));
-            }
-            dense *= size as isize;
-        }
-        // A single row has no distance to another one.
-        let stride = if rows <= 1 { Some(dimension) } else { usize::try_from(strides[0]).ok() };
-        match (tensor.memory, stride) {
-            (Memory::Host, Some(stride)) if stride == dimension => Ok(Self::new(tensor, name, dimension, stride)),
-            (Memory::Host, _) => Err(Failure::argument(format!(
-                "strides is {strides:?}; rows in host memory must lie one after the other, {dimension} numbers apart"
-            ))),
-            (Memory::Cuda, Some(stride)) if stride >= dimension => Ok(Self::new(tensor, name, dimension, stride)),
-            (Memory::Cuda, _) => Err(Failure::argument(format!(
-                "strides is {strides:?}; rows in device memory must be {dimension} numbers apart or more"
+        match self.stride() {
+            Some(stride) if stride >= self.dimension => Ok(()),
+            _ => Err(Failure::argument(format!(
+                "strides is {strides:?}; rows in device memory must be {} numbers apart or more",
+                self.dimension
             ))),
         }
     }
 
-    fn new(tensor: &Tensor, name: &'static str, dimension: usize, stride: usize) -> Self {
-        let Tensor { memory, read_only, data, ref shape, .. } = *tensor;
-        Self { name, memory, read_only, data, rows: shape[0], dimension, stride }
+    /// Whether the numbers of a row lie one after the other.
+    fn is_row_dense(&self) -> bool {
+        let Some(strides) = &self.tensor.strides else { return true };
+        let mut dense = 1;
+        self.tensor.shape[1..].iter().zip(&strides[1..]).rev().all(|(&size, &stride)| {
+            let fits = size == 1 || stride == dense;
+            dense *= size as isize;
+            fits
+        })
+    }
+
+    /// Elements from one row to the next; a single row has no distance to another one.
+    fn stride(&self) -> Option<usize> {
+        match &self.tensor.strides {
+            Some(strides) if self.rows > 1 => usize::try_from(strides[0]).ok(),
+            _ => Some(self.dimension),
+        }
     }
 
     /// Refuses outputs that may not be written, and those that lie elsewhere than the input or have other rows.
     /// Returns where both lie.
     pub(super) fn check_output(&self, input: &Self) -> Outcome<Memory> {
-        if self.read_only {
+        if self.tensor.read_only {
             return Err(Failure::argument(format!(
                 "{}.read_only is 1, but the call writes there; pass memory that may be written",
                 self.name
             )));
         }
-        if self.memory != input.memory {
+        let memory = self.tensor.memory;
+        if memory != input.tensor.memory {
             return Err(Failure::argument(format!(
                 "{}.memory is {} and {}.memory is {}; both must be SFEUOT_MEMORY_HOST ({}) or both SFEUOT_MEMORY_CUDA ({})",
                 input.name,
-                i32::from(input.memory),
+                i32::from(input.tensor.memory),
                 self.name,
-                i32::from(self.memory),
+                i32::from(memory),
                 i32::from(Memory::Host),
                 i32::from(Memory::Cuda)
             )));
@@ -113,45 +106,101 @@ impl Rows {
                 input.name, input.rows, self.name, self.rows
             )));
         }
-        Ok(self.memory)
+        Ok(memory)
     }
 
-    /// Rows of host memory.
-    pub(super) fn host(&self) -> Outcome<Array<f32>> {
-        array(self.data.cast(), self.name, self.rows as u64, self.dimension)
+    /// Refuses rows in device memory, for calls that take none.
+    pub(super) fn check_host(&self) -> Outcome<()> {
+        match self.tensor.memory {
+            Memory::Host => Ok(()),
+            Memory::Cuda => Err(Failure::argument(format!(
+                "{}.memory is SFEUOT_MEMORY_CUDA ({}); this call takes SFEUOT_MEMORY_HOST ({})",
+                self.name,
+                i32::from(Memory::Cuda),
+                i32::from(Memory::Host)
+            ))),
+        }
+    }
+
+    /// The rows as plain floats of host memory without gaps, where they are that.
+    pub(super) fn plain(&self) -> Option<Outcome<Array<f32>>> {
+        let Tensor { dtype, scale, offset, data, .. } = self.tensor;
+        let plain = dtype == DType::F32 && scale == 1.0 && offset == 0.0;
+        let dense = self.is_row_dense() && self.stride() == Some(self.dimension);
+        (plain && dense).then(|| array(data.cast(), self.name, self.rows as u64, self.dimension))
+    }
+
+    /// Rows of host memory to read.
+    ///
+    /// SAFETY: every element is readable during `'a`.
+    pub(super) unsafe fn host<'a>(&self) -> Outcome<TensorView<'a>> {
+        // SAFETY: as promised.
+        unsafe { self.tensor.host_view(self.name) }
+    }
+
+    /// Rows of host memory to write.
+    ///
+    /// SAFETY: every element is writable during `'a`, and nobody else touches it, the call's own input excepted.
+    pub(super) unsafe fn host_mut<'a>(&self) -> Outcome<TensorViewMut<'a>> {
+        // SAFETY: as promised.
+        unsafe { self.tensor.host_view_mut(self.name) }
     }
 
     /// Rows of device memory.
     pub(super) fn device(&self) -> DeviceRows {
-        DeviceRows { address: self.data.addr() as u64, rows: self.rows, stride: self.stride }
+        let stride = self.stride().expect("device rows ascend");
+        DeviceRows { address: self.tensor.data.addr() as u64, rows: self.rows, stride }
     }
 
-    /// Refuses device rows that share memory with others, unless each is the very row of the input. Rows of both may
-    /// take turns in one array.
-    pub(super) fn check_apart(&self, input: &Self) -> Outcome<()> {
-        let number = size_of::<f32>();
-        let row = self.dimension * number;
-        let bytes = |rows: &Self| (rows.rows - 1).checked_mul(rows.stride * number)?.checked_add(row);
-        let end = |rows: &Self| rows.data.addr().checked_add(bytes(rows)?);
-        let (Some(ours), Some(theirs)) = (end(self), end(input)) else {
-            return Err(Failure::argument(format!(
-                "{} or {} leaves the address space; lower the number of rows or their distance",
-                input.name, self.name
-            )));
-        };
-        let (a, b) = (self.data.addr(), input.data.addr());
-        let same = a == b && self.stride == input.stride;
-        let take_turns = self.stride == input.stride && {
-            let shift = a.abs_diff(b) % (self.stride * number);
-            shift >= row && self.stride * number - shift >= row
-        };
-        if same || take_turns || a >= theirs || b >= ours {
-            return Ok(());
+    /// Refuses an output that shares memory with the input, unless row for row both have the same bytes. Rows of both may
+    /// take turns in one array. Returns whether both are the same memory.
+    pub(super) fn check_apart(&self, input: &Self) -> Outcome<bool> {
+        let (ours, theirs) = (self.footprint()?, input.footprint()?);
+        // The first rows are the same, and so are the distances to others.
+        let same = self.first_row()?.is_same(&input.first_row()?)
+            && (self.rows == 1 || self.between().checked_mul(self.size()) == input.between().checked_mul(input.size()));
+        if same || ours.is_apart_from(&theirs) {
+            return Ok(same);
         }
         Err(Failure::argument(format!(
             "{} overlaps {}; an output must not share memory with an input, unless it is the same rows",
             self.name, input.name
         )))
+    }
+
+    /// Refuses an output that shares memory with these rows.
+    pub(super) fn check_beside<T>(&self, output: &Array<T>) -> Outcome<()> {
+        let span = self.footprint()?;
+        output.apart_from_span(span.start()..span.start() + span.bytes(), self.name)
+    }
+
+    /// The bytes of all rows.
+    fn footprint(&self) -> Outcome<Footprint> {
+        self.tensor.footprint().ok_or_else(|| self.too_far())
+    }
+
+    /// The bytes of the first row.
+    fn first_row(&self) -> Outcome<Footprint> {
+        let Tensor { shape, strides, dtype, data, .. } = &self.tensor;
+        let footprint =
+            Footprint::new(data.addr(), dtype.size(), &shape[1..], strides.as_deref().map(|strides| &strides[1..]));
+        footprint.ok_or_else(|| self.too_far())
+    }
+
+    fn size(&self) -> isize {
+        self.tensor.dtype.size() as isize
+    }
+
+    /// Elements from one row to the next, whatever their sign.
+    fn between(&self) -> isize {
+        self.tensor.strides.as_deref().map_or(self.dimension as isize, |strides| strides[0])
+    }
+
+    fn too_far(&self) -> Failure {
+        Failure::argument(format!(
+            "{0}.strides and {0}.shape together leave the address space; lower the number of rows or their distance",
+            self.name
+        ))
     }
 }
 
@@ -160,8 +209,17 @@ mod tests {
     use super::*;
 
     fn rows(address: usize, count: usize, stride: usize, name: &'static str) -> Rows {
-        let data = std::ptr::without_provenance(address);
-        Rows { name, memory: Memory::Cuda, read_only: false, data, rows: count, dimension: 3, stride }
+        let tensor = Tensor {
+            dtype: DType::F32,
+            memory: Memory::Cuda,
+            read_only: false,
+            data: std::ptr::without_provenance(address),
+            shape: [count, 3].into_iter().collect(),
+            strides: Some([stride as isize, 1].into_iter().collect()),
+            scale: 1.0,
+            offset: 0.0,
+        };
+        Rows { name, tensor, rows: count, dimension: 3 }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::panic::guard;
 use super::rows::Rows;
 use super::status::{Failure, Outcome};
 use super::tensor::{Memory, SfeuotTensor};
+use crate::data::{TensorView, TensorViewMut};
 use crate::{Model, Session};
 
 /// One thread's workspace on a model. On the CPU its calls take no lock. A call allocates nothing if
@@ -17,9 +18,11 @@ use crate::{Model, Session};
 /// dimension is the product of the sample's shape, and the last axis is innermost. Values are in
 /// data units, the units that the samples were given in; the library scales inside. Inputs are
 /// finite, and no further from the samples' centre than 10^9 times the scale that the networks see
-/// them in; a refusal names that scale. Outputs must not overlap inputs. With 0 rows a call on a
-/// valid session does nothing and returns SFEUOT_OK: it looks at none of its other arguments except
-/// the shapes of tensors, and arrays may be NULL.
+/// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are tensors of
+/// the same rows. With 0 rows a call on a valid session does nothing and returns SFEUOT_OK: it looks
+/// at none of its other arguments except the shapes of tensors, and arrays may be NULL.
+///
+/// The calls whose names end in _tensor take rows of any type and layout, such as pictures of bytes.
 pub struct SfeuotSession {
     _opaque: [u8; 0],
 }
@@ -33,6 +36,29 @@ struct Workspace {
 impl Object for Workspace {
     type Handle = SfeuotSession;
     const KIND: Kind = Kind::Session;
+}
+
+impl Workspace {
+    /// Answers for rows of host memory with other rows: by `plain` where both are floats without gaps, and by `strided`
+    /// where they are anything else or the same memory.
+    ///
+    /// SAFETY: the input is readable and the output writable during the call.
+    unsafe fn carry(
+        &self,
+        (from, to): (&Rows, &Rows),
+        plain: impl FnOnce(&mut Session, &[f32], &mut [f32]) -> crate::Result<()>,
+        strided: impl FnOnce(&mut Session, &TensorView<'_>, &mut TensorViewMut<'_>) -> crate::Result<()>,
+    ) -> Outcome<()> {
+        let same = to.check_apart(from)?;
+        if let (false, Some(from), Some(to)) = (same, from.plain(), to.plain()) {
+            let (from, to) = (from?, to?);
+            // SAFETY: as promised; they do not overlap.
+            return self.session.enter(|session| unsafe { Ok(plain(session, from.read(), to.write())?) });
+        }
+        // SAFETY: as promised; where both are the same memory, they have the same bytes row for row.
+        let (from, mut to) = unsafe { (from.host()?, to.host_mut()?) };
+        self.session.enter(|session| Ok(strided(session, &from, &mut to)?))
+    }
 }
 
 /// Rows must have numbers for their noise.
@@ -97,23 +123,31 @@ pub unsafe extern "C" fn sfeuot_session_generate(
 }
 
 /// Draws the same as sfeuot_session_generate, for arrays that lie both in host memory or both in the
-/// memory of the model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample},
-/// dtype SFEUOT_DTYPE_F32, scale 1, offset 0. The numbers of a row lie one after the other, last
-/// axis innermost.
+/// memory of the model's GPU. Their shape is {rows, dimension} or {rows, ...shape of a sample}.
 ///   source     only read
 ///   generated  written, although data is a pointer to const; read_only must be 0
-/// In host memory the rows lie one after the other as well, and the call returns when generated is
-/// there.
 ///
-/// In device memory the rows may be any distance apart, and generated may be the same rows as
-/// source, but not overlap them otherwise. The work is queued on the context's stream in the order
-/// of the calls, and the call returns without waiting for it: both arrays have to stay allocated
-/// until the stream has come past it. A call with more rows than all before it takes memory anew and
-/// may wait for earlier work. The library does not look at the values there: values of source that
-/// are not finite are not refused and give rows that are not finite, and SFEUOT_ERROR_NOT_FINITE is
-/// for host memory alone. Device memory that is not the GPU's, or ends too early, is
-/// SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes is 0 the call does nothing,
-/// and data may be NULL.
+/// In host memory both may have any element types, strides, scales and offsets, so that pictures go
+/// from one buffer into another as they are; SfeuotTensor shows some. The value v is written as the
+/// element nearest to (v - offset) / scale; what lies beyond the range of the type becomes its
+/// largest or smallest finite element, so 0 or 255 in bytes. No two elements of generated may share
+/// memory, and each stride has to go past all that smaller ones reach. generated may be the same
+/// memory as source where row for row both have the same bytes, in any order of the numbers in a
+/// row. Otherwise they must not overlap, but rows of both may lie beside each other in one array, as
+/// pictures in a sheet do, where both have the same strides. Where they are no rows of floats
+/// without gaps, the session keeps 8 MiB to bring them over, or the size of two rows where that is
+/// more. The call returns when generated is there.
+///
+/// In device memory the type is SFEUOT_DTYPE_F32, scale is 1, and offset is 0. The numbers of a row
+/// lie one after the other, last axis innermost. The rows may be any distance apart, and generated
+/// may be the same rows as source, but not overlap them otherwise. The work is queued on the
+/// context's stream in the order of the calls, and the call returns without waiting for it: both
+/// arrays have to stay allocated until the stream has come past it. A call with more rows than all
+/// before it takes memory anew and may wait for earlier work. The library does not look at the
+/// values there: values of source that are not finite are not refused and give rows that are not
+/// finite, and SFEUOT_ERROR_NOT_FINITE is for host memory alone. Device memory that is not the
+/// GPU's, or ends too early, is SFEUOT_ERROR_INVALID_ARGUMENT. Where the first axis of both shapes
+/// is 0 the call does nothing, and data may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_session_generate_tensor(
     session: *mut SfeuotSession,
@@ -133,15 +167,14 @@ pub unsafe extern "C" fn sfeuot_session_generate_tensor(
         }
         check_numbers(from.rows as u64, first_row)?;
         match memory {
-            Memory::Host => {
-                let (source, generated) = (from.host()?, to.host()?);
-                generated.apart_from(&source)?;
-                workspace.session.enter(|session| {
-                    // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
-                    let (source, generated) = unsafe { (source.read(), generated.write()) };
-                    Ok(session.generate(source, seed, first_row, generated)?)
-                })
-            }
+            // SAFETY: both arrays are the host's for the length of the call.
+            Memory::Host => unsafe {
+                workspace.carry(
+                    (&from, &to),
+                    |session, source, generated| session.generate(source, seed, first_row, generated),
+                    |session, source, generated| session.generate_tensor(source, seed, first_row, generated),
+                )
+            },
             Memory::Cuda => {
                 to.check_apart(&from)?;
                 // SAFETY: that both stay allocated and are left alone is part of the header's contract.
@@ -187,9 +220,48 @@ pub unsafe extern "C" fn sfeuot_session_conditional_mean(
     })
 }
 
+/// Writes the same as sfeuot_session_conditional_mean, for arrays in host memory as
+/// sfeuot_session_generate_tensor has them.
+///   source  only read
+///   mean    written, although data is a pointer to const; read_only must be 0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_conditional_mean_tensor(
+    session: *mut SfeuotSession,
+    source: *const SfeuotTensor,
+    latents: u32,
+    seed: u64,
+    first_row: u64,
+    mean: *const SfeuotTensor,
+) -> i32 {
+    guard("sfeuot_session_conditional_mean_tensor", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        let model = workspace.model.info();
+        // SAFETY: both and what they point to are NULL or readable.
+        let (from, to) = unsafe { (Rows::read(source, "source", model)?, Rows::read(mean, "mean", model)?) };
+        from.check_host()?;
+        to.check_output(&from)?;
+        if from.rows == 0 {
+            return Ok(());
+        }
+        check_numbers(from.rows as u64, first_row)?;
+        at_least_one("latents", latents.into())?;
+        let latents = latents as usize;
+        // SAFETY: both arrays are the host's for the length of the call.
+        unsafe {
+            workspace.carry(
+                (&from, &to),
+                |session, source, mean| session.conditional_mean(source, latents, seed, first_row, mean),
+                |session, source, mean| session.conditional_mean_tensor(source, latents, seed, first_row, mean),
+            )
+        }
+    })
+}
+
 /// Draws the path of each source row to its generated sample at given times. The path is a Brownian
 /// bridge of variance sigma^2 t (1 - t). At time 0 it is the source, and at time 1 what
-/// sfeuot_session_generate draws for the same seed and row, both bit for bit.
+/// sfeuot_session_generate draws for the same seed and row, both bit for bit. So paths between
+/// pictures are a source picture that fades into the generated one, with noise of that variance on
+/// every number in between. The value network has no part in them.
 ///   source  rows x dimension, data units
 ///   times   time_count numbers, ascending, within [0, 1]; with 0 of them nothing is done
 ///   path    rows x time_count x dimension, data units
@@ -226,7 +298,10 @@ pub unsafe extern "C" fn sfeuot_session_trajectory(
 }
 
 /// Writes the optimal drift -grad V(time, state): the mean velocity at that time and place, in data
-/// units per unit of time. time lies in [0, 1].
+/// units per unit of time. time lies in [0, 1]. It is exact for the V that was learnt, and as good
+/// as that: V is trained where the paths of sfeuot_session_trajectory run. For pictures V is no more
+/// than the critic that the generator learns from, and no accurate drift: a simulation with it gives
+/// worse pictures than the one step.
 ///   state  rows x dimension, data units
 ///   drift  rows x dimension
 #[unsafe(no_mangle)]
@@ -279,6 +354,32 @@ pub unsafe extern "C" fn sfeuot_session_density_ratio(
             let (target, ratio) = unsafe { (target.read(), ratio.write()) };
             Ok(session.density_ratio(target, ratio)?)
         })
+    })
+}
+
+/// Writes the same as sfeuot_session_density_ratio, for samples in host memory as
+/// sfeuot_session_generate_tensor has them.
+///   target  only read
+///   ratio   one number for each row of target
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_density_ratio_tensor(
+    session: *mut SfeuotSession,
+    target: *const SfeuotTensor,
+    ratio: *mut f32,
+) -> i32 {
+    guard("sfeuot_session_density_ratio_tensor", || {
+        let workspace = handle::pin::<Workspace>(session, "session")?;
+        // SAFETY: target and what it points to are NULL or readable.
+        let target = unsafe { Rows::read(target, "target", workspace.model.info()) }?;
+        target.check_host()?;
+        if target.rows == 0 {
+            return Ok(());
+        }
+        let ratio = array(ratio.cast_const(), "ratio", target.rows as u64, 1)?;
+        target.check_beside(&ratio)?;
+        // SAFETY: both arrays are the host's for the length of the call, and do not overlap.
+        let (target, ratio) = unsafe { (target.host()?, ratio.write()) };
+        workspace.session.enter(|session| Ok(session.density_ratio_tensor(&target, ratio)?))
     })
 }
 

@@ -1,14 +1,13 @@
 //! Strided arrays of the host's, in its memory or in that of the GPU.
 
 use std::ffi::c_void;
-use std::ops::Deref;
 
 use super::arguments::switch;
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use crate::Context;
-use crate::data::{ArrayLayout, DType, MAX_RANK, Resident, TensorView};
+use crate::data::{ArrayLayout, DType, Footprint, PerAxis, Resident, TensorView, TensorViewMut};
 
 /// Element types, for SfeuotTensor.dtype.
 ///
@@ -46,6 +45,14 @@ pub const SFEUOT_MAX_RANK: u32 = 8;
 /// The colours of width * height RGBA pixels of one byte a channel, as numbers from 0 to 1:
 ///   dtype = SFEUOT_DTYPE_U8, rank = 2, shape = {width * height, 3}, strides = {4, 1},
 ///   scale = 1.0 / 255
+/// n pictures of bytes, one after the other, with rows that begin `pitch` bytes apart and colours as
+/// numbers from -1 to 1; the shape is the same for all of them:
+///   dtype = SFEUOT_DTYPE_U8, rank = 4, shape = {n, 3, height, width}, scale = 1 / 127.5, offset = -1
+///   RGB pixels          strides = {height * pitch, 1, pitch, 3}
+///   RGBX pixels         strides = {height * pitch, 1, pitch, 4}
+///   BGRX pixels         strides = {height * pitch, -1, pitch, 4}, data = the first pixel + 2
+///   a plane a channel   strides = {3 * height * pitch, height * pitch, pitch, 1}
+///   from bottom to top  strides = {height * pitch, 1, -pitch, 3}, data = the start of the last row
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotTensor {
@@ -54,8 +61,8 @@ pub struct SfeuotTensor {
     /// SFEUOT_DTYPE_*. Default SFEUOT_DTYPE_F32.
     pub dtype: i32,
     /// The address of element (0, ..., 0), aligned for its type. The library only reads there,
-    /// except through the outputs of sfeuot_session_generate_tensor. The call that takes the tensor
-    /// says for how long it reads.
+    /// except through the outputs of sessions. The call that takes the tensor says for how long it
+    /// reads.
     pub data: *const c_void,
     /// The number of axes, which is the length of shape and of strides: 1 to SFEUOT_MAX_RANK.
     pub rank: u32,
@@ -111,21 +118,6 @@ pub unsafe extern "C" fn sfeuot_tensor_init(tensor: *mut SfeuotTensor) -> i32 {
 pub(super) enum Memory {
     Host,
     Cuda,
-}
-
-/// One number for each axis, without an allocation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PerAxis<T> {
-    numbers: [T; MAX_RANK],
-    rank: usize,
-}
-
-impl<T> Deref for PerAxis<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.numbers[..self.rank]
-    }
 }
 
 /// What the first axis may count.
@@ -260,26 +252,26 @@ impl Tensor {
         Ok(unsafe { context.resident(side, &format!("{name}.data"), memory, data as u64, layout) }?)
     }
 
+    /// The tensor's elements in host memory, to be written.
+    ///
+    /// SAFETY: every element within the shape is writable during `'a`, and nobody else touches it, the input of the call
+    /// that writes there excepted.
+    pub(super) unsafe fn host_view_mut<'a>(&self, name: &str) -> Outcome<TensorViewMut<'a>> {
+        let (data, strides) = (self.data.cast_mut().cast(), self.strides.as_deref());
+        // SAFETY: as promised.
+        unsafe { TensorViewMut::from_raw(self.dtype, data, &self.shape, strides, self.scale, self.offset) }
+            .map_err(|error| Failure::from(error).of(format_args!("{name}.")))
+    }
+
+    /// The bytes of the elements; `None` where they leave the address space.
+    pub(super) fn footprint(&self) -> Option<Footprint> {
+        Footprint::new(self.data.addr(), self.dtype.size(), &self.shape, self.strides.as_deref())
+    }
+
     /// How many bytes before `data` the elements begin, and how many bytes they span; `None` where that leaves the
     /// address space.
     fn span(&self) -> Option<(usize, usize)> {
-        let (mut before, mut after) = (0usize, 0usize);
-        match &self.strides {
-            None => after = self.shape.iter().product::<usize>() - 1,
-            Some(strides) => {
-                for (&size, &stride) in self.shape.iter().zip(strides.iter()) {
-                    let reach = stride.unsigned_abs().checked_mul(size - 1)?;
-                    let side = if stride < 0 { &mut before } else { &mut after };
-                    *side = side.checked_add(reach)?;
-                }
-            }
-        }
-        let size = self.dtype.size();
-        let (before, after) = (before.checked_mul(size)?, after.checked_add(1)?.checked_mul(size)?);
-        self.data.addr().checked_sub(before)?;
-        self.data.addr().checked_add(after)?;
-        let bytes = before.checked_add(after)?;
-        isize::try_from(bytes).is_ok().then_some((before, bytes))
+        self.footprint().map(|footprint| (self.data.addr() - footprint.start(), footprint.bytes()))
     }
 }
 
@@ -317,12 +309,10 @@ unsafe fn read_numbers<T: Copy + Default>(
     rank: u32,
     mut convert: impl FnMut(i64) -> Outcome<T>,
 ) -> Outcome<PerAxis<T>> {
-    let mut axes = PerAxis { numbers: [T::default(); MAX_RANK], rank: rank as usize };
-    for (i, to) in axes.numbers[..axes.rank].iter_mut().enumerate() {
+    (0..rank as usize)
         // SAFETY: as promised; unaligned ones do no harm.
-        *to = convert(unsafe { numbers.add(i).read_unaligned() })?;
-    }
-    Ok(axes)
+        .map(|axis| convert(unsafe { numbers.add(axis).read_unaligned() }))
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,23 +1,22 @@
 //! The layout of an array's elements in the memory of the host or of a device, and their values.
 
 use super::dtype::{DType, Element};
+use super::per_axis::{MAX_RANK, PerAxis};
 use crate::error::{Error, Result};
 use crate::memory;
 use half::{bf16, f16};
-
-/// The largest number of axes that a [`TensorView`](super::TensorView) may have, with the sample axis.
-pub const MAX_RANK: usize = 8;
+use std::ops::Range;
 
 /// Shape, strides and element type of an array; the value of an element is `element * scale + offset`. Errors begin
 /// with the name of the field at fault, as those of [`TensorView`](super::TensorView).
 #[derive(Clone, Debug)]
 pub struct ArrayLayout {
     pub(super) dtype: DType,
-    pub(super) shape: Vec<usize>,
+    shape: PerAxis<usize>,
     /// Distances between neighbours along each axis, in elements.
-    pub(super) strides: Vec<isize>,
-    pub(super) scale: f64,
-    pub(super) offset: f64,
+    strides: PerAxis<isize>,
+    scale: f64,
+    offset: f64,
 }
 
 /// Distances of a sample's components from its first one, in elements.
@@ -30,7 +29,7 @@ pub(crate) enum Components {
 }
 
 /// One axis inside a sample, after axes that follow each other in memory have been joined.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Axis {
     pub extent: usize,
     pub stride: isize,
@@ -53,7 +52,7 @@ impl ArrayLayout {
             Some(strides) => checked_strides(dtype, shape, strides)?,
             None => contiguous_strides(shape),
         };
-        Self { dtype, shape: shape.to_vec(), strides, scale: 1.0, offset: 0.0 }.scaled(scale, offset)
+        Self { dtype, shape: shape.iter().copied().collect(), strides, scale: 1.0, offset: 0.0 }.scaled(scale, offset)
     }
 
     /// Returns the same layout with another scale and offset.
@@ -157,8 +156,8 @@ impl ArrayLayout {
 
     /// Returns the axes inside a sample. Neighbouring axes that together are evenly spaced become one, so a contiguous
     /// sample has one axis.
-    pub(super) fn joined_sample_axes(&self) -> Vec<Axis> {
-        let mut joined: Vec<Axis> = Vec::with_capacity(MAX_RANK);
+    fn joined_sample_axes(&self) -> PerAxis<Axis> {
+        let mut joined = PerAxis::<Axis>::new();
         for (&extent, &stride) in self.shape[1..].iter().zip(&self.strides[1..]) {
             let axis = Axis { extent, stride };
             match joined.last_mut() {
@@ -174,6 +173,38 @@ impl ArrayLayout {
             joined.push(Axis { extent: 1, stride: 1 });
         }
         joined
+    }
+
+    /// Calls `visit(place, stride, numbers)` for each evenly spaced run of whole samples from `first` on, in the order of
+    /// their numbers. `place` is where its first element lies, `stride` the distance between its elements, and `numbers`
+    /// are those of its elements, counted from sample `first` on.
+    pub(super) fn for_each_run(&self, first: usize, samples: usize, mut visit: impl FnMut(isize, isize, Range<usize>)) {
+        let axes = self.joined_sample_axes();
+        let [outer @ .., inner] = &axes[..] else { unreachable!("a sample has at least one axis") };
+        let between = self.strides[0];
+        if outer.is_empty() && Some(between) == inner.stride.checked_mul(inner.extent as isize) {
+            // The samples lie one after the other as well.
+            return visit(first as isize * between, inner.stride, 0..samples * inner.extent);
+        }
+        let (mut number, dimension) = (0, self.dimension());
+        for sample in first..first + samples {
+            let mut place = sample as isize * between;
+            let mut counter = [0usize; MAX_RANK];
+            let end = number + dimension;
+            while number < end {
+                visit(place, inner.stride, number..number + inner.extent);
+                number += inner.extent;
+                for (count, axis) in counter.iter_mut().zip(outer).rev() {
+                    if *count + 1 < axis.extent {
+                        *count += 1;
+                        place += axis.stride;
+                        break;
+                    }
+                    place -= axis.stride * *count as isize;
+                    *count = 0;
+                }
+            }
+        }
     }
 }
 
@@ -197,16 +228,12 @@ pub(super) fn element_count(shape: &[usize]) -> Result<usize> {
     }
 }
 
-pub(super) fn contiguous_strides(shape: &[usize]) -> Vec<isize> {
-    let mut strides = vec![1; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis] as isize;
-    }
-    strides
+pub(crate) fn contiguous_strides(shape: &[usize]) -> PerAxis<isize> {
+    (0..shape.len()).map(|axis| shape[axis + 1..].iter().product::<usize>() as isize).collect()
 }
 
 /// Returns the strides, with 0 for axes of extent 1: nothing steps along these, so a host may give any number.
-fn checked_strides(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<Vec<isize>> {
+fn checked_strides(dtype: DType, shape: &[usize], strides: &[isize]) -> Result<PerAxis<isize>> {
     if strides.len() != shape.len() {
         return Err(Error::invalid(format!(
             "strides has {} numbers; it must have one per axis of shape, {}",

@@ -46,20 +46,27 @@ pub(super) trait Element: Copy {
     const DTYPE: DType;
     /// Widens the element, exactly for every type.
     fn widen(self) -> f64;
+    /// Returns the element nearest to a number that is not NaN. What lies beyond the type's range becomes its largest or
+    /// smallest finite element.
+    fn nearest(value: f64) -> Self;
 }
 
 macro_rules! element {
-    ($type:ty, $dtype:ident) => {
+    ($type:ty, $dtype:ident, $value:ident => $nearest:expr) => {
         impl Element for $type {
             const DTYPE: DType = DType::$dtype;
             fn widen(self) -> f64 {
                 f64::from(self)
             }
+            fn nearest($value: f64) -> Self {
+                $nearest
+            }
         }
     };
 }
-element!(f32, F32);
-element!(f64, F64);
-element!(f16, F16);
-element!(bf16, BF16);
-element!(u8, U8);
+element!(f32, F32, value => (value as f32).clamp(f32::MIN, f32::MAX));
+element!(f64, F64, value => value.clamp(f64::MIN, f64::MAX));
+element!(f16, F16, value => f16::from_f64(value).clamp(f16::MIN, f16::MAX));
+element!(bf16, BF16, value => bf16::from_f64(value).clamp(bf16::MIN, bf16::MAX));
+// The conversion keeps to the range by itself.
+element!(u8, U8, value => value.round() as u8);

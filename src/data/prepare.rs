@@ -2,10 +2,10 @@
 
 mod bytes;
 
-use super::array_layout::MAX_RANK;
 use super::description::Data;
 use super::moments::{Moments, Spread};
 use super::normalisation::{Normalisation, SeenUnits};
+use super::per_axis::MAX_RANK;
 use super::refusals::beyond_range;
 use super::resident::{self, Resident};
 use super::sampler::{self, Sampler};

@@ -1,6 +1,6 @@
 //! Borrowed, strided arrays of a host, read as 64-bit floats in blocks of rows.
 
-use super::array_layout::{ArrayLayout, Axis, MAX_RANK, element_count};
+use super::array_layout::{ArrayLayout, element_count};
 use super::dtype::{DType, Element};
 use super::refusals::not_finite;
 use crate::error::{Error, Result};
@@ -82,15 +82,7 @@ impl<'a> TensorView<'a> {
         scale: f64,
         offset: f64,
     ) -> Result<Self> {
-        if data.is_null() {
-            return Err(Error::invalid("data is NULL; it must point at the first element"));
-        }
-        if !data.addr().is_multiple_of(dtype.align()) {
-            return Err(Error::invalid(format!(
-                "data is at address {data:?}; for dtype {dtype:?} it must be a multiple of {} bytes",
-                dtype.align()
-            )));
-        }
+        check_data(dtype, data)?;
         Ok(Self { data, layout: ArrayLayout::new(dtype, shape, strides, scale, offset)?, lifetime: PhantomData })
     }
 
@@ -103,12 +95,12 @@ impl<'a> TensorView<'a> {
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        self.layout.dtype
+        self.layout.dtype()
     }
 
     /// Extents, the sample axis first.
     pub fn shape(&self) -> &[usize] {
-        &self.layout.shape
+        self.layout.shape()
     }
 
     /// Number of samples: the extent of the first axis.
@@ -145,18 +137,11 @@ impl<'a> TensorView<'a> {
         mut visit: impl FnMut(usize, &[f64]) -> Result<()>,
     ) -> Result<()> {
         let dimension = self.dimension();
-        let axes = self.layout.joined_sample_axes();
         let rows = rows_of_block(self.count(), dimension);
         let mut buffer = memory::filled(argument, rows * dimension, 0f64)?;
         for first in (0..self.count()).step_by(rows) {
             let block = &mut buffer[..rows.min(self.count() - first) * dimension];
-            match self.layout.dtype {
-                DType::F32 => self.read::<f32>(&axes, first, block),
-                DType::F64 => self.read::<f64>(&axes, first, block),
-                DType::F16 => self.read::<f16>(&axes, first, block),
-                DType::BF16 => self.read::<bf16>(&axes, first, block),
-                DType::U8 => self.read::<u8>(&axes, first, block),
-            }
+            self.read(first, block, |value| value);
             if let Some(at) = block.iter().position(|value| !value.is_finite()) {
                 return Err(not_finite(argument, block[at], (first * dimension + at) as u64, dimension));
             }
@@ -165,47 +150,60 @@ impl<'a> TensorView<'a> {
         Ok(())
     }
 
-    /// Reads whole rows from sample `first` on until `block` is full. `T` must be the type `dtype` names.
-    fn read<T: Element>(&self, axes: &[Axis], first: usize, block: &mut [f64]) {
-        debug_assert_eq!(T::DTYPE, self.layout.dtype);
-        let data = self.data.cast::<T>();
-        let ArrayLayout { strides, scale, offset, .. } = &self.layout;
-        let value = |element: T| element.widen() * scale + offset;
-        let dimension = self.dimension();
-        let (inner, outer) = axes.split_last().expect("a sample has at least one axis");
+    /// Reads the values of whole samples from `first` on, each rounded to 32 bits, until `rows` is full. A value that 32
+    /// bits cannot hold becomes infinite.
+    pub(crate) fn read_rows(&self, first: usize, rows: &mut [f32]) {
+        self.read(first, rows, |value| value as f32);
+    }
 
-        if outer.is_empty() && inner.stride == 1 && strides[0] == dimension as isize {
-            // SAFETY: the rows from `first` on lie one after the other, and `from_raw`'s contract covers them.
-            let elements = unsafe { std::slice::from_raw_parts(data.add(first * dimension), block.len()) };
-            for (out, &element) in block.iter_mut().zip(elements) {
-                *out = value(element);
-            }
-            return;
-        }
-        for (row, out) in block.chunks_exact_mut(dimension).enumerate() {
-            let mut at = match first + row {
-                0 => 0,
-                sample => sample as isize * strides[0],
-            };
-            let mut counter = [0usize; MAX_RANK];
-            for run in out.chunks_exact_mut(inner.extent) {
-                for (k, out) in run.iter_mut().enumerate() {
-                    // SAFETY: the index is within `shape`, whose elements `from_raw`'s contract makes readable;
-                    // `data` is aligned for T and strides count whole elements.
-                    *out = value(unsafe { data.offset(at + k as isize * inner.stride).read() });
-                }
-                for (count, axis) in counter.iter_mut().zip(outer).rev() {
-                    if *count + 1 < axis.extent {
-                        *count += 1;
-                        at += axis.stride;
-                        break;
-                    }
-                    at -= axis.stride * *count as isize;
-                    *count = 0;
-                }
-            }
+    /// Reads whole samples from `first` on until `block` is full of what `keep` makes of their values.
+    fn read<V>(&self, first: usize, block: &mut [V], keep: impl Fn(f64) -> V) {
+        match self.layout.dtype() {
+            DType::F32 => self.read_as::<f32, V>(first, block, keep),
+            DType::F64 => self.read_as::<f64, V>(first, block, keep),
+            DType::F16 => self.read_as::<f16, V>(first, block, keep),
+            DType::BF16 => self.read_as::<bf16, V>(first, block, keep),
+            DType::U8 => self.read_as::<u8, V>(first, block, keep),
         }
     }
+
+    /// Does the work of [`Self::read`]. `T` is the type that `dtype` names.
+    fn read_as<T: Element, V>(&self, first: usize, block: &mut [V], keep: impl Fn(f64) -> V) {
+        debug_assert_eq!(T::DTYPE, self.layout.dtype());
+        let data = self.data.cast::<T>();
+        let (scale, offset) = (self.layout.scale(), self.layout.offset());
+        let value = |element: T| keep(element.widen() * scale + offset);
+        self.layout.for_each_run(first, block.len() / self.dimension(), |place, stride, numbers| {
+            let run = &mut block[numbers];
+            if stride == 1 {
+                // SAFETY: the elements of a run are within `shape`, whose elements `from_raw`'s contract makes readable;
+                // `data` is aligned for T and places count whole elements.
+                let elements = unsafe { std::slice::from_raw_parts(data.offset(place), run.len()) };
+                for (out, &element) in run.iter_mut().zip(elements) {
+                    *out = value(element);
+                }
+                return;
+            }
+            for (k, out) in run.iter_mut().enumerate() {
+                // SAFETY: as above.
+                *out = value(unsafe { data.offset(place + k as isize * stride).read() });
+            }
+        });
+    }
+}
+
+/// Refuses an address that no element can have.
+pub(super) fn check_data(dtype: DType, data: *const u8) -> Result<()> {
+    if data.is_null() {
+        return Err(Error::invalid("data is NULL; it must point at the first element"));
+    }
+    if !data.addr().is_multiple_of(dtype.align()) {
+        return Err(Error::invalid(format!(
+            "data is at address {data:?}; for dtype {dtype:?} it must be a multiple of {} bytes",
+            dtype.align()
+        )));
+    }
+    Ok(())
 }
 
 /// Returns how many rows are read as a block. The last block may have fewer.

@@ -8,6 +8,7 @@ mod pieces;
 mod place;
 mod results;
 mod session;
+mod staging;
 
 pub(crate) use model::{Description, checked_dimension};
 pub use model::{Model, ModelInfo};

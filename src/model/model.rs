@@ -5,7 +5,7 @@ use super::place::place;
 use crate::context::Context;
 use crate::data::MAX_RANK;
 use crate::device::rows::Constants;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::euot::answers::Transport;
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
@@ -78,6 +78,25 @@ pub struct ModelInfo {
     pub steps: u64,
     /// Number of parameters of both networks together.
     pub parameters: u64,
+}
+
+impl ModelInfo {
+    /// Refuses the shape of an array whose rows are no samples of this model.
+    pub(crate) fn check_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
+        // Without axes of its own, a sample is one number.
+        let fits = match &shape[1..] {
+            [] => self.dimension == 1,
+            sample => sample == self.sample_shape || sample == [self.dimension],
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "{name}.shape is {shape:?}; it must be the number of rows, followed by {} or by the shape of the model's \
+             samples, {:?}",
+            self.dimension, self.sample_shape
+        )))
+    }
 }
 
 pub(super) struct Inner {

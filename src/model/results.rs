@@ -18,6 +18,8 @@ pub(super) struct HostRows<'a> {
     pub rows: &'a [f32],
     /// Numbers in a row.
     pub dimension: usize,
+    /// Number of the first row among all rows of the call.
+    pub first: usize,
 }
 
 impl<'a> HostRows<'a> {
@@ -100,12 +102,13 @@ impl<'a> Results<'a> {
     fn fault(&self, rows: &[f32]) -> Error {
         let at = rows.iter().position(|x| !x.is_finite()).unwrap_or_default();
         let (row, number) = (self.done + at / self.per_row, at % self.per_row);
+        let number_in_call = self.input.first + row;
         let place = match self.times {
             0 => format!("number {number}"),
             _ => format!("time {}, number {}", number / self.input.dimension, number % self.input.dimension),
         };
         Error::NotFinite(format!(
-            "{} row {row}, {place} is {} for {} row {row}, {}: the model has no finite result there; ask nearer to the \
+            "{} row {number_in_call}, {place} is {} for {} row {number_in_call}, {}: the model has no finite result there; ask nearer to the \
              samples it was trained on, or use a model of a training with lower learning rates",
             self.name,
             rows[at],
@@ -135,7 +138,7 @@ mod tests {
     const SOURCE: [f32; 6] = [1.0, -2.5, 3.0, 4e30, 5.0, 6.0];
 
     fn input(dimension: usize) -> HostRows<'static> {
-        HostRows { name: "source", rows: &SOURCE, dimension }
+        HostRows { name: "source", rows: &SOURCE, dimension, first: 0 }
     }
 
     #[test]
@@ -146,6 +149,11 @@ mod tests {
         let text = results.deliver(&mut [7.0, 7.0, 7.0, f32::NEG_INFINITY]).expect_err("infinite").to_string();
         assert!(text.starts_with("generated row 2, number 1 is -inf for source row 2, [5.0, 6.0]: "), "{text}");
         assert_eq!(out, [0.5, 1.5, 9.0, 9.0, 9.0, 9.0]);
+        let text = Results::new("generated", &mut out, 2, HostRows { first: 70, ..input(2) })
+            .deliver(&mut [0.5, 1.5, f32::NAN, 7.0])
+            .expect_err("not a number")
+            .to_string();
+        assert!(text.starts_with("generated row 71, number 0 is NaN for source row 71, [3.0, 4e30]: "), "{text}");
     }
 
     #[test]

@@ -4,10 +4,13 @@
 use super::model::{Inner, Model};
 use super::pieces::{DeviceRows, Pieces};
 use super::results::{HostRows, Results};
+use super::staging::Staging;
+use crate::data::{TensorView, TensorViewMut};
 use crate::device::rows::RowSeed;
 use crate::error::{Error, Result};
 use crate::euot::answers::{PathBuffer, Question};
 use crate::float_mode;
+use crate::memory;
 use std::sync::Arc;
 
 /// The largest distance of a row from the data, in units of the data's scale. It is far beyond any use, and far below
@@ -28,6 +31,7 @@ pub struct Session {
     model: Arc<Inner>,
     pieces: Box<dyn Pieces>,
     steps: PathBuffer,
+    staging: Staging,
 }
 
 impl Session {
@@ -37,7 +41,7 @@ impl Session {
     /// None at present.
     pub fn new(model: &Model) -> Result<Self> {
         let pieces = Arc::clone(&model.0.placed).pieces();
-        Ok(Self { model: Arc::clone(&model.0), pieces, steps: PathBuffer::default() })
+        Ok(Self { model: Arc::clone(&model.0), pieces, steps: PathBuffer::default(), staging: Staging::default() })
     }
 
     /// The session's model.
@@ -54,13 +58,29 @@ impl Session {
     pub fn generate(&mut self, source: &[f32], seed: u64, first_row: u64, generated: &mut [f32]) -> Result<()> {
         let _inside = float_mode::enter();
         let d = self.model.info.dimension;
-        let input = self.check_rows("source", source)?;
+        let input = check_rows(&self.model, "source", 0, source)?;
         check_length("generated", generated.len(), source.len())?;
         if source.is_empty() {
             return Ok(());
         }
         let mut results = Results::new("generated", generated, d, input);
         self.pieces.answer(&Question::Generate, RowSeed { seed, first_row }, &mut results)
+    }
+
+    /// Does [`Self::generate`] from one strided array into another, of any element types, such as pictures of bytes. The
+    /// shape of both is the number of rows, followed by the dimension or by the shape of a sample. The two may be the
+    /// same memory, if row for row they have the same bytes.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_tensor(
+        &mut self,
+        source: &TensorView<'_>,
+        seed: u64,
+        first_row: u64,
+        generated: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        self.carry(&Question::Generate, source, RowSeed { seed, first_row }, ("generated", generated))
     }
 
     /// Does [`Self::generate`] from device memory into device memory, in the order of the context's stream. The work is
@@ -133,18 +153,30 @@ impl Session {
     ) -> Result<()> {
         let _inside = float_mode::enter();
         let d = self.model.info.dimension;
-        let input = self.check_rows("source", source)?;
+        let input = check_rows(&self.model, "source", 0, source)?;
         check_length("mean", mean.len(), source.len())?;
-        if latents == 0 || latents > 1 << 24 {
-            return Err(Error::invalid(format!("latents is {latents}, but must be from 1 to {}", 1 << 24)));
-        }
+        let question = self.mean_over(latents)?;
         if source.is_empty() {
             return Ok(());
         }
         let mut results = Results::new("mean", mean, d, input);
-        let exact = self.model.transport.conditional.has_own_components();
-        let question = if exact { Question::Mean } else { Question::MeanOver { latents } };
         self.pieces.answer(&question, RowSeed { seed, first_row }, &mut results)
+    }
+
+    /// Does [`Self::conditional_mean`] for strided arrays, as [`Self::generate_tensor`] does for draws.
+    ///
+    /// # Errors
+    /// As [`Self::conditional_mean`].
+    pub fn conditional_mean_tensor(
+        &mut self,
+        source: &TensorView<'_>,
+        latents: usize,
+        seed: u64,
+        first_row: u64,
+        mean: &mut TensorViewMut<'_>,
+    ) -> Result<()> {
+        let question = self.mean_over(latents)?;
+        self.carry(&question, source, RowSeed { seed, first_row }, ("mean", mean))
     }
 
     /// Writes a path for each x0. x1 is what [`Self::generate`] draws for the same seed and row, and the path is one
@@ -163,7 +195,7 @@ impl Session {
     ) -> Result<()> {
         let _inside = float_mode::enter();
         let d = self.model.info.dimension;
-        let input = self.check_rows("source", source)?;
+        let input = check_rows(&self.model, "source", 0, source)?;
         let rows = input.count();
         let mut last = 0.0;
         for (i, &t) in times.iter().enumerate() {
@@ -198,7 +230,7 @@ impl Session {
         if !(0.0..=1.0).contains(&time) {
             return Err(Error::invalid(format!("time is {time}, but must lie in [0, 1]")));
         }
-        let input = self.check_rows("state", state)?;
+        let input = check_rows(&self.model, "state", 0, state)?;
         check_length("drift", drift.len(), state.len())?;
         if state.is_empty() {
             return Ok(());
@@ -215,7 +247,7 @@ impl Session {
     /// As [`Self::generate`].
     pub fn density_ratio(&mut self, target: &[f32], ratio: &mut [f32]) -> Result<()> {
         let _inside = float_mode::enter();
-        let input = self.check_rows("target", target)?;
+        let input = check_rows(&self.model, "target", 0, target)?;
         check_length("ratio", ratio.len(), input.count())?;
         if target.is_empty() {
             return Ok(());
@@ -224,27 +256,84 @@ impl Session {
         self.pieces.answer(&Question::Ratio, RowSeed::NONE, &mut results)
     }
 
-    /// Returns the rows of `x`. Every value must be finite and near enough to the data to be computed with.
-    fn check_rows<'a>(&self, name: &'static str, x: &'a [f32]) -> Result<HostRows<'a>> {
-        let d = self.model.info.dimension;
-        if !x.len().is_multiple_of(d) {
-            return Err(Error::invalid(format!("{name} has {} numbers, but must hold whole rows of {d}", x.len())));
+    /// Does [`Self::density_ratio`] for the rows of a strided array, whose shape is as in [`Self::generate_tensor`].
+    ///
+    /// # Errors
+    /// As [`Self::density_ratio`].
+    pub fn density_ratio_tensor(&mut self, target: &TensorView<'_>, ratio: &mut [f32]) -> Result<()> {
+        let _inside = float_mode::enter();
+        let Self { model, pieces, staging, .. } = self;
+        model.info.check_shape("target", target.shape())?;
+        check_length("ratio", ratio.len(), target.count())?;
+        staging.read("target", target, |first, rows| check_rows(model, "target", first, rows).map(drop))?;
+        staging.carry("target", target, |_, input| {
+            let out = &mut ratio[input.first..][..input.count()];
+            pieces.answer(&Question::Ratio, RowSeed::NONE, &mut Results::new("ratio", out, 1, input))
+        })
+    }
+
+    /// Answers for the rows of one strided array with samples in another one of this name.
+    fn carry(
+        &mut self,
+        question: &Question<'_>,
+        source: &TensorView<'_>,
+        seed: RowSeed,
+        (name, samples): (&'static str, &mut TensorViewMut<'_>),
+    ) -> Result<()> {
+        let _inside = float_mode::enter();
+        let Self { model, pieces, staging, .. } = self;
+        model.info.check_shape("source", source.shape())?;
+        model.info.check_shape(name, samples.shape())?;
+        if samples.shape()[0] != source.count() {
+            return Err(Error::invalid(format!(
+                "source has {} rows and {name} {}, but both must have the same number",
+                source.count(),
+                samples.shape()[0]
+            )));
         }
-        let constants = &self.model.transport.constants;
-        for (r, row) in x.chunks_exact(d).enumerate() {
-            for (j, (&x, shift)) in row.iter().zip(constants.shift.iter()).enumerate() {
-                // A NaN is not below the limit either.
-                let near = ((f64::from(x) - shift) / constants.scale).abs() <= FARTHEST;
-                if !near {
-                    return Err(Error::invalid(format!(
-                        "{name} row {r}, number {j} is {x:e}, but must be finite and within {FARTHEST:e} times the scale {:e} of the samples around their centre",
-                        constants.scale
-                    )));
-                }
+        staging.read("source", source, |first, rows| check_rows(model, "source", first, rows).map(drop))?;
+        staging.carry("source", source, |results, input| {
+            let numbers = input.rows.len();
+            memory::grow(results, "results of a session", numbers, 0.0)?;
+            let out = &mut results[..numbers];
+            pieces.answer(question, seed.skip(input.first), &mut Results::new(name, out, input.dimension, input))?;
+            samples.write_rows(input.first, out);
+            Ok(())
+        })
+    }
+
+    /// Returns what a mean over so many latents asks for.
+    fn mean_over(&self, latents: usize) -> Result<Question<'static>> {
+        if latents == 0 || latents > 1 << 24 {
+            return Err(Error::invalid(format!("latents is {latents}, but must be from 1 to {}", 1 << 24)));
+        }
+        let exact = self.model.transport.conditional.has_own_components();
+        Ok(if exact { Question::Mean } else { Question::MeanOver { latents } })
+    }
+}
+
+/// Returns the rows of `x`, of which the first has the number `first` in its call. Every value must be finite and near
+/// enough to the data to be computed with.
+fn check_rows<'a>(model: &Inner, name: &'static str, first: usize, x: &'a [f32]) -> Result<HostRows<'a>> {
+    let d = model.info.dimension;
+    if !x.len().is_multiple_of(d) {
+        return Err(Error::invalid(format!("{name} has {} numbers, but must hold whole rows of {d}", x.len())));
+    }
+    let constants = &model.transport.constants;
+    for (r, row) in x.chunks_exact(d).enumerate() {
+        for (j, (&x, shift)) in row.iter().zip(constants.shift.iter()).enumerate() {
+            // A NaN is not below the limit either.
+            let near = ((f64::from(x) - shift) / constants.scale).abs() <= FARTHEST;
+            if !near {
+                return Err(Error::invalid(format!(
+                    "{name} row {}, number {j} is {x:e}, but must be finite and within {FARTHEST:e} times the scale {:e} of the samples around their centre",
+                    first + r,
+                    constants.scale
+                )));
             }
         }
-        Ok(HostRows { name, rows: x, dimension: d })
     }
+    Ok(HostRows { name, rows: x, dimension: d, first })
 }
 
 fn check_length(name: &str, len: usize, expected: usize) -> Result<()> {

@@ -5,12 +5,12 @@ use std::ptr::{null, without_provenance_mut as at};
 use sfeuot::abi::*;
 
 use super::common::init;
-use super::host::{Held, Host, Kind, Sound};
+use super::host::{Held, Host, Kind, Sound, find, status_name};
 use super::operations::Operation;
 use super::world::PATTERN;
 
 pub const SESSION_OPERATIONS: &[Operation] =
-    &[generate, generate, generate_tensor, conditional_mean, trajectory, drift, density_ratio];
+    &[generate, generate, generate_tensor, bytes, bytes, conditional_mean, trajectory, drift, density_ratio];
 
 /// Numbers behind an output that have to stay as they are.
 const BEHIND: usize = 32;
@@ -118,19 +118,23 @@ fn generate_tensor(host: &mut Host) {
     let mut generated = SfeuotTensor { data: rows.to.cast(), ..source };
     let spoilt = if host.random.once_in(2) { &mut source } else { &mut generated };
     match host.random.below(60) {
-        0 => spoilt.dtype = host.bad_of(&[1, 2, 3, 4, -1]),
+        0 => spoilt.dtype = host.bad_of(&[5, -1, i32::MAX]),
         1 => spoilt.memory = host.bad_of(&[SFEUOT_MEMORY_CUDA, 2]),
         2 => spoilt.rank = host.bad_of(&[0, 9]),
-        3 => spoilt.scale = host.bad(2.0),
-        4 => spoilt.offset = host.bad(1.0),
-        5 => strides[0] = host.bad(-strides[0]),
-        6 => strides[1] = host.bad_of(&[2, -1, i64::MAX]),
+        3 => spoilt.scale = host.bad_of(&[0.0, f64::NAN, f64::NEG_INFINITY]),
+        4 => spoilt.offset = host.bad_of(&[f64::NAN, f64::INFINITY]),
+        5 => strides[0] = host.bad_of(&[0, 1 << 61, i64::MIN]),
+        6 => strides[1] = host.bad_of(&[0, i64::MAX, i64::MIN]),
         7 => generated.read_only = host.bad(1),
         8 => source.read_only = 1,
         9 => shape[1] = host.bad(shape[1] + 1),
         10 => shape[0] = host.bad_of(&[0, -1, i64::MIN]),
         11 => spoilt.struct_size = host.bad_of(&[0, u32::MAX]),
         _ => {}
+    }
+    if source.data == generated.data {
+        // In place, which is sound.
+        host.sound = Sound::Unsure;
     }
     (source.shape, generated.shape) = (shape.as_ptr(), shape.as_ptr());
     (source.strides, generated.strides) = (strides.as_ptr(), strides.as_ptr());
@@ -150,6 +154,125 @@ fn generate_tensor(host: &mut Host) {
         unsafe { sfeuot_session_generate_tensor(at(rows.held.address), &source, seed, first, &generated) }
     });
     rows.check(host, name, status);
+}
+
+/// A layout of rows of bytes.
+struct Bytes {
+    strides: [i64; 2],
+    /// Where the first number of the first row lies, and how many bytes there are.
+    start: usize,
+    length: usize,
+}
+
+impl Bytes {
+    fn new(host: &mut Host, rows: usize, dimension: usize) -> Self {
+        let between = host.random.between(1, 4) as i64;
+        let far = |extent: usize, stride: i64| (extent as i64 - 1) * stride;
+        // Rows one after the other, or their numbers in turn.
+        let mut strides = if host.random.once_in(3) {
+            [between, far(rows, between) + 1 + host.random.below(3) as i64]
+        } else {
+            [far(dimension, between) + 1 + host.random.below(9) as i64, between]
+        };
+        let (mut start, mut length) = (0, 1);
+        for (stride, extent) in strides.iter_mut().zip([rows, dimension]) {
+            let reach = far(extent, *stride) as usize;
+            length += reach;
+            if host.random.once_in(3) {
+                start += reach;
+                *stride = -*stride;
+            }
+        }
+        Self { strides, start, length }
+    }
+
+    fn places(&self, rows: usize, dimension: usize) -> impl Iterator<Item = usize> {
+        let (start, [far, near]) = (self.start as i64, self.strides);
+        (0..rows * dimension)
+            .map(move |i| (start + far * (i / dimension) as i64 + near * (i % dimension) as i64) as usize)
+    }
+}
+
+/// Rows of bytes in layouts of all sorts, into others or in place.
+fn bytes(host: &mut Host) {
+    let held = host.handle(Kind::Session);
+    if held.heavy || held.dimension > 1 << 12 {
+        host.sound = Sound::Good;
+        return;
+    }
+    let (rows, dimension) = (host.random.between(1, 7), held.dimension);
+    let (from, mut to) = (Bytes::new(host, rows, dimension), Bytes::new(host, rows, dimension));
+    let input: Vec<u8> = (0..from.length).map(|_| host.random.next() as u8).collect();
+    let mut output = vec![PATTERN; to.length];
+    let ratio = host.random.once_in(4);
+    let in_place = !ratio && host.random.once_in(4);
+    if in_place {
+        to = Bytes { strides: from.strides, ..from };
+        output.clone_from(&input);
+    }
+    let (seed, first) = (host.random.next(), first_row(host, rows as u64));
+    let mut shape = [rows as i64, dimension as i64];
+    let mut source: SfeuotTensor = init(sfeuot_tensor_init);
+    (source.dtype, source.rank, source.scale, source.offset) = (SFEUOT_DTYPE_U8, 2, 1.0 / 64.0, -1.0);
+    source.data = if in_place { output.as_ptr() } else { input.as_ptr() }.wrapping_add(from.start).cast();
+    let mut strides = to.strides;
+    let mut generated = SfeuotTensor { data: output.as_ptr().wrapping_add(to.start).cast(), ..source };
+    if !ratio {
+        match host.random.below(40) {
+            0 if dimension > 1 => strides[1] = host.bad(0),
+            1 if rows > 1 => strides[0] = host.bad(0),
+            2 if rows > 1 && dimension > 1 => strides[0] = host.bad(strides[1]),
+            3 => generated.scale = host.bad_of(&[0.0, f64::INFINITY]),
+            4 => generated.read_only = host.bad(1),
+            5 => generated.memory = host.bad(SFEUOT_MEMORY_CUDA),
+            6 => generated.data = host.bad(null()),
+            _ => {}
+        }
+    }
+    if host.spoil() {
+        shape[1] = host.bad(shape[1] + 1);
+    }
+    (source.shape, generated.shape) = (shape.as_ptr(), shape.as_ptr());
+    (source.strides, generated.strides) = (from.strides.as_ptr(), strides.as_ptr());
+    if !held.tame {
+        host.unsure(());
+    }
+    let mut ratios = vec![f32::from_ne_bytes([PATTERN; 4]); rows + BEHIND];
+    let before = output.clone();
+    let (session, latents) = (at(held.address), host.random.between(1, 9) as u32);
+    let (name, mean) = match (ratio, host.random.once_in(2)) {
+        (true, _) => ("sfeuot_session_density_ratio_tensor", false),
+        (false, true) => ("sfeuot_session_conditional_mean_tensor", true),
+        (false, false) => ("sfeuot_session_generate_tensor", false),
+    };
+    if ratio && host.sound != Sound::Good {
+        // The number of the first row is none of its arguments.
+        host.sound = Sound::Unsure;
+    }
+    let arguments = format_args!("{:#x}, {shape:?}, {:?}, {strides:?}, {first}", held.address, from.strides);
+    // SAFETY: whatever number, and layouts that stay inside of their buffers, or what is refused.
+    let status = host.call(name, &[], arguments, || unsafe {
+        if ratio {
+            sfeuot_session_density_ratio_tensor(session, &source, ratios.as_mut_ptr())
+        } else if mean {
+            sfeuot_session_conditional_mean_tensor(session, &source, latents, seed, first, &generated)
+        } else {
+            sfeuot_session_generate_tensor(session, &source, seed, first, &generated)
+        }
+    });
+    if ratio {
+        let (written, behind) = ratios.split_at(rows);
+        host.check_output(name, status, written, behind);
+        return;
+    }
+    let mut inside = vec![false; output.len()];
+    if status == SFEUOT_OK || status == SFEUOT_ERROR_NOT_FINITE {
+        to.places(rows, dimension).for_each(|place| inside[place] = true);
+    }
+    let changed = (0..output.len()).find(|&i| !inside[i] && output[i] != before[i]);
+    if let Some(place) = changed {
+        find(&format!("{name} writes beside its output"), &format!("{} at byte {place}", status_name(status)));
+    }
 }
 
 fn conditional_mean(host: &mut Host) {

@@ -41,7 +41,7 @@ proptest! {
         if permuted {
             // A transposed contiguous array instead of arbitrary strides.
             let shape: Vec<usize> = axes.iter().map(|axis| axis.0).collect();
-            axes = shape.iter().copied().zip(contiguous_strides(&shape)).rev().collect();
+            axes = shape.iter().copied().zip(contiguous_strides(&shape).iter().copied()).rev().collect();
             origin = 0;
             buffer = (0..shape.iter().product()).map(|k| k as f64).collect();
         }
