@@ -463,8 +463,9 @@ typedef struct SfeuotContextConfig {
 //   dtype = SFEUOT_DTYPE_U8, rank = 2, shape = {width * height, 3}, strides = {4, 1},
 //   scale = 1.0 / 255
 // n pictures of bytes, one after the other, with rows that begin `pitch` bytes apart and colours as
-// numbers from -1 to 1; the shape is the same for all of them:
-//   dtype = SFEUOT_DTYPE_U8, rank = 4, shape = {n, 3, height, width}, scale = 1 / 127.5, offset = -1
+// numbers from -1 to 1, differ in their strides alone:
+//   dtype = SFEUOT_DTYPE_U8, rank = 4, shape = {n, 3, height, width},
+//   scale = 1 / 127.5, offset = -1
 //   RGB pixels          strides = {height * pitch, 1, pitch, 3}
 //   RGBX pixels         strides = {height * pitch, 1, pitch, 4}
 //   BGRX pixels         strides = {height * pitch, -1, pitch, 4}, data = the first pixel + 2
