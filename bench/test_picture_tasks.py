@@ -73,7 +73,7 @@ class Mixtures(unittest.TestCase):
         self.assertTrue(90 < found["moved"] < 110, found["moved"])
 
     def test_digits_are_a_hundredth_of_the_target_and_told_apart(self):
-        problem = picture_mixtures.digits("made-up", SIDE, epochs=2)
+        problem = picture_mixtures.digits("made-up", SIDE, epochs=20)
         self.assertAlmostEqual(problem.is_digit.sum() / (~problem.is_digit).sum(), picture_mixtures.DIGITS, 3)
         ratio = np.where(problem.is_digit, 0.25, 1.0)
         found = picture_mixtures.judged_digits(problem, problem.target[problem.is_digit], ratio)
