@@ -5,13 +5,12 @@ others, and without flags, whose outlines do not tell their colours. Pictures ma
 """
 import csv
 import io
-import os
 import typing
 
 import numpy as np
 
 import npm_data
-import picture_data
+import picture_cache
 
 ATTRIBUTION = "Emoji by [OpenMoji](https://openmoji.org), the open-source emoji and icon project, CC BY-SA 4.0."
 JOINER = "200D"
@@ -23,7 +22,7 @@ class Emoji(typing.NamedTuple):
     """Pictures (emoji, 3, side, side) on white, from -1 to 1, and the emoji's code points."""
     outline: np.ndarray
     colour: np.ndarray
-    codes: tuple
+    codes: np.ndarray
 
 
 def drawn(path, side):
@@ -36,16 +35,14 @@ def drawn(path, side):
     return pixels.transpose(2, 0, 1) / np.float32(127.5) - 1
 
 
-def load(side, folder=None):
-    kept = (folder or picture_data.CACHE) / f"openmoji-{side}.npz"
-    package = npm_data.package("openmoji", folder)
-    if not kept.exists():
-        with open(package / "data" / "openmoji.csv", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if not row["skintone"] and row["group"] not in UNUSED]
-        codes = [row["hexcode"] for row in rows if JOINER not in row["hexcode"].split("-")]
-        outline, colour = (np.stack([drawn(package / kind / "svg" / f"{code}.svg", side) for code in codes]) for kind in ("black", "color"))
-        unfinished = kept.with_suffix(f".{os.getpid()}.npz")
-        np.savez(unfinished, outline=outline, colour=colour, codes=codes)
-        unfinished.replace(kept)
-    with np.load(kept) as found:
-        return Emoji(found["outline"], found["colour"], tuple(found["codes"]))
+def made(side):
+    package = npm_data.package("openmoji")
+    with open(package / "data" / "openmoji.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row["skintone"] and row["group"] not in UNUSED]
+    codes = [row["hexcode"] for row in rows if JOINER not in row["hexcode"].split("-")]
+    outline, colour = (np.stack([drawn(package / kind / "svg" / f"{code}.svg", side) for code in codes]) for kind in ("black", "color"))
+    return {"outline": outline, "colour": colour, "codes": np.array(codes)}
+
+
+def load(side):
+    return Emoji(**picture_cache.arrays(f"openmoji-{side}", lambda: made(side), ["emoji_data.py"]))

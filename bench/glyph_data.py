@@ -10,6 +10,8 @@ import unicodedata
 
 import numpy as np
 
+import picture_cache
+
 STYLES = (("", ""), ("-Bold", "-Bold"), ("-Oblique", "-Italic"), ("-BoldOblique", "-BoldItalic"))    # of the Sans and of the Serif
 EM = 0.72           # of a side: what is left holds accents above capitals and what hangs below the line
 BASELINE = 0.76     # of a side, from above
@@ -21,7 +23,7 @@ class Glyphs(typing.NamedTuple):
     """Pictures (characters, styles, 1, side, side) of the two families, and the characters."""
     sans: np.ndarray
     serif: np.ndarray
-    characters: str
+    characters: np.ndarray
 
 
 def files():
@@ -62,11 +64,15 @@ def firsts(pictures):
     return ~np.tril(near, -1).any(1)
 
 
-def load(side):
+def made(side):
     """All characters that fit and have no twin before them in the plain style of either family."""
     some = characters()
     sans, serif = (np.stack([drawn(path, some, side) for path in family], 1) for family in files())
     fit = np.isfinite(sans).all((1, 2, 3, 4)) & np.isfinite(serif).all((1, 2, 3, 4))
-    sans, serif, some = sans[fit], serif[fit], [c for c, ok in zip(some, fit) if ok]
+    sans, serif, some = sans[fit], serif[fit], np.array(some)[fit]
     alone = firsts(sans[:, 0]) & firsts(serif[:, 0])
-    return Glyphs(sans[alone], serif[alone], "".join(c for c, ok in zip(some, alone) if ok))
+    return {"sans": sans[alone], "serif": serif[alone], "characters": some[alone]}
+
+
+def load(side):
+    return Glyphs(**picture_cache.arrays(f"glyphs-{side}", lambda: made(side), ["glyph_data.py"]))
