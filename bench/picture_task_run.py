@@ -17,11 +17,13 @@ import torch
 import picture_data
 import picture_mixtures
 import picture_pairs
+import picture_translation
 import picture_methods as methods
 
 PARTS = (4, 2, 1)
 GARMENTS = {"shares-easy": (1, 9), "shares-hard": (0, 4)}       # trouser and ankle boot, T-shirt and coat
-TASKS = ("glyphs", "emoji", *GARMENTS, "digits", "digits-none")
+TRANSLATION = (0, 1)    # T-shirts to trousers
+TASKS = ("glyphs", "emoji", *GARMENTS, "trousers", "digits", "digits-none")
 SIDES = {"glyphs": 32, "emoji": 32}
 # In place of the settings' defaults. UOTM has the library's problem and the rates of pictures.py.
 COMMON = {"channels": 16, "batch": 32, "residual": True, "value_rate": 3.5e-4}
@@ -47,6 +49,10 @@ class Task:
         self.source, self.target, self.inputs, self.judge, self.grid = source, target, inputs, judge, grid
 
 
+def garments_of(a):
+    return "made-up" if a.made_up else "fashion"
+
+
 def pairs_of(name, side, seed=0):
     """The pictures of a task whose partners are known."""
     if name == "made-up":
@@ -66,19 +72,35 @@ def known_partners(a):
     pairs = pairs_of("made-up" if a.made_up else a.task, a.side)
     judge = lambda made, ratio: picture_pairs.judged(pairs, made)
     grid = lambda path, made: picture_pairs.grid(path, pairs, made)
-    return Task(Pool(picture_pairs.moved(pairs.source)), picture_pairs.moved(pairs.target), pairs.held_out, judge, grid)
+    more = picture_pairs.moved if a.moved else lambda pictures: pictures
+    return Task(Pool(more(pairs.source)), more(pairs.target), pairs.held_out, judge, grid)
+
+
+def beside(inputs, path, made, count=64):
+    """Writes some inputs and what was made of them below each other."""
+    some = np.random.default_rng(0).permutation(len(inputs))[:count].reshape(-1, 16)
+    picture_data.grid(path, np.concatenate([x[row] for row in some for x in (inputs, made)]))
 
 
 def class_shares(a):
-    problem = picture_mixtures.shares("made-up" if a.made_up else "fashion", a.side, (0, 1) if a.made_up else GARMENTS[a.task],
+    problem = picture_mixtures.shares(garments_of(a), a.side, (0, 1) if a.made_up else GARMENTS[a.task],
                                       epochs=a.judge_epochs)
-    some = np.random.default_rng(0).permutation(len(problem.inputs))[:64].reshape(-1, 16)
-    grid = lambda path, made: picture_data.grid(path, np.concatenate([x[row] for row in some for x in (problem.inputs, made)]))
-    return Task(Pool(problem.source), problem.target, problem.inputs, lambda made, ratio: picture_mixtures.judged_shares(problem, made), grid)
+    judge = lambda made, ratio: picture_mixtures.judged_shares(problem, made)
+    return Task(Pool(problem.source), problem.target, problem.inputs, judge, lambda *a: beside(problem.inputs, *a))
+
+
+def translation_of(a):
+    return picture_translation.load(garments_of(a), a.side, TRANSLATION, epochs=a.judge_epochs)
+
+
+def translation(a):
+    problem = translation_of(a)
+    judge = lambda made, ratio: picture_translation.judged(problem, made)
+    return Task(Pool(problem.source), problem.target, problem.inputs, judge, lambda *a: beside(problem.inputs, *a))
 
 
 def digits(a):
-    problem = picture_mixtures.digits("made-up" if a.made_up else "fashion", a.side,
+    problem = picture_mixtures.digits(garments_of(a), a.side,
                                       share=0 if a.task == "digits-none" else picture_mixtures.DIGITS, epochs=a.judge_epochs)
     source = picture_data.Noise(problem.target, picture_data.WIDTH)
     inputs = source.draw(np.random.default_rng(a.seed + 1), len(problem.garments.data.test))
@@ -93,7 +115,15 @@ def digits(a):
 
 
 def loaded(a):
-    return (class_shares if a.task in GARMENTS else digits if a.task.startswith("digits") else known_partners)(a)
+    own = {"glyphs": known_partners, "emoji": known_partners, "trousers": translation, "digits": digits, "digits-none": digits}
+    return own.get(a.task, class_shares)(a)
+
+
+def yardsticks(a):
+    """What needs no training."""
+    if a.task == "trousers":
+        return picture_translation.yardsticks(translation_of(a))
+    return picture_pairs.yardsticks(pairs_of("made-up" if a.made_up else a.task, a.side))
 
 
 def settings_of(a, dimension):
@@ -124,14 +154,15 @@ def main():
     p.add_argument("--steps", type=int, default=0)
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings in place of the task's own")
+    p.add_argument("--moved", action="store_true", help="of known partners: learn from pictures moved by a pixel too")
     p.add_argument("--judge-epochs", type=int, default=picture_mixtures.picture_judge.EPOCHS)
     p.add_argument("--grid", type=pathlib.Path)
-    p.add_argument("--yardsticks", action="store_true", help="train nothing; measure what needs no training, of a task of known partners")
+    p.add_argument("--yardsticks", action="store_true", help="measure what needs no training instead")
     a = p.parse_args()
     torch.set_num_threads(1)
     a.side = a.side or SIDES.get(a.task, 16)
     if a.yardsticks:
-        print(json.dumps(picture_pairs.yardsticks(pairs_of("made-up" if a.made_up else a.task, a.side))))
+        print(json.dumps(yardsticks(a)))
         return
     task = loaded(a)
     settings = settings_of(a, int(np.prod(task.target.shape[1:])))

@@ -7,6 +7,7 @@
 * glyphs: DejaVu Sans to DejaVu Serif, 32 x 32 pixels, without pairs; judged on characters that are held out (picture_pairs.py);
 * emoji: OpenMoji's outlines to its colours, 32 x 32 pixels, likewise;
 * shares: two classes of garments, 9 to 1 in the source and 1 to 1 in the target (picture_mixtures.py);
+* trousers: T-shirts to trousers (picture_translation.py);
 * digits: a hundredth of handwritten digits among the garments that are learnt from noise (picture_mixtures.py).
 
 Every training has a process and one thread of its own (picture_task_run.py) and the same processor seconds; results are kept in
@@ -24,7 +25,7 @@ import cached
 import report
 
 CODE = ("picture_task_run.py", "picture_run.py", "picture_data.py", "picture_judge.py", "picture_pairs.py", "picture_mixtures.py",
-        "glyph_data.py", "emoji_data.py", "digit_data.py", "peers/picture_methods.py", "peers/picture_networks.py")
+        "picture_translation.py", "glyph_data.py", "emoji_data.py", "digit_data.py", "peers/picture_methods.py", "peers/picture_networks.py")
 SECONDS = 240
 OTHER_SECONDS = 180     # of data, judges and measures
 
@@ -50,6 +51,7 @@ SHARED = {"kept": "kept, %", "kept_frequent": "of the frequent class", "kept_rar
           "moved": "moved, %"}
 DIGITS = {"auc": "AUC", "ratios": "mean ratio of garments, of digits", "digits": "digits generated, %", "false": "false positives, %",
           "frechet": "Frechet"}
+TRANSLATED = {"class": "trousers, %", "frechet": "Frechet", "brightness": "brightness", "alike": "alike, by chance"}
 ALL = ("balanced", "kl", "chi2", "softplus")
 PARTS = {
     "glyphs": Part("Glyphs, sans to serif", PAIRED, (("library", "glyphs", "library", {}), ("UOTM", "glyphs", "uotm", {})), "glyphs"),
@@ -57,6 +59,7 @@ PARTS = {
                   "Emoji by [OpenMoji](https://openmoji.org), CC BY-SA 4.0."),
     "shares-easy": Part("Class shares, trousers 9 to ankle boots 1", SHARED, unbalanced("shares-easy", 0.1, ALL)),
     "shares-hard": Part("Class shares, T-shirts 9 to coats 1", SHARED, unbalanced("shares-hard", 0.1, ALL)),
+    "trousers": Part("T-shirts to trousers", TRANSLATED, (("library", "trousers", "library", {}), ("UOTM", "trousers", "uotm", {})), "trousers"),
     "digits": Part("A hundredth of digits", DIGITS,
                    unbalanced("digits", 0.125, ALL[:3]) + (("library, chi2, no digits to learn", "digits-none", "library", {"divergence": "chi2"}),)),
 }
@@ -105,7 +108,7 @@ def train(a, job):
 
 def yardsticks(a, task):
     command = [report.ROOT / "picture_task_run.py", "--task", task, "--yardsticks"]
-    command += ["--made-up", "--side", 16] if a.scale == "smoke" else []
+    command += ["--made-up", "--side", 16, "--judge-epochs", 1] if a.scale == "smoke" else []
     return cached.result(a, f"task-{task}-yardsticks", {"task": task, "code": cached.code_of(CODE)}, command, OTHER_SECONDS) or {}
 
 
