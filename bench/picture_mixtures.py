@@ -29,10 +29,6 @@ TEACHING = 5000         # digits that teach the classifier, none of them in the 
 MADE_UP_CLASS = 2       # takes the digits' place in made-up data
 
 
-def resampled(rng, count, size):
-    return rng.permutation(count)[:size]
-
-
 class Digits(typing.NamedTuple):
     """The target, which of its pictures are digits, and the judges."""
     target: np.ndarray
@@ -46,8 +42,9 @@ def garments_and_digits(name, side):
     data = picture_data.load(name, side)
     if name != "made-up":
         return data, digit_data.load(side)[0]
-    some, others = (data.train_classes < MADE_UP_CLASS, data.test_classes < MADE_UP_CLASS)
-    return picture_data.Pictures(data.train[some], data.train_classes[some], data.test[others], data.test_classes[others]), data.train[~some]
+    some, others = data.train_classes < MADE_UP_CLASS, data.test_classes < MADE_UP_CLASS
+    garments = picture_data.Pictures(data.train[some], data.train_classes[some], data.test[others], data.test_classes[others])
+    return garments, data.train[~some]
 
 
 def digits(name, side, share=DIGITS, epochs=picture_judge.EPOCHS):
@@ -58,8 +55,8 @@ def digits(name, side, share=DIGITS, epochs=picture_judge.EPOCHS):
     classes = lambda a, b: np.repeat(np.array([0, 1], np.uint8), [len(a), len(b)])
     both = picture_data.Pictures(np.concatenate([garments.train, taught]), classes(garments.train, taught),
                                  np.concatenate([garments.test, tested]), classes(garments.test, tested))
-    return Digits(np.concatenate([garments.train, mixed]), classes(garments.train, mixed) > 0, picture_judge.Judge(garments, name, epochs=epochs),
-                  picture_judge.Judge(both, f"{name}-digits", epochs=epochs))
+    judges = (picture_judge.Judge(garments, name, epochs=epochs), picture_judge.Judge(both, f"{name}-digits", epochs=epochs))
+    return Digits(np.concatenate([garments.train, mixed]), classes(garments.train, mixed) > 0, *judges)
 
 
 def judged_digits(problem, made, ratio):
@@ -105,5 +102,5 @@ def judged_shares(problem, made):
     apart = a.var(0).sum() + b.var(0).sum() + ((a.mean(0) - b.mean(0)) ** 2).sum()      # mean squared distance of two independent ones
     far = ((made - problem.inputs) ** 2).reshape(len(made), -1).sum(1)
     percent = lambda x: 100 * float(x)
-    return {"kept": percent(weight @ kept), "kept_frequent": percent(kept[~problem.rare].mean()), "kept_rare": percent(kept[problem.rare].mean()),
-            "first": percent(weight @ ~is_rare), "moved": percent(weight @ far / apart)}
+    return {"kept": percent(weight @ kept), "kept_frequent": percent(kept[~problem.rare].mean()),
+            "kept_rare": percent(kept[problem.rare].mean()), "first": percent(weight @ ~is_rare), "moved": percent(weight @ far / apart)}

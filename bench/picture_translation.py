@@ -26,7 +26,8 @@ class Translation(typing.NamedTuple):
 def load(name, side, pair, epochs=picture_judge.EPOCHS):
     data = picture_data.load(name, side)
     of = lambda pictures, classes: [pictures[classes == c] for c in pair]
-    return Translation(*of(data.train, data.train_classes), *of(data.test, data.test_classes), pair[1], picture_judge.Judge(data, name, epochs=epochs))
+    judge = picture_judge.Judge(data, name, epochs=epochs)
+    return Translation(*of(data.train, data.train_classes), *of(data.test, data.test_classes), pair[1], judge)
 
 
 def correlation(a, b):
@@ -35,12 +36,13 @@ def correlation(a, b):
 
 def judged(problem, made, seed=0):
     features, scores = problem.judge.seen(made)
-    moments = picture_judge.moments
-    far = problem.judge.percent * picture_judge.frechet(moments(problem.judge.seen(problem.targets)[0]), moments(features))
+    wanted = problem.judge.seen(problem.targets)[0]
+    far = problem.judge.percent * picture_judge.frechet(*map(picture_judge.moments, (wanted, features)))
     outputs, inputs = ((x - x.mean(0)).reshape(len(x), -1).astype(np.float64) for x in (made, problem.inputs))
     other = inputs[np.random.default_rng(seed).permutation(len(inputs))]
+    alike = [correlation(outputs, inputs), correlation(outputs, other)]
     return {"class": 100 * float((scores.argmax(1) == problem.wanted).mean()), "frechet": float(far),
-            "brightness": correlation(outputs.mean(1), inputs.mean(1)), "alike": [correlation(outputs, inputs), correlation(outputs, other)]}
+            "brightness": correlation(outputs.mean(1), inputs.mean(1)), "alike": alike}
 
 
 def yardsticks(problem):
