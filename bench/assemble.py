@@ -5,7 +5,7 @@
 import pathlib
 import sys
 
-ORDER = ["plans", "shapes", "accuracy", "unbalanced", "single_cell", "dynamics", "ablations", "pictures", "speed",
+ORDER = ["plans", "shapes", "accuracy", "unbalanced", "single_cell", "dynamics", "ablations", "pictures", "picture_tasks", "speed",
          "picture_speed", "latency", "scaling", "memory", "step_profile"]
 HEAD = """# Results
 
