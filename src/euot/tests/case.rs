@@ -78,7 +78,7 @@ impl Case {
             let tick = self.axes.clock.at(T::of(time(self.time[r / components])));
             block.row_mut(times, r).copy_from_slice(&tick.row());
         }
-        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times }
+        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times, first_source: 0 }
     }
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
@@ -99,7 +99,8 @@ impl Case {
         }
         let [xi, eta] = [of.noise.xi, of.noise.eta].map(|noise| noise.rows(from, to));
         let noise = CpuNoise { xi, eta, component: Mat::NONE };
-        Batch { input: of.input.rows(from, to), ends: Some(ends), noise, time: of.time.rows(from, to) }
+        let first_source = from / self.conditional.components;
+        Batch { input: of.input.rows(from, to), ends: Some(ends), noise, time: of.time.rows(from, to), first_source }
     }
 
     /// What [`Self::value_step`] and [`Self::generator_step`] give, with V passed by some source samples after others,
@@ -115,7 +116,8 @@ impl Case {
         }
         let [to_value, to_generator] = &mut gradients;
         let mut sums = [Sums::default(); 2];
-        let each = 2 * self.conditional.components;
+        // One source sample at a time, or two.
+        let each = (1 + self.d % 2) * self.conditional.components;
         let parts = || (0..self.rows()).step_by(each).map(|from| (from, self.rows().min(from + each)));
 
         let axes = self.axes.rounded();
