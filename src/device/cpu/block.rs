@@ -112,7 +112,14 @@ pub(super) struct Held<T> {
 impl<T: Real> CpuBlock<T> {
     /// Returns an empty workspace.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, arena: Aligned::empty(), used: 0, noise: Vec::new(), transforms: Aligned::empty(), held: Held { source: 0, ends: Vec::new() } }
+        Self {
+            isa,
+            arena: Aligned::empty(),
+            used: 0,
+            noise: Vec::new(),
+            transforms: Aligned::empty(),
+            held: Held { source: 0, ends: Vec::new() },
+        }
     }
 
     /// Makes room for the size that [`Measure`](super::Measure) found for a computation, which then allocates nothing.

@@ -5,9 +5,7 @@ use super::kernels::{
     ActionTerms, AtomsTerms, BridgeSample, ComponentsChoose, ComponentsFold, DualTerms, Kernel, Mixture16,
     MixtureDensity, MixtureGradient, MixtureParameters,
 };
-use super::sums::{
-    ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET,
-};
+use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET};
 use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
 use crate::formulas::{Axes, Head};
 

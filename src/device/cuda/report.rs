@@ -1,8 +1,6 @@
 //! The record that the device keeps of the steps that it made, until the host reads it.
 
-use super::sums::{
-    ACTION, CONJUGATE, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET, TERMS,
-};
+use super::sums::{ACTION, CONJUGATE, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET, TERMS};
 use crate::device::Sums;
 use crate::device::training::{Half, HalfOutcome};
 

@@ -181,6 +181,24 @@ impl Case {
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
     }
 
+    /// Loss terms of the value step, and for each of its ends the sample and V(1, .) there.
+    pub fn value_terms(&self) -> (Sums, Vec<(Vec<f64>, f64)>) {
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let [value, generator] = self.nets::<f64>(Isa::Portable);
+        let batch = self.batch(&mut block, |t| t * TIME_MAX);
+        let mut gradient = CpuGradient::new(&self.value.layout).unwrap();
+        let mut sums = Sums::default();
+        self.value_step_of(&self.axes).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
+        let ends = batch.ends.unwrap();
+        let v = self.value.record(&mut block, &value, ends).output;
+        let end = |r: usize| {
+            let x = block.row(ends, r)[..self.d].to_vec();
+            let known = self.axes.known(&x);
+            (x, block.row(v, r)[0] + known)
+        };
+        (sums, (0..ends.rows).map(end).collect())
+    }
+
     /// Loss terms and gradient of the generator step.
     pub fn generator_step<T: Real>(&self, isa: Isa) -> (Sums, Vec<f64>) {
         let mut block = CpuBlock::<T>::new(isa);

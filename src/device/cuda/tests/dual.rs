@@ -87,8 +87,8 @@ fn a_divergence_that_the_kernel_does_not_know_gives_nan() {
         [32, 1, 1],
         1,
         arguments_of![
-            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 1f64, 1u32, 0u32, &delta, 1u32, &parts[0],
-            &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
+            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 1f64, 1u32, 0u32, &delta, 1u32,
+            &parts[0], &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
         ],
     );
     // The sums of the conjugate's values and of its slopes.
