@@ -6,9 +6,12 @@ use crate::device::Sums;
 
 /// Number of steps over which the sums are taken before they are judged.
 const STEPS: u64 = 64;
-/// A spread below this is a collapse, and so is a share of matched samples.
+/// A spread below this is a collapse.
 const LEAST_SPREAD: f64 = 0.1;
+/// A share of matched samples below this is a collapse, unless it began small. It does so where tau is small against the
+/// costs of many numbers, and what fell to less than a tenth has collapsed there too.
 const LEAST_SHARE: f64 = 0.05;
+const LEAST_OF_FIRST: f64 = 0.1;
 /// A training has recovered when both are so many times as large.
 const RECOVERED: f64 = 2.0;
 
@@ -18,6 +21,8 @@ pub(super) struct Watch {
     /// Sums of the value halves of so many steps that have not been judged.
     sums: Sums,
     steps: u64,
+    /// The share of matched samples in the steps that were seen first.
+    first_share: Option<f64>,
     /// Whether a collapse was told that the training has not recovered from.
     told: bool,
     /// Whether one was told in this call.
@@ -43,6 +48,10 @@ impl Watch {
 
     /// Takes the sums of the value halves of some steps, each of so many rows. Returns a collapse that is to be told.
     pub fn see(&mut self, sums: &Sums, steps: u64, rows: usize) -> Option<Collapse> {
+        if steps == 0 {
+            return None;
+        }
+        let first_share = *self.first_share.get_or_insert_with(|| matched_share(sums, steps as f64 * rows as f64));
         self.sums.add(sums);
         self.steps += steps;
         if self.steps < STEPS {
@@ -50,10 +59,13 @@ impl Watch {
         }
         let (sums, steps) = (std::mem::take(&mut self.sums), std::mem::take(&mut self.steps));
         let (share, spread) = (matched_share(&sums, steps as f64 * rows as f64), spread(&sums));
+        let least_share = LEAST_SHARE.min(LEAST_OF_FIRST * first_share);
+        // A step whose rows are so few that it cannot show this share could not show the first one either.
+        let least_share = if least_share * rows as f64 >= 0.5 { least_share } else { 0.0 };
         let below = |times: f64| Collapse {
             steps,
             spread: spread.filter(|&spread| spread < times * LEAST_SPREAD),
-            matched_share: Some(share).filter(|&share| share < times * LEAST_SHARE),
+            matched_share: Some(share).filter(|&share| share < times * least_share),
         };
         let any = |collapse: &Collapse| collapse.spread.is_some() || collapse.matched_share.is_some();
         self.told &= any(&below(RECOVERED));
@@ -68,11 +80,15 @@ impl Watch {
 mod tests {
     use super::*;
 
-    /// Sums of 64 rows of which a share is matched, all alike, and of pairs with this spread.
-    fn sums(share: f64, spread: f64) -> Sums {
+    /// Number of rows of a step.
+    const ROWS: usize = 64;
+
+    /// Sums of steps that match a share of the rows, all alike, and whose pairs have this spread.
+    fn sums(steps: u64, share: f64, spread: f64) -> Sums {
+        let rows = (steps as usize * ROWS) as f64;
         Sums {
-            density_ratio: 64.0,
-            ratio_squares: 64.0 / share,
+            density_ratio: rows,
+            ratio_squares: rows / share,
             distances: [7.0 * spread * spread, 7.0],
             ..Sums::default()
         }
@@ -82,7 +98,7 @@ mod tests {
     fn a_collapse_is_told_once_until_the_training_has_recovered() {
         let mut watch = Watch::default();
         let mut window = |share: f64, spread: f64| {
-            let told = (0..STEPS).filter_map(|_| watch.see(&sums(share, spread), 1, 64)).collect::<Vec<_>>();
+            let told = (0..STEPS).filter_map(|_| watch.see(&sums(1, share, spread), 1, ROWS)).collect::<Vec<_>>();
             watch.begin_call();
             told
         };
@@ -108,16 +124,29 @@ mod tests {
             if call {
                 watch.begin_call();
             }
-            watch.see(&sums(share, 1.0), STEPS, 1).is_some()
+            watch.see(&sums(STEPS, share, 1.0), STEPS, ROWS).is_some()
         };
-        assert!(see(0.01, true) && !see(1.0, false) && !see(0.01, false) && see(0.01, true));
+        assert!(!see(1.0, true) && see(0.01, true) && !see(1.0, false) && !see(0.01, false) && see(0.01, true));
+    }
+
+    /// Where tau is small against the costs, few samples are matched from the start.
+    #[test]
+    fn a_share_that_began_small_is_told_where_it_falls() {
+        let told = |first: f64, then: f64| {
+            let mut watch = Watch::default();
+            watch.see(&sums(1, first, 1.0), 1, ROWS);
+            watch.see(&sums(STEPS, then, 1.0), STEPS, ROWS).is_some()
+        };
+        assert!(!told(0.2, 0.03) && told(0.2, 0.01) && !told(0.9, 0.06) && told(0.9, 0.04));
+        // One row of the first step or a few.
+        assert!(!told(0.02, 0.0005));
     }
 
     #[test]
     fn what_is_not_known_is_not_told() {
         let mut watch = Watch::default();
-        let alone = Sums { distances: [0.0; 2], ..sums(1.0, 1.0) };
-        assert_eq!(watch.see(&alone, STEPS, 1), None);
+        let alone = Sums { distances: [0.0; 2], ..sums(STEPS, 1.0, 1.0) };
+        assert_eq!(watch.see(&alone, STEPS, ROWS), None);
         assert_eq!(spread(&alone), None);
     }
 }
