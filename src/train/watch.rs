@@ -12,6 +12,8 @@ const LEAST_SPREAD: f64 = 0.1;
 /// costs of many numbers, and what fell to less than a tenth has collapsed there too.
 const LEAST_SHARE: f64 = 0.05;
 const LEAST_OF_FIRST: f64 = 0.1;
+/// A first share of fewer rows of a step than these is not known well, unless it is half of them.
+const FEW_ROWS: f64 = 10.0;
 /// A training has recovered when both are so many times as large.
 const RECOVERED: f64 = 2.0;
 
@@ -59,9 +61,8 @@ impl Watch {
         }
         let (sums, steps) = (std::mem::take(&mut self.sums), std::mem::take(&mut self.steps));
         let (share, spread) = (matched_share(&sums, steps as f64 * rows as f64), spread(&sums));
-        let least_share = LEAST_SHARE.min(LEAST_OF_FIRST * first_share);
-        // A step whose rows are so few that it cannot show this share could not show the first one either.
-        let least_share = if least_share * rows as f64 >= 0.5 { least_share } else { 0.0 };
+        let known = first_share >= 0.5 || first_share * rows as f64 >= FEW_ROWS;
+        let least_share = if known { LEAST_SHARE.min(LEAST_OF_FIRST * first_share) } else { 0.0 };
         let below = |times: f64| Collapse {
             steps,
             spread: spread.filter(|&spread| spread < times * LEAST_SPREAD),
@@ -138,7 +139,7 @@ mod tests {
             watch.see(&sums(STEPS, then, 1.0), STEPS, ROWS).is_some()
         };
         assert!(!told(0.2, 0.03) && told(0.2, 0.01) && !told(0.9, 0.06) && told(0.9, 0.04));
-        // One row of the first step or a few.
+        // Few rows of the first step.
         assert!(!told(0.02, 0.0005));
     }
 
