@@ -61,7 +61,7 @@ def trainer(context, sides, width, sources):
 def training(context, dim, width, sources):
     """Calls the library itself: what Python keeps of each call of the binding, a hundred bytes, would be counted."""
     kept = trainer(context, pools(dim), width, sources)
-    metrics = sfeuot.filled(sfeuot.Metrics, "metrics_init")
+    metrics = sfeuot.filled(sfeuot.Metrics, "metrics_init_2")
     return lambda steps: sfeuot.call("trainer_step", kept.pointer, steps, ctypes.byref(metrics))
 
 

@@ -90,7 +90,8 @@ class TrainerConfig(c.Structure):
 class Metrics(c.Structure):
     _fields_ = [("struct_size", _u32), ("reserved", _u32), ("step", _u64), ("dual", _f64), ("value_loss", _f64),
                 ("generator_loss", _f64), ("potential", _f64), ("action", _f64), ("value_gradient_norm", _f64),
-                ("generator_gradient_norm", _f64), ("density_ratio_mean", _f64), ("steps_per_second", _f64)]
+                ("generator_gradient_norm", _f64), ("density_ratio_mean", _f64), ("steps_per_second", _f64),
+                ("value_generated", _f64), ("value_target", _f64), ("matched_share", _f64), ("spread", _f64)]
 
 
 class ModelInfo(c.Structure):
@@ -110,7 +111,7 @@ _SIGNATURES = {
     "device_info_init": [c.POINTER(DeviceInfo)], "cuda_device_count": [c.POINTER(_u32)],
     "cuda_device_info": [_u32, c.POINTER(DeviceInfo)],
     "tensor_init": [c.POINTER(Tensor)], "tensor_from_dlpack": [_ptr, c.POINTER(Tensor)],
-    "data_init": [c.POINTER(Data)], "metrics_init": [c.POINTER(Metrics)],
+    "data_init": [c.POINTER(Data)], "metrics_init_2": [c.POINTER(Metrics)],
     "model_info_init": [c.POINTER(ModelInfo)], "network_init_2": [c.POINTER(Network)],
     "trainer_config_init_2": [c.POINTER(TrainerConfig)],
     "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
@@ -443,7 +444,7 @@ class Trainer(Handle):
             Handle.__init__(self, created(name, context.pointer, what, *(c.byref(side.struct) for side in sides)))
 
     def _train(self, name, *arguments, callbacks=()):
-        metrics = filled(Metrics, "metrics_init")
+        metrics = filled(Metrics, "metrics_init_2")
         with raising([*self._samplers, *callbacks]):
             call(name, self.pointer, *arguments, c.byref(metrics))
         return as_dict(metrics)

@@ -7,12 +7,12 @@
 //                     where accumulate is not 0. Launch: one-dimensional, any number of blocks. Reads 4 bytes a
 //                     parameter and line, 16 at a time where all lie on 16 bytes and pitch is a multiple of 4, and
 //                     writes 4. Where squares is not null, one block more, the last, plans the update while the others
-//                     add: it sums up to four loss terms, terms[k capacity ..][.. count_k], each in a fixed order, and
-//                     writes them to the plan with the rates at the counter's step, and whether the first `checked`
-//                     terms are finite and no fault stands. Every other block leaves squares[block] = sum of squares,
-//                     in double, over its part. Rates follow src/train/config.rs (half cosine to decay_floor over
-//                     decay_steps, 0 for none) and src/formulas/adam.rs; log_beta1 and log_beta2 are natural logarithms
-//                     (-inf for 0).
+//                     add: it sums the terms of the loss and of the metrics, terms[k capacity ..][.. count_k], each in a
+//                     fixed order (count3 is that of every term from the fourth on), and writes them to the plan with
+//                     the rates at the counter's step, and whether the first `checked` terms are finite and no fault
+//                     stands. Every other block leaves squares[block] = sum of squares, in double, over its part. Rates
+//                     follow src/train/config.rs (half cosine to decay_floor over decay_steps, 0 for none) and
+//                     src/formulas/adam.rs; log_beta1 and log_beta2 are natural logarithms (-inf for 0).
 // optimiser_update    weights, moments and average [n] by the plan. Each block sums the squares anew, in a fixed order:
 //                     if their root, the gradient's norm, is not finite or beyond what can be squared in float, or the
 //                     plan says so, nothing is written. Otherwise the gradient is shortened to `clip` (0 for none);
@@ -21,9 +21,9 @@
 //                     Reads 20 and writes 16 bytes a parameter, and 16 more for previous, 16 at a time where all lie on
 //                     16 bytes; 20 operations.
 // optimiser_settle    one block of as many threads as those of the update, after it. Writes row (step % ring) of
-//                     outcome [ring][6] (the four sums, unused ones 0, the gradient's norm, the factor it is clipped
+//                     outcome [ring][10] (the eight sums, unused ones 0, the gradient's norm, the factor it is clipped
 //                     by), step being the counter's value before. Where nothing was updated, or not to finite numbers
-//                     alone (sizes), the first fault is kept: which half, which term (4 for the norm, 5 for the new
+//                     alone (sizes), the first fault is kept: which half, which term (8 for the norm, 9 for the new
 //                     state), at which step, with which value. Otherwise, where advance is not 0, the counter goes up
 //                     by one.
 // optimiser_take_back the state as previous has it. Reads and writes 16 bytes a parameter.
@@ -33,9 +33,12 @@
 // order sees what it kept.
 #include "adam.cuh"
 
+// Terms of a half step: src/device/cuda/sums.rs.
+constexpr u32 TERMS = 8;
+
 // What gradient_reduce plans: sums of the loss terms and factors of the update.
 struct Plan {
-    double sums[4];
+    double sums[TERMS];
     float rate, second_correction, averaging;
     // No fault stands, and the terms that must be finite are.
     u32 sound;
@@ -89,7 +92,7 @@ __device__ inline double total_of(const double* partials, u32 count) {
 
 __device__ inline bool is_finite(double x) { return x - x == 0.0; }
 
-// Where the partial sums of up to four loss terms lie, and how many of them must be finite.
+// Where the partial sums of the terms lie, and how many of them must be finite.
 struct Terms {
     const double* partials;
     u32 capacity, count[4], checked;
@@ -104,11 +107,11 @@ struct Rates {
 
 // By one block.
 __device__ inline void plan_update(const Terms& terms, const Rates& rates, u64 step, bool faulty, Plan* plan) {
-    double sums[4];
+    double sums[TERMS];
     bool sound = !faulty;
 #pragma unroll
-    for (u32 k = 0; k < 4; ++k) {
-        sums[k] = total_of(terms.partials + (u64)k * terms.capacity, terms.count[k]);
+    for (u32 k = 0; k < TERMS; ++k) {
+        sums[k] = total_of(terms.partials + (u64)k * terms.capacity, terms.count[k < 3 ? k : 3]);
         sound = sound && (k >= terms.checked || is_finite(sums[k]));
     }
     if (threadIdx.x != 0) {
@@ -122,7 +125,7 @@ __device__ inline void plan_update(const Terms& terms, const Rates& rates, u64 s
     }
     const double early = (1.0 + (double)step) / (10.0 + (double)step);
 #pragma unroll
-    for (u32 k = 0; k < 4; ++k) {
+    for (u32 k = 0; k < TERMS; ++k) {
         plan->sums[k] = sums[k];
     }
     plan->rate = (float)(rates.rate * decay / adam_correction(step + 1, rates.log_beta1));
@@ -261,13 +264,13 @@ optimiser_settle(const Plan* plan, const double* squares, u32 square_count, doub
         return;
     }
     const u64 step = *counter;
-    double* const row = outcome + 6 * (step % ring);
+    double* const row = outcome + (TERMS + 2) * (step % ring);
 #pragma unroll
-    for (u32 k = 0; k < 4; ++k) {
+    for (u32 k = 0; k < TERMS; ++k) {
         row[k] = plan->sums[k];
     }
-    row[4] = decision.norm;
-    row[5] = decision.factor;
+    row[TERMS] = decision.norm;
+    row[TERMS + 1] = decision.factor;
     if (fault->half != 0) {
         return;
     }
@@ -278,9 +281,9 @@ optimiser_settle(const Plan* plan, const double* squares, u32 square_count, doub
     if (term < checked) {
         *fault = {half, term, step, plan->sums[term]};
     } else if (!(decision.norm <= MAX_NORM)) {
-        *fault = {half, 4, step, decision.norm};
+        *fault = {half, TERMS, step, decision.norm};
     } else if (!is_finite(size)) {
-        *fault = {half, 5, step, size};
+        *fault = {half, TERMS + 1, step, size};
     } else if (advance != 0) {
         *counter = step + 1;
     }

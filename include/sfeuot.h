@@ -715,6 +715,20 @@ typedef struct SfeuotMetrics {
     double density_ratio_mean;
     // Training steps per second of the last call that trained.
     double steps_per_second;
+    // E[V(1, x1)] over generated x1, in units of cost.
+    double value_generated;
+    // E[V(1, y)] over the target, in units of cost. When balanced, only its difference from
+    // value_generated has a meaning.
+    double value_target;
+    // The share of the target's samples that is matched, from 0 to 1: (sum of r)^2 / (n sum of
+    // r^2) of the density ratio r at the n samples of the batch. It is 1 when balanced, and
+    // small from the start where tau is small against the costs of many numbers. Where it falls to
+    // less than a tenth, the value function has mostly collapsed onto few samples.
+    double matched_share;
+    // How much generated samples vary, relative to the target's, in the units that the networks
+    // see: the root of E|x1 - x1'|^2 / E|y - y'|^2 over pairs of the batch. Near 1 is good, and
+    // near 0 the generator has collapsed. It is 0 where it is not known, as with batch_sources = 1.
+    double spread;
 } SfeuotMetrics;
 
 // Is told about a run, on the thread that called sfeuot_trainer_run. metrics is valid during the
@@ -888,8 +902,15 @@ int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
 // up by name (dlsym, bindings of other languages) needs this name.
 int32_t sfeuot_trainer_config_init_2(struct SfeuotTrainerConfig *config);
 
-// Fills metrics with zeros and its struct_size.
+// In C and C++ call this name: a macro below makes it sfeuot_metrics_init_2. The symbol itself is
+// for programs that were built when SfeuotMetrics ended with steps_per_second, and fills that much
+// of metrics.
 int32_t sfeuot_metrics_init(struct SfeuotMetrics *metrics);
+
+// Fills metrics with zeros and its struct_size. Programs that include this header call it as
+// sfeuot_metrics_init; whoever looks functions up by name (dlsym, bindings of other languages)
+// needs this name.
+int32_t sfeuot_metrics_init_2(struct SfeuotMetrics *metrics);
 
 // Makes a trainer with fresh networks. Samples of source and target must have the same shape.
 // Arrays are copied, and sample callbacks stay in use until the trainer is released. Errors:
@@ -1178,3 +1199,4 @@ int32_t sfeuot_session_release(struct SfeuotSession *session);
 // Names of structs that have grown: a program gets the function that fills the struct it knows.
 #define sfeuot_trainer_config_init sfeuot_trainer_config_init_2
 #define sfeuot_network_init sfeuot_network_init_2
+#define sfeuot_metrics_init sfeuot_metrics_init_2

@@ -181,6 +181,7 @@ impl Kernels {
                 component: steps.scratch(SOURCES, 1),
             },
             time: steps.scratch(ROWS, Tick::<f32>::NUMBERS),
+            first_source: 0,
         }
     }
 

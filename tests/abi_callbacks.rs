@@ -42,7 +42,7 @@ fn a_failing_sampler_ends_the_call_and_the_trainer_goes_on_after_it() {
     let mut problem = Problem::new();
     problem.target.use_callback(Some(sample), (&raw const sampler).cast_mut().cast());
     let handles = Handles::new(&problem);
-    let mut metrics = init(sfeuot_metrics_init);
+    let mut metrics = init(sfeuot_metrics_init_2);
     // SAFETY: live handles and local outputs.
     unsafe {
         ok(sfeuot_trainer_step(handles.trainer, 2, &mut metrics));
@@ -88,7 +88,7 @@ fn progress_is_told_every_so_many_steps_and_can_end_the_run() {
     refused(run(handles.trainer, 100, 1, &mut |_| SFEUOT_STOP), SFEUOT_ERROR_CANCELLED, "cancelled");
     refused(run(handles.trainer, 100, 1, &mut |_| 42), SFEUOT_ERROR_CALLBACK, "returned 42");
     refused(run(handles.trainer, 100, 1, &mut |_| panic!("a host's panic")), SFEUOT_ERROR_CALLBACK, "a host's panic");
-    let mut metrics = init(sfeuot_metrics_init);
+    let mut metrics = init(sfeuot_metrics_init_2);
     // SAFETY: a live handle and a local output.
     unsafe { ok(sfeuot_trainer_metrics(handles.trainer, &mut metrics)) };
     assert_eq!(metrics.step, 10, "steps before the end of a run are kept");
@@ -104,7 +104,7 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
     // SAFETY: live handles and local outputs.
     let status = run(trainer, 10, 1, &mut |_| unsafe {
         calls += 1;
-        let mut metrics = init(sfeuot_metrics_init);
+        let mut metrics = init(sfeuot_metrics_init_2);
         let mut model = null_mut();
         refused(sfeuot_trainer_step(trainer, 1, null_mut()), SFEUOT_ERROR_BUSY, "trainer");
         refused(sfeuot_trainer_run_for(trainer, 1.0, null_mut(), null_mut()), SFEUOT_ERROR_BUSY, "trainer");
@@ -176,7 +176,7 @@ fn whoever_finds_a_trainer_busy_with_training_cancels_that_call() {
     let handles = Handles::new(&Problem::new());
     let address = handles.trainer.addr();
     let trainer = || std::ptr::without_provenance_mut::<SfeuotTrainer>(address);
-    let mut metrics = init(sfeuot_metrics_init);
+    let mut metrics = init(sfeuot_metrics_init_2);
     for _ in 0..200 {
         std::thread::scope(|scope| {
             let training = scope.spawn(|| {

@@ -49,9 +49,10 @@ fn structs_have_the_layout_programs_were_compiled_against() {
             reserved 60, generator_learning_rate 64, value_learning_rate 72, adam_beta1 80, adam_beta2 88, ema_decay 96,
             gradient_clip 104, decay_steps 112, decay_floor 120, seed 128, value_network 136, generator_network 144
         }
-        SfeuotMetrics, 88 {
+        SfeuotMetrics, 120 {
             struct_size 0, reserved 4, step 8, dual 16, value_loss 24, generator_loss 32, potential 40, action 48,
-            value_gradient_norm 56, generator_gradient_norm 64, density_ratio_mean 72, steps_per_second 80
+            value_gradient_norm 56, generator_gradient_norm 64, density_ratio_mean 72, steps_per_second 80,
+            value_generated 88, value_target 96, matched_share 104, spread 112
         }
         SfeuotModelInfo, 72 {
             struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, components 20, divergence 24, reserved 28,
@@ -125,7 +126,12 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
         sizes.map(|size| size as usize),
         [size_of::<SfeuotContextConfig>(), size_of::<SfeuotTensor>(), size_of::<SfeuotData>()]
     );
-    assert_eq!(common::init(sfeuot_metrics_init).struct_size as usize, size_of::<SfeuotMetrics>());
+    assert_eq!(common::init(sfeuot_metrics_init_2).struct_size as usize, size_of::<SfeuotMetrics>());
+    // A program that was built when the struct ended with steps_per_second has no more room than that.
+    let mut older = SfeuotMetrics { value_generated: 7.0, spread: 7.0, ..common::init(sfeuot_metrics_init_2) };
+    // SAFETY: room for more than the function fills.
+    assert_eq!(unsafe { sfeuot_metrics_init(&mut older) }, SFEUOT_OK);
+    assert_eq!((older.struct_size, older.value_generated, older.spread), (88, 7.0, 7.0));
     assert_eq!(common::init(sfeuot_model_info_init).struct_size as usize, size_of::<SfeuotModelInfo>());
     assert_eq!(common::init(sfeuot_device_info_init).struct_size as usize, size_of::<SfeuotDeviceInfo>());
 }

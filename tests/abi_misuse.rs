@@ -111,7 +111,8 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
         case!(sfeuot_data_init(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
-        case!(sfeuot_metrics_init(metrics: init(size_of::<SfeuotMetrics>())) |w| at(w[0])),
+        case!(sfeuot_metrics_init(metrics: init(88)) |w| at(w[0])),
+        case!(sfeuot_metrics_init_2(metrics: init(size_of::<SfeuotMetrics>())) |w| at(w[0])),
         case!(sfeuot_model_info_init(info: init(size_of::<SfeuotModelInfo>())) |w| at(w[0])),
         case!(sfeuot_trainer_config_init(config: init(136)) |w| at(w[0])),
         case!(sfeuot_trainer_config_init_2(config: init(size_of::<SfeuotTrainerConfig>())) |w| at(w[0])),
@@ -383,7 +384,7 @@ fn every_function_refuses_every_wrong_argument() {
     let mut written = vec![0f32; ROWS * DIMENSION];
     let mut world = World {
         context_config: init(sfeuot_context_config_init),
-        metrics: init(sfeuot_metrics_init),
+        metrics: init(sfeuot_metrics_init_2),
         info: init(sfeuot_model_info_init),
         device_info: init(sfeuot_device_info_init),
         tensor: init(sfeuot_tensor_init),

@@ -161,7 +161,7 @@ fn calls_from_c() {
     let (trainer, session) = (handles.trainer, handles.session);
     let x = floats(&problems::normals(2 * ROWS, 5));
     let mut out = vec![0f32; 6 * ROWS];
-    let mut metrics = common::init(sfeuot_metrics_init);
+    let mut metrics = common::init(sfeuot_metrics_init_2);
     let (x, y, times, rows) = (x.as_ptr(), out.as_mut_ptr(), TIMES.as_ptr(), ROWS as u64);
     let (shape, strides) = ([ROWS as i64, 2], [2, 1]);
     let mut source = common::init(sfeuot_tensor_init);

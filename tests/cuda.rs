@@ -91,6 +91,10 @@ fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, products: Products, ste
         ("generator_loss", expected.generator_loss, found.generator_loss),
         ("action", expected.action, found.action),
         ("density_ratio_mean", expected.density_ratio_mean, found.density_ratio_mean),
+        ("value_generated", expected.value_generated, found.value_generated),
+        ("value_target", expected.value_target, found.value_target),
+        ("matched_share", expected.matched_share, found.matched_share),
+        ("spread", expected.spread, found.spread),
         ("value_gradient_norm", expected.value_gradient_norm, found.value_gradient_norm),
         ("generator_gradient_norm", expected.generator_gradient_norm, found.generator_gradient_norm),
     ] {

@@ -180,7 +180,7 @@ fn saved(trainer: *mut SfeuotTrainer, path: &Path) -> Vec<u8> {
 
 /// A checkpoint before the first step, which has the data's fingerprint and scale, and what the first step gives.
 fn beginning(context: *mut SfeuotContext, problem: &Problem, path: &Path) -> (Vec<u8>, [f64; 4]) {
-    let (mut trainer, mut metrics) = (null_mut(), init(sfeuot_metrics_init));
+    let (mut trainer, mut metrics) = (null_mut(), init(sfeuot_metrics_init_2));
     ok(problem.create(context, &mut trainer));
     let checkpoint = saved(trainer, path);
     let name = CString::new(path.to_str().expect("UTF-8")).expect("no NUL");

@@ -192,8 +192,10 @@ fn trains_to_finite_numbers(trainer: &mut Trainer, x: &[f32], about: &str) {
     let Metrics { step: _, dual, value_loss, generator_loss, potential, action, .. } = metrics;
     let Metrics { value_gradient_norm, generator_gradient_norm, density_ratio_mean, steps_per_second, .. } = metrics;
     let costs = [dual, value_loss, generator_loss, potential, action];
+    let Metrics { value_generated, value_target, matched_share, spread, .. } = metrics;
     let others = [value_gradient_norm, generator_gradient_norm, density_ratio_mean, steps_per_second];
-    assert!(costs.iter().chain(&others).all(|x| x.is_finite()), "{about}: {metrics:?}");
+    let ends = [value_generated, value_target, matched_share, spread];
+    assert!(costs.iter().chain(&others).chain(&ends).all(|x| x.is_finite()), "{about}: {metrics:?}");
     let model = trainer.model().expect("finite weights");
     let info = model.info();
     assert!([info.sigma, info.tau, info.data_scale].iter().all(|x| x.is_finite()), "{about}: {info:?}");

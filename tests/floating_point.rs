@@ -116,7 +116,7 @@ fn train(host_mode: u32, threads: u32, folder: &Path) -> Vec<u32> {
     config.log_userdata = userdata;
     let path = |name: &str| CString::new(folder.join(name).to_str().expect("UTF-8")).expect("no zero inside");
     let (checkpoint, file) = (path("checkpoint"), path("model"));
-    let mut metrics = init(sfeuot_metrics_init);
+    let mut metrics = init(sfeuot_metrics_init_2);
     let (mut context, mut trainer, mut again, mut model, mut loaded, mut session) =
         (null_mut(), null_mut(), null_mut(), null_mut(), null_mut(), null_mut());
     let x: Vec<f32> = (0..ROWS * DIMENSION).map(|i| (i * 29 % 64) as f32 / 50.0).collect();

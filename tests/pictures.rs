@@ -5,6 +5,7 @@ mod problems;
 
 use problems::*;
 use sfeuot::*;
+use std::sync::{Arc, Mutex};
 
 /// Pictures with two channels and odd sides: waves along rows, which in the target are brighter and have more contrast.
 struct Pictures {
@@ -118,6 +119,40 @@ fn a_translation_learns_the_target() {
     let correlation = product(&made, &samples.source) / (contrast * product(&samples.source, &samples.source).sqrt());
     assert!((light - 1.0).abs() < 0.2 && (contrast - 0.57).abs() < 0.15, "light {light}, contrast {contrast}");
     assert!(correlation > 0.8, "correlation {correlation}");
+}
+
+/// Trains in three calls of 96 steps. Returns the metrics after them, and the warnings in the log.
+fn trained(config: TrainerConfig) -> (Metrics, Vec<String>) {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let context = ContextConfig {
+        device: DeviceKind::Cpu,
+        threads: 2,
+        log_level: LogLevel::Warn,
+        log: Some(Box::new(move |_, text: &str| sink.lock().expect("no panic").push(text.to_owned()))),
+        ..Default::default()
+    };
+    let context = Context::new(context).expect("the processor is always there");
+    let samples = Pictures::new();
+    let mut trainer =
+        Trainer::new(&context, config, pictures(&samples.source), pictures(&samples.target)).expect("sound");
+    for _ in 0..3 {
+        trainer.step(96).expect("finite numbers");
+    }
+    let told = lines.lock().expect("no panic").clone();
+    (trainer.metrics(), told)
+}
+
+/// A generator whose first steps are so large that it gives the end of its range everywhere, for every picture.
+#[test]
+fn a_collapse_is_told_once_and_a_good_training_says_nothing() {
+    let good = config(Convolutions { residual: false, range: Some([-2.0, 3.0]), ..form() });
+    let (metrics, told) = trained(TrainerConfig { generator_learning_rate: 0.1, ..good.clone() });
+    assert!(metrics.spread < 0.1, "{metrics:?}");
+    assert!(told.len() == 1 && told[0].contains("for every source sample"), "{told:?}");
+    let (metrics, told) = trained(good);
+    assert!(metrics.spread > 0.3 && metrics.matched_share > 0.5, "{metrics:?}");
+    assert!(told.is_empty(), "{told:?}");
 }
 
 /// A generator with a range gives nothing beyond it, whatever the source sample is, and begins near the source's numbers

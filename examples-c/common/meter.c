@@ -58,9 +58,9 @@ static void draw(const Meter *meter, const SfeuotMetrics *metrics)
     bar[WIDTH] = '\0';
     write_time_left(rate > 0 ? (double)(meter->steps - done) / rate : 0, left, sizeof left);
     /* The line ends in spaces so that a shorter one covers the longer one before it. */
-    fprintf(stderr, "%s%s [%s] %3.0f %%  dual %.5g  %.*f steps/s%s%s", meter->terminal ? "\r" : "", meter->label, bar,
-            100.0 * (double)done / (double)meter->steps, metrics->dual, rate < 10 ? 1 : 0, rate, left,
-            meter->terminal ? "          " : "");
+    fprintf(stderr, "%s%s [%s] %3.0f %%  dual %.5g  spread %.2f  %.*f steps/s%s%s", meter->terminal ? "\r" : "",
+            meter->label, bar, 100.0 * (double)done / (double)meter->steps, metrics->dual, metrics->spread,
+            rate < 10 ? 1 : 0, rate, left, meter->terminal ? "          " : "");
     fflush(stderr);
 }
 

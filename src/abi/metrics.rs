@@ -3,6 +3,7 @@
 use super::config::{self, Versioned};
 use super::panic::guard;
 use crate::Metrics;
+use std::mem::offset_of;
 
 /// What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
 /// rewrites it whole. u is the drift, V the value function. The values are estimates from one batch:
@@ -44,12 +45,26 @@ pub struct SfeuotMetrics {
     pub density_ratio_mean: f64,
     /// Training steps per second of the last call that trained.
     pub steps_per_second: f64,
+    /// E[V(1, x1)] over generated x1, in units of cost.
+    pub value_generated: f64,
+    /// E[V(1, y)] over the target, in units of cost. When balanced, only its difference from
+    /// value_generated has a meaning.
+    pub value_target: f64,
+    /// The share of the target's samples that is matched, from 0 to 1: (sum of r)^2 / (n sum of
+    /// r^2) of the density ratio r at the n samples of the batch. It is 1 when balanced, and
+    /// small from the start where tau is small against the costs of many numbers. Where it falls to
+    /// less than a tenth, the value function has mostly collapsed onto few samples.
+    pub matched_share: f64,
+    /// How much generated samples vary, relative to the target's, in the units that the networks
+    /// see: the root of E|x1 - x1'|^2 / E|y - y'|^2 over pairs of the batch. Near 1 is good, and
+    /// near 0 the generator has collapsed. It is 0 where it is not known, as with batch_sources = 1.
+    pub spread: f64,
 }
 
-// SAFETY: repr(C), struct_size first, plain numbers.
+// SAFETY: repr(C), struct_size first, plain numbers; 88 is the end of steps_per_second.
 unsafe impl Versioned for SfeuotMetrics {
     const NAME: &'static str = "SfeuotMetrics";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, value_generated), size_of::<Self>()];
 
     fn defaults() -> Self {
         Self {
@@ -65,6 +80,10 @@ unsafe impl Versioned for SfeuotMetrics {
             generator_gradient_norm: 0.0,
             density_ratio_mean: 0.0,
             steps_per_second: 0.0,
+            value_generated: 0.0,
+            value_target: 0.0,
+            matched_share: 0.0,
+            spread: 0.0,
         }
     }
 }
@@ -82,14 +101,29 @@ impl From<&Metrics> for SfeuotMetrics {
             generator_gradient_norm: core.generator_gradient_norm,
             density_ratio_mean: core.density_ratio_mean,
             steps_per_second: core.steps_per_second,
+            value_generated: core.value_generated,
+            value_target: core.value_target,
+            matched_share: core.matched_share,
+            spread: core.spread,
             ..Self::defaults()
         }
     }
 }
 
-/// Fills metrics with zeros and its struct_size.
+/// In C and C++ call this name: a macro below makes it sfeuot_metrics_init_2. The symbol itself is
+/// for programs that were built when SfeuotMetrics ended with steps_per_second, and fills that much
+/// of metrics.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_metrics_init(metrics: *mut SfeuotMetrics) -> i32 {
     // SAFETY: metrics is NULL or writable.
     guard("sfeuot_metrics_init", || unsafe { config::init(metrics, "metrics", SfeuotMetrics::SIZES[0]) })
+}
+
+/// Fills metrics with zeros and its struct_size. Programs that include this header call it as
+/// sfeuot_metrics_init; whoever looks functions up by name (dlsym, bindings of other languages)
+/// needs this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_metrics_init_2(metrics: *mut SfeuotMetrics) -> i32 {
+    // SAFETY: metrics is NULL or writable.
+    guard("sfeuot_metrics_init_2", || unsafe { config::init(metrics, "metrics", SfeuotMetrics::SIZES[1]) })
 }

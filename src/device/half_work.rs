@@ -17,6 +17,13 @@ pub(crate) struct SourceBlocks<'a> {
     pub cancelled: &'a dyn Fn() -> bool,
 }
 
+/// Returns the number of source samples of a block that has up to `most` of `sources`: an even number or 1 where there
+/// are several blocks, so that a pair of them ([`DualTerm::pair`](super::DualTerm::pair)) lies in one block or in two
+/// that follow each other.
+pub(crate) fn block_of_pairs(most: usize, sources: usize) -> usize {
+    if most >= sources { sources } else { (most - most % 2).max(1) }
+}
+
 /// The gradient and the loss terms of a half, to which its work is added.
 pub(crate) struct HalfTotals<'a, D: Layers + Draw> {
     pub gradient: &'a mut D::Gradient,

@@ -14,6 +14,12 @@ pub struct Sums {
     pub conjugate: f64,
     /// Sum of Psi*'(V(1, y)).
     pub density_ratio: f64,
+    /// Sum of the squares of Psi*'(V(1, y)).
+    pub ratio_squares: f64,
+    /// Sum of V(1, y).
+    pub target: f64,
+    /// Sums of |x1 - x1'|^2 and of |y - y'|^2 over pairs of rows, see [`DualTerm::pair`].
+    pub distances: [f64; 2],
     /// Sum of the action's terms ([`ActionTerm`]), and of the known part of V(1, x1).
     pub action: f64,
     /// Sum of V(t, x_t) + noise (log p - log w). Each row counts K times its component's probability.
@@ -26,6 +32,11 @@ impl Sums {
         self.generated += other.generated;
         self.conjugate += other.conjugate;
         self.density_ratio += other.density_ratio;
+        self.ratio_squares += other.ratio_squares;
+        self.target += other.target;
+        for (sum, other) in self.distances.iter_mut().zip(other.distances) {
+            *sum += other;
+        }
         self.action += other.action;
         self.generator += other.generator;
     }
@@ -86,6 +97,8 @@ pub struct Batch<N> {
     pub noise: N,
     /// Times of the clock ([`Tick`](crate::formulas::Tick), rows x 3).
     pub time: Mat,
+    /// Number of the first source sample in the whole batch.
+    pub first_source: usize,
 }
 
 impl<N: Copy> Batch<N> {
@@ -111,6 +124,25 @@ pub struct DualTerm<'a, S> {
     pub delta: Mat,
     /// One over the rows of the whole batch.
     pub scale: f64,
+    /// Number of rows of each source sample, which follow each other.
+    pub components: usize,
+    /// Number of the first source sample in the whole batch.
+    pub first_source: usize,
+}
+
+impl<S> DualTerm<'_, S> {
+    /// Returns the row that makes a pair with row `r`: that of the next source sample, where the number of its own is
+    /// even. Both ends of a pair are independent, and it does not matter how a batch was cut into blocks of even
+    /// numbers of source samples.
+    pub fn pair(&self, r: usize) -> Option<usize> {
+        let (even, other) = ((self.first_source + r / self.components).is_multiple_of(2), r + self.components);
+        (even && other < self.v.rows / 2).then_some(other)
+    }
+
+    /// Returns whether these are the rows of a single source sample, whose pairs lie in another block.
+    pub fn is_held(&self) -> bool {
+        self.v.rows / 2 == self.components
+    }
 }
 
 /// The action along the bridges: in each row the sum over axes of t' g (c/2 g + b), where t' is the speed of the axis's

@@ -94,6 +94,8 @@ impl<S> ValueStep<'_, S> {
                 v: tape.output,
                 delta,
                 scale: self.scale,
+                components: self.conditional.components,
+                first_source: batch.first_source,
             };
             device.dual(&term, sums);
             // Balanced transport leaves the level of V free: the gradient of its bias is zero, of which rounding would

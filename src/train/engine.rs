@@ -1,5 +1,6 @@
 //! The seam between the trainer and a device: whole training steps on weights that live there.
 
+use crate::device::Sums;
 use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::error::{Error, Result};
 
@@ -20,6 +21,8 @@ pub(crate) struct Advance {
     pub made: u64,
     /// Outcomes of the last step and of the one before it, as far as this call made them.
     pub outcomes: [Option<StepOutcome>; 2],
+    /// Sums of the value halves of all steps made.
+    pub value_sums: Sums,
     /// Whether the last step, of this call or an earlier one, was taken back after `made` was counted, because its
     /// weights were the first to give a loss that is not finite.
     pub taken_back: bool,
@@ -30,13 +33,14 @@ pub(crate) struct Advance {
 impl Advance {
     /// Starts with no step made.
     pub fn new() -> Self {
-        Self { made: 0, outcomes: [None; 2], taken_back: false, end: Ok(()) }
+        Self { made: 0, outcomes: [None; 2], value_sums: Sums::default(), taken_back: false, end: Ok(()) }
     }
 
     /// Counts a step.
     pub fn count(&mut self, outcome: StepOutcome) {
         self.made += 1;
         self.outcomes = [Some(outcome), self.outcomes[0]];
+        self.value_sums.add(&outcome.value.sums);
     }
 }
 

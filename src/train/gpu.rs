@@ -10,6 +10,7 @@ use super::halves::{HalfSteps, Stop, WholeSteps};
 use super::plan::Plan;
 use super::side::{Samplers, Sets};
 use crate::data::{SampleSet, SetSize};
+use crate::device::Sums;
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::graph::Graph;
 use crate::device::cuda::network::CudaNetwork;
@@ -170,8 +171,12 @@ impl HalfSteps for GpuEngine {
                     generator: report.outcome(Half::Generator, report.counter - back),
                 })
             };
+            let mut value_sums = Sums::default();
+            for step in first..report.counter {
+                value_sums.add(&report.outcome(Half::Value, step).sums);
+            }
             let stop = report.fault.map(|fault| (fault.half, stop(&report, fault)));
-            Ok(WholeSteps { made, outcomes: [outcome(1), outcome(2)], stop, end })
+            Ok(WholeSteps { made, outcomes: [outcome(1), outcome(2)], value_sums, stop, end })
         });
         Some(made)
     }

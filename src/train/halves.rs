@@ -2,6 +2,7 @@
 
 use super::engine::{Advance, Cancelled, Engine, StepOutcome, overflow};
 use super::side::Samplers;
+use crate::device::Sums;
 use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::error::{Error, Result};
 
@@ -23,6 +24,8 @@ pub(super) struct WholeSteps {
     pub made: u64,
     /// Outcomes of the last step, and of the one before it.
     pub outcomes: [Option<StepOutcome>; 2],
+    /// Sums of their value halves.
+    pub value_sums: Sums,
     /// What stopped the step after them, if anything.
     pub stop: Option<(Half, Stop)>,
     /// The error for which no more steps were queued, if any.
@@ -89,8 +92,8 @@ impl<D: HalfSteps> Steps<D> {
     fn run(&mut self, first: u64, steps: u64, cancelled: Cancelled<'_>, advance: &mut Advance) -> Result<()> {
         self.device.begin(first)?;
         if let Some(made) = self.device.whole_steps(first, steps, cancelled) {
-            let WholeSteps { made, outcomes, stop, end } = made?;
-            (advance.made, advance.outcomes) = (made, outcomes);
+            let WholeSteps { made, outcomes, value_sums, stop, end } = made?;
+            (advance.made, advance.outcomes, advance.value_sums) = (made, outcomes, value_sums);
             self.can_take_back |= made > 0;
             if let Some((half, stop)) = stop {
                 self.stopped(half, first + made, stop, advance)?;

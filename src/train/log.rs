@@ -1,7 +1,8 @@
-//! The messages that a new trainer writes to the context's log.
+//! The messages that a trainer writes to the context's log.
 
 use super::config::{SigmaUnits, TrainerConfig};
 use super::plan::NormalisedProblem;
+use super::watch::Collapse;
 use crate::context::Context;
 use crate::data::Normalisation;
 use crate::euot::directions::Choice;
@@ -101,4 +102,29 @@ pub(super) fn axes(
             );
         }
     }
+}
+
+/// Warns of a training that has collapsed.
+pub(super) fn collapse(context: &Context, collapse: &Collapse) {
+    let Collapse { steps, spread, matched_share } = *collapse;
+    let spread = spread.map(|spread| {
+        format!(
+            "what is generated varies {spread:.3} times as much as the target: the generator gives nearly the same for every \
+             source sample, unless the target's own spread is that of a few samples far out"
+        )
+    });
+    let share = matched_share.map(|share| {
+        format!(
+            "{share:.3} of the target's samples are matched: the value function has given up the others, unless the source is \
+             like so few of them"
+        )
+    });
+    let seen = [spread, share].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    context.log(
+        LogLevel::Warn,
+        &format!(
+            "in the last {steps} steps {seen}; train anew with lower learning rates, above all value_learning_rate, with a \
+             larger tau, or from another source"
+        ),
+    );
 }

@@ -15,6 +15,7 @@ mod plan;
 mod shards;
 mod side;
 mod trainer;
+mod watch;
 
 pub use cancel::CancelToken;
 pub use config::{SigmaUnits, TrainerConfig};

@@ -2,6 +2,7 @@
 //! devices. So the sums over the parts, and with them the weights, have the same bits wherever the parts are computed.
 
 use super::plan::Plan;
+use crate::device::half_work::block_of_pairs;
 use crate::euot::halves::Halves;
 use std::ops::Range;
 
@@ -38,11 +39,15 @@ impl Shards {
     pub fn new(plan: &Plan, rows: usize) -> Self {
         let Halves { value, generator, conditional, sources, .. } = &plan.halves;
         let sources = *sources;
-        let block = (rows / conditional.components).clamp(1, sources);
+        let block = block_of_pairs(rows / conditional.components, sources);
         let count = sources.div_ceil(block);
         let parameters = value.layout.len().max(generator.layout.len());
         let shards = (MAX_GRADIENTS / parameters).clamp(1, MAX_SHARDS);
-        let blocks = count.div_ceil(shards).max(SHARD_BLOCKS);
+        let mut blocks = count.div_ceil(shards).max(SHARD_BLOCKS);
+        if block == 1 {
+            // Its pairs of source samples lie in neighbouring blocks.
+            blocks = blocks.next_multiple_of(2);
+        }
         let most = (PASS_SOURCES.min(PASS_NUMBERS / numbers_kept(plan)) / block).max(1);
         let passes = if conditional.has_own_components() { blocks.div_ceil(most) } else { blocks };
         let pass = blocks.div_ceil(passes);

@@ -7,8 +7,9 @@ use super::devices;
 use super::engine::{Engine, StepOutcome};
 use super::host_memory::HostMemory;
 use super::log;
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::plan::{NormalisedProblem, Plan, outline, plan};
+use super::watch::Watch;
 use crate::context::Context;
 use crate::data::{self, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
@@ -63,6 +64,7 @@ pub struct Trainer {
     metrics: Metrics,
     /// Metrics of the step before the last, while the engine can take the last one back.
     previous: Option<Metrics>,
+    watch: Watch,
     cancel: CancelToken,
 }
 
@@ -128,6 +130,7 @@ impl Trainer {
             fingerprints,
             metrics,
             previous: None,
+            watch: Watch::default(),
             cancel: CancelToken::default(),
         })
     }
@@ -190,6 +193,7 @@ impl Trainer {
         let _inside = float_mode::enter();
         let token = self.cancel.clone();
         let running = token.begin();
+        self.watch.begin_call();
         let clock = Clock { start: Instant::now(), first: self.metrics.step };
         let result = work(self, &clock);
         let cancelled = running.is_some_and(Running::end);
@@ -222,6 +226,9 @@ impl Trainer {
         {
             self.metrics = previous;
         }
+        if let Some(collapse) = self.watch.see(&advance.value_sums, advance.made, self.config.batch_rows()) {
+            log::collapse(&self.context, &collapse);
+        }
         advance.end?;
         Ok(advance.made)
     }
@@ -247,6 +254,11 @@ impl Trainer {
             generator_gradient_norm: generator.gradient_norm,
             density_ratio_mean: value.sums.density_ratio / rows,
             steps_per_second: self.metrics.steps_per_second,
+            value_generated: value.sums.generated * cost,
+            // Psi* and its derivative are finite where V is not.
+            value_target: (value.sums.target * cost).clamp(f64::MIN, f64::MAX),
+            matched_share: metrics::matched_share(&value.sums, rows),
+            spread: metrics::spread(&value.sums).unwrap_or(0.0),
         }
     }
 

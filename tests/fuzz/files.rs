@@ -372,7 +372,7 @@ fn use_checkpoint(reader: &Reader, host: &mut Host, path: &Path, bytes: &[u8], i
 fn step_once(host: &mut Host, trainer: *mut SfeuotTrainer) {
     let address = trainer.addr();
     let (over, is_over) = mpsc::channel::<()>();
-    let mut metrics = SfeuotMetrics { step: u64::MAX, ..init(sfeuot_metrics_init) };
+    let mut metrics = SfeuotMetrics { step: u64::MAX, ..init(sfeuot_metrics_init_2) };
     let documented = [SFEUOT_ERROR_DIVERGED, SFEUOT_ERROR_CANCELLED];
     let name = "sfeuot_trainer_step";
     host.unsure(());

@@ -331,6 +331,10 @@ impl Host {
             m.generator_gradient_norm,
             m.density_ratio_mean,
             m.steps_per_second,
+            m.value_generated,
+            m.value_target,
+            m.matched_share,
+            m.spread,
         ];
         if !all.iter().all(|value| value.is_finite()) {
             find(&format!("{function} gives metrics that are not finite"), &format!("{m:?}"));
@@ -352,7 +356,7 @@ impl Caller {
         if trainer.is_null() || !random.once_in(20) {
             return;
         }
-        let mut metrics = super::common::init(sfeuot_metrics_init);
+        let mut metrics = super::common::init(sfeuot_metrics_init_2);
         let mut model = std::ptr::null_mut();
         // SAFETY: a handle that may have been released, and local outputs.
         let status = unsafe {

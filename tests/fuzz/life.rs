@@ -121,7 +121,7 @@ fn metrics(status: i32, mut metrics: SfeuotMetrics) -> Did {
 
 /// Metrics in which a call's writing shows.
 fn blank() -> SfeuotMetrics {
-    SfeuotMetrics { step: u64::MAX, ..init(sfeuot_metrics_init) }
+    SfeuotMetrics { step: u64::MAX, ..init(sfeuot_metrics_init_2) }
 }
 
 unsafe extern "C-unwind" fn go_on(_: *mut std::ffi::c_void, _: *const SfeuotMetrics) -> i32 {

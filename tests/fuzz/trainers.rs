@@ -68,7 +68,7 @@ fn keep_trainer(
 }
 
 fn metrics() -> SfeuotMetrics {
-    SfeuotMetrics { step: u64::MAX, ..init(sfeuot_metrics_init) }
+    SfeuotMetrics { step: u64::MAX, ..init(sfeuot_metrics_init_2) }
 }
 
 /// A trainer whose steps can be waited for.

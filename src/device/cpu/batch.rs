@@ -57,7 +57,8 @@ fn room_for_sources<D: Workspace>(device: &mut D, spec: &BatchSpec, sources: &Ra
     let input = device.scratch(sources.len() * spec.components, spec.dimension + spec.latent);
     let component = if spec.uniforms { device.scratch(sources.len(), 1) } else { Mat::NONE };
     let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component };
-    Sources { first_row: sources.start * spec.components, batch: Batch { input, ends: None, noise, time: Mat::NONE } }
+    let batch = Batch { input, ends: None, noise, time: Mat::NONE, first_source: sources.start };
+    Sources { first_row: sources.start * spec.components, batch }
 }
 
 /// Makes matrices for noise, times and target samples of rows.
@@ -71,7 +72,8 @@ fn room_for_rows<D: Workspace>(
     let ends = spec.targets.then(|| device.scratch(2 * count, d + 1));
     let time = device.scratch(count, Tick::<f32>::NUMBERS);
     let noise = CpuNoise { xi: device.scratch(count, d), eta: device.scratch(count, d), component: Mat::NONE };
-    Batch { input: sources.batch.input.rows(rows.start, rows.end), ends, noise, time }
+    let first_source = sources.batch.first_source + rows.start / spec.components;
+    Batch { input: sources.batch.input.rows(rows.start, rows.end), ends, noise, time, first_source }
 }
 
 impl Draw for CpuBlock<f32> {

@@ -26,6 +26,8 @@ pub struct Sizes {
     pub(super) noise: usize,
     /// What convolutions transform at a time.
     pub(super) transforms: usize,
+    /// Ends of a source sample that wait for those of the next.
+    pub(super) held: usize,
 }
 
 impl Sizes {
@@ -48,6 +50,7 @@ impl Sizes {
             arena: self.arena.max(other.arena),
             noise: self.noise.max(other.noise),
             transforms: self.transforms.max(other.transforms),
+            held: self.held.max(other.held),
         }
     }
 
@@ -58,7 +61,7 @@ impl Sizes {
 
     /// Returns the bytes of a [`CpuBlock`] of this size.
     pub fn bytes<T>(self) -> usize {
-        let numbers = self.arena.saturating_add(BEHIND).saturating_add(self.transforms);
+        let numbers = self.arena.saturating_add(BEHIND).saturating_add(self.transforms).saturating_add(self.held);
         numbers.saturating_mul(size_of::<T>()).saturating_add(self.noise.saturating_mul(size_of::<f32>()))
     }
 }
@@ -94,18 +97,37 @@ pub struct CpuBlock<T> {
     noise: Vec<f32>,
     /// What convolutions transform at a time.
     transforms: Aligned<T>,
+    /// See [`Held`].
+    pub(super) held: Held<T>,
+}
+
+/// The ends of the rows of one source sample, where a block has no more than that, until the next block brings those
+/// of the sample that they make pairs with.
+pub(super) struct Held<T> {
+    /// Number of the source sample in the whole batch.
+    pub source: usize,
+    pub ends: Vec<T>,
 }
 
 impl<T: Real> CpuBlock<T> {
     /// Returns an empty workspace.
     pub fn new(isa: Isa) -> Self {
-        Self { isa, arena: Aligned::empty(), used: 0, noise: Vec::new(), transforms: Aligned::empty() }
+        Self {
+            isa,
+            arena: Aligned::empty(),
+            used: 0,
+            noise: Vec::new(),
+            transforms: Aligned::empty(),
+            held: Held { source: 0, ends: Vec::new() },
+        }
     }
 
     /// Makes room for the size that [`Measure`](super::Measure) found for a computation, which then allocates nothing.
     pub fn reserve(&mut self, sizes: Sizes) -> Result<()> {
         self.arena.grow(WORKSPACE, sizes.arena.saturating_add(BEHIND))?;
         self.transforms.grow(WORKSPACE, sizes.transforms)?;
+        let ends = &mut self.held.ends;
+        memory::reserve(ends, WORKSPACE, sizes.held.saturating_sub(ends.len()))?;
         let missing = sizes.noise.saturating_sub(self.noise.len());
         memory::reserve(&mut self.noise, WORKSPACE, missing)?;
         self.noise.resize(self.noise.len() + missing, 0.0);

@@ -102,7 +102,13 @@ impl Method for Measure {
     fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
     fn bridge(&mut self, _: &Head, _: &Axes<Vec<f32>>, _: &Bridge<CpuNoise>, _: &Points) {}
-    fn dual(&mut self, _: &DualTerm<'_, Vec<f32>>, _: &mut Sums) {}
+    fn dual(&mut self, term: &DualTerm<'_, Vec<f32>>, _: &mut Sums) {
+        if term.is_held() {
+            let held = term.ends.rows.saturating_mul(term.ends.cols);
+            self.most = self.most.max(Sizes { held, ..Sizes::default() });
+        }
+    }
+
     fn action(&mut self, _: &ActionTerm<'_, Vec<f32>>, _: &mut Sums) {}
 }
 

@@ -167,6 +167,21 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
     }
 }
 
+/// Returns |a - b|^2. Squares are added in lanes, which compilers make vectors of.
+fn squared_distance<T: Real>(a: &[T], b: &[T]) -> f64 {
+    const LANES: usize = 8;
+    let square = |a: &T, b: &T| (*a - *b).wide() * (*a - *b).wide();
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| square(a, b)).sum();
+    let mut lanes = [0.0; LANES];
+    for (a, b) in a.zip(b) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += square(a, b);
+        }
+    }
+    rest + lanes.iter().sum::<f64>()
+}
+
 impl<T: Real> CpuBlock<T> {
     pub(super) fn method_bridge(
         &mut self,
@@ -182,7 +197,7 @@ impl<T: Real> CpuBlock<T> {
     }
 
     pub(super) fn method_dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
-        let DualTerm { conjugate, axes, ends, v, delta, scale } = *term;
+        let DualTerm { conjugate, axes, ends, v, delta, scale, .. } = *term;
         let half = v.rows / 2;
         for r in 0..half {
             let known = axes.known(self.row(ends, r));
@@ -190,11 +205,39 @@ impl<T: Real> CpuBlock<T> {
             sums.action += known;
             self.row_mut(delta, r)[0] = T::of(-scale);
             let known = axes.known(self.row(ends, half + r));
-            let (value, slope) = conjugate.evaluate(self.row(v, half + r)[0].wide() + known);
+            let there = self.row(v, half + r)[0].wide() + known;
+            let (value, slope) = conjugate.evaluate(there);
+            sums.target += there;
             sums.conjugate += value;
             sums.density_ratio += slope;
+            sums.ratio_squares += slope * slope;
             self.row_mut(delta, half + r)[0] = T::of(scale * slope);
         }
+        for (sum, from) in sums.distances.iter_mut().zip([0, half]) {
+            for (r, other) in (0..half).filter_map(|r| Some((r, term.pair(r)?))) {
+                *sum += squared_distance(self.row(ends, from + r), self.row(ends, from + other));
+            }
+        }
+        if term.is_held() {
+            self.pair_held(term, sums);
+        }
+    }
+
+    /// Adds the distances between the rows of this block's only source sample and those of the one before, or keeps the
+    /// rows for the next block. Blocks of one source sample come in their order.
+    fn pair_held(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
+        let DualTerm { ends, components, first_source, .. } = *term;
+        let mut held = std::mem::take(&mut self.held.ends);
+        if first_source.is_multiple_of(2) {
+            held.clear();
+            (0..ends.rows).for_each(|r| held.extend_from_slice(self.row(ends, r)));
+            self.held.source = first_source;
+        } else if self.held.source + 1 == first_source && held.len() == ends.rows * ends.cols {
+            for (r, before) in held.chunks_exact(ends.cols).enumerate() {
+                sums.distances[r / components] += squared_distance(before, self.row(ends, r));
+            }
+        }
+        self.held.ends = held;
     }
 
     pub(super) fn method_atoms(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>, sums: &mut Sums) {

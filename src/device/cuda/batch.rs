@@ -75,7 +75,7 @@ impl Draw for CudaBlock {
         };
         let parts = if ends.is_some() { 4 } else { 3 };
         self.launch_parts((rows * d.max(latent.div_ceil(4))) as u64, parts, &arguments);
-        Sources { first_row, batch: Batch { input, ends, noise, time } }
+        Sources { first_row, batch: Batch { input, ends, noise, time, first_source: sources.start } }
     }
 
     /// Returns the rows that were drawn with the source samples: a GPU computes all of them at once.

@@ -5,7 +5,7 @@ use super::kernels::{
     ActionTerms, AtomsTerms, BridgeSample, ComponentsChoose, ComponentsFold, DualTerms, Kernel, Mixture16,
     MixtureDensity, MixtureGradient, MixtureParameters,
 };
-use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, GENERATED, GENERATOR};
+use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET};
 use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
 use crate::formulas::{Axes, Head};
 
@@ -107,15 +107,17 @@ impl Method for CudaBlock {
     }
 
     fn dual(&mut self, term: &DualTerm<'_, u64>, sums: &mut CudaSums) {
-        let DualTerm { conjugate, axes, ends, v, delta, scale } = *term;
+        let DualTerm { conjugate, axes, ends, v, delta, scale, components, first_source } = *term;
         let rows = v.rows / 2;
         // A warp a row.
         let grid = reduction_blocks(32 * rows as u64);
         let d = ends.cols as u32;
         let ((ends, ends_stride), (v, v_stride), (delta, delta_stride)) =
             (self.place(ends), self.place(v), self.place(delta));
-        let terms = [GENERATED, CONJUGATE, DENSITY_RATIO, ACTION];
-        let [generated, psi, density_ratio, action] = terms.map(|term| sums.take(term, grid as usize));
+        let [x1, y] = DISTANCES;
+        let terms = [GENERATED, CONJUGATE, ACTION, DENSITY_RATIO, RATIO_SQUARES, TARGET, x1, y];
+        let [generated, psi, action, density_ratio, ratio_squares, target, generated_distances, target_distances] =
+            terms.map(|term| sums.take(term, grid as usize));
         let arguments = DualTerms {
             v,
             v_stride,
@@ -128,12 +130,18 @@ impl Method for CudaBlock {
             divergence: conjugate.divergence as u32,
             tau: conjugate.tau,
             scale,
+            components: components as u32,
+            odd: (first_source % 2) as u32,
             delta,
             delta_stride,
             generated,
             conjugate: psi,
-            density_ratio,
             action,
+            density_ratio,
+            ratio_squares,
+            target,
+            generated_distances,
+            target_distances,
         };
         self.launch([grid, 1, 1], [THREADS, 1, 1], &arguments);
     }

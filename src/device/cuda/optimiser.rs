@@ -8,15 +8,15 @@ use super::kernels::{OptimiserSettle, UpdateParameters};
 use super::memory::DeviceBuffer;
 use super::network::CudaNetwork;
 use super::report::{COUNTER, FAULT, NO_UPDATE, OUTCOMES, REPORT, RING, Report, number_of};
-use super::sums::{CudaSums, TERMS};
+use super::sums::{CudaSums, DENSITY_RATIO, TERMS};
 use crate::device::training::{Half, NetworkState, UpdateRule};
 use crate::error::Result;
 use std::sync::Arc;
 
 /// The largest number of partial sums of a gradient's square.
 const MOST_SQUARES: usize = 256;
-/// Size of an update's plan in numbers of 8 bytes: four sums, and four numbers of 4 bytes.
-const PLANNED: usize = 6;
+/// Size of an update's plan in numbers of 8 bytes: the sums, and four numbers of 4 bytes.
+const PLANNED: usize = TERMS + 2;
 /// A number of partial sums larger than any, for a block that measures how many there are.
 const MEASURED_CAPACITY: usize = 1 << 40;
 
@@ -127,13 +127,14 @@ impl CudaOptimiser {
     fn update_plan(&self, half: Half, sums: &CudaSums) -> UpdateParameters {
         let UpdateRule { adam, rates, decay_steps, decay_floor, ema_decay, .. } = self.rule;
         let counts = sums.counts.map(|count| count as u32);
+        assert!(counts[DENSITY_RATIO..].iter().all(|&count| count == counts[DENSITY_RATIO]));
         UpdateParameters {
             terms: self.terms.address(),
             capacity: sums.capacity as u32,
             count0: counts[0],
             count1: counts[1],
             count2: counts[2],
-            count3: counts[3],
+            count3: counts[DENSITY_RATIO],
             checked: checked(half),
             counter: self.counter(),
             rate: rates[half as usize],

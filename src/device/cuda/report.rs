@@ -1,13 +1,13 @@
 //! The record that the device keeps of the steps that it made, until the host reads it.
 
-use super::sums::{ACTION, CONJUGATE, DENSITY_RATIO, GENERATED, GENERATOR, TERMS};
+use super::sums::{ACTION, CONJUGATE, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET, TERMS};
 use crate::device::Sums;
 use crate::device::training::{Half, HalfOutcome};
 
 /// Number of steps whose outcomes the device keeps, and so the largest number that runs before the host reads them.
 pub(crate) const RING: usize = 32;
 /// Numbers of an outcome: the terms, the gradient's norm, and the factor it was clipped by.
-pub(super) const OUTCOME: usize = 6;
+pub(super) const OUTCOME: usize = TERMS + 2;
 
 /// Places in the report, in numbers of 8 bytes: the step counter, the fault (half and term, step, value), and the
 /// outcomes of the last steps of each half.
@@ -57,6 +57,9 @@ impl Report {
                 conjugate: number(CONJUGATE),
                 action: number(ACTION),
                 density_ratio: number(DENSITY_RATIO),
+                ratio_squares: number(RATIO_SQUARES),
+                target: number(TARGET),
+                distances: DISTANCES.map(number),
                 ..Sums::default()
             },
             Half::Generator => Sums { generator: number(GENERATOR), ..Sums::default() },
@@ -66,7 +69,7 @@ impl Report {
 }
 
 /// The number that stands for the updated state in place of a fault's term.
-const NEW_STATE: u32 = 5;
+const NEW_STATE: u32 = TERMS as u32 + 1;
 
 /// A mark in place of a fault that keeps the optimiser from updating.
 pub(super) const NO_UPDATE: u32 = u32::MAX;

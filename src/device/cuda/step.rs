@@ -10,7 +10,7 @@ use super::samples::SideSamples;
 use super::sums::CudaSums;
 use crate::data::SampleSet;
 use crate::device::Workspace;
-use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
+use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks, block_of_pairs};
 use crate::device::training::{Half, NetworkState};
 use crate::error::{Error, Result};
 use crate::formulas::Axes;
@@ -98,7 +98,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
         let mut step = Self {
             walker,
             axis_numbers: DeviceBuffer::planned(gpu, parts.axes.numbers.len()),
-            piece: sources.min((MOST_ROWS / components).max(1)),
+            piece: block_of_pairs(MOST_ROWS / components, sources),
             overlaps: false,
             contributions: Vec::new(),
             sums: 0,
@@ -201,7 +201,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
                 return Ok(());
             }
             if !std::mem::take(&mut self.overlaps) {
-                self.piece = self.piece.div_ceil(2);
+                self.piece = block_of_pairs(self.piece.div_ceil(2), self.parts.sources);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The loss terms of a half step, as partial sums on the device until the optimiser adds them.
 
-/// Partial sums of the loss terms: `capacity` doubles for each of four terms.
+/// Partial sums of the loss terms: `capacity` doubles for each term.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CudaSums {
     pub address: u64,
@@ -10,12 +10,16 @@ pub(crate) struct CudaSums {
 }
 
 /// The largest number of terms of a loss.
-pub(crate) const TERMS: usize = 4;
-/// The places of the terms: those of a value step, then that of a generator step.
+pub(crate) const TERMS: usize = 8;
+/// The places of the terms: those of a value step, then that of a generator step. Terms from `DENSITY_RATIO` on all have
+/// as many partial sums.
 pub(crate) const GENERATED: usize = 0;
 pub(crate) const CONJUGATE: usize = 1;
 pub(crate) const ACTION: usize = 2;
 pub(crate) const DENSITY_RATIO: usize = 3;
+pub(crate) const RATIO_SQUARES: usize = 4;
+pub(crate) const TARGET: usize = 5;
+pub(crate) const DISTANCES: [usize; 2] = [6, 7];
 pub(crate) const GENERATOR: usize = 0;
 
 impl CudaSums {

@@ -78,7 +78,7 @@ impl Case {
             let tick = self.axes.clock.at(T::of(time(self.time[r / components])));
             block.row_mut(times, r).copy_from_slice(&tick.row());
         }
-        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times }
+        Batch { input, ends: Some(ends), noise: CpuNoise { xi, eta, component }, time: times, first_source: 0 }
     }
 
     fn nets<T: Real>(&self, isa: Isa) -> [CpuNet<T>; 2] {
@@ -99,7 +99,8 @@ impl Case {
         }
         let [xi, eta] = [of.noise.xi, of.noise.eta].map(|noise| noise.rows(from, to));
         let noise = CpuNoise { xi, eta, component: Mat::NONE };
-        Batch { input: of.input.rows(from, to), ends: Some(ends), noise, time: of.time.rows(from, to) }
+        let first_source = from / self.conditional.components;
+        Batch { input: of.input.rows(from, to), ends: Some(ends), noise, time: of.time.rows(from, to), first_source }
     }
 
     /// What [`Self::value_step`] and [`Self::generator_step`] give, with V passed by some source samples after others,
@@ -115,7 +116,8 @@ impl Case {
         }
         let [to_value, to_generator] = &mut gradients;
         let mut sums = [Sums::default(); 2];
-        let each = 2 * self.conditional.components;
+        // One source sample at a time, or two.
+        let each = (1 + self.d % 2) * self.conditional.components;
         let parts = || (0..self.rows()).step_by(each).map(|from| (from, self.rows().min(from + each)));
 
         let axes = self.axes.rounded();
@@ -177,6 +179,24 @@ impl Case {
         let axes = self.axes.rounded();
         self.value_step_of(&axes).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
+    }
+
+    /// Loss terms of the value step, and for each of its ends the sample and V(1, .) there.
+    pub fn value_terms(&self) -> (Sums, Vec<(Vec<f64>, f64)>) {
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let [value, generator] = self.nets::<f64>(Isa::Portable);
+        let batch = self.batch(&mut block, |t| t * TIME_MAX);
+        let mut gradient = CpuGradient::new(&self.value.layout).unwrap();
+        let mut sums = Sums::default();
+        self.value_step_of(&self.axes).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
+        let ends = batch.ends.unwrap();
+        let v = self.value.record(&mut block, &value, ends).output;
+        let end = |r: usize| {
+            let x = block.row(ends, r)[..self.d].to_vec();
+            let known = self.axes.known(&x);
+            (x, block.row(v, r)[0] + known)
+        };
+        (sums, (0..ends.rows).map(end).collect())
     }
 
     /// Loss terms and gradient of the generator step.

@@ -37,7 +37,11 @@ proptest! {
     fn parts_add_up(case in prop_oneof![2 => cases(), 1 => pictures()]) {
         fn agree(tolerance: f64, whole: [(Sums, Vec<f64>); 2], parts: [(Sums, Vec<f64>); 2]) -> Result<(), TestCaseError> {
             for ((whole_sums, whole), (sums, parts)) in whole.into_iter().zip(parts) {
-                let terms = |s: Sums| [s.generated, s.conjugate, s.density_ratio, s.action, s.generator];
+                let terms = |s: Sums| {
+                    let [generated, target] = s.distances;
+                    let losses = [s.generated, s.conjugate, s.density_ratio, s.action, s.generator];
+                    losses.into_iter().chain([s.target, s.ratio_squares, generated, target])
+                };
                 for (whole, part) in terms(whole_sums).into_iter().zip(terms(sums)) {
                     prop_assert!((whole - part).abs() <= tolerance * (1.0 + whole.abs()), "{} of {}", part, whole);
                 }
@@ -51,6 +55,32 @@ proptest! {
         agree(1e-12, whole, case.by_parts::<f64>(Isa::Portable))?;
         let isa = Isa::detect();
         agree(1e-4, [case.value_step::<f32>(isa), case.generator_step::<f32>(isa)], case.by_parts::<f32>(isa))?;
+    }
+
+    /// The sums at both ends against plain loops over the ends.
+    #[test]
+    fn sums_at_the_ends(case in prop_oneof![2 => cases(), 1 => pictures()]) {
+        let (sums, ends) = case.value_terms();
+        let (generated, target) = ends.split_at(ends.len() / 2);
+        let (rows, each) = (target.len(), case.conditional.components);
+        let ratio = |v: f64| case.conjugate.evaluate(v).1;
+        let total = |side: &[(Vec<f64>, f64)], term: &dyn Fn(f64) -> f64| side.iter().map(|(_, v)| term(*v)).sum::<f64>();
+        let distances = |side: &[(Vec<f64>, f64)]| -> f64 {
+            let pairs = (0..rows - each.min(rows)).filter(|r| r / each % 2 == 0);
+            let distance = |r: usize| side[r].0.iter().zip(&side[r + each].0).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+            pairs.map(distance).sum()
+        };
+        for (what, found, expected) in [
+            ("generated", sums.generated, total(generated, &|v| v)),
+            ("target", sums.target, total(target, &|v| v)),
+            ("conjugate", sums.conjugate, total(target, &|v| case.conjugate.evaluate(v).0)),
+            ("density ratio", sums.density_ratio, total(target, &ratio)),
+            ("its squares", sums.ratio_squares, total(target, &|v| ratio(v).powi(2))),
+            ("distances of generated samples", sums.distances[0], distances(generated)),
+            ("distances of target samples", sums.distances[1], distances(target)),
+        ] {
+            prop_assert!((found - expected).abs() <= 1e-9 * (1.0 + expected.abs()), "{what}: {found}, not {expected}");
+        }
     }
 
     /// f32 on every instruction set of this processor against f64.

@@ -13,7 +13,7 @@ proptest! {
     #[test]
     fn terms_of_every_divergence(
         rows in 1usize..700, seed in any::<u64>(), spread in 0.1f32..30.0, tau in 0.1f64..10.0, blocks in 1u32..5,
-        stride in 1usize..4, d in 1usize..20, nan in any::<bool>(),
+        stride in 1usize..4, d in 1usize..40, nan in any::<bool>(), components in 1usize..20, first_source in 0usize..2,
     ) {
         if !available() {
             return Ok(());
@@ -34,32 +34,38 @@ proptest! {
             let delta = block.scratch(2 * rows, 1);
             let mut sums = Sums::default();
             let conjugate = Conjugate { divergence, tau };
-            let term = DualTerm { conjugate: &conjugate, axes: &axes, ends, v, delta, scale };
+            let conjugate = &conjugate;
+            let term = DualTerm { conjugate, axes: &axes, ends, v, delta, scale, components, first_source };
             block.dual(&term, &mut sums);
             let expected = download(&block, delta);
 
             let v = Matrix::of(&values, 1, stride);
             let found = in_two_orders(seed, |order| {
                 let delta = Matrix::new(2 * rows, 1, stride);
-                let parts = [0; 4].map(|_| Buffer::<f64>::new(blocks as usize));
+                let parts = [0; 8].map(|_| Buffer::<f64>::new(blocks as usize));
                 launch("dual_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
                     &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, &numbers,
-                    axes.level, divergence as u32, tau, scale, &delta.data, stride as u32, &parts[0], &parts[1],
-                    &parts[2], &parts[3],
+                    axes.level, divergence as u32, tau, scale, components as u32, first_source as u32, &delta.data,
+                    stride as u32, &parts[0], &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
                 ]);
-                let [a, b, c, e] = parts;
-                [delta.into(), a.into(), b.into(), c.into(), e.into()]
+                let [a, b, c, d, e, f, g, h] = parts;
+                [delta.into(), a.into(), b.into(), c.into(), d.into(), e.into(), f.into(), g.into(), h.into()]
             });
             let scale = rows as f64 * f64::from(spread).max(d as f64);
             let of = |what| format!("{divergence:?}: {what}");
             close_sum(&of("generated"), found[1].sum(), sums.generated, scale);
-            close_sum(&of("action"), found[4].sum(), sums.action, scale);
+            close_sum(&of("action"), found[3].sum(), sums.action, scale);
+            for (found, expected) in found[7..].iter().zip(sums.distances) {
+                close_sum(&of("distances"), found.sum(), expected, expected);
+            }
             if nan {
-                prop_assert!(found[2].sum().is_nan());
-                prop_assert!(found[3].sum().is_nan() || divergence == Divergence::Balanced);
+                prop_assert!(found[2].sum().is_nan() && found[6].sum().is_nan());
+                prop_assert!(found[4].sum().is_nan() || divergence == Divergence::Balanced);
             } else {
                 close_sum(&of("conjugate"), found[2].sum(), sums.conjugate, scale);
-                close_sum(&of("density ratio"), found[3].sum(), sums.density_ratio, scale);
+                close_sum(&of("density ratio"), found[4].sum(), sums.density_ratio, scale);
+                close_sum(&of("squares of the density ratio"), found[5].sum(), sums.ratio_squares, sums.ratio_squares);
+                close_sum(&of("target"), found[6].sum(), sums.target, scale);
                 close(&of("delta"), &found[0].values(), &expected, 1);
             }
         }
@@ -74,17 +80,17 @@ fn a_divergence_that_the_kernel_does_not_know_gives_nan() {
     let unknown = Divergence::ALL.len() as u32;
     let (v, ends, numbers) = (Buffer::of(&[0f32; 2]), Buffer::of(&[0f32; 2]), Buffer::of(&[0f32; 80]));
     let delta = Buffer::<f32>::new(2);
-    let parts = [0; 4].map(|_| Buffer::<f64>::new(1));
+    let parts = [0; 8].map(|_| Buffer::<f64>::new(1));
     launch(
         "dual_terms",
         [1, 1, 1],
         [32, 1, 1],
         1,
         arguments_of![
-            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 1f64, &delta, 1u32, &parts[0], &parts[1],
-            &parts[2], &parts[3],
+            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 1f64, 1u32, 0u32, &delta, 1u32,
+            &parts[0], &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
         ],
     );
     // The sums of the conjugate's values and of its slopes.
-    assert!(parts[1][0].is_nan() && parts[2][0].is_nan());
+    assert!(parts[1][0].is_nan() && parts[3][0].is_nan());
 }

@@ -4,6 +4,7 @@ use super::guarded::Buffer;
 use super::host::{arguments_of, available, launch};
 use super::support::{close, normals};
 use crate::TrainerConfig;
+use crate::device::cuda::sums::TERMS;
 use crate::formulas::adam::Adam;
 use proptest::prelude::*;
 
@@ -12,6 +13,8 @@ const CAPACITY: usize = 8;
 const EPSILON: f32 = 1e-8;
 /// Outcomes kept.
 const RING: usize = 3;
+/// Numbers of an outcome: the terms, the gradient's norm, and the factor it was clipped by.
+const OUTCOME: usize = TERMS + 2;
 
 /// A network's state and everything the three kernels keep, as on a device.
 struct Optimiser {
@@ -20,6 +23,7 @@ struct Optimiser {
     previous: Option<Buffer<f32>>,
     pitch: usize,
     gradient: Buffer<f32>,
+    /// Partial sums of the terms: [`TERMS`] times [`CAPACITY`].
     terms: Buffer<f64>,
     squares: Buffer<f64>,
     outcome: Buffer<f64>,
@@ -40,10 +44,10 @@ impl Optimiser {
             previous: (pitch > 0).then(|| Buffer::new(4 * pitch)),
             pitch,
             gradient: Buffer::new(n),
-            terms: Buffer::of(&[0.25; 4 * CAPACITY]),
+            terms: Buffer::of(&[0.25; TERMS * CAPACITY]),
             squares: Buffer::new(BLOCKS as usize),
-            outcome: Buffer::new(RING * 6),
-            plan: Buffer::new(6),
+            outcome: Buffer::new(RING * OUTCOME),
+            plan: Buffer::new(TERMS + 2),
             sizes: Buffer::new(BLOCKS as usize),
             counter: Buffer::of(&[0]),
             fault: Buffer::of(&[0; 3]),
@@ -147,9 +151,9 @@ impl Optimiser {
         );
     }
 
-    /// The six numbers that `optimiser_settle` wrote for a step.
+    /// The numbers that `optimiser_settle` wrote for a step.
     fn outcome(&self, step: u64) -> &[f64] {
-        &self.outcome[6 * (step as usize % RING)..][..6]
+        &self.outcome[OUTCOME * (step as usize % RING)..][..OUTCOME]
     }
 
     fn bits(&self) -> Vec<Vec<u32>> {
@@ -201,11 +205,11 @@ proptest! {
             }
             other.step(&gradient, 1, 3, rate, !seed);
             let outcome = device.outcome(step);
-            prop_assert!((outcome[4] - norm).abs() <= 1e-12 * norm);
-            prop_assert!((outcome[5] - factor).abs() <= 1e-12 * factor);
-            prop_assert_eq!(&outcome[..4], &[0.25, 0.5, 0.75, 2.0][..]);
+            prop_assert!((outcome[TERMS] - norm).abs() <= 1e-12 * norm);
+            prop_assert!((outcome[TERMS + 1] - factor).abs() <= 1e-12 * factor);
+            prop_assert_eq!(&outcome[..TERMS], &[0.25, 0.5, 0.75, 2.0, 2.0, 2.0, 2.0, 2.0][..]);
             if let Some(last) = step.checked_sub(1) {
-                prop_assert_eq!(&device.outcome(last)[..4], &outcome[..4]);
+                prop_assert_eq!(&device.outcome(last)[..TERMS], &outcome[..TERMS]);
             }
             prop_assert_eq!(device.counter[0], step + 1);
         }
@@ -221,7 +225,7 @@ proptest! {
     /// The first thing that is not finite, or cannot be squared, stops everything from there on and is kept.
     #[test]
     fn a_fault_stops_all_updates(
-        n in 1usize..300, seed in any::<u64>(), place in any::<prop::sample::Index>(), term in 0usize..5,
+        n in 1usize..300, seed in any::<u64>(), place in any::<prop::sample::Index>(), term in 0..=TERMS,
         bad in prop_oneof![Just(f32::NAN), Just(f32::INFINITY), Just(f32::NEG_INFINITY), Just(-2e18)],
     ) {
         if !available() {
@@ -236,13 +240,13 @@ proptest! {
         let bits = |x: &Option<Buffer<f32>>| x.iter().flat_map(|x| x.iter().map(|x| x.to_bits())).collect::<Vec<_>>();
         let previous = bits(&device.previous);
         let mut gradient = good.clone();
-        if term == 4 {
+        if term == TERMS {
             gradient[place.index(n)] = bad;
         } else {
             device.terms[term * CAPACITY] = f64::from(bad);
         }
         // A term that is reported but not checked does no harm; nor does one that is large.
-        let harmful = term == 4 || (term != 3 && !bad.is_finite());
+        let harmful = term == TERMS || (term < 3 && !bad.is_finite());
         device.step(&gradient, 1, 3, 1e-2, seed);
         prop_assert_eq!(device.bits() == before, harmful);
         prop_assert_eq!(device.counter[0], if harmful { 2 } else { 3 });
@@ -255,7 +259,7 @@ proptest! {
             prop_assert_eq!(parts, [1, term as u32]);
             prop_assert_eq!(device.fault[1], 2);
             let value = f64::from_bits(device.fault[2]);
-            prop_assert!(!value.is_finite() || (term == 4 && value > 1e18));
+            prop_assert!(!value.is_finite() || (term == TERMS && value > 1e18));
         } else {
             prop_assert_eq!(device.fault[0] as u32, 0);
         }
@@ -290,7 +294,7 @@ proptest! {
         let before = device.bits();
         device.step(&gradient, 2, 1, rate, seed);
         let parts = [device.fault[0] as u32, (device.fault[0] >> 32) as u32];
-        prop_assert_eq!(parts, [2, 5]);
+        prop_assert_eq!(parts, [2, TERMS as u32 + 1]);
         prop_assert_eq!((device.fault[1], device.counter[0]), (1, 1));
         prop_assert!(!f64::from_bits(device.fault[2]).is_finite());
         let after = device.bits();

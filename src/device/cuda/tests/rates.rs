@@ -16,7 +16,7 @@ use crate::device::cuda::kernels::{
 };
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::place::{CudaConfig, Products};
-use crate::device::cuda::sums::CudaSums;
+use crate::device::cuda::sums::{CudaSums, TERMS};
 use crate::device::{Bridge, Mat, Method, MixtureLoss, Points, Weighted, Workspace};
 use crate::error::Result;
 use crate::formulas::{Axes, Head, Tick};
@@ -192,7 +192,7 @@ fn mixtures(bench: &mut Bench, d: usize, components: usize, weighted: bool) -> R
     let by = weighted.then_some(by);
     let name = if weighted { "mixture, weighted" } else { "mixture" };
     bench.report(name, &format!("K {components}, d {d}"), 28.0 * elements, operations, |block| {
-        let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; 4] };
+        let mut sums = CudaSums { address: losses.address(), capacity: losses.len(), counts: [0; TERMS] };
         let scale = 1.0 / rows as f64;
         let (head, axes, bridge) = (&HEAD, &axes, &bridge);
         let loss = MixtureLoss { head, axes, bridge, xt, v, g, components, weighted: by, delta, scale };
@@ -224,9 +224,9 @@ fn optimiser(bench: &mut Bench) -> Result<()> {
     let state = [0; 5].map(|_| bench.normals(n, 1));
     bench.block.fill(state[3], 1.0);
     let [weights, gradient, first, second, average] = state.map(|mat| bench.block.address(mat));
-    // After four sums: rate, correction of the second moment, averaging, and that the update is made.
+    // After the sums: rate, correction of the second moment, averaging, and that the update is made.
     let plan = [1e-3f32, 1.0, 0.998].map(f32::to_bits);
-    let plan = DeviceBuffer::of(&bench.gpu, &[&[0; 8], &plan[..], &[1]].concat(), "the plan")?;
+    let plan = DeviceBuffer::of(&bench.gpu, &[&[0; 2 * TERMS], &plan[..], &[1]].concat(), "the plan")?;
     let partials = zeroed::<f64>(bench, 1 << 16)?;
     let size = format!("{n} parameters");
     let parameters = n as f64;
