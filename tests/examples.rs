@@ -295,6 +295,10 @@ fn fed(program: &Path, arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
+fn joined<'a>(first: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    [first, more].concat()
+}
+
 #[test]
 fn translate_image_gives_the_same_for_a_picture_a_folder_and_frames() {
     let Some(programs) = programs() else { return };
@@ -319,15 +323,16 @@ fn translate_image_gives_the_same_for_a_picture_a_folder_and_frames() {
         }
     }
     let out = folder.path().join("trained");
-    let pairs = [&FEW[..], &["--source", &path("red"), "--target", &path("blue")]].concat();
+    let [red, blue] = ["red", "blue"].map(path);
+    let pairs = [&FEW[..], &["--source", &red, "--target", &blue]].concat();
     succeeded("train_images", &run(&programs.join("train_images"), &pairs, Some(&out)));
     let model = path("trained/model.safetensors");
 
     for how in [&["--seed", "5"][..], &["--seed", "5", "--mean", "--latents", "3"]] {
-        let with = |more: &[&str]| [&["--model", &model][..], how, more].concat();
+        let chosen = joined(&["--model", &model], how);
         // Frames: as many bytes as came in, and another picture.
         let frames = [picture(0, false), picture(2, false)].concat();
-        let output = fed(&program, &with(&["--raw", "8x8"]), &frames);
+        let output = fed(&program, &joined(&chosen, &["--raw", "8x8"]), &frames);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stderr).contains("2 frames of 8 x 8 pixels"));
         let raw = output.stdout;
@@ -336,31 +341,31 @@ fn translate_image_gives_the_same_for_a_picture_a_folder_and_frames() {
         // The folder and the single picture: the same files, whose pixels are those of the frames.
         let several = path("several");
         let stdout =
-            succeeded("a folder", &run(&program, &with(&["--input", &path("red"), "--output", &several]), None));
+            succeeded("a folder", &run(&program, &joined(&chosen, &["--input", &red, "--output", &several]), None));
         assert_eq!(stdout.lines().count(), 3, "{stdout}");
         let written = |name: &str| std::fs::read(folder.path().join(name)).expect("a file");
         for (frame, i) in raw.chunks_exact(3 * 64).zip([0, 2]) {
             let single = path("single.png");
             let from = path(&format!("red/{i}.png"));
-            succeeded("a picture", &run(&program, &with(&["--input", &from, "--output", &single]), None));
+            succeeded("a picture", &run(&program, &joined(&chosen, &["--input", &from, "--output", &single]), None));
             assert!(written("single.png") == written(&format!("several/{i}.png")), "picture {i}");
             assert!(unpacked(&written("single.png")).is_none_or(|rgb| rgb == frame), "picture {i}");
         }
     }
 
     // Another size needs --resize. A picture of the right size stays as it is.
-    let with = |more: &[&str]| [&["--model", &model][..], more].concat();
+    let chosen = ["--model", &model];
     let coffee = "examples-c/images/coffee.png";
     let large = path("large.png");
-    let refused = run(&program, &with(&["--input", coffee, "--output", &large]), None);
+    let refused = run(&program, &joined(&chosen, &["--input", coffee, "--output", &large]), None);
     let text = refusal(refused, Path::new(&large));
     assert!(text.contains("coffee.png has") && text.contains("have 8 x 8; --resize"), "{text}");
-    succeeded("resized", &run(&program, &with(&["--input", coffee, "--output", &large, "--resize"]), None));
+    succeeded("resized", &run(&program, &joined(&chosen, &["--input", coffee, "--output", &large, "--resize"]), None));
     assert_eq!(png_size(Path::new(&large)), (8, 8));
     let wide: Vec<u8> = picture(1, false).chunks_exact(3).flat_map(|pixel| [pixel, pixel].concat()).collect();
     let enlarged: Vec<u8> = wide.chunks_exact(6 * 8).flat_map(|row| [row, row].concat()).collect();
     let raw = |size: &str, bytes: &[u8]| {
-        let output = fed(&program, &with(&["--raw", size, "--resize"]), bytes);
+        let output = fed(&program, &joined(&chosen, &["--raw", size, "--resize"]), bytes);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     };
@@ -372,11 +377,11 @@ fn translate_image_gives_the_same_for_a_picture_a_folder_and_frames() {
         let text = String::from_utf8(output.stderr).expect("messages are UTF-8");
         assert!(output.status.code() == Some(1) && text.contains(part), "{text}");
     };
-    says(&with(&["--raw", "8x8"]), &[7; 3 * 64 + 5], "Frame 1 ends after 5 of 192 bytes");
-    says(&with(&["--raw", "9x8"]), &[7; 3 * 72], "Frame 0 has 9 x 8 pixels");
-    says(&with(&["--raw", "8"]), &[], "--raw is \"8\"; it must be WIDTHxHEIGHT");
-    says(&with(&["--raw", "8x8", "--input", coffee]), &[], "or --raw alone");
-    says(&with(&["--input", coffee, "--output", coffee]), &[], "name another one");
+    says(&joined(&chosen, &["--raw", "8x8"]), &[7; 3 * 64 + 5], "Frame 1 ends after 5 of 192 bytes");
+    says(&joined(&chosen, &["--raw", "9x8"]), &[7; 3 * 72], "Frame 0 has 9 x 8 pixels");
+    says(&joined(&chosen, &["--raw", "8"]), &[], "--raw is \"8\"; it must be WIDTHxHEIGHT");
+    says(&joined(&chosen, &["--raw", "8x8", "--input", coffee]), &[], "or --raw alone");
+    says(&joined(&chosen, &["--input", coffee, "--output", coffee]), &[], "name another one");
     says(&["--input", coffee, "--output", &large], &[], "--model is missing");
     says(&["--model", "nowhere", "--raw", "8x8"], &[], "nowhere");
 }

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn made_up_rows_have_the_spread_and_the_share_that_they_were_made_with() {
         const SOURCES: usize = 10;
-        let value = |r: usize| if r % 2 == 0 { 2f32.ln() } else { f32::NEG_INFINITY };
+        let value = |r: usize| if r.is_multiple_of(2) { 2f32.ln() } else { f32::NEG_INFINITY };
         let rows = (SOURCES * COMPONENTS) as f64;
         let mut block = CpuBlock::new(Isa::detect());
         let mut found = Vec::new();

@@ -42,7 +42,7 @@ proptest! {
                     let losses = [s.generated, s.conjugate, s.density_ratio, s.action, s.generator];
                     losses.into_iter().chain([s.target, s.ratio_squares, generated, target])
                 };
-                for (whole, part) in terms(whole_sums).into_iter().zip(terms(sums)) {
+                for (whole, part) in terms(whole_sums).zip(terms(sums)) {
                     prop_assert!((whole - part).abs() <= tolerance * (1.0 + whole.abs()), "{} of {}", part, whole);
                 }
                 let norm = whole.iter().map(|g| g * g).sum::<f64>().sqrt();
