@@ -1,7 +1,7 @@
 """Pictures of problems with a known answer, beside UOTM in equal time. Through the C API.
 
     pip install -r bench/requirements.txt && cargo build --release
-    python bench/picture_tasks.py --output picture_tasks.md --plots plots      # an hour of one core; --quick: a quarter of that
+    python bench/picture_tasks.py --output picture_tasks.md --plots plots      # two hours of one core; --quick: half of one
     python bench/picture_tasks.py --tables-only --output picture_tasks.md      # from the cache, without training
 
 * glyphs: DejaVu Sans to DejaVu Serif, 32 x 32 pixels, without pairs; judged on characters that are held out (picture_pairs.py);
