@@ -10,7 +10,7 @@
 // of the rows and the source sample of row r, number r / components + odd, is even.
 //
 // Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d
-// bytes a pair, beside the axes and the other rows of pairs, which are read from the caches.
+// bytes a pair, beside the axes and the rows of pairs of source samples, which are read from the caches.
 #include "axes.cuh"
 #include "divergence.cuh"
 
@@ -30,7 +30,7 @@ dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_s
            u32 delta_stride, double* generated, double* conjugate, double* action, double* density_ratio,
            double* ratio_squares, double* target, double* generated_distances, double* target_distances) {
     const Axes of = axes_of(axes, d);
-    double sums[8] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+    double sums[6] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
     each_row_of_warp(rows, [&](u64 row, bool writes) {
         const float* const x1 = ends + row * ends_stride;
         const float* const y = ends + (rows + row) * ends_stride;
@@ -49,20 +49,31 @@ dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_s
             delta[row * delta_stride] = (float)-scale;
             delta[(rows + row) * delta_stride] = (float)(scale * slope);
         }
-        u32 within;
-        if ((divide(row, components, within) + odd) % 2 == 0 && row + components < rows) {
-            const u64 other = (u64)components * ends_stride;
-            sums[6] += distance_in_lane(x1, x1 + other, d);
-            sums[7] += distance_in_lane(y, y + other, d);
-        }
     });
-    double* const to[8] = {generated, conjugate, action, density_ratio,
-                           ratio_squares, target, generated_distances, target_distances};
+    double* const to[6] = {generated, conjugate, action, density_ratio, ratio_squares, target};
 #pragma unroll
-    for (u32 i = 0; i < 8; ++i) {
+    for (u32 i = 0; i < 6; ++i) {
         double sum = block_sum(sums[i]);
         if (threadIdx.x == 0) {
             to[i][blockIdx.x] = sum;
         }
+    }
+    // By itself, as both together take more registers than there are.
+    double distances[2] = {0.0, 0.0};
+    each_row_of_warp(rows, [&](u64 row, bool) {
+        u32 within;
+        if ((divide(row, components, within) + odd) % 2 == 0 && row + components < rows) {
+            const u64 other = (u64)components * ends_stride;
+            const float* const x1 = ends + row * ends_stride;
+            const float* const y = ends + (rows + row) * ends_stride;
+            distances[0] += distance_in_lane(x1, x1 + other, d);
+            distances[1] += distance_in_lane(y, y + other, d);
+        }
+    });
+    distances[0] = block_sum(distances[0]);
+    distances[1] = block_sum(distances[1]);
+    if (threadIdx.x == 0) {
+        generated_distances[blockIdx.x] = distances[0];
+        target_distances[blockIdx.x] = distances[1];
     }
 }
