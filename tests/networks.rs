@@ -266,7 +266,7 @@ fn c_refuses_a_wrong_network_by_name() {
         (|n| n.squares = 2, 1, "config.value_network.squares is 2"),
         (|n| n.kind = 5, 1, "config.value_network.kind is 5"),
         (|n| n.struct_size = 0, 1, "config.value_network.struct_size is 0"),
-        (|n| n.struct_size = 48, SFEUOT_ERROR_UNSUPPORTED_VERSION, "config.value_network.struct_size is 48"),
+        (|n| n.struct_size = 56, SFEUOT_ERROR_UNSUPPORTED_VERSION, "config.value_network.struct_size is 56"),
     ];
     for (change, status, part) in wrong {
         let bad = network(change);

@@ -125,7 +125,7 @@ impl Host {
         network.hidden_layers = self.count(3, 16, 1);
         network.squares = self.choose(&[0, 1]);
         if self.random.once_in(100) {
-            network.kind = self.choose(&[1, 5, -1, i32::MAX]);
+            network.kind = self.bad_of(&[5, -1, i32::MAX]);
         }
     }
 

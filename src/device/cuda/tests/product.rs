@@ -11,6 +11,9 @@ use crate::formulas::Activation;
 use crate::formulas::squares::Centre;
 use proptest::prelude::*;
 
+/// Numbers of 8 bytes in what the optimiser plans: the terms, rates and whether it holds.
+const PLAN: usize = crate::device::cuda::sums::TERMS + 2;
+
 const ACTIVATIONS: [(Activation, &str); 3] =
     [(Activation::Silu, "silu"), (Activation::Tanh, "tanh"), (Activation::Softplus, "softplus")];
 
@@ -127,7 +130,7 @@ fn reduce(
     to: &Buffer<f32>,
     squares: &Buffer<f64>,
 ) {
-    let (zeros, plan) = (Buffer::of(&[0u64; 3]), Buffer::<u64>::new(6));
+    let (zeros, plan) = (Buffer::of(&[0u64; 3]), Buffer::<u64>::new(PLAN));
     launch(
         "gradient_reduce",
         [blocks + 1, 1, 1],
