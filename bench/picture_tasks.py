@@ -70,13 +70,14 @@ PARTS = {
 
 def options():
     p = report.parser(__doc__)
-    p.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    p.add_argument("--parts", nargs="+", choices=list(PARTS), help="only these; --smoke takes one of each kind")
     p.add_argument("--seeds", type=int, nargs="+", default=[0])
     p.add_argument("--seconds", type=float, help=f"processor seconds of each training; default {SECONDS}")
     p.add_argument("--workers", type=int, default=1, help="trainings at once, each on one thread")
     p.add_argument("--cache", type=pathlib.Path, default=report.ROOT / ".cache", help="folder of results")
     p.add_argument("--tables-only", action="store_true", help="write what the cache has, train nothing")
     a = p.parse_args()
+    a.parts = a.parts or report.by_scale(a, list(PARTS), list(PARTS), ["glyphs", "shares-easy", "trousers", "digits"])
     a.seconds = a.seconds or report.by_scale(a, SECONDS, 60, 0)
     return a
 
@@ -153,7 +154,9 @@ def render(a, done, fixed):
 def main():
     a = options()
     fixed = {PARTS[name].yardsticks: yardsticks(a, PARTS[name].yardsticks) for name in a.parts if PARTS[name].yardsticks}
-    jobs = [(name, training, seed) for name in a.parts for training in PARTS[name].trainings for seed in a.seeds]
+    # Of a trial, the first and the last training of a part: the library's and what differs from it most.
+    of = lambda trainings: report.by_scale(a, trainings, trainings, (trainings[0], trainings[-1]))
+    jobs = [(name, training, seed) for name in a.parts for training in of(PARTS[name].trainings) for seed in a.seeds]
     done = {}
     with concurrent.futures.ThreadPoolExecutor(a.workers) as pool:
         waiting = {pool.submit(train, a, job): job for job in jobs}
