@@ -1,7 +1,7 @@
 # The Rust library is built by cargo, the C and C++ examples by CMake; this ties the two together.
 #   make demo    recolours a photograph with the palette of another, into out/
 #   make demo-images  trains a generator of pictures of clothes (Fashion-MNIST at 16 x 16 pixels, out of Debian's package
-#                of it) for MINUTES (default 4), into out/images. PICTURES=shapes needs no download; PICTURES= a folder of
+#                of it) for MINUTES (default 2), into out/images. PICTURES=shapes needs no download; PICTURES= a folder of
 #                PNG files or an IDX file takes yours
 #   make test    every test, then a visit to a GPU in rehearsal, and an example the way make demo runs it, with few steps
 #   make fuzz    attacks the library for SECONDS (default 600) each with random calls and with damaged files, refuses every
@@ -31,7 +31,7 @@ demo:
 	@$(MAKE) --no-print-directory examples
 	$(EXAMPLES)/color_transfer --out $(OUT)
 
-demo-images: MINUTES ?= 4
+demo-images: MINUTES ?= 2
 demo-images:
 	@scripts/install-deps
 	@$(MAKE) --no-print-directory examples
