@@ -1,4 +1,5 @@
 """Results of trainings that run in processes of their own, kept as JSON files, so that an interrupted measurement goes on."""
+import concurrent.futures
 import datetime
 import hashlib
 import json
@@ -59,3 +60,19 @@ def newest(cache, name, settings):
         if but_build(found["key"]) == but_build(settings):
             return found
     return None
+
+
+def all_of(a, jobs, train, render):
+    """Trains what has no result yet, `a.workers` at a time, and renders the tables after each, where they go to a file, and at the end.
+    `render` takes the results by job. The program ends with an error where one has none."""
+    done = {}
+    with concurrent.futures.ThreadPoolExecutor(a.workers) as pool:
+        waiting = {pool.submit(train, a, job): job for job in jobs}
+        for future in concurrent.futures.as_completed(waiting):
+            done[waiting[future]] = future.result()
+            if a.output:
+                render(done)
+    render(done)
+    failed = sum(result is None for result in done.values())
+    if failed:
+        sys.exit(f"{failed} of {len(jobs)} trainings have no result")

@@ -14,11 +14,9 @@ Every training has a process and one thread of its own (picture_task_run.py) and
 --cache. UOTM: Choi, Choi, Kang, Generative modeling through the semi-dual formulation of unbalanced optimal transport (NeurIPS
 2023), in PyTorch with the library's networks (peers/picture_methods.py) and the tau that stands beside it.
 """
-import concurrent.futures
 import hashlib
 import json
 import pathlib
-import sys
 import typing
 
 import cached
@@ -88,7 +86,8 @@ def picture_of(part, label):
 
 
 def train(a, job):
-    part, (label, task, method, own), seed = job
+    part, label, seed = job
+    task, method, own = next(rest for first, *rest in PARTS[part].trainings if first == label)
     settings = {"task": task, "method": method, "set": own, "seed": seed, "seconds": a.seconds, "scale": a.scale,
                 "processor": report.processor(), "code": cached.code_of(CODE)}
     if method == "library":
@@ -156,19 +155,8 @@ def main():
     fixed = {PARTS[name].yardsticks: yardsticks(a, PARTS[name].yardsticks) for name in a.parts if PARTS[name].yardsticks}
     # Of a trial, the first and the last training of a part: the library's and what differs from it most.
     of = lambda trainings: report.by_scale(a, trainings, trainings, (trainings[0], trainings[-1]))
-    jobs = [(name, training, seed) for name in a.parts for training in of(PARTS[name].trainings) for seed in a.seeds]
-    done = {}
-    with concurrent.futures.ThreadPoolExecutor(a.workers) as pool:
-        waiting = {pool.submit(train, a, job): job for job in jobs}
-        for future in concurrent.futures.as_completed(waiting):
-            name, training, seed = waiting[future]
-            done[name, training[0], seed] = future.result()
-            if a.output:
-                render(a, done, fixed)
-    render(a, done, fixed)
-    failed = sum(result is None for result in done.values())
-    if failed:
-        sys.exit(f"{failed} of {len(jobs)} trainings have no result")
+    jobs = [(name, label, seed) for name in a.parts for label, *_ in of(PARTS[name].trainings) for seed in a.seeds]
+    cached.all_of(a, jobs, train, lambda done: render(a, done, fixed))
 
 
 if __name__ == "__main__":

@@ -22,12 +22,10 @@ Measures, on 10,000 generated pictures against the 10,000 test pictures (picture
   in one step;
 * spread: standard deviation of a pixel over the data's; alike: correlation of two draws out of the same noise.
 """
-import concurrent.futures
 import hashlib
 import json
 import pathlib
 import statistics
-import sys
 
 import cached
 import picture_data
@@ -153,17 +151,7 @@ def main():
     a = options()
     scales = {side: scale_of(a, side) for side in a.sides}
     jobs = [(side, method, seed) for side in a.sides for method in a.methods for seed in a.seeds]
-    done = {}
-    with concurrent.futures.ThreadPoolExecutor(a.workers) as pool:
-        waiting = {pool.submit(train, a, job): job for job in jobs}
-        for future in concurrent.futures.as_completed(waiting):
-            done[waiting[future]] = future.result()
-            if a.output:
-                render(a, done, scales)
-    render(a, done, scales)
-    failed = sum(result is None for result in done.values())
-    if failed:
-        sys.exit(f"{failed} of {len(jobs)} trainings have no result")
+    cached.all_of(a, jobs, train, lambda done: render(a, done, scales))
 
 
 if __name__ == "__main__":

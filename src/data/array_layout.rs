@@ -208,6 +208,15 @@ impl ArrayLayout {
     }
 }
 
+/// Refuses a slice of another length than the shape counts, and a shape as [`element_count`] does.
+pub(super) fn check_length(shape: &[usize], length: usize) -> Result<()> {
+    let count = element_count(shape)?;
+    if count == length {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("shape {shape:?} counts {count} elements, but data has {length}; the two must agree")))
+}
+
 /// Returns the number of elements of a shape; an error unless its rank is 1 to 8, no extent is 0 and all of it is
 /// addressable.
 pub(super) fn element_count(shape: &[usize]) -> Result<usize> {

@@ -1,6 +1,6 @@
 //! Borrowed, strided arrays of a host, read as 64-bit floats in blocks of rows.
 
-use super::array_layout::{ArrayLayout, element_count};
+use super::array_layout::{ArrayLayout, check_length};
 use super::dtype::{DType, Element};
 use super::refusals::not_finite;
 use crate::error::{Error, Result};
@@ -54,13 +54,7 @@ impl<'a> TensorView<'a> {
     }
 
     fn from_slice<T: Element>(data: &'a [T], shape: &[usize]) -> Result<Self> {
-        let count = element_count(shape)?;
-        if count != data.len() {
-            return Err(Error::invalid(format!(
-                "shape {shape:?} counts {count} elements, but data has {}; the two must agree",
-                data.len()
-            )));
-        }
+        check_length(shape, data.len())?;
         // SAFETY: the slice holds as many elements of this type as the contiguous shape counts, borrowed for 'a.
         unsafe { Self::from_raw(T::DTYPE, data.as_ptr().cast(), shape, None, 1.0, 0.0) }
     }

@@ -1,6 +1,6 @@
 //! Strided arrays of a host that rows are written into.
 
-use super::array_layout::{ArrayLayout, element_count};
+use super::array_layout::{ArrayLayout, check_length};
 use super::dtype::{DType, Element};
 use super::footprint::Footprint;
 use super::tensor::check_data;
@@ -33,13 +33,7 @@ impl<'a> TensorViewMut<'a> {
     }
 
     fn from_slice<T: Element>(data: &'a mut [T], shape: &[usize]) -> Result<Self> {
-        let count = element_count(shape)?;
-        if count != data.len() {
-            return Err(Error::invalid(format!(
-                "shape {shape:?} counts {count} elements, but data has {}; the two must agree",
-                data.len()
-            )));
-        }
+        check_length(shape, data.len())?;
         // SAFETY: the slice holds as many elements of this type as the contiguous shape counts, borrowed for 'a.
         unsafe { Self::from_raw(T::DTYPE, data.as_mut_ptr().cast(), shape, None, 1.0, 0.0) }
     }

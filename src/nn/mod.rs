@@ -4,6 +4,7 @@ pub mod graph;
 mod graph_passes;
 pub mod init;
 pub mod network;
+mod picture_draft;
 pub mod pictures;
 pub mod spec;
 

@@ -8,8 +8,9 @@
 //! 2015). Where it changes a source picture, its last convolution sees that once more.
 
 use super::graph::{Builder, Graph};
+use super::picture_draft::{Draft, Picture};
 use crate::device::Fixed;
-use crate::device::layout::{Conv, Layout, Map, Shape};
+use crate::device::layout::{Layout, Shape};
 use crate::formulas::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -279,90 +280,6 @@ impl Convolutions {
                 draft.builder.finish(1.0)
             }
         }
-    }
-}
-
-/// A picture in a graph.
-#[derive(Clone, Copy)]
-struct Picture {
-    node: usize,
-    shape: Shape,
-}
-
-/// A graph that is being built, and what its blocks have in common.
-struct Draft {
-    builder: Builder,
-    activation: Activation,
-    /// The embedding.
-    e: usize,
-    /// Blocks of a level.
-    blocks: usize,
-}
-
-impl Draft {
-    fn conv(&mut self, x: Picture, channels: usize, side: usize) -> Picture {
-        let conv = Conv { from: x.shape, channels, side, stride: 1 };
-        Picture { node: self.builder.layer(x.node, Map::Conv(conv)), shape: conv.to() }
-    }
-
-    /// Returns the residual blocks of a level.
-    fn level(&mut self, mut x: Picture, channels: usize) -> Picture {
-        for _ in 0..self.blocks {
-            x = self.block(x, channels);
-        }
-        x
-    }
-
-    fn block(&mut self, x: Picture, channels: usize) -> Picture {
-        let mut inner = Picture { node: self.builder.activate(x.node, self.activation), ..x };
-        inner = self.conv(inner, channels, 3);
-        let e = self.builder.dense(self.e, 2 * channels);
-        let node = self.builder.modulate(inner.node, inner.shape, e);
-        inner.node = self.builder.activate(node, self.activation);
-        inner = self.conv(inner, channels, 3);
-        self.builder.begin_at_zero();
-        let skip = if x.shape.channels == channels { x } else { self.conv(x, channels, 1) };
-        Picture { node: self.builder.sum(skip.node, inner.node), ..inner }
-    }
-
-    fn join(&mut self, a: Picture, b: Picture) -> Picture {
-        let node = self.builder.join((a.node, a.shape), (b.node, b.shape));
-        Picture { node, shape: Shape { channels: a.shape.channels + b.shape.channels, ..a.shape } }
-    }
-
-    fn pad(&mut self, x: Picture, to: [usize; 2]) -> Picture {
-        let shape = Shape { height: to[0], width: to[1], ..x.shape };
-        if shape == x.shape {
-            return x;
-        }
-        Picture { node: self.builder.fixed(x.node, Fixed::Pad { part: x.shape, to }), shape }
-    }
-
-    fn crop(&mut self, x: Picture, part: Shape) -> usize {
-        let to = [x.shape.height, x.shape.width];
-        if x.shape == part { x.node } else { self.builder.transposed(x.node, Fixed::Pad { part, to }) }
-    }
-
-    fn fold(&mut self, x: Picture) -> Picture {
-        let Shape { height, width, channels } = x.shape;
-        let shape = Shape { height: height / 2, width: width / 2, channels: 4 * channels };
-        Picture { node: self.builder.fixed(x.node, Fixed::Fold(x.shape)), shape }
-    }
-
-    fn unfold(&mut self, x: Picture) -> Picture {
-        let Shape { height, width, channels } = x.shape;
-        let shape = Shape { height: 2 * height, width: 2 * width, channels: channels / 4 };
-        Picture { node: self.builder.transposed(x.node, Fixed::Fold(shape)), shape }
-    }
-
-    fn pool(&mut self, x: Picture) -> Picture {
-        let shape = Shape { height: x.shape.height / 2, width: x.shape.width / 2, ..x.shape };
-        Picture { node: self.builder.fixed(x.node, Fixed::Pool(x.shape)), shape }
-    }
-
-    fn enlarge(&mut self, x: Picture) -> Picture {
-        let shape = Shape { height: 2 * x.shape.height, width: 2 * x.shape.width, ..x.shape };
-        Picture { node: self.builder.fixed(x.node, Fixed::Enlarge(x.shape)), shape }
     }
 }
 
