@@ -181,8 +181,8 @@ fn axes_are_kept_in_files() {
     assert!(refused.contains("'axes' has rows that are not of unit length"), "{refused}");
 }
 
-/// The axes of a problem, as the log tells them.
-fn told(source: &[f64], target: &[f64], d: usize) -> String {
+/// A context, and what its log says.
+fn heard() -> (Context, Arc<Mutex<String>>) {
     let lines = Arc::new(Mutex::new(String::new()));
     let to = Arc::clone(&lines);
     let config = ContextConfig {
@@ -194,7 +194,12 @@ fn told(source: &[f64], target: &[f64], d: usize) -> String {
         })),
         ..Default::default()
     };
-    let context = Context::new(config).expect("the processor is always there");
+    (Context::new(config).expect("the processor is always there"), lines)
+}
+
+/// The axes of a problem, as the log tells them.
+fn told(source: &[f64], target: &[f64], d: usize) -> String {
+    let (context, lines) = heard();
     Trainer::new(&context, balanced(0.5), array(source, d), array(target, d)).expect("a sound problem");
     let lines = lines.lock().expect("no panic");
     lines.clone()
@@ -232,6 +237,42 @@ fn heavy_tails_are_warned_of() {
     let text = told(&source, &heavy, 2);
     assert!(text.contains("of target.samples has heavy tails") && text.contains("logarithm"), "{text}");
     assert!(!told(&source, &normals(2 * ROWS, 3), 2).contains("heavy tails"));
+}
+
+/// What the log warns of in a problem of these two sides, before and after its first model.
+fn advised(config: TrainerConfig, source: &[f64], target: &[f64], d: usize) -> String {
+    let (context, lines) = heard();
+    let mut trainer = Trainer::new(&context, config, array(source, d), array(target, d)).expect("a sound problem");
+    trainer.model().expect("memory for it");
+    let lines = lines.lock().expect("no panic");
+    lines.clone()
+}
+
+#[test]
+fn settings_and_samples_that_are_likely_not_meant_are_warned_of() {
+    let (source, target) = (normals(64, 1), normals(64, 2));
+    let advice = |config, d| advised(config, &source, &target, d);
+    let text = advice(balanced(0.5), 2);
+    assert!(text.contains("before the first training step"), "{text}");
+    for other in ["fewer than numbers", "matching of points", "hardly depends", "one length"] {
+        assert!(!text.contains(other), "{text}");
+    }
+    let wide = TrainerConfig { sigma_units: SigmaUnits::Relative, ..balanced(4.0) };
+    assert!(advice(wide, 2).contains("sigma is 4.0 times"));
+    let text = advice(balanced(0.5), 16);
+    assert!(
+        text.contains("source.samples are 4 samples of 16 numbers") && text.contains("matching of points"),
+        "{text}"
+    );
+    let large = normals(2048, 3);
+    assert!(advised(balanced(0.5), &large, &large, 2048).contains("dense layers"));
+    // Where axes have lengths of their own, columns may differ; where all have one, they may not.
+    let thin: Vec<f64> =
+        normals(2 * 4096, 4).iter().enumerate().map(|(i, x)| if i % 2 == 0 { *x } else { 1e-3 * x }).collect();
+    let point = TrainerConfig { deterministic: true, latent_dimension: 2, ..balanced(0.5) };
+    assert!(!advised(balanced(0.5), &thin, &thin, 2).contains("one length"));
+    let text = advised(point, &thin, &thin, 2);
+    assert!(text.contains("component 0 varies") && text.contains("component 1"), "{text}");
 }
 
 /// A model that was written before problems had axes of their own answers as it did then.

@@ -4,13 +4,16 @@ use super::config::{SigmaUnits, TrainerConfig};
 use super::plan::NormalisedProblem;
 use super::watch::Collapse;
 use crate::context::Context;
-use crate::data::Normalisation;
+use crate::data::Measured;
 use crate::euot::directions::Choice;
 use crate::formulas::Conjugate;
 use crate::log::LogLevel;
 
 /// Says what sigma and tau mean where the samples have no scale.
-pub(super) fn one_point(context: &Context, config: &TrainerConfig, units: &Normalisation) {
+pub(super) fn one_point(context: &Context, config: &TrainerConfig, measured: &Measured) {
+    if !measured.one_point {
+        return;
+    }
     let relative = match config.sigma_units {
         SigmaUnits::Data => "",
         SigmaUnits::Relative => ", to which sigma and tau are relative",
@@ -19,12 +22,12 @@ pub(super) fn one_point(context: &Context, config: &TrainerConfig, units: &Norma
         LogLevel::Warn,
         &format!(
             "source.samples and target.samples are one and the same point, which has no scale; {:e} is taken{relative}",
-            units.scale
+            measured.units.scale
         ),
     );
 }
 
-/// Says what was measured, and warns of numbers that are likely not meant.
+/// Says what was measured.
 pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
     let NormalisedProblem { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
     context.log(
@@ -35,18 +38,6 @@ pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
             frame.common_scale
         ),
     );
-    if sigma < 1e-3 {
-        context.log(
-            LogLevel::Warn,
-            &format!("sigma is {sigma:e} times the data's common scale; below 0.001 training needs many more steps"),
-        );
-    }
-    if divergence.is_unbalanced() && tau < 1e-2 {
-        context.log(
-            LogLevel::Warn,
-            &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
-        );
-    }
 }
 
 /// The kurtosis from which on a training is likely to miss what is far out: that of an exponential law is 9, and of

@@ -1,5 +1,6 @@
 //! Training: the configuration, the engine that carries a step out on a device, and the trainer a host drives.
 
+mod advice;
 mod cancel;
 mod checkpoint;
 mod config;

@@ -1,5 +1,6 @@
 //! The trainer, which a host runs step by step, for a number of steps, or for a time.
 
+use super::advice;
 use super::cancel::{CancelToken, Running};
 use super::checkpoint::{self, State};
 use super::config::TrainerConfig;
@@ -87,10 +88,10 @@ impl Trainer {
         devices::check_room(context, &outline, &sides)?;
         // As long as a sample where that is long, and of no more use.
         drop(outline);
+        advice::before_reading(context, &config, &sample_shape, sides.sizes());
         let measured = sides.measure(config.length())?;
-        if measured.one_point {
-            log::one_point(context, &config, &measured.units);
-        }
+        log::one_point(context, &config, &measured);
+        advice::one_length(context, &config, &measured);
         let heaviest = measured.shapes.as_ref().map(|shapes| shapes.heaviest);
         let (frame, choice) = NormalisedProblem::new(&config, measured)?;
         log::axes(context, &frame, choice, heaviest);
@@ -119,6 +120,7 @@ impl Trainer {
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
         log::measured(context, &frame);
+        advice::problem(context, &frame);
         Ok(Self {
             context: context.clone(),
             engine: devices::engine(context, plan.clone(), networks, data, metrics.step)?,
@@ -291,6 +293,7 @@ impl Trainer {
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
     pub fn model(&mut self) -> Result<Model> {
         let _inside = float_mode::enter();
+        advice::untrained(&self.context, self.metrics.step);
         let (sigma, conjugate) = self.frame.problem();
         let [value, generator] = self.engine.state()?;
         let [value_network, generator_network] = self.config.specs().differing();
