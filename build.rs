@@ -23,6 +23,9 @@ fn main() {
     }
     name_library();
     keep_library();
+    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return;
+    }
     if let Err(error) = embed_kernels() {
         for line in error.lines() {
             println!("cargo::error={line}");

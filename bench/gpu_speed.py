@@ -204,7 +204,7 @@ def generation(a):
         width = 16 if a.smoke else width_of(dim)
         points = np.random.default_rng(0).normal(size=(2, 1000, dim)).astype(np.float32)
         with sfeuot.Context(device=a.device) as context, \
-                sfeuot.Trainer(context, points[0], points[1] + 3, sigma=1.0, hidden_width=width) as trainer:
+                sfeuot.Trainer(context, points[0], points[1] + 3, sigma=1.0, hidden_width=width, components=8) as trainer:
             trainer.step(2)
             with trainer.model() as model, model.session() as session:
                 many = np.resize(points[0], (rows, dim))

@@ -24,13 +24,14 @@ import numpy as np
 import sfeuot_ctypes as sfeuot
 from problems import Mixture, pools
 
-# dimension, hidden width, what differs from the default: a network that gives the components, and once one with latents
+# dimension, hidden width, the rest: a network that gives the components, and once one with latents
+COMPONENTS = {"batch_sources": 128, "components": 8}
 LATENTS = {"latent_dimension": 8, "batch_sources": 64, "components": 16}
-SIZES = [(2, 128, {}), (16, 256, {}), (2, 128, LATENTS)]
+SIZES = [(2, 128, COMPONENTS), (16, 256, COMPONENTS), (2, 128, LATENTS)]
 PRODUCTS = ["fused", "cublaslt"]
 # steps -> largest relative difference to the CPU's; of gradients after the most steps, more where the CPU's own is (Problem.disturbed)
 BARS = {1: 1e-5, 200: 1e-3}
-SMOKE_SIZES = [(2, 16, {"batch_sources": 8}), (2, 16, {**LATENTS, "batch_sources": 8, "components": 2})]
+SMOKE_SIZES = [(2, 16, {"batch_sources": 8, "components": 8}), (2, 16, {**LATENTS, "batch_sources": 8, "components": 2})]
 SMOKE_BARS = {1: 1e-5, 4: 1e-3}
 WEIGHTS = ("weights", "average")
 LEAST_GRADIENT = 1e-5

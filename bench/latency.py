@@ -63,7 +63,7 @@ def save_model(dim, folder, steps):
     points = np.random.default_rng(0).normal(size=(2, 20_000, dim)).astype(np.float32)
     path = pathlib.Path(folder) / f"{dim}.safetensors"
     with sfeuot.Context() as context, sfeuot.Trainer(context, points[0], 0.5 * points[1] + 3, sigma=1.0,
-                                                     hidden_width=width_of(dim)) as trainer:
+                                                     hidden_width=width_of(dim), components=8) as trainer:
         trainer.step(steps)
         with trainer.model() as model:
             model.save(path)

@@ -55,7 +55,8 @@ def pools(dim):
 
 
 def trainer(context, sides, width, sources):
-    return sfeuot.Trainer(context, *sides, sigma=0.7, seed=SEED, hidden_width=width, batch_sources=sources)
+    return sfeuot.Trainer(context, *sides, sigma=0.7, seed=SEED, hidden_width=width, batch_sources=sources,
+                          components=8)
 
 
 def training(context, dim, width, sources):

@@ -3,10 +3,9 @@
 use crate::data::{ArrayLayout, Resident};
 use crate::device::cpu::pool::Pool;
 use crate::device::cpu::simd::Isa;
-use crate::device::cuda::driver::{self, DeviceInfo};
+use crate::device::cuda::driver;
 use crate::device::cuda::gpu::Gpu;
-use crate::device::cuda::place::{CudaConfig, HostHandle};
-use crate::device::cuda::resident::CudaSamples;
+use crate::device::gpus::{CudaConfig, DeviceInfo, HostHandle};
 use crate::error::{Error, Result};
 use crate::log::{Log, LogLevel, LogSink};
 use crate::{memory, process};
@@ -108,11 +107,7 @@ impl Context {
         let on_cpu = gpu.is_none();
         let context = Self(Arc::new(Inner { gpu, isa: Isa::detect(), pool, log }));
         if on_cpu {
-            let isa = match context.isa() {
-                Isa::Avx512 => "AVX-512",
-                Isa::Avx2 => "AVX2",
-                Isa::Portable => "portable vectors",
-            };
+            let isa = context.isa().name();
             context.log(LogLevel::Info, &format!("device CPU, {isa}, {threads} threads"));
         }
         Ok(context)
@@ -197,7 +192,7 @@ impl Context {
     ) -> Result<Box<dyn Resident + 'a>> {
         let gpu = self.check_device(name, start, bytes)?;
         // SAFETY: memory of this GPU, as just checked; the rest is promised.
-        Ok(Box::new(unsafe { CudaSamples::new(gpu, side, data, layout) }))
+        Ok(unsafe { gpu.resident(side, data, layout) })
     }
 
     pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {

@@ -64,6 +64,11 @@
 //! # }
 //! ```
 
+#![cfg_attr(
+    not(feature = "cuda"),
+    allow(dead_code, unused_imports, reason = "what a GPU is told of samples and steps")
+)]
+
 pub mod abi;
 mod context;
 mod data;
@@ -92,8 +97,8 @@ mod train;
 pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};
 pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView, TensorViewMut};
 
-pub use device::cuda::driver::{DeviceInfo, devices};
-pub use device::cuda::place::{CudaConfig, CudaDevice, HostHandle, Products};
+pub use device::cuda::driver::devices;
+pub use device::gpus::{CudaConfig, CudaDevice, DeviceInfo, HostHandle, Products};
 pub use error::{Error, Result};
 pub use formulas::{Activation, Divergence};
 pub use half;

@@ -95,11 +95,11 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     );
     assert_eq!(
         (config.hidden_width, config.hidden_layers, config.latent_dimension, config.batch_sources),
-        (128, 3, 0, 128)
+        (128, 3, 0, 0)
     );
-    assert_eq!((config.components, config.decay_steps, config.seed), (8, 0, 0));
+    assert_eq!((config.components, config.decay_steps, config.seed), (0, 0, 0));
     let rates = [config.generator_learning_rate, config.value_learning_rate, config.decay_floor];
-    assert_eq!(rates, [1e-3, 3e-4, 0.02]);
+    assert_eq!(rates, [2e-3, 1e-3, 0.02]);
     assert_eq!([config.tau, config.adam_beta1, config.adam_beta2, config.ema_decay], [1.0, 0.5, 0.99, 0.998]);
     assert!(config.sigma.is_nan() || config.sigma <= 0.0, "sigma has no default, so an unset one must be refused");
 

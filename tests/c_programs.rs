@@ -93,6 +93,14 @@ fn a_program_lives_through_the_life_of_the_objects() {
     run(&program, &folder, &[&folder]);
 }
 
+/// scripts/check-targets does the same from one system to another.
+#[test]
+fn what_a_program_writes_it_reads_again() {
+    let (program, folder) = build("portable");
+    run(&program, &folder, &[Path::new("write"), &folder]);
+    run(&program, &folder, &[Path::new("read"), &folder]);
+}
+
 #[test]
 fn a_program_that_misuses_everything_stays_alive() {
     let (program, folder) = build("abi_misuse");

@@ -47,7 +47,7 @@ fn a_step_before_an_overflow_stays() {
     let file = std::fs::read(&path).expect("it was written");
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     let header = String::from_utf8(file[8..8 + length].to_vec()).expect("a header is text");
-    let from = "generator_learning_rate\\\":0.001";
+    let from = "generator_learning_rate\\\":0.002";
     assert!(header.contains(from), "{header}");
     let header = header.replace(from, "generator_learning_rate\\\":1e300");
     std::fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat())

@@ -22,7 +22,7 @@ PROBE_SECONDS = 2.0     # part of the budget; the first quarter of it, in which 
 def settings(dim, epsilon):
     """Trainer fields; `decay` is the part of the steps that the budget allows after which the rates have come to their floor,
     None for constant rates."""
-    return dict(hidden_width=width(dim), batch_sources=64, decay=1.0, decay_floor=0.02, generator_learning_rate=3e-3, value_learning_rate=2e-3)
+    return dict(hidden_width=width(dim), batch_sources=64, components=8, decay=1.0, decay_floor=0.02, generator_learning_rate=3e-3, value_learning_rate=2e-3)
 
 
 class Method:

@@ -12,7 +12,8 @@ use super::error_text;
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INTERNAL, SFEUOT_OK};
 use crate::float_mode;
 
-#[cfg(not(panic = "unwind"))]
+// A module of WebAssembly traps instead, which its host catches.
+#[cfg(not(any(panic = "unwind", target_family = "wasm")))]
 compile_error!("sfeuot's C ABI promises that no panic ends the host; build it with panic = \"unwind\"");
 
 /// Runs the body of an exported function and turns its outcome into a status and, on failure, the

@@ -22,7 +22,7 @@ pub const STATISTICS_ROWS: usize = 4096;
 
 /// The largest number of products that it may take to turn an array of samples to other axes, and the largest dimension
 /// of a sampler's samples that are turned batch by batch.
-const MOST_TURNED: usize = 1 << 36;
+const MOST_TURNED: u64 = 1 << 36;
 const MOST_TURNED_SAMPLER: usize = 64;
 /// The largest count of numbers that a sampler is asked for in one call while the normalisation is measured.
 const STATISTICS_BATCH: usize = 1 << 20;
@@ -161,7 +161,7 @@ impl<'a> CheckedSide<'a> {
     fn is_turnable(&self) -> bool {
         let dimension = self.dimension();
         match self.size() {
-            Some(size) => size.count.saturating_mul(dimension * dimension) <= MOST_TURNED,
+            Some(size) => (size.count as u64).saturating_mul((dimension * dimension) as u64) <= MOST_TURNED,
             None => dimension <= MOST_TURNED_SAMPLER,
         }
     }

@@ -5,8 +5,13 @@
 //! all rows. Operations are fused to the limit of the mathematics: every one reads and writes its rows once.
 
 pub mod cpu;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_cuda.rs"]
 pub mod cuda;
 pub(crate) mod draw;
+pub mod gpus;
 pub(crate) mod half_work;
 pub mod layers;
 pub mod layout;

@@ -23,14 +23,14 @@ pub struct Conditional {
 }
 
 impl Conditional {
-    /// Checks the sizes. An error is a sentence that uses the names of a configuration.
+    /// Checks the sizes; 0 components are those that are not chosen yet. An error is a sentence that uses the names of a configuration.
     ///
     /// # Errors
     /// Sizes out of range; a generator without latents and without a standard deviation.
     pub fn check(&self, deterministic: bool) -> Result<(), String> {
         let Self { components, latent } = *self;
-        if !(1..=MOST).contains(&components) {
-            return Err(format!("components is {components}, but must be from 1 to {MOST}"));
+        if components > MOST {
+            return Err(format!("components is {components}, but must be at most {MOST}"));
         }
         if latent > MOST {
             return Err(format!("latent_dimension is {latent}, but must be from 0 to {MOST}"));

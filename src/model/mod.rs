@@ -1,6 +1,7 @@
 //! Inference: the trained model, its file, and sessions that call it.
 
 mod cpu_pieces;
+#[cfg(feature = "cuda")]
 mod cuda_pieces;
 #[expect(clippy::module_inception, reason = "the file of `Model`")]
 mod model;

@@ -245,6 +245,9 @@ impl Description {
 
     fn check(&self) -> std::result::Result<(), String> {
         self.specs().check()?;
+        if self.components == 0 {
+            return Err("components is 0, but must be 1 or more".into());
+        }
         self.conditional().check(self.deterministic)?;
         self.specs().check_convolutional(self.deterministic, self.components)?;
         if self.steps > MAX_STEPS {

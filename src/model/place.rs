@@ -1,6 +1,7 @@
 //! Puts a model's networks on the context's device.
 
 use super::cpu_pieces::CpuModel;
+#[cfg(feature = "cuda")]
 use super::cuda_pieces::CudaModel;
 use super::pieces::Placed;
 use crate::context::Context;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device).
 pub(super) fn place(context: &Context, transport: &Arc<Transport>, weights: [&[f32]; 2]) -> Result<Arc<dyn Placed>> {
-    Ok(match context.gpu() {
-        Some(gpu) => Arc::new(CudaModel::new(gpu, transport, weights)?),
-        None => Arc::new(CpuModel::new(context.isa(), transport, weights)?),
-    })
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        return Ok(Arc::new(CudaModel::new(gpu, transport, weights)?));
+    }
+    Ok(Arc::new(CpuModel::new(context.isa(), transport, weights)?))
 }

@@ -176,7 +176,7 @@ impl<'a> Specs<'a> {
         };
         match self.convolutional()? {
             true if !deterministic => needs("deterministic", 0),
-            true if components != 1 => needs("components", components),
+            true if components > 1 => needs("components", components),
             _ => Ok(()),
         }
     }

@@ -116,7 +116,7 @@ impl Description {
         config.validate()?;
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
-        config.specs().check_chosen(sample_shape).map_err(Error::InvalidArgument)?;
+        config.check_chosen(sample_shape).map_err(Error::InvalidArgument)?;
         let problem = problem(config, *common_scale)?;
         bridge.check(shift, *scale, problem.0 * (common_scale / scale)).map_err(Error::InvalidArgument)?;
         Ok((config.networks(bridge, 1.0).layouts(d)?.map(|layout| layout.len()), problem))

@@ -1,5 +1,6 @@
 //! The configuration of a trainer.
 
+use super::batch;
 use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
@@ -55,14 +56,16 @@ pub struct TrainerConfig {
     /// the common spread, the square is bent to grow like |x| beyond 3. Potentials of Gaussians and mixtures are made
     /// of squares. It costs a first layer twice as large. Default true.
     pub squares: bool,
-    /// Source samples in a batch, 1 to 2^20. Default 128.
+    /// Source samples in a batch, up to 2^20. With 0, the default, as many as give 1024 rows with `components`, and up to
+    /// 128; 64 where networks are convolutional.
     pub batch_sources: usize,
-    /// K, 1 to 4096: the number of Gaussians in the mixture that x1 is drawn from, given x0. With latents, the number
-    /// of latents drawn for each source sample in a batch. K times batch_sources is up to 2^24. Default 8.
+    /// K, up to 4096: the number of Gaussians in the mixture that x1 is drawn from, given x0. With latents, the number
+    /// of latents drawn for each source sample in a batch. K times batch_sources is up to 2^24. With 0, the default, 16 for
+    /// samples of up to 4 numbers, 8 for others and with latents, 1 where networks are convolutional.
     pub components: usize,
-    /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 1e-3.
+    /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 2e-3.
     pub generator_learning_rate: f64,
-    /// Learning rate of the value function, > 0. Default 3e-4.
+    /// Learning rate of the value function, > 0. Default 1e-3.
     pub value_learning_rate: f64,
     /// Adam's decay of the first moment, in [0, 1). Default 0.5.
     pub adam_beta1: f64,
@@ -104,10 +107,10 @@ impl Default for TrainerConfig {
             latent_dimension: 0,
             deterministic: false,
             squares,
-            batch_sources: 128,
-            components: 8,
-            generator_learning_rate: 1e-3,
-            value_learning_rate: 3e-4,
+            batch_sources: 0,
+            components: 0,
+            generator_learning_rate: 2e-3,
+            value_learning_rate: 1e-3,
             adam_beta1: 0.5,
             adam_beta2: 0.99,
             ema_decay: 0.998,
@@ -148,9 +151,9 @@ impl TrainerConfig {
         self.specs().check().map_err(Error::invalid)?;
         self.conditional().check(self.deterministic).map_err(Error::invalid)?;
         self.specs().check_convolutional(self.deterministic, self.components).map_err(Error::invalid)?;
-        if !(1..=1 << 20).contains(&self.batch_sources) {
+        if self.batch_sources > 1 << 20 {
             return Err(Error::invalid(format!(
-                "batch_sources is {}, but must be from 1 to {}",
+                "batch_sources is {}, but must be at most {}, or 0 for what suits the samples",
                 self.batch_sources,
                 1 << 20
             )));
@@ -176,7 +179,7 @@ impl TrainerConfig {
         fraction("decay_floor", self.decay_floor, "]", true)
     }
 
-    /// Returns the configuration with networks for samples of this shape.
+    /// Returns the configuration with networks and a batch for samples of this shape.
     ///
     /// # Errors
     /// Convolutional networks for samples that are no pictures.
@@ -186,7 +189,24 @@ impl TrainerConfig {
                 *spec = spec.of_samples(shape, prefix).map_err(Error::invalid)?;
             }
         }
+        let dimension = shape.iter().fold(1, |all: usize, &side| all.saturating_mul(side));
+        let samples =
+            batch::Samples { dimension, pictures: self.is_convolutional(), latents: self.latent_dimension > 0 };
+        [self.components, self.batch_sources] = batch::chosen(self.components, self.batch_sources, &samples);
         Ok(self)
+    }
+
+    /// Checks that nothing is left to be chosen for samples of this shape, for a configuration from a file.
+    ///
+    /// # Errors
+    /// A sentence that names what is at fault.
+    pub(crate) fn check_chosen(&self, shape: &[usize]) -> std::result::Result<(), String> {
+        for (name, value) in [("components", self.components), ("batch_sources", self.batch_sources)] {
+            if value == 0 {
+                return Err(format!("{name} is 0, but must be 1 or more"));
+            }
+        }
+        self.specs().check_chosen(shape)
     }
 
     /// Returns whether the networks are convolutional, for a configuration that is sound.
@@ -229,7 +249,7 @@ impl TrainerConfig {
         Networks { conditional: self.conditional(), deterministic: self.deterministic, bridge, value, generator, unit }
     }
 
-    /// Returns the number of rows of a batch.
+    /// Returns the number of rows of a batch; 0 as long as its size is not chosen.
     pub fn batch_rows(&self) -> usize {
         self.batch_sources * self.components
     }

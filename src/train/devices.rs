@@ -3,6 +3,7 @@
 
 use super::cpu::CpuEngine;
 use super::engine::Engine;
+#[cfg(feature = "cuda")]
 use super::gpu::GpuEngine;
 use super::halves::Steps;
 use super::host_memory::HostMemory;
@@ -23,10 +24,13 @@ pub(super) fn engine(
     step: u64,
 ) -> Result<Box<dyn Engine>> {
     let (samplers, sets) = Samplers::part(data, plan.halves.batch_rows())?;
-    Ok(match context.gpu() {
-        Some(gpu) => Box::new(Steps::new(GpuEngine::new(gpu, &plan, &networks, sets, step)?, samplers)),
-        None => Box::new(Steps::new(CpuEngine::new(context, plan, networks, sets)?, samplers)),
-    })
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        return Ok(Box::new(Steps::new(GpuEngine::new(gpu, &plan, &networks, sets, step)?, samplers)));
+    }
+    // Where a processor's engine goes on follows from its state.
+    let _ = step;
+    Ok(Box::new(Steps::new(CpuEngine::new(context, plan, networks, sets)?, samplers)))
 }
 
 /// Refuses a training that the context's device has no memory of its own for. Reads an [`outline`] and the sizes of the
@@ -37,7 +41,12 @@ pub(super) fn engine(
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::Device`](crate::Error::Device).
 pub(super) fn check_room(context: &Context, outline: &Plan, sides: &Sides<'_, '_>) -> Result<()> {
-    context.gpu().map_or(Ok(()), |gpu| GpuEngine::check_room(gpu, outline, sides.sizes()))
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = context.gpu() {
+        return GpuEngine::check_room(gpu, outline, sides.sizes());
+    }
+    let _ = (context, outline, sides);
+    Ok(())
 }
 
 /// Returns the host memory that a training takes. Reads an [`outline`] and the sizes of the samples.
@@ -56,6 +65,7 @@ pub(super) fn host_memory(context: &Context, outline: &Plan, sides: &Sides<'_, '
         }
     }
     let (samples, weights) = (sides.bytes_while_made(), sides.weight_bytes());
+    #[cfg(feature = "cuda")]
     if context.gpu().is_some() {
         let engine = size_of::<Steps<GpuEngine>>() + outline.bytes();
         let kept = batches.saturating_add(fingerprints).saturating_add(engine);

@@ -28,8 +28,8 @@ pub(super) fn one_point(context: &Context, config: &TrainerConfig, measured: &Me
 }
 
 /// Says what was measured.
-pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
-    let NormalisedProblem { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
+pub(super) fn measured(context: &Context, config: &TrainerConfig, frame: &NormalisedProblem) {
+    let NormalisedProblem { sigma, conjugate: Conjugate { tau, .. }, .. } = *frame;
     context.log(
         LogLevel::Info,
         &format!(
@@ -37,6 +37,10 @@ pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
             frame.normalisation.dimension(),
             frame.common_scale
         ),
+    );
+    context.log(
+        LogLevel::Info,
+        &format!("a step has {} source samples with {} components each", config.batch_sources, config.components),
     );
 }
 

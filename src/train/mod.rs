@@ -1,12 +1,14 @@
 //! Training: the configuration, the engine that carries a step out on a device, and the trainer a host drives.
 
 mod advice;
+mod batch;
 mod cancel;
 mod checkpoint;
 mod config;
 mod cpu;
 mod devices;
 mod engine;
+#[cfg(feature = "cuda")]
 mod gpu;
 mod halves;
 mod host_memory;
@@ -15,6 +17,7 @@ mod metrics;
 mod plan;
 mod shards;
 mod side;
+mod stopwatch;
 mod trainer;
 mod watch;
 

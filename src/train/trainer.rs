@@ -10,6 +10,7 @@ use super::host_memory::HostMemory;
 use super::log;
 use super::metrics::{self, Metrics};
 use super::plan::{NormalisedProblem, Plan, outline, plan};
+use super::stopwatch::Stopwatch;
 use super::watch::Watch;
 use crate::context::Context;
 use crate::data::{self, Data, DataSource, Fingerprint};
@@ -21,7 +22,7 @@ use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
 use crate::{float_mode, quote};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The answer of a progress function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl Trainer {
         fingerprints: [Fingerprint; 2],
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
-        log::measured(context, &frame);
+        log::measured(context, &config, &frame);
         advice::problem(context, &frame);
         Ok(Self {
             context: context.clone(),
@@ -158,7 +159,7 @@ impl Trainer {
             while done < steps {
                 let until_told = if every > 0 { every - done % every } else { u64::MAX };
                 done += trainer.advance((steps - done).min(until_told))?;
-                clock.read(trainer);
+                trainer.metrics.steps_per_second = clock.rate(done);
                 if every > 0 && (done % every == 0 || done == steps) && tell(&trainer.metrics) == Control::Stop {
                     return Err(Error::Cancelled { step: trainer.metrics.step });
                 }
@@ -167,23 +168,27 @@ impl Trainer {
         })
     }
 
-    /// Trains until about `duration` has passed: at least one step, and none that is expected to end past it.
-    /// Returns the number of steps made.
+    /// Trains until about `duration` has passed: at least one step, and none that is expected to end past it. Where
+    /// there is no clock it makes one. Returns the number of steps made.
     ///
     /// # Errors
     /// As [`Self::step`].
     pub fn run_for(&mut self, duration: Duration) -> Result<(u64, Metrics)> {
         self.call(|trainer, clock| {
-            let mut most = 1;
+            let (first, mut most) = (trainer.metrics.step, 1);
             loop {
-                let before = clock.start.elapsed();
+                let before = clock.elapsed();
                 let made = trainer.advance(most)?;
-                clock.read(trainer);
-                let after = clock.start.elapsed();
-                let one = (after - before).as_secs_f64() / made as f64;
-                most = (duration.saturating_sub(after).as_secs_f64() / one.max(1e-9)) as u64;
+                trainer.metrics.steps_per_second = clock.rate(trainer.metrics.step - first);
+                most = match (before, clock.elapsed()) {
+                    (Some(before), Some(after)) => {
+                        let one = (after - before).as_secs_f64() / made as f64;
+                        (duration.saturating_sub(after).as_secs_f64() / one.max(1e-9)) as u64
+                    }
+                    _ => 0,
+                };
                 if most == 0 {
-                    return Ok((trainer.metrics.step - clock.first, trainer.metrics));
+                    return Ok((trainer.metrics.step - first, trainer.metrics));
                 }
             }
         })
@@ -191,13 +196,12 @@ impl Trainer {
 
     /// Runs `work` as a training call that can be cancelled from its beginning to its end. A caller that has begun the
     /// token already ends it itself.
-    fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Clock) -> Result<R>) -> Result<R> {
+    fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Stopwatch) -> Result<R>) -> Result<R> {
         let _inside = float_mode::enter();
         let token = self.cancel.clone();
         let running = token.begin();
         self.watch.begin_call();
-        let clock = Clock { start: Instant::now(), first: self.metrics.step };
-        let result = work(self, &clock);
+        let result = work(self, &Stopwatch::start());
         let cancelled = running.is_some_and(Running::end);
         if cancelled && result.is_ok() { Err(Error::Cancelled { step: self.metrics.step }) } else { result }
     }
@@ -383,18 +387,5 @@ impl Trainer {
         memory.ask(state.config.sizes(), &state.sample_shape, memory.copies)?;
         let plan = plan(&state.config, &state.frame)?;
         Self::assemble(context, state, plan, memory, data, found)
-    }
-}
-
-/// Speed of one call.
-struct Clock {
-    start: Instant,
-    first: u64,
-}
-
-impl Clock {
-    fn read(&self, trainer: &mut Trainer) {
-        let seconds = self.start.elapsed().as_secs_f64();
-        trainer.metrics.steps_per_second = (trainer.metrics.step - self.first) as f64 / seconds.max(1e-9);
     }
 }

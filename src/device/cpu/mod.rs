@@ -24,6 +24,8 @@ pub(crate) mod optimiser;
 pub mod pool;
 mod rows;
 pub mod simd;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod simd_neon;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 mod squares;

@@ -1,4 +1,4 @@
-//! Vectors of the processor: the few operations that the kernels need, for AVX-512, AVX2 + FMA, and plain arrays
+//! Vectors of the processor: the few operations that the kernels need, for AVX-512, AVX2 + FMA, NEON, and plain arrays
 //! that any compiler target turns into whatever vectors it has. The array form also serves f64, in which the gradient
 //! checks run the same kernels.
 
@@ -29,26 +29,48 @@ pub trait Kernel<T> {
 
 /// The instruction sets among which the library chooses at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "each processor has some of them")]
 pub enum Isa {
     /// AVX-512 F.
     Avx512,
     /// AVX2 and FMA.
     Avx2,
+    /// NEON of 64-bit ARM.
+    Neon,
     /// What the compiler's target guarantees.
     Portable,
 }
 
 impl Isa {
-    /// Returns the best one of this processor.
-    pub fn detect() -> Self {
+    /// Returns those of this processor, the best one first.
+    pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         {
             use std::is_x86_feature_detected as has;
             if has!("avx2") && has!("fma") {
-                return if has!("avx512f") { Self::Avx512 } else { Self::Avx2 };
+                const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+                return if has!("avx512f") { &ALL } else { &ALL[1..] };
             }
         }
-        Self::Portable
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        return &[Self::Neon, Self::Portable];
+        #[allow(unreachable_code)]
+        &[Self::Portable]
+    }
+
+    /// Returns the best one of this processor.
+    pub fn detect() -> Self {
+        Self::available()[0]
+    }
+
+    /// Returns its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "AVX-512",
+            Self::Avx2 => "AVX2",
+            Self::Neon => "NEON",
+            Self::Portable => "portable vectors",
+        }
     }
 }
 
@@ -188,7 +210,7 @@ impl Real for f32 {
     fn lanes(isa: Isa) -> usize {
         match isa {
             Isa::Avx512 => 16,
-            Isa::Avx2 | Isa::Portable => 8,
+            Isa::Avx2 | Isa::Neon | Isa::Portable => 8,
         }
     }
     unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output {
@@ -199,6 +221,8 @@ impl Real for f32 {
                 Isa::Avx512 => super::simd_x86::run_avx512(kernel),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => super::simd_x86::run_avx2(kernel),
+                #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+                Isa::Neon => kernel.run::<super::simd_neon::Neon>(),
                 _ => kernel.run::<Portable<f32>>(),
             }
         }
@@ -254,14 +278,7 @@ mod tests {
 
     #[test]
     fn a_nan_comes_through_and_bounds_are_outside() {
-        let mut sets = vec![Isa::Portable];
-        if Isa::detect() != Isa::Portable {
-            sets.push(Isa::Avx2);
-        }
-        if Isa::detect() == Isa::Avx512 {
-            sets.push(Isa::Avx512);
-        }
-        for isa in sets {
+        for &isa in Isa::available() {
             // SAFETY: the processor has the set.
             let found = unsafe { f32::dispatch(isa, Choices) };
             let expected = [[-1.0, -3.0, 0.0], [-1.0, -1.0, 0.0], [0.5, 0.5, 7.0], [2.0, 2.0, 0.0], [5.0, 2.0, 0.0]];

@@ -3,6 +3,7 @@
 //! cudarc loads each function when it is first called and panics where the library or the function is missing, so
 //! everything begins with [`require`].
 
+use crate::device::gpus::DeviceInfo;
 use crate::error::{Error, Result};
 use crate::process;
 use cudarc::driver::result::DriverError;
@@ -12,23 +13,6 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// CUDA version of the oldest driver with every function that is called here, as `cuDriverGetVersion` counts.
 const OLDEST_DRIVER: i32 = 11040;
-
-/// A GPU of this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceInfo {
-    /// Its number among the devices that the driver shows, from 0; `CUDA_VISIBLE_DEVICES` changes it.
-    pub index: u32,
-    /// Its name in the driver.
-    pub name: String,
-    /// Its UUID, which is the same in every process and under every numbering.
-    pub uuid: [u8; 16],
-    /// Compute capability, major and minor.
-    pub capability: (u32, u32),
-    /// Bytes of its memory.
-    pub memory: u64,
-    /// The newest CUDA version that its driver supports: 1000 times the major one plus 10 times the minor one.
-    pub driver_version: u32,
-}
 
 /// Turns a status into a result; `doing` completes "cannot ...".
 pub(super) fn check(status: CUresult, doing: impl FnOnce() -> String) -> Result<()> {

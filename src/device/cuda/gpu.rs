@@ -3,12 +3,13 @@
 
 use super::account::Account;
 use super::current::{Entered, push};
-use super::driver::{self, DeviceInfo, check, describe, dotted};
+use super::driver::{self, check, describe, dotted};
 use super::image;
 use super::kernels::{Kernel, Launch};
-use super::place::{CudaConfig, NamedContext, Products};
+use super::place::NamedContext;
 use super::product::{Library, PlanGuard};
 use super::stream::new_stream;
+use crate::device::gpus::{CudaConfig, DeviceInfo, Products};
 use crate::device::layout::Layer;
 use crate::error::{Error, Result};
 use crate::log::LogLevel;

@@ -1,77 +1,11 @@
-//! What a host asks for on a GPU, and the device and CUDA context that follow from it.
+//! The device and CUDA context that follow from what a host asks for on a GPU.
 
 use super::current::push;
-use super::driver::{self, DeviceInfo, check, describe};
+use super::driver::{self, check, describe};
+use crate::device::gpus::{CudaConfig, CudaDevice, DeviceInfo};
 use crate::error::{Error, Result};
 use cudarc::driver::sys::{self, CUcontext, CUdevice, CUresult, CUstream};
-use std::ffi::c_void;
 use std::ptr;
-
-/// The choice of a GPU, and of a CUDA context and stream.
-#[derive(Clone, Debug, Default)]
-pub struct CudaConfig {
-    /// The device. Ignored, but for a check that it is the same, where `context` or `stream` is given.
-    pub device: CudaDevice,
-    /// A `CUcontext` of the host's to work in, which must outlive everything made from the context; null: the
-    /// device's primary context.
-    pub context: HostHandle,
-    /// A `CUstream` of the host's for all work, which must outlive everything made from the context; null: a stream of
-    /// the library's own.
-    pub stream: HostHandle,
-    /// The largest number of bytes of device memory to take; 0 for no limit but the device's. Memory that the driver
-    /// needs for the CUDA context and its code is not counted.
-    pub memory_limit: u64,
-    /// The library that multiplies matrices.
-    pub products: Products,
-}
-
-impl CudaConfig {
-    /// Returns whether it names a GPU.
-    pub(crate) fn names_a_gpu(&self) -> bool {
-        self.device != CudaDevice::First || !self.context.0.is_null() || !self.stream.0.is_null()
-    }
-}
-
-/// The library that multiplies matrices on a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Products {
-    /// The library's fused kernels for hidden layers of up to 512 units, cublasLt for larger ones where it is
-    /// installed.
-    #[default]
-    Auto = 0,
-    /// The library's fused kernels for all.
-    Fused = 1,
-    /// cublasLt for all; it has to be installed.
-    CublasLt = 2,
-}
-
-/// A device by its number or its UUID.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CudaDevice {
-    /// The first one.
-    #[default]
-    First,
-    /// By number, from 0, in the driver's order.
-    Index(u32),
-    /// By UUID.
-    Uuid([u8; 16]),
-}
-
-/// A pointer of the host's driver API; null for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostHandle(pub *mut c_void);
-
-impl Default for HostHandle {
-    fn default() -> Self {
-        Self(ptr::null_mut())
-    }
-}
-
-// SAFETY: driver handles may be used from any thread; that they stay alive is the host's promise.
-unsafe impl Send for HostHandle {}
-// SAFETY: as above.
-unsafe impl Sync for HostHandle {}
 
 /// `CU_STREAM_LEGACY` and `CU_STREAM_PER_THREAD`.
 const LEGACY_STREAM: usize = 1;

@@ -33,6 +33,22 @@ pub(crate) struct CudaSamples {
     piece: usize,
 }
 
+impl Gpu {
+    /// Returns samples in its memory, as [`CudaSamples::new`] does.
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn resident<'a>(
+        self: &Arc<Self>,
+        side: &'static str,
+        address: u64,
+        layout: ArrayLayout,
+    ) -> Box<dyn Resident + 'a> {
+        // SAFETY: promised.
+        Box::new(unsafe { CudaSamples::new(self, side, address, layout) })
+    }
+}
+
 impl CudaSamples {
     /// Returns the samples of a side ("source" or "target") whose element with index 0 on every axis is at `address`.
     ///

@@ -89,12 +89,7 @@ proptest! {
         case in prop_oneof![2 => cases(), 1 => pictures()].prop_filter("components near a boundary", Case::decided),
     ) {
         let exact = [case.value_step::<f64>(Isa::Portable).1, case.generator_step::<f64>(Isa::Portable).1];
-        let sets: &[Isa] = match Isa::detect() {
-            Isa::Avx512 => &[Isa::Avx512, Isa::Avx2, Isa::Portable],
-            Isa::Avx2 => &[Isa::Avx2, Isa::Portable],
-            Isa::Portable => &[Isa::Portable],
-        };
-        for &isa in sets {
+        for &isa in Isa::available() {
             let single = [case.value_step::<f32>(isa).1, case.generator_step::<f32>(isa).1];
             for (exact, single) in exact.iter().zip(&single) {
                 let norm = exact.iter().map(|g| g * g).sum::<f64>().sqrt();

@@ -178,18 +178,9 @@ fn check<T: Real>(conv: Conv, pictures: usize, seed: u64, isa: Isa, bound: f64) 
     close("gradient", gradient.values.iter().copied(), &expected, bound)
 }
 
-/// Returns the instruction sets that this processor has.
-fn sets() -> &'static [Isa] {
-    match Isa::detect() {
-        Isa::Avx512 => &[Isa::Avx512, Isa::Avx2, Isa::Portable],
-        Isa::Avx2 => &[Isa::Avx2, Isa::Portable],
-        Isa::Portable => &[Isa::Portable],
-    }
-}
-
 fn check_everywhere(conv: Conv, pictures: usize, seed: u64) -> Result<(), TestCaseError> {
     check::<f64>(conv, pictures, seed, Isa::Portable, 1e-12)?;
-    sets().iter().try_for_each(|&isa| check::<f32>(conv, pictures, seed, isa, 3e-5))
+    Isa::available().iter().try_for_each(|&isa| check::<f32>(conv, pictures, seed, isa, 3e-5))
 }
 
 proptest! {
@@ -246,7 +237,7 @@ fn a_picture_has_the_same_bits_among_others_and_alone() {
     let layout = Layout::of_graph(std::iter::once(Map::Conv(conv)));
     let weights: Vec<f32> = normals(1, layout.len()).into_iter().map(|w| w as f32).collect();
     let [x, delta] = [conv.from, conv.to()].map(|shape| normals(2, pictures * shape.numbers()));
-    for &isa in sets() {
+    for &isa in Isa::available() {
         let mut net = CpuNet::<f32>::new(isa, &layout, &Centre::default(), true).unwrap();
         net.pack(&weights);
         let mut block = CpuBlock::<f32>::new(isa);
@@ -307,7 +298,7 @@ fn rounding_stays_within_its_bounds() {
         let squares = (pictures * side.div_ceil(2).pow(2)) as f64;
         let chain = |channels: usize| 64.0 * (channels + 12) as f64 * channels as f64;
         let bounds = [chain(inputs), chain(outputs), 36.0 * squares * (squares / 32.0 + 42.0)];
-        for &isa in sets() {
+        for &isa in Isa::available() {
             let mut net = CpuNet::<f32>::new(isa, &layout, &Centre::default(), true).unwrap();
             net.pack(&parameters.iter().map(|&w| w as f32).collect::<Vec<_>>());
             let mut block = CpuBlock::<f32>::new(isa);

@@ -15,8 +15,8 @@ use crate::device::cuda::kernels::{
     ActivationScale, ActivationSilu, GradientReduce, Kernel, OptimiserUpdate, UpdateParameters,
 };
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::sums::{CudaSums, TERMS};
+use crate::device::gpus::{CudaConfig, Products};
 use crate::device::{Bridge, Mat, Method, MixtureLoss, Points, Weighted, Workspace};
 use crate::error::Result;
 use crate::formulas::{Axes, Head, Tick};

@@ -3,7 +3,7 @@
 
 use super::simulator;
 use crate::device::cuda::gpu::Gpu;
-use crate::device::cuda::place::CudaConfig;
+use crate::device::gpus::CudaConfig;
 use cudarc::driver::sys::{self, CUresult};
 use std::ffi::{CStr, c_void};
 use std::ptr;

@@ -9,8 +9,8 @@ use crate::data::{
 use crate::device::cuda::block::{MOST_BLOCKS, THREADS};
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::cuda::place::CudaConfig;
 use crate::device::cuda::resident::CudaSamples;
+use crate::device::gpus::CudaConfig;
 use crate::formulas::units::AxisUnits;
 use half::{bf16, f16};
 use proptest::prelude::*;

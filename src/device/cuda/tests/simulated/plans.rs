@@ -4,8 +4,8 @@ use super::simulator;
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::graph::Graph;
 use crate::device::cuda::memory::DeviceBuffer;
-use crate::device::cuda::place::{CudaConfig, Products};
 use crate::device::cuda::product::{Operand, Product};
+use crate::device::gpus::{CudaConfig, Products};
 use std::sync::Arc;
 
 /// A GPU with cublasLt, for a test of this name that is alone in its process.
