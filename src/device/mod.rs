@@ -7,6 +7,7 @@
 pub mod cpu;
 pub mod cuda;
 pub(crate) mod draw;
+pub(crate) mod exchange;
 pub(crate) mod half_work;
 pub mod layers;
 pub mod layout;
