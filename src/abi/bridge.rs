@@ -5,7 +5,7 @@ use super::handle;
 use super::numbers::{Numbers, check_memory};
 use super::panic::guard;
 use super::problem::{SfeuotProblem, Shape, Shared, batch_seed, check_sources};
-use super::status::Outcome;
+use super::status::{Failure, Outcome};
 use super::tensor::{Memory, SfeuotTensor};
 use crate::device::training::Half;
 use crate::euot::objective::{PointsTo, SourceRows};
@@ -75,8 +75,12 @@ pub unsafe extern "C" fn sfeuot_bridge_times(
     guard("sfeuot_bridge_times", || {
         let shared = handle::pin::<Shared>(problem, "problem")?;
         let place = batch_seed(half, seed, step, first_source)?;
+        let most = isize::MAX as usize / size_of::<f32>() / shared.shape.components;
+        let count = usize::try_from(sources).ok().filter(|&count| count <= most).ok_or_else(|| {
+            Failure::argument(format!("sources is {sources}, but their times fit into memory for {most} at most"))
+        })?;
+        check_sources(first_source, count, &shared.shape)?;
         let times = times_of(place.half, times.cast_const(), sources, &shared.shape)?;
-        check_sources(first_source, usize::try_from(sources).unwrap_or(usize::MAX), &shared.shape)?;
         shared.problem.enter(|problem| {
             // SAFETY: times is the host's for the length of the call.
             problem.times(place, unsafe { times.write() });

@@ -33,6 +33,10 @@ pub unsafe extern "C" fn sfeuot_conjugate(
         if count == 0 {
             return Ok(());
         }
+        let most = isize::MAX as u64 / size_of::<f64>() as u64;
+        if count > most {
+            return Err(Failure::argument(format!("count is {count}, but memory holds {most} numbers at most")));
+        }
         let v = array(v, "v", count, 1)?;
         let optional = |pointer: *mut f64, name| {
             (!pointer.is_null()).then(|| array(pointer.cast_const(), name, count, 1)).transpose()

@@ -9,7 +9,7 @@ use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use super::trainer_config::{SFEUOT_SIGMA_DATA_UNITS, SFEUOT_SIGMA_RELATIVE};
+use super::trainer_config::SFEUOT_SIGMA_RELATIVE;
 use crate::device::exchange::BatchSeed;
 use crate::device::training::Half;
 use crate::problem::{Problem, ProblemConfig, common_scale};
@@ -206,7 +206,7 @@ pub(super) fn check_sources(first_source: u64, sources: usize, shape: &Shape) ->
     match first_source.checked_add(sources as u64) {
         Some(end) if end <= most => Ok(()),
         _ => Err(Failure::argument(format!(
-            "first_source is {first_source} and there are {sources} source samples; their sum must be at most {most}"
+            "first_source is {first_source} and the number of sources is {sources}; their sum must be at most {most}"
         ))),
     }
 }
