@@ -42,7 +42,8 @@ class Problem:
 
     def generator_loss(self, outputs, x0, times, state, value, slope):
         """The generator's loss, differentiable by what its network gave."""
-        return _GeneratorLoss.apply(self.calls, outputs, x0, times, state, value, slope)
+        held = (x.detach().contiguous() for x in (x0, state, value, slope))
+        return _GeneratorLoss.apply(self.calls, outputs, times, *held)
 
 
 class _ValueLoss(torch.autograd.Function):
@@ -62,8 +63,8 @@ class _ValueLoss(torch.autograd.Function):
 
 class _GeneratorLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, calls, outputs, x0, times, state, value, slope):
-        outputs, x0, state, value, slope = (x.detach().contiguous() for x in (outputs, x0, state, value, slope))
+    def forward(ctx, calls, outputs, times, x0, state, value, slope):
+        outputs = outputs.detach().contiguous()
         by_outputs = torch.empty_like(outputs)
         loss = calls.generator_loss(x0, outputs, times.numpy(), state, value, slope, by_outputs)
         ctx.save_for_backward(by_outputs)

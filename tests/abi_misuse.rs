@@ -105,8 +105,8 @@ struct Own {
     config: SfeuotProblemConfig,
     loss: SfeuotValueLoss,
     times: Vec<f32>,
-    values: Vec<Vec<f32>>,
-    shapes: Vec<[i64; 1]>,
+    _values: Vec<Vec<f32>>,
+    _shapes: Vec<[i64; 1]>,
     tensors: Vec<SfeuotTensor>,
 }
 
@@ -127,7 +127,14 @@ impl Own {
             ..init(sfeuot_tensor_init)
         };
         let tensors = values.iter().zip(&shapes).map(tensor).collect();
-        Self { config: own_config(), loss: init(sfeuot_value_loss_init), times: vec![0.5; rows], values, shapes, tensors }
+        Self {
+            config: own_config(),
+            loss: init(sfeuot_value_loss_init),
+            times: vec![0.5; rows],
+            _values: values,
+            _shapes: shapes,
+            tensors,
+        }
     }
 }
 

@@ -148,14 +148,32 @@ impl Own {
             ok(sfeuot_bridge_sample(self.problem, 0, &x0, &outputs, times, 9, 4, first, end, state, drift));
             ok(sfeuot_value_loss(self.problem, &v[0], &v[1], &g, drift, &by[0], &by[1], direction, &mut loss));
             ok(sfeuot_bridge_sample(
-                self.problem, 1, &x0, &outputs, generator_times, 9, 4, first, null(), &generator_state, null(),
+                self.problem,
+                1,
+                &x0,
+                &outputs,
+                generator_times,
+                9,
+                4,
+                first,
+                null(),
+                &generator_state,
+                null(),
             ));
             ok(sfeuot_generator_loss(
-                self.problem, &x0, &outputs, generator_times, &generator_state, &v[0], &g, &by_outputs,
+                self.problem,
+                &x0,
+                &outputs,
+                generator_times,
+                &generator_state,
+                &v[0],
+                &g,
+                &by_outputs,
                 &mut generator_loss,
             ));
         }
-        let arrays = points.iter().chain(&by).chain([&generator_state, &by_outputs]).map(|one| place.get(one)).collect();
+        let arrays =
+            points.iter().chain(&by).chain([&generator_state, &by_outputs]).map(|one| place.get(one)).collect();
         let SfeuotValueLoss { value_loss, dual, potential, action, value_generated, value_target, .. } = loss;
         assert_eq!((value_loss, potential - action), (-dual, dual));
         let shares = [loss.density_ratio_mean, loss.matched_share];
@@ -263,18 +281,23 @@ fn what_does_not_fit_is_refused_by_name() {
         argument,
         "but the problem's context is on the CPU",
     );
-    for (half, wrong, text) in [(0, -0.1, "at least 0"), (0, 1.1, "at most 1"), (1, 0.0, "above 0"), (0, f32::NAN, "NaN")] {
+    for (half, wrong, text) in
+        [(0, -0.1, "at least 0"), (0, 1.1, "at most 1"), (1, 0.0, "above 0"), (0, f32::NAN, "NaN")]
+    {
         times[2] = wrong;
         refused(sample(half, &x0, &outputs, &times, &state), argument, "times[2] is");
         assert!(last_error().contains(text), "{}", last_error());
     }
+    let others = [0; 2].map(|_| place.put(&vec![0.3; 4 * k]));
     let loss = |g: &SfeuotTensor, by: &SfeuotTensor, w: &SfeuotTensor| {
-        let other = place_of(&rows, 1);
-        // SAFETY: as above; what lies behind the rows is never read, as the call is refused.
-        unsafe { sfeuot_value_loss(own.problem, &rows, &other, g, &points, by, &direction, w, null_mut()) }
+        // SAFETY: a live handle, and arrays of these sizes.
+        unsafe { sfeuot_value_loss(own.problem, &rows, &others[0], g, &points, by, &others[1], w, null_mut()) }
     };
-    refused(loss(&more, &by, &state), argument, "gradient.shape is [61]");
-    refused(loss(&points, &points, &state), argument, "by_generated.shape is [60]");
+    ok(loss(&state, &by, &direction));
+    refused(loss(&more, &by, &direction), argument, "gradient.shape is [61]");
+    refused(loss(&state, &points, &direction), argument, "by_generated.shape is [60]");
+    refused(loss(&state, &others[1], &direction), argument, "by_target overlaps by_generated");
+    refused(loss(&state, &by, &points), argument, "direction overlaps drift");
     let mut handle = null_mut();
     let with = |change: fn(&mut SfeuotProblemConfig)| {
         let mut config = own.config;
@@ -301,11 +324,6 @@ fn what_does_not_fit_is_refused_by_name() {
     }
     // SAFETY: a live handle.
     ok(unsafe { sfeuot_context_release(context) });
-}
-
-/// The same tensor a little further on.
-fn place_of(tensor: &SfeuotTensor, numbers: usize) -> SfeuotTensor {
-    SfeuotTensor { data: tensor.data.cast::<f32>().wrapping_add(numbers).cast(), ..*tensor }
 }
 
 /// A loss that is not finite has a status of its own, and the next call is well.

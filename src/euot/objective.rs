@@ -278,7 +278,11 @@ impl Objective {
             delta,
             scale: share,
         };
-        if self.atoms() { device.atoms(&loss, sums) } else { device.mixture(&loss, sums) }
+        if self.atoms() {
+            device.atoms(&loss, sums)
+        } else {
+            device.mixture(&loss, sums)
+        }
         let mut gradient = delta;
         if let Some(weighted) = weighted {
             gradient = device.scratch(outputs.rows, outputs.cols);

@@ -110,17 +110,10 @@ impl CpuProblem {
         total
     }
 
-    pub fn sample(
-        &self,
-        from: &SourceRows<&[f32]>,
-        ticks: &[f32],
-        seed: BatchSeed,
-        to: PointsTo<&mut [f32]>,
-    ) {
+    pub fn sample(&self, from: &SourceRows<&[f32]>, ticks: &[f32], seed: BatchSeed, to: PointsTo<&mut [f32]>) {
         let (d, components) = (self.objective.dimension, self.objective.conditional.components);
         let per_tick = if seed.half == Half::Value { components * TICK } else { TICK };
-        let [end, state, drift] =
-            [to.end, to.state, to.drift].map(|to| to.map(|to| Parts::new(to, components * d)));
+        let [end, state, drift] = [to.end, to.state, to.drift].map(|to| to.map(|to| Parts::new(to, components * d)));
         self.run(from.sources, self.sources, |block, sources, _| {
             // SAFETY: blocks have different source samples.
             let points = unsafe {
@@ -144,20 +137,13 @@ impl CpuProblem {
                 rows: rows.len(),
             };
             // SAFETY: blocks have different rows.
-            let to = unsafe {
-                ValueTo { by_v: by_v.each_ref().map(|by| by.rows(&rows)), direction: direction.rows(&rows) }
-            };
+            let to =
+                unsafe { ValueTo { by_v: by_v.each_ref().map(|by| by.rows(&rows)), direction: direction.rows(&rows) } };
             self.objective.value(block, &self.axes, &own, 1.0 / from.rows as f64, to, sums);
         })
     }
 
-    pub fn generator(
-        &self,
-        from: &SourceRows<&[f32]>,
-        ticks: &[f32],
-        at: &StateRows<&[f32]>,
-        to: &mut [f32],
-    ) -> Sums {
+    pub fn generator(&self, from: &SourceRows<&[f32]>, ticks: &[f32], at: &StateRows<&[f32]>, to: &mut [f32]) -> Sums {
         let (d, components) = (self.objective.dimension, self.objective.conditional.components);
         let to = Parts::new(to, self.objective.outputs());
         let share = 1.0 / (from.sources * components) as f64;

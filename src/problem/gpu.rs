@@ -161,12 +161,8 @@ impl GpuProblem {
         let cut = Cut { half: Half::Value, count: from.rows, most: MOST_ROWS, partials: 0 };
         queue.run(&cut, |block, rows, sums| {
             let at = |numbers: DeviceNumbers, per_row| numbers.rows(rows.start, per_row);
-            let from = ValueRows {
-                v: from.v.map(|v| at(v, 1)),
-                g: at(from.g, d),
-                drift: at(from.drift, d),
-                rows: rows.len(),
-            };
+            let from =
+                ValueRows { v: from.v.map(|v| at(v, 1)), g: at(from.g, d), drift: at(from.drift, d), rows: rows.len() };
             let to = ValueTo { by_v: to.by_v.map(|by| at(by, 1)), direction: at(to.direction, d) };
             objective.value(block, axes, &from, share, to, sums);
         })

@@ -54,12 +54,7 @@ impl Problem {
         let objective = config.objective()?;
         let sigma = config.sigma / config.scale;
         let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
-        let axes = Axes::new(
-            std::iter::repeat_n(axis, objective.dimension),
-            Clock::EVEN,
-            sigma * sigma,
-            0.0,
-        )?;
+        let axes = Axes::new(std::iter::repeat_n(axis, objective.dimension), Clock::EVEN, sigma * sigma, 0.0)?;
         let gpu = context.gpu().map(|gpu| GpuProblem::new(gpu, objective, &axes)).transpose()?;
         Ok(Self { objective, cpu: CpuProblem::new(context, objective, axes)?, gpu, ticks: Vec::new() })
     }

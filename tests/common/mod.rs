@@ -102,7 +102,8 @@ pub struct Handles {
 
 impl Handles {
     pub fn new(problem: &Problem) -> Self {
-        let mut handles = Self { context: null_mut(), trainer: null_mut(), model: null_mut(), session: null_mut(), own: null_mut() };
+        let mut handles =
+            Self { context: null_mut(), trainer: null_mut(), model: null_mut(), session: null_mut(), own: null_mut() };
         let mut config = init(sfeuot_context_config_init);
         config.device = SFEUOT_DEVICE_CPU;
         config.threads = 1;

@@ -7,7 +7,7 @@ use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::exchange::BatchSeed;
 use crate::device::training::Half;
-use crate::device::{Layers, Mat, Sums, Workspace, draw};
+use crate::device::{Mat, Sums, Workspace, draw};
 use crate::euot::generator_step::TIME_MIN;
 use crate::euot::objective::{Objective, PointsTo, SourceRows, StateRows, ValueRows, ValueTo};
 use crate::euot::value_step::TIME_MAX;
@@ -213,7 +213,11 @@ impl Host {
     }
 }
 
-fn agree(tolerance: f64, (calls, by): (Sums, Vec<f64>), (step, expected): (Sums, Vec<f64>)) -> Result<(), TestCaseError> {
+fn agree(
+    tolerance: f64,
+    (calls, by): (Sums, Vec<f64>),
+    (step, expected): (Sums, Vec<f64>),
+) -> Result<(), TestCaseError> {
     let terms = |s: Sums| [s.generated, s.conjugate, s.density_ratio, s.ratio_squares, s.target, s.action, s.generator];
     for (call, step) in terms(calls).into_iter().zip(terms(step)) {
         prop_assert!((call - step).abs() <= tolerance * (1.0 + step.abs()), "{call}, not {step}");
@@ -270,7 +274,7 @@ proptest! {
             random(Stream::Init, rows), random(Stream::Latent, rows), random(Stream::Endpoint, rows * d),
         ];
         let drift = random(Stream::Bridge, rows * d);
-        let mut run = |at: &[Vec<f64>; 3]| {
+        let run = |at: &[Vec<f64>; 3]| {
             let mut block = CpuBlock::<f64>::new(Isa::Portable);
             let mut to = at.each_ref().map(|x| vec![f64::NAN; x.len()]);
             let [generated, target, w] = &mut to;
