@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "check.h"
-#include "meter.h"
 #include "mlp.h"
 #include "options.h"
 #include "random.h"
@@ -24,6 +23,17 @@ static const double SIGMA = 0.5, TAU = 1;
 typedef struct {
     double dual, potential, action, density_ratio, generator_loss, distance;
 } Outcome;
+
+/* Adds the numbers of one of `count` steps. */
+static void add(Outcome *outcome, double dual, double potential, double action, double ratio, double generator,
+                uint64_t count)
+{
+    outcome->dual += dual / (double)count;
+    outcome->potential += potential / (double)count;
+    outcome->action += action / (double)count;
+    outcome->density_ratio += ratio / (double)count;
+    outcome->generator_loss += generator / (double)count;
+}
 
 /* A standard normal source, and five clusters around it, of which one has a tenth of the others' mass. */
 static void draw(Random *random, bool target, float *x, size_t rows)
@@ -60,9 +70,8 @@ static double energy_distance(const float *x, const float *y)
 
 /* Arrays of one batch, as the calls take them. */
 typedef struct {
-    float x0[SOURCES * D], y[ROWS * D], times[ROWS], v[2 * ROWS];
-    float end[ROWS * D], state[ROWS * D], drift[ROWS * D];
-    float by_v[2 * ROWS], direction[ROWS * D], by_outputs[SOURCES * OUTPUTS];
+    float x0[SOURCES * D], y[ROWS * D], times[ROWS];
+    float end[ROWS * D], state[ROWS * D], drift[ROWS * D], gradient[ROWS * D], direction[ROWS * D];
 } Batch;
 
 /* A tensor over plain numbers. The shape has to live as long as it. */
@@ -95,8 +104,8 @@ static void value_inputs(float *input, const float *points, const float *times, 
     }
 }
 
-/* Evaluates V at the states with its gradient, which goes to `gradient`. */
-static void evaluate_states(Own *own, size_t each, float *gradient)
+/* Evaluates V at the states with its gradient. */
+static void evaluate_states(Own *own, size_t each)
 {
     Batch *batch = &own->batch;
     MlpTape *tape = &own->at_states;
@@ -107,7 +116,7 @@ static void evaluate_states(Own *own, size_t each, float *gradient)
     }
     mlp_backward(&own->value, tape, false);
     for (size_t r = 0; r < ROWS; r++) {
-        memcpy(gradient + D * r, tape->delta[0] + (D + 1) * r, D * sizeof *gradient);
+        memcpy(batch->gradient + D * r, tape->delta[0] + (D + 1) * r, D * sizeof *batch->gradient);
     }
 }
 
@@ -132,7 +141,6 @@ static bool begin(Own *own, int32_t half, uint64_t step, const float *source)
 static bool value_half(Own *own, uint64_t step, const float *source, const float *target, SfeuotValueLoss *loss)
 {
     const int64_t rows = ROWS, points = ROWS * D;
-    static float gradient[ROWS * D];
     Batch *batch = &own->batch;
     if (!begin(own, SFEUOT_HALF_VALUE, step, source)) {
         return false;
@@ -144,10 +152,10 @@ static bool value_half(Own *own, uint64_t step, const float *source, const float
     value_inputs(ends->unit[0], batch->end, NULL, 1, ROWS);
     value_inputs(ends->unit[0] + (D + 1) * ROWS, batch->y, NULL, 1, ROWS);
     mlp_forward(&own->value, ends, 2 * ROWS);
-    evaluate_states(own, 1, gradient);
+    evaluate_states(own, 1);
 
     SfeuotTensor generated = tensor(ends->unit[last], &rows), at_target = tensor(ends->unit[last] + ROWS, &rows);
-    SfeuotTensor g = tensor(gradient, &points), drift = tensor(batch->drift, &points);
+    SfeuotTensor g = tensor(batch->gradient, &points), drift = tensor(batch->drift, &points);
     SfeuotTensor by_generated = tensor(ends->delta[last], &rows), by_target = tensor(ends->delta[last] + ROWS, &rows);
     SfeuotTensor direction = tensor(batch->direction, &points);
     if (!succeeded(sfeuot_value_loss(own->problem, &generated, &at_target, &g, &drift, &by_generated, &by_target,
@@ -156,7 +164,7 @@ static bool value_half(Own *own, uint64_t step, const float *source, const float
     }
     mlp_backward(&own->value, ends, true);
     for (size_t r = 0; r < ROWS; r++) {
-        memcpy(own->at_states.tangent[0] + (D + 1) * r, batch->direction + D * r, D * sizeof *gradient);
+        memcpy(own->at_states.tangent[0] + (D + 1) * r, batch->direction + D * r, D * sizeof(float));
         own->at_states.tangent[0][(D + 1) * r + D] = 0;
     }
     mlp_backward_directional(&own->value, &own->at_states);
@@ -166,15 +174,14 @@ static bool value_half(Own *own, uint64_t step, const float *source, const float
 static bool generator_half(Own *own, uint64_t step, const float *source, double *loss)
 {
     const int64_t sources = SOURCES * D, rows = ROWS, points = ROWS * D, outputs = SOURCES * OUTPUTS;
-    static float gradient[ROWS * D];
     Batch *batch = &own->batch;
     if (!begin(own, SFEUOT_HALF_GENERATOR, step, source)) {
         return false;
     }
-    evaluate_states(own, COMPONENTS, gradient);
+    evaluate_states(own, COMPONENTS);
     size_t last = own->generator.layers;
     SfeuotTensor x0 = tensor(batch->x0, &sources), given = tensor(own->of_generator.unit[last], &outputs);
-    SfeuotTensor state = tensor(batch->state, &points), g = tensor(gradient, &points);
+    SfeuotTensor state = tensor(batch->state, &points), g = tensor(batch->gradient, &points);
     SfeuotTensor v = tensor(own->at_states.unit[own->value.layers], &rows);
     SfeuotTensor by_outputs = tensor(own->of_generator.delta[last], &outputs);
     if (!succeeded(sfeuot_generator_loss(own->problem, &x0, &given, batch->times, &state, &v, &g, &by_outputs, loss))) {
@@ -250,7 +257,6 @@ static bool train_own(SfeuotContext *context, uint64_t steps, uint64_t seed, siz
     }
 
     uint64_t tail = steps / 10 > 0 ? steps / 10 : 1;
-    *outcome = (Outcome){0, 0, 0, 0, 0, 0};
     for (uint64_t step = 0; step < steps; step++) {
         SfeuotValueLoss loss;
         double generator_loss = 0, rate = rate_factor(step, steps);
@@ -264,11 +270,7 @@ static bool train_own(SfeuotContext *context, uint64_t steps, uint64_t seed, siz
         }
         mlp_step(&own->generator, step + 1, 1e-3 * rate);
         if (step + tail >= steps) {
-            outcome->dual += loss.dual / (double)tail;
-            outcome->potential += loss.potential / (double)tail;
-            outcome->action += loss.action / (double)tail;
-            outcome->density_ratio += loss.density_ratio_mean / (double)tail;
-            outcome->generator_loss += generator_loss / (double)tail;
+            add(outcome, loss.dual, loss.potential, loss.action, loss.density_ratio_mean, generator_loss, tail);
         }
     }
     trained = generate(own, test, generated);
@@ -320,14 +322,10 @@ static bool train_library(SfeuotContext *context, uint64_t steps, uint64_t seed,
     if (steps > tail) {
         TRY(sfeuot_trainer_step, trainer, steps - tail, NULL);
     }
-    *outcome = (Outcome){0, 0, 0, 0, 0, 0};
     for (uint64_t step = 0; step < tail; step++) {
         TRY(sfeuot_trainer_step, trainer, 1, &metrics);
-        outcome->dual += metrics.dual / (double)tail;
-        outcome->potential += metrics.potential / (double)tail;
-        outcome->action += metrics.action / (double)tail;
-        outcome->density_ratio += metrics.density_ratio_mean / (double)tail;
-        outcome->generator_loss += metrics.generator_loss / (double)tail;
+        add(outcome, metrics.dual, metrics.potential, metrics.action, metrics.density_ratio_mean,
+            metrics.generator_loss, tail);
     }
     TRY(sfeuot_trainer_model, trainer, &model);
     TRY(sfeuot_session_create, model, &session);
@@ -363,7 +361,7 @@ int main(int argc, char **argv)
 
     SfeuotContextConfig config;
     SfeuotContext *context = NULL;
-    Outcome own, library;
+    Outcome own = {0, 0, 0, 0, 0, 0}, library = {0, 0, 0, 0, 0, 0};
     Random random = {~seed};
     int status = EXIT_FAILURE;
     float *source = malloc(2 * SAMPLES * D * sizeof *source), *test = malloc(3 * TEST * D * sizeof *test);

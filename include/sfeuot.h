@@ -164,8 +164,8 @@
 // A callback of the host reported failure. The text holds the number that it returned.
 #define SFEUOT_ERROR_CALLBACK 10
 
-// Another call is inside this trainer or session: on another thread, or on this one, where a
-// callback called back.
+// Another call is inside this trainer, session or problem: on another thread, or on this one, where
+// a callback called back.
 #define SFEUOT_ERROR_BUSY 11
 
 // The library caught a bug of its own before it could reach the host. A trainer or session that
@@ -337,21 +337,21 @@
 
 // Where work runs: a device, its threads, and where the log goes.
 //
-// Ownership. Contexts, trainers, models and sessions are opaque handles. Creating one gives the
-// host one reference, retain adds one, release takes one away, and the object ends with the last
-// one. An object keeps alive whatever it needs from the objects it was made from, so handles may be
-// released in any order. A handle is a number, not an address: one that was released, is of another
-// kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A host must not dereference
-// or free a handle, or save it to a file. Memory belongs to whoever allocated it: the library frees
-// nothing of the host's and hands out nothing to free. Arrays and structs passed in are read during
-// the call only, except for the device memory of sfeuot_session_generate_tensor. What a callback
-// needs (userdata) has to outlive the object that calls it. A CUDA context or stream of the host's
-// has to outlive everything made from the context.
+// Ownership. Contexts, trainers, models, sessions and problems are opaque handles. Creating one
+// gives the host one reference, retain adds one, release takes one away, and the object ends with
+// the last one. An object keeps alive whatever it needs from the objects it was made from, so
+// handles may be released in any order. A handle is a number, not an address: one that was
+// released, is of another kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A
+// host must not dereference or free a handle, or save it to a file. Memory belongs to whoever
+// allocated it: the library frees nothing of the host's and hands out nothing to free. Arrays and
+// structs passed in are read during the call only, except for the device memory of
+// sfeuot_session_generate_tensor. What a callback needs (userdata) has to outlive the object that
+// calls it. A CUDA context or stream of the host's has to outlive everything made from the context.
 //
 // Threads. Any handle may be used from any thread. Many threads may use a context or a model at
-// once. A trainer or a session does one call at a time: a second thread inside it, or a callback
-// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
-// generate on several threads, give each thread its own session on the same model.
+// once. A trainer, session or problem does one call at a time: a second thread inside it, or a
+// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing
+// deadlocks. To generate on several threads, give each thread its own session on the same model.
 // sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 // callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 // may leave one.
@@ -378,9 +378,9 @@ typedef struct SfeuotModel SfeuotModel;
 //                 x0: m_k - x0 (d numbers) and, unless deterministic, l_k (d numbers); p_k = 1 / K
 // x1 given its component is Gaussian with mean m_k and the deviations s_k = sigma / 2 exp(l_k),
 // which stay within [min(e^-6, e^-4 sigma / (2 scale)), max(e^3, e sigma / (2 scale))] times scale,
-// with no gradient outside. A deterministic component is the point m_k. An output of zeros is
-// therefore a start that suits every problem. A batch has n source samples and n K rows; row i K + k
-// belongs to source sample i. A step has two halves, each with fresh samples and noise:
+// with no gradient outside. A deterministic component is the point m_k. Outputs near zero are
+// therefore a start that suits every problem. A batch has n source samples and n K rows; row
+// i K + k belongs to source sample i. A step has two halves, each with fresh samples and noise:
 //
 //   The value function's half (SFEUOT_HALF_VALUE): minimise
 //       -E[V(1, x1)] + E[Psi*(V(1, y))] + E[<grad V(t, x_t), 1/2 grad V(t, x_t) + b>]
@@ -410,9 +410,10 @@ typedef struct SfeuotModel SfeuotModel;
 // a call all lie in host memory or all in the memory of the context's GPU. Outputs are written,
 // although data is a pointer to const; read_only must be 0. They must not overlap anything else.
 // Lengths are in data units, V and losses in data units squared, and g in data units. times always
-// lie in host memory. Each call returns when its results are there: on a GPU it is queued behind the
-// work of the context's stream and then waited for. The results of a row are the same bits in any
-// batch and for any number of threads, and those of a GPU equal the CPU's up to rounding.
+// lie in host memory. Each call returns when its results are there: on a GPU it is queued behind
+// the work of the context's stream and then waited for. Bridges have the same bits however a batch
+// is cut into calls, and everything has them for any number of threads. A GPU's results equal the
+// CPU's up to rounding.
 //
 // Numbers that are not finite are not refused. Where a loss is not finite, the call gives
 // SFEUOT_ERROR_NOT_FINITE, and the gradients that it wrote must not be used.
@@ -1317,8 +1318,8 @@ int32_t sfeuot_session_release(struct SfeuotSession *session);
 // config is used.
 int32_t sfeuot_problem_config_init(struct SfeuotProblemConfig *config);
 
-// Makes a problem and takes the memory that its calls on the CPU need; a GPU's is taken in its first
-// calls. Errors: SFEUOT_ERROR_INVALID_ARGUMENT (which names the field),
+// Makes a problem and takes the memory that its calls on the CPU need; a GPU's is taken in its
+// first calls. Errors: SFEUOT_ERROR_INVALID_ARGUMENT (which names the field),
 // SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY.
 int32_t sfeuot_problem_create(struct SfeuotContext *context,
                               const struct SfeuotProblemConfig *config,
@@ -1389,8 +1390,8 @@ int32_t sfeuot_bridge_sample(struct SfeuotProblem *problem,
 // Fills loss with zeros and its struct_size.
 int32_t sfeuot_value_loss_init(struct SfeuotValueLoss *loss);
 
-// Computes the value function's loss over R rows, and what is to be differentiated. R is the rows of
-// the batch, n K, or any other number.
+// Computes the value function's loss over R rows, and what is to be differentiated. R is the rows
+// of the batch, n K, or any other number.
 //   generated     R      V(1, x1)
 //   target        R      V(1, y)
 //   gradient      R x d  g = grad V(t, x_t), the gradient by x
@@ -1427,10 +1428,10 @@ int32_t sfeuot_value_loss(struct SfeuotProblem *problem,
 // With F_k = V(t, x_t) + sigma^2 (log p(x_t | x0) - log N(x_t; x0, sigma^2 t)) at component k's
 // x_t, the loss is the mean of sum of p_k F_k over the source samples, where
 //   p(x | x0) = sum of p_k N(x; (1 - t) x0 + t m_k, t^2 s_k^2 + sigma^2 t (1 - t)).
-// Its gradient goes through x_t and, for logit k, is p_k (F_k - sum of p_j F_j). What it leaves out,
-// the part through the components of p, is zero on average. With latents p is an estimate from the
-// K components drawn, whose bias of order 1 / K is taken off. A deterministic problem takes the
-// whole gradient; with one component its loss is V(t, x_t) + t / 2 |m - x0|^2.
+// Its gradient goes through x_t and, for logit k, is p_k (F_k - sum of p_j F_j). What it leaves
+// out, the part through the components of p, is zero on average. With latents p is an estimate
+// from the K components drawn, whose bias of order 1 / K is taken off. A deterministic problem
+// takes the whole gradient; with one component its loss is V(t, x_t) + t / 2 |m - x0|^2.
 int32_t sfeuot_generator_loss(struct SfeuotProblem *problem,
                               const struct SfeuotTensor *source,
                               const struct SfeuotTensor *outputs,
@@ -1448,8 +1449,8 @@ int32_t sfeuot_generator_loss(struct SfeuotProblem *problem,
 //   v           count numbers: the value function at time 1
 //   conjugate   count numbers Psi*(v), or NULL
 //   ratio       count numbers Psi*'(v), or NULL
-// The outputs must not overlap v or each other. With a count of 0 nothing is done, and arrays may be
-// NULL. A v that is not a number gives results that are not either.
+// The outputs must not overlap v or each other. With a count of 0 nothing is done, and arrays may
+// be NULL. A v that is not a number gives results that are not either.
 int32_t sfeuot_conjugate(int32_t divergence,
                          double tau,
                          const double *v,

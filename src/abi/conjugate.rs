@@ -14,8 +14,8 @@ use crate::formulas::Conjugate;
 ///   v           count numbers: the value function at time 1
 ///   conjugate   count numbers Psi*(v), or NULL
 ///   ratio       count numbers Psi*'(v), or NULL
-/// The outputs must not overlap v or each other. With a count of 0 nothing is done, and arrays may be
-/// NULL. A v that is not a number gives results that are not either.
+/// The outputs must not overlap v or each other. With a count of 0 nothing is done, and arrays may
+/// be NULL. A v that is not a number gives results that are not either.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_conjugate(
     divergence: i32,

@@ -84,8 +84,8 @@ pub unsafe extern "C" fn sfeuot_value_loss_init(loss: *mut SfeuotValueLoss) -> i
     guard("sfeuot_value_loss_init", || unsafe { config::init(loss, "loss", SfeuotValueLoss::SIZES[0]) })
 }
 
-/// Computes the value function's loss over R rows, and what is to be differentiated. R is the rows of
-/// the batch, n K, or any other number.
+/// Computes the value function's loss over R rows, and what is to be differentiated. R is the rows
+/// of the batch, n K, or any other number.
 ///   generated     R      V(1, x1)
 ///   target        R      V(1, y)
 ///   gradient      R x d  g = grad V(t, x_t), the gradient by x
@@ -184,10 +184,10 @@ pub unsafe extern "C" fn sfeuot_value_loss(
 /// With F_k = V(t, x_t) + sigma^2 (log p(x_t | x0) - log N(x_t; x0, sigma^2 t)) at component k's
 /// x_t, the loss is the mean of sum of p_k F_k over the source samples, where
 ///   p(x | x0) = sum of p_k N(x; (1 - t) x0 + t m_k, t^2 s_k^2 + sigma^2 t (1 - t)).
-/// Its gradient goes through x_t and, for logit k, is p_k (F_k - sum of p_j F_j). What it leaves out,
-/// the part through the components of p, is zero on average. With latents p is an estimate from the
-/// K components drawn, whose bias of order 1 / K is taken off. A deterministic problem takes the
-/// whole gradient; with one component its loss is V(t, x_t) + t / 2 |m - x0|^2.
+/// Its gradient goes through x_t and, for logit k, is p_k (F_k - sum of p_j F_j). What it leaves
+/// out, the part through the components of p, is zero on average. With latents p is an estimate
+/// from the K components drawn, whose bias of order 1 / K is taken off. A deterministic problem
+/// takes the whole gradient; with one component its loss is V(t, x_t) + t / 2 |m - x0|^2.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_generator_loss(
     problem: *mut SfeuotProblem,

@@ -125,9 +125,9 @@ pub unsafe extern "C" fn sfeuot_problem_config_init(config: *mut SfeuotProblemCo
 ///                 x0: m_k - x0 (d numbers) and, unless deterministic, l_k (d numbers); p_k = 1 / K
 /// x1 given its component is Gaussian with mean m_k and the deviations s_k = sigma / 2 exp(l_k),
 /// which stay within [min(e^-6, e^-4 sigma / (2 scale)), max(e^3, e sigma / (2 scale))] times scale,
-/// with no gradient outside. A deterministic component is the point m_k. An output of zeros is
-/// therefore a start that suits every problem. A batch has n source samples and n K rows; row i K + k
-/// belongs to source sample i. A step has two halves, each with fresh samples and noise:
+/// with no gradient outside. A deterministic component is the point m_k. Outputs near zero are
+/// therefore a start that suits every problem. A batch has n source samples and n K rows; row
+/// i K + k belongs to source sample i. A step has two halves, each with fresh samples and noise:
 ///
 ///   The value function's half (SFEUOT_HALF_VALUE): minimise
 ///       -E[V(1, x1)] + E[Psi*(V(1, y))] + E[<grad V(t, x_t), 1/2 grad V(t, x_t) + b>]
@@ -157,9 +157,10 @@ pub unsafe extern "C" fn sfeuot_problem_config_init(config: *mut SfeuotProblemCo
 /// a call all lie in host memory or all in the memory of the context's GPU. Outputs are written,
 /// although data is a pointer to const; read_only must be 0. They must not overlap anything else.
 /// Lengths are in data units, V and losses in data units squared, and g in data units. times always
-/// lie in host memory. Each call returns when its results are there: on a GPU it is queued behind the
-/// work of the context's stream and then waited for. The results of a row are the same bits in any
-/// batch and for any number of threads, and those of a GPU equal the CPU's up to rounding.
+/// lie in host memory. Each call returns when its results are there: on a GPU it is queued behind
+/// the work of the context's stream and then waited for. Bridges have the same bits however a batch
+/// is cut into calls, and everything has them for any number of threads. A GPU's results equal the
+/// CPU's up to rounding.
 ///
 /// Numbers that are not finite are not refused. Where a loss is not finite, the call gives
 /// SFEUOT_ERROR_NOT_FINITE, and the gradients that it wrote must not be used.
@@ -211,8 +212,8 @@ pub(super) fn check_sources(first_source: u64, sources: usize, shape: &Shape) ->
     }
 }
 
-/// Makes a problem and takes the memory that its calls on the CPU need; a GPU's is taken in its first
-/// calls. Errors: SFEUOT_ERROR_INVALID_ARGUMENT (which names the field),
+/// Makes a problem and takes the memory that its calls on the CPU need; a GPU's is taken in its
+/// first calls. Errors: SFEUOT_ERROR_INVALID_ARGUMENT (which names the field),
 /// SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_problem_create(
