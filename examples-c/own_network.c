@@ -21,18 +21,16 @@ static const double SIGMA = 0.5, TAU = 1;
 
 /* Mean numbers of the last tenth of a training, and how far what it generates is from the target. */
 typedef struct {
-    double dual, potential, action, density_ratio, generator_loss, distance;
+    double dual, potential, action, density_ratio, distance;
 } Outcome;
 
 /* Adds the numbers of one of `count` steps. */
-static void add(Outcome *outcome, double dual, double potential, double action, double ratio, double generator,
-                uint64_t count)
+static void add(Outcome *outcome, double dual, double potential, double action, double ratio, uint64_t count)
 {
     outcome->dual += dual / (double)count;
     outcome->potential += potential / (double)count;
     outcome->action += action / (double)count;
     outcome->density_ratio += ratio / (double)count;
-    outcome->generator_loss += generator / (double)count;
 }
 
 /* A standard normal source, and five clusters around it, of which one has a tenth of the others' mass. */
@@ -171,7 +169,7 @@ static bool value_half(Own *own, uint64_t step, const float *source, const float
     return true;
 }
 
-static bool generator_half(Own *own, uint64_t step, const float *source, double *loss)
+static bool generator_half(Own *own, uint64_t step, const float *source)
 {
     const int64_t sources = SOURCES * D, rows = ROWS, points = ROWS * D, outputs = SOURCES * OUTPUTS;
     Batch *batch = &own->batch;
@@ -184,7 +182,8 @@ static bool generator_half(Own *own, uint64_t step, const float *source, double 
     SfeuotTensor state = tensor(batch->state, &points), g = tensor(batch->gradient, &points);
     SfeuotTensor v = tensor(own->at_states.unit[own->value.layers], &rows);
     SfeuotTensor by_outputs = tensor(own->of_generator.delta[last], &outputs);
-    if (!succeeded(sfeuot_generator_loss(own->problem, &x0, &given, batch->times, &state, &v, &g, &by_outputs, loss))) {
+    if (!succeeded(sfeuot_generator_loss(own->problem, &x0, &given, batch->times, &state, &v, &g, &by_outputs,
+                                         NULL))) {
         return false;
     }
     mlp_backward(&own->generator, &own->of_generator, true);
@@ -259,18 +258,18 @@ static bool train_own(SfeuotContext *context, uint64_t steps, uint64_t seed, siz
     uint64_t tail = steps / 10 > 0 ? steps / 10 : 1;
     for (uint64_t step = 0; step < steps; step++) {
         SfeuotValueLoss loss;
-        double generator_loss = 0, rate = rate_factor(step, steps);
+        double rate = rate_factor(step, steps);
         TRY(sfeuot_value_loss_init, &loss);
         if (!value_half(own, step, source, target, &loss)) {
             goto done;
         }
         mlp_step(&own->value, step + 1, 3e-4 * rate);
-        if (!generator_half(own, step, source, &generator_loss)) {
+        if (!generator_half(own, step, source)) {
             goto done;
         }
         mlp_step(&own->generator, step + 1, 1e-3 * rate);
         if (step + tail >= steps) {
-            add(outcome, loss.dual, loss.potential, loss.action, loss.density_ratio_mean, generator_loss, tail);
+            add(outcome, loss.dual, loss.potential, loss.action, loss.density_ratio_mean, tail);
         }
     }
     trained = generate(own, test, generated);
@@ -324,8 +323,7 @@ static bool train_library(SfeuotContext *context, uint64_t steps, uint64_t seed,
     }
     for (uint64_t step = 0; step < tail; step++) {
         TRY(sfeuot_trainer_step, trainer, 1, &metrics);
-        add(outcome, metrics.dual, metrics.potential, metrics.action, metrics.density_ratio_mean,
-            metrics.generator_loss, tail);
+        add(outcome, metrics.dual, metrics.potential, metrics.action, metrics.density_ratio_mean, tail);
     }
     TRY(sfeuot_trainer_model, trainer, &model);
     TRY(sfeuot_session_create, model, &session);
@@ -341,8 +339,8 @@ done:
 
 static void print_row(const char *name, const Outcome *outcome)
 {
-    printf("%-22s %9.4f %9.4f %9.4f %9.4f %9.4f %9.4f\n", name, outcome->dual, outcome->potential, outcome->action,
-           outcome->density_ratio, outcome->generator_loss, outcome->distance);
+    printf("%-22s %9.4f %9.4f %9.4f %9.4f %9.4f\n", name, outcome->dual, outcome->potential, outcome->action,
+           outcome->density_ratio, outcome->distance);
 }
 
 int main(int argc, char **argv)
@@ -361,7 +359,7 @@ int main(int argc, char **argv)
 
     SfeuotContextConfig config;
     SfeuotContext *context = NULL;
-    Outcome own = {0, 0, 0, 0, 0, 0}, library = {0, 0, 0, 0, 0, 0};
+    Outcome own = {0, 0, 0, 0, 0}, library = {0, 0, 0, 0, 0};
     Random random = {~seed};
     int status = EXIT_FAILURE;
     float *source = malloc(2 * SAMPLES * D * sizeof *source), *test = malloc(3 * TEST * D * sizeof *test);
@@ -387,7 +385,7 @@ int main(int argc, char **argv)
         goto done;
     }
     library.distance = energy_distance(generated, held);
-    printf("%-22s %9s %9s %9s %9s %9s %9s\n", "", "dual", "potential", "action", "ratio", "generator", "distance");
+    printf("%-22s %9s %9s %9s %9s %9s\n", "", "dual", "potential", "action", "ratio", "distance");
     print_row("network of one's own", &own);
     print_row("the library's", &library);
     status = EXIT_SUCCESS;

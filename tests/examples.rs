@@ -170,7 +170,7 @@ fn own_network_prints_what_both_trainings_come_to() {
         .collect();
     assert_eq!(rows.len(), 2, "{stdout}");
     for row in rows {
-        let [dual, potential, action, ratio, _, distance] = row[..] else { panic!("six numbers in\n{stdout}") };
+        let [dual, potential, action, ratio, distance] = row[..] else { panic!("five numbers in\n{stdout}") };
         assert!((dual - (potential - action)).abs() < 2e-4, "{stdout}");
         assert!(ratio > 0.0 && distance > 0.0, "{stdout}");
     }

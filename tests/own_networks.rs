@@ -86,12 +86,12 @@ trait Place {
 #[derive(Default)]
 struct Host {
     arrays: Vec<Vec<f32>>,
-    shapes: Vec<Box<[i64; 1]>>,
+    shapes: Vec<Vec<i64>>,
 }
 
 impl Place for Host {
     fn put(&mut self, values: &[f32]) -> SfeuotTensor {
-        let (mut array, shape) = (values.to_vec(), Box::new([values.len() as i64]));
+        let (mut array, shape) = (values.to_vec(), vec![values.len() as i64]);
         let mut tensor = init(sfeuot_tensor_init);
         (tensor.data, tensor.rank, tensor.shape) = (array.as_mut_ptr().cast(), 1, shape.as_ptr());
         self.arrays.push(array);
@@ -350,7 +350,8 @@ fn a_loss_that_is_not_finite_says_so() {
 fn conjugates_are_those_of_the_header() {
     let tau = 0.7f64;
     let v: Vec<f64> = (-40..60).map(|i| f64::from(i) * 0.1).collect();
-    let formulas: [(i32, fn(f64, f64) -> (f64, f64)); 4] = [
+    type Formula = fn(f64, f64) -> (f64, f64);
+    let formulas: [(i32, Formula); 4] = [
         (SFEUOT_DIVERGENCE_BALANCED, |v, _| (v, 1.0)),
         (SFEUOT_DIVERGENCE_KL, |v, tau| {
             let r = (v / tau).min(8.0);
@@ -414,12 +415,12 @@ mod gpu {
     #[derive(Default)]
     struct Device {
         arrays: Vec<u64>,
-        shapes: Vec<Box<[i64; 1]>>,
+        shapes: Vec<Vec<i64>>,
     }
 
     impl Place for Device {
         fn put(&mut self, values: &[f32]) -> SfeuotTensor {
-            let (mut address, shape) = (0, Box::new([values.len() as i64]));
+            let (mut address, shape) = (0, vec![values.len() as i64]);
             // SAFETY: a context is current; there are as many bytes.
             unsafe {
                 check(sys::cuMemAlloc_v2(&mut address, size_of_val(values)));

@@ -234,6 +234,7 @@ impl Objective {
 
     /// Adds the generator's loss to `sums`, and writes its gradient by the outputs of the generator's network. `ticks` has
     /// one time for each source sample.
+    #[allow(clippy::too_many_arguments)]
     pub fn generator<D: Exchange>(
         &self,
         device: &mut D,

@@ -58,6 +58,7 @@ impl<'a> Parts<'a> {
 ///
 /// # Safety
 /// As for [`Parts::rows`].
+#[allow(clippy::mut_from_ref)]
 unsafe fn own<'a>(parts: &'a Option<Parts<'_>>, rows: &Range<usize>) -> Option<&'a mut [f32]> {
     // SAFETY: as promised.
     parts.as_ref().map(|parts| unsafe { parts.rows(rows) })
