@@ -25,6 +25,7 @@ without a wait of the host for work that PyTorch is made to queue behind it:
 """
 import contextlib
 import ctypes as c
+import math
 import operator
 import os
 import pathlib
@@ -40,6 +41,7 @@ PRODUCTS = {"auto": 0, "fused": 1, "cublaslt": 2}
 NETWORKS = {"mlp": 0, "conv": 1, "conv_tiny": 2, "conv_small": 3, "conv_base": 4}
 DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
 ACTIVATIONS = {"silu": 0, "tanh": 1, "softplus": 2}
+HALVES = {"value": 0, "generator": 1}
 SIGMA_UNITS = {"data": 0, "relative": 1}
 LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 4}
@@ -100,6 +102,17 @@ class ModelInfo(c.Structure):
                 ("steps", _u64), ("parameters", _u64)]
 
 
+class ProblemConfig(c.Structure):
+    _fields_ = [("struct_size", _u32), ("divergence", _i32), ("sigma", _f64), ("tau", _f64), ("scale", _f64), ("sigma_units", _i32),
+                ("components", _u32), ("dimension", _u64), ("latents", _i32), ("deterministic", _i32)]
+
+
+class ValueLoss(c.Structure):
+    _fields_ = [("struct_size", _u32), ("reserved", _u32), ("value_loss", _f64), ("dual", _f64), ("potential", _f64),
+                ("action", _f64), ("value_generated", _f64), ("value_target", _f64), ("density_ratio_mean", _f64),
+                ("matched_share", _f64)]
+
+
 ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))
 
 _floats = c.POINTER(c.c_float)
@@ -125,6 +138,13 @@ _SIGNATURES = {
     "model_save": [_ptr, c.c_char_p], "model_load": [_ptr, c.c_char_p, c.POINTER(_ptr)],
     "model_load_memory": [_ptr, c.c_char_p, c.c_size_t, c.POINTER(_ptr)], "model_info": [_ptr, c.POINTER(ModelInfo)],
     "model_sample_shape": [_ptr, _u32, c.POINTER(_i64)], "model_release": [_ptr],
+    "problem_config_init": [c.POINTER(ProblemConfig)], "value_loss_init": [c.POINTER(ValueLoss)],
+    "problem_create": [_ptr, c.POINTER(ProblemConfig), c.POINTER(_ptr)], "problem_release": [_ptr],
+    "common_scale": [_ptr, c.POINTER(Data), c.POINTER(Data), c.POINTER(_f64)],
+    "bridge_times": [_ptr, _i32, _u64, _u64, _u64, _u64, _floats],
+    "bridge_sample": [_ptr, _i32, *[c.POINTER(Tensor)] * 2, _floats, _u64, _u64, _u64, *[c.POINTER(Tensor)] * 3],
+    "value_loss": [_ptr, *[c.POINTER(Tensor)] * 7, c.POINTER(ValueLoss)],
+    "generator_loss": [_ptr, *[c.POINTER(Tensor)] * 2, _floats, *[c.POINTER(Tensor)] * 4, c.POINTER(_f64)],
     "session_create": [_ptr, c.POINTER(_ptr)], "session_release": [_ptr],
     "session_generate": [_ptr, _floats, _u64, _u64, _u64, _floats],
     "session_generate_tensor": [_ptr, c.POINTER(Tensor), _u64, _u64, c.POINTER(Tensor)],
@@ -511,6 +531,68 @@ def set_fields(struct, fields):
         value = names[name][value] if name in names and isinstance(value, str) else value
         setattr(struct, name, checked(name, kinds[name], value))
     return struct
+
+
+def common_scale(context, source, target):
+    """The scale of both sides' samples of which a relative sigma is a multiple."""
+    sides, scale = [_Side(context, given) for given in (source, target)], _f64()
+    call("common_scale", context.pointer, *(c.byref(side.struct) for side in sides), c.byref(scale))
+    return scale.value
+
+
+class Problem(Handle):
+    """The bridge and the losses for networks of one's own. Arrays are of 32-bit floats without gaps; those that are written are
+    given. Times are NumPy's."""
+
+    release = "problem_release"
+
+    def __init__(self, context, dimension, sigma, **config):
+        struct = set_fields(filled(ProblemConfig, "problem_config_init"), {"dimension": dimension, "sigma": sigma, **config})
+        super().__init__(created("problem_create", context.pointer, c.byref(struct)))
+        self.context, self.config = context, struct
+
+    def _pointers(self, arrays):
+        tensors = [None if array is None else tensor_of(array, self.context) for array in arrays]
+        return tensors, [None if tensor is None else c.byref(tensor) for tensor in tensors]
+
+    def times(self, half, sources, seed=0, step=0, first_source=0):
+        """Times (sources, components) of the value half, (sources,) of the generator's."""
+        number = named("half", HALVES, half)
+        times = np.empty((sources, self.config.components) if number == 0 else sources, np.float32)
+        call("bridge_times", self.pointer, number, sources, seed, step, first_source, times.ctypes.data_as(_floats))
+        return times
+
+    def sample(self, half, source, outputs, times, end=None, state=None, drift=None, seed=0, step=0, first_source=0):
+        """Writes the bridges' ends, states and drifts."""
+        number, times = named("half", HALVES, half), self._times(times, half, source)
+        kept, pointers = self._pointers((source, outputs, end, state, drift))
+        call("bridge_sample", self.pointer, number, *pointers[:2], times.ctypes.data_as(_floats), seed, step, first_source,
+             *pointers[2:])
+        del kept
+
+    def value_loss(self, generated, target, gradient, drift, by_generated, by_target, direction):
+        """Writes what the value function's loss is to be differentiated by, and returns the loss with its terms."""
+        loss = filled(ValueLoss, "value_loss_init")
+        kept, pointers = self._pointers((generated, target, gradient, drift, by_generated, by_target, direction))
+        call("value_loss", self.pointer, *pointers, c.byref(loss))
+        del kept
+        return as_dict(loss)
+
+    def generator_loss(self, source, outputs, times, state, value, gradient, by_outputs):
+        """Writes the gradient by the generator's outputs, and returns the loss."""
+        loss, times = _f64(), self._times(times, "generator", source)
+        kept, pointers = self._pointers((source, outputs, state, value, gradient, by_outputs))
+        call("generator_loss", self.pointer, *pointers[:2], times.ctypes.data_as(_floats), *pointers[2:], c.byref(loss))
+        del kept
+        return loss.value
+
+    def _times(self, times, half, source):
+        sources = math.prod(source.shape) // self.config.dimension
+        count = sources * (self.config.components if half == "value" else 1)
+        times = np.ascontiguousarray(times, np.float32)
+        if times.size != count:
+            raise ValueError(f"times has {times.size} numbers, but must have {count}")
+        return times
 
 
 class Model(Handle):

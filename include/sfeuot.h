@@ -27,6 +27,7 @@
 //     saving                          sfeuot_trainer_save, sfeuot_model_save
 //     rows in and out of a session    SfeuotSession
 //     pictures in and out of it       SfeuotTensor, sfeuot_session_generate_tensor
+//     networks of your own            SfeuotProblem
 //
 //
 // A typical program
@@ -163,8 +164,8 @@
 // A callback of the host reported failure. The text holds the number that it returned.
 #define SFEUOT_ERROR_CALLBACK 10
 
-// Another call is inside this trainer or session: on another thread, or on this one, where a
-// callback called back.
+// Another call is inside this trainer, session or problem: on another thread, or on this one, where
+// a callback called back.
 #define SFEUOT_ERROR_BUSY 11
 
 // The library caught a bug of its own before it could reach the host. A trainer or session that
@@ -325,23 +326,32 @@
 // larger), and log_callback is given a warning.
 #define SFEUOT_SIGMA_RELATIVE 1
 
+// Halves of a training step, for the calls on an SfeuotProblem.
+
+// The value function's half: the generator is held, and its components are drawn.
+#define SFEUOT_HALF_VALUE 0
+
+// The generator's half: the value function is held, and each component of a source sample has one
+// row.
+#define SFEUOT_HALF_GENERATOR 1
+
 // Where work runs: a device, its threads, and where the log goes.
 //
-// Ownership. Contexts, trainers, models and sessions are opaque handles. Creating one gives the
-// host one reference, retain adds one, release takes one away, and the object ends with the last
-// one. An object keeps alive whatever it needs from the objects it was made from, so handles may be
-// released in any order. A handle is a number, not an address: one that was released, is of another
-// kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A host must not dereference
-// or free a handle, or save it to a file. Memory belongs to whoever allocated it: the library frees
-// nothing of the host's and hands out nothing to free. Arrays and structs passed in are read during
-// the call only, except for the device memory of sfeuot_session_generate_tensor. What a callback
-// needs (userdata) has to outlive the object that calls it. A CUDA context or stream of the host's
-// has to outlive everything made from the context.
+// Ownership. Contexts, trainers, models, sessions and problems are opaque handles. Creating one
+// gives the host one reference, retain adds one, release takes one away, and the object ends with
+// the last one. An object keeps alive whatever it needs from the objects it was made from, so
+// handles may be released in any order. A handle is a number, not an address: one that was
+// released, is of another kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A
+// host must not dereference or free a handle, or save it to a file. Memory belongs to whoever
+// allocated it: the library frees nothing of the host's and hands out nothing to free. Arrays and
+// structs passed in are read during the call only, except for the device memory of
+// sfeuot_session_generate_tensor. What a callback needs (userdata) has to outlive the object that
+// calls it. A CUDA context or stream of the host's has to outlive everything made from the context.
 //
 // Threads. Any handle may be used from any thread. Many threads may use a context or a model at
-// once. A trainer or a session does one call at a time: a second thread inside it, or a callback
-// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
-// generate on several threads, give each thread its own session on the same model.
+// once. A trainer, session or problem does one call at a time: a second thread inside it, or a
+// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing
+// deadlocks. To generate on several threads, give each thread its own session on the same model.
 // sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 // callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 // may leave one.
@@ -354,6 +364,62 @@ typedef struct SfeuotContext SfeuotContext;
 // What a training learnt: a generator and a value network. It never changes, and many threads may
 // use it at once.
 typedef struct SfeuotModel SfeuotModel;
+
+// A problem for networks of your own: what sfeuot_trainer_step computes beside networks and
+// optimiser, as calls. SfeuotContext says how handles live. One call at a time is inside a problem;
+// another one gets SFEUOT_ERROR_BUSY.
+//
+// Your two networks are the value function V(t, x), one number, and the generator. For a source
+// sample x0 of d numbers the generator gives the numbers that the calls know as outputs:
+//   latents = 0   K (2 d + 1) numbers: for each component k its displacement m_k - x0 (d numbers)
+//                 and l_k (d numbers), one component after the other; then K logits, whose softmax
+//                 is the components' probabilities p_k
+//   latents = 1   K rows, one for each of K latents z that you draw and pass to the network beside
+//                 x0: m_k - x0 (d numbers) and, unless deterministic, l_k (d numbers); p_k = 1 / K
+// x1 given its component is Gaussian with mean m_k and the deviations s_k = sigma / 2 exp(l_k),
+// which stay within [min(e^-6, e^-4 sigma / (2 scale)), max(e^3, e sigma / (2 scale))] times scale,
+// with no gradient outside. A deterministic component is the point m_k. Outputs near zero are
+// therefore a start that suits every problem. A batch has n source samples and n K rows; row
+// i K + k belongs to source sample i. A step has two halves, each with fresh samples and noise:
+//
+//   The value function's half (SFEUOT_HALF_VALUE): minimise
+//       -E[V(1, x1)] + E[Psi*(V(1, y))] + E[<grad V(t, x_t), 1/2 grad V(t, x_t) + b>]
+//   1. draw n source samples x0, n K target samples y and n K times t (sfeuot_bridge_times)
+//   2. pass the generator; sfeuot_bridge_sample gives x1, x_t and the drift b
+//   3. pass V at (1, x1), (1, y) and (t, x_t), and take its gradient g by x_t
+//   4. sfeuot_value_loss gives the numbers a_r, c_r and the rows w_r
+//   5. step V along the gradient by its weights of
+//      sum of a_r V(1, x1_r) + sum of c_r V(1, y_r) + sum of <grad V(t_r, x_t_r), w_r>
+//      with a, c and w held constant. The last term is a directional derivative of V: forward
+//      mode, or one number made of g that reverse mode differentiates again.
+//
+//   The generator's half (SFEUOT_HALF_GENERATOR): minimise
+//       E[sum of p_k (V(t, x_t) + sigma^2 (log p(x_t | x0) - log N(x_t; x0, sigma^2 t)))]
+//   1. draw n source samples x0 and n times t (sfeuot_bridge_times), one for all rows of a sample
+//   2. pass the generator; sfeuot_bridge_sample gives x_t, one row for each component
+//   3. pass V at (t, x_t), and take its gradient g by x_t
+//   4. sfeuot_generator_loss gives the gradient by the generator's outputs, from which you step it
+//
+// The generator has to learn the faster of the two: with Adam, rates of 1e-3 and 3e-4 and decays of
+// 0.5 and 0.99 are what sfeuot_trainer_create takes. Its trainings also begin from the plan between
+// Gaussians, unless they are of pictures, and turn the samples to axes that suit them. These calls
+// are of the problem as it is, so bring samples to a mean of about 0 and a spread of about 1
+// yourself.
+//
+// Arrays are SfeuotTensors of 32-bit floats without gaps, of any shape with as many numbers, and of
+// a call all lie in host memory or all in the memory of the context's GPU. Outputs are written,
+// although data is a pointer to const; read_only must be 0. They must not overlap anything else.
+// Lengths are in data units, V and losses in data units squared, and g in data units. times always
+// lie in host memory. Each call returns when its results are there: on a GPU it is queued behind
+// the work of the context's stream and then waited for. Bridges have the same bits however a batch
+// is cut into calls, and everything has them for any number of threads. A GPU's results equal the
+// CPU's up to rounding.
+//
+// Numbers that are not finite are not refused. Where a loss is not finite, the call gives
+// SFEUOT_ERROR_NOT_FINITE, and the gradients that it wrote must not be used.
+//
+// On the CPU a call allocates nothing if one of its kind came before it with no fewer times.
+typedef struct SfeuotProblem SfeuotProblem;
 
 // One thread's workspace on a model. On the CPU its calls take no lock. A call allocates nothing if
 // one of its kind came before it with the same latents and time_count and no fewer rows.
@@ -764,6 +830,64 @@ typedef struct SfeuotModelInfo {
     // Weights of both networks together.
     uint64_t parameters;
 } SfeuotModelInfo;
+
+// How to make an SfeuotProblem. Fill it with sfeuot_problem_config_init, set sigma and dimension,
+// then change what you need.
+typedef struct SfeuotProblemConfig {
+    // Set by sfeuot_problem_config_init.
+    uint32_t struct_size;
+    // SFEUOT_DIVERGENCE_*. Default SFEUOT_DIVERGENCE_KL.
+    int32_t divergence;
+    // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times scale. It has no default;
+    // SfeuotTrainerConfig says how to choose it.
+    double sigma;
+    // Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
+    // times the square of scale. Default 1.
+    double tau;
+    // A length in data units: the common scale of the samples, which sfeuot_common_scale measures,
+    // or 1 where your networks see samples with a spread of about 1. 10^-15 to 10^15. Relative
+    // sigma and tau are multiples of it and of its square, and it bounds what a deviation may be
+    // (see SfeuotProblem). Default 1.
+    double scale;
+    // SFEUOT_SIGMA_*. With SFEUOT_SIGMA_DATA_UNITS sigma and tau are in data units whatever scale
+    // is. Default SFEUOT_SIGMA_RELATIVE.
+    int32_t sigma_units;
+    // K, the rows of each source sample, 1 to 4096. Default 8.
+    uint32_t components;
+    // d, the numbers of a sample, 1 to 2^20. It has no default.
+    uint64_t dimension;
+    // 0 if the generator's network gives a source sample all K components with their logits; 1 if
+    // it gives one component for each of K latents. Default 0.
+    int32_t latents;
+    // 1 if components are points without deviations, which needs latents to be 1; otherwise 0.
+    // Default 0.
+    int32_t deterministic;
+} SfeuotProblemConfig;
+
+// The value function's loss with its terms, means over the rows of a call. SfeuotMetrics has the
+// same ones of a trainer. Fill it with sfeuot_value_loss_init before sfeuot_value_loss.
+typedef struct SfeuotValueLoss {
+    // Set by sfeuot_value_loss_init.
+    uint32_t struct_size;
+    // Zero.
+    uint32_t reserved;
+    // What the value function minimises: minus dual.
+    double value_loss;
+    // potential - action.
+    double dual;
+    // E[V(1, x1)] - E[Psi*(V(1, y))].
+    double potential;
+    // E[<grad V(t, x_t), 1/2 grad V(t, x_t) + b>].
+    double action;
+    // E[V(1, x1)].
+    double value_generated;
+    // E[V(1, y)].
+    double value_target;
+    // E[Psi*'(V(1, y))], the mean density ratio.
+    double density_ratio_mean;
+    // As SfeuotMetrics.matched_share.
+    double matched_share;
+} SfeuotValueLoss;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1189,6 +1313,150 @@ int32_t sfeuot_session_retain(struct SfeuotSession *session);
 
 // Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
 int32_t sfeuot_session_release(struct SfeuotSession *session);
+
+// Fills config with the defaults. sigma and dimension have none and have to be set before the
+// config is used.
+int32_t sfeuot_problem_config_init(struct SfeuotProblemConfig *config);
+
+// Makes a problem and takes the memory that its calls on the CPU need; a GPU's is taken in its
+// first calls. Errors: SFEUOT_ERROR_INVALID_ARGUMENT (which names the field),
+// SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY.
+int32_t sfeuot_problem_create(struct SfeuotContext *context,
+                              const struct SfeuotProblemConfig *config,
+                              struct SfeuotProblem **problem);
+
+// Adds a reference, which needs one more sfeuot_problem_release.
+int32_t sfeuot_problem_retain(struct SfeuotProblem *problem);
+
+// Gives a reference back. With the last one the handle ends, and the problem with it or, when a
+// call is inside it, with that call. NULL is allowed and does nothing.
+int32_t sfeuot_problem_release(struct SfeuotProblem *problem);
+
+// Measures the common scale of two sides' samples, in data units: what SFEUOT_SIGMA_RELATIVE of an
+// SfeuotTrainerConfig is a multiple of. Sample callbacks are called during the call only. Errors:
+// SFEUOT_ERROR_INVALID_ARGUMENT, SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_OUT_OF_MEMORY.
+int32_t sfeuot_common_scale(struct SfeuotContext *context,
+                            const struct SfeuotData *source,
+                            const struct SfeuotData *target,
+                            double *scale);
+
+// Draws the times at which a training's networks are evaluated: together they cover their interval
+// evenly, each is uniform on it. Times of your own are as good.
+//   times  in the value function's half sources x components numbers in [0, 0.995]; in the
+//          generator's sources numbers in [0.2, 1]. Deterministic problems end at 0.995, except
+//          that with one component every second time of the generator's half is 1.
+// They follow from seed, half, step and first_source alone: a batch that is drawn in pieces has the
+// times of one that is drawn at once. step is below 2^53.
+int32_t sfeuot_bridge_times(struct SfeuotProblem *problem,
+                            int32_t half,
+                            uint64_t sources,
+                            uint64_t seed,
+                            uint64_t step,
+                            uint64_t first_source,
+                            float *times);
+
+// Draws the bridges of n source samples: for each row an end x1, and at its time a state x_t of the
+// Brownian bridge from x0 to x1, with the drift's mean there.
+//   source   n x d         x0
+//   outputs  of the generator, as SfeuotProblem says
+//   times    n x K numbers for SFEUOT_HALF_VALUE, n for SFEUOT_HALF_GENERATOR, in host memory; from
+//            0 to 1, for the generator's half above 0. For deterministic problems they are below 1,
+//            except in the generator's half with one component
+//   end      n x K x d     x1 = m + s xi
+//   state    n x K x d     x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t)) eta
+//   drift    n x K x d     b = m - x0 + (s^2 - sigma^2) / (t s^2 + sigma^2 (1 - t))
+//                          (x_t - (1 - t) x0 - t m), the mean of (x1 - x_t) / (1 - t) given x0, the
+//                          component and x_t
+// Each of end, state and drift may be NULL. xi and eta are standard normals.
+//
+// With SFEUOT_HALF_VALUE and latents = 0, the component of each row is drawn by the softmax of the
+// logits: the K rows of a source sample take them at even distances along the cumulated
+// probabilities, so component k is taken by K p_k rows to within one. Otherwise row k has component
+// k. The noise follows from seed, half, step and the row's number (first_source + i) K + k alone,
+// and is that of an sfeuot_trainer_step of this seed. step is below 2^53; raise it from batch to
+// batch, and first_source within one that is drawn in pieces.
+int32_t sfeuot_bridge_sample(struct SfeuotProblem *problem,
+                             int32_t half,
+                             const struct SfeuotTensor *source,
+                             const struct SfeuotTensor *outputs,
+                             const float *times,
+                             uint64_t seed,
+                             uint64_t step,
+                             uint64_t first_source,
+                             const struct SfeuotTensor *end,
+                             const struct SfeuotTensor *state,
+                             const struct SfeuotTensor *drift);
+
+// Fills loss with zeros and its struct_size.
+int32_t sfeuot_value_loss_init(struct SfeuotValueLoss *loss);
+
+// Computes the value function's loss over R rows, and what is to be differentiated. R is the rows
+// of the batch, n K, or any other number.
+//   generated     R      V(1, x1)
+//   target        R      V(1, y)
+//   gradient      R x d  g = grad V(t, x_t), the gradient by x
+//   drift         R x d  b of sfeuot_bridge_sample
+//   by_generated  R      a = -1 / R, the derivative of the loss by V(1, x1)
+//   by_target     R      c = Psi*'(V(1, y)) / R, the derivative of the loss by V(1, y)
+//   direction     R x d  w = (g + b) / R
+//   loss                 the loss and its terms; may be NULL
+// The gradient of the loss by the value function's weights is that of
+//   sum of a V(1, x1) + sum of c V(1, y) + sum of <grad V(t, x_t), w>
+// with a, c and w held constant: the last sum has the gradient of the action,
+// 1/R sum of <g, g / 2 + b>, because g is differentiated in it once and not held in w.
+int32_t sfeuot_value_loss(struct SfeuotProblem *problem,
+                          const struct SfeuotTensor *generated,
+                          const struct SfeuotTensor *target,
+                          const struct SfeuotTensor *gradient,
+                          const struct SfeuotTensor *drift,
+                          const struct SfeuotTensor *by_generated,
+                          const struct SfeuotTensor *by_target,
+                          const struct SfeuotTensor *direction,
+                          struct SfeuotValueLoss *loss);
+
+// Computes the generator's loss over n source samples, and its gradient by the generator's outputs.
+//   source    n x d      x0
+//   outputs   of the generator, as SfeuotProblem says
+//   times     n numbers in host memory, as for sfeuot_bridge_sample
+//   state     n x K x d  x_t of sfeuot_bridge_sample with SFEUOT_HALF_GENERATOR, from these
+//                        outputs and times
+//   value     n x K      V(t, x_t)
+//   gradient  n x K x d  g = grad V(t, x_t), the gradient by x
+//   by_outputs           the gradient of the loss, with the shape of outputs
+//   loss                 the loss, in data units squared: sigma^2 times a Kullback-Leibler
+//                        divergence, up to a constant; may be NULL
+// With F_k = V(t, x_t) + sigma^2 (log p(x_t | x0) - log N(x_t; x0, sigma^2 t)) at component k's
+// x_t, the loss is the mean of sum of p_k F_k over the source samples, where
+//   p(x | x0) = sum of p_k N(x; (1 - t) x0 + t m_k, t^2 s_k^2 + sigma^2 t (1 - t)).
+// Its gradient goes through x_t and, for logit k, is p_k (F_k - sum of p_j F_j). What it leaves
+// out, the part through the components of p, is zero on average. With latents p is an estimate
+// from the K components drawn, whose bias of order 1 / K is taken off. A deterministic problem
+// takes the whole gradient; with one component its loss is V(t, x_t) + t / 2 |m - x0|^2.
+int32_t sfeuot_generator_loss(struct SfeuotProblem *problem,
+                              const struct SfeuotTensor *source,
+                              const struct SfeuotTensor *outputs,
+                              const float *times,
+                              const struct SfeuotTensor *state,
+                              const struct SfeuotTensor *value,
+                              const struct SfeuotTensor *gradient,
+                              const struct SfeuotTensor *by_outputs,
+                              double *loss);
+
+// Computes the conjugate of a divergence and its derivative, the density ratio, as
+// SFEUOT_DIVERGENCE_* state them. It needs no handle, and any number of threads may be inside it.
+//   divergence  SFEUOT_DIVERGENCE_*
+//   tau         the divergence's weight, a finite number above 0, in the units of v
+//   v           count numbers: the value function at time 1
+//   conjugate   count numbers Psi*(v), or NULL
+//   ratio       count numbers Psi*'(v), or NULL
+// The outputs must not overlap v or each other. With a count of 0 nothing is done, and arrays may
+// be NULL. A v that is not a number gives results that are not either.
+int32_t sfeuot_conjugate(int32_t divergence,
+                         double tau,
+                         const double *v,
+                         uint64_t count,
+                         double *conjugate,
+                         double *ratio);
 
 #ifdef __cplusplus
 }  // extern "C"

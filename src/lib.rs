@@ -32,6 +32,7 @@
 //!    nn: networks: passes over layers
 //! 6  euot: the method's losses and gradients, over any device
 //! 7  model: what was learnt, and sessions that answer with it
+//!    problem: the bridge and the losses as calls, for networks of the host's own
 //! 8  train: the training and its checkpoints
 //! 9  lib: the names of the Rust API
 //! 10 abi: the C ABI over the Rust API
@@ -88,6 +89,7 @@ mod memory;
 mod model;
 mod nn;
 mod numbers;
+mod problem;
 mod process;
 mod quote;
 mod rng;

@@ -54,6 +54,14 @@ fn structs_have_the_layout_programs_were_compiled_against() {
             value_gradient_norm 56, generator_gradient_norm 64, density_ratio_mean 72, steps_per_second 80,
             value_generated 88, value_target 96, matched_share 104, spread 112
         }
+        SfeuotProblemConfig, 56 {
+            struct_size 0, divergence 4, sigma 8, tau 16, scale 24, sigma_units 32, components 36, dimension 40,
+            latents 48, deterministic 52
+        }
+        SfeuotValueLoss, 72 {
+            struct_size 0, reserved 4, value_loss 8, dual 16, potential 24, action 32, value_generated 40,
+            value_target 48, density_ratio_mean 56, matched_share 64
+        }
         SfeuotModelInfo, 72 {
             struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, components 20, divergence 24, reserved 28,
             sigma 32, tau 40, data_scale 48, steps 56, parameters 64
@@ -70,7 +78,7 @@ fn structs_have_the_layout_programs_were_compiled_against() {
     let header = std::fs::read_to_string(common::root().join("include/sfeuot.h")).expect("the header");
     let structs = header.matches("typedef struct ").count()
         - header.matches("typedef struct SfeuotContext SfeuotContext;").count()
-        - 3;
+        - 4;
     assert_eq!(structs, c.matches("sizeof").count(), "a struct of the header is not pinned");
 
     let file = common::scratch("abi_layout").join("layout.c");
@@ -109,6 +117,14 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
         (network.activation, network.hidden_width, network.hidden_layers, network.squares, network.kind),
         (config.activation, config.hidden_width, config.hidden_layers, config.squares, 0)
     );
+
+    let problem = common::init(sfeuot_problem_config_init);
+    assert_eq!(problem.struct_size as usize, size_of::<SfeuotProblemConfig>());
+    assert_eq!((problem.divergence, problem.sigma_units), (SFEUOT_DIVERGENCE_KL, SFEUOT_SIGMA_RELATIVE));
+    assert_eq!((problem.tau, problem.scale, problem.components, problem.dimension), (1.0, 1.0, 8, 0));
+    assert_eq!((problem.latents, problem.deterministic), (0, 0));
+    assert!(problem.sigma.is_nan(), "sigma has no default, so an unset one must be refused");
+    assert_eq!(common::init(sfeuot_value_loss_init).struct_size as usize, size_of::<SfeuotValueLoss>());
 
     let context = common::init(sfeuot_context_config_init);
     assert_eq!((context.device, context.threads, context.log_level), (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN));

@@ -17,7 +17,10 @@ enum Kind {
     Trainer,
     Model,
     Session,
+    Problem,
 }
+
+const KINDS: [Kind; 5] = [Kind::Context, Kind::Trainer, Kind::Model, Kind::Session, Kind::Problem];
 
 /// One argument: a good value as a machine word, and by its kind what is wrong.
 #[derive(Clone)]
@@ -94,6 +97,45 @@ struct World {
     checkpoint: CString,
     model: CString,
     written: CString,
+    own: Own,
+}
+
+/// What networks of the host's give and are given, for a problem of two components.
+struct Own {
+    config: SfeuotProblemConfig,
+    loss: SfeuotValueLoss,
+    times: Vec<f32>,
+    _values: Vec<Vec<f32>>,
+    _shapes: Vec<[i64; 1]>,
+    tensors: Vec<SfeuotTensor>,
+}
+
+const OF_OUTPUTS: [usize; 2] = [0, 1];
+const OF_POINTS: [usize; 5] = [2, 3, 4, 5, 6];
+const OF_ROWS: [usize; 4] = [7, 8, 9, 10];
+
+impl Own {
+    fn new() -> Self {
+        let (rows, outputs) = (2 * ROWS, 2 * (2 * DIMENSION + 1) * ROWS);
+        let sizes = [[outputs; 2].as_slice(), &[rows * DIMENSION; 5], &[rows; 4]].concat();
+        let values: Vec<Vec<f32>> = sizes.iter().map(|&size| vec![0.1; size]).collect();
+        let shapes: Vec<[i64; 1]> = sizes.iter().map(|&size| [size as i64]).collect();
+        let tensor = |(values, shape): (&Vec<f32>, &[i64; 1])| SfeuotTensor {
+            data: values.as_ptr().cast(),
+            rank: 1,
+            shape: shape.as_ptr(),
+            ..init(sfeuot_tensor_init)
+        };
+        let tensors = values.iter().zip(&shapes).map(tensor).collect();
+        Self {
+            config: own_config(),
+            loss: init(sfeuot_value_loss_init),
+            times: vec![0.5; rows],
+            _values: values,
+            _shapes: shapes,
+            tensors,
+        }
+    }
 }
 
 fn cases(w: &mut World) -> Vec<Case> {
@@ -107,7 +149,51 @@ fn cases(w: &mut World) -> Vec<Case> {
     let out = |numbers: usize| Output(numbers * 4, 4, false);
     let block = ROWS * DIMENSION;
     let (source, target) = (some(&mut w.problem.source.data), some(&mut w.problem.target.data));
+    let problem = || Handle(Problem);
+    let [outputs, by_outputs] = OF_OUTPUTS.map(|i| some(&mut w.own.tensors[i]));
+    let [end, state, drift, gradient, direction] = OF_POINTS.map(|i| some(&mut w.own.tensors[i]));
+    let [generated, at_target, by_generated, by_target] = OF_ROWS.map(|i| some(&mut w.own.tensors[i]));
+    let optional = |arg: &Arg| match *arg {
+        Struct { word, size, .. } => Struct { word, size, optional: true, output: false },
+        _ => unreachable!("a struct"),
+    };
+    let half = Number(0, vec![2, u64::MAX]);
+    let step = Number(1, vec![1 << 53, u64::MAX]);
+    let own_times = Input(word(w.own.times.as_ptr()), align_of::<f32>());
+    let x0 = some(&mut w.problem.source.samples);
     vec![
+        case!(sfeuot_problem_config_init(config: init(size_of::<SfeuotProblemConfig>())) |w| at(w[0])),
+        case!(sfeuot_value_loss_init(loss: init(size_of::<SfeuotValueLoss>())) |w| at(w[0])),
+        case!(sfeuot_problem_create(
+            context: Handle(Context), config: some(&mut w.own.config), problem: handle_out.clone()
+        ) |w| at(w[0]), at(w[1]), at(w[2])),
+        case!(sfeuot_problem_retain(problem: problem()) |w| at(w[0])),
+        case!(sfeuot_problem_release(problem: Released(Problem)) |w| at(w[0])),
+        case!(sfeuot_common_scale(
+            context: Handle(Context), source: source.clone(), target: target.clone(), scale: Output(8, 8, false)
+        ) |w| at(w[0]), at(w[1]), at(w[2]), at(w[3])),
+        case!(sfeuot_bridge_times(
+            problem: problem(), half: half.clone(), sources: rows.clone(), seed: Free(3), step: step.clone(),
+            first_source: first.clone(), times: out(2 * ROWS)
+        ) |w| at(w[0]), w[1] as i32, w[2] as u64, w[3] as u64, w[4] as u64, w[5] as u64, at(w[6])),
+        case!(sfeuot_bridge_sample(
+            problem: problem(), half: half, source: x0.clone(), outputs: outputs.clone(), times: own_times.clone(),
+            seed: Free(3), step: step, first_source: first.clone(), end: optional(&end), state: optional(&state),
+            drift: optional(&drift)
+        ) |w| at(w[0]), w[1] as i32, at(w[2]), at(w[3]), at(w[4]), w[5] as u64, w[6] as u64, w[7] as u64, at(w[8]), at(w[9]), at(w[10])),
+        case!(sfeuot_value_loss(
+            problem: problem(), generated: generated.clone(), target: at_target, gradient: gradient.clone(), drift: drift,
+            by_generated: by_generated, by_target: by_target, direction: direction, loss: result(&mut w.own.loss, true)
+        ) |w| at(w[0]), at(w[1]), at(w[2]), at(w[3]), at(w[4]), at(w[5]), at(w[6]), at(w[7]), at(w[8])),
+        case!(sfeuot_generator_loss(
+            problem: problem(), source: x0, outputs: outputs, times: own_times, state: state, value: generated,
+            gradient: gradient, by_outputs: by_outputs, loss: Output(8, 8, true)
+        ) |w| at(w[0]), at(w[1]), at(w[2]), at(w[3]), at(w[4]), at(w[5]), at(w[6]), at(w[7]), at(w[8])),
+        case!(sfeuot_conjugate(
+            divergence: Number(1, vec![4, u64::MAX]),
+            tau: Number(1f64.to_bits(), bits(&[0.0, -1.0, f64::NAN, f64::INFINITY])), v: Input(word(&w.times), 8),
+            count: Number(3, vec![1 << 60, 1 << 62, u64::MAX]), conjugate: Output(24, 8, true), ratio: Output(24, 8, true)
+        ) |w| w[0] as i32, float(w[1]), at(w[2]), w[3] as u64, at(w[4]), at(w[5])),
         case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
         case!(sfeuot_data_init(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
@@ -240,7 +326,7 @@ const CANNOT_FAIL: [&str; 4] = ["sfeuot_version", "sfeuot_abi_version", "sfeuot_
 
 struct Bench {
     live: Handles,
-    dead: [usize; 4],
+    dead: [usize; 5],
 }
 
 impl Bench {
@@ -250,6 +336,7 @@ impl Bench {
             Kind::Trainer => word(self.live.trainer),
             Kind::Model => word(self.live.model),
             Kind::Session => word(self.live.session),
+            Kind::Problem => word(self.live.own),
         }
     }
 
@@ -264,7 +351,7 @@ impl Bench {
                 if matches!(arg, Handle(_)) {
                     wrong.push((0, argument));
                 }
-                let others = [Kind::Context, Kind::Trainer, Kind::Model, Kind::Session].into_iter();
+                let others = KINDS.into_iter();
                 let foreign = [&raw const good as usize, 1, 3, usize::MAX, good ^ 1, good ^ (1 << 30), good | 1 << 47];
                 wrong.extend(
                     others
@@ -378,7 +465,7 @@ fn every_function_refuses_every_wrong_argument() {
     let c_path = |name: &str| CString::new(folder.join(name).to_str().expect("UTF-8")).expect("no zero inside");
     let problem = Problem::new();
     let gone = Handles::new(&problem);
-    let dead = [word(gone.context), word(gone.trainer), word(gone.model), word(gone.session)];
+    let dead = [word(gone.context), word(gone.trainer), word(gone.model), word(gone.session), word(gone.own)];
     drop(gone);
     let (mut dlpack_values, mut dlpack_shape) = ([0f32; 6], [3, 2]);
     let mut written = vec![0f32; ROWS * DIMENSION];
@@ -396,6 +483,7 @@ fn every_function_refuses_every_wrong_argument() {
         checkpoint: c_path("checkpoint"),
         model: c_path("model"),
         written: c_path("written"),
+        own: Own::new(),
         problem,
     };
     world.context_config.device = SFEUOT_DEVICE_CPU;
@@ -425,6 +513,7 @@ fn every_function_refuses_every_wrong_argument() {
             "sfeuot_trainer_create" | "sfeuot_trainer_load" => Some(Kind::Trainer),
             "sfeuot_trainer_model" | "sfeuot_model_load" | "sfeuot_model_load_memory" => Some(Kind::Model),
             "sfeuot_session_create" => Some(Kind::Session),
+            "sfeuot_problem_create" => Some(Kind::Problem),
             _ => None,
         };
         if let [(_, Released(kind))] = case.args[..] {
@@ -474,6 +563,7 @@ fn retain(kind: Kind, handle: usize) {
             Kind::Trainer => sfeuot_trainer_retain(at(handle)),
             Kind::Model => sfeuot_model_retain(at(handle)),
             Kind::Session => sfeuot_session_retain(at(handle)),
+            Kind::Problem => sfeuot_problem_retain(at(handle)),
         }
     });
 }
@@ -486,6 +576,7 @@ fn release(kind: Kind, handle: usize) {
             Kind::Trainer => sfeuot_trainer_release(at(handle)),
             Kind::Model => sfeuot_model_release(at(handle)),
             Kind::Session => sfeuot_session_release(at(handle)),
+            Kind::Problem => sfeuot_problem_release(at(handle)),
         }
     });
 }
@@ -498,6 +589,7 @@ fn null_is_nothing_to_release_and_every_status_has_a_name() {
         ok(sfeuot_trainer_release(null_mut()));
         ok(sfeuot_model_release(null_mut()));
         ok(sfeuot_session_release(null_mut()));
+        ok(sfeuot_problem_release(null_mut()));
         let name = |status| std::ffi::CStr::from_ptr(sfeuot_status_name(status)).to_str().expect("UTF-8");
         let header = std::fs::read_to_string(root().join("include/sfeuot.h")).expect("the header");
         let statuses = header

@@ -29,6 +29,7 @@ fn main() {
     training_steps();
     session_calls();
     calls_from_c();
+    calls_of_own_networks();
     println!("a steady state allocates nothing: ok");
     lifetimes();
     println!("what is released leaves nothing: ok");
@@ -194,5 +195,61 @@ fn calls_from_c() {
     }
     for (name, call) in &mut calls {
         allocates_nothing(name, || assert_eq!(call(), SFEUOT_OK));
+    }
+}
+
+/// The calls for networks of the host's, with batches that fill several blocks.
+fn calls_of_own_networks() {
+    const SOURCES: usize = 300;
+    let handles = common::Handles::new(&common::Problem::new());
+    let mut config = common::own_config();
+    let mut problem = null_mut();
+    for (latents, deterministic) in [(0, 0), (1, 0), (1, 1)] {
+        (config.latents, config.deterministic) = (latents, deterministic);
+        // SAFETY: a live handle, and local arguments.
+        common::ok(unsafe { sfeuot_problem_create(handles.context, &config, &mut problem) });
+        let outputs = SOURCES * 2 * if latents == 0 { 5 } else { 4 - 2 * deterministic as usize };
+        let normals = |count, seed| floats(&problems::normals(count, seed));
+        let mut arrays = [(2 * SOURCES, 1), (outputs, 2)].map(|(count, seed)| normals(count, seed)).to_vec();
+        arrays.extend((3..8).map(|seed| normals(4 * SOURCES, seed)));
+        arrays.extend((8..12).map(|seed| normals(2 * SOURCES, seed)));
+        arrays.push(normals(outputs, 12));
+        let shapes: Vec<[i64; 1]> = arrays.iter().map(|values| [values.len() as i64]).collect();
+        let mut tensors = Vec::new();
+        for (values, shape) in arrays.iter_mut().zip(&shapes) {
+            let mut tensor = common::init(sfeuot_tensor_init);
+            (tensor.data, tensor.rank, tensor.shape) = (values.as_mut_ptr().cast(), 1, shape.as_ptr());
+            tensors.push(tensor);
+        }
+        let [x0, outputs, end, state, drift, g, w, v1, v2, by1, by2, by_outputs] = &tensors[..] else {
+            unreachable!("twelve arrays")
+        };
+        let mut times = vec![0f32; 2 * SOURCES];
+        let times = times.as_mut_ptr();
+        let mut loss = common::init(sfeuot_value_loss_init);
+        let n = SOURCES as u64;
+        let mut calls: [(&str, &mut dyn FnMut() -> i32); 6] = [
+            // SAFETY: here and below a live handle, and arrays of the sizes that the calls name.
+            ("bridge_times", &mut || unsafe { sfeuot_bridge_times(problem, 0, n, 1, 2, 0, times) }),
+            ("bridge_sample", &mut || unsafe {
+                sfeuot_bridge_sample(problem, 0, x0, outputs, times, 1, 2, 0, end, state, drift)
+            }),
+            ("value_loss", &mut || unsafe { sfeuot_value_loss(problem, v1, v2, g, drift, by1, by2, w, &mut loss) }),
+            ("bridge_times of the generator", &mut || unsafe { sfeuot_bridge_times(problem, 1, n, 1, 2, 0, times) }),
+            ("bridge_sample of the generator", &mut || unsafe {
+                sfeuot_bridge_sample(problem, 1, x0, outputs, times, 1, 2, 0, end, state, drift)
+            }),
+            ("generator_loss", &mut || unsafe {
+                sfeuot_generator_loss(problem, x0, outputs, times, state, v1, g, by_outputs, null_mut())
+            }),
+        ];
+        for (_, call) in &mut calls {
+            common::ok(call());
+        }
+        for (name, call) in &mut calls {
+            allocates_nothing(name, || assert_eq!(call(), SFEUOT_OK));
+        }
+        // SAFETY: a live handle.
+        common::ok(unsafe { sfeuot_problem_release(problem) });
     }
 }

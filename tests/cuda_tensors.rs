@@ -134,7 +134,8 @@ fn stream_of(context: *const SfeuotContext) -> sys::CUstream {
 
 /// All four objects on a GPU, the model after two steps.
 fn handles(problem: &Problem, change: impl FnOnce(&mut SfeuotContextConfig)) -> Handles {
-    let mut handles = Handles { context: open(change), trainer: null_mut(), model: null_mut(), session: null_mut() };
+    let mut handles =
+        Handles { context: open(change), trainer: null_mut(), model: null_mut(), session: null_mut(), own: null_mut() };
     // SAFETY: the outputs are fields, the inputs handles made here.
     unsafe {
         ok(problem.create(handles.context, &mut handles.trainer));

@@ -159,6 +159,26 @@ fn particle_morph_writes_a_strip_and_an_animation() {
 }
 
 #[test]
+fn own_network_prints_what_both_trainings_come_to() {
+    let Some(programs) = programs() else { return };
+    let arguments = ["--steps", "10", "--width", "16"];
+    let stdout = succeeded("own_network", &run(&programs.join("own_network"), &arguments, None));
+    let rows: Vec<Vec<f64>> = stdout
+        .lines()
+        .skip(1)
+        .map(|line| line[22..].split_whitespace().map(|number| number.parse().expect("a number")).collect())
+        .collect();
+    assert_eq!(rows.len(), 2, "{stdout}");
+    for row in rows {
+        let [dual, potential, action, ratio, distance] = row[..] else { panic!("five numbers in\n{stdout}") };
+        assert!((dual - (potential - action)).abs() < 2e-4, "{stdout}");
+        assert!(ratio > 0.0 && distance > 0.0, "{stdout}");
+    }
+    // The same seed gives the same numbers.
+    assert_eq!(stdout, succeeded("own_network", &run(&programs.join("own_network"), &arguments, None)));
+}
+
+#[test]
 fn outliers_prints_shares_that_sum_to_one() {
     let Some(programs) = programs() else { return };
     let stdout = succeeded("outliers", &run(&programs.join("outliers"), &["--steps", "20"], None));

@@ -103,6 +103,18 @@ impl<T> Array<T> {
         Ok(())
     }
 
+    /// Refuses an output of this name, in these bytes, that shares memory with this input.
+    pub(super) fn beside_span(&self, output: std::ops::Range<usize>, name: &str) -> Outcome<()> {
+        let ours = self.bytes();
+        if ours.start < output.end && output.start < ours.end {
+            return Err(Failure::argument(format!(
+                "{name} overlaps {}; an output must not share memory with an input",
+                self.argument
+            )));
+        }
+        Ok(())
+    }
+
     fn bytes(&self) -> std::ops::Range<usize> {
         let start = self.pointer.addr();
         start..start + self.count * size_of::<T>()

@@ -42,21 +42,21 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 
 /// Where work runs: a device, its threads, and where the log goes.
 ///
-/// Ownership. Contexts, trainers, models and sessions are opaque handles. Creating one gives the
-/// host one reference, retain adds one, release takes one away, and the object ends with the last
-/// one. An object keeps alive whatever it needs from the objects it was made from, so handles may be
-/// released in any order. A handle is a number, not an address: one that was released, is of another
-/// kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A host must not dereference
-/// or free a handle, or save it to a file. Memory belongs to whoever allocated it: the library frees
-/// nothing of the host's and hands out nothing to free. Arrays and structs passed in are read during
-/// the call only, except for the device memory of sfeuot_session_generate_tensor. What a callback
-/// needs (userdata) has to outlive the object that calls it. A CUDA context or stream of the host's
-/// has to outlive everything made from the context.
+/// Ownership. Contexts, trainers, models, sessions and problems are opaque handles. Creating one
+/// gives the host one reference, retain adds one, release takes one away, and the object ends with
+/// the last one. An object keeps alive whatever it needs from the objects it was made from, so
+/// handles may be released in any order. A handle is a number, not an address: one that was
+/// released, is of another kind, or was never made is refused with SFEUOT_ERROR_INVALID_HANDLE. A
+/// host must not dereference or free a handle, or save it to a file. Memory belongs to whoever
+/// allocated it: the library frees nothing of the host's and hands out nothing to free. Arrays and
+/// structs passed in are read during the call only, except for the device memory of
+/// sfeuot_session_generate_tensor. What a callback needs (userdata) has to outlive the object that
+/// calls it. A CUDA context or stream of the host's has to outlive everything made from the context.
 ///
 /// Threads. Any handle may be used from any thread. Many threads may use a context or a model at
-/// once. A trainer or a session does one call at a time: a second thread inside it, or a callback
-/// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
-/// generate on several threads, give each thread its own session on the same model.
+/// once. A trainer, session or problem does one call at a time: a second thread inside it, or a
+/// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing
+/// deadlocks. To generate on several threads, give each thread its own session on the same model.
 /// sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 /// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 /// may leave one.

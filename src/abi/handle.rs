@@ -5,8 +5,8 @@
 //! shaped like a pointer:
 //!
 //! ```text
-//! 64-bit:  generation 24 | kind 2 | slot 20 | 1
-//! 32-bit:  generation 17 | kind 2 | slot 12 | 1
+//! 64-bit:  generation 23 | kind 3 | slot 20 | 1
+//! 32-bit:  generation 16 | kind 3 | slot 12 | 1
 //! ```
 //!
 //! 47 of 64 bits, because some hosts keep pointers in doubles or tag the upper bits.
@@ -16,7 +16,7 @@
 //! the process forks would stay taken in the child for ever. The low bit is set, which no pointer
 //! to an object has. A slot is used again under its next generation and retired after its last one, so **no
 //! handle value is ever given out twice** and a stale one is always told apart. Retiring costs 64
-//! bytes for each 16 million handles.
+//! bytes for each 8 million handles.
 //!
 //! One atomic word per slot holds the stamp (generation and kind), the host's references and the
 //! pins: calls that are using the object. Host references and pins are apart so that a host that
@@ -37,15 +37,18 @@ pub(super) enum Kind {
     Trainer = 1,
     Model = 2,
     Session = 3,
+    Problem = 4,
 }
 
 impl Kind {
     fn noun(self) -> &'static str {
-        ["context", "trainer", "model", "session"][self as usize]
+        ["context", "trainer", "model", "session", "problem"][self as usize]
     }
 
-    fn of(stamp: u64) -> Self {
-        [Kind::Context, Kind::Trainer, Kind::Model, Kind::Session][(stamp & 3) as usize]
+    /// The kind of a stamp; `None` for one that was never given out.
+    fn of(stamp: u64) -> Option<Self> {
+        const KINDS: [Kind; 5] = [Kind::Context, Kind::Trainer, Kind::Model, Kind::Session, Kind::Problem];
+        KINDS.get((stamp & ((1 << KIND_BITS) - 1)) as usize).copied()
     }
 }
 
@@ -58,12 +61,12 @@ pub(super) trait Object: Send + Sync + 'static {
 #[cfg(target_pointer_width = "64")]
 const SLOT_BITS: u32 = 20;
 #[cfg(target_pointer_width = "64")]
-const GENERATION_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 23;
 #[cfg(target_pointer_width = "32")]
 const SLOT_BITS: u32 = 12;
 #[cfg(target_pointer_width = "32")]
-const GENERATION_BITS: u32 = 17;
-const KIND_BITS: u32 = 2;
+const GENERATION_BITS: u32 = 16;
+const KIND_BITS: u32 = 3;
 
 /// Slots of the first chunk; each next chunk doubles.
 const FIRST_CHUNK: usize = 64;
@@ -188,17 +191,14 @@ fn decode<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<(&'sta
     }
     let noun = T::KIND.noun();
     let stamp = (value >> (SLOT_BITS + 1)) as u64;
-    match find(value >> 1 & ((1 << SLOT_BITS) - 1)) {
-        Some(slot) if value & 1 == 1 && stamp >> (GENERATION_BITS + KIND_BITS) == 0 => {
-            if Kind::of(stamp) == T::KIND {
+    match (find(value >> 1 & ((1 << SLOT_BITS) - 1)), Kind::of(stamp)) {
+        (Some(slot), Some(kind)) if value & 1 == 1 && stamp >> (GENERATION_BITS + KIND_BITS) == 0 => {
+            if kind == T::KIND {
                 Ok((slot, stamp))
             } else {
                 Err(Failure::new(
                     SFEUOT_ERROR_INVALID_HANDLE,
-                    format!(
-                        "{argument} is the handle of a {}; the handle of a {noun} is needed",
-                        Kind::of(stamp).noun()
-                    ),
+                    format!("{argument} is the handle of a {}; the handle of a {noun} is needed", kind.noun()),
                 ))
             }
         }

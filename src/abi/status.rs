@@ -50,8 +50,8 @@ pub const SFEUOT_ERROR_DIVERGED: i32 = 8;
 pub const SFEUOT_ERROR_CANCELLED: i32 = 9;
 /// A callback of the host reported failure. The text holds the number that it returned.
 pub const SFEUOT_ERROR_CALLBACK: i32 = 10;
-/// Another call is inside this trainer or session: on another thread, or on this one, where a
-/// callback called back.
+/// Another call is inside this trainer, session or problem: on another thread, or on this one, where
+/// a callback called back.
 pub const SFEUOT_ERROR_BUSY: i32 = 11;
 /// The library caught a bug of its own before it could reach the host. A trainer or session that
 /// was in use answers this status from then on and has to be released; everything else stays

@@ -5,7 +5,21 @@ use super::mat::Squares;
 use super::method::{Batch, Method};
 use super::training::Half;
 use crate::formulas::Clock;
+use crate::rng::{Sequence, Stream, unit};
 use std::ops::Range;
+
+/// 2^32 divided by the golden ratio: multiples of it modulo 2^32 are equidistributed (Weyl).
+const GOLDEN: u32 = 0x9E37_79B9;
+
+/// Returns the random sequence of a stream from which one half of a step draws.
+pub(crate) fn sequence(seed: u64, half: Half, step: u64, stream: Stream) -> Sequence {
+    Sequence::new(seed, number(half, step), stream)
+}
+
+/// Returns the number of the sequences from which one half of a step draws.
+pub(crate) fn number(half: Half, step: u64) -> u64 {
+    2 * step + half as u64
+}
 
 /// The form of the rows of one half of a step.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +57,19 @@ pub(crate) struct Times {
     pub repeat: usize,
     /// Whether every second time is `high`, and only the others are spread over the interval.
     pub half_at_end: bool,
+}
+
+impl Times {
+    /// Returns the time of a row of the batch, with the first word of the half's stream of times.
+    pub fn at(&self, start: u32, row: usize) -> f32 {
+        let (low, span) = (self.low as f32, (self.high - self.low) as f32);
+        let index = row / self.repeat;
+        if self.half_at_end && index % 2 == 1 {
+            return self.high as f32;
+        }
+        let place = if self.half_at_end { index / 2 } else { index };
+        low + span * unit(start.wrapping_add(GOLDEN.wrapping_mul(place as u32)))
+    }
 }
 
 /// A range of the batch's source samples, drawn. `batch` lacks what a device draws later.

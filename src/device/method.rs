@@ -27,6 +27,13 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// Returns the share of so many target rows that is matched: (sum of r)^2 / (n sum of r^2) of the density ratio r, 0
+    /// where none is.
+    pub fn matched_share(&self, rows: f64) -> f64 {
+        let Self { density_ratio, ratio_squares, .. } = *self;
+        if ratio_squares > 0.0 { (density_ratio * density_ratio / (rows * ratio_squares)).min(1.0) } else { 0.0 }
+    }
+
     /// Adds another block's sums.
     pub fn add(&mut self, other: &Self) {
         self.generated += other.generated;

@@ -11,6 +11,7 @@ pub mod cuda;
 #[path = "no_cuda.rs"]
 pub mod cuda;
 pub(crate) mod draw;
+pub(crate) mod exchange;
 pub mod gpus;
 pub(crate) mod half_work;
 pub mod layers;

@@ -37,6 +37,17 @@ pub(crate) struct Halves {
     pub seed: u64,
 }
 
+/// Returns the times of the rows of a half. `components` rows of a source sample follow each other.
+pub(crate) fn times(half: Half, head: &Head, atoms: bool, clock: Clock, components: usize) -> Times {
+    match half {
+        Half::Value => Times { low: 0.0, high: clock.of_slowest(TIME_MAX), repeat: 1, half_at_end: false },
+        Half::Generator => {
+            let high = if head.deterministic && !atoms { TIME_MAX_DETERMINISTIC } else { 1.0 };
+            Times { low: TIME_MIN, high, repeat: components, half_at_end: atoms }
+        }
+    }
+}
+
 /// The generator's half, of which the first part is done for some source samples.
 pub(crate) struct BegunGenerator<N> {
     batch: Batch<N>,
@@ -52,13 +63,7 @@ impl Halves {
     /// Returns what is drawn for a half. `squares` are those that the value function and the generator see.
     fn batch(&self, half: Half, squares: [Squares; 2]) -> BatchSpec {
         let Conditional { components, latent } = self.conditional;
-        let times = match half {
-            Half::Value => Times { low: 0.0, high: self.clock.of_slowest(TIME_MAX), repeat: 1, half_at_end: false },
-            Half::Generator => {
-                let high = if self.head.deterministic && !self.atoms { TIME_MAX_DETERMINISTIC } else { 1.0 };
-                Times { low: TIME_MIN, high, repeat: components, half_at_end: self.atoms }
-            }
-        };
+        let times = times(half, &self.head, self.atoms, self.clock, components);
         BatchSpec {
             seed: self.seed,
             half,

@@ -10,6 +10,7 @@ pub mod generator_step;
 pub(crate) mod halves;
 pub(crate) mod initial;
 pub mod networks;
+pub(crate) mod objective;
 pub mod value_step;
 
 #[cfg(test)]

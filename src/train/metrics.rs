@@ -47,8 +47,7 @@ pub struct Metrics {
 
 /// Returns [`Metrics::matched_share`] of so many rows.
 pub(super) fn matched_share(sums: &Sums, rows: f64) -> f64 {
-    let Sums { density_ratio, ratio_squares, .. } = *sums;
-    if ratio_squares > 0.0 { (density_ratio * density_ratio / (rows * ratio_squares)).min(1.0) } else { 0.0 }
+    sums.matched_share(rows)
 }
 
 /// Returns [`Metrics::spread`], `None` where it is not known.

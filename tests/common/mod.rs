@@ -83,17 +83,27 @@ impl Problem {
     }
 }
 
+/// A problem for networks of the host's own, with samples of `DIMENSION` numbers and two components.
+pub fn own_config() -> SfeuotProblemConfig {
+    let mut config = init(sfeuot_problem_config_init);
+    (config.sigma, config.dimension, config.components) = (0.5, DIMENSION as u64, 2);
+    config
+}
+
 /// One live handle of each kind; released when dropped.
 pub struct Handles {
     pub context: *mut SfeuotContext,
     pub trainer: *mut SfeuotTrainer,
     pub model: *mut SfeuotModel,
     pub session: *mut SfeuotSession,
+    /// Of [`own_config`].
+    pub own: *mut SfeuotProblem,
 }
 
 impl Handles {
     pub fn new(problem: &Problem) -> Self {
-        let mut handles = Self { context: null_mut(), trainer: null_mut(), model: null_mut(), session: null_mut() };
+        let mut handles =
+            Self { context: null_mut(), trainer: null_mut(), model: null_mut(), session: null_mut(), own: null_mut() };
         let mut config = init(sfeuot_context_config_init);
         config.device = SFEUOT_DEVICE_CPU;
         config.threads = 1;
@@ -103,6 +113,7 @@ impl Handles {
             ok(problem.create(handles.context, &mut handles.trainer));
             ok(sfeuot_trainer_model(handles.trainer, &mut handles.model));
             ok(sfeuot_session_create(handles.model, &mut handles.session));
+            ok(sfeuot_problem_create(handles.context, &own_config(), &mut handles.own));
         }
         handles
     }
@@ -116,6 +127,7 @@ impl Drop for Handles {
             sfeuot_trainer_release(self.trainer);
             sfeuot_model_release(self.model);
             sfeuot_session_release(self.session);
+            sfeuot_problem_release(self.own);
         }
     }
 }

@@ -4,14 +4,11 @@
 use super::block::{CpuBlock, CpuNoise};
 use super::measure::Measure;
 use crate::data::ArraySource;
-use crate::device::draw::{BatchSpec, Draw, Sources};
+use crate::device::draw::{self, BatchSpec, Draw, Sources};
 use crate::device::{Batch, Mat, Workspace};
 use crate::formulas::Tick;
-use crate::rng::{Sequence, Stream, unit};
+use crate::rng::{Sequence, Stream};
 use std::ops::Range;
-
-/// 2^32 divided by the golden ratio: multiples of it modulo 2^32 are equidistributed (Weyl).
-const GOLDEN: u32 = 0x9E37_79B9;
 
 /// One side's samples for a step.
 #[derive(Clone, Copy)]
@@ -49,7 +46,7 @@ impl<'a> SideSamples<'a> {
 
 /// Returns the random sequence of a stream from which one half of a step draws.
 fn sequence(spec: &BatchSpec, step: u64, stream: Stream) -> Sequence {
-    Sequence::new(spec.seed, 2 * step + spec.half as u64, stream)
+    draw::sequence(spec.seed, spec.half, step, stream)
 }
 
 /// Makes matrices for source samples.
@@ -118,15 +115,8 @@ impl Draw for CpuBlock<f32> {
             }
         }
         let start = sequence(spec, samples.step, Stream::Time).word(0);
-        let (low, span) = (spec.times.low as f32, (spec.times.high - spec.times.low) as f32);
         for r in 0..count {
-            let index = (first + r) / spec.times.repeat;
-            let time = if spec.times.half_at_end && index % 2 == 1 {
-                spec.times.high as f32
-            } else {
-                let place = if spec.times.half_at_end { index / 2 } else { index };
-                low + span * unit(start.wrapping_add(GOLDEN.wrapping_mul(place as u32)))
-            };
+            let time = spec.times.at(start, first + r);
             self.row_mut(batch.time, r).copy_from_slice(&spec.clock.at(time).row());
         }
         for (stream, to) in [(Stream::Endpoint, batch.noise.xi), (Stream::Bridge, batch.noise.eta)] {

@@ -212,11 +212,11 @@ impl<T: Real> CpuBlock<T> {
     }
 }
 
-impl CpuBlock<f32> {
+impl<T: Real> CpuBlock<T> {
     /// Fills `to` (rows x 1) with uniform numbers in (0, 1], the elements of `sequence` from `first` on.
     pub fn draw_uniforms(&mut self, sequence: &Sequence, first: u64, to: Mat) {
         for r in 0..to.rows {
-            self.row_mut(to, r)[0] = unit(sequence.word(first.wrapping_add(r as u64)));
+            self.row_mut(to, r)[0] = T::of(unit(sequence.word(first.wrapping_add(r as u64))).into());
         }
     }
 
@@ -224,7 +224,7 @@ impl CpuBlock<f32> {
     pub fn draw_normals(&mut self, sequence: &Sequence, first: u64, to: Mat) {
         self.with_normals(sequence, first, to.rows * to.cols, |block, noise| {
             for (r, line) in noise.chunks_exact(to.cols).enumerate() {
-                block.row_mut(to, r).copy_from_slice(line);
+                block.row_mut(to, r).iter_mut().zip(line).for_each(|(to, &x)| *to = T::of(x.into()));
             }
         });
     }

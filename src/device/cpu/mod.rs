@@ -13,6 +13,7 @@ mod conv_gradient;
 mod dense;
 mod device;
 pub(crate) mod disjoint;
+mod exchange;
 mod fixed;
 mod gemm;
 mod measure;

@@ -10,6 +10,7 @@ mod current;
 mod device;
 pub mod driver;
 mod epilogue_grid;
+mod exchange;
 pub mod gpu;
 pub mod gradient;
 pub mod graph;

@@ -1,7 +1,6 @@
 //! The record that the device keeps of the steps that it made, until the host reads it.
 
-use super::sums::{ACTION, CONJUGATE, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET, TERMS};
-use crate::device::Sums;
+use super::sums::{TERMS, sums_of};
 use crate::device::training::{Half, HalfOutcome};
 
 /// Number of steps whose outcomes the device keeps, and so the largest number that runs before the host reads them.
@@ -51,19 +50,7 @@ impl Report {
     pub fn outcome(&self, half: Half, step: u64) -> HalfOutcome {
         let place = OUTCOMES[half as usize] + step as usize % RING * OUTCOME;
         let number = |index: usize| f64::from_bits(self.numbers[place + index]);
-        let sums = match half {
-            Half::Value => Sums {
-                generated: number(GENERATED),
-                conjugate: number(CONJUGATE),
-                action: number(ACTION),
-                density_ratio: number(DENSITY_RATIO),
-                ratio_squares: number(RATIO_SQUARES),
-                target: number(TARGET),
-                distances: DISTANCES.map(number),
-                ..Sums::default()
-            },
-            Half::Generator => Sums { generator: number(GENERATOR), ..Sums::default() },
-        };
+        let sums = sums_of(half, number);
         HalfOutcome { sums, gradient_norm: number(TERMS) }
     }
 }

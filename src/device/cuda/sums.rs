@@ -1,5 +1,8 @@
 //! The loss terms of a half step, as partial sums on the device until the optimiser adds them.
 
+use crate::device::Sums;
+use crate::device::training::Half;
+
 /// Partial sums of the loss terms: `capacity` doubles for each term.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CudaSums {
@@ -29,5 +32,22 @@ impl CudaSums {
         self.counts[term] += count;
         assert!(self.counts[term] <= self.capacity);
         self.address + (place * size_of::<f64>()) as u64
+    }
+}
+
+/// Returns the sums of a half, given the sum of each term.
+pub(crate) fn sums_of(half: Half, number: impl Fn(usize) -> f64) -> Sums {
+    match half {
+        Half::Value => Sums {
+            generated: number(GENERATED),
+            conjugate: number(CONJUGATE),
+            action: number(ACTION),
+            density_ratio: number(DENSITY_RATIO),
+            ratio_squares: number(RATIO_SQUARES),
+            target: number(TARGET),
+            distances: DISTANCES.map(number),
+            ..Sums::default()
+        },
+        Half::Generator => Sums { generator: number(GENERATOR), ..Sums::default() },
     }
 }

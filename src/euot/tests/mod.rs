@@ -3,4 +3,5 @@
 pub(super) mod case;
 mod fixtures;
 mod gradients;
+mod objective;
 mod start;
