@@ -27,10 +27,12 @@ pub(super) fn one_point(context: &Context, config: &TrainerConfig, units: &Norma
 /// Says what was measured, and warns of numbers that are likely not meant.
 pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
     let NormalisedProblem { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
+    let each = tau / frame.normalisation.dimension() as f64;
     context.log(
         LogLevel::Info,
         &format!(
-            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
+            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} times that scale, and tau {each:e} times its \
+             square for each number",
             frame.normalisation.dimension(),
             frame.common_scale
         ),
@@ -41,10 +43,13 @@ pub(super) fn measured(context: &Context, frame: &NormalisedProblem) {
             &format!("sigma is {sigma:e} times the data's common scale; below 0.001 training needs many more steps"),
         );
     }
-    if divergence.is_unbalanced() && tau < 1e-2 {
+    if divergence.is_unbalanced() && each < 1e-2 {
         context.log(
             LogLevel::Warn,
-            &format!("tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"),
+            &format!(
+                "tau is {each:e} times the square of the data's common scale for each number of a sample; below 0.01 the \
+                 target's masses hardly count"
+            ),
         );
     }
 }
