@@ -26,6 +26,8 @@
 //     watching a training             SfeuotMetrics, SfeuotProgressCallback
 //     saving                          sfeuot_trainer_save, sfeuot_model_save
 //     rows in and out of a session    SfeuotSession
+//     graphs for other programs       sfeuot_model_export_onnx, SFEUOT_ONNX_GENERATE
+//     look-up tables of colours       sfeuot_session_bake_lut
 //     pictures in and out of it       SfeuotTensor, sfeuot_session_generate_tensor
 //
 //
@@ -318,12 +320,44 @@
 #define SFEUOT_SIGMA_DATA_UNITS 0
 
 // sigma is a multiple of the common scale that the library measures on the samples, and tau a
-// multiple of that scale's square. The scale is the root mean square, over both sides and all
-// components, of the deviation from the midpoint of the two sides' means.
-// SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a thousand
-// times what 32-bit numbers resolve there takes its place (or sigma in data units, where that is
-// larger), and log_callback is given a warning.
+// multiple of that scale's square times the numbers of a sample. Costs are sums over these numbers,
+// so one tau means the same for samples of 2 numbers and of 1000. The scale is the root mean
+// square, over both sides and all components, of the deviation from the midpoint of the two sides'
+// means. SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a
+// thousand times what 32-bit numbers resolve there takes its place (or sigma in data units, where
+// that is larger), and log_callback is given a warning.
 #define SFEUOT_SIGMA_RELATIVE 1
+
+// The ONNX operator set of what sfeuot_model_export_onnx writes.
+#define SFEUOT_ONNX_OPERATOR_SET 13
+
+// Graphs, for SfeuotOnnxConfig.graph. All take and give samples in data units, as the sessions do:
+// normalisation, axes and squares are part of the graph. The first size of every input and output
+// is the number of rows, which is free; "sample" is the shape of a sample.
+
+// Draws what sfeuot_session_generate draws, from noise that comes in. sfeuot_model_noise gives the
+// noise of a session; any other of the same law does as well.
+//   input   x0         rows x sample   source samples
+//   input   latent     rows x L        standard normal; only where the model has L latents
+//   input   component  rows x 1        uniform in (0, 1]; only without latents, with several components
+//   input   noise      rows x d        standard normal; not where the generator is deterministic
+//   output  x1         rows x sample   draws
+#define SFEUOT_ONNX_GENERATE 0
+
+// The conditional mean, without noise: sfeuot_session_conditional_mean. With latents it is the mean
+// over SfeuotOnnxConfig.latents of them, which are part of the graph; with 1 latent a generator for
+// pictures becomes a map without noise.
+//   input   x0    rows x sample
+//   output  mean  rows x sample
+#define SFEUOT_ONNX_MEAN 1
+
+// The value function and the drift at time t from 0 to 1: sfeuot_session_drift. The density ratio
+// of sfeuot_session_density_ratio is a function of value at t = 1.
+//   input   x      rows x sample
+//   input   t      rows x 1
+//   output  value  rows x 1        V(t, x), in data units squared
+//   output  drift  rows x sample   -grad V(t, x)
+#define SFEUOT_ONNX_VALUE 2
 
 // Where work runs: a device, its threads, and where the log goes.
 //
@@ -598,7 +632,9 @@ typedef struct SfeuotNetwork {
 // count. A part of the target that costs more than the others by clearly more than tau, as
 // outliers do, gets less mass: with SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own.
 // A large tau approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly. A
-// small tau trusts the target less. Begin with 1.
+// small tau trusts the target less. Begin with 1, relative: the price of one spread of the samples
+// in every number. In data units that is the number of a sample's numbers times the square of their
+// spread.
 typedef struct SfeuotTrainerConfig {
     // Set by sfeuot_trainer_config_init.
     uint32_t struct_size;
@@ -608,8 +644,9 @@ typedef struct SfeuotTrainerConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     // It has no default; see "Choosing sigma" above.
     double sigma;
-    // Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
-    // times the square of the common scale. Default 1; see "Choosing tau" above.
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
+    // scale in all. Default 1; see "Choosing tau" above.
     double tau;
     // SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0
     // to 255 and metres.
@@ -764,6 +801,66 @@ typedef struct SfeuotModelInfo {
     // Weights of both networks together.
     uint64_t parameters;
 } SfeuotModelInfo;
+
+// Converts rows colours of 3 floats each in place, such as from sRGB to Oklab. Returns 0, or any
+// other number to end the call with SFEUOT_ERROR_CALLBACK and that number in the text.
+typedef int32_t (*SfeuotColourCallback)(void *userdata, float *colours, uint64_t rows);
+
+// A look-up table, for sfeuot_session_bake_lut. Fill it with sfeuot_lut_config_init, then change
+// what you need.
+typedef struct SfeuotLutConfig {
+    // Set by sfeuot_lut_config_init.
+    uint32_t struct_size;
+    // Entries along each axis, from 2 to 256. Default 33.
+    uint32_t size;
+    // For a model with latents: how many of them each mean is taken over, from 1 to 2^24. Default
+    // 64.
+    uint32_t latents;
+    // Always 0.
+    uint32_t reserved;
+    // Seed of these latents. Default 0.
+    uint64_t seed;
+    // They are those that sfeuot_session_conditional_mean draws for the row of this number, for
+    // every entry, so that the table is as smooth as the model. Default 0.
+    uint64_t row;
+    // The colour of the first entry. Default 0, 0, 0.
+    double low[3];
+    // The colour of the last entry, above low in each number. Default 1, 1, 1.
+    double high[3];
+    // Takes the table's colours to the data units of the model. Default NULL: they are the same.
+    SfeuotColourCallback to_model;
+    // Takes what the model gives to the table's colours. Default NULL.
+    SfeuotColourCallback from_model;
+    // Handed to both. Default NULL.
+    void *userdata;
+} SfeuotLutConfig;
+
+// Takes the next size bytes of a file that is written from front to back. Returns 0, or any other
+// number to end the call with SFEUOT_ERROR_CALLBACK and that number in the text.
+typedef int32_t (*SfeuotWriteCallback)(void *userdata, const void *bytes, size_t size);
+
+// What sfeuot_model_export_onnx writes, and where. Fill it with sfeuot_onnx_config_init, then
+// change what you need.
+typedef struct SfeuotOnnxConfig {
+    // Set by sfeuot_onnx_config_init.
+    uint32_t struct_size;
+    // SFEUOT_ONNX_*. Default SFEUOT_ONNX_GENERATE.
+    int32_t graph;
+    // For SFEUOT_ONNX_MEAN of a model with latents: how many of them the mean is taken over, from 1
+    // to 4096. The graph passes the generator as often for each row. Default 16.
+    uint32_t latents;
+    // Always 0.
+    uint32_t reserved;
+    // Seed of these latents. Default 0.
+    uint64_t seed;
+    // They are those that sfeuot_session_conditional_mean draws for the row of this number, and the
+    // same for every row of the graph. Default 0.
+    uint64_t row;
+    // Takes the file where path is NULL. Default NULL.
+    SfeuotWriteCallback write;
+    // Handed to write. Default NULL.
+    void *userdata;
+} SfeuotOnnxConfig;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1189,6 +1286,49 @@ int32_t sfeuot_session_retain(struct SfeuotSession *session);
 
 // Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
 int32_t sfeuot_session_release(struct SfeuotSession *session);
+
+// Fills config with the defaults.
+int32_t sfeuot_lut_config_init(struct SfeuotLutConfig *config);
+
+// Writes the conditional mean of a model of 3 numbers a sample on a grid of colours: a look-up
+// table that grading programs and engines apply. config may be NULL for the defaults. Entry
+// (i, j, k) of size^3 lies at 3 x (i + size x (j + size x k)), as in .cube files; its colour is low
+// + (high - low) (i, j, k) / (size - 1). Results are not kept within any range. examples-c/common has writers of
+// .cube files and HALD pictures.
+//   table  3 x size^3 floats
+// Errors: SFEUOT_ERROR_INVALID_ARGUMENT also for a model of another dimension,
+// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_NOT_FINITE.
+int32_t sfeuot_session_bake_lut(struct SfeuotSession *session,
+                                const struct SfeuotLutConfig *config,
+                                float *table);
+
+// Fills config with the defaults.
+int32_t sfeuot_onnx_config_init(struct SfeuotOnnxConfig *config);
+
+// Writes a graph of the model as an ONNX file (operator set SFEUOT_ONNX_OPERATOR_SET), for programs
+// without this library. Its operators are those that TensorRT, DirectML and Unity's Sentis have,
+// all numbers are 32-bit floats, and results are those of a session up to rounding. config may be
+// NULL for the defaults. Either path names the file, which is replaced whole or, on failure, left
+// as it was, or path is NULL and config->write takes the bytes. Errors: SFEUOT_ERROR_IO,
+// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_FORMAT (a weight is not a finite number, or the file would be
+// longer than 2 GiB), SFEUOT_ERROR_OUT_OF_MEMORY.
+int32_t sfeuot_model_export_onnx(struct SfeuotModel *model,
+                                 const struct SfeuotOnnxConfig *config,
+                                 const char *path);
+
+// Writes the noise by which sfeuot_session_generate draws these rows, in the form in which a graph
+// of SFEUOT_ONNX_GENERATE takes it. The same seed and row numbers then give the same draws there.
+// Each array may be NULL; those that the graph has no input for need not be given.
+//   latent     rows x latent_dimension of SfeuotModelInfo
+//   component  rows
+//   noise      rows x dimension
+int32_t sfeuot_model_noise(struct SfeuotModel *model,
+                           uint64_t rows,
+                           uint64_t seed,
+                           uint64_t first_row,
+                           float *latent,
+                           float *component,
+                           float *noise);
 
 #ifdef __cplusplus
 }  // extern "C"

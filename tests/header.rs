@@ -6,7 +6,7 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 17] = [
+const FILES: [&str; 19] = [
     "version",
     "status",
     "last_error",
@@ -24,6 +24,8 @@ const FILES: [&str; 17] = [
     "trainer",
     "model",
     "session",
+    "lut",
+    "onnx",
 ];
 
 /// How cbindgen writes the `---` of a doc comment, which ends what is said about a whole group of constants. The header has

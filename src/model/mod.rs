@@ -2,6 +2,8 @@
 
 mod cpu_pieces;
 mod cuda_pieces;
+mod export;
+mod lut;
 #[expect(clippy::module_inception, reason = "the file of `Model`")]
 mod model;
 mod pieces;
@@ -9,7 +11,9 @@ mod place;
 mod results;
 mod session;
 mod staging;
+mod weights;
 
+pub use lut::{Conversion, Lut};
 pub(crate) use model::{Description, checked_dimension};
 pub use model::{Model, ModelInfo};
 pub use pieces::DeviceRows;
