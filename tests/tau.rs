@@ -20,7 +20,8 @@ impl Halves {
     fn new(d: usize) -> Self {
         let noise = normals(2 * ROWS * d, 1);
         let (source, around) = noise.split_at(ROWS * d);
-        let target = around.iter().enumerate().map(|(i, e)| 0.1 * e + if i / d % 2 == 0 { 1.0 } else { -1.5 });
+        let target =
+            around.iter().enumerate().map(|(i, e)| 0.1 * e + if (i / d).is_multiple_of(2) { 1.0 } else { -1.5 });
         Self { d, source: source.to_vec(), target: target.collect() }
     }
 
