@@ -339,7 +339,7 @@
 // noise of a session; any other of the same law does as well.
 //   input   x0         rows x sample   source samples
 //   input   latent     rows x L        standard normal; only where the model has L latents
-//   input   component  rows x 1        uniform in (0, 1]; only without latents, with several components
+//   input   component  rows x 1        uniform in (0, 1]; only of several components, no latents
 //   input   noise      rows x d        standard normal; not where the generator is deterministic
 //   output  x1         rows x sample   draws
 #define SFEUOT_ONNX_GENERATE 0
@@ -1291,10 +1291,10 @@ int32_t sfeuot_session_release(struct SfeuotSession *session);
 int32_t sfeuot_lut_config_init(struct SfeuotLutConfig *config);
 
 // Writes the conditional mean of a model of 3 numbers a sample on a grid of colours: a look-up
-// table that grading programs and engines apply. config may be NULL for the defaults. Entry
-// (i, j, k) of size^3 lies at 3 x (i + size x (j + size x k)), as in .cube files; its colour is low
-// + (high - low) (i, j, k) / (size - 1). Results are not kept within any range. examples-c/common has writers of
-// .cube files and HALD pictures.
+// table that grading programs and engines apply. config may be NULL for the defaults. Entry (i,
+// j, k) of size^3 lies at 3 x (i + size x (j + size x k)), as in .cube files; its colour is low
+// plus (high - low) times (i, j, k) / (size - 1). Results are not kept within any range.
+// examples-c/common has writers of .cube files and HALD pictures.
 //   table  3 x size^3 floats
 // Errors: SFEUOT_ERROR_INVALID_ARGUMENT also for a model of another dimension,
 // SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_NOT_FINITE.
