@@ -50,7 +50,7 @@ class Library:
                    "low": low, "high": high}
         self.context = sfeuot.Context(threads=threads)
         self.trainer = sfeuot.Trainer(
-            self.context, sfeuot.Sampler(fill, self.shape), target, sigma_units="relative", sigma=s.sigma, tau=s.tau * d,
+            self.context, sfeuot.Sampler(fill, self.shape), target, sigma_units="relative", sigma=s.sigma, tau=s.tau,
             divergence=s.divergence, latent_dimension=s.latent, deterministic=1, components=1, batch_sources=s.batch,
             generator_learning_rate=s.generator_rate, value_learning_rate=s.value_rate, adam_beta1=s.beta1, adam_beta2=s.beta2,
             ema_decay=s.ema, decay_steps=s.steps, decay_floor=s.decay_floor, seed=seed, value_network=network, generator_network=network)

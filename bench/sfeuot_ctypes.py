@@ -43,6 +43,7 @@ DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
 ACTIVATIONS = {"silu": 0, "tanh": 1, "softplus": 2}
 HALVES = {"value": 0, "generator": 1}
 SIGMA_UNITS = {"data": 0, "relative": 1}
+ONNX_GRAPHS = {"generate": 0, "mean": 1, "value": 2}
 LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}
 DTYPES = {"float32": 0, "float64": 1, "float16": 2, "uint8": 4}
 ERROR_CANCELLED, ERROR_CALLBACK = 9, 10
@@ -113,6 +114,14 @@ class ValueLoss(c.Structure):
                 ("matched_share", _f64)]
 
 
+WriteCallback = c.CFUNCTYPE(_i32, _ptr, _ptr, c.c_size_t)
+
+
+class OnnxConfig(c.Structure):
+    _fields_ = [("struct_size", _u32), ("graph", _i32), ("latents", _u32), ("reserved", _u32), ("seed", _u64), ("row", _u64),
+                ("write", WriteCallback), ("userdata", _ptr)]
+
+
 ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))
 
 _floats = c.POINTER(c.c_float)
@@ -145,6 +154,8 @@ _SIGNATURES = {
     "bridge_sample": [_ptr, _i32, *[c.POINTER(Tensor)] * 2, _floats, _u64, _u64, _u64, *[c.POINTER(Tensor)] * 3],
     "value_loss": [_ptr, *[c.POINTER(Tensor)] * 7, c.POINTER(ValueLoss)],
     "generator_loss": [_ptr, *[c.POINTER(Tensor)] * 2, _floats, *[c.POINTER(Tensor)] * 4, c.POINTER(_f64)],
+    "onnx_config_init": [c.POINTER(OnnxConfig)], "model_export_onnx": [_ptr, c.POINTER(OnnxConfig), c.c_char_p],
+    "model_noise": [_ptr, _u64, _u64, _u64, _floats, _floats, _floats],
     "session_create": [_ptr, c.POINTER(_ptr)], "session_release": [_ptr],
     "session_generate": [_ptr, _floats, _u64, _u64, _u64, _floats],
     "session_generate_tensor": [_ptr, c.POINTER(Tensor), _u64, _u64, c.POINTER(Tensor)],
@@ -623,6 +634,21 @@ class Model(Handle):
         shape = (_i64 * rank)()
         call("model_sample_shape", self.pointer, rank, shape)
         return tuple(shape)
+
+    def onnx(self, graph="generate", **fields):
+        """The bytes of an ONNX file."""
+        config, parts = filled(OnnxConfig, "onnx_config_init"), []
+        config.graph = named("graph", ONNX_GRAPHS, graph)
+        config.write = WriteCallback(lambda _, data, size: parts.append(c.string_at(data, size)) or 0)
+        call("model_export_onnx", self.pointer, c.byref(set_fields(config, fields)), None)
+        return b"".join(parts)
+
+    def noise(self, rows, seed=0, first_row=0):
+        """What a graph that draws takes: latents, component choices and endpoint noise."""
+        info = self.info()
+        lists = [np.empty((rows, numbers), np.float32) for numbers in (info["latent_dimension"], 1, info["dimension"])]
+        call("model_noise", self.pointer, rows, seed, first_row, *(Session._of(numbers) for numbers in lists))
+        return dict(zip(("latent", "component", "noise"), lists))
 
     def session(self):
         return Session(created("session_create", self.pointer), self.info()["dimension"], self.context)

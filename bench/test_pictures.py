@@ -22,7 +22,7 @@ def trained(context, shape, residual=False, **network):
     rng = np.random.default_rng(0)
     source, target = (rng.normal(size=(40, *shape)).astype(np.float32) * width + shift for width, shift in ((0.5, 0.1), (1.5, -0.3)))
     network = {"kind": "conv"} | network
-    trainer = sfeuot.Trainer(context, source, target, divergence="softplus", sigma=SIGMA, tau=TAU, latent_dimension=LATENT,
+    trainer = sfeuot.Trainer(context, source, target, divergence="softplus", sigma=SIGMA, tau=TAU / source[0].size, latent_dimension=LATENT,
                              deterministic=1, components=1, batch_sources=8, generator_learning_rate=2e-2, value_learning_rate=2e-2,
                              value_network=network, generator_network=network | {"residual": int(residual)})
     trainer.step(STEPS)
@@ -39,7 +39,8 @@ class Networks(unittest.TestCase):
             with trainer, trainer.model() as model, model.session() as session, tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder) / "model.safetensors"
                 model.save(path)
-                found, _ = networks.tensors(path)
+                tensors, _ = networks.tensors(path)
+                found = {network: networks.parameters(tensors, network) for network in ("value", "generator")}
                 units = picture_data.Units.of(source, target)
                 self.assertAlmostEqual(model.info()["data_scale"] / units.scale, 1, 5)
                 half = None

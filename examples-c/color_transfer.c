@@ -1,13 +1,26 @@
 /*
  * Palette transfer between two photographs. The pixels of each are samples of a colour distribution in three
  * dimensions; the map from one to the other is learnt from them, and then recolours the source picture pixel by pixel
- * and is baked into a look-up table that any grading program or engine can load.
+ * and is baked into look-up tables that any grading program or engine can load.
  *
- * Two readings of the same model are shown side by side:
- *   one-step generation draws a colour for every pixel, in one pass of the generator. Together the pixels get the
- *   target's palette, and noise of the order of sigma is part of that: it looks like film grain.
- *   The conditional mean is the average of all colours a pixel could get: no grain, a slightly calmer palette. Being
- *   a plain function of the colour it fits a look-up table.
+ * Two readings of the same model:
+ *   The conditional mean (recoloured.png, and the tables) is the average of all colours that a pixel could get: no grain,
+ *   and a slightly calmer palette. It is a plain function of the colour.
+ *   One-step generation (drawn.png) draws a colour for every pixel, in one pass of the generator. Together the pixels get
+ *   the target's palette, and noise of the order of sigma is part of that: it looks like film grain, on skin most of all.
+ *
+ * What the settings give:
+ *   --divergence balanced, the default: the shares of colours are the target's. A night sky that fills half of the target
+ *   takes half of the source, so dark targets make dark pictures.
+ *   kl, softplus: shares may differ at the price --tau, so pixels stay nearer to their own brightness and the palette
+ *   further from the target's. With a small tau much of a dark target is not used at all. chi2 leaves out what is far.
+ *   --sigma: how much pixels of one colour may come apart. A smaller one gives less grain in drawn.png, and a mean that
+ *   differs less from the draws; a larger one blurs the palette.
+ *   --space rgb measures distances in sRGB, where dark colours lie close together.
+ *
+ * Oklab spreads out the darkest few levels of 8 bits: from 0 to 1 it is a fifteenth of the way to white. A shadow of one
+ * level would be a single point there, which has to go to one place or be torn apart by noise. Trainings therefore see each
+ * level as all colours that are rounded to it.
  */
 #include <math.h>
 #include <stdint.h>
@@ -18,10 +31,13 @@
 #include "check.h"
 #include "cube.h"
 #include "folder.h"
+#include "hald.h"
+#include "jpeg.h"
 #include "meter.h"
 #include "oklab.h"
 #include "options.h"
 #include "picture.h"
+#include "random.h"
 
 enum {
     PIECE_ROWS = 8192, /* pixels handed over per call */
@@ -29,10 +45,14 @@ enum {
 };
 
 typedef struct {
-    const char *source, *target, *out, *space;
-    uint64_t steps, seed, lut_size;
+    const char *source, *target, *out, *space, *divergence, *model;
+    uint64_t steps, seed, lut_size, hald_level;
     double sigma, tau;
+    bool lut_only;
 } Settings;
+
+static const char *const SPACES[] = {"oklab", "rgb"};
+static const char *const DIVERGENCES[] = {"balanced", "kl", "chi2", "softplus"}; /* as SFEUOT_DIVERGENCE_* are numbered */
 
 /* The space whose distances are the cost: Oklab unless plain sRGB is asked for. */
 typedef struct {
@@ -69,15 +89,19 @@ static float *allocate_colours(size_t rows)
     return colours;
 }
 
-/* The picture's pixels as rows x 3 coordinates. */
-static float *colours_of(const Picture *picture, Space space)
+/*
+ * The picture's pixels as rows x 3 coordinates. A number of 8 bits stands for all that are rounded to it. With a `random` one
+ * of these is drawn: so many pixels of one colour, as in shadows, are no single point that has to go to one place.
+ */
+static float *colours_of(const Picture *picture, Space space, Random *random)
 {
     size_t pixels = picture_pixels(picture);
     float *colours = allocate_colours(pixels);
     for (size_t i = 0; colours && i < pixels; i++) {
         float srgb[3];
         for (int c = 0; c < 3; c++) {
-            srgb[c] = (float)picture->rgb[3 * i + c] / 255.0f;
+            double level = picture->rgb[3 * i + c] + (random ? random_uniform(random) - 0.5 : 0);
+            srgb[c] = (float)fmin(fmax(level / 255, 0), 1);
         }
         space_from_srgb(space, srgb, colours + 3 * i);
     }
@@ -85,7 +109,7 @@ static float *colours_of(const Picture *picture, Space space)
 }
 
 /* Trains on all pixels of both pictures; on success `session` is ready to recolour. */
-static bool learn(const Settings *settings, const float *source, size_t source_rows, const float *target,
+static bool learn(const Settings *settings, int32_t divergence, const float *source, size_t source_rows, const float *target,
                   size_t target_rows, SfeuotSession **session)
 {
     SfeuotContext *context = NULL;
@@ -109,7 +133,7 @@ static bool learn(const Settings *settings, const float *source, size_t source_r
     }
 
     TRY(sfeuot_trainer_config_init, &config);
-    config.divergence = SFEUOT_DIVERGENCE_KL;
+    config.divergence = divergence;
     config.sigma = settings->sigma;
     config.tau = settings->tau;
     config.sigma_units = SFEUOT_SIGMA_RELATIVE;
@@ -121,6 +145,9 @@ static bool learn(const Settings *settings, const float *source, size_t source_r
     TRY(sfeuot_trainer_create, context, &config, &data[0], &data[1], &trainer);
     TRY(train_with_meter, trainer, settings->steps, "Learning the palette");
     TRY(sfeuot_trainer_model, trainer, &model);
+    if (settings->model) {
+        TRY(sfeuot_model_save, model, settings->model);
+    }
     TRY(sfeuot_session_create, model, session);
     learnt = true;
 
@@ -133,17 +160,21 @@ done:
 }
 
 /*
- * One-step generation for every pixel. The pixels go through in pieces, as a renderer with tiles would do it;
- * first_row numbers the noise, so that the result does not depend on the size of the pieces.
+ * Recolours every pixel: by the mean of what it may become, or by one draw. The pixels go through in pieces, as a renderer
+ * with tiles would do it; first_row numbers the noise, so that the result does not depend on the size of the pieces.
  */
-static bool recolour(SfeuotSession *session, const Settings *settings, Space space, const float *colours,
+static bool recolour(SfeuotSession *session, const Settings *settings, Space space, const float *colours, bool draw,
                      Picture *picture)
 {
     float generated[PIECE_ROWS * 3];
     size_t pixels = picture_pixels(picture);
     for (size_t first = 0; first < pixels; first += PIECE_ROWS) {
         size_t rows = pixels - first < PIECE_ROWS ? pixels - first : PIECE_ROWS;
-        TRY(sfeuot_session_generate, session, colours + 3 * first, rows, settings->seed, first, generated);
+        if (draw) {
+            TRY(sfeuot_session_generate, session, colours + 3 * first, rows, settings->seed, first, generated);
+        } else {
+            TRY(sfeuot_session_conditional_mean, session, colours + 3 * first, rows, 1, settings->seed, first, generated);
+        }
         for (size_t i = 0; i < rows; i++) {
             float srgb[3];
             space_to_srgb(space, generated + 3 * i, srgb);
@@ -158,32 +189,47 @@ done:
     return false;
 }
 
-/* The conditional mean on a grid of size^3 sRGB colours, back in sRGB; NULL on failure. */
-static float *bake(SfeuotSession *session, const Settings *settings, Space space)
+static int32_t grid_to_model(void *userdata, float *colours, uint64_t rows)
 {
-    uint32_t size = (uint32_t)settings->lut_size;
-    size_t entries = (size_t)size * size * size;
-    float *grid = allocate_colours(entries);
-    float *mean = allocate_colours(entries);
-    if (!grid || !mean) {
-        goto done;
+    const Space *space = userdata;
+    for (uint64_t i = 0; i < rows; i++) {
+        float srgb[3];
+        memcpy(srgb, colours + 3 * i, sizeof srgb);
+        space_from_srgb(*space, srgb, colours + 3 * i);
     }
-    for (size_t i = 0; i < entries; i++) {
-        float last = (float)(size - 1);
-        float srgb[3] = {(float)(i % size) / last, (float)(i / size % size) / last,
-                         (float)(i / size / size) / last};
-        space_from_srgb(space, srgb, grid + 3 * i);
+    return 0;
+}
+
+static int32_t model_to_grid(void *userdata, float *colours, uint64_t rows)
+{
+    const Space *space = userdata;
+    for (uint64_t i = 0; i < rows; i++) {
+        float coordinates[3];
+        memcpy(coordinates, colours + 3 * i, sizeof coordinates);
+        space_to_srgb(*space, coordinates, colours + 3 * i);
     }
-    TRY(sfeuot_session_conditional_mean, session, grid, entries, 1, settings->seed, 0, mean);
-    for (size_t i = 0; i < entries; i++) {
-        space_to_srgb(space, mean + 3 * i, grid + 3 * i);
+    return 0;
+}
+
+/* The conditional mean on a grid of size^3 sRGB colours, back in sRGB; NULL on failure. */
+static float *bake(SfeuotSession *session, const Settings *settings, Space space, uint64_t size)
+{
+    SfeuotLutConfig config;
+    float *table = allocate_colours((size_t)(size * size * size));
+    if (!table) {
+        return NULL;
     }
-    free(mean);
-    return grid;
+    TRY(sfeuot_lut_config_init, &config);
+    config.size = (uint32_t)size;
+    config.seed = settings->seed;
+    config.to_model = grid_to_model;
+    config.from_model = model_to_grid;
+    config.userdata = &space;
+    TRY(sfeuot_session_bake_lut, session, &config, table);
+    return table;
 
 done:
-    free(mean);
-    free(grid);
+    free(table);
     return NULL;
 }
 
@@ -192,7 +238,7 @@ done:
  *   one-step generation  conditional mean
  * all as high as the source.
  */
-static bool draw_sheet(const Picture *source, const Picture *target, const Picture *sampled, const Picture *averaged,
+static bool draw_sheet(const Picture *source, const Picture *target, const Picture *drawn, const Picture *averaged,
                        Picture *sheet)
 {
     uint32_t width = source->width, height = source->height;
@@ -209,57 +255,83 @@ static bool draw_sheet(const Picture *source, const Picture *target, const Pictu
     memset(sheet->rgb, 255, 3 * picture_pixels(sheet));
     picture_place(source, sheet, 0, 0, width, height);
     picture_place(target, sheet, right, 0, palette_width, height);
-    picture_place(sampled, sheet, 0, below, width, height);
+    picture_place(drawn, sheet, 0, below, width, height);
     picture_place(averaged, sheet, right, below, width, height);
     return true;
 }
 
-static bool write_results(const Settings *settings, const Cube *cube, const Picture *recoloured, const Picture *sheet)
+/* Bakes and writes the look-up tables. */
+static bool write_tables(SfeuotSession *session, const Settings *settings, Space space)
 {
-    char picture_path[PATH_CAPACITY], sheet_path[PATH_CAPACITY], cube_path[PATH_CAPACITY];
-    if (!folder_path(settings->out, "recoloured.png", picture_path) ||
-        !folder_path(settings->out, "contact_sheet.png", sheet_path) ||
-        !folder_path(settings->out, "palette.cube", cube_path) || !picture_write_png(picture_path, recoloured) ||
-        !picture_write_png(sheet_path, sheet) || !cube_write(cube_path, "Palette transfer by libsfeuot", cube)) {
-        return false;
+    char cube_path[PATH_CAPACITY], hald_path[PATH_CAPACITY];
+    uint64_t level = settings->hald_level;
+    Cube cube = {(uint32_t)settings->lut_size, NULL}, hald = {(uint32_t)(level * level), NULL};
+    float *table = bake(session, settings, space, cube.size);
+    float *square = table ? bake(session, settings, space, hald.size) : NULL;
+    bool written = false;
+
+    cube.colours = table;
+    hald.colours = square;
+    if (square && folder_path(settings->out, "palette.cube", cube_path) &&
+        folder_path(settings->out, "palette_hald.png", hald_path) &&
+        cube_write(cube_path, "Palette transfer by libsfeuot", &cube) && hald_write(hald_path, &hald)) {
+        printf("%s  conditional mean as a table, %u^3\n", cube_path, (unsigned)cube.size);
+        printf("%s  the same as a HALD picture, %u^3\n", hald_path, (unsigned)hald.size);
+        written = true;
     }
-    printf("%s  one-step generation, %u x %u\n", picture_path, (unsigned)recoloured->width,
-           (unsigned)recoloured->height);
-    printf("%s  source, palette; one-step generation, conditional mean\n", sheet_path);
-    printf("%s  conditional mean as a table, %u^3\n", cube_path, (unsigned)cube->size);
-    return true;
+    free(square);
+    free(table);
+    return written;
 }
 
-static bool transfer(const Settings *settings)
+static bool write_pictures(SfeuotSession *session, const Settings *settings, Space space, const float *colours,
+                           const Picture *source, const Picture *target)
 {
-    Space space = {strcmp(settings->space, "oklab") == 0};
+    char mean_path[PATH_CAPACITY], draw_path[PATH_CAPACITY], sheet_path[PATH_CAPACITY];
+    Picture averaged = {0, 0, NULL}, drawn = {0, 0, NULL}, sheet = {0, 0, NULL};
+    bool written = picture_create(source->width, source->height, &averaged) &&
+                   picture_create(source->width, source->height, &drawn) &&
+                   recolour(session, settings, space, colours, false, &averaged) &&
+                   recolour(session, settings, space, colours, true, &drawn) &&
+                   draw_sheet(source, target, &drawn, &averaged, &sheet) &&
+                   folder_path(settings->out, "recoloured.png", mean_path) &&
+                   folder_path(settings->out, "drawn.png", draw_path) &&
+                   folder_path(settings->out, "contact_sheet.png", sheet_path) &&
+                   picture_write_png(mean_path, &averaged) && picture_write_png(draw_path, &drawn) &&
+                   picture_write_png(sheet_path, &sheet);
+    if (written) {
+        printf("%s  conditional mean, %u x %u\n", mean_path, (unsigned)averaged.width, (unsigned)averaged.height);
+        printf("%s  one-step generation: a draw for each pixel\n", draw_path);
+        printf("%s  source, palette; one-step generation, conditional mean\n", sheet_path);
+    }
+    picture_free(&sheet);
+    picture_free(&drawn);
+    picture_free(&averaged);
+    return written;
+}
+
+static bool transfer(const Settings *settings, Space space, int32_t divergence)
+{
     Picture source = {0, 0, NULL}, target = {0, 0, NULL};
-    Picture sampled = {0, 0, NULL}, averaged = {0, 0, NULL}, sheet = {0, 0, NULL};
-    float *source_colours = NULL, *target_colours = NULL, *table = NULL;
+    float *source_colours = NULL, *source_samples = NULL, *target_samples = NULL;
+    Random random = {settings->seed};
     SfeuotSession *session = NULL;
     bool written = false;
 
-    if (picture_read_png(settings->source, &source) && picture_read_png(settings->target, &target) &&
-        (source_colours = colours_of(&source, space)) && (target_colours = colours_of(&target, space)) &&
-        folder_make(settings->out) && /* before the work rather than after it */
-        learn(settings, source_colours, picture_pixels(&source), target_colours, picture_pixels(&target), &session) &&
-        picture_create(source.width, source.height, &sampled) &&
-        recolour(session, settings, space, source_colours, &sampled) && (table = bake(session, settings, space)) &&
-        picture_create(source.width, source.height, &averaged)) {
-        Cube cube = {(uint32_t)settings->lut_size, table};
-        /* Through the table rather than the session: the sheet shows what a program that loads the file will get. */
-        cube_apply(&cube, &source, &averaged);
-        written = draw_sheet(&source, &target, &sampled, &averaged, &sheet) &&
-                  write_results(settings, &cube, &sampled, &sheet);
+    if (picture_read(settings->source, &source) && picture_read(settings->target, &target) &&
+        (source_samples = colours_of(&source, space, &random)) &&
+        (target_samples = colours_of(&target, space, &random)) &&
+        (source_colours = colours_of(&source, space, NULL)) && folder_make(settings->out) && /* before the work */
+        learn(settings, divergence, source_samples, picture_pixels(&source), target_samples, picture_pixels(&target),
+              &session)) {
+        written = write_tables(session, settings, space) &&
+                  (settings->lut_only || write_pictures(session, settings, space, source_colours, &source, &target));
     }
 
     sfeuot_session_release(session);
-    free(table);
-    free(target_colours);
     free(source_colours);
-    picture_free(&sheet);
-    picture_free(&averaged);
-    picture_free(&sampled);
+    free(target_samples);
+    free(source_samples);
     picture_free(&target);
     picture_free(&source);
     return written;
@@ -267,24 +339,30 @@ static bool transfer(const Settings *settings)
 
 int main(int argc, char **argv)
 {
-    static const char *const spaces[] = {"oklab", "rgb"};
-    size_t space;
+    size_t space, divergence;
     Settings settings = {.source = EXAMPLES_IMAGES "/coffee.png",
                          .target = EXAMPLES_IMAGES "/rocket.png",
                          .out = "out",
                          .space = "oklab",
+                         .divergence = "balanced",
                          .steps = 4000,
                          .lut_size = 33,
+                         .hald_level = 6,
                          .sigma = 0.08,
-                         .tau = 2};
+                         .tau = 1};
     const Option options[] = {
-        {"--source", OPTION_TEXT, &settings.source, "PNG picture to recolour", 0, 0},
-        {"--target", OPTION_TEXT, &settings.target, "PNG picture whose palette to take", 0, 0},
+        {"--source", OPTION_TEXT, &settings.source, "picture to recolour, PNG or JPEG", 0, 0},
+        {"--target", OPTION_TEXT, &settings.target, "picture whose palette to take, PNG or JPEG", 0, 0},
         {"--out", OPTION_TEXT, &settings.out, "folder to write into", 0, 0},
+        {"--save-model", OPTION_TEXT, &settings.model, "file to write the trained model to", 0, 0},
+        {"--lut-only", OPTION_FLAG, &settings.lut_only, "write the look-up tables and no pictures", 0, 0},
         {"--steps", OPTION_COUNT, &settings.steps, "training steps", 1, 1e9},
+        {"--divergence", OPTION_TEXT, &settings.divergence,
+         "how the palette's shares may change: balanced, kl, chi2 or softplus", 0, 0},
+        {"--tau", OPTION_REAL, &settings.tau, "price of other shares, in squared spreads for each number; not balanced", 0, 0},
         {"--sigma", OPTION_REAL, &settings.sigma, "noise, as a multiple of the colours' spread", 0, 0},
-        {"--tau", OPTION_REAL, &settings.tau, "how strictly the palette is matched, in squared spreads", 0, 0},
-        {"--lut-size", OPTION_COUNT, &settings.lut_size, "entries of the look-up table per channel", 2, 256},
+        {"--lut-size", OPTION_COUNT, &settings.lut_size, "entries of the .cube table per channel", 2, 256},
+        {"--hald-level", OPTION_COUNT, &settings.hald_level, "of the HALD picture: its square entries per channel", 2, 16},
         {"--seed", OPTION_COUNT, &settings.seed, "seed of all randomness", 0, 0},
         {"--space", OPTION_TEXT, &settings.space, "where distances are measured: oklab or rgb", 0, 0},
     };
@@ -297,8 +375,10 @@ int main(int argc, char **argv)
     case OPTIONS_READ:
         break;
     }
-    if (!option_choice("--space", settings.space, spaces, sizeof spaces / sizeof *spaces, &space)) {
+    if (!option_choice("--space", settings.space, SPACES, sizeof SPACES / sizeof *SPACES, &space) ||
+        !option_choice("--divergence", settings.divergence, DIVERGENCES, sizeof DIVERGENCES / sizeof *DIVERGENCES,
+                       &divergence)) {
         return EXIT_FAILURE;
     }
-    return transfer(&settings) ? EXIT_SUCCESS : EXIT_FAILURE;
+    return transfer(&settings, (Space){space == 0}, (int32_t)divergence) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -233,6 +233,7 @@ static bool train_own(SfeuotContext *context, uint64_t steps, uint64_t seed, siz
     own->seed = seed;
     own->random.state = seed + 17;
     TRY(sfeuot_problem_config_init, &config);
+    config.sigma_units = SFEUOT_SIGMA_DATA_UNITS;
     config.sigma = SIGMA;
     config.tau = TAU;
     config.dimension = D;

@@ -156,7 +156,7 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     config.divergence = DIVERGENCE_CODES[choices->divergence];
     config.sigma = settings->sigma;
     /* Costs are sums over the numbers of a picture. */
-    config.tau = settings->tau > 0 ? settings->tau : 2 * (double)images_numbers(&problem->target);
+    config.tau = settings->tau;
     config.batch_sources = (uint32_t)settings->batch;
     config.generator_learning_rate = settings->generator_rate;
     config.value_learning_rate = settings->value_rate;
@@ -327,6 +327,7 @@ int main(int argc, char **argv)
                          .batch = 32,
                          .latents = 32,
                          .sigma = 0.3,
+                         .tau = 2,
                          .generator_rate = 2e-3,
                          .value_rate = 3.5e-4,
                          .ema = 0.998,
@@ -347,8 +348,7 @@ int main(int argc, char **argv)
         {"--batch", OPTION_COUNT, &settings.batch, "source pictures of a step", 1, 1 << 20},
         {"--latents", OPTION_COUNT, &settings.latents, "numbers of noise that the generator sees", 1, 4096},
         {"--sigma", OPTION_REAL, &settings.sigma, "noise of the coupling, times the pictures' common scale", 0, 0},
-        {"--tau", OPTION_REAL, &settings.tau,
-         "price of unmatched pictures, in squared scales; unless given, twice the numbers of a picture", 0, 0},
+        {"--tau", OPTION_REAL, &settings.tau, "price of unmatched pictures, in squared scales for each number", 0, 0},
         {"--divergence", OPTION_TEXT, &settings.divergence, "balanced, kl, chi2 or softplus", 0, 0},
         {"--noise", OPTION_TEXT, &settings.noise, "white, or pictures for their covariance", 0, 0},
         {"--noise-width", OPTION_REAL, &settings.noise_width, "of the source's noise, in spreads of the pixels", 0, 0},

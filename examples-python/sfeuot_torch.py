@@ -21,7 +21,7 @@ class Problem:
     """A problem for samples of `dimension` numbers. Other arguments are the fields of SfeuotProblemConfig."""
 
     def __init__(self, dimension, sigma, context=None, **config):
-        self.calls = sfeuot.Problem(context or sfeuot.Context(device="cpu"), dimension, sigma, **config)
+        self.calls = sfeuot.Problem(context or sfeuot.Context(device="cpu"), dimension, sigma, **{"sigma_units": "data", **config})
         self.dimension, self.components = dimension, self.calls.config.components
 
     def times(self, half, sources, seed, step):

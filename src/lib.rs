@@ -31,7 +31,8 @@
 //! 5  context: the device that work runs on, its threads and log
 //!    nn: networks: passes over layers
 //! 6  euot: the method's losses and gradients, over any device
-//! 7  model: what was learnt, and sessions that answer with it
+//! 7  onnx: a transport as a graph of the operators that other programs run
+//!    model: what was learnt, and sessions that answer with it [uses onnx]
 //!    problem: the bridge and the losses as calls, for networks of the host's own
 //! 8  train: the training and its checkpoints
 //! 9  lib: the names of the Rust API
@@ -89,6 +90,7 @@ mod memory;
 mod model;
 mod nn;
 mod numbers;
+mod onnx;
 mod problem;
 mod process;
 mod quote;
@@ -105,7 +107,8 @@ pub use error::{Error, Result};
 pub use formulas::{Activation, Divergence};
 pub use half;
 pub use log::{LogLevel, LogSink};
-pub use model::{DeviceRows, Model, ModelInfo, Session};
+pub use model::{Conversion, DeviceRows, Lut, Model, ModelInfo, Session};
 pub use nn::pictures::Convolutions;
 pub use nn::spec::{NetworkKind, NetworkSpec};
+pub use onnx::{OPERATOR_SET, OnnxGraph};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

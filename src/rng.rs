@@ -59,10 +59,9 @@ impl Sequence {
     }
 
     /// Fills `out` with uniform numbers in (0, 1], elements `first..first + out.len()`.
-    #[cfg(test)]
     pub fn uniforms(&self, first: u64, out: &mut [f32]) {
         for (i, u) in out.iter_mut().enumerate() {
-            *u = unit(self.word(first + i as u64));
+            *u = unit(self.word(first.wrapping_add(i as u64)));
         }
     }
 

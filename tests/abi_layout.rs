@@ -66,6 +66,13 @@ fn structs_have_the_layout_programs_were_compiled_against() {
             struct_size 0, sample_rank 4, dimension 8, latent_dimension 16, components 20, divergence 24, reserved 28,
             sigma 32, tau 40, data_scale 48, steps 56, parameters 64
         }
+        SfeuotLutConfig, 104 {
+            struct_size 0, size 4, latents 8, reserved 12, seed 16, row 24, low 32, high 56, to_model 80, from_model 88,
+            userdata 96
+        }
+        SfeuotOnnxConfig, 48 {
+            struct_size 0, graph 4, latents 8, reserved 12, seed 16, row 24, write 32, userdata 40
+        }
     }
 
     pin! { c, 4:
@@ -149,5 +156,7 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     assert_eq!(unsafe { sfeuot_metrics_init(&mut older) }, SFEUOT_OK);
     assert_eq!((older.struct_size, older.value_generated, older.spread), (88, 7.0, 7.0));
     assert_eq!(common::init(sfeuot_model_info_init).struct_size as usize, size_of::<SfeuotModelInfo>());
+    assert_eq!(common::init(sfeuot_lut_config_init).struct_size as usize, size_of::<SfeuotLutConfig>());
+    assert_eq!(common::init(sfeuot_onnx_config_init).struct_size as usize, size_of::<SfeuotOnnxConfig>());
     assert_eq!(common::init(sfeuot_device_info_init).struct_size as usize, size_of::<SfeuotDeviceInfo>());
 }

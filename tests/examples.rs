@@ -90,6 +90,10 @@ fn cube_entries(path: &Path, size: usize) -> Vec<[f32; 3]> {
     body.into_iter().map(entry).collect()
 }
 
+/// What color_transfer writes.
+const COLOUR_FILES: [&str; 5] =
+    ["recoloured.png", "drawn.png", "contact_sheet.png", "palette.cube", "palette_hald.png"];
+
 #[test]
 fn color_transfer_writes_pictures_and_a_table() {
     let Some(programs) = programs() else { return };
@@ -99,11 +103,13 @@ fn color_transfer_writes_pictures_and_a_table() {
 
     let first = folder.path().join("first");
     let stdout = succeeded("color_transfer", &run(&program, &arguments, Some(&first)));
-    for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
+    for name in COLOUR_FILES {
         assert!(stdout.contains(first.join(name).to_str().expect("UTF-8")), "{name} is not named in\n{stdout}");
     }
     let (width, height) = png_size(&place::root().join("examples-c/images/coffee.png"));
     assert_eq!(png_size(&first.join("recoloured.png")), (width, height));
+    assert_eq!(png_size(&first.join("drawn.png")), (width, height));
+    assert_eq!(png_size(&first.join("palette_hald.png")), (216, 216));
     let sheet = png_size(&first.join("contact_sheet.png"));
     assert!(sheet.0 > 2 * width && sheet.1 > 2 * height);
 
@@ -125,11 +131,114 @@ fn color_transfer_writes_pictures_and_a_table() {
     // The same seed gives the same files, whatever ran in between.
     let second = folder.path().join("second");
     succeeded("color_transfer", &run(&program, &arguments, Some(&second)));
-    for name in ["recoloured.png", "contact_sheet.png", "palette.cube"] {
+    for name in COLOUR_FILES {
         let read = |folder: &Path| std::fs::read(folder.join(name)).expect("a file");
         assert!(read(&first) == read(&second), "{name} differs between two runs");
     }
 }
+
+#[test]
+fn color_transfer_saves_its_model_and_writes_tables_alone() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (out, model) = (folder.path().join("out"), folder.path().join("model.safetensors"));
+    let mut arguments = vec!["--steps", "5", "--lut-size", "3", "--hald-level", "2", "--lut-only"];
+    arguments.extend(["--divergence", "chi2", "--tau", "0.5", "--space", "rgb"]);
+    arguments.extend(["--save-model", model.to_str().expect("UTF-8")]);
+    succeeded("color_transfer", &run(&programs.join("color_transfer"), &arguments, Some(&out)));
+    let mut written: Vec<_> =
+        std::fs::read_dir(&out).expect("the folder").map(|entry| entry.unwrap().file_name()).collect();
+    written.sort();
+    assert_eq!(written, ["palette.cube", "palette_hald.png"]);
+    assert_eq!(png_size(&out.join("palette_hald.png")), (8, 8));
+    let context = sfeuot::Context::new(Default::default()).expect("the processor is always there");
+    let info = sfeuot::Model::load(&context, &model).expect("a sound model").info().clone();
+    assert_eq!((info.dimension, info.divergence), (3, sfeuot::Divergence::Chi2));
+}
+
+/// Pixels of a picture, 3 bytes each, as ffmpeg decodes it, behind a filter.
+fn pixels(path: &Path, filter: &str) -> Vec<u8> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-i"]).arg(path).args(["-vf", filter, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]);
+    let output = command.output().expect("ffmpeg starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The ratio of the range of bytes to the difference of two pictures, in decibels.
+fn decibels(a: &[u8], b: &[u8]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let square = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
+    let mean = a.iter().zip(b).map(square).sum::<f64>() / a.len() as f64;
+    10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10()
+}
+
+/// Whether a tool that only this test needs is there. It is not among those that CI has to have.
+fn finds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Grading programs that load the tables give the session's conditional mean, which is what recoloured.png is.
+#[test]
+fn other_programs_apply_the_tables_as_the_session_recolours() {
+    let Some(programs) = programs() else { return };
+    if !finds(Command::new("ffmpeg").arg("-version")) {
+        return eprintln!("skipped: ffmpeg, by which pictures are compared, is not installed");
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = place::root().join("examples-c/images/coffee.png");
+    let arguments = ["--steps", "300", "--lut-size", "33", "--hald-level", "6"];
+    let out = folder.path();
+    succeeded("color_transfer", &run(&programs.join("color_transfer"), &arguments, Some(out)));
+    let (cube, hald, mean) =
+        (out.join("palette.cube"), out.join("palette_hald.png"), pixels(&out.join("recoloured.png"), "null"));
+    let mut found = vec![];
+    for interpolation in ["trilinear", "tetrahedral"] {
+        let filter = format!("format=gbrp16,lut3d=file={}:interp={interpolation}", cube.display());
+        found.push((format!("ffmpeg lut3d, {interpolation}"), decibels(&pixels(&source, &filter), &mean)));
+    }
+    if finds(Command::new("convert").arg("-version")) {
+        let mut command = Command::new("convert");
+        command.arg(&source).arg(&hald).args(["-hald-clut", "-depth", "8", "rgb:-"]);
+        let output = command.output().expect("convert starts");
+        if output.status.success() {
+            found.push(("ImageMagick -hald-clut".into(), decibels(&output.stdout, &mean)));
+        }
+    }
+    let python = std::env::var_os("SFEUOT_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    if finds(Command::new(&python).args(["-c", "import numpy, PyOpenColorIO"])) {
+        let raw = out.join("source.rgb");
+        std::fs::write(&raw, pixels(&source, "null")).expect("the temporary folder is writable");
+        let output =
+            Command::new(&python).args(["-c", OPEN_COLOUR]).arg(&raw).arg(&cube).output().expect("Python starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        found.push(("OpenColorIO".into(), decibels(&output.stdout, &mean)));
+    }
+    println!("{found:.1?}");
+
+    // The same photograph from a JPEG file, where the program reads these.
+    let jpeg = out.join("source.jpg");
+    succeeded(
+        "ffmpeg",
+        &Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&source).arg(&jpeg).output().expect("it starts"),
+    );
+    let arguments = ["--steps", "1", "--lut-size", "2", "--lut-only", "--source", jpeg.to_str().expect("UTF-8")];
+    let read = run(&programs.join("color_transfer"), &arguments, Some(out));
+    let said = String::from_utf8_lossy(&read.stderr);
+    assert!(read.status.success() || said.contains("built without libjpeg"), "{said}");
+    for (program, decibels) in found {
+        assert!(decibels >= 45.0, "{program}: {decibels:.1} dB");
+    }
+}
+
+/// Applies a .cube file to raw bytes by OpenColorIO.
+const OPEN_COLOUR: &str = "
+import sys, numpy, PyOpenColorIO as ocio
+pixels = numpy.fromfile(sys.argv[1], numpy.uint8).astype(numpy.float32) / 255
+transform = ocio.FileTransform(sys.argv[2], interpolation=ocio.INTERP_TETRAHEDRAL)
+ocio.Config.CreateRaw().getProcessor(transform).getDefaultCPUProcessor().applyRGB(pixels)
+sys.stdout.buffer.write(numpy.rint(numpy.clip(pixels, 0, 1) * 255).astype(numpy.uint8).tobytes())
+";
 
 #[test]
 fn particle_morph_writes_a_strip_and_an_animation() {
@@ -491,6 +600,10 @@ fn bad_input_is_refused_with_a_sentence() {
     let photograph = include_bytes!("../examples-c/images/coffee.png");
     let cut = file("cut.png", &photograph[..photograph.len() / 2]);
     assert!(refused(&["--target", &cut]).contains("cut.png"));
+    let jpeg = file("cut.jpg", b"\xff\xd8\xff\xe0 and no more");
+    let said = refused(&["--source", &jpeg]);
+    assert!(said.contains("cut.jpg") && (said.contains("libjpeg")), "{said}");
+    assert!(refused(&["--divergence", "tv"]).contains("balanced, kl, chi2 or softplus"));
     assert!(refused(&["--source", "nowhere.png"]).contains("nowhere.png cannot be opened"));
     assert!(refused(&["--sigma", "0"]).contains("--sigma is \"0\"; it must be"));
     assert!(refused(&["--lut-size", "1"]).contains("from 2 to 256"));

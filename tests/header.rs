@@ -6,7 +6,7 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 21] = [
+const FILES: [&str; 23] = [
     "version",
     "status",
     "last_error",
@@ -28,6 +28,8 @@ const FILES: [&str; 21] = [
     "bridge",
     "loss",
     "conjugate",
+    "lut",
+    "onnx",
 ];
 
 /// How cbindgen writes the `---` of a doc comment, which ends what is said about a whole group of constants. The header has

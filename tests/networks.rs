@@ -129,7 +129,8 @@ fn one_network_of_its_own_leaves_the_other_to_the_flat_fields() {
     assert_eq!(said(&bytes(&clouds.model(alone, 3), "value")).1["generator_network"], Value::Null);
 }
 
-/// A file names the networks only where they are not what its other fields say, and then older libraries refuse it.
+/// A file names the networks only where they are not what its other fields say. A checkpoint has the oldest version that
+/// knows all of it, and a model the one whose weights are a tensor for each layer.
 #[test]
 fn files_say_what_is_new_only_where_it_is() {
     let clouds = Clouds::new(2);
@@ -137,13 +138,13 @@ fn files_say_what_is_new_only_where_it_is() {
         let mut trainer = clouds.trainer(&context(1), config);
         trainer.step(1).expect("sound");
         let model = bytes(&trainer.model().expect("it has learnt"), "said");
-        [(saved(&mut trainer, "said.checkpoint"), "/config"), (model, "")]
+        [(saved(&mut trainer, "said.checkpoint"), "/config", "3"), (model, "", "5")]
     };
     // Samples of few numbers have axes of their own, which version 3 has.
     let same = with_networks(small(), [flat(&small()), flat(&small())]);
-    for ((plain, at), (same, _)) in files(small()).into_iter().zip(files(same)) {
+    for ((plain, at, version), (same, ..)) in files(small()).into_iter().zip(files(same)) {
         let (metadata, description) = said(&plain);
-        assert_eq!(metadata["sfeuot_format_version"], "3");
+        assert_eq!(metadata["sfeuot_format_version"], version);
         for name in ["value_network", "generator_network"] {
             assert!(description.pointer(&format!("{at}/{name}")).is_none(), "{name}");
         }
@@ -153,12 +154,12 @@ fn files_say_what_is_new_only_where_it_is() {
             description
         };
         let (other, same) = said(&same);
-        assert_eq!(other["sfeuot_format_version"], "3");
+        assert_eq!(other["sfeuot_format_version"], version);
         assert_eq!(untimed(same), untimed(description));
     }
-    for (file, at) in files(with_networks(small(), differing())) {
+    for (file, at, version) in files(with_networks(small(), differing())) {
         let (metadata, description) = said(&file);
-        assert_eq!(metadata["sfeuot_format_version"], "3");
+        assert_eq!(metadata["sfeuot_format_version"], version);
         let value = &description.pointer(&format!("{at}/value_network")).expect("it differs");
         let expected = json!({
             "kind": "perceptron", "activation": "tanh", "hidden_width": 33, "hidden_layers": 3, "squares": true
@@ -168,8 +169,9 @@ fn files_say_what_is_new_only_where_it_is() {
     // Those of many numbers have one spread for all, which the first version has.
     let long = Clouds::new(513);
     for (config, version) in [(small(), "1"), (with_networks(small(), differing()), "2")] {
-        let model = bytes(&long.trainer(&context(1), config).model().expect("it may be untrained"), "long");
-        assert_eq!(said(&model).0["sfeuot_format_version"], version);
+        let mut trainer = long.trainer(&context(1), config);
+        assert_eq!(said(&saved(&mut trainer, "long.checkpoint")).0["sfeuot_format_version"], version);
+        let model = bytes(&trainer.model().expect("it may be untrained"), "long");
         Model::load_memory(&context(1), &model).expect("a sound model");
     }
 }
@@ -210,8 +212,8 @@ fn a_network_out_of_range_is_refused_by_name() {
             assert!(matches!(&refusal, Error::Format(text) if text.contains(part)), "{field}: {refusal:?}");
         }
     }
-    let newer = Model::load_memory(&context(1), &saying(&model, &said(&model).1, "5")).map(drop);
-    assert!(matches!(&newer, Err(Error::Format(text)) if text.contains("format version 5")), "{newer:?}");
+    let newer = Model::load_memory(&context(1), &saying(&model, &said(&model).1, "6")).map(drop);
+    assert!(matches!(&newer, Err(Error::Format(text)) if text.contains("format version 6")), "{newer:?}");
     let network = NetworkSpec { hidden_width: 5000, ..NetworkSpec::default() };
     let refused = TrainerConfig { value_network: Some(network), ..small() }.validate().expect_err("too wide");
     assert!(refused.to_string().contains("value_network.hidden_width is 5000, but must be from 1 to 4096"));
@@ -294,4 +296,57 @@ fn the_struct_of_an_older_program_is_filled_and_read_as_far_as_it_goes() {
     (config.sigma, config.hidden_width, config.hidden_layers, config.batch_sources) = (0.5, 8, 2, 4);
     config.components = 2;
     assert_eq!(parameters(&problem), parameters(&Problem::new()));
+}
+
+/// Another reader of the format finds a matrix and biases of each layer, by name and shape; the same numbers in one tensor for
+/// each network, as older files have them, are the same model.
+#[test]
+fn a_model_file_has_a_named_tensor_for_each_matrix() {
+    let clouds = Clouds::new(2);
+    let model = clouds.model(with_networks(small(), differing()), 3);
+    let file = bytes(&model, "named");
+    let tensors = safetensors::SafeTensors::deserialize(&file).expect("another reader");
+    let names = |network: &str| {
+        let all = tensors.names();
+        let mut of: Vec<_> = all.into_iter().filter(|name| name.starts_with(network)).map(str::to_owned).collect();
+        of.sort();
+        of
+    };
+    let mut total = 0;
+    let mut flat = std::collections::BTreeMap::new();
+    for network in ["value", "generator"] {
+        let count = names(&format!("{network}.")).len();
+        let mut values = vec![];
+        let mut before = None;
+        for layer in 0..count / 2 {
+            let [weight, bias] =
+                ["weight", "bias"].map(|part| tensors.tensor(&format!("{network}.{layer}.{part}")).expect(part));
+            let &[inputs, outputs] = weight.shape() else { panic!("{:?}", weight.shape()) };
+            assert!(before.is_none_or(|before| before == inputs), "{network} {layer}");
+            assert_eq!(bias.shape(), [outputs]);
+            before = Some(outputs);
+            total += inputs * outputs + outputs;
+            values.extend_from_slice(weight.data());
+            values.extend_from_slice(bias.data());
+        }
+        flat.insert(network, values);
+    }
+    assert_eq!(total as u64, model.info().parameters);
+    if let Ok(axes) = tensors.tensor("axes") {
+        flat.insert("axes", axes.data().to_vec());
+    }
+
+    let mut header = json!({"__metadata__": said(&file).0});
+    header["__metadata__"]["sfeuot_format_version"] = "3".into();
+    let mut data = vec![];
+    for (name, values) in &flat {
+        let shape = if *name == "axes" { vec![2, 2] } else { vec![values.len() / 4] };
+        let offsets = [data.len(), data.len() + values.len()];
+        header[name] = json!({"dtype": "F32", "shape": shape, "data_offsets": offsets});
+        data.extend_from_slice(values);
+    }
+    let header = header.to_string();
+    let older = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat();
+    let read = Model::load_memory(&context(1), &older).expect("an older file");
+    assert!(bytes(&read, "named") == file, "the same model");
 }

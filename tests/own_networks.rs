@@ -33,7 +33,7 @@ impl Own {
     fn new(context: *mut SfeuotContext, (latents, deterministic, components): (i32, i32, u32), scale: f64) -> Self {
         let mut config = init(sfeuot_problem_config_init);
         (config.latents, config.deterministic, config.components) = (latents, deterministic, components);
-        (config.sigma, config.tau, config.dimension, config.scale) = (0.6, 0.8, 5, scale);
+        (config.sigma, config.tau, config.dimension, config.scale) = (0.6, 0.16, 5, scale);
         let mut problem = null_mut();
         // SAFETY: a live handle, and local arguments.
         unsafe {

@@ -47,7 +47,7 @@ fn config(form: Convolutions) -> TrainerConfig {
     TrainerConfig {
         divergence: Divergence::Softplus,
         sigma: 0.5,
-        tau: 50.0,
+        tau: 0.5,
         latent_dimension: 3,
         deterministic: true,
         components: 1,

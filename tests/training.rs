@@ -105,7 +105,7 @@ fn the_map_does_not_depend_on_the_units_of_the_data() {
     let absolute = TrainerConfig { sigma: 0.5 * factor, tau: factor * factor, ..small() };
     let scale = info.data_scale;
     let relative =
-        TrainerConfig { sigma: 0.5 / scale, tau: 1.0 / scale.powi(2), sigma_units: SigmaUnits::Relative, ..small() };
+        TrainerConfig { sigma: 0.5 / scale, tau: 0.5 / scale.powi(2), sigma_units: SigmaUnits::Relative, ..small() };
     for config in [absolute, relative] {
         let (out, far_info) = draw(&far, config);
         for (expected, found) in [

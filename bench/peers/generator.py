@@ -3,8 +3,7 @@ in src/euot/gaussian_bridge.rs, and the noise that the library draws for it. Wit
 (x, z). Without, it gives K of each for x, and K logits: what is taken is the first component whose cumulated probability is not
 below u. That number or z, whichever a model has, is called `extra` here.
 
-A model file is safetensors; the tensor `generator` holds W (inputs x outputs, by rows) and b of each layer, one after the other,
-for samples (x - shift) / scale, and behind x0 and z the squares of src/formulas/squares.rs. That is folded
+A model file is safetensors; the tensors `generator.0.weight` (inputs x outputs) and `generator.0.bias` are the first layer's, for samples (x - shift) / scale, and behind x0 and z the squares of src/formulas/squares.rs. That is folded
 into the first and the last layer here, so that nobody pays for it.
 """
 import json
@@ -24,21 +23,19 @@ class Generator:
         data = pathlib.Path(path).read_bytes()
         length, = struct.unpack("<Q", data[:8])
         head = json.loads(data[8:8 + length])
-        start, end = head["generator"]["data_offsets"]
-        flat = np.frombuffer(data[8 + length + start:8 + length + end], np.float32).astype(np.float64)
+        tensor = lambda name: np.frombuffer(data[8 + length:], np.float32, math.prod(head[name]["shape"]), head[name]["data_offsets"][0])
         about = json.loads(head["__metadata__"]["sfeuot_description"])
         assert about["activation"] == "silu" and not about["deterministic"], "written for SiLU and a generator with a spread"
         self.dim, self.latent = math.prod(about["sample_shape"]), about["latent_dimension"]
         self.components = 1 if self.latent else about["components"]     # those that the network gives
         self.raw = 2 * self.dim * self.components
         squares = self.dim if about["squares"] else 0
-        self.layers, offset = [], 0
+        self.layers = []
         outputs = self.raw + (0 if self.latent else self.components)
         sizes = [self.dim + self.latent + squares, *[about["hidden_width"]] * about["hidden_layers"], outputs]
-        for i, o in zip(sizes[:-1], sizes[1:]):
-            w, b = flat[offset:offset + i * o].reshape(i, o).copy(), flat[offset + i * o:offset + i * o + o].copy()
-            self.layers.append((w, b))
-            offset += i * o + o
+        for number, shape in enumerate(zip(sizes[:-1], sizes[1:])):
+            w, b = (tensor(f"generator.{number}.{part}").astype(np.float64) for part in ("weight", "bias"))
+            self.layers.append((w.reshape(shape), b))
         bridge = about["bridge"]
         assert not about.get("rotated"), "written for a model whose axes are the numbers of a sample"
         q = np.array(bridge.get("contractions", [bridge.get("contraction")] * self.dim))

@@ -193,3 +193,9 @@ def tensors(path):
         begin, end = tensor["data_offsets"]
         found[name] = np.frombuffer(data[start_at + begin:start_at + end], "<f4").reshape(tensor["shape"])
     return found, metadata
+
+
+def parameters(found, network):
+    """All of a network's, one after the other in the order of its layers. They follow each other in the file, too."""
+    parts = [f"{network}.{number}.{part}" for number in range(len(found)) for part in ("weight", "bias")]
+    return np.concatenate([found[part].ravel() for part in parts if part in found])

@@ -25,7 +25,7 @@ ROWS = 1000                             # pictures of each side, drawn once: wha
 def library(a, source, target):
     network = {"kind": "conv", "channels": a.channels, "residual": 0}
     trainer = sfeuot.Trainer(
-        sfeuot.Context(threads=a.threads), source, target, divergence="softplus", sigma=SIGMA, tau=TAU * source[0].size,
+        sfeuot.Context(threads=a.threads), source, target, divergence="softplus", sigma=SIGMA, tau=TAU,
         latent_dimension=LATENT, deterministic=1, components=1, batch_sources=a.sources, generator_learning_rate=a.lr_generator,
         value_learning_rate=a.lr_value, ema_decay=a.ema, decay_steps=a.steps, seed=a.seed, value_network=network,
         generator_network=network)

@@ -25,35 +25,3 @@ bool cube_write(const char *path, const char *title, const Cube *cube)
     }
     return true;
 }
-
-void cube_apply(const Cube *cube, const Picture *from, Picture *to)
-{
-    size_t stride[3] = {3, (size_t)3 * cube->size, (size_t)3 * cube->size * cube->size};
-    for (size_t i = 0; i < picture_pixels(from); i++) {
-        size_t corner = 0;
-        float fraction[3];
-        for (int c = 0; c < 3; c++) {
-            float at = (float)from->rgb[3 * i + c] / 255.0f * (float)(cube->size - 1);
-            uint32_t cell = (uint32_t)at;
-            cell = cell > cube->size - 2 ? cube->size - 2 : cell;
-            fraction[c] = at - (float)cell;
-            corner += cell * stride[c];
-        }
-        float sum[3] = {0, 0, 0};
-        for (int vertex = 0; vertex < 8; vertex++) {
-            const float *colour = cube->colours + corner;
-            float weight = 1;
-            for (int c = 0; c < 3; c++) {
-                bool far = vertex >> c & 1;
-                weight *= far ? fraction[c] : 1 - fraction[c];
-                colour += far ? stride[c] : 0;
-            }
-            for (int c = 0; c < 3; c++) {
-                sum[c] += weight * colour[c];
-            }
-        }
-        for (int c = 0; c < 3; c++) {
-            to->rgb[3 * i + c] = (uint8_t)(255 * sum[c] + 0.5f);
-        }
-    }
-}

@@ -5,8 +5,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "picture.h"
-
 /* size^3 colours in 0..1, red running fastest: entry (r, g, b) starts at 3 * (r + size * (g + size * b)). */
 typedef struct {
     uint32_t size; /* 2 to 256, as the format allows */
@@ -15,8 +13,5 @@ typedef struct {
 
 /* Prints a sentence and returns false on failure. */
 bool cube_write(const char *path, const char *title, const Cube *cube);
-
-/* Looks every pixel up by trilinear interpolation, as a program that loads the file does. The pictures agree in size. */
-void cube_apply(const Cube *cube, const Picture *from, Picture *to);
 
 #endif

@@ -40,12 +40,13 @@ pub struct SfeuotProblemConfig {
     /// Noise of the coupling, in sigma_units: 10^-6 to 10^3 times scale. It has no default;
     /// SfeuotTrainerConfig says how to choose it.
     pub sigma: f64,
-    /// Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
-    /// times the square of scale. Default 1.
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    /// number of a sample where they are relative: 10^-90 to 10^90 times the square of scale in all.
+    /// Default 1.
     pub tau: f64,
     /// A length in data units: the common scale of the samples, which sfeuot_common_scale measures,
     /// or 1 where your networks see samples with a spread of about 1. 10^-15 to 10^15. Relative
-    /// sigma and tau are multiples of it and of its square, and it bounds what a deviation may be
+    /// sigma and tau are multiples of it and of its square for each number, and it bounds what a deviation may be
     /// (see SfeuotProblem). Default 1.
     pub scale: f64,
     /// SFEUOT_SIGMA_*. With SFEUOT_SIGMA_DATA_UNITS sigma and tau are in data units whatever scale
@@ -87,14 +88,14 @@ unsafe impl Versioned for SfeuotProblemConfig {
 impl SfeuotProblemConfig {
     fn checked(self) -> Outcome<ProblemConfig> {
         let scale = self.scale;
-        let length = match SigmaUnits::try_from(self.sigma_units)? {
-            SigmaUnits::Relative => scale,
-            SigmaUnits::Data => 1.0,
+        let (length, cost) = match SigmaUnits::try_from(self.sigma_units)? {
+            SigmaUnits::Relative => (scale, scale * scale * self.dimension as f64),
+            SigmaUnits::Data => (1.0, 1.0),
         };
         Ok(ProblemConfig {
             divergence: self.divergence.try_into()?,
             sigma: self.sigma * length,
-            tau: self.tau * length * length,
+            tau: self.tau * cost,
             scale,
             dimension: usize::try_from(self.dimension).unwrap_or(usize::MAX),
             components: self.components as usize,

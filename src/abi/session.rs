@@ -27,8 +27,8 @@ pub struct SfeuotSession {
     _opaque: [u8; 0],
 }
 
-struct Workspace {
-    session: Exclusive<Session>,
+pub(super) struct Workspace {
+    pub(super) session: Exclusive<Session>,
     model: Model,
     dimension: usize,
 }
@@ -62,7 +62,7 @@ impl Workspace {
 }
 
 /// Rows must have numbers for their noise.
-fn check_numbers(rows: u64, first_row: u64) -> Outcome<()> {
+pub(super) fn check_numbers(rows: u64, first_row: u64) -> Outcome<()> {
     match first_row.checked_add(rows) {
         Some(_) => Ok(()),
         None => Err(Failure::argument(format!(

@@ -17,11 +17,12 @@ use std::ptr::null;
 /// sigma is in data units, and tau in data units squared.
 pub const SFEUOT_SIGMA_DATA_UNITS: i32 = 0;
 /// sigma is a multiple of the common scale that the library measures on the samples, and tau a
-/// multiple of that scale's square. The scale is the root mean square, over both sides and all
-/// components, of the deviation from the midpoint of the two sides' means.
-/// SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a thousand
-/// times what 32-bit numbers resolve there takes its place (or sigma in data units, where that is
-/// larger), and log_callback is given a warning.
+/// multiple of that scale's square times the numbers of a sample. Costs are sums over these numbers,
+/// so one tau means the same for samples of 2 numbers and of 1000. The scale is the root mean
+/// square, over both sides and all components, of the deviation from the midpoint of the two sides'
+/// means. SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a
+/// thousand times what 32-bit numbers resolve there takes its place (or sigma in data units, where
+/// that is larger), and log_callback is given a warning.
 pub const SFEUOT_SIGMA_RELATIVE: i32 = 1;
 
 codes!(SigmaUnits, "config.sigma_units":
@@ -42,7 +43,9 @@ codes!(SigmaUnits, "config.sigma_units":
 /// count. A part of the target that costs more than the others by clearly more than tau, as
 /// outliers do, gets less mass: with SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own.
 /// A large tau approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly. A
-/// small tau trusts the target less. Begin with 1.
+/// small tau trusts the target less. Begin with 1, relative: the price of one spread of the samples
+/// in every number. In data units that is the number of a sample's numbers times the square of their
+/// spread.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotTrainerConfig {
@@ -54,8 +57,9 @@ pub struct SfeuotTrainerConfig {
     /// Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     /// It has no default; see "Choosing sigma" above.
     pub sigma: f64,
-    /// Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
-    /// times the square of the common scale. Default 1; see "Choosing tau" above.
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    /// number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
+    /// scale in all. Default 1; see "Choosing tau" above.
     pub tau: f64,
     /// SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0
     /// to 255 and metres.

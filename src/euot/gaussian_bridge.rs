@@ -248,7 +248,7 @@ impl GaussianBridge {
     }
 
     /// Returns the least and the largest contraction.
-    fn extremes(&self) -> [f64; 2] {
+    pub fn extremes(&self) -> [f64; 2] {
         let q = || self.live().map(|j| self.contraction[j]);
         [q().fold(f64::INFINITY, f64::min), q().fold(0.0, f64::max)]
     }

@@ -143,24 +143,40 @@ impl<'a> Input<'a> {
     /// `Error::Format` when there is none of this name, it has another shape, or holds a value that is not finite;
     /// `Error::Io`, `Error::OutOfMemory`.
     pub(crate) fn f32(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let mut values = Vec::new();
+        self.append_f32(name, shape, &mut values)?;
+        Ok(values)
+    }
+
+    /// Reads a tensor of `f32` behind what `values` has.
+    ///
+    /// # Errors
+    /// As [`Self::f32`].
+    pub(crate) fn append_f32(&mut self, name: &str, shape: &[usize], values: &mut Vec<f32>) -> Result<()> {
         let Entry { start, end, .. } = *self.find(name, shape)?;
         // No tensor is larger than the file, so it can be counted; on a small host it cannot be held.
         let length = usize::try_from((end - start) / size_of::<f32>() as u64)
             .map_err(|_| Error::OutOfMemory(format!("the system has no memory for the tensor '{name}'")))?;
-        let mut values = memory::with_room("a tensor of a file", length)?;
+        let first = values.len();
+        memory::reserve(values, "a tensor of a file", length)?;
         let mut at = self.data + start;
         let mut chunk = [0; CHUNK];
-        while values.len() < length {
-            let bytes = size_of::<f32>() * (length - values.len());
+        while values.len() - first < length {
+            let bytes = size_of::<f32>() * (first + length - values.len());
             let chunk = &mut chunk[..bytes.min(CHUNK)];
             self.source.read(at, chunk)?;
             at += chunk.len() as u64;
             values.extend(chunk.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)));
         }
-        match values.iter().position(|value: &f32| !value.is_finite()) {
-            None => Ok(values),
-            Some(index) => Err(self.unfit(not_finite(name, index, values[index]))),
+        match values[first..].iter().position(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(index) => Err(self.unfit(not_finite(name, index, values[first + index]))),
         }
+    }
+
+    /// Returns whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.iter().any(|tensor| tensor.name == name)
     }
 
     /// Returns the error that the file cannot be loaded because of `what`. It says where the file came from.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional |
+//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model |
 //!
 //! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
 //! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and
@@ -27,8 +27,11 @@ pub(crate) const OWN_NETWORKS: u64 = 2;
 pub(crate) const OWN_AXES: u64 = 3;
 /// The version of files with convolutional networks.
 pub(crate) const CONVOLUTIONS: u64 = 4;
+/// The version of models whose weights are a tensor for each layer's matrix and one for its biases. Before, they were one
+/// tensor for each network.
+pub(crate) const NAMED_LAYERS: u64 = 5;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
-pub(super) const FORMAT_VERSION: u64 = CONVOLUTIONS;
+pub(super) const FORMAT_VERSION: u64 = NAMED_LAYERS;
 /// The name of the tensor with a problem's axes.
 pub(super) const AXES: &str = "axes";
 /// The longest quotation of a file's own words in an error, in bytes: a hostile file must not make messages long.
@@ -90,11 +93,11 @@ pub(super) fn cannot_load(origin: &str, what: impl std::fmt::Display) -> Error {
     Error::Format(format!("cannot load from '{origin}': {}", quote::text(&what.to_string(), MAX_CLAUSE)))
 }
 
-pub(super) fn cannot_save(kind: FileKind, what: impl std::fmt::Display) -> Error {
+pub(crate) fn cannot_save(kind: FileKind, what: impl std::fmt::Display) -> Error {
     Error::Format(format!("cannot save the {}: {}", kind.noun(), quote::text(&what.to_string(), MAX_CLAUSE)))
 }
 
 /// Returns a clause that a number of a tensor is not finite.
-pub(super) fn not_finite(name: &str, index: usize, value: f32) -> String {
+pub(crate) fn not_finite(name: &str, index: usize, value: f32) -> String {
     format!("its tensor '{name}' holds {value} at index {index}, and every value must be finite")
 }

@@ -17,7 +17,7 @@ use crate::numbers::Numbers;
 use std::f64::consts::SQRT_2;
 
 /// Where squares bend, in the units that networks see.
-const REACH: f64 = 3.0;
+pub const REACH: f64 = 3.0;
 
 /// Returns r.
 #[inline(always)]

@@ -3,6 +3,8 @@
 mod cpu_pieces;
 #[cfg(feature = "cuda")]
 mod cuda_pieces;
+mod export;
+mod lut;
 #[expect(clippy::module_inception, reason = "the file of `Model`")]
 mod model;
 mod pieces;
@@ -10,7 +12,9 @@ mod place;
 mod results;
 mod session;
 mod staging;
+mod weights;
 
+pub use lut::{Conversion, Lut};
 pub(crate) use model::{Description, checked_dimension};
 pub use model::{Model, ModelInfo};
 pub use pieces::DeviceRows;

@@ -2,6 +2,7 @@
 
 use super::pieces::Placed;
 use super::place::place;
+use super::weights;
 use crate::context::Context;
 use crate::data::MAX_RANK;
 use crate::device::rows::Constants;
@@ -11,7 +12,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::file::input::Input;
-use crate::file::kind::FileKind;
+use crate::file::kind::{FileKind, NAMED_LAYERS};
 use crate::file::output::Output;
 use crate::float_mode;
 use crate::formulas::{Activation, Conjugate, Divergence, Head};
@@ -104,8 +105,8 @@ pub(super) struct Inner {
     pub transport: Arc<Transport>,
     pub placed: Arc<dyn Placed>,
     description: Description,
-    value_weights: Vec<f32>,
-    generator_weights: Vec<f32>,
+    pub value_weights: Vec<f32>,
+    pub generator_weights: Vec<f32>,
 }
 
 /// A trained transport map, immutable and shareable across threads. Cloning gives another handle to the same one.
@@ -170,7 +171,8 @@ impl Model {
         &self.0.info
     }
 
-    /// Writes the model as safetensors: flat weights of both networks and a JSON description.
+    /// Writes the model as safetensors: a tensor for each matrix of both networks and for its biases, and a JSON
+    /// description.
     ///
     /// # Errors
     /// [`crate::Error::Io`]; [`crate::Error::Format`] where a load would refuse the file;
@@ -179,11 +181,12 @@ impl Model {
         let _inside = float_mode::enter();
         let mut output = Output::new(FileKind::Model, &self.0.description)?;
         let description = &self.0.description;
-        output.needs(&description.specs().versions(!description.bridge.is_even()));
+        let [networks, axes, pictures] = description.specs().versions(!description.bridge.is_even());
+        output.needs(&[networks, axes, pictures, (true, NAMED_LAYERS)]);
         output.push_rotation(description.bridge.rotation.as_ref());
-        for (name, weights) in [("value", &self.0.value_weights), ("generator", &self.0.generator_weights)] {
-            output.push_f32(name, &[weights.len()], weights);
-        }
+        let Transport { value, generator, .. } = &*self.0.transport;
+        weights::push(&mut output, "value", &value.layout, &self.0.value_weights);
+        weights::push(&mut output, "generator", &generator.layout, &self.0.generator_weights);
         output.save(path)
     }
 
@@ -209,13 +212,13 @@ impl Model {
         let mut description: Description = input.description()?;
         description.check().map_err(|what| input.unfit(what))?;
         let layouts = description.networks().layouts(description.shift.len()).map_err(|error| input.refusal(error))?;
-        let [value, generator] = layouts.map(|layout| layout.len());
+        let [value, generator] = &layouts;
         let networks = [("value", value), ("generator", generator)];
-        for (name, length) in networks {
-            input.check(name, &[length])?;
+        for (name, layout) in networks {
+            weights::check(&input, name, layout)?;
         }
         description.bridge.rotation = input.rotation(description.rotated, description.shift.len())?;
-        let [value, generator] = networks.map(|(name, length)| input.f32(name, &[length]));
+        let [value, generator] = networks.map(|(name, layout)| weights::read(&mut input, name, layout));
         Self::new(context, description, value?, generator?)
     }
 }

@@ -85,3 +85,10 @@ impl ProblemConfig {
         Ok(objective)
     }
 }
+
+/// 32-bit floats without gaps in the memory of a GPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeviceNumbers {
+    /// Device address of the first one.
+    pub address: u64,
+}

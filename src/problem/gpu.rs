@@ -1,5 +1,6 @@
 //! The bridge and the losses on a GPU, for numbers in its memory. A call returns when its work is done.
 
+use super::config::DeviceNumbers;
 use crate::device::cuda::block::CudaBlock;
 use crate::device::cuda::gpu::Gpu;
 use crate::device::cuda::memory::DeviceBuffer;
@@ -27,13 +28,6 @@ const TILE: usize = 64;
 
 /// Numbers of one tick.
 const TICK: usize = Tick::<f32>::NUMBERS;
-
-/// 32-bit floats without gaps in the memory of a GPU.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DeviceNumbers {
-    /// Device address of the first one.
-    pub address: u64,
-}
 
 impl DeviceNumbers {
     /// Returns the rows from number `from` on, of `per_row` numbers each.

@@ -1,8 +1,8 @@
 //! The problem without its networks, on the device of a context.
 
-use super::config::ProblemConfig;
+use super::config::{DeviceNumbers, ProblemConfig};
 use super::cpu::CpuProblem;
-use super::gpu::{DeviceNumbers, GpuProblem};
+use super::gpu::GpuProblem;
 use crate::context::Context;
 use crate::data::{Data, Sides};
 use crate::device::Sums;

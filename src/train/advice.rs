@@ -12,7 +12,7 @@ use crate::log::LogLevel;
 /// source.
 const LITTLE_NOISE: f64 = 1e-3;
 const MUCH_NOISE: f64 = 3.0;
-/// tau as a multiple of the common scale's square, below which the target's masses hardly count.
+/// tau as a multiple of the common scale's square for each number of a sample, below which the target's masses hardly count.
 const LITTLE_TAU: f64 = 1e-2;
 /// Fewer samples than these are points, not a distribution.
 const FEW: usize = 10;
@@ -117,11 +117,13 @@ pub(super) fn problem(context: &Context, frame: &NormalisedProblem) {
             ),
         );
     }
-    if divergence.is_unbalanced() && tau < LITTLE_TAU {
+    let each = tau / frame.normalisation.dimension() as f64;
+    if divergence.is_unbalanced() && each < LITTLE_TAU {
         context.log(
             LogLevel::Warn,
             &format!(
-                "tau is {tau:e} times the square of the data's common scale; below 0.01 the target's masses hardly count"
+                "tau is {each:e} times the square of the data's common scale for each number of a sample; below 0.01 the \
+                 target's masses hardly count"
             ),
         );
     }

@@ -1,6 +1,6 @@
 //! Checkpoints: one file with the configuration, the normalisation, and both networks with their optimiser's state.
 
-use super::config::TrainerConfig;
+use super::config::{SigmaUnits, TrainerConfig};
 use super::metrics::Metrics;
 use super::plan::{NormalisedProblem, problem};
 use crate::data::Normalisation;
@@ -28,6 +28,8 @@ pub(super) struct State {
 
 #[derive(Serialize, Deserialize)]
 struct Description {
+    /// Where units are relative, tau is here a multiple of the common scale's square, as in all versions of the library:
+    /// what the host gave, times the numbers of a sample.
     config: TrainerConfig,
     #[serde(deserialize_with = "crate::numbers::list")]
     sample_shape: Vec<usize>,
@@ -49,6 +51,9 @@ const PARTS: [&str; 4] = ["weights", "average", "first_moment", "second_moment"]
 pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) -> Result<()> {
     let State { mut config, sample_shape, frame, metrics, networks } = state;
     [config.value_network, config.generator_network] = config.specs().differing();
+    if config.sigma_units == SigmaUnits::Relative {
+        config.tau = frame.conjugate.tau;
+    }
     let NormalisedProblem {
         common_scale,
         normalisation: Normalisation { shift, scale },
@@ -83,8 +88,20 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     }
     let [value, generator] = [0, 1].map(|network| read(&mut input, NETWORKS[network], lengths[network]));
     let networks = [value?, generator?];
-    let Description { config, sample_shape, shift, scale, common_scale, mut bridge, rotated, metrics, fingerprints } =
-        description;
+    let Description {
+        mut config,
+        sample_shape,
+        shift,
+        scale,
+        common_scale,
+        mut bridge,
+        rotated,
+        metrics,
+        fingerprints,
+    } = description;
+    if config.sigma_units == SigmaUnits::Relative {
+        config.tau /= shift.len() as f64;
+    }
     bridge.rotation = input.rotation(rotated, shift.len())?;
     let frame =
         NormalisedProblem { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
@@ -117,7 +134,7 @@ impl Description {
         metrics.check().map_err(Error::InvalidArgument)?;
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
         config.check_chosen(sample_shape).map_err(Error::InvalidArgument)?;
-        let problem = problem(config, *common_scale)?;
+        let problem = problem(config, *common_scale, 1)?;
         bridge.check(shift, *scale, problem.0 * (common_scale / scale)).map_err(Error::InvalidArgument)?;
         Ok((config.networks(bridge, 1.0).layouts(d)?.map(|layout| layout.len()), problem))
     }

@@ -17,7 +17,8 @@ pub enum SigmaUnits {
     /// sigma in the data's units, tau in their square (the units of the cost).
     Data = 0,
     /// sigma as a multiple of the data's common scale (the root mean square, over both sides and all components, of
-    /// the distance to the common centre), tau as a multiple of that scale's square. Where all samples are one point,
+    /// the distance to the common centre), tau as a multiple of that scale's square times the numbers of a sample: the
+    /// cost sums over them, so one tau means the same for samples of any dimension. Where all samples are one point,
     /// that scale is a thousand times what 32-bit numbers resolve there, so there is no noise to speak of.
     Relative = 1,
 }
@@ -35,7 +36,8 @@ pub struct TrainerConfig {
     pub divergence: Divergence,
     /// Noise of the dynamic problem, > 0; a length in `sigma_units`. The default of 0 has to be replaced.
     pub sigma: f64,
-    /// Weight of the divergence, > 0, in the square of `sigma_units`; balanced transport ignores it. Default 1.
+    /// Weight of the divergence, > 0, in the square of `sigma_units`, for each number of a sample where they are relative;
+    /// balanced transport ignores it. Default 1.
     pub tau: f64,
     /// Units of sigma and tau. Default relative.
     pub sigma_units: SigmaUnits,

@@ -30,10 +30,12 @@ pub(super) fn one_point(context: &Context, config: &TrainerConfig, measured: &Me
 /// Says what was measured.
 pub(super) fn measured(context: &Context, config: &TrainerConfig, frame: &NormalisedProblem) {
     let NormalisedProblem { sigma, conjugate: Conjugate { tau, .. }, .. } = *frame;
+    let each = tau / frame.normalisation.dimension() as f64;
     context.log(
         LogLevel::Info,
         &format!(
-            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} and tau {tau:e} relative to it",
+            "samples of {} numbers, common scale {:e}; sigma is {sigma:e} times that scale, and tau {each:e} times its \
+             square for each number",
             frame.normalisation.dimension(),
             frame.common_scale
         ),

@@ -67,22 +67,23 @@ impl Plan {
 /// The range of sigma as a multiple of the data's common scale. Its square and the square's inverse stay far inside the
 /// 32-bit range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
-/// The range of tau as a multiple of the square of the data's common scale. 32-bit numbers and their squares stay
+/// The range of tau as a multiple of the square of the data's common scale, once it is multiplied by the number of a
+/// sample's components where it is relative. 32-bit numbers and their squares stay
 /// finite when they are multiplied or divided by it, in the data's units too.
 const TAU_RANGE: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
 /// The least variance of both sides about their centre, in units of the common scale's square.
 const LEAST_SPREAD: f64 = 1e-6;
 
-/// Returns sigma as a multiple of the data's common scale, and the conjugate with tau as a multiple of its square.
+/// Returns sigma as a multiple of the data's common scale, and the conjugate with tau as a multiple of its square. A
+/// relative tau counts once for each of the `numbers` of a sample, as the cost does.
 ///
 /// # Errors
 /// sigma or tau out of range once that scale is known.
-pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64, Conjugate)> {
-    let (length, cost) = match config.sigma_units {
-        SigmaUnits::Data => (common_scale, common_scale.powi(2)),
-        SigmaUnits::Relative => (1.0, 1.0),
+pub(super) fn problem(config: &TrainerConfig, common_scale: f64, numbers: usize) -> Result<(f64, Conjugate)> {
+    let (sigma, tau) = match config.sigma_units {
+        SigmaUnits::Data => (config.sigma / common_scale, config.tau / common_scale.powi(2)),
+        SigmaUnits::Relative => (config.sigma, config.tau * numbers as f64),
     };
-    let sigma = config.sigma / length;
     if !SIGMA_RANGE.contains(&sigma) {
         return Err(Error::invalid(format!(
             "sigma is {:e} times the data's common scale {common_scale:e}, but must be from {:e} to {:e} times it",
@@ -91,7 +92,6 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
             SIGMA_RANGE.end()
         )));
     }
-    let tau = config.tau / cost;
     if !TAU_RANGE.contains(&tau) {
         return Err(Error::invalid(format!(
             "tau is {tau:e} times the square of the data's common scale {common_scale:e}, but must be from {:e} to \
@@ -106,7 +106,7 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64) -> Result<(f64,
 /// The problem in normalised units, and what was measured to get there.
 #[derive(Clone, Debug)]
 pub(super) struct NormalisedProblem {
-    /// The data's common scale, in data units. sigma and tau may be given as multiples of it.
+    /// The data's common scale, in data units. sigma and tau may be given relative to it.
     pub common_scale: f64,
     /// sigma as a multiple of the common scale, and the conjugate with tau as a multiple of its square.
     pub sigma: f64,
@@ -124,7 +124,7 @@ impl NormalisedProblem {
     /// As [`problem`].
     pub fn new(config: &TrainerConfig, measured: Measured) -> Result<(Self, Option<Choice>)> {
         let Measured { units: common, spreads, shapes, one_point: _ } = measured;
-        let (sigma, conjugate) = problem(config, common.scale)?;
+        let (sigma, conjugate) = problem(config, common.scale, common.dimension())?;
         if config.is_convolutional() {
             // Such networks see pictures as they are, and no quadratic stands beside the value function.
             let bridge = GaussianBridge::none(common.dimension())?;

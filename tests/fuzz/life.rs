@@ -1,7 +1,7 @@
 //! A whole life with the library, call by call, for problems of several shapes.
 
 use std::path::PathBuf;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use sfeuot::abi::*;
 
@@ -146,7 +146,8 @@ fn saved(life: &Life, name: &str, save: impl FnOnce(*const std::ffi::c_char) -> 
 /// A digest of a file without the speed of the training, which a checkpoint's metrics hold.
 fn content(file: Option<&[u8]>) -> u64 {
     let Some((prefix, rest)) = file.and_then(<[u8]>::split_first_chunk::<8>) else { return 0 };
-    let (header, data) = rest.split_at(u64::from_le_bytes(*prefix) as usize);
+    // A graph is no safetensors file.
+    let Some((header, data)) = rest.split_at_checked(u64::from_le_bytes(*prefix) as usize) else { return digest(rest) };
     let header = String::from_utf8_lossy(header);
     let (before, after) = header.split_once("steps_per_second").unwrap_or((&header, ""));
     let after = after.find([',', '}']).map_or(after, |end| &after[end..]);
@@ -268,6 +269,19 @@ pub const STEPS: [Step; 24] = [
         name: "sfeuot_model_save",
         // SAFETY: as said above.
         call: |life| saved(life, "model", |path| unsafe { sfeuot_model_save(life.model, path) }),
+    },
+    Step {
+        name: "sfeuot_model_export_onnx",
+        // SAFETY: as said above.
+        call: |life| saved(life, "graph", |path| unsafe { sfeuot_model_export_onnx(life.model, null(), path) }),
+    },
+    Step {
+        name: "sfeuot_model_export_onnx (value)",
+        call: |life| {
+            let config = SfeuotOnnxConfig { graph: SFEUOT_ONNX_VALUE, ..init(sfeuot_onnx_config_init) };
+            // SAFETY: as said above.
+            saved(life, "graph", |path| unsafe { sfeuot_model_export_onnx(life.model, &config, path) })
+        },
     },
     Step {
         name: "sfeuot_model_load",
