@@ -355,16 +355,18 @@ typedef struct SfeuotContext SfeuotContext;
 // use it at once.
 typedef struct SfeuotModel SfeuotModel;
 
-// One thread's workspace on a model. On the CPU its calls take no lock. A call allocates nothing if
-// one of its kind came before it with the same latents and time_count and no fewer rows.
+// One thread's workspace on a model. On the CPU its calls wait for no lock. A call allocates nothing
+// if one of its kind came before it with the same latents and time_count and no fewer rows; on
+// several threads, with as many rows.
 //
 // Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 // dimension is the product of the sample's shape, and the last axis is innermost. Values are in
 // data units, the units that the samples were given in; the library scales inside. Inputs are
 // finite, and no further from the samples' centre than 10^9 times the scale that the networks see
-// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are tensors of
-// the same rows. With 0 rows a call on a valid session does nothing and returns SFEUOT_OK: it looks
-// at none of its other arguments except the shapes of tensors, and arrays may be NULL.
+// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are the same
+// rows: samples may be answered in place. With 0 rows a call on a valid session does nothing and
+// returns SFEUOT_OK: it looks at none of its other arguments except the shapes of tensors, and
+// arrays may be NULL.
 //
 // The calls whose names end in _tensor take rows of any type and layout, such as pictures of bytes.
 typedef struct SfeuotSession SfeuotSession;
@@ -765,6 +767,22 @@ typedef struct SfeuotModelInfo {
     uint64_t parameters;
 } SfeuotModelInfo;
 
+// Settings of a session. Fill it with sfeuot_session_config_init, then change what you need.
+typedef struct SfeuotSessionConfig {
+    // Set by sfeuot_session_config_init.
+    uint32_t struct_size;
+    // The most threads that work on a call, with the calling one: some of those of the context that
+    // the model was made on, which gives what it has where it has fewer. 0 takes all of them; the
+    // largest number is 1024. Default 1, which leaves all other cores to the host. Results are the
+    // same bits for any number. Ignored where the model is on a GPU.
+    //
+    // Each thread takes rows of its own, from about 2^20 multiply-adds on. Pictures that are too
+    // few for all threads are computed one after the other by all threads together, so a single
+    // one takes less time as well. While another call or a training works with the context's
+    // threads, a call does not wait for them and works on its own thread alone.
+    uint32_t threads;
+} SfeuotSessionConfig;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -1061,12 +1079,28 @@ int32_t sfeuot_model_retain(struct SfeuotModel *model);
 // they need of it. NULL is allowed and does nothing.
 int32_t sfeuot_model_release(struct SfeuotModel *model);
 
-// Makes a session. A model may have any number of them, one for each thread that generates.
+// Fills config with the defaults.
+int32_t sfeuot_session_config_init(struct SfeuotSessionConfig *config);
+
+// Makes a session whose calls work on the calling thread alone. A model may have any number of
+// them, one for each thread that generates.
 int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **session);
+
+// Makes a session with settings of its own, such as the number of threads that its calls work on.
+// config NULL means the defaults, those of sfeuot_session_create.
+int32_t sfeuot_session_create_with(struct SfeuotModel *model,
+                                   const struct SfeuotSessionConfig *config,
+                                   struct SfeuotSession **session);
+
+// Adds a reference, for a second owner. sfeuot_session_release gives it back.
+int32_t sfeuot_session_retain(struct SfeuotSession *session);
+
+// Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
+int32_t sfeuot_session_release(struct SfeuotSession *session);
 
 // Draws one sample of the plan for each source row, in one pass through the generator.
 //   source     rows x dimension, data units
-//   generated  rows x dimension, data units
+//   generated  rows x dimension, data units; it may be source itself
 // The noise of row i depends on seed and first_row + i alone. So rows drawn in pieces equal rows
 // drawn at once, and a particle keeps its fate from frame to frame if it keeps its number. On a GPU
 // that holds up to rounding, by which about one row in a million draws another component. Another
@@ -1115,7 +1149,7 @@ int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
 // then change nothing. With latents it is the mean over that many of them, drawn for each row, with
 // the rest of the noise averaged exactly. latents is from 1 to 2^24.
 //   source  rows x dimension, data units
-//   mean    rows x dimension, data units
+//   mean    rows x dimension, data units; it may be source itself
 int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,
                                         const float *source,
                                         uint64_t rows,
@@ -1158,7 +1192,7 @@ int32_t sfeuot_session_trajectory(struct SfeuotSession *session,
 // than the critic that the generator learns from, and no accurate drift: a simulation with it gives
 // worse pictures than the one step.
 //   state  rows x dimension, data units
-//   drift  rows x dimension
+//   drift  rows x dimension; it may be state itself
 int32_t sfeuot_session_drift(struct SfeuotSession *session,
                              double time,
                              const float *state,
@@ -1183,12 +1217,6 @@ int32_t sfeuot_session_density_ratio(struct SfeuotSession *session,
 int32_t sfeuot_session_density_ratio_tensor(struct SfeuotSession *session,
                                             const struct SfeuotTensor *target,
                                             float *ratio);
-
-// Adds a reference, for a second owner. sfeuot_session_release gives it back.
-int32_t sfeuot_session_retain(struct SfeuotSession *session);
-
-// Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
-int32_t sfeuot_session_release(struct SfeuotSession *session);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -98,7 +98,7 @@ pub use error::{Error, Result};
 pub use formulas::{Activation, Divergence};
 pub use half;
 pub use log::{LogLevel, LogSink};
-pub use model::{DeviceRows, Model, ModelInfo, Session};
+pub use model::{DeviceRows, Model, ModelInfo, Session, SessionConfig};
 pub use nn::pictures::Convolutions;
 pub use nn::spec::{NetworkKind, NetworkSpec};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

@@ -61,6 +61,7 @@ fn structs_have_the_layout_programs_were_compiled_against() {
     }
 
     pin! { c, 4:
+        SfeuotSessionConfig, 8 { struct_size 0, threads 4 }
         SfeuotNetwork, 48 {
             struct_size 0, activation 4, hidden_width 8, hidden_layers 12, squares 16, kind 20, channels 24, levels 28,
             blocks 32, residual 36, low 40, high 44
@@ -132,6 +133,8 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     // SAFETY: room for more than the function fills.
     assert_eq!(unsafe { sfeuot_metrics_init(&mut older) }, SFEUOT_OK);
     assert_eq!((older.struct_size, older.value_generated, older.spread), (88, 7.0, 7.0));
+    let session = common::init(sfeuot_session_config_init);
+    assert_eq!((session.struct_size as usize, session.threads), (size_of::<SfeuotSessionConfig>(), 1));
     assert_eq!(common::init(sfeuot_model_info_init).struct_size as usize, size_of::<SfeuotModelInfo>());
     assert_eq!(common::init(sfeuot_device_info_init).struct_size as usize, size_of::<SfeuotDeviceInfo>());
 }

@@ -82,6 +82,7 @@ fn result<T>(value: &mut T, optional: bool) -> Arg {
 struct World {
     problem: Problem,
     context_config: SfeuotContextConfig,
+    session_config: SfeuotSessionConfig,
     metrics: SfeuotMetrics,
     info: SfeuotModelInfo,
     device_info: SfeuotDeviceInfo,
@@ -191,7 +192,13 @@ fn cases(w: &mut World) -> Vec<Case> {
         ) |w| at(w[0]), w[1] as u32, at(w[2])),
         case!(sfeuot_model_retain(model: Handle(Model)) |w| at(w[0])),
         case!(sfeuot_model_release(model: Released(Model)) |w| at(w[0])),
-        case!(sfeuot_session_create(model: Handle(Model), session: handle_out) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_session_config_init(config: init(size_of::<SfeuotSessionConfig>())) |w| at(w[0])),
+        case!(sfeuot_session_create(model: Handle(Model), session: handle_out.clone()) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_session_create_with(
+            model: Handle(Model),
+            config: Struct { word: word(&w.session_config), size: size_of::<SfeuotSessionConfig>(), optional: true, output: false },
+            session: handle_out
+        ) |w| at(w[0]), at(w[1]), at(w[2])),
         case!(sfeuot_session_generate(
             session: Handle(Session), source: floats.clone(), rows: rows.clone(), seed: Free(3), first_row: first.clone(),
             generated: out(block)
@@ -384,6 +391,7 @@ fn every_function_refuses_every_wrong_argument() {
     let mut written = vec![0f32; ROWS * DIMENSION];
     let mut world = World {
         context_config: init(sfeuot_context_config_init),
+        session_config: init(sfeuot_session_config_init),
         metrics: init(sfeuot_metrics_init_2),
         info: init(sfeuot_model_info_init),
         device_info: init(sfeuot_device_info_init),
@@ -424,7 +432,7 @@ fn every_function_refuses_every_wrong_argument() {
             "sfeuot_context_create" => Some(Kind::Context),
             "sfeuot_trainer_create" | "sfeuot_trainer_load" => Some(Kind::Trainer),
             "sfeuot_trainer_model" | "sfeuot_model_load" | "sfeuot_model_load_memory" => Some(Kind::Model),
-            "sfeuot_session_create" => Some(Kind::Session),
+            "sfeuot_session_create" | "sfeuot_session_create_with" => Some(Kind::Session),
             _ => None,
         };
         if let [(_, Released(kind))] = case.args[..] {

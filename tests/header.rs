@@ -6,7 +6,7 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 17] = [
+const FILES: [&str; 20] = [
     "version",
     "status",
     "last_error",
@@ -23,7 +23,10 @@ const FILES: [&str; 17] = [
     "metrics",
     "trainer",
     "model",
+    "session_config",
     "session",
+    "session_generate",
+    "session_answers",
 ];
 
 /// How cbindgen writes the `---` of a doc comment, which ends what is said about a whole group of constants. The header has

@@ -2,6 +2,7 @@
 
 mod cpu_pieces;
 mod cuda_pieces;
+mod fault;
 #[expect(clippy::module_inception, reason = "the file of `Model`")]
 mod model;
 mod pieces;
@@ -13,4 +14,4 @@ mod staging;
 pub(crate) use model::{Description, checked_dimension};
 pub use model::{Model, ModelInfo};
 pub use pieces::DeviceRows;
-pub use session::Session;
+pub use session::{Session, SessionConfig};

@@ -15,6 +15,6 @@ use std::sync::Arc;
 pub(super) fn place(context: &Context, transport: &Arc<Transport>, weights: [&[f32]; 2]) -> Result<Arc<dyn Placed>> {
     Ok(match context.gpu() {
         Some(gpu) => Arc::new(CudaModel::new(gpu, transport, weights)?),
-        None => Arc::new(CpuModel::new(context.isa(), transport, weights)?),
+        None => Arc::new(CpuModel::new(context.isa(), context.pool(), transport, weights)?),
     })
 }

@@ -12,6 +12,7 @@ use super::simd::{Kernel, Real, Simd};
 use super::winograd_transforms::{CENTRE, PLACES, pixels, squares, sums};
 use crate::device::layout::Shape;
 use num_traits::Zero;
+use std::ops::Range;
 use std::ptr;
 
 /// Squares of a group: a multiple of the rows of every register tile.
@@ -41,6 +42,13 @@ impl Square {
     /// Returns the first square of the first picture.
     pub fn first(shape: Shape) -> Self {
         Self { height: shape.height, width: shape.width, picture: 0, y: 0, x: 0 }
+    }
+
+    /// Returns a square by its number among those of all pictures.
+    pub fn number(shape: Shape, number: usize) -> Self {
+        let (of_picture, of_line) = (squares(shape), shape.width.div_ceil(2));
+        let (picture, at) = (number / of_picture, number % of_picture);
+        Self { picture, y: at / of_line * 2, x: at % of_line * 2, ..Self::first(shape) }
     }
 
     /// Goes to the next square.
@@ -173,7 +181,6 @@ pub(super) struct Filtering<'a, T> {
     pub weights: &'a Packed<T>,
     /// Zeros for the channels of a pixel, a whole number of vectors.
     pub zeros: *const T,
-    pub pictures: usize,
     pub x: *const T,
     pub x_row: usize,
     /// A whole number of panels, or null.
@@ -183,6 +190,64 @@ pub(super) struct Filtering<'a, T> {
     pub add: bool,
     /// As many numbers as [`filtering_numbers`] says.
     pub room: *mut T,
+    /// What is computed of it.
+    pub part: Part,
+}
+
+/// Some squares of all pictures, and some columns of the weights, a whole number of panels but at their end.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub squares: Range<usize>,
+    pub columns: Range<usize>,
+}
+
+/// How a convolution is cut into parts.
+pub(super) struct Cuts {
+    squares: usize,
+    columns: usize,
+    /// Squares and columns of a part.
+    part: [usize; 2],
+}
+
+/// What a part costs beside its products, in squares.
+const PART_COST: f64 = 2.0;
+/// What it costs to transform the same pixels in each part, over the products.
+const TWICE: f64 = 1.1;
+
+impl Cuts {
+    /// Cuts so many squares and columns, of which a panel has `width`, for so many threads.
+    pub fn new(squares: usize, columns: usize, width: usize, threads: usize) -> Self {
+        let panels = columns.div_ceil(width);
+        let of_squares = |size: usize| (squares.div_ceil(size).div_ceil(threads) as f64) * (size as f64 + PART_COST);
+        let size = [GROUP, 16, 8].into_iter().min_by(|&a, &b| of_squares(a).total_cmp(&of_squares(b))).unwrap_or(GROUP);
+        let each = panels.div_ceil(threads);
+        let of_columns = (squares as f64 * TWICE + PART_COST) * each as f64 / panels as f64;
+        let part = match threads {
+            1 => [squares, columns],
+            _ if of_columns < of_squares(size).min(squares as f64) => [squares, each * width],
+            _ => [size, columns],
+        };
+        Self { squares, columns, part }
+    }
+
+    fn counts(&self) -> [usize; 2] {
+        [self.squares.div_ceil(self.part[0]), self.columns.div_ceil(self.part[1])]
+    }
+
+    /// Returns the number of parts.
+    pub fn count(&self) -> usize {
+        self.counts().iter().product()
+    }
+
+    /// Returns a part by its number.
+    pub fn part(&self, number: usize) -> Part {
+        let [along, _] = self.counts();
+        let range = |number: usize, size: usize, all: usize| number * size..all.min((number + 1) * size);
+        Part {
+            squares: range(number % along, self.part[0], self.squares),
+            columns: range(number / along, self.part[1], self.columns),
+        }
+    }
 }
 
 impl<T: Real> Kernel<T> for Filtering<'_, T> {
@@ -190,22 +255,24 @@ impl<T: Real> Kernel<T> for Filtering<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
         let (channels, width) = (self.shape.channels, PANEL_VECTORS * S::LANES);
-        let squares = self.pictures * squares(self.shape);
-        let mut at = Square::first(self.shape);
+        let Part { squares, columns } = self.part.clone();
+        let mut at = Square::number(self.shape, squares.start);
         let read = Grid::new::<S>(self.room, GROUP, channels.next_multiple_of(S::LANES));
         let given = Grid::new::<S>(read.behind(), GROUP, width);
         assert!(PLACES * (read.place + given.place) <= filtering_numbers(channels));
-        // SAFETY: the matrices have so many pictures; pixels may be read up to whole vectors, because the workspace has
-        // a panel behind its last matrix; the room holds both grids.
+        assert!(columns.start.is_multiple_of(width) && columns.end <= self.weights.n);
+        assert!(columns.end == self.weights.n || columns.end.is_multiple_of(width));
+        // SAFETY: the matrices have the pictures of these squares; pixels may be read up to whole vectors, because the
+        // workspace has a panel behind its last matrix; the room holds both grids.
         unsafe {
-            for first in (0..squares).step_by(GROUP) {
-                let (count, begin) = (GROUP.min(squares - first), at);
+            for first in squares.clone().step_by(GROUP) {
+                let (count, begin) = (GROUP.min(squares.end - first), at);
                 for t in 0..count {
                     let from = at.pixels(self.x.add(at.picture * self.x_row), channels, 1, self.zeros);
                     read.put_pixels::<S>(t, from, channels);
                     at.step();
                 }
-                for col in (0..self.weights.n).step_by(width) {
+                for col in columns.clone().step_by(width) {
                     self.multiply::<S>(count, &read, col, &given);
                     let mut square = begin;
                     for t in 0..count {
