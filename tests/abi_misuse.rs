@@ -87,6 +87,7 @@ struct World {
     info: SfeuotModelInfo,
     device_info: SfeuotDeviceInfo,
     tensor: SfeuotTensor,
+    data: SfeuotData,
     generated: SfeuotTensor,
     dlpack: DlpackTensor,
     floats: Vec<f32>,
@@ -111,7 +112,21 @@ fn cases(w: &mut World) -> Vec<Case> {
     vec![
         case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
-        case!(sfeuot_data_init(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
+        case!(sfeuot_data_init(data: init(48)) |w| at(w[0])),
+        case!(sfeuot_data_init_2(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
+        case!(sfeuot_data_set_rows(
+            data: some(&mut w.data), samples: floats.clone(), rows: Number(ROWS as u64, vec![0, 1 << 60, u64::MAX]),
+            dimension: Number(DIMENSION as u64, vec![0, 1 << 60, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2] as u64, w[3] as u64),
+        case!(sfeuot_data_set_bytes(
+            data: some(&mut w.data), samples: Input(word(w.file.as_ptr()), 1),
+            rows: Number(ROWS as u64, vec![0, u64::MAX]), dimension: Number(DIMENSION as u64, vec![0, u64::MAX]),
+            scale: Number(1f64.to_bits(), bits(&[0.0, f64::NAN, f64::INFINITY])),
+            offset: Number(0, bits(&[f64::NAN, f64::INFINITY]))
+        ) |w| at(w[0]), at(w[1]), w[2] as u64, w[3] as u64, float(w[4]), float(w[5])),
+        case!(sfeuot_data_set_sampler(
+            data: some(&mut w.data), callback: Free(0), userdata: Free(0), dimension: Number(2, vec![0])
+        ) |w| at(w[0]), Some(draws), at(w[2]), w[3] as u64),
         case!(sfeuot_metrics_init(metrics: init(88)) |w| at(w[0])),
         case!(sfeuot_metrics_init_2(metrics: init(size_of::<SfeuotMetrics>())) |w| at(w[0])),
         case!(sfeuot_model_info_init(info: init(size_of::<SfeuotModelInfo>())) |w| at(w[0])),
@@ -237,6 +252,10 @@ fn cases(w: &mut World) -> Vec<Case> {
 
 unsafe extern "C-unwind" fn keep_going(_: *mut c_void, _: *const SfeuotMetrics) -> i32 {
     SFEUOT_CONTINUE
+}
+
+unsafe extern "C-unwind" fn draws(_: *mut c_void, _: *mut f32, _: u64, _: u64) -> i32 {
+    0
 }
 
 /// Functions that tell about a GPU, which is an error where there is none.
@@ -396,6 +415,7 @@ fn every_function_refuses_every_wrong_argument() {
         info: init(sfeuot_model_info_init),
         device_info: init(sfeuot_device_info_init),
         tensor: init(sfeuot_tensor_init),
+        data: init(sfeuot_data_init_2),
         generated: init(sfeuot_tensor_init),
         dlpack: DlpackTensor::new(&mut dlpack_values, &mut dlpack_shape),
         floats: (0..ROWS * DIMENSION).map(|i| i as f32 / 64.0).collect(),

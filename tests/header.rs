@@ -6,7 +6,7 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 20] = [
+const FILES: [&str; 21] = [
     "version",
     "status",
     "last_error",
@@ -16,6 +16,7 @@ const FILES: [&str; 20] = [
     "tensor",
     "dlpack",
     "data",
+    "data_rows",
     "divergence",
     "activation",
     "network",
