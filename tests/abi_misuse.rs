@@ -158,6 +158,9 @@ fn cases(w: &mut World) -> Vec<Case> {
             context: Handle(Context), stream: handle_out.clone()
         ) |w| at(w[0]), at(w[1])),
         case!(sfeuot_context_synchronize(context: Handle(Context)) |w| at(w[0])),
+        case!(sfeuot_context_error(
+            context: Handle(Context), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_context_retain(context: Handle(Context)) |w| at(w[0])),
         case!(sfeuot_context_release(context: Released(Context)) |w| at(w[0])),
         case!(sfeuot_trainer_create(
@@ -191,6 +194,9 @@ fn cases(w: &mut World) -> Vec<Case> {
             context: Handle(Context), path: Path(word(w.checkpoint.as_ptr())), source: source, target: target,
             trainer: handle_out.clone()
         ) |w| at(w[0]), at(w[1]), at(w[2]), at(w[3]), at(w[4])),
+        case!(sfeuot_trainer_error(
+            trainer: Handle(Trainer), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_trainer_retain(trainer: Handle(Trainer)) |w| at(w[0])),
         case!(sfeuot_trainer_release(trainer: Released(Trainer)) |w| at(w[0])),
         case!(sfeuot_model_save(model: Handle(Model), path: Path(word(w.written.as_ptr()))) |w| at(w[0]), at(w[1])),
@@ -205,6 +211,9 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_model_sample_shape(
             model: Handle(Model), capacity: Number(SFEUOT_MAX_RANK.into(), vec![0]), shape: Output(64, 8, false)
         ) |w| at(w[0]), w[1] as u32, at(w[2])),
+        case!(sfeuot_model_error(
+            model: Handle(Model), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_model_retain(model: Handle(Model)) |w| at(w[0])),
         case!(sfeuot_model_release(model: Released(Model)) |w| at(w[0])),
         case!(sfeuot_session_config_init(config: init(size_of::<SfeuotSessionConfig>())) |w| at(w[0])),
@@ -245,6 +254,9 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_session_density_ratio_tensor(
             session: Handle(Session), target: some(&mut w.problem.target.samples), ratio: out(ROWS)
         ) |w| at(w[0]), at(w[1]), at(w[2])),
+        case!(sfeuot_session_error(
+            session: Handle(Session), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_session_retain(session: Handle(Session)) |w| at(w[0])),
         case!(sfeuot_session_release(session: Released(Session)) |w| at(w[0])),
     ]

@@ -6,10 +6,11 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 21] = [
+const FILES: [&str; 22] = [
     "version",
     "status",
     "last_error",
+    "object_error",
     "device",
     "context",
     "callbacks",

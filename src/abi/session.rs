@@ -1,9 +1,12 @@
 //! Session: one thread's workspace on a model.
 
+use std::ffi::c_char;
+
 use super::arguments::{Array, out};
 use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::model::SfeuotModel;
+use super::object_error;
 use super::panic::guard;
 use super::rows::Rows;
 use super::session_config::SfeuotSessionConfig;
@@ -131,6 +134,13 @@ pub unsafe extern "C" fn sfeuot_session_create_with(
 ) -> i32 {
     // SAFETY: config is NULL or readable, and session NULL or writable.
     guard("sfeuot_session_create_with", || unsafe { create(model, config, session) })
+}
+
+/// Copies the sentence of the last call that failed on this session. See sfeuot_context_error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_session_error(session: *mut SfeuotSession, buffer: *mut c_char, size: usize) -> i32 {
+    // SAFETY: buffer is NULL or has room for size bytes.
+    guard("sfeuot_session_error", || unsafe { object_error::copy::<Workspace>(session, "session", buffer, size) })
 }
 
 /// Adds a reference, for a second owner. sfeuot_session_release gives it back.

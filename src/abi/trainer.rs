@@ -12,6 +12,7 @@ use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::metrics::SfeuotMetrics;
 use super::model::SfeuotModel;
+use super::object_error;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
@@ -79,8 +80,8 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
     trainer: *mut *mut SfeuotTrainer,
 ) -> i32 {
     guard("sfeuot_trainer_create", || {
-        let trainer = out(trainer, "trainer")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let trainer = out(trainer, "trainer")?;
         // SAFETY: config and what it points to are NULL or readable.
         let config = unsafe { config::read(config, "config")?.checked() }?;
         // Before any sample or weight is read.
@@ -107,9 +108,9 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
     metrics: *mut SfeuotMetrics,
 ) -> i32 {
     guard("sfeuot_trainer_step", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         at_least_one("steps", steps)?;
         let seen = shared.train(|trainer| Ok(trainer.step(steps)?))?;
         // SAFETY: metrics is writable.
@@ -132,9 +133,9 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
     metrics: *mut SfeuotMetrics,
 ) -> i32 {
     guard("sfeuot_trainer_run", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         at_least_one("steps", steps)?;
         if progress.is_some() {
             at_least_one("every", every)?;
@@ -166,10 +167,10 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
     metrics: *mut SfeuotMetrics,
 ) -> i32 {
     guard("sfeuot_trainer_run_for", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let steps_done = optional_out(steps_done, "steps_done")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let budget = match Duration::try_from_secs_f64(milliseconds / 1e3) {
             Ok(budget) if milliseconds > 0.0 => budget,
             _ => {
@@ -216,9 +217,9 @@ pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, metrics: *mut SfeuotMetrics) -> i32 {
     guard("sfeuot_trainer_metrics", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let seen = shared.trainer.enter(|trainer| Ok(trainer.metrics()))?;
         // SAFETY: metrics is writable.
         unsafe { metrics.write(&(&seen).into()) };
@@ -251,9 +252,9 @@ pub unsafe extern "C" fn sfeuot_trainer_memory(
     device_bytes: *mut u64,
 ) -> i32 {
     guard("sfeuot_trainer_memory", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let host_bytes = optional_out(host_bytes, "host_bytes")?;
         let device_bytes = optional_out(device_bytes, "device_bytes")?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let (host, device) = shared.memory;
         for (place, bytes) in [(host_bytes, host), (device_bytes, device)] {
             if let Some(place) = place {
@@ -270,8 +271,8 @@ pub unsafe extern "C" fn sfeuot_trainer_memory(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model: *mut *mut SfeuotModel) -> i32 {
     guard("sfeuot_trainer_model", || {
-        let model = out(model, "model")?;
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let model = out(model, "model")?;
         let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()?))?)?;
         // SAFETY: model is writable.
         unsafe { model.write(created) };
@@ -308,8 +309,8 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
     trainer: *mut *mut SfeuotTrainer,
 ) -> i32 {
     guard("sfeuot_trainer_load", || {
-        let trainer = out(trainer, "trainer")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let trainer = out(trainer, "trainer")?;
         // SAFETY: path is NULL or a C string.
         let path = unsafe { file(path, "path") }?;
         let mut weights = Default::default();
@@ -320,6 +321,14 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
         unsafe { trainer.write(created) };
         Ok(())
     })
+}
+
+/// Copies the sentence of the last call that failed on this trainer, sfeuot_trainer_model included. See
+/// sfeuot_context_error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_error(trainer: *mut SfeuotTrainer, buffer: *mut c_char, size: usize) -> i32 {
+    // SAFETY: buffer is NULL or has room for size bytes.
+    guard("sfeuot_trainer_error", || unsafe { object_error::copy::<Shared>(trainer, "trainer", buffer, size) })
 }
 
 /// Adds a reference, for a second owner. sfeuot_trainer_release gives it back.
