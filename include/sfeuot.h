@@ -43,28 +43,17 @@
 //     SfeuotModel *model = NULL;
 //     SfeuotSession *session = NULL;
 //     SfeuotTrainerConfig config;
-//     SfeuotTensor source_samples, target_samples;
 //     SfeuotData source, target;
-//     const int64_t shape[2] = {1000, 3};            // 1000 samples of 3 numbers
 //
 //     sfeuot_trainer_config_init(&config);
 //     config.sigma = 0.1;                            // times the common scale of the samples
 //
-//     sfeuot_tensor_init(&source_samples);
-//     source_samples.data = source_points;           // const float *, 1000 x 3
-//     source_samples.rank = 2;
-//     source_samples.shape = shape;
 //     sfeuot_data_init(&source);
-//     source.samples = &source_samples;
-//
-//     sfeuot_tensor_init(&target_samples);
-//     target_samples.data = target_points;
-//     target_samples.rank = 2;
-//     target_samples.shape = shape;
 //     sfeuot_data_init(&target);
-//     target.samples = &target_samples;
 //
-//     if (sfeuot_context_create(NULL, &context) != SFEUOT_OK ||
+//     if (sfeuot_data_set_rows(&source, source_points, 1000, 3) != SFEUOT_OK || // const float *
+//         sfeuot_data_set_rows(&target, target_points, 1000, 3) != SFEUOT_OK || // 1000 x 3
+//         sfeuot_context_create(NULL, &context) != SFEUOT_OK ||
 //         sfeuot_trainer_create(context, &config, &source, &target, &trainer) != SFEUOT_OK ||
 //         sfeuot_trainer_step(trainer, 2000, NULL) != SFEUOT_OK ||
 //         sfeuot_trainer_model(trainer, &model) != SFEUOT_OK ||
@@ -183,6 +172,9 @@
 // from the samples. The text names the row. No number that is not finite was written; rows before
 // that one may have been.
 #define SFEUOT_ERROR_NOT_FINITE 14
+
+// Bytes that are enough for every sentence about an error, with its terminating zero.
+#define SFEUOT_TEXT_SIZE 2048
 
 // Devices, for SfeuotContextConfig.device.
 
@@ -340,8 +332,10 @@
 //
 // Threads. Any handle may be used from any thread. Many threads may use a context or a model at
 // once. A trainer or a session does one call at a time: a second thread inside it, or a callback
-// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
-// generate on several threads, give each thread its own session on the same model.
+// that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for some time
+// (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on several
+// threads, give each thread its own session on the same model, or a session several threads
+// (SfeuotSessionConfig). A trainer is open while it tells of progress: see sfeuot_trainer_run.
 // sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 // callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 // may leave one.
@@ -355,9 +349,9 @@ typedef struct SfeuotContext SfeuotContext;
 // use it at once.
 typedef struct SfeuotModel SfeuotModel;
 
-// One thread's workspace on a model. On the CPU its calls wait for no lock. A call allocates nothing
-// if one of its kind came before it with the same latents and time_count and no fewer rows; on
-// several threads, with as many rows.
+// One thread's workspace on a model. On the CPU its calls wait for no lock. A call allocates
+// nothing if one of its kind came before it with the same latents and time_count and no fewer rows;
+// on several threads, with as many rows.
 //
 // Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 // dimension is the product of the sample's shape, and the last axis is innermost. Values are in
@@ -515,12 +509,13 @@ typedef int32_t (*SfeuotSampleCallback)(void *userdata,
                                         uint64_t dimension);
 
 // One side of the problem, the source or the target: either an array of samples, or a callback that
-// draws fresh ones. Both sides have samples of the same shape.
+// draws fresh ones. Both sides have samples of the same shape. Rows of numbers one after the other
+// are set by one call, sfeuot_data_set_rows; arrays of any type, layout and place are tensors.
 typedef struct SfeuotData {
     // Set by sfeuot_data_init.
     uint32_t struct_size;
-    // With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Ignored with
-    // samples.
+    // With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1, or 0 where it
+    // has row_dimension numbers. Ignored with samples.
     uint32_t sample_rank;
     // The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
     // the call returns. Device memory is read where it lies, in the order of the context's stream.
@@ -538,6 +533,22 @@ typedef struct SfeuotData {
     // With sample_callback: the shape of one sample, sample_rank numbers, which are copied. Ignored
     // with samples.
     const int64_t *sample_shape;
+    // The samples as rows without gaps in host memory, row_count x row_dimension elements, in place
+    // of samples: sfeuot_data_set_rows sets them. They are copied before the call returns. NULL
+    // with samples or sample_callback.
+    const void *rows;
+    // With rows: the number of samples.
+    uint64_t row_count;
+    // With rows, or with sample_callback where sample_rank is 0: the numbers of one sample.
+    uint64_t row_dimension;
+    // With rows: SFEUOT_DTYPE_*.
+    int32_t row_dtype;
+    // Always 0.
+    uint32_t reserved;
+    // With rows: the value of an element is element * row_scale + row_offset. Default 1.
+    double row_scale;
+    // See row_scale. Default 0.
+    double row_offset;
 } SfeuotData;
 
 // One network, for SfeuotTrainerConfig.value_network and generator_network. Fill it with
@@ -798,7 +809,9 @@ uint32_t sfeuot_abi_version(void);
 // the function and names the argument, its value and what is allowed. The result is never NULL; it
 // is "" when no call has failed on this thread. The text is the library's. It belongs to the
 // calling thread and stays until the next call on this thread fails. Calls that succeed leave it
-// alone, so a host may release what it holds before it prints.
+// alone, so a host may release what it holds before it prints. A host whose calls move between
+// threads asks the object instead: sfeuot_context_error, and its likes for trainers, models and
+// sessions.
 //
 // What holds after a failure. Every call that can fail returns a status, SFEUOT_OK (0) or one of
 // SFEUOT_ERROR_*. A call that failed changed nothing, unless its description says so. Outputs are
@@ -875,6 +888,16 @@ int32_t sfeuot_context_cuda_stream(const struct SfeuotContext *context, void **s
 // Errors: SFEUOT_ERROR_DEVICE when some of the work failed.
 int32_t sfeuot_context_synchronize(const struct SfeuotContext *context);
 
+// Copies the sentence of the last call that failed on this context: what sfeuot_last_error returned
+// for it on its own thread. Hosts whose calls move between threads, such as tasks and goroutines,
+// read it here, where no other object's call can take its place. A call that makes something of the
+// context is a call on it, so the reason of a creation that failed is here. "" where no call has
+// failed. SFEUOT_ERROR_BUSY and refused handles leave the sentence alone, and so does this
+// function, which may be called from any thread at any time.
+//   buffer  size bytes; gets a C string in UTF-8, cut at a character where it is too short
+//   size    1 or more; SFEUOT_TEXT_SIZE is always enough
+int32_t sfeuot_context_error(struct SfeuotContext *context, char *buffer, size_t size);
+
 // Adds a reference, for a second owner. sfeuot_context_release gives it back.
 int32_t sfeuot_context_retain(struct SfeuotContext *context);
 
@@ -899,7 +922,46 @@ int32_t sfeuot_tensor_init(struct SfeuotTensor *tensor);
 int32_t sfeuot_tensor_from_dlpack(const void *dlpack, struct SfeuotTensor *tensor);
 
 // Fills data with the defaults: neither samples nor a callback.
+//
+// In C and C++ call this name: a macro below makes it sfeuot_data_init_2. The symbol itself is for
+// programs that were built when the struct ended with sample_shape, and fills no more than that.
 int32_t sfeuot_data_init(struct SfeuotData *data);
+
+// The function that sfeuot_data_init names in C and C++. Bindings to other languages call it
+// themselves, with a struct as the header has it.
+int32_t sfeuot_data_init_2(struct SfeuotData *data);
+
+// Makes rows of numbers the samples of data, which sfeuot_data_init has filled: rows x dimension
+// 32-bit floats in host memory, one sample after the other without gaps. It takes the place of
+// samples, rows and callback that were set before and leaves the weights. Nothing is copied yet:
+// sfeuot_trainer_create reads the numbers, and they have to stay until it returns.
+//   rows       1 to 2^32 - 1
+//   dimension  1 to 2^20
+int32_t sfeuot_data_set_rows(struct SfeuotData *data,
+                             const float *samples,
+                             uint64_t rows,
+                             uint64_t dimension);
+
+// Does the same for rows of bytes, such as pixels. The value of a byte is byte * scale + offset.
+//   scale   finite and not 0, such as 1.0 / 255
+//   offset  finite
+int32_t sfeuot_data_set_bytes(struct SfeuotData *data,
+                              const uint8_t *samples,
+                              uint64_t rows,
+                              uint64_t dimension,
+                              double scale,
+                              double offset);
+
+// Makes a callback the samples of data, which sfeuot_data_init has filled: it draws samples of
+// dimension numbers. It takes the place of samples, rows, callback and weights that were set
+// before.
+//   callback   not NULL
+//   userdata   passed to callback; it has to live as long as the trainer
+//   dimension  1 to 2^20
+int32_t sfeuot_data_set_sampler(struct SfeuotData *data,
+                                SfeuotSampleCallback callback,
+                                void *userdata,
+                                uint64_t dimension);
 
 // In C and C++ call this name: a macro below makes it sfeuot_network_init_2. The symbol itself is
 // for programs that were built when SfeuotNetwork ended with kind, and fills that much of network.
@@ -950,9 +1012,9 @@ int32_t sfeuot_trainer_step(struct SfeuotTrainer *trainer,
                             struct SfeuotMetrics *metrics);
 
 // Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
-// after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
-// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel and
-// sfeuot_trainer_memory.
+// after the last one. With progress NULL nobody is told, and every is ignored. While progress runs,
+// calls on this trainer that train are SFEUOT_ERROR_BUSY, on any thread. All others work:
+// sfeuot_trainer_model gives what has been learnt so far, so a training can show itself.
 int32_t sfeuot_trainer_run(struct SfeuotTrainer *trainer,
                            uint64_t steps,
                            uint64_t every,
@@ -1011,8 +1073,21 @@ int32_t sfeuot_trainer_memory(struct SfeuotTrainer *trainer,
                               uint64_t *device_bytes);
 
 // Makes a model from what has been learnt so far: a copy of the averaged generator and of the
-// averaged value network. Further training does not change it.
+// averaged value network. Further training does not change it, and is not changed by it: it goes on
+// with the same bits. While another call is inside the trainer this is SFEUOT_ERROR_BUSY at once;
+// sfeuot_trainer_model_wait waits for the end of a step.
 int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel **model);
+
+// Makes the same while another thread trains. Where a call is inside the trainer, it waits for the
+// end of the current step, up to milliseconds, and then the training goes on. On a GPU that is the
+// end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
+// step took longer, or the call that is inside is not one that trains. A callback of samples is
+// inside a step, so there it waits in vain; a progress callback is between steps, and there it need
+// not wait.
+//   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
+int32_t sfeuot_trainer_model_wait(struct SfeuotTrainer *trainer,
+                                  double milliseconds,
+                                  struct SfeuotModel **model);
 
 // Writes a checkpoint: settings, networks, averages, optimiser, step number and a fingerprint of
 // the samples, but not the samples. The file is replaced as sfeuot_model_save says. Errors:
@@ -1031,6 +1106,10 @@ int32_t sfeuot_trainer_load(struct SfeuotContext *context,
                             const struct SfeuotData *source,
                             const struct SfeuotData *target,
                             struct SfeuotTrainer **trainer);
+
+// Copies the sentence of the last call that failed on this trainer, sfeuot_trainer_model included.
+// See sfeuot_context_error.
+int32_t sfeuot_trainer_error(struct SfeuotTrainer *trainer, char *buffer, size_t size);
 
 // Adds a reference, for a second owner. sfeuot_trainer_release gives it back.
 int32_t sfeuot_trainer_retain(struct SfeuotTrainer *trainer);
@@ -1072,6 +1151,10 @@ int32_t sfeuot_model_info(struct SfeuotModel *model, struct SfeuotModelInfo *inf
 // SFEUOT_MAX_RANK is always enough, and too small a capacity is SFEUOT_ERROR_INVALID_ARGUMENT.
 int32_t sfeuot_model_sample_shape(struct SfeuotModel *model, uint32_t capacity, int64_t *shape);
 
+// Copies the sentence of the last call that failed on this model, sfeuot_session_create included.
+// See sfeuot_context_error.
+int32_t sfeuot_model_error(struct SfeuotModel *model, char *buffer, size_t size);
+
 // Adds a reference, for a second owner. sfeuot_model_release gives it back.
 int32_t sfeuot_model_retain(struct SfeuotModel *model);
 
@@ -1091,6 +1174,9 @@ int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **
 int32_t sfeuot_session_create_with(struct SfeuotModel *model,
                                    const struct SfeuotSessionConfig *config,
                                    struct SfeuotSession **session);
+
+// Copies the sentence of the last call that failed on this session. See sfeuot_context_error.
+int32_t sfeuot_session_error(struct SfeuotSession *session, char *buffer, size_t size);
 
 // Adds a reference, for a second owner. sfeuot_session_release gives it back.
 int32_t sfeuot_session_retain(struct SfeuotSession *session);
@@ -1228,3 +1314,4 @@ int32_t sfeuot_session_density_ratio_tensor(struct SfeuotSession *session,
 #define sfeuot_trainer_config_init sfeuot_trainer_config_init_2
 #define sfeuot_network_init sfeuot_network_init_2
 #define sfeuot_metrics_init sfeuot_metrics_init_2
+#define sfeuot_data_init sfeuot_data_init_2

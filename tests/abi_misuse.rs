@@ -187,6 +187,11 @@ fn cases(w: &mut World) -> Vec<Case> {
             trainer: Handle(Trainer), host_bytes: Output(8, 8, true), device_bytes: Output(8, 8, true)
         ) |w| at(w[0]), at(w[1]), at(w[2])),
         case!(sfeuot_trainer_model(trainer: Handle(Trainer), model: handle_out.clone()) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_trainer_model_wait(
+            trainer: Handle(Trainer),
+            milliseconds: Number(1f64.to_bits(), bits(&[-1.0, f64::NAN, f64::INFINITY, f64::MAX])),
+            model: handle_out.clone()
+        ) |w| at(w[0]), float(w[1]), at(w[2])),
         case!(sfeuot_trainer_save(
             trainer: Handle(Trainer), path: Path(word(w.written.as_ptr()))
         ) |w| at(w[0]), at(w[1])),
@@ -463,7 +468,9 @@ fn every_function_refuses_every_wrong_argument() {
         let noun_made = match case.name {
             "sfeuot_context_create" => Some(Kind::Context),
             "sfeuot_trainer_create" | "sfeuot_trainer_load" => Some(Kind::Trainer),
-            "sfeuot_trainer_model" | "sfeuot_model_load" | "sfeuot_model_load_memory" => Some(Kind::Model),
+            "sfeuot_trainer_model" | "sfeuot_trainer_model_wait" | "sfeuot_model_load" | "sfeuot_model_load_memory" => {
+                Some(Kind::Model)
+            }
             "sfeuot_session_create" | "sfeuot_session_create_with" => Some(Kind::Session),
             _ => None,
         };

@@ -22,11 +22,18 @@ struct Live(Handles);
 // SAFETY: any thread may use a handle.
 unsafe impl Sync for Live {}
 
+impl Live {
+    /// A method, so that closures take the whole struct with them.
+    fn handles(&self) -> &Handles {
+        &self.0
+    }
+}
+
 #[test]
 fn each_object_keeps_the_sentence_of_its_own_last_failure() {
     let live = Live(Handles::new(&Problem::new()));
     let of_all = || {
-        let Handles { context, trainer, model, session } = live.0;
+        let Handles { context, trainer, model, session } = *live.handles();
         [
             sentence(sfeuot_context_error, context),
             sentence(sfeuot_trainer_error, trainer),
@@ -38,10 +45,12 @@ fn each_object_keeps_the_sentence_of_its_own_last_failure() {
     // On threads of their own, where nobody can ask for sfeuot_last_error afterwards.
     let failing: [&(dyn Fn() -> i32 + Sync); 4] = [
         // SAFETY: here and below live handles; the calls refuse what is wrong with them.
-        &|| unsafe { sfeuot_model_load(live.0.context, c"no/such/file".as_ptr(), &mut null_mut()) },
-        &|| unsafe { sfeuot_trainer_step(live.0.trainer, 0, null_mut()) },
-        &|| unsafe { sfeuot_model_save(live.0.model, c"no/such/folder/file".as_ptr()) },
-        &|| unsafe { sfeuot_session_density_ratio(live.0.session, [f32::NAN; 2].as_ptr(), 1, [0f32].as_mut_ptr()) },
+        &|| unsafe { sfeuot_model_load(live.handles().context, c"no/such/file".as_ptr(), &mut null_mut()) },
+        &|| unsafe { sfeuot_trainer_step(live.handles().trainer, 0, null_mut()) },
+        &|| unsafe { sfeuot_model_save(live.handles().model, c"no/such/folder/file".as_ptr()) },
+        &|| unsafe {
+            sfeuot_session_density_ratio(live.handles().session, [f32::NAN; 2].as_ptr(), 1, [0f32].as_mut_ptr())
+        },
     ];
     for call in failing {
         std::thread::scope(|scope| {
@@ -60,10 +69,14 @@ fn each_object_keeps_the_sentence_of_its_own_last_failure() {
     // Calls that succeed, that fail elsewhere, and that only ask leave it alone.
     // SAFETY: as above.
     unsafe {
-        ok(sfeuot_trainer_step(live.0.trainer, 1, null_mut()));
+        ok(sfeuot_trainer_step(live.handles().trainer, 1, null_mut()));
         refused(sfeuot_trainer_step(null_mut(), 1, null_mut()), SFEUOT_ERROR_INVALID_ARGUMENT, "trainer is NULL");
-        refused(sfeuot_trainer_error(live.0.trainer, null_mut(), 5), SFEUOT_ERROR_INVALID_ARGUMENT, "buffer");
-        refused(sfeuot_trainer_error(live.0.trainer, [0].as_mut_ptr(), 0), SFEUOT_ERROR_INVALID_ARGUMENT, "size");
+        refused(sfeuot_trainer_error(live.handles().trainer, null_mut(), 5), SFEUOT_ERROR_INVALID_ARGUMENT, "buffer");
+        refused(
+            sfeuot_trainer_error(live.handles().trainer, [0].as_mut_ptr(), 0),
+            SFEUOT_ERROR_INVALID_ARGUMENT,
+            "size",
+        );
     }
     assert_eq!(of_all(), texts);
 }

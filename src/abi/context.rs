@@ -1,6 +1,6 @@
 //! Context: a device, its threads, and on a GPU the stream of all work.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 use super::arguments::out;
 use super::callbacks::{SFEUOT_LOG_WARN, SfeuotLogCallback, log_sink};
@@ -56,8 +56,10 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 ///
 /// Threads. Any handle may be used from any thread. Many threads may use a context or a model at
 /// once. A trainer or a session does one call at a time: a second thread inside it, or a callback
-/// that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing deadlocks. To
-/// generate on several threads, give each thread its own session on the same model.
+/// that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for some time
+/// (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on several
+/// threads, give each thread its own session on the same model, or a session several threads
+/// (SfeuotSessionConfig). A trainer is open while it tells of progress: see sfeuot_trainer_run.
 /// sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 /// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 /// may leave one.
@@ -315,11 +317,11 @@ pub unsafe extern "C" fn sfeuot_context_synchronize(context: *const SfeuotContex
 }
 
 /// Copies the sentence of the last call that failed on this context: what sfeuot_last_error returned
-/// for it on its own thread. Hosts whose calls move between threads, such as tasks and goroutines, read
-/// it here, where no other object's call can take its place. A call that makes something of the
+/// for it on its own thread. Hosts whose calls move between threads, such as tasks and goroutines,
+/// read it here, where no other object's call can take its place. A call that makes something of the
 /// context is a call on it, so the reason of a creation that failed is here. "" where no call has
-/// failed. SFEUOT_ERROR_BUSY and refused handles leave the sentence alone, and so does this function,
-/// which may be called from any thread at any time.
+/// failed. SFEUOT_ERROR_BUSY and refused handles leave the sentence alone, and so does this
+/// function, which may be called from any thread at any time.
 ///   buffer  size bytes; gets a C string in UTF-8, cut at a character where it is too short
 ///   size    1 or more; SFEUOT_TEXT_SIZE is always enough
 #[unsafe(no_mangle)]

@@ -21,8 +21,8 @@ use crate::data::{
 pub struct SfeuotData {
     /// Set by sfeuot_data_init.
     pub struct_size: u32,
-    /// With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1, or 0 where it has
-    /// row_dimension numbers. Ignored with samples.
+    /// With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1, or 0 where it
+    /// has row_dimension numbers. Ignored with samples.
     pub sample_rank: u32,
     /// The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
     /// the call returns. Device memory is read where it lies, in the order of the context's stream.
@@ -40,9 +40,9 @@ pub struct SfeuotData {
     /// With sample_callback: the shape of one sample, sample_rank numbers, which are copied. Ignored
     /// with samples.
     pub sample_shape: *const i64,
-    /// The samples as rows without gaps in host memory, row_count x row_dimension elements, in place of
-    /// samples: sfeuot_data_set_rows sets them. They are copied before the call returns. NULL with
-    /// samples or sample_callback.
+    /// The samples as rows without gaps in host memory, row_count x row_dimension elements, in place
+    /// of samples: sfeuot_data_set_rows sets them. They are copied before the call returns. NULL
+    /// with samples or sample_callback.
     pub rows: *const c_void,
     /// With rows: the number of samples.
     pub row_count: u64,

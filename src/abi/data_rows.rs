@@ -79,7 +79,8 @@ pub unsafe extern "C" fn sfeuot_data_set_bytes(
 }
 
 /// Makes a callback the samples of data, which sfeuot_data_init has filled: it draws samples of
-/// dimension numbers. It takes the place of samples, rows, callback and weights that were set before.
+/// dimension numbers. It takes the place of samples, rows, callback and weights that were set
+/// before.
 ///   callback   not NULL
 ///   userdata   passed to callback; it has to live as long as the trainer
 ///   dimension  1 to 2^20
@@ -109,7 +110,13 @@ pub unsafe extern "C" fn sfeuot_data_set_sampler(
 fn check<T>(samples: *const T, rows: u64, dimension: u64) -> Outcome<()> {
     at_least_one("rows", rows)?;
     at_least_one("dimension", dimension)?;
-    array(samples, "samples", rows, usize::try_from(dimension).unwrap_or(usize::MAX)).map(drop)
+    let bytes = rows.checked_mul(dimension).and_then(|numbers| numbers.checked_mul(size_of::<T>() as u64));
+    if bytes.is_none_or(|bytes| bytes > isize::MAX as u64) {
+        return Err(Failure::argument(format!(
+            "rows is {rows} and dimension is {dimension}; so many numbers exceed the address space"
+        )));
+    }
+    array(samples, "samples", rows, dimension as usize).map(drop)
 }
 
 fn rows_of(

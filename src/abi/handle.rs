@@ -27,9 +27,10 @@ use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+use super::panic::shield;
 use super::sentence::Sentence;
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_OUT_OF_MEMORY};
-use super::{shield, used};
+use super::used;
 use crate::memory;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -196,8 +196,8 @@ pub unsafe extern "C" fn sfeuot_model_sample_shape(model: *mut SfeuotModel, capa
     })
 }
 
-/// Copies the sentence of the last call that failed on this model, sfeuot_session_create included. See
-/// sfeuot_context_error.
+/// Copies the sentence of the last call that failed on this model, sfeuot_session_create included.
+/// See sfeuot_context_error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_error(model: *mut SfeuotModel, buffer: *mut c_char, size: usize) -> i32 {
     // SAFETY: buffer is NULL or has room for size bytes.

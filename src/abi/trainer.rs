@@ -17,7 +17,8 @@ use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
 use crate::error::Error;
-use crate::{CancelToken, Context, Metrics, Trainer};
+use crate::train::{Course, Goal, Next};
+use crate::{CancelToken, Context, Control, Metrics, Trainer, float_mode};
 
 /// A problem with its networks and data, which steps train. SfeuotContext says how handles live.
 pub struct SfeuotTrainer {
@@ -35,17 +36,40 @@ struct Shared {
 impl Shared {
     /// A call that trains. The token is begun before the trainer is busy and ended after it is free again: whoever
     /// finds the trainer busy because of this call cancels this call.
-    fn train<R>(&self, body: impl FnOnce(&mut Trainer) -> Outcome<R>) -> Outcome<R> {
+    ///
+    /// Between steps the trainer is open to calls that wait for it, and to all calls but those that train while the host
+    /// is told of progress. Returns how many steps were made, and what the last one saw.
+    fn train(&self, goal: Goal, progress: &mut Progress) -> Outcome<(u64, Metrics)> {
         let Some(running) = self.cancel.begin() else {
             return Err(self.trainer.busy());
         };
         let mut step = 0;
-        let outcome = self.trainer.enter(|trainer| {
-            let outcome = body(trainer);
-            step = trainer.metrics().step;
-            outcome
+        let outcome = self.trainer.stay(|inside| {
+            let mut course = inside.with(|trainer| Course::begin(trainer, goal));
+            loop {
+                let (next, metrics) = inside.with(|trainer| {
+                    let next = course.go_on(trainer);
+                    (next, trainer.metrics())
+                });
+                step = metrics.step;
+                match next? {
+                    Next::Steps => inside.let_in()?,
+                    Next::Tell => {
+                        let control = inside.open(|| float_mode::as_host(|| progress.tell(&metrics)))?;
+                        if control == Control::Stop {
+                            return Err(Error::Cancelled { step }.into());
+                        }
+                    }
+                    Next::End => return Ok((inside.with(|trainer| course.made(trainer)), metrics)),
+                }
+            }
         });
-        if running.end() && outcome.is_ok() { Err(Error::Cancelled { step }.into()) } else { outcome }
+        let cancelled = running.end();
+        match progress.failure() {
+            Some(failure) => Err(failure),
+            None if cancelled && outcome.is_ok() => Err(Error::Cancelled { step }.into()),
+            None => outcome,
+        }
     }
 }
 
@@ -112,7 +136,7 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
         at_least_one("steps", steps)?;
-        let seen = shared.train(|trainer| Ok(trainer.step(steps)?))?;
+        let (_, seen) = shared.train(Goal::Steps { steps, every: 0 }, &mut Progress::none())?;
         // SAFETY: metrics is writable.
         unsafe { write_metrics(metrics, &seen) };
         Ok(())
@@ -120,9 +144,9 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
 }
 
 /// Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
-/// after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
-/// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel and
-/// sfeuot_trainer_memory.
+/// after the last one. With progress NULL nobody is told, and every is ignored. While progress runs,
+/// calls on this trainer that train are SFEUOT_ERROR_BUSY, on any thread. All others work:
+/// sfeuot_trainer_model gives what has been learnt so far, so a training can show itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run(
     trainer: *mut SfeuotTrainer,
@@ -140,14 +164,8 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
         if progress.is_some() {
             at_least_one("every", every)?;
         }
-        let seen = shared.train(|trainer| {
-            let mut progress = Progress::new(progress, userdata);
-            let outcome = trainer.run(steps, every.max(1), &mut |metrics| progress.tell(metrics));
-            match progress.failure() {
-                Some(failure) => Err(failure),
-                None => Ok(outcome?),
-            }
-        })?;
+        let every = if progress.is_some() { every } else { 0 };
+        let (_, seen) = shared.train(Goal::Steps { steps, every }, &mut Progress::new(progress, userdata))?;
         // SAFETY: metrics is writable.
         unsafe { write_metrics(metrics, &seen) };
         Ok(())
@@ -179,7 +197,7 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
                 )));
             }
         };
-        let (done, seen) = shared.train(|trainer| Ok(trainer.run_for(budget)?))?;
+        let (done, seen) = shared.train(Goal::Time(budget), &mut Progress::none())?;
         // SAFETY: steps_done and metrics are writable.
         unsafe {
             if let Some(steps_done) = steps_done {
@@ -267,13 +285,41 @@ pub unsafe extern "C" fn sfeuot_trainer_memory(
 }
 
 /// Makes a model from what has been learnt so far: a copy of the averaged generator and of the
-/// averaged value network. Further training does not change it.
+/// averaged value network. Further training does not change it, and is not changed by it: it goes on
+/// with the same bits. While another call is inside the trainer this is SFEUOT_ERROR_BUSY at once;
+/// sfeuot_trainer_model_wait waits for the end of a step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model: *mut *mut SfeuotModel) -> i32 {
     guard("sfeuot_trainer_model", || {
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let model = out(model, "model")?;
         let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()?))?)?;
+        // SAFETY: model is writable.
+        unsafe { model.write(created) };
+        Ok(())
+    })
+}
+
+/// Makes the same while another thread trains. Where a call is inside the trainer, it waits for the
+/// end of the current step, up to milliseconds, and then the training goes on. On a GPU that is the
+/// end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
+/// step took longer, or the call that is inside is not one that trains. A callback of samples is
+/// inside a step, so there it waits in vain; a progress callback is between steps, and there it need
+/// not wait.
+///   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_model_wait(
+    trainer: *mut SfeuotTrainer,
+    milliseconds: f64,
+    model: *mut *mut SfeuotModel,
+) -> i32 {
+    guard("sfeuot_trainer_model_wait", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let model = out(model, "model")?;
+        let Ok(patience) = Duration::try_from_secs_f64(milliseconds / 1e3) else {
+            return Err(Failure::argument(format!("milliseconds is {milliseconds}; it must be finite and at least 0")));
+        };
+        let created = handle::create(shared.trainer.enter_within(patience, |trainer| Ok(trainer.model()?))?)?;
         // SAFETY: model is writable.
         unsafe { model.write(created) };
         Ok(())
@@ -323,8 +369,8 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
     })
 }
 
-/// Copies the sentence of the last call that failed on this trainer, sfeuot_trainer_model included. See
-/// sfeuot_context_error.
+/// Copies the sentence of the last call that failed on this trainer, sfeuot_trainer_model included.
+/// See sfeuot_context_error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_error(trainer: *mut SfeuotTrainer, buffer: *mut c_char, size: usize) -> i32 {
     // SAFETY: buffer is NULL or has room for size bytes.

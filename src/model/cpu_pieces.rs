@@ -131,7 +131,7 @@ struct Shares {
 impl Placed for CpuModel {
     fn pieces(self: Arc<Self>, threads: usize) -> Result<Box<dyn Pieces>> {
         let threads = if threads == 0 { self.pool.threads() } else { threads.min(self.pool.threads()) };
-        let crew = (threads > 1).then(|| Crew::new(&self.pool, threads));
+        let crew = (threads > 1).then(|| Crew::new(&self.pool, threads).map(Arc::new)).transpose()?;
         let alone = if threads > 1 { threads } else { 0 };
         Ok(Box::new(CpuPieces {
             alone: memory::made("the threads of a session", alone, |_| Ok(Worker::new(&self, None)))?,
@@ -146,7 +146,7 @@ impl Placed for CpuModel {
 struct CpuPieces {
     model: Arc<CpuModel>,
     /// The threads that a call has, where those are several.
-    crew: Option<Crew>,
+    crew: Option<Arc<Crew>>,
     /// One for each thread, for pieces of its own.
     alone: Vec<Worker>,
     /// For pieces of which all threads compute a part.
@@ -164,7 +164,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(model: &CpuModel, crew: Option<Crew>) -> Self {
+    fn new(model: &CpuModel, crew: Option<Arc<Crew>>) -> Self {
         let block = CpuBlock::shared(model.isa, crew);
         Self { block, room: [[0; MOST_ROWS + 1]; Kind::COUNT], results: Vec::new() }
     }
@@ -212,7 +212,7 @@ impl Pieces for CpuPieces {
     fn answer(&mut self, question: &Question<'_>, seed: RowSeed, results: &mut Results<'_>) -> Result<()> {
         let Self { model, crew, alone, together } = self;
         let (rows, per_row) = (results.rows(), results.per_row());
-        let threads = crew.as_ref().map_or(1, Crew::threads);
+        let threads = crew.as_ref().map_or(1, |crew| crew.threads());
         let shares = model.shares(question, rows, per_row, threads);
         let alone = &mut alone[..shares.workers];
         for worker in &mut *alone {
@@ -225,7 +225,7 @@ impl Pieces for CpuPieces {
         if let Some(crew) = crew.as_ref().filter(|_| shares.apart > 0) {
             let (fault, workers) = (FirstFault::default(), Disjoint::new(alone));
             let jobs = shares.apart.div_ceil(shares.piece);
-            crew.share_among(shares.workers, jobs, |number, thread| {
+            crew.in_order(shares.workers, jobs, |number, thread| {
                 let from = number * shares.piece;
                 let piece = from..shares.apart.min(from + shares.piece);
                 // SAFETY: a thread has one job at a time, and jobs have rows of their own.

@@ -97,7 +97,7 @@ impl<T: Real> CpuBlock<T> {
             }
         };
         let (a, out, rows, isa) = (place(a), place(to), to.rows, self.isa);
-        in_parts(self.crew.as_ref(), to.cols, Mat::PART, rows * COST, |cols| {
+        in_parts(self.crew.as_deref(), to.cols, Mat::PART, rows * COST, |cols| {
             // SAFETY: the matrices' extents were checked, and parts are whole vectors apart.
             unsafe { T::dispatch(isa, Activations { kind, operands, a, to: out, rows, cols, add }) }
         });

@@ -12,6 +12,7 @@ use crate::device::{Mat, Squares};
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, unit};
+use std::sync::Arc;
 
 /// Numbers behind the last matrix: a panel that begins at the last channel of its last pixel may be read.
 const BEHIND: usize = 32;
@@ -101,7 +102,7 @@ pub struct CpuBlock<T> {
     /// See [`Held`].
     pub(super) held: Held<T>,
     /// Other threads that take part in operations.
-    pub(super) crew: Option<Crew>,
+    pub(super) crew: Option<Arc<Crew>>,
 }
 
 /// The ends of the rows of one source sample, where a block has no more than that, until the next block brings those
@@ -119,7 +120,7 @@ impl<T: Real> CpuBlock<T> {
     }
 
     /// Returns an empty workspace, in whose operations these threads take part. Results are the same bits.
-    pub fn shared(isa: Isa, crew: Option<Crew>) -> Self {
+    pub fn shared(isa: Isa, crew: Option<Arc<Crew>>) -> Self {
         Self {
             isa,
             crew,
@@ -188,7 +189,7 @@ impl<T: Real> CpuBlock<T> {
 
     /// Returns how many numbers a room of so many takes for each thread.
     fn rooms(&self, numbers: usize) -> usize {
-        numbers.next_multiple_of(16).saturating_mul(self.crew.as_ref().map_or(1, Crew::threads))
+        numbers.next_multiple_of(16).saturating_mul(self.crew.as_ref().map_or(1, |crew| crew.threads()))
     }
 
     /// Returns room for so many numbers for each thread, and how far the rooms are apart; valid until the next call. It makes

@@ -103,7 +103,7 @@ impl<T: Real> CpuBlock<T> {
         assert!(x.rows == to.rows && e.rows == to.rows && to.apart(&x) && to.apart(&e));
         let (isa, rows, count) = (self.isa, to.rows, shape.height * shape.width);
         let [x, e, to] = [x, e, to].map(|mat| (Shared(self.ptr(mat)), mat.stride));
-        in_parts(self.crew.as_ref(), count, 1, rows * channels, |pixels| {
+        in_parts(self.crew.as_deref(), count, 1, rows * channels, |pixels| {
             // SAFETY: the matrices' extents were checked.
             unsafe { T::dispatch(isa, Modulate { channels, pixels, rows, x, e, shift, to, add }) }
         });

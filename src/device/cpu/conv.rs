@@ -8,7 +8,8 @@ use super::dense::reverse;
 use super::gemm::{Gemm, Output, PANEL_VECTORS, Plain, Segment};
 use super::net::{Form, Packed, PackedLayer};
 use super::simd::Real;
-use super::winograd::{Cuts, Filtering, filtering_numbers};
+use super::winograd::{Filtering, filtering_numbers};
+use super::winograd_cuts::Cuts;
 use super::winograd_transforms::{PLACES, is_filtered, squares};
 use crate::device::Mat;
 use crate::device::layout::{Map, Shape};
@@ -110,7 +111,7 @@ impl<T: Real> CpuBlock<T> {
             let to_start = self.ptr(to.rows(picture, picture + 1));
             let (isa, from, to_start) = (self.isa, Shared(from), Shared(to_start));
             let (b, bias) = (Shared(b.cast_mut()), Shared(bias.cast_mut()));
-            in_parts(self.crew.as_ref(), to.cols / n, 8, k * n / 16, |pixels| {
+            in_parts(self.crew.as_deref(), to.cols / n, 8, k * n / 16, |pixels| {
                 // SAFETY: both pictures have these pixels; the weights and the bias are padded to whole panels.
                 unsafe {
                     let (a, b, bias) = (from.get().add(pixels.start * k), b.get(), bias.get());

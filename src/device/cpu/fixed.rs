@@ -151,7 +151,7 @@ impl<T: Real> CpuBlock<T> {
         if gathers(map, reverse) {
             work(0..lines);
         } else {
-            in_parts(self.crew.as_ref(), lines, 1, to.rows * takes.max(gives) / lines.max(1), work);
+            in_parts(self.crew.as_deref(), lines, 1, to.rows * takes.max(gives) / lines.max(1), work);
         }
     }
 }

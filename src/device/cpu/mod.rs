@@ -30,6 +30,7 @@ mod simd_x86;
 mod squares;
 mod team;
 mod winograd;
+mod winograd_cuts;
 mod winograd_gradient;
 mod winograd_transforms;
 

@@ -9,14 +9,12 @@
 use super::gemm::{Gemm, Output, PANEL_VECTORS, Plain, Segment};
 use super::net::Packed;
 use super::simd::{Kernel, Real, Simd};
+use super::winograd_cuts::{GROUP, Part};
 use super::winograd_transforms::{CENTRE, PLACES, pixels, squares, sums};
 use crate::device::layout::Shape;
 use num_traits::Zero;
-use std::ops::Range;
 use std::ptr;
 
-/// Squares of a group: a multiple of the rows of every register tile.
-const GROUP: usize = 24;
 /// The most lanes of a vector, and numbers of a panel's row.
 const MOST_LANES: usize = 16;
 const MOST_WIDTH: usize = PANEL_VECTORS * MOST_LANES;
@@ -192,62 +190,6 @@ pub(super) struct Filtering<'a, T> {
     pub room: *mut T,
     /// What is computed of it.
     pub part: Part,
-}
-
-/// Some squares of all pictures, and some columns of the weights, a whole number of panels but at their end.
-#[derive(Clone)]
-pub(super) struct Part {
-    pub squares: Range<usize>,
-    pub columns: Range<usize>,
-}
-
-/// How a convolution is cut into parts.
-pub(super) struct Cuts {
-    squares: usize,
-    columns: usize,
-    /// Squares and columns of a part.
-    part: [usize; 2],
-}
-
-/// What a part costs beside its products, in squares.
-const PART_COST: f64 = 2.0;
-/// What it costs to transform the same pixels in each part, over the products.
-const TWICE: f64 = 1.1;
-
-impl Cuts {
-    /// Cuts so many squares and columns, of which a panel has `width`, for so many threads.
-    pub fn new(squares: usize, columns: usize, width: usize, threads: usize) -> Self {
-        let panels = columns.div_ceil(width);
-        let of_squares = |size: usize| (squares.div_ceil(size).div_ceil(threads) as f64) * (size as f64 + PART_COST);
-        let size = [GROUP, 16, 8].into_iter().min_by(|&a, &b| of_squares(a).total_cmp(&of_squares(b))).unwrap_or(GROUP);
-        let each = panels.div_ceil(threads);
-        let of_columns = (squares as f64 * TWICE + PART_COST) * each as f64 / panels as f64;
-        let part = match threads {
-            1 => [squares, columns],
-            _ if of_columns < of_squares(size).min(squares as f64) => [squares, each * width],
-            _ => [size, columns],
-        };
-        Self { squares, columns, part }
-    }
-
-    fn counts(&self) -> [usize; 2] {
-        [self.squares.div_ceil(self.part[0]), self.columns.div_ceil(self.part[1])]
-    }
-
-    /// Returns the number of parts.
-    pub fn count(&self) -> usize {
-        self.counts().iter().product()
-    }
-
-    /// Returns a part by its number.
-    pub fn part(&self, number: usize) -> Part {
-        let [along, _] = self.counts();
-        let range = |number: usize, size: usize, all: usize| number * size..all.min((number + 1) * size);
-        Part {
-            squares: range(number % along, self.part[0], self.squares),
-            columns: range(number / along, self.part[1], self.columns),
-        }
-    }
 }
 
 impl<T: Real> Kernel<T> for Filtering<'_, T> {
