@@ -116,21 +116,13 @@ static bool learn(const Settings *settings, int32_t divergence, const float *sou
     SfeuotTrainer *trainer = NULL;
     SfeuotModel *model = NULL;
     SfeuotTrainerConfig config;
-    SfeuotTensor samples[2];
     SfeuotData data[2];
-    const float *pixels[2] = {source, target};
-    int64_t shapes[2][2] = {{(int64_t)source_rows, 3}, {(int64_t)target_rows, 3}};
     bool learnt = false;
 
-    for (int side = 0; side < 2; side++) {
-        TRY(sfeuot_tensor_init, &samples[side]);
-        samples[side].dtype = SFEUOT_DTYPE_F32;
-        samples[side].data = pixels[side];
-        samples[side].rank = 2;
-        samples[side].shape = shapes[side];
-        TRY(sfeuot_data_init, &data[side]);
-        data[side].samples = &samples[side];
-    }
+    TRY(sfeuot_data_init, &data[0]);
+    TRY(sfeuot_data_init, &data[1]);
+    TRY(sfeuot_data_set_rows, &data[0], source, source_rows, 3);
+    TRY(sfeuot_data_set_rows, &data[1], target, target_rows, 3);
 
     TRY(sfeuot_trainer_config_init, &config);
     config.divergence = divergence;

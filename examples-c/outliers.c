@@ -109,26 +109,14 @@ static bool solve(const Problem *problem, SfeuotContext *context, uint64_t steps
     SfeuotModel *model = NULL;
     SfeuotSession *session = NULL;
     SfeuotTrainerConfig config;
-    SfeuotTensor samples;
     SfeuotData source_side, target_side;
-    Random random = {seed};
-    const int64_t scalar[1] = {1};
-    const int64_t shape[2] = {TARGET_ROWS, 1};
+    Random random = {seed}; /* lives until the trainer is released below */
     bool solved = false;
 
     TRY(sfeuot_data_init, &source_side);
-    source_side.sample_callback = draw_source;
-    source_side.sample_userdata = &random; /* lives until the trainer is released below */
-    source_side.sample_rank = 1;
-    source_side.sample_shape = scalar;
-
-    TRY(sfeuot_tensor_init, &samples);
-    samples.dtype = SFEUOT_DTYPE_F32;
-    samples.data = target;
-    samples.rank = 2;
-    samples.shape = shape;
+    TRY(sfeuot_data_set_sampler, &source_side, draw_source, &random, 1);
     TRY(sfeuot_data_init, &target_side);
-    target_side.samples = &samples;
+    TRY(sfeuot_data_set_rows, &target_side, target, TARGET_ROWS, 1);
 
     TRY(sfeuot_trainer_config_init, &config);
     config.divergence = problem->divergence;

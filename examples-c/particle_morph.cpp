@@ -101,18 +101,10 @@ Session learn(const std::vector<float> &source, const std::vector<float> &target
               uint64_t seed)
 {
     std::array<const std::vector<float> *, 2> points{&source, &target};
-    std::array<std::array<int64_t, 2>, 2> shapes;
-    std::array<SfeuotTensor, 2> samples;
     std::array<SfeuotData, 2> data;
     for (size_t side = 0; side < 2; side++) {
-        shapes[side] = {static_cast<int64_t>(points[side]->size() / 2), 2};
-        check(sfeuot_tensor_init(&samples[side]));
-        samples[side].dtype = SFEUOT_DTYPE_F32;
-        samples[side].data = points[side]->data();
-        samples[side].rank = 2;
-        samples[side].shape = shapes[side].data();
         check(sfeuot_data_init(&data[side]));
-        data[side].samples = &samples[side];
+        check(sfeuot_data_set_rows(&data[side], points[side]->data(), points[side]->size() / 2, 2));
     }
 
     SfeuotTrainerConfig config;

@@ -47,7 +47,7 @@ pub const MAX_THREADS: usize = 1024;
 struct Inner {
     gpu: Option<Arc<Gpu>>,
     isa: Isa,
-    pool: Pool,
+    pool: Arc<Pool>,
     log: Log,
 }
 
@@ -103,7 +103,7 @@ impl Context {
             0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
             n => n,
         };
-        let pool = Pool::new(threads)?;
+        let pool = Arc::new(Pool::new(threads)?);
         let on_cpu = gpu.is_none();
         let context = Self(Arc::new(Inner { gpu, isa: Isa::detect(), pool, log }));
         if on_cpu {
@@ -213,7 +213,7 @@ impl Context {
         self.0.isa
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.0.pool
     }
 }

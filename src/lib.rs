@@ -70,6 +70,35 @@
     not(feature = "cuda"),
     allow(dead_code, unused_imports, reason = "what a GPU is told of samples and steps")
 )]
+#![cfg_attr(
+    feature = "ndarray",
+    doc = r"
+# Arrays of `ndarray`
+
+With the feature `ndarray`, views of that crate's arrays are tensors: samples are read and rows written where they lie.
+
+```
+use ndarray::Array2;
+use sfeuot::{Context, Data, Session, Trainer, TrainerConfig};
+# fn main() -> sfeuot::Result<()> {
+let source = Array2::from_shape_fn((200, 3), |(i, j)| ((3 * i + j) as f32 * 0.37).sin());
+let target = source.mapv(|x| 3.0 + 0.5 * x);
+
+let context = Context::new(Default::default())?;
+let config = TrainerConfig { sigma: 0.3, hidden_width: 32, ..Default::default() };
+let (from, to) = (Data::array(source.view().try_into()?), Data::array(target.view().try_into()?));
+let mut trainer = Trainer::new(&context, config, from, to)?;
+trainer.step(20)?;
+
+let mut session = Session::new(&trainer.model()?)?;
+let mut x1 = Array2::<f32>::zeros((200, 3));
+session.generate_tensor(&source.view().try_into()?, 1, 0, &mut x1.view_mut().try_into()?)?;
+assert!(x1.iter().all(|x| x.is_finite()));
+# Ok(())
+# }
+```
+"
+)]
 
 pub mod abi;
 mod context;
@@ -107,7 +136,7 @@ pub use error::{Error, Result};
 pub use formulas::{Activation, Divergence};
 pub use half;
 pub use log::{LogLevel, LogSink};
-pub use model::{Conversion, DeviceRows, Lut, Model, ModelInfo, Session};
+pub use model::{Conversion, DeviceRows, Lut, Model, ModelInfo, Session, SessionConfig};
 pub use nn::pictures::Convolutions;
 pub use nn::spec::{NetworkKind, NetworkSpec};
 pub use onnx::{OPERATOR_SET, OnnxGraph};

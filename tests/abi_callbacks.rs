@@ -95,7 +95,7 @@ fn progress_is_told_every_so_many_steps_and_can_end_the_run() {
 }
 
 #[test]
-fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
+fn a_progress_callback_may_not_train_but_look_cancel_and_release() {
     let mut handles = Handles::new(&Problem::new());
     let trainer = handles.trainer;
     let path = scratch("busy").join("trainer");
@@ -109,9 +109,13 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
         refused(sfeuot_trainer_step(trainer, 1, null_mut()), SFEUOT_ERROR_BUSY, "trainer");
         refused(sfeuot_trainer_run_for(trainer, 1.0, null_mut(), null_mut()), SFEUOT_ERROR_BUSY, "trainer");
         refused(run(trainer, 1, 1, &mut |_| SFEUOT_CONTINUE), SFEUOT_ERROR_BUSY, "trainer");
-        refused(sfeuot_trainer_metrics(trainer, &mut metrics), SFEUOT_ERROR_BUSY, "trainer");
-        refused(sfeuot_trainer_model(trainer, &mut model), SFEUOT_ERROR_BUSY, "trainer");
-        refused(sfeuot_trainer_save(trainer, c_path.as_ptr()), SFEUOT_ERROR_BUSY, "trainer");
+        ok(sfeuot_trainer_metrics(trainer, &mut metrics));
+        assert_eq!(metrics.step, 1);
+        ok(sfeuot_trainer_model(trainer, &mut model));
+        ok(sfeuot_model_release(model));
+        ok(sfeuot_trainer_model_wait(trainer, 0.0, &mut model));
+        ok(sfeuot_model_release(model));
+        ok(sfeuot_trainer_save(trainer, c_path.as_ptr()));
         let mut bytes = [0; 2];
         ok(sfeuot_trainer_memory(trainer, &mut bytes[0], &mut bytes[1]));
         assert!(bytes[0] > 0 && bytes[1] == 0, "{bytes:?}");
@@ -121,7 +125,7 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
     });
     refused(status, SFEUOT_ERROR_CANCELLED, "cancelled");
     assert_eq!(calls, 1);
-    assert!(!path.exists());
+    assert!(path.exists());
     // SAFETY: live handles; the last release inside the callback leaves the object to the call that is inside it.
     unsafe {
         ok(sfeuot_trainer_step(trainer, 1, null_mut()));
@@ -134,6 +138,94 @@ fn a_callback_inside_the_trainer_is_busy_but_may_cancel_and_release() {
         ok(status);
         refused(sfeuot_trainer_step(trainer, 1, null_mut()), SFEUOT_ERROR_INVALID_HANDLE, "released");
     }
+}
+
+/// The steps of a model, which is released.
+fn steps(model: *mut SfeuotModel) -> u64 {
+    let mut info = init(sfeuot_model_info_init);
+    // SAFETY: a live handle, and a struct of the test.
+    unsafe {
+        ok(sfeuot_model_info(model, &mut info));
+        ok(sfeuot_model_release(model));
+    }
+    info.steps
+}
+
+/// The file of the trainer's model.
+fn file(trainer: *mut SfeuotTrainer, name: &str) -> Vec<u8> {
+    let path = scratch(name).join("model");
+    let c_path = std::ffi::CString::new(path.to_str().expect("UTF-8")).expect("no zero inside");
+    let mut model = null_mut();
+    // SAFETY: live handles and a C string.
+    unsafe {
+        ok(sfeuot_trainer_model(trainer, &mut model));
+        ok(sfeuot_model_save(model, c_path.as_ptr()));
+        ok(sfeuot_model_release(model));
+    }
+    std::fs::read(path).expect("it was written")
+}
+
+#[test]
+fn a_model_can_be_taken_while_another_thread_trains_and_changes_nothing() {
+    const STEPS: u64 = 3000;
+    let (alone, watched) = (Handles::new(&Problem::new()), Handles::new(&Problem::new()));
+    // SAFETY: here and below live handles and local outputs.
+    ok(unsafe { sfeuot_trainer_step(alone.trainer, STEPS, null_mut()) });
+    let address = watched.trainer.addr();
+    let trainer = || std::ptr::without_provenance_mut::<SfeuotTrainer>(address);
+    let mut seen = vec![];
+    std::thread::scope(|scope| {
+        let training = scope.spawn(|| {
+            let mut shown = vec![];
+            let status = run(trainer(), STEPS, 1000, &mut |_| {
+                let mut model = null_mut();
+                ok(unsafe { sfeuot_trainer_model(trainer(), &mut model) });
+                shown.push(steps(model));
+                SFEUOT_CONTINUE
+            });
+            (status, shown)
+        });
+        while !training.is_finished() {
+            let mut model = null_mut();
+            ok(unsafe { sfeuot_trainer_model_wait(trainer(), 600_000.0, &mut model) });
+            seen.push(steps(model));
+        }
+        assert_eq!(training.join().expect("no panic"), (SFEUOT_OK, vec![1000, 2000, 3000]));
+    });
+    assert!(seen.is_sorted() && !seen.is_empty(), "{seen:?}");
+    assert!(file(watched.trainer, "watched") == file(alone.trainer, "alone"));
+}
+
+#[test]
+fn a_wait_for_a_call_that_does_not_open_ends_with_its_time() {
+    let mut problem = Problem::new();
+    let mut waited = 0;
+    let mut trainer: *mut SfeuotTrainer = null_mut();
+    struct Asks<'a> {
+        trainer: &'a mut *mut SfeuotTrainer,
+        waited: &'a mut u32,
+    }
+    unsafe extern "C-unwind" fn draw(userdata: *mut c_void, batch: *mut f32, rows: u64, dimension: u64) -> i32 {
+        // SAFETY: what the test handed over, and a batch of this size.
+        let (asks, batch) = unsafe {
+            (&mut *userdata.cast::<Asks>(), std::slice::from_raw_parts_mut(batch, (rows * dimension) as usize))
+        };
+        batch.iter_mut().enumerate().for_each(|(i, x)| *x = (i as f32 * 0.7).sin());
+        if !asks.trainer.is_null() {
+            let mut model = null_mut();
+            // SAFETY: a live handle and a local output. The step that this is inside of cannot end.
+            refused(unsafe { sfeuot_trainer_model_wait(*asks.trainer, 2.0, &mut model) }, SFEUOT_ERROR_BUSY, "trainer");
+            *asks.waited += 1;
+        }
+        0
+    }
+    let mut asks = Asks { trainer: &mut trainer, waited: &mut waited };
+    problem.source.use_callback(Some(draw), (&raw mut asks).cast());
+    let handles = Handles::new(&problem);
+    *asks.trainer = handles.trainer;
+    // SAFETY: a live handle.
+    ok(unsafe { sfeuot_trainer_step(handles.trainer, 2, null_mut()) });
+    assert!(waited > 0);
 }
 
 #[test]

@@ -40,8 +40,10 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         SfeuotTensor, 64 {
             struct_size 0, dtype 4, data 8, rank 16, shape 24, strides 32, scale 40, offset 48, memory 56, read_only 60
         }
-        SfeuotData, 48 {
-            struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32, sample_shape 40
+        SfeuotData, 96 {
+            struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32,
+            sample_shape 40, rows 48, row_count 56, row_dimension 64, row_dtype 72, reserved 76, row_scale 80,
+            row_offset 88
         }
         SfeuotTrainerConfig, 152 {
             struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
@@ -76,6 +78,7 @@ fn structs_have_the_layout_programs_were_compiled_against() {
     }
 
     pin! { c, 4:
+        SfeuotSessionConfig, 8 { struct_size 0, threads 4 }
         SfeuotNetwork, 48 {
             struct_size 0, activation 4, hidden_width 8, hidden_layers 12, squares 16, kind 20, channels 24, levels 28,
             blocks 32, residual 36, low 40, high 44
@@ -142,8 +145,13 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     assert_eq!((tensor.dtype, tensor.rank, tensor.scale, tensor.offset), (SFEUOT_DTYPE_F32, 0, 1.0, 0.0));
     assert!(tensor.data.is_null() && tensor.shape.is_null() && tensor.strides.is_null());
     assert_eq!((tensor.memory, tensor.read_only), (SFEUOT_MEMORY_HOST, 0));
-    let data = common::init(sfeuot_data_init);
+    let data = common::init(sfeuot_data_init_2);
     assert!(data.samples.is_null() && data.weights.is_null() && data.sample_callback.is_none());
+    assert!(data.rows.is_null() && data.row_dtype == SFEUOT_DTYPE_F32 && data.row_scale == 1.0);
+    let mut older = SfeuotData { row_count: 7, ..data };
+    // SAFETY: room for more than the function fills.
+    assert_eq!(unsafe { sfeuot_data_init(&mut older) }, SFEUOT_OK);
+    assert_eq!((older.struct_size, older.row_count), (48, 7));
     let sizes = [context.struct_size, tensor.struct_size, data.struct_size];
     assert_eq!(
         sizes.map(|size| size as usize),
@@ -155,6 +163,8 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     // SAFETY: room for more than the function fills.
     assert_eq!(unsafe { sfeuot_metrics_init(&mut older) }, SFEUOT_OK);
     assert_eq!((older.struct_size, older.value_generated, older.spread), (88, 7.0, 7.0));
+    let session = common::init(sfeuot_session_config_init);
+    assert_eq!((session.struct_size as usize, session.threads), (size_of::<SfeuotSessionConfig>(), 1));
     assert_eq!(common::init(sfeuot_model_info_init).struct_size as usize, size_of::<SfeuotModelInfo>());
     assert_eq!(common::init(sfeuot_lut_config_init).struct_size as usize, size_of::<SfeuotLutConfig>());
     assert_eq!(common::init(sfeuot_onnx_config_init).struct_size as usize, size_of::<SfeuotOnnxConfig>());

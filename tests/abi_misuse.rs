@@ -85,12 +85,14 @@ fn result<T>(value: &mut T, optional: bool) -> Arg {
 struct World {
     problem: Problem,
     context_config: SfeuotContextConfig,
+    session_config: SfeuotSessionConfig,
     metrics: SfeuotMetrics,
     info: SfeuotModelInfo,
     onnx: SfeuotOnnxConfig,
     lut: SfeuotLutConfig,
     device_info: SfeuotDeviceInfo,
     tensor: SfeuotTensor,
+    data: SfeuotData,
     generated: SfeuotTensor,
     dlpack: DlpackTensor,
     floats: Vec<f32>,
@@ -169,6 +171,9 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_problem_create(
             context: Handle(Context), config: some(&mut w.own.config), problem: handle_out.clone()
         ) |w| at(w[0]), at(w[1]), at(w[2])),
+        case!(sfeuot_problem_error(
+            problem: problem(), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_problem_retain(problem: problem()) |w| at(w[0])),
         case!(sfeuot_problem_release(problem: Released(Problem)) |w| at(w[0])),
         case!(sfeuot_common_scale(
@@ -198,7 +203,21 @@ fn cases(w: &mut World) -> Vec<Case> {
         ) |w| w[0] as i32, float(w[1]), at(w[2]), w[3] as u64, at(w[4]), at(w[5])),
         case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
-        case!(sfeuot_data_init(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
+        case!(sfeuot_data_init(data: init(48)) |w| at(w[0])),
+        case!(sfeuot_data_init_2(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
+        case!(sfeuot_data_set_rows(
+            data: some(&mut w.data), samples: floats.clone(), rows: Number(ROWS as u64, vec![0, 1 << 60, u64::MAX]),
+            dimension: Number(DIMENSION as u64, vec![0, 1 << 60, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2] as u64, w[3] as u64),
+        case!(sfeuot_data_set_bytes(
+            data: some(&mut w.data), samples: Input(word(w.file.as_ptr()), 1),
+            rows: Number(ROWS as u64, vec![0, u64::MAX]), dimension: Number(DIMENSION as u64, vec![0, u64::MAX]),
+            scale: Number(1f64.to_bits(), bits(&[0.0, f64::NAN, f64::INFINITY])),
+            offset: Number(0, bits(&[f64::NAN, f64::INFINITY]))
+        ) |w| at(w[0]), at(w[1]), w[2] as u64, w[3] as u64, float(w[4]), float(w[5])),
+        case!(sfeuot_data_set_sampler(
+            data: some(&mut w.data), callback: Free(0), userdata: Free(0), dimension: Number(2, vec![0])
+        ) |w| at(w[0]), Some(draws), at(w[2]), w[3] as u64),
         case!(sfeuot_metrics_init(metrics: init(88)) |w| at(w[0])),
         case!(sfeuot_metrics_init_2(metrics: init(size_of::<SfeuotMetrics>())) |w| at(w[0])),
         case!(sfeuot_model_info_init(info: init(size_of::<SfeuotModelInfo>())) |w| at(w[0])),
@@ -231,6 +250,9 @@ fn cases(w: &mut World) -> Vec<Case> {
             context: Handle(Context), stream: handle_out.clone()
         ) |w| at(w[0]), at(w[1])),
         case!(sfeuot_context_synchronize(context: Handle(Context)) |w| at(w[0])),
+        case!(sfeuot_context_error(
+            context: Handle(Context), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_context_retain(context: Handle(Context)) |w| at(w[0])),
         case!(sfeuot_context_release(context: Released(Context)) |w| at(w[0])),
         case!(sfeuot_trainer_create(
@@ -257,6 +279,11 @@ fn cases(w: &mut World) -> Vec<Case> {
             trainer: Handle(Trainer), host_bytes: Output(8, 8, true), device_bytes: Output(8, 8, true)
         ) |w| at(w[0]), at(w[1]), at(w[2])),
         case!(sfeuot_trainer_model(trainer: Handle(Trainer), model: handle_out.clone()) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_trainer_model_wait(
+            trainer: Handle(Trainer),
+            milliseconds: Number(1f64.to_bits(), bits(&[-1.0, f64::NAN, f64::INFINITY, f64::MAX])),
+            model: handle_out.clone()
+        ) |w| at(w[0]), float(w[1]), at(w[2])),
         case!(sfeuot_trainer_save(
             trainer: Handle(Trainer), path: Path(word(w.written.as_ptr()))
         ) |w| at(w[0]), at(w[1])),
@@ -264,6 +291,9 @@ fn cases(w: &mut World) -> Vec<Case> {
             context: Handle(Context), path: Path(word(w.checkpoint.as_ptr())), source: source, target: target,
             trainer: handle_out.clone()
         ) |w| at(w[0]), at(w[1]), at(w[2]), at(w[3]), at(w[4])),
+        case!(sfeuot_trainer_error(
+            trainer: Handle(Trainer), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_trainer_retain(trainer: Handle(Trainer)) |w| at(w[0])),
         case!(sfeuot_trainer_release(trainer: Released(Trainer)) |w| at(w[0])),
         case!(sfeuot_model_save(model: Handle(Model), path: Path(word(w.written.as_ptr()))) |w| at(w[0]), at(w[1])),
@@ -278,6 +308,9 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_model_sample_shape(
             model: Handle(Model), capacity: Number(SFEUOT_MAX_RANK.into(), vec![0]), shape: Output(64, 8, false)
         ) |w| at(w[0]), w[1] as u32, at(w[2])),
+        case!(sfeuot_model_error(
+            model: Handle(Model), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_model_retain(model: Handle(Model)) |w| at(w[0])),
         case!(sfeuot_model_release(model: Released(Model)) |w| at(w[0])),
         case!(sfeuot_model_export_onnx(
@@ -289,7 +322,13 @@ fn cases(w: &mut World) -> Vec<Case> {
             model: Handle(Model), rows: rows.clone(), seed: Free(3), first_row: first.clone(), latent: Output(0, 4, true),
             component: Output(ROWS * 4, 4, true), noise: Output(block * 4, 4, true)
         ) |w| at(w[0]), w[1] as u64, w[2] as u64, w[3] as u64, at(w[4]), at(w[5]), at(w[6])),
-        case!(sfeuot_session_create(model: Handle(Model), session: handle_out) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_session_config_init(config: init(size_of::<SfeuotSessionConfig>())) |w| at(w[0])),
+        case!(sfeuot_session_create(model: Handle(Model), session: handle_out.clone()) |w| at(w[0]), at(w[1])),
+        case!(sfeuot_session_create_with(
+            model: Handle(Model),
+            config: Struct { word: word(&w.session_config), size: size_of::<SfeuotSessionConfig>(), optional: true, output: false },
+            session: handle_out
+        ) |w| at(w[0]), at(w[1]), at(w[2])),
         case!(sfeuot_session_generate(
             session: Handle(Session), source: floats.clone(), rows: rows.clone(), seed: Free(3), first_row: first.clone(),
             generated: out(block)
@@ -327,6 +366,9 @@ fn cases(w: &mut World) -> Vec<Case> {
             config: Struct { word: word(&w.lut), size: size_of::<SfeuotLutConfig>(), optional: true, output: false },
             table: Output(3 * 27 * 4, 4, false)
         ) |w| at(w[0]), at(w[1]), at(w[2])),
+        case!(sfeuot_session_error(
+            session: Handle(Session), buffer: Output(64, 1, false), size: Number(64, vec![0, u64::MAX])
+        ) |w| at(w[0]), at(w[1]), w[2]),
         case!(sfeuot_session_retain(session: Handle(Session)) |w| at(w[0])),
         case!(sfeuot_session_release(session: Released(Session)) |w| at(w[0])),
     ]
@@ -334,6 +376,10 @@ fn cases(w: &mut World) -> Vec<Case> {
 
 unsafe extern "C-unwind" fn keep_going(_: *mut c_void, _: *const SfeuotMetrics) -> i32 {
     SFEUOT_CONTINUE
+}
+
+unsafe extern "C-unwind" fn draws(_: *mut c_void, _: *mut f32, _: u64, _: u64) -> i32 {
+    0
 }
 
 /// Functions that tell about a GPU, which is an error where there is none, or take a model of three numbers, which is none here.
@@ -490,12 +536,14 @@ fn every_function_refuses_every_wrong_argument() {
     let mut written = vec![0f32; ROWS * DIMENSION];
     let mut world = World {
         context_config: init(sfeuot_context_config_init),
+        session_config: init(sfeuot_session_config_init),
         metrics: init(sfeuot_metrics_init_2),
         info: init(sfeuot_model_info_init),
         onnx: init(sfeuot_onnx_config_init),
         lut: SfeuotLutConfig { size: 3, ..init(sfeuot_lut_config_init) },
         device_info: init(sfeuot_device_info_init),
         tensor: init(sfeuot_tensor_init),
+        data: init(sfeuot_data_init_2),
         generated: init(sfeuot_tensor_init),
         dlpack: DlpackTensor::new(&mut dlpack_values, &mut dlpack_shape),
         floats: (0..ROWS * DIMENSION).map(|i| i as f32 / 64.0).collect(),
@@ -532,8 +580,10 @@ fn every_function_refuses_every_wrong_argument() {
         let noun_made = match case.name {
             "sfeuot_context_create" => Some(Kind::Context),
             "sfeuot_trainer_create" | "sfeuot_trainer_load" => Some(Kind::Trainer),
-            "sfeuot_trainer_model" | "sfeuot_model_load" | "sfeuot_model_load_memory" => Some(Kind::Model),
-            "sfeuot_session_create" => Some(Kind::Session),
+            "sfeuot_trainer_model" | "sfeuot_trainer_model_wait" | "sfeuot_model_load" | "sfeuot_model_load_memory" => {
+                Some(Kind::Model)
+            }
+            "sfeuot_session_create" | "sfeuot_session_create_with" => Some(Kind::Session),
             "sfeuot_problem_create" => Some(Kind::Problem),
             _ => None,
         };

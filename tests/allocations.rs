@@ -121,7 +121,30 @@ fn session_calls() {
     let side = || Data::array(TensorView::from_f64(&pictures, &[20, 8, 10]).expect("as many numbers"));
     let mut trainer = Trainer::new(&context(2), of_pictures(), side(), side()).expect("a sound problem");
     trainer.step(2).expect("a sound problem");
-    calls_of(&trainer.model().expect("a model"), 80);
+    let of_pictures = trainer.model().expect("a model");
+    calls_of(&of_pictures, 80);
+    for threads in [2, 3] {
+        on_threads(&clouds.trainer(&context(threads), forms()[0].clone()).model().expect("a model"), 2, threads);
+        on_threads(&of_pictures, 80, threads);
+    }
+}
+
+/// Calls on several threads, after a call of the same number of rows.
+fn on_threads(model: &Model, d: usize, threads: usize) {
+    let x = floats(&problems::normals(d * ROWS, 5));
+    let mut out = vec![0f32; 3 * d * ROWS];
+    let mut session = Session::with_config(model, &SessionConfig { threads }).expect("a workspace");
+    for rows in [ROWS, 1, 64, 3] {
+        let mut calls = || {
+            session.generate(&x[..d * rows], 1, 0, &mut out[..d * rows]).expect("finite rows");
+            session.conditional_mean(&x[..d * rows], 9, 1, 0, &mut out[..d * rows]).expect("finite rows");
+            session.trajectory(&x[..d * rows], &TIMES, 1, 0, &mut out[..3 * d * rows]).expect("finite rows");
+            session.drift(0.5, &x[..d * rows], &mut out[..d * rows]).expect("finite rows");
+            session.density_ratio(&x[..d * rows], &mut out[..rows]).expect("finite rows");
+        };
+        calls();
+        allocates_nothing("calls on several threads", calls);
+    }
 }
 
 /// The calls of a session whose samples have `d` numbers.

@@ -6,16 +6,18 @@ mod place;
 use std::path::Path;
 
 /// The header's order: what a reader meets first comes first.
-const FILES: [&str; 23] = [
+const FILES: [&str; 28] = [
     "version",
     "status",
     "last_error",
+    "object_error",
     "device",
     "context",
     "callbacks",
     "tensor",
     "dlpack",
     "data",
+    "data_rows",
     "divergence",
     "activation",
     "network",
@@ -23,7 +25,10 @@ const FILES: [&str; 23] = [
     "metrics",
     "trainer",
     "model",
+    "session_config",
     "session",
+    "session_generate",
+    "session_answers",
     "problem",
     "bridge",
     "loss",

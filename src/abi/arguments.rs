@@ -5,6 +5,7 @@ use std::ffi::{CStr, c_char};
 use std::path::PathBuf;
 
 use super::status::{Failure, Outcome};
+use crate::data::{DType, TensorView, TensorViewMut};
 
 pub(super) fn check_pointer<T>(pointer: *const T, argument: &str) -> Outcome<()> {
     if pointer.is_null() {
@@ -84,6 +85,33 @@ impl<T> Array<T> {
     pub(super) unsafe fn write<'a>(&self) -> &'a mut [T] {
         // SAFETY: as for `read`, and exclusive as promised.
         unsafe { std::slice::from_raw_parts_mut(self.pointer, self.count) }
+    }
+}
+
+impl Array<f32> {
+    /// Rows of so many numbers each to read.
+    ///
+    /// SAFETY: the array is readable, and nobody writes to it during `'a`, the call's own output excepted.
+    pub(super) unsafe fn view<'a>(&self, per_row: usize) -> Outcome<TensorView<'a>> {
+        let shape = [self.count / per_row, per_row];
+        // SAFETY: as promised.
+        Ok(unsafe { TensorView::from_raw(DType::F32, self.pointer.cast(), &shape, None, 1.0, 0.0) }?)
+    }
+
+    /// Rows of so many numbers each to write.
+    ///
+    /// SAFETY: the array is writable, and nobody else touches it during `'a`, the call's own input excepted.
+    pub(super) unsafe fn view_mut<'a>(&self, per_row: usize) -> Outcome<TensorViewMut<'a>> {
+        let shape = [self.count / per_row, per_row];
+        // SAFETY: as promised.
+        Ok(unsafe { TensorViewMut::from_raw(DType::F32, self.pointer.cast(), &shape, None, 1.0, 0.0) }?)
+    }
+}
+
+impl<T> Array<T> {
+    /// Whether both are the same memory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.pointer == other.pointer && self.count == other.count
     }
 
     /// Refuses arrays that share memory: the core reads its input while it writes its output.

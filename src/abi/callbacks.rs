@@ -125,6 +125,11 @@ impl Progress {
         Self { callback, userdata, failure: None }
     }
 
+    /// Nobody is told.
+    pub(super) fn none() -> Self {
+        Self::new(None, std::ptr::null_mut())
+    }
+
     pub(super) fn tell(&mut self, metrics: &Metrics) -> Control {
         let Some(callback) = self.callback else {
             return Control::Continue;
@@ -145,7 +150,7 @@ impl Progress {
     }
 
     /// The failure of the callback, which explains the run's end better than that it was stopped.
-    pub(super) fn failure(self) -> Option<Failure> {
-        self.failure
+    pub(super) fn failure(&mut self) -> Option<Failure> {
+        self.failure.take()
     }
 }

@@ -1,12 +1,13 @@
 //! Context: a device, its threads, and on a GPU the stream of all work.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 
 use super::arguments::out;
 use super::callbacks::{SFEUOT_LOG_WARN, SfeuotLogCallback, log_sink};
 use super::config::{self, Versioned};
 use super::device::SfeuotDeviceInfo;
 use super::handle::{self, Kind, Object};
+use super::object_error;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use crate::{Context, ContextConfig, CudaConfig, CudaDevice, DeviceKind, HostHandle};
@@ -55,8 +56,10 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 ///
 /// Threads. Any handle may be used from any thread. Many threads may use a context or a model at
 /// once. A trainer, session or problem does one call at a time: a second thread inside it, or a
-/// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing
-/// deadlocks. To generate on several threads, give each thread its own session on the same model.
+/// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for some
+/// time (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on several
+/// threads, give each thread its own session on the same model, or a session several threads
+/// (SfeuotSessionConfig). A trainer is open while it tells of progress: see sfeuot_trainer_run.
 /// sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 /// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 /// may leave one.
@@ -235,8 +238,8 @@ pub unsafe extern "C" fn sfeuot_context_create(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_threads(context: *const SfeuotContext, threads: *mut u32) -> i32 {
     guard("sfeuot_context_threads", || {
-        let threads = out(threads, "threads")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let threads = out(threads, "threads")?;
         // SAFETY: threads is writable.
         unsafe { threads.write(u32::try_from(context.threads()).unwrap_or(u32::MAX)) };
         Ok(())
@@ -248,8 +251,8 @@ pub unsafe extern "C" fn sfeuot_context_threads(context: *const SfeuotContext, t
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_device(context: *const SfeuotContext, device: *mut i32) -> i32 {
     guard("sfeuot_context_device", || {
-        let device = out(device, "device")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let device = out(device, "device")?;
         let kind = if context.gpu_info().is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
         // SAFETY: device is writable.
         unsafe { device.write(kind.into()) };
@@ -262,9 +265,9 @@ pub unsafe extern "C" fn sfeuot_context_device(context: *const SfeuotContext, de
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_device_info(context: *const SfeuotContext, info: *mut SfeuotDeviceInfo) -> i32 {
     guard("sfeuot_context_device_info", || {
+        let context = handle::pin::<Context>(context, "context")?;
         // SAFETY: info is NULL or writable.
         let info = unsafe { config::output(info, "info") }?;
-        let context = handle::pin::<Context>(context, "context")?;
         let Some(device) = context.gpu_info() else {
             return Err(Failure::argument(
                 "context is on the CPU; one on a GPU is needed, and sfeuot_context_device tells them apart",
@@ -281,8 +284,8 @@ pub unsafe extern "C" fn sfeuot_context_device_info(context: *const SfeuotContex
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_device_memory(context: *const SfeuotContext, bytes: *mut u64) -> i32 {
     guard("sfeuot_context_device_memory", || {
-        let bytes = out(bytes, "bytes")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let bytes = out(bytes, "bytes")?;
         // SAFETY: bytes is writable.
         unsafe { bytes.write(context.device_memory()) };
         Ok(())
@@ -295,8 +298,8 @@ pub unsafe extern "C" fn sfeuot_context_device_memory(context: *const SfeuotCont
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_cuda_stream(context: *const SfeuotContext, stream: *mut *mut c_void) -> i32 {
     guard("sfeuot_context_cuda_stream", || {
-        let stream = out(stream, "stream")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let stream = out(stream, "stream")?;
         // SAFETY: stream is writable.
         unsafe { stream.write(context.cuda_stream().0) };
         Ok(())
@@ -311,6 +314,20 @@ pub unsafe extern "C" fn sfeuot_context_synchronize(context: *const SfeuotContex
         let context = handle::pin::<Context>(context, "context")?;
         Ok(context.synchronise()?)
     })
+}
+
+/// Copies the sentence of the last call that failed on this context: what sfeuot_last_error returned
+/// for it on its own thread. Hosts whose calls move between threads, such as tasks and goroutines,
+/// read it here, where no other object's call can take its place. A call that makes something of the
+/// context is a call on it, so the reason of a creation that failed is here. "" where no call has
+/// failed. SFEUOT_ERROR_BUSY and refused handles leave the sentence alone, and so does this
+/// function, which may be called from any thread at any time.
+///   buffer  size bytes; gets a C string in UTF-8, cut at a character where it is too short
+///   size    1 or more; SFEUOT_TEXT_SIZE is always enough
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_context_error(context: *mut SfeuotContext, buffer: *mut c_char, size: usize) -> i32 {
+    // SAFETY: buffer is NULL or has room for size bytes.
+    guard("sfeuot_context_error", || unsafe { object_error::copy::<Context>(context, "context", buffer, size) })
 }
 
 /// Adds a reference, for a second owner. sfeuot_context_release gives it back.

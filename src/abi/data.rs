@@ -1,26 +1,28 @@
 //! Samples as the host hands them over: strided arrays, or a callback.
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 
 use super::callbacks::{SfeuotSampleCallback, sampler};
 use super::config::{self, Versioned};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use super::tensor::{Count, Memory, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
+use super::tensor::{Count, Memory, SFEUOT_DTYPE_F32, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
 use crate::data::{
     Data, PerAxis, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape,
 };
 
 /// One side of the problem, the source or the target: either an array of samples, or a callback that
-/// draws fresh ones. Both sides have samples of the same shape.
+/// draws fresh ones. Both sides have samples of the same shape. Rows of numbers one after the other
+/// are set by one call, sfeuot_data_set_rows; arrays of any type, layout and place are tensors.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotData {
     /// Set by sfeuot_data_init.
     pub struct_size: u32,
-    /// With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Ignored with
-    /// samples.
+    /// With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1, or 0 where it
+    /// has row_dimension numbers. Ignored with samples.
     pub sample_rank: u32,
     /// The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
     /// the call returns. Device memory is read where it lies, in the order of the context's stream.
@@ -38,13 +40,29 @@ pub struct SfeuotData {
     /// With sample_callback: the shape of one sample, sample_rank numbers, which are copied. Ignored
     /// with samples.
     pub sample_shape: *const i64,
+    /// The samples as rows without gaps in host memory, row_count x row_dimension elements, in place
+    /// of samples: sfeuot_data_set_rows sets them. They are copied before the call returns. NULL
+    /// with samples or sample_callback.
+    pub rows: *const c_void,
+    /// With rows: the number of samples.
+    pub row_count: u64,
+    /// With rows, or with sample_callback where sample_rank is 0: the numbers of one sample.
+    pub row_dimension: u64,
+    /// With rows: SFEUOT_DTYPE_*.
+    pub row_dtype: i32,
+    /// Always 0.
+    pub reserved: u32,
+    /// With rows: the value of an element is element * row_scale + row_offset. Default 1.
+    pub row_scale: f64,
+    /// See row_scale. Default 0.
+    pub row_offset: f64,
 }
 
 // SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
-// others.
+// others. Rows were added last.
 unsafe impl Versioned for SfeuotData {
     const NAME: &'static str = "SfeuotData";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, rows), size_of::<Self>()];
 
     fn defaults() -> Self {
         Self {
@@ -55,15 +73,33 @@ unsafe impl Versioned for SfeuotData {
             sample_callback: None,
             sample_userdata: std::ptr::null_mut(),
             sample_shape: std::ptr::null(),
+            rows: std::ptr::null(),
+            row_count: 0,
+            row_dimension: 0,
+            row_dtype: SFEUOT_DTYPE_F32,
+            reserved: 0,
+            row_scale: 1.0,
+            row_offset: 0.0,
         }
     }
 }
 
 /// Fills data with the defaults: neither samples nor a callback.
+///
+/// In C and C++ call this name: a macro below makes it sfeuot_data_init_2. The symbol itself is for
+/// programs that were built when the struct ended with sample_shape, and fills no more than that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_data_init(data: *mut SfeuotData) -> i32 {
     // SAFETY: data is NULL or writable.
     guard("sfeuot_data_init", || unsafe { config::init(data, "data", SfeuotData::SIZES[0]) })
+}
+
+/// The function that sfeuot_data_init names in C and C++. Bindings to other languages call it
+/// themselves, with a struct as the header has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_data_init_2(data: *mut SfeuotData) -> i32 {
+    // SAFETY: data is NULL or writable.
+    guard("sfeuot_data_init_2", || unsafe { config::init(data, "data", SfeuotData::SIZES[1]) })
 }
 
 /// Both sides as the core takes them. Everything that their structs say is checked before the context is asked for
@@ -103,34 +139,54 @@ impl Side {
         // SAFETY: as promised.
         let data = unsafe { config::read(data, side) }?;
         let sampler = sampler(side, data.sample_callback, data.sample_userdata);
-        let input = match (data.samples.is_null(), sampler) {
-            (true, None) => {
+        let both = |a: &str, b: &str| {
+            Err(Failure::argument(format!("{side}.{a} and {side}.{b} are both set; only one of them may be")))
+        };
+        if !data.samples.is_null() && !data.rows.is_null() {
+            return both("samples", "rows");
+        }
+        let array = if data.rows.is_null() { "samples" } else { "rows" };
+        let has_array = !(data.samples.is_null() && data.rows.is_null());
+        let input = match (has_array, sampler) {
+            (false, None) => {
                 return Err(Failure::argument(format!(
-                    "{side}.samples and {side}.sample_callback are both NULL; one of them must be set"
+                    "{side}.samples and {side}.sample_callback are both NULL, and so is {side}.rows; one of them must \
+                     be set"
                 )));
             }
-            (false, Some(_)) => {
-                return Err(Failure::argument(format!(
-                    "{side}.samples and {side}.sample_callback are both set; only one of them may be"
-                )));
-            }
-            (true, Some(_)) if !data.weights.is_null() => {
+            (true, Some(_)) => return both(array, "sample_callback"),
+            (false, Some(_)) if !data.weights.is_null() => {
                 return Err(Failure::argument(format!(
                     "{side}.weights is set together with {side}.sample_callback; weights belong to samples"
                 )));
             }
-            (true, Some(sampler)) => {
+            (false, Some(sampler)) => {
+                let flat = i64::try_from(data.row_dimension).unwrap_or(i64::MAX);
+                let (shape, rank): (*const i64, u32) = match data.sample_rank {
+                    0 if flat > 0 => (&flat, 1),
+                    rank => (data.sample_shape, rank),
+                };
                 // SAFETY: as promised.
-                let shape =
-                    unsafe { read_shape(data.sample_shape, data.sample_rank, SFEUOT_MAX_RANK - 1, Count::AtLeastOne) };
+                let shape = unsafe { read_shape(shape, rank, SFEUOT_MAX_RANK - 1, Count::AtLeastOne) };
                 let shape = shape.map_err(|failure| failure.of(format_args!("{side}.sample_")))?;
                 check_sample_shape(side, &shape)?;
                 Input::Sampler { shape, sampler }
             }
-            (false, None) => {
+            (true, None) => {
                 // SAFETY: as promised.
                 let read = |tensor, name: &str| unsafe { Tensor::read(tensor, name, Count::AtLeastOne) };
-                let samples = read(data.samples, &format!("{side}.samples"))?;
+                let shape = [data.row_count, data.row_dimension].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+                let rows = SfeuotTensor {
+                    dtype: data.row_dtype,
+                    data: data.rows,
+                    rank: 2,
+                    shape: shape.as_ptr(),
+                    scale: data.row_scale,
+                    offset: data.row_offset,
+                    ..SfeuotTensor::defaults()
+                };
+                let tensor = if data.rows.is_null() { data.samples } else { &rows };
+                let samples = read(tensor, &format!("{side}.{array}"))?;
                 let name = format!("{side}.weights");
                 let weights = (!data.weights.is_null()).then(|| read(data.weights, &name)).transpose()?;
                 let count = samples.shape[0];
@@ -181,7 +237,7 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::tensor::{SFEUOT_DTYPE_F32, SFEUOT_MEMORY_CUDA};
+    use crate::abi::tensor::SFEUOT_MEMORY_CUDA;
     use std::ptr::without_provenance;
 
     fn samples(shape: &[i64]) -> SfeuotTensor {

@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::ffi::c_char;
 
 /// Room for one sentence and a long path, with the terminating zero.
-const TEXT_SIZE: usize = 2048;
+pub(super) const TEXT_SIZE: usize = 2048;
 
 thread_local! {
     // A plain array: no destructor, so the library can be unloaded and the text read while a thread ends; and no heap,
@@ -33,6 +33,13 @@ pub(super) fn set(function: &str, text: &str) {
         }
         buffer[end] = 0;
     });
+}
+
+/// A copy of the calling thread's text, and its length.
+pub(super) fn copy() -> ([u8; TEXT_SIZE], usize) {
+    // SAFETY: the cell belongs to this thread, and no reference to it outlives a function of this file.
+    let text = LAST_ERROR.with(|cell| unsafe { *cell.get() });
+    (text, text.iter().position(|&byte| byte == 0).unwrap_or(0))
 }
 
 /// The calling thread's text: a C string that stays until [`set`] is called on this thread again.

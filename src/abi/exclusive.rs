@@ -1,7 +1,9 @@
-//! One caller at a time, without a lock: whoever comes second is told so rather than made to wait.
+//! One caller at a time, without a lock: whoever comes second is told so rather than made to wait, unless it asks to wait for
+//! some time. A long call lets others in where it may.
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use super::status::{Failure, Outcome, SFEUOT_ERROR_BUSY, SFEUOT_ERROR_INTERNAL};
 use crate::process;
@@ -12,12 +14,21 @@ const BROKEN: u32 = 1;
 const BUSY: u32 = 2;
 const STATE_BITS: u32 = 2;
 
+/// Calls that wait are counted below the generation of their process.
+const WAITING_BITS: u32 = 12;
+/// How long a waiting call sleeps before it looks again.
+const NAP: Duration = Duration::from_micros(100);
+/// How long a call leaves the door open for one that waits.
+const OPEN: Duration = Duration::from_millis(5);
+
 /// A value that one call at a time may change. Re-entry from a callback is refused like a second
 /// thread. After a panic inside, when the value may be half changed, every later entry is refused
 /// with `SFEUOT_ERROR_INTERNAL`; so it is in the child of a fork that found a call inside.
 pub(super) struct Exclusive<T> {
     noun: &'static str,
     state: AtomicU32,
+    /// How many calls wait, and in which process.
+    waiting: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -26,19 +37,48 @@ unsafe impl<T: Send> Sync for Exclusive<T> {}
 
 impl<T> Exclusive<T> {
     pub(super) fn new(noun: &'static str, value: T) -> Self {
-        Self { noun, state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Self { noun, state: AtomicU32::new(FREE), waiting: AtomicU32::new(0), value: UnsafeCell::new(value) }
     }
 
     /// Runs `body` alone on the value, or refuses.
     pub(super) fn enter<R>(&self, body: impl FnOnce(&mut T) -> Outcome<R>) -> Outcome<R> {
-        let busy = process::generation() << STATE_BITS | BUSY;
-        if let Err(state) = self.state.compare_exchange(FREE, busy, Ordering::Acquire, Ordering::Acquire) {
-            return Err(if state == busy { self.busy() } else { self.lost(state) });
+        self.stay(|inside| inside.with(body))
+    }
+
+    /// Does the same, and where another call is inside waits up to `patience` for it to end or to let others in.
+    pub(super) fn enter_within<R>(&self, patience: Duration, body: impl FnOnce(&mut T) -> Outcome<R>) -> Outcome<R> {
+        let until = Instant::now().checked_add(patience);
+        let waiting = Waiting::new(&self.waiting);
+        while !self.shut()? {
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(self.busy());
+            }
+            std::thread::sleep(NAP);
         }
-        let mut leave = Leave { state: &self.state, next: BROKEN };
-        // SAFETY: the exchange above succeeded, so no other call is between here and `leave`'s drop.
-        let outcome = body(unsafe { &mut *self.value.get() });
-        leave.next = FREE;
+        drop(waiting);
+        self.inside(|inside| inside.with(body))
+    }
+
+    /// Runs `body` inside, alone but where it lets others in, or refuses.
+    pub(super) fn stay<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
+        if self.shut()? { self.inside(body) } else { Err(self.busy()) }
+    }
+
+    /// Shuts the door behind this call. Returns whether no other one is inside.
+    fn shut(&self) -> Outcome<bool> {
+        let busy = process::generation() << STATE_BITS | BUSY;
+        match self.state.compare_exchange(FREE, busy, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => Ok(true),
+            Err(state) if state == busy => Ok(false),
+            Err(state) => Err(self.lost(state)),
+        }
+    }
+
+    /// Runs `body` behind the shut door.
+    fn inside<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
+        let mut inside = Inside { door: self, has_shut: true, next: BROKEN };
+        let outcome = body(&mut inside);
+        inside.next = FREE;
         outcome
     }
 
@@ -63,15 +103,84 @@ impl<T> Exclusive<T> {
     }
 }
 
-/// Ends an entry; `next` is `BROKEN` until the body has returned, so unwinding leaves that behind.
-struct Leave<'a> {
-    state: &'a AtomicU32,
+/// A call inside. `next` is `BROKEN` until the body has returned, so unwinding leaves that behind.
+pub(super) struct Inside<'a, T> {
+    door: &'a Exclusive<T>,
+    /// Whether the door is shut because of this call.
+    has_shut: bool,
     next: u32,
 }
 
-impl Drop for Leave<'_> {
+impl<T> Inside<'_, T> {
+    /// Runs `body` on the value.
+    pub(super) fn with<R>(&mut self, body: impl FnOnce(&mut T) -> R) -> R {
+        assert!(self.has_shut, "a call that could not come back has no value");
+        // SAFETY: the door is shut because of this call, and `self` is borrowed, so nobody else has the value.
+        body(unsafe { &mut *self.door.value.get() })
+    }
+
+    /// Lets other calls in while `during` runs, and waits until the last one of them has left.
+    pub(super) fn open<R>(&mut self, during: impl FnOnce() -> R) -> Outcome<R> {
+        self.has_shut = false;
+        self.door.state.store(FREE, Ordering::Release);
+        let result = during();
+        while !self.door.shut()? {
+            std::thread::sleep(NAP);
+        }
+        self.has_shut = true;
+        Ok(result)
+    }
+
+    /// Lets a call in that waits, if one does.
+    pub(super) fn let_in(&mut self) -> Outcome<()> {
+        let door = self.door;
+        if waiting(door.waiting.load(Ordering::Relaxed)) == 0 {
+            return Ok(());
+        }
+        let until = Instant::now() + OPEN;
+        self.open(|| {
+            while door.state.load(Ordering::Relaxed) == FREE
+                && waiting(door.waiting.load(Ordering::Relaxed)) > 0
+                && Instant::now() < until
+            {
+                std::thread::yield_now();
+            }
+        })
+    }
+}
+
+impl<T> Drop for Inside<'_, T> {
     fn drop(&mut self) {
-        self.state.store(self.next, Ordering::Release);
+        if self.has_shut {
+            self.door.state.store(self.next, Ordering::Release);
+        }
+    }
+}
+
+/// How many calls of this process wait.
+fn waiting(word: u32) -> u32 {
+    if word >> WAITING_BITS == process::generation() { word & ((1 << WAITING_BITS) - 1) } else { 0 }
+}
+
+/// A call that waits, as long as this lives.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn new(word: &'a AtomicU32) -> Self {
+        Self::change(word, |count| count + 1);
+        Self(word)
+    }
+
+    /// Those of the process before a fork are gone.
+    fn change(word: &AtomicU32, to: impl Fn(u32) -> u32) {
+        let next = |now| Some(process::generation() << WAITING_BITS | to(waiting(now)));
+        let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        Self::change(self.0, |count| count.saturating_sub(1));
     }
 }
 
@@ -96,6 +205,54 @@ mod tests {
         );
         assert_eq!(call(&|_| panic!("half way")), SFEUOT_ERROR_INTERNAL);
         assert_eq!(call(&|_| Ok(())), SFEUOT_ERROR_INTERNAL);
+    }
+
+    #[test]
+    fn a_call_that_opens_lets_others_in_and_comes_back() {
+        let cell = Exclusive::new("trainer", 1);
+        let outcome = cell.stay(|inside| {
+            assert_eq!(cell.enter(|_| Ok(())).expect_err("shut").status, SFEUOT_ERROR_BUSY);
+            inside.open(|| {
+                cell.enter(|value| {
+                    *value += 1;
+                    Ok(())
+                })
+                .expect("open");
+            })?;
+            assert_eq!(cell.enter(|_| Ok(())).expect_err("shut again").status, SFEUOT_ERROR_BUSY);
+            // What another call leaves half changed this one does not touch.
+            let panicked = inside.open(|| call(&cell))?;
+            assert_eq!(panicked, SFEUOT_ERROR_INTERNAL);
+            inside.with(|value| Ok(*value))
+        });
+        fn call(cell: &Exclusive<i32>) -> i32 {
+            guard("sfeuot_f", || cell.enter(|_| -> Outcome<()> { panic!("half way") }))
+        }
+        assert_eq!(outcome.expect_err("broken").status, SFEUOT_ERROR_INTERNAL);
+        assert_eq!(cell.enter(|_| Ok(())).expect_err("broken").status, SFEUOT_ERROR_INTERNAL);
+    }
+
+    #[test]
+    fn a_call_that_waits_is_let_in_or_refused_when_its_time_is_over() {
+        let cell = Exclusive::new("trainer", 0u64);
+        std::thread::scope(|scope| {
+            let long = cell.stay(|inside| {
+                let soon = Duration::from_millis(1);
+                assert_eq!(cell.enter_within(soon, |_| Ok(())).expect_err("shut").status, SFEUOT_ERROR_BUSY);
+                let waits = scope.spawn(|| cell.enter_within(Duration::from_secs(600), |value| Ok(*value)));
+                let mut rounds = 0u64;
+                while !waits.is_finished() {
+                    inside.with(|value| *value += 1);
+                    inside.let_in()?;
+                    rounds += 1;
+                }
+                assert!((1..=rounds).contains(&waits.join().expect("no panic").expect("let in")));
+                inside.with(|value| Ok(*value))
+            });
+            assert!(long.is_ok());
+        });
+        assert_eq!(waiting(cell.waiting.load(Ordering::Relaxed)), 0);
+        cell.enter_within(Duration::ZERO, |_| Ok(())).expect("free");
     }
 
     #[test]

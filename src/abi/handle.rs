@@ -28,7 +28,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::panic::shield;
+use super::sentence::Sentence;
 use super::status::{Failure, Outcome, SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_OUT_OF_MEMORY};
+use super::used;
 use crate::memory;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,12 @@ const PINS: u64 = 0xFFFF;
 const REFERENCE: u64 = 1 << 16;
 const REFERENCES: u64 = 0x3F_FFFF << 16;
 const STAMP_SHIFT: u32 = 38;
+
+/// What a slot's pointer leads to.
+struct Held<T> {
+    sentence: Sentence,
+    object: T,
+}
 
 /// A cache line each, so that sessions on different threads do not slow one another down.
 #[repr(align(64))]
@@ -177,7 +185,8 @@ pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
     // What is given back has a generation left.
     let generation = (slot.state.load(Ordering::Relaxed) >> STAMP_SHIFT >> KIND_BITS) + 1;
     let stamp = generation << KIND_BITS | T::KIND as u64;
-    slot.object.store(Box::into_raw(Box::new(object)).cast(), Ordering::Relaxed);
+    let held = Held { sentence: Sentence::new(), object };
+    slot.object.store(Box::into_raw(Box::new(held)).cast(), Ordering::Relaxed);
     slot.state.store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
     let value = (stamp as usize) << (SLOT_BITS + 1) | slot.index << 1 | 1;
     Ok(std::ptr::without_provenance_mut(value))
@@ -234,15 +243,36 @@ fn update<T: Object>(
 /// An object that stays alive while this does: for the length of one call.
 pub(super) struct Pinned<T: Object> {
     slot: &'static Slot,
-    object: *const T,
+    held: *const Held<T>,
 }
 
-/// Looks a handle up for a call. Takes no lock and allocates nothing unless the handle is refused.
+/// Looks a handle up for a call, whose failure's sentence the object keeps. Takes no lock and allocates nothing unless the
+/// handle is refused.
 pub(super) fn pin<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<Pinned<T>> {
+    let pinned = pin_quietly(handle, argument)?;
+    used::note(handle.addr(), |handle, text| {
+        // One that was released meanwhile has nobody to read it.
+        if let Ok(pinned) = pin_quietly::<T>(ptr::without_provenance(handle), "") {
+            pinned.sentence().set(text);
+        }
+    });
+    Ok(pinned)
+}
+
+/// Looks a handle up for a call that leaves its sentence alone.
+pub(super) fn pin_quietly<T: Object>(handle: *const T::Handle, argument: &str) -> Outcome<Pinned<T>> {
     let (slot, _) = update::<T>(handle, argument, |state| {
         if state & PINS == PINS { Err("is inside too many calls at once") } else { Ok(state + PIN) }
     })?;
-    Ok(Pinned { slot, object: slot.object.load(Ordering::Relaxed).cast_const().cast() })
+    Ok(Pinned { slot, held: slot.object.load(Ordering::Relaxed).cast_const().cast() })
+}
+
+impl<T: Object> Pinned<T> {
+    /// The sentence of the last call that failed on the object.
+    pub(super) fn sentence(&self) -> &Sentence {
+        // SAFETY: as for `deref`.
+        unsafe { &(*self.held).sentence }
+    }
 }
 
 impl<T: Object> Deref for Pinned<T> {
@@ -250,7 +280,7 @@ impl<T: Object> Deref for Pinned<T> {
 
     fn deref(&self) -> &T {
         // SAFETY: the stamp matched, so the slot holds a `T`; while pinned it is not dropped.
-        unsafe { &*self.object }
+        unsafe { &(*self.held).object }
     }
 }
 
@@ -285,7 +315,7 @@ fn destroy_if_unused<T: Object>(slot: &'static Slot, state: u64) {
     if state & (REFERENCES | PINS) != 0 {
         return;
     }
-    let object: *mut T = slot.object.swap(std::ptr::null_mut(), Ordering::Relaxed).cast();
+    let object: *mut Held<T> = slot.object.swap(std::ptr::null_mut(), Ordering::Relaxed).cast();
     // SAFETY: the pointer came from `create::<T>` (the stamp says so), and this is the one time it is taken back.
     let object = unsafe { Box::from_raw(object) };
     // Caught here rather than in `guard`: the object may go while another panic unwinds, and the slot is to be freed.

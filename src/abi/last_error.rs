@@ -10,7 +10,9 @@ use super::status::status_name;
 /// the function and names the argument, its value and what is allowed. The result is never NULL; it
 /// is "" when no call has failed on this thread. The text is the library's. It belongs to the
 /// calling thread and stays until the next call on this thread fails. Calls that succeed leave it
-/// alone, so a host may release what it holds before it prints.
+/// alone, so a host may release what it holds before it prints. A host whose calls move between
+/// threads asks the object instead: sfeuot_context_error, and its likes for trainers, models and
+/// sessions.
 ///
 /// What holds after a failure. Every call that can fail returns a status, SFEUOT_OK (0) or one of
 /// SFEUOT_ERROR_*. A call that failed changed nothing, unless its description says so. Outputs are

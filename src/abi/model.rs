@@ -6,6 +6,7 @@ use super::arguments::{array, at_least_one, out, path as file};
 use super::config::{self, Versioned};
 use super::context::SfeuotContext;
 use super::handle::{self, Kind, Object};
+use super::object_error;
 use super::panic::guard;
 use super::status::Failure;
 use crate::{Context, Model, ModelInfo};
@@ -126,8 +127,8 @@ pub unsafe extern "C" fn sfeuot_model_load(
     model: *mut *mut SfeuotModel,
 ) -> i32 {
     guard("sfeuot_model_load", || {
-        let model = out(model, "model")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let model = out(model, "model")?;
         // SAFETY: path is NULL or a C string.
         let path = unsafe { file(path, "path") }?;
         let created = handle::create(Model::load(&context, &path)?)?;
@@ -148,8 +149,8 @@ pub unsafe extern "C" fn sfeuot_model_load_memory(
     model: *mut *mut SfeuotModel,
 ) -> i32 {
     guard("sfeuot_model_load_memory", || {
-        let model = out(model, "model")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let model = out(model, "model")?;
         at_least_one("size", size as u64)?;
         let bytes = array::<u8>(bytes.cast(), "bytes", size as u64, 1)?;
         // SAFETY: size bytes are readable during the call.
@@ -164,9 +165,9 @@ pub unsafe extern "C" fn sfeuot_model_load_memory(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_model_info(model: *mut SfeuotModel, info: *mut SfeuotModelInfo) -> i32 {
     guard("sfeuot_model_info", || {
+        let model = handle::pin::<Model>(model, "model")?;
         // SAFETY: info is NULL or writable.
         let info = unsafe { config::output(info, "info") }?;
-        let model = handle::pin::<Model>(model, "model")?;
         // SAFETY: info is writable.
         unsafe { info.write(&model.info().into()) };
         Ok(())
@@ -193,6 +194,14 @@ pub unsafe extern "C" fn sfeuot_model_sample_shape(model: *mut SfeuotModel, capa
         }
         Ok(())
     })
+}
+
+/// Copies the sentence of the last call that failed on this model, sfeuot_session_create included.
+/// See sfeuot_context_error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_model_error(model: *mut SfeuotModel, buffer: *mut c_char, size: usize) -> i32 {
+    // SAFETY: buffer is NULL or has room for size bytes.
+    guard("sfeuot_model_error", || unsafe { object_error::copy::<Model>(model, "model", buffer, size) })
 }
 
 /// Adds a reference, for a second owner. sfeuot_model_release gives it back.

@@ -8,8 +8,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::error_text;
-use super::status::{Failure, Outcome, SFEUOT_ERROR_INTERNAL, SFEUOT_OK};
+use super::status::{Failure, Outcome, SFEUOT_ERROR_BUSY, SFEUOT_ERROR_INTERNAL, SFEUOT_OK};
+use super::{error_text, used};
 use crate::float_mode;
 
 // A module of WebAssembly traps instead, which its host catches.
@@ -22,6 +22,7 @@ compile_error!("sfeuot's C ABI promises that no panic ends the host; build it wi
 pub(super) fn guard(function: &'static str, body: impl FnOnce() -> Outcome<()>) -> i32 {
     // What is computed with the arguments here is to be independent of the host's mode as well.
     let _inside = float_mode::enter();
+    let _call = used::begin();
     let outcome = shield(|| body().map_err(|failure| report(function, &failure))).unwrap_or_else(|text| {
         let text = format!("the library panicked: {text}; this is a bug in libsfeuot");
         Err(report(function, &Failure::new(SFEUOT_ERROR_INTERNAL, text)))
@@ -61,6 +62,11 @@ fn message(payload: Box<dyn Any + Send>) -> String {
 
 fn report(function: &str, failure: &Failure) -> i32 {
     error_text::set(function, &failure.text);
+    // Whoever finds an object busy learns nothing of it, and must not take the place of the call that is inside.
+    if failure.status != SFEUOT_ERROR_BUSY {
+        let (text, length) = error_text::copy();
+        used::tell(&text[..length]);
+    }
     failure.status
 }
 

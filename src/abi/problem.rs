@@ -1,5 +1,7 @@
 //! Problem: a training without its networks, which are the host's.
 
+use std::ffi::c_char;
+
 use super::arguments::{out, switch};
 use super::config::{self, Versioned};
 use super::context::SfeuotContext;
@@ -7,6 +9,7 @@ use super::data::{SfeuotData, read_sides};
 use super::enums::{Coded, codes};
 use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
+use super::object_error;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SFEUOT_SIGMA_RELATIVE;
@@ -236,6 +239,13 @@ pub unsafe extern "C" fn sfeuot_problem_create(
         unsafe { problem.write(created) };
         Ok(())
     })
+}
+
+/// Copies the sentence of the last call that failed on this problem. See sfeuot_context_error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_problem_error(problem: *mut SfeuotProblem, buffer: *mut c_char, size: usize) -> i32 {
+    // SAFETY: buffer is NULL or has room for size bytes.
+    guard("sfeuot_problem_error", || unsafe { object_error::copy::<Shared>(problem, "problem", buffer, size) })
 }
 
 /// Adds a reference, which needs one more sfeuot_problem_release.

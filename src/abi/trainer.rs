@@ -12,11 +12,13 @@ use super::exclusive::Exclusive;
 use super::handle::{self, Kind, Object};
 use super::metrics::SfeuotMetrics;
 use super::model::SfeuotModel;
+use super::object_error;
 use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
 use crate::error::Error;
-use crate::{CancelToken, Context, Metrics, Trainer};
+use crate::train::{Course, Goal, Next};
+use crate::{CancelToken, Context, Control, Metrics, Trainer, float_mode};
 
 /// A problem with its networks and data, which steps train. SfeuotContext says how handles live.
 pub struct SfeuotTrainer {
@@ -34,17 +36,40 @@ struct Shared {
 impl Shared {
     /// A call that trains. The token is begun before the trainer is busy and ended after it is free again: whoever
     /// finds the trainer busy because of this call cancels this call.
-    fn train<R>(&self, body: impl FnOnce(&mut Trainer) -> Outcome<R>) -> Outcome<R> {
+    ///
+    /// Between steps the trainer is open to calls that wait for it, and to all calls but those that train while the host
+    /// is told of progress. Returns how many steps were made, and what the last one saw.
+    fn train(&self, goal: Goal, progress: &mut Progress) -> Outcome<(u64, Metrics)> {
         let Some(running) = self.cancel.begin() else {
             return Err(self.trainer.busy());
         };
         let mut step = 0;
-        let outcome = self.trainer.enter(|trainer| {
-            let outcome = body(trainer);
-            step = trainer.metrics().step;
-            outcome
+        let outcome = self.trainer.stay(|inside| {
+            let mut course = inside.with(|trainer| Course::begin(trainer, goal));
+            loop {
+                let (next, metrics) = inside.with(|trainer| {
+                    let next = course.go_on(trainer);
+                    (next, trainer.metrics())
+                });
+                step = metrics.step;
+                match next? {
+                    Next::Steps => inside.let_in()?,
+                    Next::Tell => {
+                        let control = inside.open(|| float_mode::as_host(|| progress.tell(&metrics)))?;
+                        if control == Control::Stop {
+                            return Err(Error::Cancelled { step }.into());
+                        }
+                    }
+                    Next::End => return Ok((inside.with(|trainer| course.made(trainer)), metrics)),
+                }
+            }
         });
-        if running.end() && outcome.is_ok() { Err(Error::Cancelled { step }.into()) } else { outcome }
+        let cancelled = running.end();
+        match progress.failure() {
+            Some(failure) => Err(failure),
+            None if cancelled && outcome.is_ok() => Err(Error::Cancelled { step }.into()),
+            None => outcome,
+        }
     }
 }
 
@@ -79,8 +104,8 @@ pub unsafe extern "C" fn sfeuot_trainer_create(
     trainer: *mut *mut SfeuotTrainer,
 ) -> i32 {
     guard("sfeuot_trainer_create", || {
-        let trainer = out(trainer, "trainer")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let trainer = out(trainer, "trainer")?;
         // SAFETY: config and what it points to are NULL or readable.
         let config = unsafe { config::read(config, "config")?.checked() }?;
         // Before any sample or weight is read.
@@ -107,11 +132,11 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
     metrics: *mut SfeuotMetrics,
 ) -> i32 {
     guard("sfeuot_trainer_step", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         at_least_one("steps", steps)?;
-        let seen = shared.train(|trainer| Ok(trainer.step(steps)?))?;
+        let (_, seen) = shared.train(Goal::Steps { steps, every: 0 }, &mut Progress::none())?;
         // SAFETY: metrics is writable.
         unsafe { write_metrics(metrics, &seen) };
         Ok(())
@@ -119,9 +144,9 @@ pub unsafe extern "C" fn sfeuot_trainer_step(
 }
 
 /// Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
-/// after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
-/// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel and
-/// sfeuot_trainer_memory.
+/// after the last one. With progress NULL nobody is told, and every is ignored. While progress runs,
+/// calls on this trainer that train are SFEUOT_ERROR_BUSY, on any thread. All others work:
+/// sfeuot_trainer_model gives what has been learnt so far, so a training can show itself.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_run(
     trainer: *mut SfeuotTrainer,
@@ -132,21 +157,15 @@ pub unsafe extern "C" fn sfeuot_trainer_run(
     metrics: *mut SfeuotMetrics,
 ) -> i32 {
     guard("sfeuot_trainer_run", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         at_least_one("steps", steps)?;
         if progress.is_some() {
             at_least_one("every", every)?;
         }
-        let seen = shared.train(|trainer| {
-            let mut progress = Progress::new(progress, userdata);
-            let outcome = trainer.run(steps, every.max(1), &mut |metrics| progress.tell(metrics));
-            match progress.failure() {
-                Some(failure) => Err(failure),
-                None => Ok(outcome?),
-            }
-        })?;
+        let every = if progress.is_some() { every } else { 0 };
+        let (_, seen) = shared.train(Goal::Steps { steps, every }, &mut Progress::new(progress, userdata))?;
         // SAFETY: metrics is writable.
         unsafe { write_metrics(metrics, &seen) };
         Ok(())
@@ -166,10 +185,10 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
     metrics: *mut SfeuotMetrics,
 ) -> i32 {
     guard("sfeuot_trainer_run_for", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let steps_done = optional_out(steps_done, "steps_done")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::optional_output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let budget = match Duration::try_from_secs_f64(milliseconds / 1e3) {
             Ok(budget) if milliseconds > 0.0 => budget,
             _ => {
@@ -178,7 +197,7 @@ pub unsafe extern "C" fn sfeuot_trainer_run_for(
                 )));
             }
         };
-        let (done, seen) = shared.train(|trainer| Ok(trainer.run_for(budget)?))?;
+        let (done, seen) = shared.train(Goal::Time(budget), &mut Progress::none())?;
         // SAFETY: steps_done and metrics are writable.
         unsafe {
             if let Some(steps_done) = steps_done {
@@ -216,9 +235,9 @@ pub unsafe extern "C" fn sfeuot_trainer_cancel(trainer: *mut SfeuotTrainer) -> i
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, metrics: *mut SfeuotMetrics) -> i32 {
     guard("sfeuot_trainer_metrics", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         // SAFETY: metrics is NULL or writable.
         let metrics = unsafe { config::output(metrics, "metrics") }?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let seen = shared.trainer.enter(|trainer| Ok(trainer.metrics()))?;
         // SAFETY: metrics is writable.
         unsafe { metrics.write(&(&seen).into()) };
@@ -251,9 +270,9 @@ pub unsafe extern "C" fn sfeuot_trainer_memory(
     device_bytes: *mut u64,
 ) -> i32 {
     guard("sfeuot_trainer_memory", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let host_bytes = optional_out(host_bytes, "host_bytes")?;
         let device_bytes = optional_out(device_bytes, "device_bytes")?;
-        let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let (host, device) = shared.memory;
         for (place, bytes) in [(host_bytes, host), (device_bytes, device)] {
             if let Some(place) = place {
@@ -266,13 +285,41 @@ pub unsafe extern "C" fn sfeuot_trainer_memory(
 }
 
 /// Makes a model from what has been learnt so far: a copy of the averaged generator and of the
-/// averaged value network. Further training does not change it.
+/// averaged value network. Further training does not change it, and is not changed by it: it goes on
+/// with the same bits. While another call is inside the trainer this is SFEUOT_ERROR_BUSY at once;
+/// sfeuot_trainer_model_wait waits for the end of a step.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model: *mut *mut SfeuotModel) -> i32 {
     guard("sfeuot_trainer_model", || {
-        let model = out(model, "model")?;
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let model = out(model, "model")?;
         let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()?))?)?;
+        // SAFETY: model is writable.
+        unsafe { model.write(created) };
+        Ok(())
+    })
+}
+
+/// Makes the same while another thread trains. Where a call is inside the trainer, it waits for the
+/// end of the current step, up to milliseconds, and then the training goes on. On a GPU that is the
+/// end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
+/// step took longer, or the call that is inside is not one that trains. A callback of samples is
+/// inside a step, so there it waits in vain; a progress callback is between steps, and there it need
+/// not wait.
+///   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_model_wait(
+    trainer: *mut SfeuotTrainer,
+    milliseconds: f64,
+    model: *mut *mut SfeuotModel,
+) -> i32 {
+    guard("sfeuot_trainer_model_wait", || {
+        let shared = handle::pin::<Shared>(trainer, "trainer")?;
+        let model = out(model, "model")?;
+        let Ok(patience) = Duration::try_from_secs_f64(milliseconds / 1e3) else {
+            return Err(Failure::argument(format!("milliseconds is {milliseconds}; it must be finite and at least 0")));
+        };
+        let created = handle::create(shared.trainer.enter_within(patience, |trainer| Ok(trainer.model()?))?)?;
         // SAFETY: model is writable.
         unsafe { model.write(created) };
         Ok(())
@@ -308,8 +355,8 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
     trainer: *mut *mut SfeuotTrainer,
 ) -> i32 {
     guard("sfeuot_trainer_load", || {
-        let trainer = out(trainer, "trainer")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let trainer = out(trainer, "trainer")?;
         // SAFETY: path is NULL or a C string.
         let path = unsafe { file(path, "path") }?;
         let mut weights = Default::default();
@@ -320,6 +367,14 @@ pub unsafe extern "C" fn sfeuot_trainer_load(
         unsafe { trainer.write(created) };
         Ok(())
     })
+}
+
+/// Copies the sentence of the last call that failed on this trainer, sfeuot_trainer_model included.
+/// See sfeuot_context_error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_error(trainer: *mut SfeuotTrainer, buffer: *mut c_char, size: usize) -> i32 {
+    // SAFETY: buffer is NULL or has room for size bytes.
+    guard("sfeuot_trainer_error", || unsafe { object_error::copy::<Shared>(trainer, "trainer", buffer, size) })
 }
 
 /// Adds a reference, for a second owner. sfeuot_trainer_release gives it back.

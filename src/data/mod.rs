@@ -5,6 +5,8 @@
 //! makes a [`DataSource`] of each, which hands out batches of normalised rows without allocating.
 
 mod array_layout;
+#[cfg(feature = "ndarray")]
+mod arrays;
 mod clusters;
 mod description;
 mod dtype;

@@ -68,9 +68,9 @@ impl CudaModel {
 }
 
 impl Placed for CudaModel {
-    fn pieces(self: Arc<Self>) -> Box<dyn Pieces> {
+    fn pieces(self: Arc<Self>, _: usize) -> Result<Box<dyn Pieces>> {
         let workspace = CudaWorkspace::new(&self.gpu, "the workspace of a session");
-        Box::new(CudaPieces { model: self, workspace, results: Vec::new() })
+        Ok(Box::new(CudaPieces { model: self, workspace, results: Vec::new() }))
     }
 }
 

@@ -4,6 +4,7 @@ mod cpu_pieces;
 #[cfg(feature = "cuda")]
 mod cuda_pieces;
 mod export;
+mod fault;
 mod lut;
 #[expect(clippy::module_inception, reason = "the file of `Model`")]
 mod model;
@@ -18,4 +19,4 @@ pub use lut::{Conversion, Lut};
 pub(crate) use model::{Description, checked_dimension};
 pub use model::{Model, ModelInfo};
 pub use pieces::DeviceRows;
-pub use session::Session;
+pub use session::{Session, SessionConfig};

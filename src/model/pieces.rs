@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 /// The networks of a model on the device that computes with them.
 pub(super) trait Placed: Send + Sync {
-    /// Returns a workspace for one thread. It takes memory with the first call.
-    fn pieces(self: Arc<Self>) -> Box<dyn Pieces>;
+    /// Returns a workspace for the calls of one thread, in which up to `threads` threads take part, or with 0 all that the
+    /// context has; a GPU takes part alone. It takes memory with the first call.
+    fn pieces(self: Arc<Self>, threads: usize) -> Result<Box<dyn Pieces>>;
 }
 
-/// One thread's workspace. The caller has checked the arguments: there is at least one row, and a result has at least
+/// One session's workspace. The caller has checked the arguments: there is at least one row, and a result has at least
 /// one number.
 pub(super) trait Pieces: Send {
     /// Answers for all rows of the results' input, and delivers row after row. The numbers that it gives for times of 0

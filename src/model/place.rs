@@ -18,5 +18,5 @@ pub(super) fn place(context: &Context, transport: &Arc<Transport>, weights: [&[f
     if let Some(gpu) = context.gpu() {
         return Ok(Arc::new(CudaModel::new(gpu, transport, weights)?));
     }
-    Ok(Arc::new(CpuModel::new(context.isa(), transport, weights)?))
+    Ok(Arc::new(CpuModel::new(context.isa(), context.pool(), transport, weights)?))
 }

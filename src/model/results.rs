@@ -1,6 +1,7 @@
 //! The results of a session's call. Devices compute rows in memory of their own and deliver them here. Only rows of
 //! finite numbers are written, so every number of a call that succeeds is finite, for any weights.
 
+use crate::device::cpu::disjoint::Disjoint;
 use crate::error::{Error, Result};
 use crate::finite::all_finite;
 use std::fmt;
@@ -36,7 +37,7 @@ impl<'a> HostRows<'a> {
 /// The array that a call writes, row after row, and the input of its rows.
 pub(super) struct Results<'a> {
     name: &'static str,
-    out: &'a mut [f32],
+    out: Disjoint<'a, f32>,
     /// Numbers in a row.
     per_row: usize,
     /// Number of times in a path, each with one sample; 0 where a row is no path.
@@ -52,7 +53,7 @@ impl<'a> Results<'a> {
     /// Takes `out`, which has `per_row` numbers for each row of the input.
     pub fn new(name: &'static str, out: &'a mut [f32], per_row: usize, input: HostRows<'a>) -> Self {
         assert_eq!(out.len(), per_row * input.count());
-        Self { name, out, per_row, times: 0, starts: 0, input, done: 0 }
+        Self { name, out: Disjoint::new(out), per_row, times: 0, starts: 0, input, done: 0 }
     }
 
     /// Takes `out` for paths through ascending times from 0 to 1. At time 0 a path is its source, bit for bit; the
@@ -84,24 +85,39 @@ impl<'a> Results<'a> {
     /// # Errors
     /// [`Error::NotFinite`] for a number that is not finite; none of these rows is written then.
     pub fn deliver(&mut self, rows: &mut [f32]) -> Result<()> {
-        if self.starts > 0 {
-            for (r, row) in rows.chunks_exact_mut(self.per_row).enumerate() {
-                let source = self.input.row(self.done + r);
-                row.chunks_exact_mut(source.len()).take(self.starts).for_each(|start| start.copy_from_slice(source));
-            }
-        }
-        if !all_finite(rows) {
-            return Err(self.fault(rows));
-        }
-        self.out[self.done * self.per_row..][..rows.len()].copy_from_slice(rows);
+        // SAFETY: nobody else has these results.
+        unsafe { self.write(self.done, rows)? };
         self.done += rows.len() / self.per_row;
         Ok(())
     }
 
+    /// Writes the rows from number `first` on from `rows`, where they were computed.
+    ///
+    /// # Errors
+    /// As [`Self::deliver`].
+    ///
+    /// # Safety
+    /// Nobody else writes these rows at the same time.
+    pub unsafe fn write(&self, first: usize, rows: &mut [f32]) -> Result<()> {
+        if self.starts > 0 {
+            for (r, row) in rows.chunks_exact_mut(self.per_row).enumerate() {
+                let source = self.input.row(first + r);
+                row.chunks_exact_mut(source.len()).take(self.starts).for_each(|start| start.copy_from_slice(source));
+            }
+        }
+        if !all_finite(rows) {
+            return Err(self.fault(first, rows));
+        }
+        let start = first * self.per_row;
+        // SAFETY: the caller's promise.
+        unsafe { self.out.part(start, start + rows.len()) }.copy_from_slice(rows);
+        Ok(())
+    }
+
     #[cold]
-    fn fault(&self, rows: &[f32]) -> Error {
+    fn fault(&self, first: usize, rows: &[f32]) -> Error {
         let at = rows.iter().position(|x| !x.is_finite()).unwrap_or_default();
-        let (row, number) = (self.done + at / self.per_row, at % self.per_row);
+        let (row, number) = (first + at / self.per_row, at % self.per_row);
         let number_in_call = self.input.first + row;
         let place = match self.times {
             0 => format!("number {number}"),

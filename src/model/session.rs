@@ -5,6 +5,7 @@ use super::model::{Inner, Model};
 use super::pieces::{DeviceRows, Pieces};
 use super::results::{HostRows, Results};
 use super::staging::Staging;
+use crate::context::MAX_THREADS;
 use crate::data::{TensorView, TensorViewMut};
 use crate::device::rows::RowSeed;
 use crate::error::{Error, Result};
@@ -16,6 +17,22 @@ use std::sync::Arc;
 /// The largest distance of a row from the data, in units of the data's scale. It is far beyond any use, and far below
 /// what overflows inside a network.
 const FARTHEST: f64 = 1e9;
+
+/// How to make a [`Session`].
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// The most threads that work on a call, with the calling one: some of the context's that the model was made on, up to
+    /// [`MAX_THREADS`]. A context that has fewer gives what it has, and 0 takes all of them. Default 1: calls leave all
+    /// other cores alone. Results are the same bits for any number. While another call or a training works with the context's
+    /// threads, a call works on the calling one alone rather than wait. It is ignored where the model is on a GPU.
+    pub threads: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self { threads: 1 }
+    }
+}
 
 /// A workspace for calling a model from one thread.
 ///
@@ -35,12 +52,26 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes a workspace.
+    /// Makes a workspace whose calls work on the calling thread alone.
     ///
     /// # Errors
     /// None at present.
     pub fn new(model: &Model) -> Result<Self> {
-        let pieces = Arc::clone(&model.0.placed).pieces();
+        Self::with_config(model, &SessionConfig::default())
+    }
+
+    /// Makes a workspace.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for more than [`MAX_THREADS`] threads; [`Error::OutOfMemory`].
+    pub fn with_config(model: &Model, config: &SessionConfig) -> Result<Self> {
+        if config.threads > MAX_THREADS {
+            return Err(Error::invalid(format!(
+                "threads is {}, but must be at most {MAX_THREADS}, or 0 for all of the context's",
+                config.threads
+            )));
+        }
+        let pieces = Arc::clone(&model.0.placed).pieces(config.threads)?;
         Ok(Self { model: Arc::clone(&model.0), pieces, steps: PathBuffer::default(), staging: Staging::default() })
     }
 
@@ -80,7 +111,7 @@ impl Session {
         first_row: u64,
         generated: &mut TensorViewMut<'_>,
     ) -> Result<()> {
-        self.carry(&Question::Generate, source, RowSeed { seed, first_row }, ("generated", generated))
+        self.carry(&Question::Generate, ("source", source), RowSeed { seed, first_row }, ("generated", generated))
     }
 
     /// Does [`Self::generate`] from device memory into device memory, in the order of the context's stream. The work is
@@ -176,7 +207,7 @@ impl Session {
         mean: &mut TensorViewMut<'_>,
     ) -> Result<()> {
         let question = self.mean_over(latents)?;
-        self.carry(&question, source, RowSeed { seed, first_row }, ("mean", mean))
+        self.carry(&question, ("source", source), RowSeed { seed, first_row }, ("mean", mean))
     }
 
     /// Writes a path for each x0. x1 is what [`Self::generate`] draws for the same seed and row, and the path is one
@@ -227,16 +258,22 @@ impl Session {
     pub fn drift(&mut self, time: f64, state: &[f32], drift: &mut [f32]) -> Result<()> {
         let _inside = float_mode::enter();
         let d = self.model.info.dimension;
-        if !(0.0..=1.0).contains(&time) {
-            return Err(Error::invalid(format!("time is {time}, but must lie in [0, 1]")));
-        }
+        let question = drift_at(time)?;
         let input = check_rows(&self.model, "state", 0, state)?;
         check_length("drift", drift.len(), state.len())?;
         if state.is_empty() {
             return Ok(());
         }
         let mut results = Results::new("drift", drift, d, input);
-        self.pieces.answer(&Question::Drift { time }, RowSeed::NONE, &mut results)
+        self.pieces.answer(&question, RowSeed::NONE, &mut results)
+    }
+
+    /// Does [`Self::drift`] for strided arrays, as [`Self::generate_tensor`] does for draws.
+    ///
+    /// # Errors
+    /// As [`Self::drift`].
+    pub fn drift_tensor(&mut self, time: f64, state: &TensorView<'_>, drift: &mut TensorViewMut<'_>) -> Result<()> {
+        self.carry(&drift_at(time)?, ("state", state), RowSeed::NONE, ("drift", drift))
     }
 
     /// Writes Psi*'(V(1, y)), the density of the transported end marginal with respect to the target, at target samples
@@ -272,27 +309,27 @@ impl Session {
         })
     }
 
-    /// Answers for the rows of one strided array with samples in another one of this name.
+    /// Answers for the rows of one strided array with samples in another one, each with its name.
     fn carry(
         &mut self,
         question: &Question<'_>,
-        source: &TensorView<'_>,
+        (from, source): (&'static str, &TensorView<'_>),
         seed: RowSeed,
         (name, samples): (&'static str, &mut TensorViewMut<'_>),
     ) -> Result<()> {
         let _inside = float_mode::enter();
         let Self { model, pieces, staging, .. } = self;
-        model.info.check_shape("source", source.shape())?;
+        model.info.check_shape(from, source.shape())?;
         model.info.check_shape(name, samples.shape())?;
         if samples.shape()[0] != source.count() {
             return Err(Error::invalid(format!(
-                "source has {} rows and {name} {}, but both must have the same number",
+                "{from} has {} rows and {name} {}, but both must have the same number",
                 source.count(),
                 samples.shape()[0]
             )));
         }
-        staging.read("source", source, |first, rows| check_rows(model, "source", first, rows).map(drop))?;
-        staging.carry("source", source, |results, input| {
+        staging.read(from, source, |first, rows| check_rows(model, from, first, rows).map(drop))?;
+        staging.carry(from, source, |results, input| {
             let numbers = input.rows.len();
             memory::grow(results, "results of a session", numbers, 0.0)?;
             let out = &mut results[..numbers];
@@ -310,6 +347,14 @@ impl Session {
         let exact = self.model.transport.conditional.has_own_components();
         Ok(if exact { Question::Mean } else { Question::MeanOver { latents } })
     }
+}
+
+/// Returns what a drift at this time asks for.
+fn drift_at(time: f64) -> Result<Question<'static>> {
+    if !(0.0..=1.0).contains(&time) {
+        return Err(Error::invalid(format!("time is {time}, but must lie in [0, 1]")));
+    }
+    Ok(Question::Drift { time })
 }
 
 /// Returns the rows of `x`, of which the first has the number `first` in its call. Every value must be finite and near

@@ -5,6 +5,7 @@ mod batch;
 mod cancel;
 mod checkpoint;
 mod config;
+mod course;
 mod cpu;
 mod devices;
 mod engine;
@@ -23,5 +24,7 @@ mod watch;
 
 pub use cancel::CancelToken;
 pub use config::{SigmaUnits, TrainerConfig};
+pub use course::Control;
+pub(crate) use course::{Course, Goal, Next};
 pub use metrics::Metrics;
-pub use trainer::{Control, Trainer};
+pub use trainer::Trainer;

@@ -1,7 +1,7 @@
 //! The trainer, which a host runs step by step, for a number of steps, or for a time.
 
 use super::advice;
-use super::cancel::{CancelToken, Running};
+use super::cancel::CancelToken;
 use super::checkpoint::{self, State};
 use super::config::TrainerConfig;
 use super::devices;
@@ -10,7 +10,6 @@ use super::host_memory::HostMemory;
 use super::log;
 use super::metrics::{self, Metrics};
 use super::plan::{NormalisedProblem, Plan, outline, plan};
-use super::stopwatch::Stopwatch;
 use super::watch::Watch;
 use crate::context::Context;
 use crate::data::{self, Data, DataSource, Fingerprint};
@@ -22,16 +21,6 @@ use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
 use crate::{float_mode, quote};
 use std::path::Path;
-use std::time::Duration;
-
-/// The answer of a progress function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Go on.
-    Continue,
-    /// Stop; the run returns [`Error::Cancelled`].
-    Stop,
-}
 
 /// A training: problem, networks and data on a context's device.
 ///
@@ -138,76 +127,8 @@ impl Trainer {
         })
     }
 
-    /// Trains for `steps` steps.
-    ///
-    /// # Errors
-    /// [`Error::Diverged`] when a loss, a gradient or a new weight is not finite, [`Error::Callback`] when a sampler
-    /// fails, [`Error::Cancelled`]. Steps already made stay made, and none is ever half made; only a divergence takes
-    /// back the step whose weights first gave a loss or gradient that is not finite.
-    pub fn step(&mut self, steps: u64) -> Result<Metrics> {
-        self.run(steps, 0, &mut |_| Control::Continue)
-    }
-
-    /// Trains for `steps` steps and calls `progress` after every `every` of them (0: never) and after the last.
-    ///
-    /// # Errors
-    /// As [`Self::step`]; [`Error::Cancelled`] too when `progress` asks to stop.
-    pub fn run(&mut self, steps: u64, every: u64, progress: &mut dyn FnMut(&Metrics) -> Control) -> Result<Metrics> {
-        let mut tell = |metrics: &Metrics| float_mode::as_host(|| progress(metrics));
-        self.call(|trainer, clock| {
-            let mut done = 0;
-            while done < steps {
-                let until_told = if every > 0 { every - done % every } else { u64::MAX };
-                done += trainer.advance((steps - done).min(until_told))?;
-                trainer.metrics.steps_per_second = clock.rate(done);
-                if every > 0 && (done % every == 0 || done == steps) && tell(&trainer.metrics) == Control::Stop {
-                    return Err(Error::Cancelled { step: trainer.metrics.step });
-                }
-            }
-            Ok(trainer.metrics)
-        })
-    }
-
-    /// Trains until about `duration` has passed: at least one step, and none that is expected to end past it. Where
-    /// there is no clock it makes one. Returns the number of steps made.
-    ///
-    /// # Errors
-    /// As [`Self::step`].
-    pub fn run_for(&mut self, duration: Duration) -> Result<(u64, Metrics)> {
-        self.call(|trainer, clock| {
-            let (first, mut most) = (trainer.metrics.step, 1);
-            loop {
-                let before = clock.elapsed();
-                let made = trainer.advance(most)?;
-                trainer.metrics.steps_per_second = clock.rate(trainer.metrics.step - first);
-                most = match (before, clock.elapsed()) {
-                    (Some(before), Some(after)) => {
-                        let one = (after - before).as_secs_f64() / made as f64;
-                        (duration.saturating_sub(after).as_secs_f64() / one.max(1e-9)) as u64
-                    }
-                    _ => 0,
-                };
-                if most == 0 {
-                    return Ok((trainer.metrics.step - first, trainer.metrics));
-                }
-            }
-        })
-    }
-
-    /// Runs `work` as a training call that can be cancelled from its beginning to its end. A caller that has begun the
-    /// token already ends it itself.
-    fn call<R>(&mut self, work: impl FnOnce(&mut Self, &Stopwatch) -> Result<R>) -> Result<R> {
-        let _inside = float_mode::enter();
-        let token = self.cancel.clone();
-        let running = token.begin();
-        self.watch.begin_call();
-        let result = work(self, &Stopwatch::start());
-        let cancelled = running.is_some_and(Running::end);
-        if cancelled && result.is_ok() { Err(Error::Cancelled { step: self.metrics.step }) } else { result }
-    }
-
     /// Makes as many of `steps` steps (1 or more) as the engine makes at once, and returns how many those were.
-    fn advance(&mut self, steps: u64) -> Result<u64> {
+    pub(super) fn advance(&mut self, steps: u64) -> Result<u64> {
         let left = MAX_STEPS - self.metrics.step;
         if left == 0 {
             return Err(Error::invalid(format!(
@@ -237,6 +158,16 @@ impl Trainer {
         }
         advance.end?;
         Ok(advance.made)
+    }
+
+    /// Begins a call that trains.
+    pub(super) fn begin_call(&mut self) {
+        self.watch.begin_call();
+    }
+
+    /// Says how fast the steps of a call are.
+    pub(super) fn tell_speed(&mut self, steps_per_second: f64) {
+        self.metrics.steps_per_second = steps_per_second;
     }
 
     /// Returns the metrics after `step` steps.

@@ -10,14 +10,10 @@ int main(void)
         for (int i = 0; i < 512; i++)
             for (int k = 0; k < 2; k++)
                 points[side][i][k] = (float)rand() / (float)RAND_MAX * (side ? 2.0f : 1.0f) + (side && k == 0 ? 5.0f : 0.0f);
-    const int64_t shape[2] = {512, 2};
-    SfeuotTensor samples[2];
     SfeuotData data[2];
     for (int side = 0; side < 2; side++) {
-        CHECK(sfeuot_tensor_init(&samples[side]));
-        samples[side].data = points[side], samples[side].rank = 2, samples[side].shape = shape;
         CHECK(sfeuot_data_init(&data[side]));
-        data[side].samples = &samples[side];
+        CHECK(sfeuot_data_set_rows(&data[side], points[side][0], 512, 2)); /* rows of 2 numbers */
     }
     SfeuotTrainerConfig config;
     CHECK(sfeuot_trainer_config_init(&config));

@@ -158,7 +158,7 @@ impl Side {
     fn new(shift: f32) -> Box<Self> {
         let values = (0..ROWS * DIMENSION).map(|i| shift + (i * 37 % 64) as f32 / 64.0).collect();
         let mut side = Box::new(Self {
-            data: init(sfeuot_data_init),
+            data: init(sfeuot_data_init_2),
             samples: init(sfeuot_tensor_init),
             weights: init(sfeuot_tensor_init),
             values,

@@ -197,7 +197,7 @@ const SIZES: [usize; 5] = [4, 8, 2, 2, 1];
 impl Samples {
     pub fn new(host: &mut Host, sample_shape: &[i64]) -> Box<Self> {
         let mut side = Box::new(Self {
-            data: init(sfeuot_data_init),
+            data: init(sfeuot_data_init_2),
             samples: init(sfeuot_tensor_init),
             weights: init(sfeuot_tensor_init),
             memory: vec![],
@@ -386,7 +386,7 @@ impl Samples {
         match host.random.below(3) {
             0 => {
                 self.caller = None;
-                self.data = init(sfeuot_data_init);
+                self.data = init(sfeuot_data_init_2);
                 self.data.sample_rank = host.bad(1);
                 // Neither samples nor a callback: `address` must not set them.
                 self.data.struct_size = self.data.struct_size.wrapping_add(host.random.of(&[1, u32::MAX, 100]));

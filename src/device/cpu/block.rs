@@ -1,6 +1,7 @@
 //! A worker's workspace: a bump arena of matrices that is emptied between blocks of rows and stops growing after the
 //! first one.
 
+use super::crew::Crew;
 use super::memory::Aligned;
 use super::simd::{Isa, Real};
 use super::winograd::filtering_numbers;
@@ -11,6 +12,7 @@ use crate::device::{Mat, Squares};
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, unit};
+use std::sync::Arc;
 
 /// Numbers behind the last matrix: a panel that begins at the last channel of its last pixel may be read.
 const BEHIND: usize = 32;
@@ -99,6 +101,8 @@ pub struct CpuBlock<T> {
     transforms: Aligned<T>,
     /// See [`Held`].
     pub(super) held: Held<T>,
+    /// Other threads that take part in operations.
+    pub(super) crew: Option<Arc<Crew>>,
 }
 
 /// The ends of the rows of one source sample, where a block has no more than that, until the next block brings those
@@ -112,8 +116,14 @@ pub(super) struct Held<T> {
 impl<T: Real> CpuBlock<T> {
     /// Returns an empty workspace.
     pub fn new(isa: Isa) -> Self {
+        Self::shared(isa, None)
+    }
+
+    /// Returns an empty workspace, in whose operations these threads take part. Results are the same bits.
+    pub fn shared(isa: Isa, crew: Option<Arc<Crew>>) -> Self {
         Self {
             isa,
+            crew,
             arena: Aligned::empty(),
             used: 0,
             noise: Vec::new(),
@@ -125,7 +135,7 @@ impl<T: Real> CpuBlock<T> {
     /// Makes room for the size that [`Measure`](super::Measure) found for a computation, which then allocates nothing.
     pub fn reserve(&mut self, sizes: Sizes) -> Result<()> {
         self.arena.grow(WORKSPACE, sizes.arena.saturating_add(BEHIND))?;
-        self.transforms.grow(WORKSPACE, sizes.transforms)?;
+        self.transforms.grow(WORKSPACE, self.rooms(sizes.transforms))?;
         let ends = &mut self.held.ends;
         memory::reserve(ends, WORKSPACE, sizes.held.saturating_sub(ends.len()))?;
         let missing = sizes.noise.saturating_sub(self.noise.len());
@@ -177,11 +187,16 @@ impl<T: Real> CpuBlock<T> {
         (self.ptr(mat), mat.stride)
     }
 
-    /// Returns room for so many numbers, valid until the next call. It makes room where [`Self::reserve`] did not, as in
-    /// tests, and panics where the system has none.
-    pub(super) fn room(&mut self, numbers: usize) -> *mut T {
-        self.transforms.grow(WORKSPACE, numbers).expect("room for transforms");
-        self.transforms.as_mut_ptr()
+    /// Returns how many numbers a room of so many takes for each thread.
+    fn rooms(&self, numbers: usize) -> usize {
+        numbers.next_multiple_of(16).saturating_mul(self.crew.as_ref().map_or(1, |crew| crew.threads()))
+    }
+
+    /// Returns room for so many numbers for each thread, and how far the rooms are apart; valid until the next call. It makes
+    /// room where [`Self::reserve`] did not, as in tests, and panics where the system has none.
+    pub(super) fn room(&mut self, numbers: usize) -> (*mut T, usize) {
+        self.transforms.grow(WORKSPACE, self.rooms(numbers)).expect("room for transforms");
+        (self.transforms.as_mut_ptr(), numbers.next_multiple_of(16))
     }
 
     /// Returns one row without its padding.

@@ -2,37 +2,39 @@
 //! embedding is made of.
 
 use super::block::CpuBlock;
+use super::crew::{Shared, in_parts};
 use super::simd::{Kernel, Real, Simd};
 use crate::device::Mat;
 use crate::device::layout::Shape;
+use std::ops::Range;
 use std::slice;
 
-struct Modulate<'a, T> {
-    block: &'a mut CpuBlock<T>,
-    shape: Shape,
-    x: Mat,
-    e: Mat,
+/// Some pixels of each row.
+struct Modulate<T> {
+    channels: usize,
+    pixels: Range<usize>,
+    rows: usize,
+    x: (Shared<T>, usize),
+    e: (Shared<T>, usize),
     shift: bool,
-    to: Mat,
+    to: (Shared<T>, usize),
     add: bool,
 }
 
-impl<T: Real> Kernel<T> for Modulate<'_, T> {
+impl<T: Real> Kernel<T> for Modulate<T> {
     type Output = ();
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
-        let Self { block, shape, x, e, shift, to, add } = self;
-        let c = shape.channels;
-        assert!(x.cols == shape.numbers() && to.cols == x.cols && e.cols == 2 * c);
-        assert!(x.rows == to.rows && e.rows == to.rows && to.apart(&x) && to.apart(&e));
-        let (x_at, e_at, to_at) = (block.ptr(x), block.ptr(e), block.ptr(to));
-        for r in 0..to.rows {
-            // SAFETY: the matrices have these rows, and `to` overlaps none of the others.
+        let Self { channels: c, pixels, rows, x, e, shift, to, add } = self;
+        for r in 0..rows {
+            // SAFETY: the matrices have these rows, and `to` overlaps none of the others. No other part has these pixels.
             let (x, e, to) = unsafe {
+                let at = |(start, stride): (Shared<T>, usize), from: usize| start.get().add(r * stride + from);
+                let (first, numbers) = (pixels.start * c, pixels.len() * c);
                 (
-                    slice::from_raw_parts(x_at.add(r * x.stride), x.cols),
-                    slice::from_raw_parts(e_at.add(r * e.stride), e.cols),
-                    slice::from_raw_parts_mut(to_at.add(r * to.stride), to.cols),
+                    slice::from_raw_parts(at(x, first), numbers),
+                    slice::from_raw_parts(at(e, 0), 2 * c),
+                    slice::from_raw_parts_mut(at(to, first), numbers),
                 )
             };
             let (scale, offset) = e.split_at(c);
@@ -96,9 +98,15 @@ impl<T: Real> Kernel<T> for ModulateGradient<'_, T> {
 
 impl<T: Real> CpuBlock<T> {
     pub(super) fn channels_modulate(&mut self, shape: Shape, x: Mat, e: Mat, shift: bool, to: Mat, add: bool) {
-        let isa = self.isa;
-        // SAFETY: the kernel checks the matrices' extents.
-        unsafe { T::dispatch(isa, Modulate { block: self, shape, x, e, shift, to, add }) }
+        let channels = shape.channels;
+        assert!(x.cols == shape.numbers() && to.cols == x.cols && e.cols == 2 * channels);
+        assert!(x.rows == to.rows && e.rows == to.rows && to.apart(&x) && to.apart(&e));
+        let (isa, rows, count) = (self.isa, to.rows, shape.height * shape.width);
+        let [x, e, to] = [x, e, to].map(|mat| (Shared(self.ptr(mat)), mat.stride));
+        in_parts(self.crew.as_deref(), count, 1, rows * channels, |pixels| {
+            // SAFETY: the matrices' extents were checked.
+            unsafe { T::dispatch(isa, Modulate { channels, pixels, rows, x, e, shift, to, add }) }
+        });
     }
 
     pub(super) fn channels_gradient(

@@ -181,7 +181,7 @@ impl<T: Real> CpuBlock<T> {
         // many as are needed.
         unsafe {
             if is_filtered(&conv) && pairs.len() * pictures * squares(conv.from) > FEW_SQUARES {
-                let room = self.room(gradient_numbers(&conv));
+                let (room, _) = self.room(gradient_numbers(&conv));
                 T::dispatch(isa, FilteringGradient { conv, pairs, pictures, weights, add, room });
             } else {
                 T::dispatch(isa, ConvolutionGradient { conv, pairs, pictures, weights, add });

@@ -10,6 +10,7 @@ mod components;
 mod conv;
 mod conv_direct;
 mod conv_gradient;
+mod crew;
 mod dense;
 mod device;
 pub(crate) mod disjoint;
@@ -30,11 +31,14 @@ mod simd_neon;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 mod squares;
+mod team;
 mod winograd;
+mod winograd_cuts;
 mod winograd_gradient;
 mod winograd_transforms;
 
 #[cfg(any(test, feature = "bench-internals"))]
 pub use block::CpuNoise;
 pub use block::{CpuBlock, Sizes};
+pub use crew::Crew;
 pub use measure::Measure;

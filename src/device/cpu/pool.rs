@@ -6,59 +6,16 @@
 //! What a job computes may depend on its number alone, never on the thread or the order: that is what makes results
 //! bitwise equal for any thread count. A call allocates nothing.
 
-use crate::error::{Error, Result};
-use crate::{float_mode, memory, process};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-
-type Job = *const (dyn Fn(usize, usize) + Sync);
-
-struct Round {
-    job: Option<SendJob>,
-    jobs: usize,
-    /// Number of the round, by which a sleeping worker recognises a new one.
-    number: u64,
-    /// Number of workers that have not finished this round.
-    running: usize,
-    stop: bool,
-}
-
-#[derive(Clone, Copy)]
-struct SendJob(Job);
-// SAFETY: the closure behind it is Sync and outlives the round (see `run`).
-unsafe impl Send for SendJob {}
-
-struct Shared {
-    round: Mutex<Round>,
-    /// Copies of the round's number and running count, to be watched without the lock.
-    number: AtomicU64,
-    running: AtomicUsize,
-    started: Condvar,
-    finished: Condvar,
-    next: AtomicUsize,
-    panicked: AtomicBool,
-}
+use super::team::Team;
+use crate::error::Result;
+use crate::process;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The threads of a context. Rounds of several callers take turns.
 pub struct Pool {
     threads: usize,
     /// The team of the process that used the pool last; never null.
     team: AtomicPtr<Team>,
-}
-
-/// The threads of one process, and the data that they share. After a fork the child has a copy without threads, whose
-/// locks may be taken for ever. The child never touches it and makes a team of its own.
-struct Team {
-    generation: u32,
-    shared: Arc<Shared>,
-    turn: Mutex<()>,
-    workers: Vec<JoinHandle<()>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {
@@ -85,7 +42,21 @@ impl Pool {
         if self.threads == 1 || jobs <= 1 {
             return (0..jobs).for_each(|number| job(number, 0));
         }
-        self.team().run(jobs, job);
+        self.team().run(self.threads, jobs, &job);
+    }
+
+    /// Does the same on up to `threads` threads, and does not wait for other callers: while one of them has the threads, the
+    /// calling one does all jobs itself, as number 0.
+    pub fn share<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: F) {
+        let threads = threads.min(self.threads);
+        if threads <= 1 || jobs <= 1 || !self.team().try_run(threads, jobs, &job) {
+            (0..jobs).for_each(|number| job(number, 0));
+        }
+    }
+
+    /// Wakes up to `threads` - 1 threads for calls of [`Self::share`] that are about to come.
+    pub fn wake(&self, threads: usize) {
+        self.team().wake(threads.min(self.threads));
     }
 
     /// Returns the team of this process.
@@ -128,139 +99,12 @@ impl Drop for Pool {
     }
 }
 
-impl Team {
-    /// Starts up to `workers` threads. Returns them with the error for which there are fewer, if any.
-    fn start(workers: usize) -> (Self, Option<Error>) {
-        let shared = Arc::new(Shared {
-            round: Mutex::new(Round { job: None, jobs: 0, number: 0, running: 0, stop: false }),
-            number: AtomicU64::new(0),
-            running: AtomicUsize::new(0),
-            started: Condvar::new(),
-            finished: Condvar::new(),
-            next: AtomicUsize::new(0),
-            panicked: AtomicBool::new(false),
-        });
-        let generation = process::generation();
-        let mut team = Self { generation, shared, turn: Mutex::new(()), workers: Vec::new() };
-        if let Err(refusal) = memory::reserve(&mut team.workers, "the threads of a context", workers) {
-            return (team, Some(refusal));
-        }
-        for worker in 1..=workers {
-            let shared = Arc::clone(&team.shared);
-            match std::thread::Builder::new().name(format!("sfeuot-{worker}")).spawn(move || work(&shared, worker)) {
-                Ok(thread) => team.workers.push(thread),
-                Err(refusal) => {
-                    let threads = workers + 1;
-                    return (
-                        team,
-                        Some(Error::UnsupportedDevice(format!(
-                            "threads is {threads}, but the system starts no more of them: {refusal}"
-                        ))),
-                    );
-                }
-            }
-        }
-        (team, None)
-    }
-
-    fn run<F: Fn(usize, usize) + Sync>(&self, jobs: usize, job: F) {
-        let _turn = lock(&self.turn);
-        let erased: *const (dyn Fn(usize, usize) + Sync + '_) = &job;
-        // SAFETY: only the lifetime is erased. The pointer is used until this round's workers have all finished,
-        // which the wait below sees, also when a job panics.
-        let erased: Job = unsafe { std::mem::transmute(erased) };
-        self.shared.next.store(0, Ordering::Relaxed);
-        self.shared.panicked.store(false, Ordering::Relaxed);
-        {
-            let mut round = lock(&self.shared.round);
-            round.job = Some(SendJob(erased));
-            round.jobs = jobs;
-            round.number += 1;
-            round.running = self.workers.len();
-            self.shared.running.store(round.running, Ordering::Relaxed);
-            self.shared.number.store(round.number, Ordering::Relaxed);
-        }
-        self.shared.started.notify_all();
-        let mine = catch_unwind(AssertUnwindSafe(|| drain(&self.shared, jobs, 0, &job)));
-        watch(|| self.shared.running.load(Ordering::Relaxed) == 0);
-        let mut round = lock(&self.shared.round);
-        while round.running > 0 {
-            round = self.shared.finished.wait(round).unwrap_or_else(PoisonError::into_inner);
-        }
-        round.job = None;
-        drop(round);
-        if let Err(panic) = mine {
-            resume_unwind(panic);
-        }
-        assert!(!self.shared.panicked.load(Ordering::Relaxed), "a worker thread panicked");
-    }
-}
-
-impl Drop for Team {
-    fn drop(&mut self) {
-        lock(&self.shared.round).stop = true;
-        self.shared.started.notify_all();
-        for worker in self.workers.drain(..) {
-            // A worker catches its jobs' panics, so there is nothing to report here.
-            let _ = worker.join();
-        }
-    }
-}
-
-/// Watches `ready` for some tens of microseconds. This is only a hint: the lock decides.
-fn watch(ready: impl Fn() -> bool) {
-    for _ in 0..1000 {
-        if ready() {
-            return;
-        }
-        std::hint::spin_loop();
-    }
-}
-
-fn drain<F: Fn(usize, usize) + Sync + ?Sized>(shared: &Shared, jobs: usize, worker: usize, job: &F) {
-    loop {
-        let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        if number >= jobs {
-            return;
-        }
-        job(number, worker);
-    }
-}
-
-fn work(shared: &Shared, worker: usize) {
-    float_mode::settle();
-    let mut seen = 0;
-    loop {
-        watch(|| shared.number.load(Ordering::Relaxed) != seen);
-        let (job, jobs) = {
-            let mut round = lock(&shared.round);
-            while round.number == seen && !round.stop {
-                round = shared.started.wait(round).unwrap_or_else(PoisonError::into_inner);
-            }
-            if round.stop {
-                return;
-            }
-            seen = round.number;
-            (round.job.expect("a round in progress has a job"), round.jobs)
-        };
-        // SAFETY: the caller of this round waits for us before its closure goes away.
-        let job = unsafe { &*job.0 };
-        if catch_unwind(AssertUnwindSafe(|| drain(shared, jobs, worker, job))).is_err() {
-            shared.panicked.store(true, Ordering::Relaxed);
-        }
-        let mut round = lock(&shared.round);
-        round.running -= 1;
-        shared.running.store(round.running, Ordering::Relaxed);
-        if round.running == 0 {
-            drop(round);
-            shared.finished.notify_one();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicUsize;
 
     #[test]
     fn every_job_runs_once_on_any_number_of_threads() {
@@ -280,7 +124,7 @@ mod tests {
     #[test]
     fn threads_that_memory_cannot_list_are_refused() {
         let (team, refusal) = Team::start(usize::MAX / 2);
-        assert!(team.workers.is_empty() && matches!(refusal, Some(Error::OutOfMemory(_))), "{refusal:?}");
+        assert!(team.workers() == 0 && matches!(refusal, Some(Error::OutOfMemory(_))), "{refusal:?}");
     }
 
     #[test]
@@ -288,7 +132,7 @@ mod tests {
         for started in 0..3 {
             let team = Team::start(started).0;
             let sum = AtomicUsize::new(0);
-            team.run(100, |number, worker| {
+            team.run(9, 100, &|number, worker| {
                 assert!(worker <= started);
                 sum.fetch_add(number, Ordering::Relaxed);
             });
@@ -306,5 +150,41 @@ mod tests {
             sum.fetch_add(number, Ordering::Relaxed);
         });
         assert_eq!(sum.into_inner(), 45);
+    }
+
+    #[test]
+    fn a_call_takes_as_many_threads_as_it_asks_for_and_works_alone_while_others_have_them() {
+        let pool = Pool::new(4).unwrap();
+        let sum = AtomicUsize::new(0);
+        for most in 0..6 {
+            pool.share(most, 50, |number, worker| {
+                assert!(worker < most.clamp(1, 4));
+                sum.fetch_add(number, Ordering::Relaxed);
+            });
+        }
+        pool.run(3, |_, _| {
+            pool.share(4, 50, |number, worker| {
+                assert_eq!(worker, 0);
+                sum.fetch_add(number, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(sum.into_inner(), 9 * 1225);
+    }
+
+    /// Short rounds one after the other: threads come late to some, sleep between others, and see none twice.
+    #[test]
+    fn rounds_that_follow_each_other_do_all_their_jobs() {
+        let pool = Pool::new(3).unwrap();
+        for round in 0..20_000 {
+            let count: [AtomicUsize; 5] = Default::default();
+            let jobs = 2 + round % 4;
+            pool.share(3, jobs, |number, _| {
+                count[number].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(count.iter().enumerate().all(|(i, c)| c.load(Ordering::Relaxed) == usize::from(i < jobs)));
+            if round % 5000 == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
     }
 }

@@ -9,13 +9,12 @@
 use super::gemm::{Gemm, Output, PANEL_VECTORS, Plain, Segment};
 use super::net::Packed;
 use super::simd::{Kernel, Real, Simd};
+use super::winograd_cuts::{GROUP, Part};
 use super::winograd_transforms::{CENTRE, PLACES, pixels, squares, sums};
 use crate::device::layout::Shape;
 use num_traits::Zero;
 use std::ptr;
 
-/// Squares of a group: a multiple of the rows of every register tile.
-const GROUP: usize = 24;
 /// The most lanes of a vector, and numbers of a panel's row.
 const MOST_LANES: usize = 16;
 const MOST_WIDTH: usize = PANEL_VECTORS * MOST_LANES;
@@ -41,6 +40,13 @@ impl Square {
     /// Returns the first square of the first picture.
     pub fn first(shape: Shape) -> Self {
         Self { height: shape.height, width: shape.width, picture: 0, y: 0, x: 0 }
+    }
+
+    /// Returns a square by its number among those of all pictures.
+    pub fn number(shape: Shape, number: usize) -> Self {
+        let (of_picture, of_line) = (squares(shape), shape.width.div_ceil(2));
+        let (picture, at) = (number / of_picture, number % of_picture);
+        Self { picture, y: at / of_line * 2, x: at % of_line * 2, ..Self::first(shape) }
     }
 
     /// Goes to the next square.
@@ -173,7 +179,6 @@ pub(super) struct Filtering<'a, T> {
     pub weights: &'a Packed<T>,
     /// Zeros for the channels of a pixel, a whole number of vectors.
     pub zeros: *const T,
-    pub pictures: usize,
     pub x: *const T,
     pub x_row: usize,
     /// A whole number of panels, or null.
@@ -183,6 +188,8 @@ pub(super) struct Filtering<'a, T> {
     pub add: bool,
     /// As many numbers as [`filtering_numbers`] says.
     pub room: *mut T,
+    /// What is computed of it.
+    pub part: Part,
 }
 
 impl<T: Real> Kernel<T> for Filtering<'_, T> {
@@ -190,22 +197,24 @@ impl<T: Real> Kernel<T> for Filtering<'_, T> {
     #[inline(always)]
     unsafe fn run<S: Simd<T = T>>(self) {
         let (channels, width) = (self.shape.channels, PANEL_VECTORS * S::LANES);
-        let squares = self.pictures * squares(self.shape);
-        let mut at = Square::first(self.shape);
+        let Part { squares, columns } = self.part.clone();
+        let mut at = Square::number(self.shape, squares.start);
         let read = Grid::new::<S>(self.room, GROUP, channels.next_multiple_of(S::LANES));
         let given = Grid::new::<S>(read.behind(), GROUP, width);
         assert!(PLACES * (read.place + given.place) <= filtering_numbers(channels));
-        // SAFETY: the matrices have so many pictures; pixels may be read up to whole vectors, because the workspace has
-        // a panel behind its last matrix; the room holds both grids.
+        assert!(columns.start.is_multiple_of(width) && columns.end <= self.weights.n);
+        assert!(columns.end == self.weights.n || columns.end.is_multiple_of(width));
+        // SAFETY: the matrices have the pictures of these squares; pixels may be read up to whole vectors, because the
+        // workspace has a panel behind its last matrix; the room holds both grids.
         unsafe {
-            for first in (0..squares).step_by(GROUP) {
-                let (count, begin) = (GROUP.min(squares - first), at);
+            for first in squares.clone().step_by(GROUP) {
+                let (count, begin) = (GROUP.min(squares.end - first), at);
                 for t in 0..count {
                     let from = at.pixels(self.x.add(at.picture * self.x_row), channels, 1, self.zeros);
                     read.put_pixels::<S>(t, from, channels);
                     at.step();
                 }
-                for col in (0..self.weights.n).step_by(width) {
+                for col in columns.clone().step_by(width) {
                     self.multiply::<S>(count, &read, col, &given);
                     let mut square = begin;
                     for t in 0..count {
