@@ -26,6 +26,8 @@
 //     watching a training             SfeuotMetrics, SfeuotProgressCallback
 //     saving                          sfeuot_trainer_save, sfeuot_model_save
 //     rows in and out of a session    SfeuotSession
+//     graphs for other programs       sfeuot_model_export_onnx, SFEUOT_ONNX_GENERATE
+//     look-up tables of colours       sfeuot_session_bake_lut
 //     pictures in and out of it       SfeuotTensor, sfeuot_session_generate_tensor
 //     networks of your own            SfeuotProblem
 //
@@ -44,28 +46,17 @@
 //     SfeuotModel *model = NULL;
 //     SfeuotSession *session = NULL;
 //     SfeuotTrainerConfig config;
-//     SfeuotTensor source_samples, target_samples;
 //     SfeuotData source, target;
-//     const int64_t shape[2] = {1000, 3};            // 1000 samples of 3 numbers
 //
 //     sfeuot_trainer_config_init(&config);
 //     config.sigma = 0.1;                            // times the common scale of the samples
 //
-//     sfeuot_tensor_init(&source_samples);
-//     source_samples.data = source_points;           // const float *, 1000 x 3
-//     source_samples.rank = 2;
-//     source_samples.shape = shape;
 //     sfeuot_data_init(&source);
-//     source.samples = &source_samples;
-//
-//     sfeuot_tensor_init(&target_samples);
-//     target_samples.data = target_points;
-//     target_samples.rank = 2;
-//     target_samples.shape = shape;
 //     sfeuot_data_init(&target);
-//     target.samples = &target_samples;
 //
-//     if (sfeuot_context_create(NULL, &context) != SFEUOT_OK ||
+//     if (sfeuot_data_set_rows(&source, source_points, 1000, 3) != SFEUOT_OK || // const float *
+//         sfeuot_data_set_rows(&target, target_points, 1000, 3) != SFEUOT_OK || // 1000 x 3
+//         sfeuot_context_create(NULL, &context) != SFEUOT_OK ||
 //         sfeuot_trainer_create(context, &config, &source, &target, &trainer) != SFEUOT_OK ||
 //         sfeuot_trainer_step(trainer, 2000, NULL) != SFEUOT_OK ||
 //         sfeuot_trainer_model(trainer, &model) != SFEUOT_OK ||
@@ -184,6 +175,9 @@
 // from the samples. The text names the row. No number that is not finite was written; rows before
 // that one may have been.
 #define SFEUOT_ERROR_NOT_FINITE 14
+
+// Bytes that are enough for every sentence about an error, with its terminating zero.
+#define SFEUOT_TEXT_SIZE 2048
 
 // Devices, for SfeuotContextConfig.device.
 
@@ -319,11 +313,12 @@
 #define SFEUOT_SIGMA_DATA_UNITS 0
 
 // sigma is a multiple of the common scale that the library measures on the samples, and tau a
-// multiple of that scale's square. The scale is the root mean square, over both sides and all
-// components, of the deviation from the midpoint of the two sides' means.
-// SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a thousand
-// times what 32-bit numbers resolve there takes its place (or sigma in data units, where that is
-// larger), and log_callback is given a warning.
+// multiple of that scale's square times the numbers of a sample. Costs are sums over these numbers,
+// so one tau means the same for samples of 2 numbers and of 1000. The scale is the root mean
+// square, over both sides and all components, of the deviation from the midpoint of the two sides'
+// means. SfeuotModelInfo.data_scale tells it. Where all samples of both sides are one point, a
+// thousand times what 32-bit numbers resolve there takes its place (or sigma in data units, where
+// that is larger), and log_callback is given a warning.
 #define SFEUOT_SIGMA_RELATIVE 1
 
 // Halves of a training step, for the calls on an SfeuotProblem.
@@ -334,6 +329,37 @@
 // The generator's half: the value function is held, and each component of a source sample has one
 // row.
 #define SFEUOT_HALF_GENERATOR 1
+
+// The ONNX operator set of what sfeuot_model_export_onnx writes.
+#define SFEUOT_ONNX_OPERATOR_SET 13
+
+// Graphs, for SfeuotOnnxConfig.graph. All take and give samples in data units, as the sessions do:
+// normalisation, axes and squares are part of the graph. The first size of every input and output
+// is the number of rows, which is free; "sample" is the shape of a sample.
+
+// Draws what sfeuot_session_generate draws, from noise that comes in. sfeuot_model_noise gives the
+// noise of a session; any other of the same law does as well.
+//   input   x0         rows x sample   source samples
+//   input   latent     rows x L        standard normal; only where the model has L latents
+//   input   component  rows x 1        uniform in (0, 1]; only of several components, no latents
+//   input   noise      rows x d        standard normal; not where the generator is deterministic
+//   output  x1         rows x sample   draws
+#define SFEUOT_ONNX_GENERATE 0
+
+// The conditional mean, without noise: sfeuot_session_conditional_mean. With latents it is the mean
+// over SfeuotOnnxConfig.latents of them, which are part of the graph; with 1 latent a generator for
+// pictures becomes a map without noise.
+//   input   x0    rows x sample
+//   output  mean  rows x sample
+#define SFEUOT_ONNX_MEAN 1
+
+// The value function and the drift at time t from 0 to 1: sfeuot_session_drift. The density ratio
+// of sfeuot_session_density_ratio is a function of value at t = 1.
+//   input   x      rows x sample
+//   input   t      rows x 1
+//   output  value  rows x 1        V(t, x), in data units squared
+//   output  drift  rows x sample   -grad V(t, x)
+#define SFEUOT_ONNX_VALUE 2
 
 // Where work runs: a device, its threads, and where the log goes.
 //
@@ -350,8 +376,10 @@
 //
 // Threads. Any handle may be used from any thread. Many threads may use a context or a model at
 // once. A trainer, session or problem does one call at a time: a second thread inside it, or a
-// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once. Nothing waits and nothing
-// deadlocks. To generate on several threads, give each thread its own session on the same model.
+// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for some
+// time (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on several
+// threads, give each thread its own session on the same model, or a session several threads
+// (SfeuotSessionConfig). A trainer is open while it tells of progress: see sfeuot_trainer_run.
 // sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 // callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 // may leave one.
@@ -421,16 +449,18 @@ typedef struct SfeuotModel SfeuotModel;
 // On the CPU a call allocates nothing if one of its kind came before it with no fewer times.
 typedef struct SfeuotProblem SfeuotProblem;
 
-// One thread's workspace on a model. On the CPU its calls take no lock. A call allocates nothing if
-// one of its kind came before it with the same latents and time_count and no fewer rows.
+// One thread's workspace on a model. On the CPU its calls wait for no lock. A call allocates
+// nothing if one of its kind came before it with the same latents and time_count and no fewer rows;
+// on several threads, with as many rows.
 //
 // Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 // dimension is the product of the sample's shape, and the last axis is innermost. Values are in
 // data units, the units that the samples were given in; the library scales inside. Inputs are
 // finite, and no further from the samples' centre than 10^9 times the scale that the networks see
-// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are tensors of
-// the same rows. With 0 rows a call on a valid session does nothing and returns SFEUOT_OK: it looks
-// at none of its other arguments except the shapes of tensors, and arrays may be NULL.
+// them in; a refusal names that scale. Outputs must not overlap inputs, unless they are the same
+// rows: samples may be answered in place. With 0 rows a call on a valid session does nothing and
+// returns SFEUOT_OK: it looks at none of its other arguments except the shapes of tensors, and
+// arrays may be NULL.
 //
 // The calls whose names end in _tensor take rows of any type and layout, such as pictures of bytes.
 typedef struct SfeuotSession SfeuotSession;
@@ -579,12 +609,13 @@ typedef int32_t (*SfeuotSampleCallback)(void *userdata,
                                         uint64_t dimension);
 
 // One side of the problem, the source or the target: either an array of samples, or a callback that
-// draws fresh ones. Both sides have samples of the same shape.
+// draws fresh ones. Both sides have samples of the same shape. Rows of numbers one after the other
+// are set by one call, sfeuot_data_set_rows; arrays of any type, layout and place are tensors.
 typedef struct SfeuotData {
     // Set by sfeuot_data_init.
     uint32_t struct_size;
-    // With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1. Ignored with
-    // samples.
+    // With sample_callback: how many axes one sample has, 1 to SFEUOT_MAX_RANK - 1, or 0 where it
+    // has row_dimension numbers. Ignored with samples.
     uint32_t sample_rank;
     // The samples: up to 2^32 - 1 of up to 2^20 numbers each, all finite. They are copied before
     // the call returns. Device memory is read where it lies, in the order of the context's stream.
@@ -602,6 +633,22 @@ typedef struct SfeuotData {
     // With sample_callback: the shape of one sample, sample_rank numbers, which are copied. Ignored
     // with samples.
     const int64_t *sample_shape;
+    // The samples as rows without gaps in host memory, row_count x row_dimension elements, in place
+    // of samples: sfeuot_data_set_rows sets them. They are copied before the call returns. NULL
+    // with samples or sample_callback.
+    const void *rows;
+    // With rows: the number of samples.
+    uint64_t row_count;
+    // With rows, or with sample_callback where sample_rank is 0: the numbers of one sample.
+    uint64_t row_dimension;
+    // With rows: SFEUOT_DTYPE_*.
+    int32_t row_dtype;
+    // Always 0.
+    uint32_t reserved;
+    // With rows: the value of an element is element * row_scale + row_offset. Default 1.
+    double row_scale;
+    // See row_scale. Default 0.
+    double row_offset;
 } SfeuotData;
 
 // One network, for SfeuotTrainerConfig.value_network and generator_network. Fill it with
@@ -664,7 +711,9 @@ typedef struct SfeuotNetwork {
 // count. A part of the target that costs more than the others by clearly more than tau, as
 // outliers do, gets less mass: with SFEUOT_DIVERGENCE_KL about exp(-difference / tau) of its own.
 // A large tau approaches the balanced problem, which SFEUOT_DIVERGENCE_BALANCED is exactly. A
-// small tau trusts the target less. Begin with 1.
+// small tau trusts the target less. Begin with 1, relative: the price of one spread of the samples
+// in every number. In data units that is the number of a sample's numbers times the square of their
+// spread.
 typedef struct SfeuotTrainerConfig {
     // Set by sfeuot_trainer_config_init.
     uint32_t struct_size;
@@ -674,8 +723,9 @@ typedef struct SfeuotTrainerConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     // It has no default; see "Choosing sigma" above.
     double sigma;
-    // Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
-    // times the square of the common scale. Default 1; see "Choosing tau" above.
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
+    // scale in all. Default 1; see "Choosing tau" above.
     double tau;
     // SFEUOT_SIGMA_*. Default SFEUOT_SIGMA_RELATIVE, in which the same numbers suit pixels from 0
     // to 255 and metres.
@@ -703,19 +753,21 @@ typedef struct SfeuotTrainerConfig {
     // more squares gain. The first layers become twice as large. 0 lets them see samples alone.
     // Default 1.
     int32_t squares;
-    // Source samples of a step, 1 to 2^20. Default 128.
+    // Source samples of a step, up to 2^20. With 0 as many as make 1024 rows with components, but at
+    // most 128; 64 where networks are convolutional. Default 0.
     uint32_t batch_sources;
-    // K, 1 to 4096; K times batch_sources is limited to 2^24, and time grows with both. A source
+    // K, up to 4096; K times batch_sources is limited to 2^24, and time grows with both. A source
     // sample is given a mixture of K Gaussians, so K is about the number of clusters that its
     // images can fall into. With latents, K of them are drawn for each source sample of a step,
-    // and 16 is a good number. Default 8.
+    // and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and with
+    // latents, and 1 where networks are convolutional. Default 0.
     uint32_t components;
     // Must be 0.
     uint32_t reserved;
     // Adam's rate for the generator, > 0. The generator has to learn faster than the value
-    // network. Default 1e-3.
+    // network. Default 2e-3.
     double generator_learning_rate;
-    // Adam's rate for the value network, > 0. Default 3e-4; 1e-4 is slower and safer.
+    // Adam's rate for the value network, > 0. Default 1e-3; 3e-4 is slower and safer.
     double value_learning_rate;
     // Adam's decay of the mean, in [0, 1). Default 0.5.
     double adam_beta1;
@@ -831,6 +883,22 @@ typedef struct SfeuotModelInfo {
     uint64_t parameters;
 } SfeuotModelInfo;
 
+// Settings of a session. Fill it with sfeuot_session_config_init, then change what you need.
+typedef struct SfeuotSessionConfig {
+    // Set by sfeuot_session_config_init.
+    uint32_t struct_size;
+    // The most threads that work on a call, with the calling one: some of those of the context that
+    // the model was made on, which gives what it has where it has fewer. 0 takes all of them; the
+    // largest number is 1024. Default 1, which leaves all other cores to the host. Results are the
+    // same bits for any number. Ignored where the model is on a GPU.
+    //
+    // Each thread takes rows of its own, from about 2^20 multiply-adds on. Pictures that are too
+    // few for all threads are computed one after the other by all threads together, so a single
+    // one takes less time as well. While another call or a training works with the context's
+    // threads, a call does not wait for them and works on its own thread alone.
+    uint32_t threads;
+} SfeuotSessionConfig;
+
 // How to make an SfeuotProblem. Fill it with sfeuot_problem_config_init, set sigma and dimension,
 // then change what you need.
 typedef struct SfeuotProblemConfig {
@@ -841,12 +909,13 @@ typedef struct SfeuotProblemConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times scale. It has no default;
     // SfeuotTrainerConfig says how to choose it.
     double sigma;
-    // Price of leaving mass of the target unmatched, in the square of sigma_units: 10^-90 to 10^90
-    // times the square of scale. Default 1.
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // number of a sample where they are relative: 10^-90 to 10^90 times the square of scale in all.
+    // Default 1.
     double tau;
     // A length in data units: the common scale of the samples, which sfeuot_common_scale measures,
     // or 1 where your networks see samples with a spread of about 1. 10^-15 to 10^15. Relative
-    // sigma and tau are multiples of it and of its square, and it bounds what a deviation may be
+    // sigma and tau are multiples of it and of its square for each number, and it bounds what a deviation may be
     // (see SfeuotProblem). Default 1.
     double scale;
     // SFEUOT_SIGMA_*. With SFEUOT_SIGMA_DATA_UNITS sigma and tau are in data units whatever scale
@@ -889,6 +958,66 @@ typedef struct SfeuotValueLoss {
     double matched_share;
 } SfeuotValueLoss;
 
+// Converts rows colours of 3 floats each in place, such as from sRGB to Oklab. Returns 0, or any
+// other number to end the call with SFEUOT_ERROR_CALLBACK and that number in the text.
+typedef int32_t (*SfeuotColourCallback)(void *userdata, float *colours, uint64_t rows);
+
+// A look-up table, for sfeuot_session_bake_lut. Fill it with sfeuot_lut_config_init, then change
+// what you need.
+typedef struct SfeuotLutConfig {
+    // Set by sfeuot_lut_config_init.
+    uint32_t struct_size;
+    // Entries along each axis, from 2 to 256. Default 33.
+    uint32_t size;
+    // For a model with latents: how many of them each mean is taken over, from 1 to 2^24. Default
+    // 64.
+    uint32_t latents;
+    // Always 0.
+    uint32_t reserved;
+    // Seed of these latents. Default 0.
+    uint64_t seed;
+    // They are those that sfeuot_session_conditional_mean draws for the row of this number, for
+    // every entry, so that the table is as smooth as the model. Default 0.
+    uint64_t row;
+    // The colour of the first entry. Default 0, 0, 0.
+    double low[3];
+    // The colour of the last entry, above low in each number. Default 1, 1, 1.
+    double high[3];
+    // Takes the table's colours to the data units of the model. Default NULL: they are the same.
+    SfeuotColourCallback to_model;
+    // Takes what the model gives to the table's colours. Default NULL.
+    SfeuotColourCallback from_model;
+    // Handed to both. Default NULL.
+    void *userdata;
+} SfeuotLutConfig;
+
+// Takes the next size bytes of a file that is written from front to back. Returns 0, or any other
+// number to end the call with SFEUOT_ERROR_CALLBACK and that number in the text.
+typedef int32_t (*SfeuotWriteCallback)(void *userdata, const void *bytes, size_t size);
+
+// What sfeuot_model_export_onnx writes, and where. Fill it with sfeuot_onnx_config_init, then
+// change what you need.
+typedef struct SfeuotOnnxConfig {
+    // Set by sfeuot_onnx_config_init.
+    uint32_t struct_size;
+    // SFEUOT_ONNX_*. Default SFEUOT_ONNX_GENERATE.
+    int32_t graph;
+    // For SFEUOT_ONNX_MEAN of a model with latents: how many of them the mean is taken over, from 1
+    // to 4096. The graph passes the generator as often for each row. Default 16.
+    uint32_t latents;
+    // Always 0.
+    uint32_t reserved;
+    // Seed of these latents. Default 0.
+    uint64_t seed;
+    // They are those that sfeuot_session_conditional_mean draws for the row of this number, and the
+    // same for every row of the graph. Default 0.
+    uint64_t row;
+    // Takes the file where path is NULL. Default NULL.
+    SfeuotWriteCallback write;
+    // Handed to write. Default NULL.
+    void *userdata;
+} SfeuotOnnxConfig;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -904,7 +1033,9 @@ uint32_t sfeuot_abi_version(void);
 // the function and names the argument, its value and what is allowed. The result is never NULL; it
 // is "" when no call has failed on this thread. The text is the library's. It belongs to the
 // calling thread and stays until the next call on this thread fails. Calls that succeed leave it
-// alone, so a host may release what it holds before it prints.
+// alone, so a host may release what it holds before it prints. A host whose calls move between
+// threads asks the object instead: sfeuot_context_error, and its likes for trainers, models and
+// sessions.
 //
 // What holds after a failure. Every call that can fail returns a status, SFEUOT_OK (0) or one of
 // SFEUOT_ERROR_*. A call that failed changed nothing, unless its description says so. Outputs are
@@ -981,6 +1112,16 @@ int32_t sfeuot_context_cuda_stream(const struct SfeuotContext *context, void **s
 // Errors: SFEUOT_ERROR_DEVICE when some of the work failed.
 int32_t sfeuot_context_synchronize(const struct SfeuotContext *context);
 
+// Copies the sentence of the last call that failed on this context: what sfeuot_last_error returned
+// for it on its own thread. Hosts whose calls move between threads, such as tasks and goroutines,
+// read it here, where no other object's call can take its place. A call that makes something of the
+// context is a call on it, so the reason of a creation that failed is here. "" where no call has
+// failed. SFEUOT_ERROR_BUSY and refused handles leave the sentence alone, and so does this
+// function, which may be called from any thread at any time.
+//   buffer  size bytes; gets a C string in UTF-8, cut at a character where it is too short
+//   size    1 or more; SFEUOT_TEXT_SIZE is always enough
+int32_t sfeuot_context_error(struct SfeuotContext *context, char *buffer, size_t size);
+
 // Adds a reference, for a second owner. sfeuot_context_release gives it back.
 int32_t sfeuot_context_retain(struct SfeuotContext *context);
 
@@ -1005,7 +1146,46 @@ int32_t sfeuot_tensor_init(struct SfeuotTensor *tensor);
 int32_t sfeuot_tensor_from_dlpack(const void *dlpack, struct SfeuotTensor *tensor);
 
 // Fills data with the defaults: neither samples nor a callback.
+//
+// In C and C++ call this name: a macro below makes it sfeuot_data_init_2. The symbol itself is for
+// programs that were built when the struct ended with sample_shape, and fills no more than that.
 int32_t sfeuot_data_init(struct SfeuotData *data);
+
+// The function that sfeuot_data_init names in C and C++. Bindings to other languages call it
+// themselves, with a struct as the header has it.
+int32_t sfeuot_data_init_2(struct SfeuotData *data);
+
+// Makes rows of numbers the samples of data, which sfeuot_data_init has filled: rows x dimension
+// 32-bit floats in host memory, one sample after the other without gaps. It takes the place of
+// samples, rows and callback that were set before and leaves the weights. Nothing is copied yet:
+// sfeuot_trainer_create reads the numbers, and they have to stay until it returns.
+//   rows       1 to 2^32 - 1
+//   dimension  1 to 2^20
+int32_t sfeuot_data_set_rows(struct SfeuotData *data,
+                             const float *samples,
+                             uint64_t rows,
+                             uint64_t dimension);
+
+// Does the same for rows of bytes, such as pixels. The value of a byte is byte * scale + offset.
+//   scale   finite and not 0, such as 1.0 / 255
+//   offset  finite
+int32_t sfeuot_data_set_bytes(struct SfeuotData *data,
+                              const uint8_t *samples,
+                              uint64_t rows,
+                              uint64_t dimension,
+                              double scale,
+                              double offset);
+
+// Makes a callback the samples of data, which sfeuot_data_init has filled: it draws samples of
+// dimension numbers. It takes the place of samples, rows, callback and weights that were set
+// before.
+//   callback   not NULL
+//   userdata   passed to callback; it has to live as long as the trainer
+//   dimension  1 to 2^20
+int32_t sfeuot_data_set_sampler(struct SfeuotData *data,
+                                SfeuotSampleCallback callback,
+                                void *userdata,
+                                uint64_t dimension);
 
 // In C and C++ call this name: a macro below makes it sfeuot_network_init_2. The symbol itself is
 // for programs that were built when SfeuotNetwork ended with kind, and fills that much of network.
@@ -1056,9 +1236,9 @@ int32_t sfeuot_trainer_step(struct SfeuotTrainer *trainer,
                             struct SfeuotMetrics *metrics);
 
 // Trains like sfeuot_trainer_step, and calls progress after every that many steps (at least 1) and
-// after the last one. With progress NULL nobody is told, and every is ignored. Inside progress,
-// calls on this trainer are SFEUOT_ERROR_BUSY, except for sfeuot_trainer_cancel and
-// sfeuot_trainer_memory.
+// after the last one. With progress NULL nobody is told, and every is ignored. While progress runs,
+// calls on this trainer that train are SFEUOT_ERROR_BUSY, on any thread. All others work:
+// sfeuot_trainer_model gives what has been learnt so far, so a training can show itself.
 int32_t sfeuot_trainer_run(struct SfeuotTrainer *trainer,
                            uint64_t steps,
                            uint64_t every,
@@ -1117,8 +1297,21 @@ int32_t sfeuot_trainer_memory(struct SfeuotTrainer *trainer,
                               uint64_t *device_bytes);
 
 // Makes a model from what has been learnt so far: a copy of the averaged generator and of the
-// averaged value network. Further training does not change it.
+// averaged value network. Further training does not change it, and is not changed by it: it goes on
+// with the same bits. While another call is inside the trainer this is SFEUOT_ERROR_BUSY at once;
+// sfeuot_trainer_model_wait waits for the end of a step.
 int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel **model);
+
+// Makes the same while another thread trains. Where a call is inside the trainer, it waits for the
+// end of the current step, up to milliseconds, and then the training goes on. On a GPU that is the
+// end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
+// step took longer, or the call that is inside is not one that trains. A callback of samples is
+// inside a step, so there it waits in vain; a progress callback is between steps, and there it need
+// not wait.
+//   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
+int32_t sfeuot_trainer_model_wait(struct SfeuotTrainer *trainer,
+                                  double milliseconds,
+                                  struct SfeuotModel **model);
 
 // Writes a checkpoint: settings, networks, averages, optimiser, step number and a fingerprint of
 // the samples, but not the samples. The file is replaced as sfeuot_model_save says. Errors:
@@ -1137,6 +1330,10 @@ int32_t sfeuot_trainer_load(struct SfeuotContext *context,
                             const struct SfeuotData *source,
                             const struct SfeuotData *target,
                             struct SfeuotTrainer **trainer);
+
+// Copies the sentence of the last call that failed on this trainer, sfeuot_trainer_model included.
+// See sfeuot_context_error.
+int32_t sfeuot_trainer_error(struct SfeuotTrainer *trainer, char *buffer, size_t size);
 
 // Adds a reference, for a second owner. sfeuot_trainer_release gives it back.
 int32_t sfeuot_trainer_retain(struct SfeuotTrainer *trainer);
@@ -1178,6 +1375,10 @@ int32_t sfeuot_model_info(struct SfeuotModel *model, struct SfeuotModelInfo *inf
 // SFEUOT_MAX_RANK is always enough, and too small a capacity is SFEUOT_ERROR_INVALID_ARGUMENT.
 int32_t sfeuot_model_sample_shape(struct SfeuotModel *model, uint32_t capacity, int64_t *shape);
 
+// Copies the sentence of the last call that failed on this model, sfeuot_session_create included.
+// See sfeuot_context_error.
+int32_t sfeuot_model_error(struct SfeuotModel *model, char *buffer, size_t size);
+
 // Adds a reference, for a second owner. sfeuot_model_release gives it back.
 int32_t sfeuot_model_retain(struct SfeuotModel *model);
 
@@ -1185,12 +1386,31 @@ int32_t sfeuot_model_retain(struct SfeuotModel *model);
 // they need of it. NULL is allowed and does nothing.
 int32_t sfeuot_model_release(struct SfeuotModel *model);
 
-// Makes a session. A model may have any number of them, one for each thread that generates.
+// Fills config with the defaults.
+int32_t sfeuot_session_config_init(struct SfeuotSessionConfig *config);
+
+// Makes a session whose calls work on the calling thread alone. A model may have any number of
+// them, one for each thread that generates.
 int32_t sfeuot_session_create(struct SfeuotModel *model, struct SfeuotSession **session);
+
+// Makes a session with settings of its own, such as the number of threads that its calls work on.
+// config NULL means the defaults, those of sfeuot_session_create.
+int32_t sfeuot_session_create_with(struct SfeuotModel *model,
+                                   const struct SfeuotSessionConfig *config,
+                                   struct SfeuotSession **session);
+
+// Copies the sentence of the last call that failed on this session. See sfeuot_context_error.
+int32_t sfeuot_session_error(struct SfeuotSession *session, char *buffer, size_t size);
+
+// Adds a reference, for a second owner. sfeuot_session_release gives it back.
+int32_t sfeuot_session_retain(struct SfeuotSession *session);
+
+// Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
+int32_t sfeuot_session_release(struct SfeuotSession *session);
 
 // Draws one sample of the plan for each source row, in one pass through the generator.
 //   source     rows x dimension, data units
-//   generated  rows x dimension, data units
+//   generated  rows x dimension, data units; it may be source itself
 // The noise of row i depends on seed and first_row + i alone. So rows drawn in pieces equal rows
 // drawn at once, and a particle keeps its fate from frame to frame if it keeps its number. On a GPU
 // that holds up to rounding, by which about one row in a million draws another component. Another
@@ -1239,7 +1459,7 @@ int32_t sfeuot_session_generate_tensor(struct SfeuotSession *session,
 // then change nothing. With latents it is the mean over that many of them, drawn for each row, with
 // the rest of the noise averaged exactly. latents is from 1 to 2^24.
 //   source  rows x dimension, data units
-//   mean    rows x dimension, data units
+//   mean    rows x dimension, data units; it may be source itself
 int32_t sfeuot_session_conditional_mean(struct SfeuotSession *session,
                                         const float *source,
                                         uint64_t rows,
@@ -1282,7 +1502,7 @@ int32_t sfeuot_session_trajectory(struct SfeuotSession *session,
 // than the critic that the generator learns from, and no accurate drift: a simulation with it gives
 // worse pictures than the one step.
 //   state  rows x dimension, data units
-//   drift  rows x dimension
+//   drift  rows x dimension; it may be state itself
 int32_t sfeuot_session_drift(struct SfeuotSession *session,
                              double time,
                              const float *state,
@@ -1308,12 +1528,6 @@ int32_t sfeuot_session_density_ratio_tensor(struct SfeuotSession *session,
                                             const struct SfeuotTensor *target,
                                             float *ratio);
 
-// Adds a reference, for a second owner. sfeuot_session_release gives it back.
-int32_t sfeuot_session_retain(struct SfeuotSession *session);
-
-// Gives a reference back. With the last one the handle ends. NULL is allowed and does nothing.
-int32_t sfeuot_session_release(struct SfeuotSession *session);
-
 // Fills config with the defaults. sigma and dimension have none and have to be set before the
 // config is used.
 int32_t sfeuot_problem_config_init(struct SfeuotProblemConfig *config);
@@ -1324,6 +1538,9 @@ int32_t sfeuot_problem_config_init(struct SfeuotProblemConfig *config);
 int32_t sfeuot_problem_create(struct SfeuotContext *context,
                               const struct SfeuotProblemConfig *config,
                               struct SfeuotProblem **problem);
+
+// Copies the sentence of the last call that failed on this problem. See sfeuot_context_error.
+int32_t sfeuot_problem_error(struct SfeuotProblem *problem, char *buffer, size_t size);
 
 // Adds a reference, which needs one more sfeuot_problem_release.
 int32_t sfeuot_problem_retain(struct SfeuotProblem *problem);
@@ -1458,6 +1675,49 @@ int32_t sfeuot_conjugate(int32_t divergence,
                          double *conjugate,
                          double *ratio);
 
+// Fills config with the defaults.
+int32_t sfeuot_lut_config_init(struct SfeuotLutConfig *config);
+
+// Writes the conditional mean of a model of 3 numbers a sample on a grid of colours: a look-up
+// table that grading programs and engines apply. config may be NULL for the defaults. Entry (i,
+// j, k) of size^3 lies at 3 x (i + size x (j + size x k)), as in .cube files; its colour is low
+// plus (high - low) times (i, j, k) / (size - 1). Results are not kept within any range.
+// examples-c/common has writers of .cube files and HALD pictures.
+//   table  3 x size^3 floats
+// Errors: SFEUOT_ERROR_INVALID_ARGUMENT also for a model of another dimension,
+// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_NOT_FINITE.
+int32_t sfeuot_session_bake_lut(struct SfeuotSession *session,
+                                const struct SfeuotLutConfig *config,
+                                float *table);
+
+// Fills config with the defaults.
+int32_t sfeuot_onnx_config_init(struct SfeuotOnnxConfig *config);
+
+// Writes a graph of the model as an ONNX file (operator set SFEUOT_ONNX_OPERATOR_SET), for programs
+// without this library. Its operators are those that TensorRT, DirectML and Unity's Sentis have,
+// all numbers are 32-bit floats, and results are those of a session up to rounding. config may be
+// NULL for the defaults. Either path names the file, which is replaced whole or, on failure, left
+// as it was, or path is NULL and config->write takes the bytes. Errors: SFEUOT_ERROR_IO,
+// SFEUOT_ERROR_CALLBACK, SFEUOT_ERROR_FORMAT (a weight is not a finite number, or the file would be
+// longer than 2 GiB), SFEUOT_ERROR_OUT_OF_MEMORY.
+int32_t sfeuot_model_export_onnx(struct SfeuotModel *model,
+                                 const struct SfeuotOnnxConfig *config,
+                                 const char *path);
+
+// Writes the noise by which sfeuot_session_generate draws these rows, in the form in which a graph
+// of SFEUOT_ONNX_GENERATE takes it. The same seed and row numbers then give the same draws there.
+// Each array may be NULL; those that the graph has no input for need not be given.
+//   latent     rows x latent_dimension of SfeuotModelInfo
+//   component  rows
+//   noise      rows x dimension
+int32_t sfeuot_model_noise(struct SfeuotModel *model,
+                           uint64_t rows,
+                           uint64_t seed,
+                           uint64_t first_row,
+                           float *latent,
+                           float *component,
+                           float *noise);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus
@@ -1468,3 +1728,4 @@ int32_t sfeuot_conjugate(int32_t divergence,
 #define sfeuot_trainer_config_init sfeuot_trainer_config_init_2
 #define sfeuot_network_init sfeuot_network_init_2
 #define sfeuot_metrics_init sfeuot_metrics_init_2
+#define sfeuot_data_init sfeuot_data_init_2

@@ -78,8 +78,12 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
+/// Name and sizes of an input or an output.
+type End = (String, Vec<String>);
+type Ends = Vec<End>;
+
 /// Name and sizes of an input or an output; the free size is "batch".
-fn described(info: &[u8]) -> (String, Vec<String>) {
+fn described(info: &[u8]) -> End {
     let tensor = one(one(info, 2), 1);
     assert_eq!(numbers(tensor, 1), [1], "32-bit floats");
     let size = |dimension: &&[u8]| match numbers(dimension, 1)[..] {
@@ -91,11 +95,11 @@ fn described(info: &[u8]) -> (String, Vec<String>) {
 
 /// Reads a file, checks that every tensor is there before it is used and once, that constants have as many numbers as
 /// their sizes say, and returns operators, inputs and outputs.
-fn checked(file: &[u8]) -> (BTreeSet<String>, [Vec<(String, Vec<String>)>; 2]) {
+fn checked(file: &[u8]) -> (BTreeSet<String>, [Ends; 2]) {
     assert_eq!(numbers(file, 1), [7], "the version of the file's form");
     assert_eq!(numbers(one(file, 8), 2), [OPERATOR_SET]);
     let graph = one(file, 7);
-    let [inputs, outputs] = [11, 12].map(|field| all(graph, field).into_iter().map(described).collect::<Vec<_>>());
+    let [inputs, outputs] = [11, 12].map(|field| all(graph, field).into_iter().map(described).collect::<Ends>());
     let mut known: BTreeSet<String> = inputs.iter().map(|(name, _)| name.clone()).collect();
     for constant in all(graph, 5) {
         let size = numbers(constant, 1).iter().product::<u64>() as usize;
@@ -127,7 +131,7 @@ fn written(model: &Model, graph: OnnxGraph) -> Vec<u8> {
 
 const MEAN: OnnxGraph = OnnxGraph::Mean { latents: 3, seed: 1, row: 2 };
 
-fn shaped(ends: &[(&str, &[usize])]) -> Vec<(String, Vec<String>)> {
+fn shaped(ends: &[(&str, &[usize])]) -> Ends {
     let sizes = |sizes: &[usize]| {
         std::iter::once("batch".to_owned()).chain(sizes.iter().map(usize::to_string)).collect::<Vec<_>>()
     };

@@ -56,10 +56,11 @@ pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
 ///
 /// Threads. Any handle may be used from any thread. Many threads may use a context or a model at
 /// once. A trainer, session or problem does one call at a time: a second thread inside it, or a
-/// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for some
-/// time (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on several
-/// threads, give each thread its own session on the same model, or a session several threads
-/// (SfeuotSessionConfig). A trainer is open while it tells of progress: see sfeuot_trainer_run.
+/// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for
+/// some time (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on
+/// several threads, give each thread its own session on the same model, or a session several
+/// threads (SfeuotSessionConfig). A trainer is open while it tells of progress: see
+/// sfeuot_trainer_run.
 /// sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 /// callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 /// may leave one.

@@ -49,8 +49,8 @@ pub struct SfeuotProblemConfig {
     pub tau: f64,
     /// A length in data units: the common scale of the samples, which sfeuot_common_scale measures,
     /// or 1 where your networks see samples with a spread of about 1. 10^-15 to 10^15. Relative
-    /// sigma and tau are multiples of it and of its square for each number, and it bounds what a deviation may be
-    /// (see SfeuotProblem). Default 1.
+    /// sigma and tau are multiples of it and of its square for each number, and it bounds what a
+    /// deviation may be (see SfeuotProblem). Default 1.
     pub scale: f64,
     /// SFEUOT_SIGMA_*. With SFEUOT_SIGMA_DATA_UNITS sigma and tau are in data units whatever scale
     /// is. Default SFEUOT_SIGMA_RELATIVE.

@@ -87,14 +87,14 @@ pub struct SfeuotTrainerConfig {
     /// more squares gain. The first layers become twice as large. 0 lets them see samples alone.
     /// Default 1.
     pub squares: i32,
-    /// Source samples of a step, up to 2^20. With 0 as many as make 1024 rows with components, but at
-    /// most 128; 64 where networks are convolutional. Default 0.
+    /// Source samples of a step, up to 2^20. With 0 as many as make 1024 rows with components, but
+    /// at most 128; 64 where networks are convolutional. Default 0.
     pub batch_sources: u32,
     /// K, up to 4096; K times batch_sources is limited to 2^24, and time grows with both. A source
     /// sample is given a mixture of K Gaussians, so K is about the number of clusters that its
     /// images can fall into. With latents, K of them are drawn for each source sample of a step,
-    /// and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and with
-    /// latents, and 1 where networks are convolutional. Default 0.
+    /// and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and
+    /// with latents, and 1 where networks are convolutional. Default 0.
     pub components: u32,
     /// Must be 0.
     pub reserved: u32,

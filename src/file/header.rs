@@ -13,7 +13,7 @@ pub(super) const PREFIX: usize = 8;
 /// description has 2 d numbers of up to 24 characters and 2 d of up to 10. With the largest d, 2^20, these are 71 MB.
 pub(super) const MAX_HEADER: usize = 80 << 20;
 /// The largest number of tensors. A model has two for each layer of two networks, whose graphs have at most 1024 nodes.
-pub(super) const MAX_TENSORS: usize = 4100;
+pub(super) const MAX_TENSORS: usize = 4096;
 /// The largest number of axes of a tensor. The library's own have up to 4.
 const MAX_AXES: usize = 8;
 /// The longest name of a tensor, in bytes with escapes.

@@ -15,10 +15,9 @@ static SfeuotModel *trained(SfeuotContext *context) {
 
     side_init(&source, 0.0f);
     side_init(&target, 2.0f);
-    OK(sfeuot_trainer_config_init(&config));
-    config.sigma = 0.5;
+    config_small(&config);
+    config.latent_dimension = 0;
     config.hidden_width = 32;
-    config.hidden_layers = 2;
     OK(sfeuot_trainer_create(context, &config, &source.data, &target.data, &trainer));
     OK(sfeuot_trainer_step(trainer, 20, NULL));
     OK(sfeuot_trainer_model(trainer, &model));

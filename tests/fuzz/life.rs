@@ -161,7 +161,7 @@ fn session(life: &mut Life, call: impl FnOnce(*mut SfeuotSession, *const f32, *m
 }
 
 /// SAFETY of all calls here: the handles are live, the arrays have the sizes that the calls name.
-pub const STEPS: [Step; 24] = [
+pub const STEPS: [Step; 26] = [
     Step {
         name: "sfeuot_context_create",
         call: |life| {

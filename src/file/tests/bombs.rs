@@ -68,7 +68,7 @@ fn headers_beyond_any_of_ours_are_refused() {
     let entry = |i: usize| (format!("w{i}"), f32_tensor(&[0], 0, 0));
     let tensors = |n: usize| serde_json::Value::Object((0..n).map(entry).collect());
     assert_eq!(content(&model_with(tensors(MAX_TENSORS), &[]), FileKind::Model).unwrap().tensors.len(), MAX_TENSORS);
-    assert_says(&model_with(tensors(MAX_TENSORS + 1), &[]), &["more than 4100 tensors"]);
+    assert_says(&model_with(tensors(MAX_TENSORS + 1), &[]), &["more than 4096 tensors"]);
     let named = |length: usize| model_with(json!({"n".repeat(length): f32_tensor(&[0], 0, 0)}), &[]);
     assert!(content(&named(MAX_NAME), FileKind::Model).is_ok());
     assert_says(&named(MAX_NAME + 1), &["'nnn", "more than 256 bytes"]);
