@@ -376,10 +376,11 @@
 //
 // Threads. Any handle may be used from any thread. Many threads may use a context or a model at
 // once. A trainer, session or problem does one call at a time: a second thread inside it, or a
-// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for some
-// time (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on several
-// threads, give each thread its own session on the same model, or a session several threads
-// (SfeuotSessionConfig). A trainer is open while it tells of progress: see sfeuot_trainer_run.
+// callback that calls back into it, gets SFEUOT_ERROR_BUSY at once, unless it asks to wait for
+// some time (sfeuot_trainer_model_wait). Nothing else waits and nothing deadlocks. To generate on
+// several threads, give each thread its own session on the same model, or a session several
+// threads (SfeuotSessionConfig). A trainer is open while it tells of progress: see
+// sfeuot_trainer_run.
 // sfeuot_trainer_cancel, memory, retain and release are never busy. After a call returned, no
 // callback that it started runs any more. Callbacks must return: no C++ exception and no longjmp
 // may leave one.
@@ -753,14 +754,14 @@ typedef struct SfeuotTrainerConfig {
     // more squares gain. The first layers become twice as large. 0 lets them see samples alone.
     // Default 1.
     int32_t squares;
-    // Source samples of a step, up to 2^20. With 0 as many as make 1024 rows with components, but at
-    // most 128; 64 where networks are convolutional. Default 0.
+    // Source samples of a step, up to 2^20. With 0 as many as make 1024 rows with components, but
+    // at most 128; 64 where networks are convolutional. Default 0.
     uint32_t batch_sources;
     // K, up to 4096; K times batch_sources is limited to 2^24, and time grows with both. A source
     // sample is given a mixture of K Gaussians, so K is about the number of clusters that its
     // images can fall into. With latents, K of them are drawn for each source sample of a step,
-    // and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and with
-    // latents, and 1 where networks are convolutional. Default 0.
+    // and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and
+    // with latents, and 1 where networks are convolutional. Default 0.
     uint32_t components;
     // Must be 0.
     uint32_t reserved;
@@ -915,8 +916,8 @@ typedef struct SfeuotProblemConfig {
     double tau;
     // A length in data units: the common scale of the samples, which sfeuot_common_scale measures,
     // or 1 where your networks see samples with a spread of about 1. 10^-15 to 10^15. Relative
-    // sigma and tau are multiples of it and of its square for each number, and it bounds what a deviation may be
-    // (see SfeuotProblem). Default 1.
+    // sigma and tau are multiples of it and of its square for each number, and it bounds what a
+    // deviation may be (see SfeuotProblem). Default 1.
     double scale;
     // SFEUOT_SIGMA_*. With SFEUOT_SIGMA_DATA_UNITS sigma and tau are in data units whatever scale
     // is. Default SFEUOT_SIGMA_RELATIVE.

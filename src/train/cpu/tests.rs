@@ -76,7 +76,7 @@ fn shards_computed_apart_and_reduced_in_order_give_the_bits_of_one_engine() {
 #[test]
 fn a_block_has_64_rows_unless_they_take_too_much() {
     let rows = |dimension: usize, components: usize| {
-        let config = TrainerConfig { components, ..Default::default() };
+        let config = TrainerConfig { components, batch_sources: 128, ..Default::default() };
         cut(&plan(config, dimension)).0.block * components
     };
     for (dimension, components) in [(2, 8), (3, 64), (784, 4), (3072, 8), (12288, 2)] {
@@ -88,7 +88,7 @@ fn a_block_has_64_rows_unless_they_take_too_much() {
     let fewer = rows(large, 1);
     assert!(fewer < 64 && fewer.is_power_of_two(), "{fewer} rows");
     let numbers = |rows: usize| {
-        let plan = plan(TrainerConfig { components: 1, ..Default::default() }, large);
+        let plan = plan(TrainerConfig { components: 1, batch_sources: 128, ..Default::default() }, large);
         workspace(&plan, 0..rows, rows).numbers()
     };
     assert!(numbers(fewer) <= BLOCK_NUMBERS && numbers(2 * fewer) > BLOCK_NUMBERS);
