@@ -21,7 +21,7 @@ const WAITING_BITS: u32 = 12;
 /// How long a waiting call sleeps before it looks again.
 const NAP: Duration = Duration::from_micros(100);
 /// The longest time that a call waits for a brief one.
-const BRIEFLY: Duration = Duration::from_secs(60);
+const BRIEFLY: Duration = Duration::from_secs(10);
 /// How long a call leaves the door open for one that waits.
 const OPEN: Duration = Duration::from_millis(5);
 
@@ -63,21 +63,16 @@ impl<T> Exclusive<T> {
         self.inside(|inside| inside.with(body))
     }
 
-    /// Runs `body` inside, alone but where it lets others in, or refuses.
+    /// Runs `body` inside, alone but where it lets others in, or refuses. It waits for a call that was let in by
+    /// [`Self::enter_within`]: whoever waits must not make those busy that it waits for.
     pub(super) fn stay<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
-        match self.shut(BUSY)? {
-            Ok(()) => self.inside(body),
-            Err(_) => Err(self.busy()),
-        }
-    }
-
-    /// Does the same, but waits for a call that was let in by [`Self::enter_within`].
-    pub(super) fn stay_after_brief<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
-        let until = Instant::now() + BRIEFLY;
+        let mut until = None;
         loop {
             match self.shut(BUSY)? {
                 Ok(()) => return self.inside(body),
-                Err(BRIEF) if Instant::now() < until => std::thread::sleep(NAP),
+                Err(BRIEF) if Instant::now() < *until.get_or_insert_with(|| Instant::now() + BRIEFLY) => {
+                    std::thread::sleep(NAP);
+                }
                 Err(_) => return Err(self.busy()),
             }
         }
@@ -277,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn a_long_call_waits_for_a_brief_one_and_for_no_other() {
+    fn a_call_waits_for_one_that_was_let_in_and_for_no_other() {
         let cell = Exclusive::new("trainer", 0u64);
         std::thread::scope(|scope| {
-            let long = || scope.spawn(|| cell.stay_after_brief(|inside| inside.with(|value| Ok(*value))));
+            let long = || scope.spawn(|| cell.enter(|value| Ok(*value)));
             let waits = cell.enter_within(Duration::ZERO, |value| {
                 let waits = long();
                 std::thread::sleep(Duration::from_millis(2));
