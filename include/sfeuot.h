@@ -1308,7 +1308,7 @@ int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel *
 // end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
 // step took longer, or the call that is inside is not one that trains. A callback of samples is
 // inside a step, so there it waits in vain; a progress callback is between steps, and there it need
-// not wait.
+// not wait. Other calls are never SFEUOT_ERROR_BUSY because of this one: they wait for it.
 //   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
 int32_t sfeuot_trainer_model_wait(struct SfeuotTrainer *trainer,
                                   double milliseconds,

@@ -12,12 +12,16 @@ const FREE: u32 = 0;
 const BROKEN: u32 = 1;
 /// With the generation of the process that the call is inside in, in the bits above.
 const BUSY: u32 = 2;
+/// The same for a call that was let in while another one works, and is gone soon.
+const BRIEF: u32 = 3;
 const STATE_BITS: u32 = 2;
 
 /// Calls that wait are counted below the generation of their process.
 const WAITING_BITS: u32 = 12;
 /// How long a waiting call sleeps before it looks again.
 const NAP: Duration = Duration::from_micros(100);
+/// The longest time that a call waits for a brief one.
+const BRIEFLY: Duration = Duration::from_secs(10);
 /// How long a call leaves the door open for one that waits.
 const OPEN: Duration = Duration::from_millis(5);
 
@@ -49,7 +53,7 @@ impl<T> Exclusive<T> {
     pub(super) fn enter_within<R>(&self, patience: Duration, body: impl FnOnce(&mut T) -> Outcome<R>) -> Outcome<R> {
         let until = Instant::now().checked_add(patience);
         let waiting = Waiting::new(&self.waiting);
-        while !self.shut()? {
+        while self.shut(BRIEF)?.is_err() {
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Err(self.busy());
             }
@@ -59,18 +63,30 @@ impl<T> Exclusive<T> {
         self.inside(|inside| inside.with(body))
     }
 
-    /// Runs `body` inside, alone but where it lets others in, or refuses.
+    /// Runs `body` inside, alone but where it lets others in, or refuses. It waits for a call that was let in by
+    /// [`Self::enter_within`]: whoever waits must not make those busy that it waits for.
     pub(super) fn stay<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
-        if self.shut()? { self.inside(body) } else { Err(self.busy()) }
+        let mut until = None;
+        loop {
+            match self.shut(BUSY)? {
+                Ok(()) => return self.inside(body),
+                Err(BRIEF) if Instant::now() < *until.get_or_insert_with(|| Instant::now() + BRIEFLY) => {
+                    std::thread::sleep(NAP);
+                }
+                Err(_) => return Err(self.busy()),
+            }
+        }
     }
 
-    /// Shuts the door behind this call. Returns whether no other one is inside.
-    fn shut(&self) -> Outcome<bool> {
-        let busy = process::generation() << STATE_BITS | BUSY;
-        match self.state.compare_exchange(FREE, busy, Ordering::Acquire, Ordering::Acquire) {
-            Ok(_) => Ok(true),
-            Err(state) if state == busy => Ok(false),
-            Err(state) => Err(self.lost(state)),
+    /// Shuts the door behind a call of this kind, or returns the kind of the one that is inside.
+    fn shut(&self, kind: u32) -> Outcome<Result<(), u32>> {
+        let generation = process::generation() << STATE_BITS;
+        match self.state.compare_exchange(FREE, generation | kind, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => Ok(Ok(())),
+            Err(state) => match state ^ generation {
+                inside @ (BUSY | BRIEF) => Ok(Err(inside)),
+                _ => Err(self.lost(state)),
+            },
         }
     }
 
@@ -124,7 +140,7 @@ impl<T> Inside<'_, T> {
         self.has_shut = false;
         self.door.state.store(FREE, Ordering::Release);
         let result = during();
-        while !self.door.shut()? {
+        while self.door.shut(BUSY)?.is_err() {
             std::thread::sleep(NAP);
         }
         self.has_shut = true;
@@ -253,6 +269,23 @@ mod tests {
         });
         assert_eq!(waiting(cell.waiting.load(Ordering::Relaxed)), 0);
         cell.enter_within(Duration::ZERO, |_| Ok(())).expect("free");
+    }
+
+    #[test]
+    fn a_call_waits_for_one_that_was_let_in_and_for_no_other() {
+        let cell = Exclusive::new("trainer", 0u64);
+        std::thread::scope(|scope| {
+            let long = || scope.spawn(|| cell.enter(|value| Ok(*value)));
+            let waits = cell.enter_within(Duration::ZERO, |value| {
+                let waits = long();
+                std::thread::sleep(Duration::from_millis(2));
+                *value = 7;
+                Ok(waits)
+            });
+            assert_eq!(waits.expect("free").join().expect("no panic").expect("after it"), 7);
+            let refused = cell.enter(|_| Ok(long().join().expect("no panic"))).expect("free");
+            assert_eq!(refused.expect_err("busy").status, SFEUOT_ERROR_BUSY);
+        });
     }
 
     #[test]

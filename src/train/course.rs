@@ -85,7 +85,7 @@ impl Course {
         match self.goal {
             Goal::Steps { steps, every } => {
                 self.most = steps - done;
-                if every > 0 && (done % every == 0 || done == steps) {
+                if every > 0 && (done.is_multiple_of(every) || done == steps) {
                     return Ok(Next::Tell);
                 }
             }

@@ -1,10 +1,34 @@
 //! Rows in and out of a worker's workspace.
 
 use super::block::{CpuBlock, CpuNoise};
+use super::crew::{Shared, in_parts};
 use crate::device::rows::{Constants, PathSteps, RowSeed, Rows};
 use crate::device::{Mat, Workspace};
 use crate::formulas::{Axes, Conjugate, units};
 use crate::rng::{Sequence, Stream};
+use std::ops::Range;
+use std::slice;
+
+/// What a number takes on its way between units, in numbers that are copied.
+const COST: usize = 4;
+
+impl CpuBlock<f32> {
+    /// Calls `write(columns, numbers)` for parts of the first `count` numbers of a row, which threads share.
+    fn write_row(
+        &mut self,
+        mat: Mat,
+        row: usize,
+        (count, cost): (usize, usize),
+        write: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) {
+        let start = Shared(self.row_mut(mat, row)[..count].as_mut_ptr());
+        in_parts(self.crew.as_deref(), count, Mat::PART, cost, |columns| {
+            // SAFETY: the row has these numbers, and no other part has them.
+            let numbers = unsafe { slice::from_raw_parts_mut(start.get().add(columns.start), columns.len()) };
+            write(columns, numbers);
+        });
+    }
+}
 
 impl Constants {
     /// Writes a normalised row in data units.
@@ -45,17 +69,19 @@ impl Rows for CpuBlock<f32> {
         let Constants { shift, scale, rotation, units, .. } = constants;
         let d = shift.len();
         for (source, x) in from.chunks_exact(d).take(to.rows / repeat).enumerate() {
-            let row = self.row_mut(to, source * repeat);
             let shifted = |i: usize| f64::from(x[i]) - shift[i];
-            for (j, (to, axis)) in row.iter_mut().zip(units).enumerate() {
-                let place = match rotation {
-                    Some(rotation) => units::along(rotation.axis(j), shifted),
-                    None => shifted(j),
-                };
-                *to = axis.seen(place / scale, time);
-            }
+            let cost = if rotation.is_some() { d } else { COST };
+            self.write_row(to, source * repeat, (d, cost), |columns, to| {
+                for ((j, to), axis) in columns.clone().zip(to).zip(&units[columns]) {
+                    let place = match rotation {
+                        Some(rotation) => units::along(rotation.axis(j), shifted),
+                        None => shifted(j),
+                    };
+                    *to = axis.seen(place / scale, time);
+                }
+            });
             if let Some(value) = value {
-                row[d] = value;
+                self.row_mut(to, source * repeat)[d] = value;
             }
             for r in 1..repeat {
                 let (other, first) = self.two_rows(to, source * repeat + r, to, source * repeat);
@@ -100,13 +126,16 @@ impl Rows for CpuBlock<f32> {
     }
 
     fn export(&mut self, constants: &Constants, x: Mat, direction: bool, to: &mut [f32]) {
+        let Constants { shift, scale, .. } = constants;
         for (r, out) in to.chunks_exact_mut(x.cols).enumerate() {
-            let x = self.row(x, r);
-            if direction {
-                out.iter_mut().zip(x).for_each(|(out, &x)| *out = units::in_data_units(x, 0.0, constants.scale));
-            } else {
-                constants.undo(x, out);
-            }
+            let (x, out) = (self.row(x, r), Shared(out.as_mut_ptr()));
+            in_parts(self.crew.as_deref(), x.len(), Mat::PART, COST, |columns| {
+                // SAFETY: a row of the output has as many numbers, and no other part has these.
+                let out = unsafe { slice::from_raw_parts_mut(out.get().add(columns.start), columns.len()) };
+                for ((out, &x), shift) in out.iter_mut().zip(&x[columns.clone()]).zip(&shift[columns]) {
+                    *out = units::in_data_units(x, if direction { 0.0 } else { *shift }, *scale);
+                }
+            });
         }
     }
 

@@ -76,7 +76,7 @@ mod tests {
             let mut seen = vec![0; squares * columns];
             for number in 0..cuts.count() {
                 let Part { squares, columns: part } = cuts.part(number);
-                prop_assert!(!squares.is_empty() && !part.is_empty() && part.start % width == 0);
+                prop_assert!(!squares.is_empty() && !part.is_empty() && part.start.is_multiple_of(width));
                 for square in squares {
                     part.clone().for_each(|column| seen[square * columns + column] += 1);
                 }
@@ -91,7 +91,7 @@ mod tests {
         for (squares, columns) in [(256, 32), (64, 64), (16, 128), (4, 128)] {
             let cuts = Cuts::new(squares, columns, 32, 2);
             let size = |number: usize| cuts.part(number).squares.len() * cuts.part(number).columns.len();
-            assert!(cuts.count() % 2 == 0 && (1..cuts.count()).all(|number| size(number) == size(0)));
+            assert!(cuts.count().is_multiple_of(2) && (1..cuts.count()).all(|number| size(number) == size(0)));
         }
     }
 }
