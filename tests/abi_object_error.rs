@@ -33,23 +33,27 @@ impl Live {
 fn each_object_keeps_the_sentence_of_its_own_last_failure() {
     let live = Live(Handles::new(&Problem::new()));
     let of_all = || {
-        let Handles { context, trainer, model, session } = *live.handles();
+        let Handles { context, trainer, model, session, own } = *live.handles();
         [
             sentence(sfeuot_context_error, context),
             sentence(sfeuot_trainer_error, trainer),
             sentence(sfeuot_model_error, model),
             sentence(sfeuot_session_error, session),
+            sentence(sfeuot_problem_error, own),
         ]
     };
-    assert_eq!(of_all(), [""; 4]);
+    assert_eq!(of_all(), [""; 5]);
     // On threads of their own, where nobody can ask for sfeuot_last_error afterwards.
-    let failing: [&(dyn Fn() -> i32 + Sync); 4] = [
+    let failing: [&(dyn Fn() -> i32 + Sync); 5] = [
         // SAFETY: here and below live handles; the calls refuse what is wrong with them.
         &|| unsafe { sfeuot_model_load(live.handles().context, c"no/such/file".as_ptr(), &mut null_mut()) },
         &|| unsafe { sfeuot_trainer_step(live.handles().trainer, 0, null_mut()) },
         &|| unsafe { sfeuot_model_save(live.handles().model, c"no/such/folder/file".as_ptr()) },
         &|| unsafe {
             sfeuot_session_density_ratio(live.handles().session, [f32::NAN; 2].as_ptr(), 1, [0f32].as_mut_ptr())
+        },
+        &|| unsafe {
+            sfeuot_bridge_times(live.handles().own, SFEUOT_HALF_VALUE, 1, 0, u64::MAX, 0, [0f32; 8].as_mut_ptr())
         },
     ];
     for call in failing {
@@ -63,6 +67,7 @@ fn each_object_keeps_the_sentence_of_its_own_last_failure() {
         "sfeuot_trainer_step: steps is 0",
         "sfeuot_model_save: ",
         "sfeuot_session_density_ratio: target row 0",
+        "sfeuot_bridge_times: step is",
     ]) {
         assert!(text.starts_with(part), "{text}");
     }
