@@ -31,6 +31,8 @@ const OPEN: Duration = Duration::from_millis(5);
 pub(super) struct Exclusive<T> {
     noun: &'static str,
     state: AtomicU32,
+    /// One more than the generation of the process in which a call stays, also where it has opened; 0 for none.
+    staying: AtomicU32,
     /// How many calls wait, and in which process.
     waiting: AtomicU32,
     value: UnsafeCell<T>,
@@ -41,12 +43,13 @@ unsafe impl<T: Send> Sync for Exclusive<T> {}
 
 impl<T> Exclusive<T> {
     pub(super) fn new(noun: &'static str, value: T) -> Self {
-        Self { noun, state: AtomicU32::new(FREE), waiting: AtomicU32::new(0), value: UnsafeCell::new(value) }
+        let [state, staying, waiting] = [FREE, 0, 0].map(AtomicU32::new);
+        Self { noun, state, staying, waiting, value: UnsafeCell::new(value) }
     }
 
     /// Runs `body` alone on the value, or refuses.
     pub(super) fn enter<R>(&self, body: impl FnOnce(&mut T) -> Outcome<R>) -> Outcome<R> {
-        self.stay(|inside| inside.with(body))
+        self.alone(|inside| inside.with(body))
     }
 
     /// Does the same, and where another call is inside waits up to `patience` for it to end or to let others in.
@@ -63,9 +66,26 @@ impl<T> Exclusive<T> {
         self.inside(|inside| inside.with(body))
     }
 
-    /// Runs `body` inside, alone but where it lets others in, or refuses. It waits for a call that was let in by
-    /// [`Self::enter_within`]: whoever waits must not make those busy that it waits for.
+    /// Runs `body` inside, alone but where it lets others in, or refuses. Another call that stays is refused as well where
+    /// this one has opened.
     pub(super) fn stay<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
+        struct Ends<'a>(&'a AtomicU32);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.store(0, Ordering::Release);
+            }
+        }
+        let mine = process::generation() + 1;
+        if let Err(other) = self.staying.compare_exchange(0, mine, Ordering::Acquire, Ordering::Relaxed) {
+            return Err(if other == mine { self.busy() } else { self.lost(BUSY) });
+        }
+        let _ends = Ends(&self.staying);
+        self.alone(body)
+    }
+
+    /// Runs `body` inside, or refuses. It waits for a call that was let in by [`Self::enter_within`]: whoever waits must not
+    /// make those busy that it waits for.
+    fn alone<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
         let mut until = None;
         loop {
             match self.shut(BUSY)? {
@@ -234,6 +254,7 @@ mod tests {
                     Ok(())
                 })
                 .expect("open");
+                assert_eq!(cell.stay(|_| Ok(())).expect_err("one stays").status, SFEUOT_ERROR_BUSY);
             })?;
             assert_eq!(cell.enter(|_| Ok(())).expect_err("shut again").status, SFEUOT_ERROR_BUSY);
             // What another call leaves half changed this one does not touch.

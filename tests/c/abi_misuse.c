@@ -60,12 +60,12 @@ int main(void) {
     REFUSED(SFEUOT_ERROR_FORMAT, "", sfeuot_model_load_memory(context, garbage, sizeof garbage, &no_model));
     CHECK(no_model == NULL);
 
-    /* Sessions: no rows are no work; too many, in place. */
+    /* Sessions: no rows are no work; too many, half over each other. */
     OK(sfeuot_session_generate(session, NULL, 0, 0, 0, NULL));
     REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "rows",
             sfeuot_session_generate(session, &source.values[0][0], UINT64_MAX / 2, 0, 0, &generated[0][0]));
     REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "overlaps",
-            sfeuot_session_generate(session, &source.values[0][0], ROWS, 0, 0, &source.values[0][0]));
+            sfeuot_session_generate(session, &source.values[0][0], ROWS, 0, 0, &source.values[1][0]));
 
     /* GPUs that are not there, and memory of one. */
     OK(sfeuot_device_info_init(&info));
