@@ -37,7 +37,7 @@ static void answer(SfeuotModel *model, float answers[5 * ANSWERS]) {
     }
     OK(sfeuot_session_create(model, &session));
     OK(sfeuot_session_generate(session, x[0], ANSWERS, 7, 0, answers));
-    OK(sfeuot_session_conditional_mean(session, x[0], ANSWERS, 0, 1, 0, answers + 2 * ANSWERS));
+    OK(sfeuot_session_conditional_mean(session, x[0], ANSWERS, 1, 1, 0, answers + 2 * ANSWERS));
     OK(sfeuot_session_density_ratio(session, x[0], ANSWERS, answers + 4 * ANSWERS));
     sfeuot_session_release(session);
 }
