@@ -22,7 +22,7 @@ impl Pool {
     /// Starts `threads` - 1 threads; the caller of `run` is one more. `threads` is 1 or more.
     ///
     /// # Errors
-    /// [`Error::UnsupportedDevice`] when the system starts fewer; [`Error::OutOfMemory`].
+    /// [`crate::Error::UnsupportedDevice`] when the system starts fewer; [`crate::Error::OutOfMemory`].
     pub fn new(threads: usize) -> Result<Self> {
         let (team, refusal) = Team::start(threads - 1);
         match refusal {
