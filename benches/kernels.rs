@@ -86,7 +86,13 @@ fn trainer((dimension, width): (usize, usize)) -> sfeuot::Result<Trainer> {
     let source: Vec<f32> = (0..1000 * dimension).map(|i| (i as f32 * 0.7).sin()).collect();
     let target: Vec<f32> = source.iter().map(|x| 2.0 + 0.5 * x).collect();
     let context = Context::new(ContextConfig { device: DeviceKind::Cpu, threads: 1, ..ContextConfig::default() })?;
-    let config = TrainerConfig { sigma: 1.0, hidden_width: width, ..TrainerConfig::default() };
+    let config = TrainerConfig {
+        sigma: 1.0,
+        hidden_width: width,
+        batch_sources: 128,
+        components: 8,
+        ..TrainerConfig::default()
+    };
     let shape = [1000, dimension];
     let side = |values| Ok::<_, sfeuot::Error>(Data::array(TensorView::from_f32(values, &shape)?));
     let mut trainer = Trainer::new(&context, config, side(&source)?, side(&target)?)?;

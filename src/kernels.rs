@@ -123,7 +123,8 @@ impl Kernels {
     /// Makes networks for samples of `dimension` numbers with hidden layers of `width` units.
     pub fn new(dimension: usize, width: usize) -> Self {
         let isa = Isa::detect();
-        let config = TrainerConfig { hidden_width: width, ..TrainerConfig::default() };
+        let Conditional { components, .. } = CONDITIONAL;
+        let config = TrainerConfig { hidden_width: width, components, ..TrainerConfig::default() };
         let (value, generator) =
             config.networks(&GaussianBridge::none(dimension).expect(MEMORY), 1.0).shapes(dimension).expect(MEMORY);
         let shapes = [value, generator];
