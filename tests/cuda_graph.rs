@@ -99,7 +99,7 @@ fn a_step_is_few_launches_in_a_row() {
         return;
     }
     let normal = TrainerConfig { sigma: 0.5, ..Default::default() };
-    assert_eq!((normal.hidden_layers, normal.hidden_width, normal.batch_rows()), (3, 128, 1024));
+    assert_eq!((normal.hidden_layers, normal.hidden_width), (3, 128));
     let step = |d, config| captured(Products::Fused, d, config, false);
     held("the default", &step(2, normal.clone()), 66, 39);
 
