@@ -48,6 +48,9 @@ impl ProblemConfig {
             let (low, high) = (range.start(), range.end());
             Err(Error::invalid(format!("{name} is {value:e}{unit}, but must be from {low:e} to {high:e}")))
         };
+        if !(1..=MAX_DIMENSION).contains(&dimension) {
+            return Err(Error::invalid(format!("dimension is {dimension}, but must be from 1 to {MAX_DIMENSION}")));
+        }
         if !SCALE_RANGE.contains(&scale) {
             return refuse("scale", scale, &SCALE_RANGE, "");
         }
@@ -57,9 +60,6 @@ impl ProblemConfig {
         let tau = tau / (scale * scale);
         if !TAU_RANGE.contains(&tau) {
             return refuse("tau", tau, &TAU_RANGE, " times the square of scale");
-        }
-        if !(1..=MAX_DIMENSION).contains(&dimension) {
-            return Err(Error::invalid(format!("dimension is {dimension}, but must be from 1 to {MAX_DIMENSION}")));
         }
         if !(1..=MOST_COMPONENTS).contains(&components) {
             return Err(Error::invalid(format!("components is {components}, but must be from 1 to {MOST_COMPONENTS}")));
