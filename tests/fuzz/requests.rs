@@ -76,8 +76,8 @@ impl Host {
         } else if self.random.once_in(50) {
             config.deterministic = self.bad(1);
         }
-        config.batch_sources = self.count(9, 1 << 20, 1);
-        config.components = self.count(5, 4096, 1);
+        config.batch_sources = self.count(9, 1 << 20, 0);
+        config.components = self.count(5, 4096, 0);
         if u64::from(config.batch_sources) * u64::from(config.components) > 1 << 24 {
             self.bad(());
         }

@@ -61,9 +61,9 @@ impl Rows {
             2 => to = host.bad(std::ptr::null_mut()),
             3 => to = host.bad(to.wrapping_byte_add(2)),
             4 => {
-                // In place, which is sound where rows keep their length.
+                // In place, which is sound where rows keep their length. What was wrong with the other rows is not read.
                 from = to.cast_const();
-                host.unsure(());
+                host.sound = Sound::Unsure;
             }
             5 => claimed = host.bad_of(&[1 << 62, u64::MAX, u64::MAX / 4, 1 << 63]),
             // Nothing to do, whatever the other arguments are.
