@@ -429,7 +429,7 @@ typedef struct SfeuotModel SfeuotModel;
 //   3. pass V at (t, x_t), and take its gradient g by x_t
 //   4. sfeuot_generator_loss gives the gradient by the generator's outputs, from which you step it
 //
-// The generator has to learn the faster of the two: with Adam, rates of 1e-3 and 3e-4 and decays of
+// The generator has to learn the faster of the two: with Adam, rates of 2e-3 and 1e-3 and decays of
 // 0.5 and 0.99 are what sfeuot_trainer_create takes. Its trainings also begin from the plan between
 // Gaussians, unless they are of pictures, and turn the samples to axes that suit them. These calls
 // are of the problem as it is, so bring samples to a mean of about 0 and a spread of about 1
@@ -451,8 +451,9 @@ typedef struct SfeuotModel SfeuotModel;
 typedef struct SfeuotProblem SfeuotProblem;
 
 // One thread's workspace on a model. On the CPU its calls wait for no lock. A call allocates
-// nothing if one of its kind came before it with the same latents and time_count and no fewer rows;
-// on several threads, with as many rows.
+// nothing if one of its kind came before it with the same latents and time_count and no fewer
+// rows; on several threads it has to have had as many rows. sfeuot_session_bake_lut takes 48 KiB
+// in each call.
 //
 // Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 // dimension is the product of the sample's shape, and the last axis is innermost. Values are in
@@ -658,9 +659,8 @@ typedef struct SfeuotData {
 // Convolutional networks need SfeuotTrainerConfig.deterministic = 1, components = 1 and a
 // latent_dimension of at least 1, and both networks have to be convolutional. They see pictures as
 // they are, without the contraction that other networks' sources get: begin with a source that is
-// not wider than the target. Costs are sums over the numbers of a picture, so tau has to grow with
-// them: with SFEUOT_SIGMA_RELATIVE begin with twice the numbers of a picture, and a sigma of 0.3.
-// See "Pictures" in docs/guide.md.
+// not wider than the target. With SFEUOT_SIGMA_RELATIVE begin with tau = 2 and sigma = 0.3. See
+// "Pictures" in docs/guide.md.
 typedef struct SfeuotNetwork {
     // Set by sfeuot_network_init.
     uint32_t struct_size;
@@ -841,8 +841,8 @@ typedef struct SfeuotMetrics {
     double value_target;
     // The share of the target's samples that is matched, from 0 to 1: (sum of r)^2 / (n sum of
     // r^2) of the density ratio r at the n samples of the batch. It is 1 when balanced, and
-    // small from the start where tau is small against the costs of many numbers. Where it falls to
-    // less than a tenth, the value function has mostly collapsed onto few samples.
+    // small from the start where tau is small against the costs. Where it falls to less than a
+    // tenth, the value function has mostly collapsed onto few samples.
     double matched_share;
     // How much generated samples vary, relative to the target's, in the units that the networks
     // see: the root of E|x1 - x1'|^2 / E|y - y'|^2 over pairs of the batch. Near 1 is good, and
@@ -888,15 +888,16 @@ typedef struct SfeuotModelInfo {
 typedef struct SfeuotSessionConfig {
     // Set by sfeuot_session_config_init.
     uint32_t struct_size;
-    // The most threads that work on a call, with the calling one: some of those of the context that
-    // the model was made on, which gives what it has where it has fewer. 0 takes all of them; the
-    // largest number is 1024. Default 1, which leaves all other cores to the host. Results are the
-    // same bits for any number. Ignored where the model is on a GPU.
+    // The most threads that work on a call, with the calling one. They are those of the context
+    // that the model was made on, and no more than it has. 0 takes all of them; the largest number
+    // is 1024. Default 1, which leaves all other cores to the host. Results are the same bits for
+    // any number. Ignored where the model is on a GPU.
     //
     // Each thread takes rows of its own, from about 2^20 multiply-adds on. Pictures that are too
     // few for all threads are computed one after the other by all threads together, so a single
     // one takes less time as well. While another call or a training works with the context's
-    // threads, a call does not wait for them and works on its own thread alone.
+    // threads, a call does not wait for them and works on its own thread alone; so does a training
+    // while a call has them.
     uint32_t threads;
 } SfeuotSessionConfig;
 
@@ -1035,20 +1036,21 @@ uint32_t sfeuot_abi_version(void);
 // is "" when no call has failed on this thread. The text is the library's. It belongs to the
 // calling thread and stays until the next call on this thread fails. Calls that succeed leave it
 // alone, so a host may release what it holds before it prints. A host whose calls move between
-// threads asks the object instead: sfeuot_context_error, and its likes for trainers, models and
-// sessions.
+// threads asks the object instead: sfeuot_context_error, and its likes for trainers, models,
+// sessions and problems.
 //
 // What holds after a failure. Every call that can fail returns a status, SFEUOT_OK (0) or one of
 // SFEUOT_ERROR_*. A call that failed changed nothing, unless its description says so. Outputs are
 // the last arguments and are written on success only; after a failure they hold what they held
 // before. The arrays of session calls are the exception: after SFEUOT_ERROR_INTERNAL,
-// SFEUOT_ERROR_DEVICE and SFEUOT_ERROR_NOT_FINITE their first rows may be written. Numbers that a
-// call writes to host memory are finite whenever it returns SFEUOT_OK.
+// SFEUOT_ERROR_DEVICE and SFEUOT_ERROR_NOT_FINITE some of their rows may be written, the first ones
+// where one thread works. Numbers that a call writes to host memory are finite whenever it returns
+// SFEUOT_OK.
 //
 // Some statuses may come from any call and are not repeated at each: SFEUOT_ERROR_INVALID_ARGUMENT,
 // SFEUOT_ERROR_INVALID_HANDLE, SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_OUT_OF_MEMORY and
-// SFEUOT_ERROR_INTERNAL; for trainers and sessions SFEUOT_ERROR_BUSY; for calls that write rows
-// SFEUOT_ERROR_NOT_FINITE; and on a GPU SFEUOT_ERROR_DEVICE.
+// SFEUOT_ERROR_INTERNAL; for trainers, sessions and problems SFEUOT_ERROR_BUSY; for calls that
+// write rows SFEUOT_ERROR_NOT_FINITE; and on a GPU SFEUOT_ERROR_DEVICE.
 const char *sfeuot_last_error(void);
 
 // Returns the name of a status, such as "SFEUOT_ERROR_BUSY", or "unknown status". The text is a
@@ -1308,7 +1310,8 @@ int32_t sfeuot_trainer_model(struct SfeuotTrainer *trainer, struct SfeuotModel *
 // end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
 // step took longer, or the call that is inside is not one that trains. A callback of samples is
 // inside a step, so there it waits in vain; a progress callback is between steps, and there it need
-// not wait. Other calls are never SFEUOT_ERROR_BUSY because of this one: they wait for it.
+// not wait. Other calls wait for this one rather than be SFEUOT_ERROR_BUSY because of it, for up to
+// ten seconds.
 //   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
 int32_t sfeuot_trainer_model_wait(struct SfeuotTrainer *trainer,
                                   double milliseconds,

@@ -64,6 +64,14 @@ pub(super) unsafe fn read<T: Versioned>(pointer: *const T, argument: &str) -> Ou
     Ok(value)
 }
 
+/// Reads a struct that may be left out: NULL gives the defaults.
+///
+/// SAFETY: `pointer` is NULL or readable for the `struct_size` it begins with.
+pub(super) unsafe fn read_or_defaults<T: Versioned>(pointer: *const T, argument: &str) -> Outcome<T> {
+    // SAFETY: as promised.
+    if pointer.is_null() { Ok(T::defaults()) } else { unsafe { read(pointer, argument) } }
+}
+
 /// A struct to fill, checked before the work begins.
 pub(super) struct StructOut<T> {
     pointer: *mut T,

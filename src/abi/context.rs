@@ -221,12 +221,8 @@ pub unsafe extern "C" fn sfeuot_context_create(
 ) -> i32 {
     guard("sfeuot_context_create", || {
         let context = out(context, "context")?;
-        let config = if config.is_null() {
-            SfeuotContextConfig::defaults()
-        } else {
-            // SAFETY: config is readable.
-            unsafe { config::read(config, "config") }?
-        };
+        // SAFETY: config is NULL or readable.
+        let config = unsafe { config::read_or_defaults(config, "config") }?;
         // SAFETY: the UUID is readable.
         let created = handle::create(Context::new(unsafe { config.checked() }?)?)?;
         // SAFETY: context is writable.

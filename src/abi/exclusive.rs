@@ -35,6 +35,8 @@ pub(super) struct Exclusive<T> {
     staying: AtomicU32,
     /// How many calls wait, and in which process.
     waiting: AtomicU32,
+    /// One more than the generation of the process in which a call that has opened wants to come back; 0 for none.
+    returning: AtomicU32,
     value: UnsafeCell<T>,
 }
 
@@ -43,8 +45,8 @@ unsafe impl<T: Send> Sync for Exclusive<T> {}
 
 impl<T> Exclusive<T> {
     pub(super) fn new(noun: &'static str, value: T) -> Self {
-        let [state, staying, waiting] = [FREE, 0, 0].map(AtomicU32::new);
-        Self { noun, state, staying, waiting, value: UnsafeCell::new(value) }
+        let [state, staying, waiting, returning] = [FREE, 0, 0, 0].map(AtomicU32::new);
+        Self { noun, state, staying, waiting, returning, value: UnsafeCell::new(value) }
     }
 
     /// Runs `body` alone on the value, or refuses.
@@ -54,15 +56,18 @@ impl<T> Exclusive<T> {
 
     /// Does the same, and where another call is inside waits up to `patience` for it to end or to let others in.
     pub(super) fn enter_within<R>(&self, patience: Duration, body: impl FnOnce(&mut T) -> Outcome<R>) -> Outcome<R> {
-        let until = Instant::now().checked_add(patience);
-        let waiting = Waiting::new(&self.waiting);
-        while self.shut(BRIEF)?.is_err() {
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Err(self.busy());
+        // Where the door is open nobody asks for the time: a system without threads may have none.
+        if self.is_wanted_back() || self.shut(BRIEF)?.is_err() {
+            let until = Instant::now().checked_add(patience);
+            let waiting = Waiting::new(&self.waiting);
+            while self.is_wanted_back() || self.shut(BRIEF)?.is_err() {
+                if until.is_some_and(|until| Instant::now() >= until) {
+                    return Err(self.busy());
+                }
+                std::thread::sleep(NAP);
             }
-            std::thread::sleep(NAP);
+            drop(waiting);
         }
-        drop(waiting);
         self.inside(|inside| inside.with(body))
     }
 
@@ -96,6 +101,12 @@ impl<T> Exclusive<T> {
                 Err(_) => return Err(self.busy()),
             }
         }
+    }
+
+    /// Whether a call that has opened wants to come back. Those that wait let it: without that, one that asks again and again
+    /// would keep it out.
+    fn is_wanted_back(&self) -> bool {
+        self.returning.load(Ordering::Relaxed) == process::generation() + 1
     }
 
     /// Shuts the door behind a call of this kind, or returns the kind of the one that is inside.
@@ -160,9 +171,17 @@ impl<T> Inside<'_, T> {
         self.has_shut = false;
         self.door.state.store(FREE, Ordering::Release);
         let result = during();
-        while self.door.shut(BUSY)?.is_err() {
-            std::thread::sleep(NAP);
-        }
+        let shut = loop {
+            match self.door.shut(BUSY) {
+                Ok(Err(_)) => {
+                    self.door.returning.store(process::generation() + 1, Ordering::Relaxed);
+                    std::thread::sleep(NAP);
+                }
+                shut => break shut,
+            }
+        };
+        self.door.returning.store(0, Ordering::Relaxed);
+        shut?.expect("the loop ends with a shut door");
         self.has_shut = true;
         Ok(result)
     }

@@ -111,9 +111,9 @@ pub unsafe extern "C" fn sfeuot_value_loss(
     loss: *mut SfeuotValueLoss,
 ) -> i32 {
     guard("sfeuot_value_loss", || {
+        let shared = handle::pin::<Shared>(problem, "problem")?;
         // SAFETY: loss is NULL or writable.
         let loss = unsafe { config::optional_output(loss, "loss") }?;
-        let shared = handle::pin::<Shared>(problem, "problem")?;
         let d = shared.shape.dimension;
         // SAFETY: the tensors and what they point to are NULL or readable.
         let (inputs, outputs) = unsafe {
@@ -201,8 +201,8 @@ pub unsafe extern "C" fn sfeuot_generator_loss(
     loss: *mut f64,
 ) -> i32 {
     guard("sfeuot_generator_loss", || {
-        let loss = optional_out(loss, "loss")?;
         let shared = handle::pin::<Shared>(problem, "problem")?;
+        let loss = optional_out(loss, "loss")?;
         let shape = &shared.shape;
         // SAFETY: the tensors and what they point to are NULL or readable.
         let (from, [state, value, gradient, by_outputs]) = unsafe {

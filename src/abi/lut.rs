@@ -7,7 +7,6 @@ use super::config::{self, Versioned};
 use super::handle;
 use super::panic::{guard, shield};
 use super::session::{SfeuotSession, Workspace};
-use super::status::{Failure, SFEUOT_ERROR_CALLBACK};
 use crate::{Conversion, Error, Lut};
 
 /// Converts rows colours of 3 floats each in place, such as from sRGB to Oklab. Returns 0, or any
@@ -91,18 +90,13 @@ pub unsafe extern "C" fn sfeuot_session_bake_lut(
 ) -> i32 {
     guard("sfeuot_session_bake_lut", || {
         let workspace = handle::pin::<Workspace>(session, "session")?;
-        let config = if config.is_null() {
-            SfeuotLutConfig::defaults()
-        } else {
-            // SAFETY: config is readable.
-            unsafe { config::read(config, "config") }?
-        };
+        // SAFETY: config is NULL or readable.
+        let config = unsafe { config::read_or_defaults(config, "config") }?;
         let SfeuotLutConfig { size, latents, seed, row, low, high, to_model, from_model, userdata, .. } = config;
         at_least_one("config.latents", latents.into())?;
         let lut = Lut { size: size as usize, low, high, latents: latents as usize, seed, row };
         lut.check()?;
         let table = array(table.cast_const(), "table", u64::from(size).pow(3), 3)?;
-        let mut failure = None;
         let mut convert = |conversion, colours: &mut [f32]| {
             let (name, callback) = match conversion {
                 Conversion::In => ("to_model", to_model),
@@ -116,13 +110,11 @@ pub unsafe extern "C" fn sfeuot_session_bake_lut(
                 Ok(number) => format!("config.{name} returned {number}; 0 means that the colours are converted"),
                 Err(text) => format!("config.{name} panicked: {text}"),
             };
-            failure = Some(Failure::new(SFEUOT_ERROR_CALLBACK, text.clone()));
             Err(Error::Callback(text))
         };
-        let baked = workspace.session.enter(|session| {
+        workspace.session.enter(|session| {
             // SAFETY: the table is the host's for the length of the call; its size is in range.
             Ok(session.bake_lut(&lut, &mut convert, unsafe { table.write() })?)
-        });
-        failure.map_or(baked, Err)
+        })
     })
 }

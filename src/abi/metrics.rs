@@ -52,8 +52,8 @@ pub struct SfeuotMetrics {
     pub value_target: f64,
     /// The share of the target's samples that is matched, from 0 to 1: (sum of r)^2 / (n sum of
     /// r^2) of the density ratio r at the n samples of the batch. It is 1 when balanced, and
-    /// small from the start where tau is small against the costs of many numbers. Where it falls to
-    /// less than a tenth, the value function has mostly collapsed onto few samples.
+    /// small from the start where tau is small against the costs. Where it falls to less than a
+    /// tenth, the value function has mostly collapsed onto few samples.
     pub matched_share: f64,
     /// How much generated samples vary, relative to the target's, in the units that the networks
     /// see: the root of E|x1 - x1'|^2 / E|y - y'|^2 over pairs of the batch. Near 1 is good, and

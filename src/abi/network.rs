@@ -31,9 +31,8 @@ pub const SFEUOT_NETWORK_CONV_BASE: i32 = 4;
 /// Convolutional networks need SfeuotTrainerConfig.deterministic = 1, components = 1 and a
 /// latent_dimension of at least 1, and both networks have to be convolutional. They see pictures as
 /// they are, without the contraction that other networks' sources get: begin with a source that is
-/// not wider than the target. Costs are sums over the numbers of a picture, so tau has to grow with
-/// them: with SFEUOT_SIGMA_RELATIVE begin with twice the numbers of a picture, and a sigma of 0.3.
-/// See "Pictures" in docs/guide.md.
+/// not wider than the target. With SFEUOT_SIGMA_RELATIVE begin with tau = 2 and sigma = 0.3. See
+/// "Pictures" in docs/guide.md.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SfeuotNetwork {

@@ -10,7 +10,7 @@ use super::model::SfeuotModel;
 use super::panic::{guard, shield};
 use super::session::check_numbers;
 use super::status::{Failure, Outcome, SFEUOT_ERROR_CALLBACK};
-use crate::{Model, OnnxGraph};
+use crate::{Model, OnnxGraph, float_mode};
 
 /// The ONNX operator set of what sfeuot_model_export_onnx writes.
 pub const SFEUOT_ONNX_OPERATOR_SET: i32 = 13;
@@ -117,7 +117,8 @@ struct HostWriter {
 impl Write for HostWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // SAFETY: the host gave the callback for these arguments.
-        let returned = shield(|| unsafe { (self.callback)(self.userdata, bytes.as_ptr().cast(), bytes.len()) });
+        let call = || unsafe { (self.callback)(self.userdata, bytes.as_ptr().cast(), bytes.len()) };
+        let returned = shield(|| float_mode::as_host(call));
         let text = match returned {
             Ok(0) => return Ok(bytes.len()),
             Ok(number) => format!("the write callback returned {number}; 0 means that the bytes are taken"),
@@ -154,12 +155,8 @@ pub unsafe extern "C" fn sfeuot_model_export_onnx(
 ) -> i32 {
     guard("sfeuot_model_export_onnx", || {
         let model = handle::pin::<Model>(model, "model")?;
-        let config = if config.is_null() {
-            SfeuotOnnxConfig::defaults()
-        } else {
-            // SAFETY: config is readable.
-            unsafe { config::read(config, "config") }?
-        };
+        // SAFETY: config is NULL or readable.
+        let config = unsafe { config::read_or_defaults(config, "config") }?;
         let graph = config.graph()?;
         match (path.is_null(), config.write) {
             (false, None) => {

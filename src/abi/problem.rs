@@ -91,14 +91,14 @@ unsafe impl Versioned for SfeuotProblemConfig {
 impl SfeuotProblemConfig {
     fn checked(self) -> Outcome<ProblemConfig> {
         let scale = self.scale;
-        let (length, cost) = match SigmaUnits::try_from(self.sigma_units)? {
-            SigmaUnits::Relative => (scale, scale * scale * self.dimension as f64),
-            SigmaUnits::Data => (1.0, 1.0),
+        let (sigma, tau) = match SigmaUnits::try_from(self.sigma_units)? {
+            SigmaUnits::Relative => (self.sigma, self.tau * self.dimension as f64),
+            SigmaUnits::Data => (self.sigma / scale, self.tau / (scale * scale)),
         };
         Ok(ProblemConfig {
             divergence: self.divergence.try_into()?,
-            sigma: self.sigma * length,
-            tau: self.tau * cost,
+            sigma,
+            tau,
             scale,
             dimension: usize::try_from(self.dimension).unwrap_or(usize::MAX),
             components: self.components as usize,
@@ -151,7 +151,7 @@ pub unsafe extern "C" fn sfeuot_problem_config_init(config: *mut SfeuotProblemCo
 ///   3. pass V at (t, x_t), and take its gradient g by x_t
 ///   4. sfeuot_generator_loss gives the gradient by the generator's outputs, from which you step it
 ///
-/// The generator has to learn the faster of the two: with Adam, rates of 1e-3 and 3e-4 and decays of
+/// The generator has to learn the faster of the two: with Adam, rates of 2e-3 and 1e-3 and decays of
 /// 0.5 and 0.99 are what sfeuot_trainer_create takes. Its trainings also begin from the plan between
 /// Gaussians, unless they are of pictures, and turn the samples to axes that suit them. These calls
 /// are of the problem as it is, so bring samples to a mean of about 0 and a spread of about 1
@@ -226,8 +226,8 @@ pub unsafe extern "C" fn sfeuot_problem_create(
     problem: *mut *mut SfeuotProblem,
 ) -> i32 {
     guard("sfeuot_problem_create", || {
-        let problem = out(problem, "problem")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let problem = out(problem, "problem")?;
         // SAFETY: config is NULL or readable.
         let config = unsafe { config::read(config, "config") }?.checked()?;
         let made = Problem::new(&context, &config)?;
@@ -272,8 +272,8 @@ pub unsafe extern "C" fn sfeuot_common_scale(
     scale: *mut f64,
 ) -> i32 {
     guard("sfeuot_common_scale", || {
-        let scale = out(scale, "scale")?;
         let context = handle::pin::<Context>(context, "context")?;
+        let scale = out(scale, "scale")?;
         let mut weights = Default::default();
         // SAFETY: source, target and what they point to are NULL or readable during the call.
         let (source, target) = unsafe { read_sides(&context, source, target, &mut weights) }?;

@@ -15,8 +15,9 @@ use crate::data::{TensorView, TensorViewMut};
 use crate::{Model, Session};
 
 /// One thread's workspace on a model. On the CPU its calls wait for no lock. A call allocates
-/// nothing if one of its kind came before it with the same latents and time_count and no fewer rows;
-/// on several threads, with as many rows.
+/// nothing if one of its kind came before it with the same latents and time_count and no fewer
+/// rows; on several threads it has to have had as many rows. sfeuot_session_bake_lut takes 48 KiB
+/// in each call.
 ///
 /// Rows. A block of "rows x dimension" floats holds one sample after the other without gaps.
 /// dimension is the product of the sample's shape, and the last axis is innermost. Values are in

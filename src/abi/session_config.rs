@@ -11,15 +11,16 @@ use crate::SessionConfig;
 pub struct SfeuotSessionConfig {
     /// Set by sfeuot_session_config_init.
     pub struct_size: u32,
-    /// The most threads that work on a call, with the calling one: some of those of the context that
-    /// the model was made on, which gives what it has where it has fewer. 0 takes all of them; the
-    /// largest number is 1024. Default 1, which leaves all other cores to the host. Results are the
-    /// same bits for any number. Ignored where the model is on a GPU.
+    /// The most threads that work on a call, with the calling one. They are those of the context
+    /// that the model was made on, and no more than it has. 0 takes all of them; the largest number
+    /// is 1024. Default 1, which leaves all other cores to the host. Results are the same bits for
+    /// any number. Ignored where the model is on a GPU.
     ///
     /// Each thread takes rows of its own, from about 2^20 multiply-adds on. Pictures that are too
     /// few for all threads are computed one after the other by all threads together, so a single
     /// one takes less time as well. While another call or a training works with the context's
-    /// threads, a call does not wait for them and works on its own thread alone.
+    /// threads, a call does not wait for them and works on its own thread alone; so does a training
+    /// while a call has them.
     pub threads: u32,
 }
 
@@ -40,7 +41,7 @@ impl SfeuotSessionConfig {
     /// SAFETY: `pointer` is NULL or readable for the `struct_size` it begins with.
     pub(super) unsafe fn read(pointer: *const Self) -> Outcome<SessionConfig> {
         // SAFETY: as promised.
-        let config = if pointer.is_null() { Self::defaults() } else { unsafe { config::read(pointer, "config") }? };
+        let config = unsafe { config::read_or_defaults(pointer, "config") }?;
         Ok(SessionConfig { threads: config.threads as usize })
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::time::Duration;
 
-use super::arguments::{at_least_one, optional_out, out, path as file};
+use super::arguments::{Out, at_least_one, optional_out, out, path as file};
 use super::callbacks::{Progress, SfeuotProgressCallback};
 use super::config::{self, StructOut};
 use super::context::SfeuotContext;
@@ -18,7 +18,7 @@ use super::status::{Failure, Outcome};
 use super::trainer_config::SfeuotTrainerConfig;
 use crate::error::Error;
 use crate::train::{Course, Goal, Next};
-use crate::{CancelToken, Context, Control, Metrics, Trainer, float_mode};
+use crate::{CancelToken, Context, Control, Metrics, Model, Trainer, float_mode};
 
 /// A problem with its networks and data, which steps train. SfeuotContext says how handles live.
 pub struct SfeuotTrainer {
@@ -293,10 +293,8 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
     guard("sfeuot_trainer_model", || {
         let shared = handle::pin::<Shared>(trainer, "trainer")?;
         let model = out(model, "model")?;
-        let created = handle::create(shared.trainer.enter(|trainer| Ok(trainer.model()?))?)?;
-        // SAFETY: model is writable.
-        unsafe { model.write(created) };
-        Ok(())
+        let made = shared.trainer.enter(|trainer| Ok((trainer.copied()?, trainer.context().clone())))?;
+        hand_out(made, model)
     })
 }
 
@@ -305,7 +303,8 @@ pub unsafe extern "C" fn sfeuot_trainer_model(trainer: *mut SfeuotTrainer, model
 /// end of up to 32 steps that are queued at once. SFEUOT_ERROR_BUSY tells that the time was over: a
 /// step took longer, or the call that is inside is not one that trains. A callback of samples is
 /// inside a step, so there it waits in vain; a progress callback is between steps, and there it need
-/// not wait. Other calls are never SFEUOT_ERROR_BUSY because of this one: they wait for it.
+/// not wait. Other calls wait for this one rather than be SFEUOT_ERROR_BUSY because of it, for up to
+/// ten seconds.
 ///   milliseconds  finite, 0 or more; about the time, as it looks every tenth of one
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_model_wait(
@@ -319,11 +318,19 @@ pub unsafe extern "C" fn sfeuot_trainer_model_wait(
         let Ok(patience) = Duration::try_from_secs_f64(milliseconds / 1e3) else {
             return Err(Failure::argument(format!("milliseconds is {milliseconds}; it must be finite and at least 0")));
         };
-        let created = handle::create(shared.trainer.enter_within(patience, |trainer| Ok(trainer.model()?))?)?;
-        // SAFETY: model is writable.
-        unsafe { model.write(created) };
-        Ok(())
+        let copy = |trainer: &mut Trainer| Ok((trainer.copied()?, trainer.context().clone()));
+        hand_out(shared.trainer.enter_within(patience, copy)?, model)
     })
+}
+
+/// Gives a model to the host, and tells the log of one that knows nothing, when the trainer is free again: a log callback may
+/// call it.
+fn hand_out((made, context): (Model, Context), model: Out<*mut SfeuotModel>) -> Outcome<()> {
+    Trainer::tell_of(&context, &made);
+    let created = handle::create(made)?;
+    // SAFETY: model is writable.
+    unsafe { model.write(created) };
+    Ok(())
 }
 
 /// Writes a checkpoint: settings, networks, averages, optimiser, step number and a fingerprint of

@@ -61,9 +61,9 @@ pub(crate) struct Times {
 
 impl Times {
     /// Returns the time of a row of the batch, with the first word of the half's stream of times.
-    pub fn at(&self, start: u32, row: usize) -> f32 {
+    pub fn at(&self, start: u32, row: u64) -> f32 {
         let (low, span) = (self.low as f32, (self.high - self.low) as f32);
-        let index = row / self.repeat;
+        let index = row / self.repeat as u64;
         if self.half_at_end && index % 2 == 1 {
             return self.high as f32;
         }

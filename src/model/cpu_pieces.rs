@@ -29,7 +29,8 @@ const MOST_OUTPUTS: usize = 1 << 18;
 
 /// The least number of multiply-adds in a piece of rows of a thread: it takes longer than a thread takes to begin.
 const LEAST_WORK: usize = 1 << 20;
-/// From how many pictures for each thread on those that are left over are not shared any more.
+/// The number of pictures for each thread from which on all threads take pictures of their own to the end: what is left over
+/// is then too little to be shared.
 const MANY: usize = 8;
 
 /// A model on the processor.

@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::memory;
+use crate::{float_mode, memory};
 
 /// Entries of a side.
 const SIZES: std::ops::RangeInclusive<usize> = 2..=256;
@@ -75,15 +75,16 @@ impl Session {
         convert: &mut dyn FnMut(Conversion, &mut [f32]) -> Result<()>,
         table: &mut [f32],
     ) -> Result<()> {
+        let _inside = float_mode::enter();
         let Lut { size, low, high, latents, seed, row } = *lut;
-        let info = self.model().info().clone();
-        if info.dimension != 3 {
+        let (dimension, latent_dimension) = (self.model().info().dimension, self.model().info().latent_dimension);
+        if dimension != 3 {
             return Err(Error::invalid(format!(
-                "the model's samples have {} numbers, but a look-up table is for samples of 3",
-                info.dimension
+                "the model's samples have {dimension} numbers, but a look-up table is for samples of 3"
             )));
         }
         lut.check()?;
+        self.mean_over(latents)?;
         let entries = size.pow(3);
         if table.len() != 3 * entries {
             return Err(Error::invalid(format!(
@@ -102,15 +103,15 @@ impl Session {
             for (i, colour) in colours.chunks_exact_mut(3).enumerate() {
                 colour.iter_mut().enumerate().for_each(|(axis, number)| *number = at(axis, piece * PIECE + i));
             }
-            convert(Conversion::In, colours)?;
-            if info.latent_dimension == 0 {
+            float_mode::as_host(|| convert(Conversion::In, colours))?;
+            if latent_dimension == 0 {
                 self.conditional_mean(colours, latents, seed, row, out)?;
             } else {
                 for (colour, out) in colours.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
                     self.conditional_mean(colour, latents, seed, row, out)?;
                 }
             }
-            convert(Conversion::Out, out)?;
+            float_mode::as_host(|| convert(Conversion::Out, out))?;
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl Default for SessionConfig {
 ///
 /// A call without rows does nothing. Only finite numbers are written. Absurd weights or rows far from the samples may
 /// give a result that is not finite: the call then fails with [`Error::NotFinite`], and rows before that one may be
-/// written.
+/// written, on several threads some behind it as well.
 pub struct Session {
     model: Arc<Inner>,
     pieces: Box<dyn Pieces>,
@@ -340,7 +340,7 @@ impl Session {
     }
 
     /// Returns what a mean over so many latents asks for.
-    fn mean_over(&self, latents: usize) -> Result<Question<'static>> {
+    pub(super) fn mean_over(&self, latents: usize) -> Result<Question<'static>> {
         if latents == 0 || latents > 1 << 24 {
             return Err(Error::invalid(format!("latents is {latents}, but must be from 1 to {}", 1 << 24)));
         }

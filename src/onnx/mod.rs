@@ -5,7 +5,7 @@
 //! the form in which a session draws it ([`crate::Model::noise`]), so that a graph and a session give the same.
 //!
 //! The guide lists what graphs are made of, and TensorRT, DirectML and Unity's Sentis have all of these operators. A test
-//! compares.
+//! holds graphs to that list.
 
 mod activations;
 mod builder;

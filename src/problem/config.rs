@@ -14,16 +14,16 @@ const TAU_RANGE: RangeInclusive<f64> = 1e-90..=1e90;
 /// The largest number of components of a source sample.
 const MOST_COMPONENTS: usize = 4096;
 /// The largest count of numbers that a source sample has in all its components.
-const MOST_NUMBERS: usize = 1 << 24;
+const MOST_NUMBERS: u64 = 1 << 24;
 
 /// How to make a [`Problem`](super::Problem).
 #[derive(Clone, Debug)]
 pub(crate) struct ProblemConfig {
     /// How the generated distribution may differ from the target.
     pub divergence: Divergence,
-    /// Noise of the coupling, in data units.
+    /// Noise of the coupling, as a multiple of `scale`.
     pub sigma: f64,
-    /// Price of unmatched mass, in data units squared.
+    /// Price of unmatched mass, as a multiple of the square of `scale`.
     pub tau: f64,
     /// A length in data units about which samples differ. It bounds the deviations of components.
     pub scale: f64,
@@ -54,10 +54,9 @@ impl ProblemConfig {
         if !SCALE_RANGE.contains(&scale) {
             return refuse("scale", scale, &SCALE_RANGE, "");
         }
-        if !SIGMA_RANGE.contains(&(sigma / scale)) {
-            return refuse("sigma", sigma / scale, &SIGMA_RANGE, " times scale");
+        if !SIGMA_RANGE.contains(&sigma) {
+            return refuse("sigma", sigma, &SIGMA_RANGE, " times scale");
         }
-        let tau = tau / (scale * scale);
         if !TAU_RANGE.contains(&tau) {
             return refuse("tau", tau, &TAU_RANGE, " times the square of scale");
         }
@@ -69,20 +68,21 @@ impl ProblemConfig {
                 "latents is 0, but must be 1 where deterministic is 1: components that are points have no randomness but their latents",
             ));
         }
-        let objective = Objective {
-            dimension,
-            conditional: Conditional { components, latent: latents.into() },
-            head: Head { deterministic },
-            conjugate: Conjugate { divergence, tau },
-            scale,
-        };
-        if objective.outputs() > MOST_NUMBERS {
+        let head = Head { deterministic };
+        // Before the sizes are multiplied in words of the system.
+        let outputs = components as u64 * (head.raw(dimension) as u64 + u64::from(!latents));
+        if outputs > MOST_NUMBERS {
             return Err(Error::invalid(format!(
-                "components is {components}, with which a source sample of {dimension} numbers has {} outputs of the generator, but it may have {MOST_NUMBERS}",
-                objective.outputs()
+                "components is {components}, with which a source sample of {dimension} numbers has {outputs} outputs of the generator, but it may have {MOST_NUMBERS}"
             )));
         }
-        Ok(objective)
+        Ok(Objective {
+            dimension,
+            conditional: Conditional { components, latent: latents.into() },
+            head,
+            conjugate: Conjugate { divergence, tau },
+            scale,
+        })
     }
 }
 

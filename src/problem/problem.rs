@@ -52,7 +52,7 @@ impl Problem {
     /// [`Error::InvalidArgument`], [`Error::OutOfMemory`], [`Error::Device`].
     pub fn new(context: &Context, config: &ProblemConfig) -> Result<Self> {
         let objective = config.objective()?;
-        let sigma = config.sigma / config.scale;
+        let sigma = config.sigma;
         let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
         let axes = Axes::new(std::iter::repeat_n(axis, objective.dimension), Clock::EVEN, sigma * sigma, 0.0)?;
         let gpu = context.gpu().map(|gpu| GpuProblem::new(gpu, objective, &axes)).transpose()?;
@@ -72,9 +72,9 @@ impl Problem {
         let spread = times(half, &self.objective.head, self.objective.atoms(), Clock::EVEN, components);
         let start = draw::sequence(seed, half, step, Stream::Time).word(0);
         let each = if half == Half::Value { 1 } else { components };
-        let first = (first_source as usize).wrapping_mul(components);
+        let first = first_source.wrapping_mul(components as u64);
         for (i, time) in to.iter_mut().enumerate() {
-            *time = spread.at(start, first.wrapping_add(i * each));
+            *time = spread.at(start, first.wrapping_add((i * each) as u64));
         }
     }
 

@@ -67,9 +67,9 @@ impl Plan {
 /// The range of sigma as a multiple of the data's common scale. Its square and the square's inverse stay far inside the
 /// 32-bit range.
 const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-6..=1e3;
-/// The range of tau as a multiple of the square of the data's common scale, once it is multiplied by the number of a
-/// sample's components where it is relative. 32-bit numbers and their squares stay
-/// finite when they are multiplied or divided by it, in the data's units too.
+/// The range of tau as a multiple of the square of the data's common scale. A relative tau is multiplied by the numbers of a
+/// sample first. 32-bit numbers and their squares stay finite when they are multiplied or divided by it, in the data's
+/// units too.
 const TAU_RANGE: std::ops::RangeInclusive<f64> = 1e-90..=1e90;
 /// The least variance of both sides about their centre, in units of the common scale's square.
 const LEAST_SPREAD: f64 = 1e-6;

@@ -227,8 +227,23 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] and [`Error::OutOfMemory`] on a GPU; none on the processor.
     pub fn model(&mut self) -> Result<Model> {
+        let model = self.copied()?;
+        Self::tell_of(&self.context, &model);
+        Ok(model)
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Tells the log of a model that knows nothing.
+    pub(crate) fn tell_of(context: &Context, model: &Model) {
+        advice::untrained(context, model.info().steps);
+    }
+
+    /// Does the same without a word to the log, whose sink may call back.
+    pub(crate) fn copied(&mut self) -> Result<Model> {
         let _inside = float_mode::enter();
-        advice::untrained(&self.context, self.metrics.step);
         let (sigma, conjugate) = self.frame.problem();
         let [value, generator] = self.engine.state()?;
         let [value_network, generator_network] = self.config.specs().differing();

@@ -116,7 +116,7 @@ impl Draw for CpuBlock<f32> {
         }
         let start = sequence(spec, samples.step, Stream::Time).word(0);
         for r in 0..count {
-            let time = spec.times.at(start, first + r);
+            let time = spec.times.at(start, (first + r) as u64);
             self.row_mut(batch.time, r).copy_from_slice(&spec.clock.at(time).row());
         }
         for (stream, to) in [(Stream::Endpoint, batch.noise.xi), (Stream::Bridge, batch.noise.eta)] {

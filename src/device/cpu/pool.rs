@@ -37,12 +37,12 @@ impl Pool {
     }
 
     /// Calls `job(number, worker)` for every number below `jobs`, worker below [`Self::threads`], and returns when
-    /// all are done. A panic in a job is raised again here.
+    /// all are done. A panic in a job is raised again here. While a call of [`Self::share`] has the threads, the calling one
+    /// does all jobs itself, as number 0.
     pub fn run<F: Fn(usize, usize) + Sync>(&self, jobs: usize, job: F) {
-        if self.threads == 1 || jobs <= 1 {
-            return (0..jobs).for_each(|number| job(number, 0));
+        if self.threads == 1 || jobs <= 1 || !self.team().run(self.threads, jobs, &job) {
+            (0..jobs).for_each(|number| job(number, 0));
         }
-        self.team().run(self.threads, jobs, &job);
     }
 
     /// Does the same on up to `threads` threads, and does not wait for other callers: while one of them has the threads, the
@@ -102,9 +102,12 @@ impl Drop for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::cpu::crew::Crew;
     use crate::error::Error;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn every_job_runs_once_on_any_number_of_threads() {
@@ -168,7 +171,35 @@ mod tests {
                 sum.fetch_add(number, Ordering::Relaxed);
             });
         });
-        assert_eq!(sum.into_inner(), 9 * 1225);
+        // And nobody waits for them.
+        pool.share(3, 3, |_, _| {
+            pool.run(50, |number, worker| {
+                assert_eq!(worker, 0);
+                sum.fetch_add(number, Ordering::Relaxed);
+            });
+        });
+        assert_eq!(sum.into_inner(), 12 * 1225);
+    }
+
+    #[test]
+    fn threads_work_at_the_same_time() {
+        let pool = Arc::new(Pool::new(2).unwrap());
+        let crew = Crew::new(&pool, 2).unwrap();
+        let (present, met) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        // Each of two jobs waits for the other one.
+        let meet = |_: usize, _: usize| {
+            let until = Instant::now() + Duration::from_secs(60);
+            present.fetch_add(1, Ordering::SeqCst);
+            while present.load(Ordering::SeqCst) % 2 == 1 && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            met.fetch_add(usize::from(present.load(Ordering::SeqCst) % 2 == 0), Ordering::SeqCst);
+        };
+        pool.run(2, meet);
+        pool.share(2, 2, meet);
+        crew.share(2, meet);
+        crew.in_order(2, 2, meet);
+        assert_eq!(met.into_inner(), 8);
     }
 
     /// Short rounds one after the other: threads come late to some, sleep between others, and see none twice.

@@ -74,6 +74,9 @@ impl Isa {
     }
 }
 
+/// The largest number of lanes of a vector.
+const MOST_LANES: usize = 16;
+
 /// One vector type. Loads and stores need no alignment.
 ///
 /// # Safety
@@ -107,7 +110,16 @@ pub trait Simd: Copy + 'static {
     /// Sum of the lanes, in a fixed order.
     unsafe fn sum(a: Self::V) -> Self::T;
     /// Applies a function to each lane, where there is no vector form.
-    unsafe fn map(a: Self::V, f: impl Fn(Self::T) -> Self::T) -> Self::V;
+    #[inline(always)]
+    unsafe fn map(a: Self::V, f: impl Fn(Self::T) -> Self::T) -> Self::V {
+        let mut lanes = [<Self::T as num_traits::Zero>::zero(); MOST_LANES];
+        // SAFETY: there is room for the lanes of any vector.
+        unsafe {
+            Self::store(lanes.as_mut_ptr(), a);
+            lanes[..Self::LANES].iter_mut().for_each(|lane| *lane = f(*lane));
+            Self::load(lanes.as_ptr())
+        }
+    }
 }
 
 /// Arrays of eight, for every target and both precisions.
@@ -185,10 +197,6 @@ impl<T: Real> Simd for Portable<T> {
     #[inline(always)]
     unsafe fn sum(a: [T; 8]) -> T {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
-    }
-    #[inline(always)]
-    unsafe fn map(a: [T; 8], f: impl Fn(T) -> T) -> [T; 8] {
-        a.map(f)
     }
 }
 

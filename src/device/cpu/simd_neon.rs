@@ -106,13 +106,4 @@ impl Simd for Neon {
             vget_lane_f32::<0>(vpadd_f32(pair, pair))
         }
     }
-    #[inline(always)]
-    unsafe fn map(a: Pair, f: impl Fn(f32) -> f32) -> Pair {
-        let mut lanes = [0f32; 8];
-        unsafe {
-            Self::store(lanes.as_mut_ptr(), a);
-            lanes = lanes.map(f);
-            Self::load(lanes.as_ptr())
-        }
-    }
 }

@@ -101,15 +101,6 @@ impl Simd for Avx512 {
     unsafe fn sum(a: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(a) }
     }
-    #[inline(always)]
-    unsafe fn map(a: __m512, f: impl Fn(f32) -> f32) -> __m512 {
-        let mut lanes = [0f32; 16];
-        unsafe {
-            Self::store(lanes.as_mut_ptr(), a);
-            lanes = lanes.map(f);
-            Self::load(lanes.as_ptr())
-        }
-    }
 }
 
 impl Simd for Avx2 {
@@ -164,15 +155,6 @@ impl Simd for Avx2 {
             let half = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
             let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
-        }
-    }
-    #[inline(always)]
-    unsafe fn map(a: __m256, f: impl Fn(f32) -> f32) -> __m256 {
-        let mut lanes = [0f32; 8];
-        unsafe {
-            Self::store(lanes.as_mut_ptr(), a);
-            lanes = lanes.map(f);
-            Self::load(lanes.as_ptr())
         }
     }
 }

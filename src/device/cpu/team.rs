@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::{float_mode, memory, process};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 /// How often a thread looks before it sleeps: for some tens of microseconds.
@@ -57,6 +57,8 @@ pub(super) struct Team {
     pub generation: u32,
     shared: Arc<Shared>,
     turn: Mutex<()>,
+    /// How many calls of [`Self::try_run`] there are.
+    sharing: AtomicUsize,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -88,7 +90,8 @@ impl Team {
             beds,
         });
         let generation = process::generation();
-        let mut team = Self { generation, shared, turn: Mutex::new(()), workers: Vec::new() };
+        let mut team =
+            Self { generation, shared, turn: Mutex::new(()), sharing: AtomicUsize::new(0), workers: Vec::new() };
         let refusal = room.and_then(|()| team.hire(workers)).err();
         (team, refusal)
     }
@@ -121,23 +124,42 @@ impl Team {
     }
 
     /// Calls `job(number, worker)` for every number below `jobs` on up to `threads` threads, and returns when all are done.
-    /// It waits for rounds of other callers that came first.
-    pub fn run<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: &F) {
-        let turn = lock(&self.turn);
-        self.round(threads, jobs, job);
-        drop(turn);
-    }
-
-    /// Does the same unless another caller has a round; then it does nothing and returns false.
-    pub fn try_run<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: &F) -> bool {
-        let turn = match self.turn.try_lock() {
-            Ok(turn) => turn,
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return false,
+    /// It waits for rounds of its kind that came first, but not for one of [`Self::try_run`], which may be long: then it does
+    /// nothing and returns false.
+    pub fn run<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: &F) -> bool {
+        let turn = match self.try_turn() {
+            None if self.sharing.load(Ordering::SeqCst) > 0 => return false,
+            None => lock(&self.turn),
+            Some(turn) => turn,
         };
         self.round(threads, jobs, job);
         drop(turn);
         true
+    }
+
+    /// Does the same unless another caller has a round; then it does nothing and returns false.
+    pub fn try_run<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: &F) -> bool {
+        struct Ends<'a>(&'a AtomicUsize);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        // Before the turn is taken: who finds it taken is to see by whom.
+        self.sharing.fetch_add(1, Ordering::SeqCst);
+        let _ends = Ends(&self.sharing);
+        let Some(turn) = self.try_turn() else { return false };
+        self.round(threads, jobs, job);
+        drop(turn);
+        true
+    }
+
+    fn try_turn(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Wakes threads for rounds that are about to come.
