@@ -100,6 +100,13 @@ fn the_parent_keeps_why_a_creation_failed_and_outputs_are_part_of_it() {
         assert_eq!(sentence(sfeuot_trainer_error, handles.trainer), last_error());
         refused(sfeuot_session_create(handles.model, null_mut()), SFEUOT_ERROR_INVALID_ARGUMENT, "session is NULL");
         assert_eq!(sentence(sfeuot_model_error, handles.model), last_error());
+        let config = own_config();
+        refused(
+            sfeuot_problem_create(handles.context, &config, null_mut()),
+            SFEUOT_ERROR_INVALID_ARGUMENT,
+            "problem is NULL",
+        );
+        assert_eq!(sentence(sfeuot_context_error, handles.context), last_error());
     }
 }
 

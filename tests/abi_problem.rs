@@ -47,7 +47,6 @@ const BROKEN: &[(&str, Break)] = &[
     ("hidden_layers", |p| p.config.hidden_layers = 0),
     ("batch_sources", |p| p.config.batch_sources = (1 << 20) + 1),
     ("components", |p| p.config.components = 4097),
-    ("components", |p| p.config.components = 4097),
     ("latent_dimension", |p| p.config.latent_dimension = 4097),
     ("latent_dimension", |p| (p.config.deterministic, p.config.latent_dimension) = (1, 0)),
 

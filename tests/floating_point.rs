@@ -8,7 +8,7 @@ mod problems;
 use std::arch::asm;
 use std::ffi::{CString, c_char, c_void};
 use std::path::Path;
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 use common::{DIMENSION, Problem, ROWS, init, ok};
 use sfeuot::abi::*;
@@ -99,6 +99,12 @@ unsafe extern "C-unwind" fn sample(host: *mut c_void, batch: *mut f32, rows: u64
     0
 }
 
+unsafe extern "C-unwind" fn write(host: *mut c_void, _: *const c_void, _: usize) -> i32 {
+    // SAFETY: as above.
+    unsafe { (*host.cast::<Host>()).callback() };
+    0
+}
+
 fn bits(values: &[f32]) -> impl Iterator<Item = u32> {
     values.iter().map(|x| x.to_bits())
 }
@@ -139,6 +145,8 @@ fn train(host_mode: u32, threads: u32, folder: &Path) -> Vec<u32> {
         }
         call(&mut || sfeuot_trainer_model(again, &mut model));
         call(&mut || sfeuot_model_save(model, file.as_ptr()));
+        let graph = SfeuotOnnxConfig { write: Some(write), userdata, ..init(sfeuot_onnx_config_init) };
+        call(&mut || sfeuot_model_export_onnx(model, &graph, null()));
         let bytes = std::fs::read(folder.join("model")).expect("the model was saved");
         call(&mut || sfeuot_model_load_memory(context, bytes.as_ptr().cast(), bytes.len(), &mut loaded));
         results.extend(bytes.into_iter().map(u32::from));

@@ -1,4 +1,5 @@
-// The library as a WebAssembly module in Node: `node wasm.mjs sfeuot.wasm` trains a little and draws. What the library reads lies in
+// The library as a WebAssembly module in Node: `node wasm.mjs sfeuot.wasm FOLDER` trains a little and draws, and a model that
+// `portable write FOLDER` has made elsewhere answers here as it did there. What the library reads lies in
 // memory that the module is given for it, with the offsets that the header's structs have where pointers take four bytes.
 import { readFileSync } from "node:fs";
 
@@ -43,11 +44,33 @@ const [source, target] = [side(0), side(2)];
 if (library.sfeuot_trainer_create(context, config, source, target, take(4)) === 0) throw new Error("sigma has no default");
 memory().setFloat64(config + 8, 0.5, true);
 const trainer = made((at) => library.sfeuot_trainer_create(context, config, source, target, at));
-check(library.sfeuot_trainer_step(trainer, 30n, 0));
-const model = made((at) => library.sfeuot_trainer_model(trainer, at));
+check(library.sfeuot_trainer_step(trainer, 10n, 0));
+const model = made((at) => library.sfeuot_trainer_model_wait(trainer, 5, at));
 const session = made((at) => library.sfeuot_session_create(model, at));
 const out = take(8);
 check(library.sfeuot_session_generate(session, memory().getUint32(memory().getUint32(source + 8, true) + 8, true), 1n, 7n, 0n, out));
 const [x, y] = [0, 4].map((at) => memory().getFloat32(out + at, true));
 if (!(x > 0.5 && x < 4 && y > 0.5 && y < 4)) throw new Error(`(${x}, ${y}) is not near the target`);
-console.log(`WebAssembly: ABI ${library.sfeuot_abi_version()}, a source sample goes to (${x.toFixed(2)}, ${y.toFixed(2)})`);
+
+// The points and the draws of tests/c/portable.c.
+const POINTS = 16;
+const folder = process.argv[3];
+const file = readFileSync(`${folder}/portable.sfeuot`);
+const kept = readFileSync(`${folder}/portable.txt`, "utf8").trim().split("\n").map(Number);
+const at = take(file.length);
+new Uint8Array(library.memory.buffer, at).set(file);
+const loaded = made((to) => library.sfeuot_model_load_memory(context, at, file.length, to));
+const asked = made((to) => library.sfeuot_session_create(loaded, to));
+const points = take(8 * POINTS), answers = take(8 * POINTS);
+for (let i = 0; i < POINTS; i++) {
+  memory().setFloat32(points + 8 * i, i / POINTS, true);
+  memory().setFloat32(points + 8 * i + 4, 1 - (i * i) / (POINTS * POINTS), true);
+}
+check(library.sfeuot_session_generate(asked, points, BigInt(POINTS), 7n, 0n, answers));
+for (let i = 0; i < 2 * POINTS; i++) {
+  const found = memory().getFloat32(answers + 4 * i, true);
+  if (!(Math.abs(found - kept[i]) <= 1e-5 * (1 + Math.abs(kept[i])))) {
+    throw new Error(`answer ${i} is ${found}, where ${kept[i]} was written`);
+  }
+}
+console.log(`WebAssembly: ABI ${library.sfeuot_abi_version()}, a source sample goes to (${x.toFixed(2)}, ${y.toFixed(2)}), and a model written elsewhere answers the same`);
