@@ -181,26 +181,25 @@ done:
     return false;
 }
 
-static int32_t grid_to_model(void *userdata, float *colours, uint64_t rows)
+/* Converts colours where they lie. */
+static int32_t convert(Space space, void (*one)(Space, const float *, float *), float *colours, uint64_t rows)
 {
-    const Space *space = userdata;
     for (uint64_t i = 0; i < rows; i++) {
-        float srgb[3];
-        memcpy(srgb, colours + 3 * i, sizeof srgb);
-        space_from_srgb(*space, srgb, colours + 3 * i);
+        float before[3];
+        memcpy(before, colours + 3 * i, sizeof before);
+        one(space, before, colours + 3 * i);
     }
     return 0;
 }
 
+static int32_t grid_to_model(void *userdata, float *colours, uint64_t rows)
+{
+    return convert(*(const Space *)userdata, space_from_srgb, colours, rows);
+}
+
 static int32_t model_to_grid(void *userdata, float *colours, uint64_t rows)
 {
-    const Space *space = userdata;
-    for (uint64_t i = 0; i < rows; i++) {
-        float coordinates[3];
-        memcpy(coordinates, colours + 3 * i, sizeof coordinates);
-        space_to_srgb(*space, coordinates, colours + 3 * i);
-    }
-    return 0;
+    return convert(*(const Space *)userdata, space_to_srgb, colours, rows);
 }
 
 /* The conditional mean on a grid of size^3 sRGB colours, back in sRGB; NULL on failure. */

@@ -206,7 +206,8 @@ static bool generate(Own *own, const float *source, float *generated)
                                             0, from, &end, NULL, NULL))) {
             return false;
         }
-        /* One of each source sample's rows is enough: which component it has is drawn by the rows' number. */
+        /* One of each source sample's rows is enough, another one from sample to sample: row k draws its component from
+         * the k-th part of the cumulated probabilities. */
         for (size_t i = 0; i < SOURCES; i++) {
             size_t row = i * COMPONENTS + (from + i) * 5 % COMPONENTS;
             memcpy(generated + D * (from + i), batch->end + D * row, D * sizeof *generated);
@@ -264,11 +265,11 @@ static bool train_own(SfeuotContext *context, uint64_t steps, uint64_t seed, siz
         if (!value_half(own, step, source, target, &loss)) {
             goto done;
         }
-        mlp_step(&own->value, step + 1, 3e-4 * rate);
+        mlp_step(&own->value, step + 1, 1e-3 * rate);
         if (!generator_half(own, step, source)) {
             goto done;
         }
-        mlp_step(&own->generator, step + 1, 1e-3 * rate);
+        mlp_step(&own->generator, step + 1, 2e-3 * rate);
         if (step + tail >= steps) {
             add(outcome, loss.dual, loss.potential, loss.action, loss.density_ratio_mean, tail);
         }

@@ -155,7 +155,6 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     config.latent_dimension = (uint32_t)settings->latents;
     config.divergence = DIVERGENCE_CODES[choices->divergence];
     config.sigma = settings->sigma;
-    /* Costs are sums over the numbers of a picture. */
     config.tau = settings->tau;
     config.batch_sources = (uint32_t)settings->batch;
     config.generator_learning_rate = settings->generator_rate;

@@ -44,7 +44,6 @@ void mlp_destroy(Mlp *mlp)
 bool mlp_tape_create(MlpTape *tape, const Mlp *mlp, size_t rows)
 {
     memset(tape, 0, sizeof *tape);
-    tape->room = rows;
     for (size_t layer = 0; layer <= mlp->layers; layer++) {
         float **arrays[] = {&tape->unit[layer],    &tape->delta[layer],
                             &tape->tangent[layer], &tape->adjoint[layer],
@@ -174,7 +173,7 @@ void mlp_backward(Mlp *mlp, MlpTape *tape, bool add)
 void mlp_backward_directional(Mlp *mlp, MlpTape *tape)
 {
     size_t rows = tape->rows, last = mlp->layers;
-    /* The tangent of each layer; until its slope is known to be of use, `adjoint` keeps a'. */
+    /* The tangent of each layer. `adjoint` first holds a', then what the activation makes of it. */
     for (size_t layer = 0; layer + 1 < last; layer++) {
         size_t inputs = mlp->width[layer], outputs = mlp->width[layer + 1];
         float *a = tape->adjoint[layer + 1];
@@ -196,7 +195,7 @@ void mlp_backward_directional(Mlp *mlp, MlpTape *tape)
         const float *q = tape->adjoint[layer + 1];
         add_gradient(tape->unit[layer], q, rows, inputs, outputs, gradient, true);
         if (layer > 0) {
-            /* slope is of no more use once it has multiplied what comes from the layer above */
+            /* The layer's tangent is of no more use, so its room takes what comes from the layer above. */
             float *from_above = tape->tangent[layer];
             multiply_transposed(q, mlp->weights + mlp->offset[layer], rows, inputs, outputs, from_above);
             for (size_t i = 0; i < rows * inputs; i++) {

@@ -24,7 +24,6 @@ typedef struct {
 
 /* What a pass over some rows leaves behind for those that follow. */
 typedef struct {
-    size_t room; /* rows that there is room for */
     size_t rows;
     float *unit[MLP_MOST_LAYERS + 1];    /* h: the input, what each hidden layer gives, the output */
     float *slope[MLP_MOST_LAYERS];       /* f'(a) of each hidden layer */

@@ -9,6 +9,8 @@
 
 #include <png.h>
 
+#include "png_write.h"
+
 /*
  * libpng reports errors by a long jump. Everything that must survive the jump lives in this struct, outside the
  * function that calls setjmp, so that no local variable's value is in doubt after it.
@@ -126,46 +128,16 @@ bool picture_read_png(const char *path, Picture *picture)
     return true;
 }
 
-static bool encode(Codec *codec)
+static void write_row(const void *from, uint32_t y, unsigned char *bytes)
 {
-    if (setjmp(png_jmpbuf(codec->png))) {
-        return false;
-    }
-    png_init_io(codec->png, codec->file);
-    png_set_IHDR(codec->png, codec->info, codec->picture.width, codec->picture.height, 8, PNG_COLOR_TYPE_RGB,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_set_sRGB(codec->png, codec->info, PNG_sRGB_INTENT_PERCEPTUAL);
-    png_write_info(codec->png, codec->info);
-    png_write_image(codec->png, codec->rows);
-    png_write_end(codec->png, NULL);
-    return true;
+    const Picture *picture = (const Picture *)from;
+    size_t row = (size_t)3 * picture->width;
+    memcpy(bytes, picture->rgb + row * y, row);
 }
 
 bool picture_write_png(const char *path, const Picture *picture)
 {
-    Codec codec = {.path = path, .picture = *picture};
-    bool written = false;
-
-    codec.file = fopen(path, "wb");
-    if (!codec.file) {
-        fprintf(stderr, "%s cannot be written: %s.\n", path, strerror(errno));
-        return false;
-    }
-    codec.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &codec, on_error, on_warning);
-    codec.info = codec.png ? png_create_info_struct(codec.png) : NULL;
-    if (!codec.info) {
-        fprintf(stderr, "%s: libpng cannot be started.\n", path);
-    } else if (point_rows(&codec)) {
-        written = encode(&codec);
-    }
-    png_destroy_write_struct(&codec.png, &codec.info);
-    free(codec.rows);
-    /* A full disk may show only when the last bytes are flushed. */
-    if (fclose(codec.file) != 0 && written) {
-        fprintf(stderr, "%s cannot be written: %s.\n", path, strerror(errno));
-        written = false;
-    }
-    return written;
+    return png_write(path, picture->width, picture->height, 8, write_row, picture);
 }
 
 void picture_place(const Picture *from, Picture *to, uint32_t x, uint32_t y, uint32_t width, uint32_t height)
