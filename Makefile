@@ -101,7 +101,8 @@ bench bench-quick bench-smoke: library $(BENCH)/ready
 	@status=0; $(foreach program,$(PROGRAMS),echo "$(program)"; $(BENCH)/bin/python bench/$(program).py $(SCALE) \
 	  $(call options,$(program)) --output $(FOLDER)/results/$(program).md --plots $(FOLDER)/plots || status=1;) \
 	$(if $(filter --smoke,$(SCALE)),(cd bench && .venv/bin/python -m unittest test_pictures test_picture_tasks test_onnx) || status=1; \
-	  (cd examples-python && ../$(BENCH)/bin/python -m unittest test_sfeuot_torch) || status=1;) \
+	  (cd examples-python && ../$(BENCH)/bin/python -m unittest test_sfeuot_torch && \
+	  ../$(BENCH)/bin/python loss_speed.py 2) || status=1;) \
 	$(BENCH)/bin/python bench/assemble.py $(FOLDER) && exit $$status
 
 kernels:

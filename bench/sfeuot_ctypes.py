@@ -25,6 +25,7 @@ without a wait of the host for work that PyTorch is made to queue behind it:
 """
 import contextlib
 import ctypes as c
+import functools
 import math
 import operator
 import os
@@ -229,13 +230,18 @@ def call(name, *arguments):
         raise Error(status, lib.sfeuot_status_name(status).decode(), lib.sfeuot_last_error().decode())
 
 
-def filled(kind, init):
-    """A struct with the library's defaults."""
+@functools.cache
+def _defaults(kind, init):
     struct = kind()
     call(init, c.byref(struct))
     if struct.struct_size != c.sizeof(kind):
         raise SystemExit(f"{kind.__name__} has {struct.struct_size} bytes in the library and {c.sizeof(kind)} in this binding")
-    return struct
+    return bytes(struct)
+
+
+def filled(kind, init):
+    """A struct with the library's defaults."""
+    return kind.from_buffer_copy(_defaults(kind, init))
 
 
 @contextlib.contextmanager
@@ -411,9 +417,19 @@ def unmasked(given):
     return np.asarray(given)
 
 
+def _integers(numbers):
+    return (_i64 * len(numbers))(*numbers)
+
+
 def tensor_of(given, context):
     """A Tensor that views an array, which it keeps alive."""
     tensor = filled(Tensor, "tensor_init")
+    # Of PyTorch's tensors in host memory, which wait for nothing: DLPack takes five times as long to tell the same.
+    if hasattr(given, "data_ptr") and given.device.type == "cpu" and str(given.dtype) == "torch.float32" and not given.requires_grad:
+        tensor.dtype, tensor.data, tensor.rank = DTYPES["float32"], given.data_ptr(), given.ndim
+        tensor.shape, tensor.strides = _integers(tuple(given.shape)), _integers(given.stride())
+        tensor.array = given
+        return tensor
     if hasattr(given, "__dlpack__") and not isinstance(given, np.ndarray):
         # The producer makes the stream wait for what it has queued. A view only, so the capsule keeps its name and its
         # destructor gives the array back.
@@ -428,8 +444,8 @@ def tensor_of(given, context):
         raise ValueError(f"array has strides of {array.strides} bytes, which must be multiples of its elements' {array.itemsize}; "
                          "pass numpy.ascontiguousarray of it")
     tensor.dtype, tensor.data, tensor.rank = DTYPES[array.dtype.name], array.ctypes.data, array.ndim
-    tensor.shape = (_i64 * array.ndim)(*array.shape)
-    tensor.strides = (_i64 * array.ndim)(*(s // array.itemsize for s in array.strides))
+    tensor.shape = _integers(array.shape)
+    tensor.strides = _integers(tuple(s // array.itemsize for s in array.strides))
     tensor.read_only = not array.flags.writeable
     tensor.array = array
     return tensor

@@ -4,7 +4,6 @@ import argparse
 import itertools
 import pathlib
 import tempfile
-import time
 import unittest
 
 import torch
@@ -41,13 +40,19 @@ class Components:
         self.log_weight = torch.zeros(each.shape[:2]) if latents else torch.log_softmax(self.logits, 1) + torch.log(torch.tensor(float(k)))
 
 
-def sample(of, x0, t, xi, eta):
-    """x1, x_t and the drift of (sources, K, d); t is (sources, K or 1)."""
+def drift_at(of, x0, t, xt):
+    """The drift at x_t of (sources, K, d); t is (sources, K or 1)."""
     x0, t = x0[:, None], t[:, :, None]
-    x1 = x0 + of.move + of.s * xi
-    xt = (1 - t) * x0 + t * x1 + SIGMA * (t * (1 - t)).sqrt() * eta
     pull = (of.s ** 2 - SIGMA ** 2) / (t * of.s ** 2 + SIGMA ** 2 * (1 - t))
-    return x1, xt, of.move + pull * (xt - x0 - t * of.move)
+    return of.move + pull * (xt - x0 - t * of.move)
+
+
+def sample(of, x0, t, xi, eta):
+    """x1, x_t and the drift there."""
+    x1 = x0[:, None] + of.move + of.s * xi
+    of_t = t[:, :, None]
+    xt = (1 - of_t) * x0[:, None] + of_t * x1 + SIGMA * (of_t * (1 - of_t)).sqrt() * eta
+    return x1, xt, drift_at(of, x0, t, xt)
 
 
 def value_loss(divergence, generated, target, slope, drift):
@@ -84,50 +89,53 @@ def generator_loss(of, x0, t, xt, v, slope, latents, deterministic):
 FORMS = [(0, 0, 5), (0, 0, 1), (1, 0, 6), (1, 1, 3), (1, 1, 1)]
 
 
+def problem_of(form, d, divergence="kl", threads=1):
+    latents, deterministic, k = form
+    return Problem(d, SIGMA, sfeuot.Context(device="cpu", threads=threads), tau=TAU, components=k, latents=latents,
+                   deterministic=deterministic, divergence=divergence)
+
+
+def outputs_of(form, n, d):
+    latents, deterministic, k = form
+    raw = d if deterministic else 2 * d
+    return (0.5 * torch.randn(n * k, raw) if latents else 0.5 * torch.randn(n, k * (raw + 1))).requires_grad_()
+
+
 class Losses(unittest.TestCase):
     def close(self, found, expected, tolerance=1e-4):
         size = expected.abs().max().item() + 1e-6
         self.assertLessEqual((found - expected).abs().max().item(), tolerance * size)
 
-    def problem(self, form, d, divergence="kl", threads=1):
-        latents, deterministic, k = form
-        return Problem(d, SIGMA, sfeuot.Context(device="cpu", threads=threads), tau=TAU, components=k, latents=latents,
-                       deterministic=deterministic, divergence=divergence)
-
-    def outputs(self, form, n, d):
-        latents, deterministic, k = form
-        raw = d if deterministic else 2 * d
-        return (0.5 * torch.randn(n * k, raw) if latents else 0.5 * torch.randn(n, k * (raw + 1))).requires_grad_()
-
     def test_bridges(self):
-        """x_t and the drift follow from x1 as the formulas say; x1 is spread as its component is."""
+        """The drift at x_t is that of the component which gave x1; and x1 and x_t are spread as the formulas say."""
         for form in FORMS[2:]:
             latents, deterministic, k = form
             torch.manual_seed(1)
             n, d = 40, 7
-            problem, outputs, x0 = self.problem(form, d), self.outputs(form, n, d), torch.randn(n, d)
+            problem, outputs, x0 = problem_of(form, d), outputs_of(form, n, d), torch.randn(n, d)
             times = problem.times("value", n, 3, 5)
             x1, xt, drift = (x.view(n, k, d) for x in problem.bridge("value", x0, outputs, times, 3, 5))
-            of, t = Components(outputs.detach(), d, k, latents, deterministic), times
-            xi = torch.where(of.s > 0, (x1 - x0[:, None] - of.move) / of.s, torch.zeros(()))
-            brown = SIGMA * (t * (1 - t)).sqrt()[..., None]
-            eta = (xt - (1 - t[..., None]) * x0[:, None] - t[..., None] * x1) / brown.clamp(min=1e-3)
-            for noise in [eta] if deterministic else [xi, eta]:
+            of, t = Components(outputs.detach(), d, k, latents, deterministic), times[..., None]
+            brown = SIGMA * (t * (1 - t)).sqrt()
+            self.close(drift, drift_at(of, x0, times, xt), 1e-3)
+            bridge = (xt - (1 - t) * x0[:, None] - t * x1) / brown.clamp(min=1e-3)
+            own = [] if deterministic else [(x1 - x0[:, None] - of.move) / of.s]
+            for noise in [bridge, *own]:
                 self.assertLess(abs(noise.mean().item()), 6 / noise.numel() ** 0.5)
                 self.assertLess(abs(noise.var().item() - 1), 0.3)
-            for found, expected in zip((x1, xt, drift), sample(of, x0, t, xi, eta)):
-                self.close(found, expected, 1e-3)
+            if deterministic:
+                self.close(x1, x0[:, None] + of.move)
 
     def test_value_loss(self):
         """The loss and its gradient by a value network's weights, through the directional derivative."""
         for form, divergence in itertools.product(FORMS[:2], ("balanced", "kl", "chi2", "softplus")):
             torch.manual_seed(2)
             n, d, k = 20, 6, form[2]
-            problem, x0 = self.problem(form, d, divergence), torch.randn(n, d)
+            problem, x0 = problem_of(form, d, divergence), torch.randn(n, d)
             network = nn.Sequential(nn.Linear(d + 1, 32), nn.SiLU(), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, 1))
             value = lambda t, x: network(torch.cat([x, t[:, None]], 1))[:, 0]
             times = problem.times("value", n, 1, 2)
-            x1, xt, drift = problem.bridge("value", x0, self.outputs(form, n, d), times, 1, 2)
+            x1, xt, drift = problem.bridge("value", x0, outputs_of(form, n, d), times, 1, 2)
             y, one = torch.randn(n * k, d), torch.ones(n * k)
 
             def gradients(loss_of):
@@ -152,7 +160,7 @@ class Losses(unittest.TestCase):
             latents, deterministic, k = form
             torch.manual_seed(3)
             n, d = 20, 6
-            problem, outputs, x0 = self.problem(form, d), self.outputs(form, n, d), torch.randn(n, d)
+            problem, outputs, x0 = problem_of(form, d), outputs_of(form, n, d), torch.randn(n, d)
             times = problem.times("generator", n, 1, 2)
             _, xt, _ = problem.bridge("generator", x0, outputs, times, 1, 2)
             v, slope = torch.randn(n * k), torch.randn(n * k, d)
@@ -164,45 +172,6 @@ class Losses(unittest.TestCase):
             # The library leaves out what of the logarithms of variances is the same in both.
             self.close(found, expected.detach())
             self.close(by, expected_by)
-
-    def test_speed_is_told(self):
-        """Prints how long the loss part of a step takes, one thread each. No time is asserted."""
-        torch.set_num_threads(1)
-        n, form = 128, (0, 0, 8)
-        for d in (2, 16, 64):
-            latents, deterministic, k = form
-            problem, outputs, x0 = self.problem(form, d), self.outputs(form, n, d), torch.randn(n, d)
-            v, slope, target = torch.randn(n * k), torch.randn(n * k, d), torch.randn(n * k)
-            given = [x.requires_grad_() for x in (v, target, slope)]
-
-            def library():
-                times = problem.times("value", n, 1, 2)
-                _, _, drift = problem.bridge("value", x0, outputs, times, 1, 2)
-                torch.autograd.grad(problem.value_loss(*given, drift), given)
-                times = problem.times("generator", n, 1, 2)
-                _, xt, _ = problem.bridge("generator", x0, outputs, times, 1, 2)
-                torch.autograd.grad(problem.generator_loss(outputs, x0, times, xt, v, slope), outputs)
-
-            def alone():
-                with torch.no_grad():
-                    of = Components(outputs, d, k, latents, deterministic)
-                    chosen = torch.multinomial(torch.softmax(of.logits, 1), k, replacement=True)[..., None].expand(-1, -1, d)
-                    of.move, of.s = of.move.gather(1, chosen), of.s.gather(1, chosen)
-                    _, _, drift = sample(of, x0, 0.995 * torch.rand(n, k), torch.randn(n, k, d), torch.randn(n, k, d))
-                torch.autograd.grad(value_loss("kl", *given, drift.view(n * k, d)), given)
-                of, t = Components(outputs, d, k, latents, deterministic), 0.2 + 0.8 * torch.rand(n, 1)
-                with torch.no_grad():
-                    _, xt, _ = sample(of, x0, t, torch.randn(n, k, d), torch.randn(n, k, d))
-                loss = generator_loss(of, x0, t[:, 0], xt, v.detach().view(n, k), slope.detach().view(n, k, d), latents, deterministic)
-                torch.autograd.grad(loss, outputs)
-
-            best = {}
-            for program in (library, alone) * 40:
-                began = time.perf_counter()
-                program()
-                best[program] = min(best.get(program, 1e9), time.perf_counter() - began)
-            print(f"loss part of a step, {n} x {k} rows, d = {d}: library {1e3 * best[library]:.2f} ms, "
-                  f"PyTorch {1e3 * best[alone]:.2f} ms, {best[alone] / best[library]:.1f} times")
 
     def test_the_example_trains(self):
         torch.set_num_threads(1)
