@@ -85,7 +85,7 @@ lint:
 # Speed first: it refuses a busy machine, and the trainings make it one. Real cells are not in the repository: their section is
 # written where CELLS names the folder that has them.
 TIMINGS = speed picture_speed latency scaling memory step_profile
-TRUTHS = plans shapes accuracy unbalanced dynamics ablations pictures picture_tasks
+TRUTHS = plans shapes accuracy unbalanced dynamics ablations palettes pictures picture_tasks
 PROGRAMS ?= $(TIMINGS) $(TRUTHS) $(if $(CELLS),single_cell)
 CELLS ?=
 options = $(if $(filter accuracy,$1),table) $(if $(filter single_cell,$1),$(if $(CELLS),--data "$(CELLS)"))
@@ -97,7 +97,7 @@ bench-smoke: FOLDER = $(OUT)/smoke
 bench-smoke: SCALE = --smoke
 bench-smoke: PROGRAMS = $(TIMINGS) $(TRUTHS) single_cell
 bench bench-quick bench-smoke: export SFEUOT_LIBRARY ?= $(abspath $(TARGET))/release/libsfeuot.so
-bench bench-quick bench-smoke: library $(BENCH)/ready
+bench bench-quick bench-smoke: examples $(BENCH)/ready
 	@status=0; $(foreach program,$(PROGRAMS),echo "$(program)"; $(BENCH)/bin/python bench/$(program).py $(SCALE) \
 	  $(call options,$(program)) --output $(FOLDER)/results/$(program).md --plots $(FOLDER)/plots || status=1;) \
 	$(if $(filter --smoke,$(SCALE)),(cd bench && .venv/bin/python -m unittest test_pictures test_picture_tasks test_onnx) || status=1; \

@@ -11,7 +11,8 @@
 //                              r) / repeat. With half_at_end n / 2 takes the place of n, and an odd n has the time high.
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
 // weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is
-// 0, the host has drawn, and number n is row n.
+// 0, the host has drawn, and number n is row n. Pictures of height x width pixels are changed as src/data/augmentation.rs
+// says, by block n of a stream of their own, where flip or crop is not 0; height and width are not read where both are.
 //
 // Launch: grid (any, 4), or (any, 3) where ends is not wanted; threads along x share each of the four parts. A row's
 // index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
@@ -26,6 +27,12 @@ struct Side {
     const float* rows;
     u32 samples;
     const u32 *thresholds, *aliases;
+    u32 flip, crop;
+};
+
+// Pixels of a channel.
+struct Pixels {
+    u32 height, width;
 };
 
 __device__ inline u64 drawn(const Side& side, const Sequence& sequence, u64 number) {
@@ -38,26 +45,45 @@ __device__ inline u64 drawn(const Side& side, const Sequence& sequence, u64 numb
     return side.thresholds == nullptr || accept < side.thresholds[column] ? column : side.aliases[column];
 }
 
+// The place of at + distance among `side` pixels, with a distance from -crop to crop.
+__device__ inline u32 moved(u32 at, u32 word, u32 crop, u32 side) {
+    const int to = (int)at + (int)__umulhi(word, 2 * crop + 1) - (int)crop;
+    return to < 0 ? 0 : to < (int)side ? (u32)to : side - 1;
+}
+
+// The column of a sample from which column `column` of the changed one is taken.
+__device__ inline u32 changed(const Side& side, const Pixels& pixels, uint4 words, u32 column) {
+    u32 x, y;
+    const u32 line = (u32)divide(column, pixels.width, x), channel = (u32)divide(line, pixels.height, y);
+    x = side.flip != 0 && words.x >> 31 == 1 ? pixels.width - 1 - x : x;
+    return (channel * pixels.height + moved(y, words.z, side.crop, pixels.height)) * pixels.width +
+           moved(x, words.y, side.crop, pixels.width);
+}
+
 // Row r of out is sample number (first + r) / repeat, its squares begin at column `behind`; with append, column d is
 // set to 1.
-__device__ inline void draw_rows(const Side& side, const Sequence& sequence, u64 first, u32 repeat, float* out,
-                                 u32 out_stride, u32 rows, u32 d, bool append, const Squares& squares, u32 behind) {
+__device__ inline void draw_rows(const Side& side, const Pixels& pixels, const Sequence& sequence,
+                                 const Sequence& change, u64 first, u32 repeat, float* out, u32 out_stride, u32 rows,
+                                 u32 d, bool append, const Squares& squares, u32 behind) {
     const float time = append ? 1.0f : 0.0f;
-    const bool whole = d % 4 == 0 && vectorised(side.rows, 0) && vectorised(out, out_stride);
+    const bool changes = side.flip != 0 || side.crop != 0;
+    const bool whole = !changes && d % 4 == 0 && vectorised(side.rows, 0) && vectorised(out, out_stride);
     const u32 width = whole ? 4 : 1, parts = d / width;
     const u64 total = (u64)rows * parts, step = (u64)gridDim.x * blockDim.x;
     for (u64 index = (u64)blockIdx.x * blockDim.x + threadIdx.x; index < total; index += step) {
         u32 part;
         const u32 row = (u32)divide(index, parts, part);
         u32 rest;
-        const float* from = side.rows + drawn(side, sequence, divide(first + row, repeat, rest)) * d;
+        const u64 number = divide(first + row, repeat, rest);
+        const float* from = side.rows + drawn(side, sequence, number) * d;
         float* to = row_of(out, out_stride, row);
         if (whole) {
             const Lanes<4> x = take<4>(from + 4 * part);
             put(to + 4 * part, x);
             put_squares(squares, to + behind, 4 * part, x, time);
         } else {
-            const Lanes<1> x = take<1>(from + part);
+            const u32 column = changes ? changed(side, pixels, philox_block(change, number), part) : part;
+            const Lanes<1> x = take<1>(from + column);
             put(to + part, x);
             put_squares(squares, to + behind, part, x, time);
         }
@@ -87,16 +113,17 @@ __device__ inline void draw_times(u32 start, u64 first, u32 repeat, bool half_at
 // Room for four blocks: by itself ptxas holds to 40 registers on some architectures and spills.
 extern "C" __global__ void __launch_bounds__(256, 4)
 batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
-           const float* target, u32 target_samples, const u32* target_thresholds, const u32* target_aliases,
-           u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
+           u32 source_flip, u32 source_crop, const float* target, u32 target_samples, const u32* target_thresholds,
+           const u32* target_aliases, u32 target_flip, u32 target_crop, u32 height, u32 width, u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
            const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
            float* time, u32 time_stride, u32 time_repeat, u32 half_at_end, float low, float high, double log_range,
            u64 seed, const u64* counter, u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:
-            draw_rows({source, source_samples, source_thresholds, source_aliases},
-                      sequence_of(seed, counter, number, STREAM_SOURCE_INDEX), first, each, input, input_stride, rows,
+            draw_rows({source, source_samples, source_thresholds, source_aliases, source_flip, source_crop},
+                      {height, width}, sequence_of(seed, counter, number, STREAM_SOURCE_INDEX),
+                      sequence_of(seed, counter, number, STREAM_SOURCE_CHANGE), first, each, input, input_stride, rows,
                       d, false, {input_squares, input_centre}, d + latent);
             break;
         case 1:
@@ -108,8 +135,9 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
                        half_at_end != 0, low, high, log_range, time, time_stride, rows);
             break;
         default:
-            draw_rows({target, target_samples, target_thresholds, target_aliases},
-                      sequence_of(seed, counter, number, STREAM_TARGET_INDEX), first, 1, ends, ends_stride, rows, d,
+            draw_rows({target, target_samples, target_thresholds, target_aliases, target_flip, target_crop},
+                      {height, width}, sequence_of(seed, counter, number, STREAM_TARGET_INDEX),
+                      sequence_of(seed, counter, number, STREAM_TARGET_CHANGE), first, 1, ends, ends_stride, rows, d,
                       true, {ends_squares, ends_centre}, d + 1);
     }
 }

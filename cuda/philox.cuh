@@ -16,6 +16,8 @@ enum Stream : u32 {
     STREAM_BRIDGE = 5,
     STREAM_TIME = 6,
     STREAM_COMPONENT = 7,
+    STREAM_SOURCE_CHANGE = 8,
+    STREAM_TARGET_CHANGE = 9,
 };
 
 struct Sequence {

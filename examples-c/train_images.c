@@ -42,8 +42,9 @@ static const char *const NOISES[] = {"white", "pictures"};
 
 typedef struct {
     const char *source, *target, *out, *checkpoint, *preset, *divergence, *noise;
-    uint64_t size, steps, batch, latents, seed;
+    uint64_t size, steps, batch, latents, crop, seed;
     double minutes, sigma, tau, generator_rate, value_rate, ema, noise_width, seconds;
+    bool flip;
 } Settings;
 
 /* The choices among words that the settings hold. */
@@ -74,7 +75,8 @@ static bool between_sets(const Settings *settings)
 }
 
 /* Makes an array of pictures one side of the problem. */
-static bool describe_pictures(const Images *images, SfeuotTensor *tensor, int64_t shape[4], SfeuotData *data)
+static bool describe_pictures(const Settings *settings, const Images *images, SfeuotTensor *tensor, int64_t shape[4],
+                              SfeuotData *data)
 {
     shape[0] = (int64_t)images->count;
     shape[1] = images->channels;
@@ -88,6 +90,8 @@ static bool describe_pictures(const Images *images, SfeuotTensor *tensor, int64_
     tensor->offset = IMAGES_OFFSET;
     TRY(sfeuot_data_init, data);
     data->samples = tensor;
+    data->flip = settings->flip;
+    data->crop = (uint32_t)settings->crop;
     return true;
 
 done:
@@ -116,11 +120,11 @@ static bool read_problem(const Settings *settings, const Choices *choices, Probl
     if (!images_read(settings->target, size, &problem->target) ||
         (pairs && (!images_read(settings->source, size, &problem->source) ||
                    !images_match(&problem->source, &problem->target))) ||
-        !describe_pictures(&problem->target, &problem->tensors[1], problem->shapes[1], &problem->data[1])) {
+        !describe_pictures(settings, &problem->target, &problem->tensors[1], problem->shapes[1], &problem->data[1])) {
         return false;
     }
     if (pairs) {
-        return describe_pictures(&problem->source, &problem->tensors[0], problem->shapes[0], &problem->data[0]);
+        return describe_pictures(settings, &problem->source, &problem->tensors[0], problem->shapes[0], &problem->data[0]);
     }
     return noise_create(&problem->target, choices->noise == 0, settings->noise_width, NOISE_SEED, &problem->noise) &&
            describe_noise(problem);
@@ -346,6 +350,8 @@ int main(int argc, char **argv)
         {"--preset", OPTION_TEXT, &settings.preset, "networks: auto, tiny, small or base", 0, 0},
         {"--batch", OPTION_COUNT, &settings.batch, "source pictures of a step", 1, 1 << 20},
         {"--latents", OPTION_COUNT, &settings.latents, "numbers of noise that the generator sees", 1, 4096},
+        {"--flip", OPTION_FLAG, &settings.flip, "take half of the pictures mirrored, left to right", 0, 0},
+        {"--crop", OPTION_COUNT, &settings.crop, "pixels by which pictures are moved at most", 0, 1023},
         {"--sigma", OPTION_REAL, &settings.sigma, "noise of the coupling, times the pictures' common scale", 0, 0},
         {"--tau", OPTION_REAL, &settings.tau, "price of unmatched pictures, in squared scales for each number", 0, 0},
         {"--divergence", OPTION_TEXT, &settings.divergence, "balanced, kl, chi2 or softplus", 0, 0},

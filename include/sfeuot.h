@@ -651,6 +651,14 @@ typedef struct SfeuotData {
     double row_scale;
     // See row_scale. Default 0.
     double row_offset;
+    // 1: a sample of the shape { channels, height, width } or { height, width } is drawn mirrored,
+    // left to right, half of the time. Which ones is a function of (seed, step). Only with
+    // convolutional networks, and with samples or rows. Default 0.
+    int32_t flip;
+    // The most pixels by which such a sample is moved up or down, and to either side, whenever it
+    // is drawn; pixels of its edge are repeated. Less than the shorter side has. Conditions are
+    // those of flip. Default 0.
+    uint32_t crop;
 } SfeuotData;
 
 // One network, for SfeuotTrainerConfig.value_network and generator_network. Fill it with

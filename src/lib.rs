@@ -128,7 +128,7 @@ mod symmetric;
 mod train;
 
 pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};
-pub use data::{DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView, TensorViewMut};
+pub use data::{Augmentation, DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView, TensorViewMut};
 
 pub use device::cuda::driver::devices;
 pub use device::gpus::{CudaConfig, CudaDevice, DeviceInfo, HostHandle, Products};

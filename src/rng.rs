@@ -26,6 +26,10 @@ pub enum Stream {
     Time = 6,
     /// The choice among a source sample's components.
     Component = 7,
+    /// How pictures of the source are changed.
+    SourceChange = 8,
+    /// How pictures of the target are changed.
+    TargetChange = 9,
 }
 
 /// The largest number of steps of a training. Each step takes two of the 2^56 step numbers of a sequence, and 64-bit

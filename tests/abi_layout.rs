@@ -40,10 +40,10 @@ fn structs_have_the_layout_programs_were_compiled_against() {
         SfeuotTensor, 64 {
             struct_size 0, dtype 4, data 8, rank 16, shape 24, strides 32, scale 40, offset 48, memory 56, read_only 60
         }
-        SfeuotData, 96 {
+        SfeuotData, 104 {
             struct_size 0, sample_rank 4, samples 8, weights 16, sample_callback 24, sample_userdata 32,
             sample_shape 40, rows 48, row_count 56, row_dimension 64, row_dtype 72, reserved 76, row_scale 80,
-            row_offset 88
+            row_offset 88, flip 96, crop 100
         }
         SfeuotTrainerConfig, 152 {
             struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
@@ -148,6 +148,7 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     let data = common::init(sfeuot_data_init_2);
     assert!(data.samples.is_null() && data.weights.is_null() && data.sample_callback.is_none());
     assert!(data.rows.is_null() && data.row_dtype == SFEUOT_DTYPE_F32 && data.row_scale == 1.0);
+    assert_eq!((data.flip, data.crop), (0, 0));
     let mut older = SfeuotData { row_count: 7, ..data };
     // SAFETY: room for more than the function fills.
     assert_eq!(unsafe { sfeuot_data_init(&mut older) }, SFEUOT_OK);

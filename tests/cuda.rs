@@ -199,10 +199,11 @@ fn networks_that_differ_are_the_cpus() {
     }
 }
 
-/// Samples of this shape, as many as [`Clouds`] has.
+/// Samples of this shape, as many as [`Clouds`] has; those with more than one channel are drawn mirrored and moved.
 fn pictures(values: &[f64], [channels, height, width]: [usize; 3]) -> Data<'_> {
     let count = values.len() / (channels * height * width);
-    Data::array(TensorView::from_f64(values, &[count, channels, height, width]).expect("whole pictures"))
+    let samples = TensorView::from_f64(values, &[count, channels, height, width]).expect("whole pictures");
+    Data::array(samples).augmented(Augmentation { flip: channels > 1, crop: channels as u32 - 1 })
 }
 
 /// Networks of convolutions, with odd sides that are padded, sides that are folded, and a picture of one level whose

@@ -362,7 +362,7 @@ fn train_images_takes_folders_and_idx_files() {
     let path = file.to_str().expect("UTF-8");
 
     // Between a folder of coloured pictures and a file of grey ones, which get colours then.
-    let pairs = [&FEW[..], &["--source", "examples-c/images", "--target", path]].concat();
+    let pairs = [&FEW[..], &["--source", "examples-c/images", "--target", path, "--flip", "--crop", "1"]].concat();
     let stdout = succeeded("train_images", &run(&program, &pairs, Some(&out)));
     assert!(stdout.contains("9 pictures of 3 x 8 x 8"), "{stdout}");
 

@@ -52,7 +52,7 @@ impl Side {
             Array(count) => Data::array(array(count)),
             Weighted(count) => {
                 let weights = TensorView::from_f32(&self.weights, &[count]).expect("as many weights");
-                Data::Array { samples: array(count), weights: Some(weights) }
+                Data::weighted(array(count), weights)
             }
             Sampler => Data::sampler(&shape, |batch: &mut [f32], _: usize, _: usize| {
                 for (i, x) in batch.iter_mut().enumerate() {

@@ -2,6 +2,7 @@
 //! strings.
 
 use std::ffi::{CStr, c_char};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::status::{Failure, Outcome};
@@ -48,6 +49,17 @@ impl<T> Out<T> {
         // SAFETY: aligned and not NULL as checked, writable as promised.
         unsafe { self.0.write(value) }
     }
+}
+
+/// Refuses an output that shares memory with another argument. Each comes with its name and its bytes.
+pub(super) fn check_apart(output: (&str, Range<usize>), other: (&str, Range<usize>)) -> Outcome<()> {
+    let ((output, ours), (other, theirs)) = (output, other);
+    if ours.start < theirs.end && theirs.start < ours.end {
+        return Err(Failure::argument(format!(
+            "{output} overlaps {other}; an output must not share memory with another argument"
+        )));
+    }
+    Ok(())
 }
 
 /// A host array of checked address and size, not yet a reference: overlaps come first.
@@ -114,36 +126,17 @@ impl<T> Array<T> {
         self.pointer == other.pointer && self.count == other.count
     }
 
-    /// Refuses arrays that share memory: the core reads its input while it writes its output.
+    /// Refuses an output that shares memory with another argument: the core reads its input while it writes its output.
     pub(super) fn apart_from<U>(&self, other: &Array<U>) -> Outcome<()> {
-        self.apart_from_span(other.bytes(), other.argument)
+        check_apart(self.place(), other.place())
     }
 
-    /// Refuses an array that shares memory with an input of this name.
-    pub(super) fn apart_from_span(&self, input: std::ops::Range<usize>, name: &str) -> Outcome<()> {
-        let ours = self.bytes();
-        if ours.start < input.end && input.start < ours.end {
-            return Err(Failure::argument(format!(
-                "{} overlaps {name}; an output must not share memory with an input",
-                self.argument
-            )));
-        }
-        Ok(())
+    /// The argument's name and its bytes.
+    pub(super) fn place(&self) -> (&'static str, Range<usize>) {
+        (self.argument, self.bytes())
     }
 
-    /// Refuses an output of this name, in these bytes, that shares memory with this input.
-    pub(super) fn beside_span(&self, output: std::ops::Range<usize>, name: &str) -> Outcome<()> {
-        let ours = self.bytes();
-        if ours.start < output.end && output.start < ours.end {
-            return Err(Failure::argument(format!(
-                "{name} overlaps {}; an output must not share memory with an input",
-                self.argument
-            )));
-        }
-        Ok(())
-    }
-
-    fn bytes(&self) -> std::ops::Range<usize> {
+    fn bytes(&self) -> Range<usize> {
         let start = self.pointer.addr();
         start..start + self.count * size_of::<T>()
     }

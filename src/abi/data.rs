@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::mem::offset_of;
 
+use super::arguments::switch;
 use super::callbacks::{SfeuotSampleCallback, sampler};
 use super::config::{self, Versioned};
 use super::panic::guard;
@@ -10,7 +11,8 @@ use super::status::{Failure, Outcome};
 use super::tensor::{Count, Memory, SFEUOT_DTYPE_F32, SFEUOT_MAX_RANK, SfeuotTensor, Tensor, read_shape};
 use crate::Context;
 use crate::data::{
-    Data, PerAxis, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights, sample_shape,
+    Augmentation, Data, PerAxis, Sampler, check_sample_shape, check_sample_shapes, check_samples, check_weights,
+    sample_shape,
 };
 
 /// One side of the problem, the source or the target: either an array of samples, or a callback that
@@ -56,6 +58,14 @@ pub struct SfeuotData {
     pub row_scale: f64,
     /// See row_scale. Default 0.
     pub row_offset: f64,
+    /// 1: a sample of the shape { channels, height, width } or { height, width } is drawn mirrored,
+    /// left to right, half of the time. Which ones is a function of (seed, step). Only with
+    /// convolutional networks, and with samples or rows. Default 0.
+    pub flip: i32,
+    /// The most pixels by which such a sample is moved up or down, and to either side, whenever it
+    /// is drawn; pixels of its edge are repeated. Less than the shorter side has. Conditions are
+    /// those of flip. Default 0.
+    pub crop: u32,
 }
 
 // SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
@@ -80,6 +90,8 @@ unsafe impl Versioned for SfeuotData {
             reserved: 0,
             row_scale: 1.0,
             row_offset: 0.0,
+            flip: 0,
+            crop: 0,
         }
     }
 }
@@ -129,7 +141,7 @@ struct Side {
 
 #[expect(clippy::large_enum_variant, reason = "two of them, on the stack")]
 enum Input {
-    Array { samples: Tensor, weights: Option<Tensor> },
+    Array { samples: Tensor, weights: Option<Tensor>, augmentation: Augmentation },
     Sampler { shape: PerAxis<usize>, sampler: Box<dyn Sampler> },
 }
 
@@ -139,6 +151,7 @@ impl Side {
         // SAFETY: as promised.
         let data = unsafe { config::read(data, side) }?;
         let sampler = sampler(side, data.sample_callback, data.sample_userdata);
+        let augmentation = Augmentation { flip: switch(&format!("{side}.flip"), data.flip)?, crop: data.crop };
         let both = |a: &str, b: &str| {
             Err(Failure::argument(format!("{side}.{a} and {side}.{b} are both set; only one of them may be")))
         };
@@ -158,6 +171,12 @@ impl Side {
             (false, Some(_)) if !data.weights.is_null() => {
                 return Err(Failure::argument(format!(
                     "{side}.weights is set together with {side}.sample_callback; weights belong to samples"
+                )));
+            }
+            (false, Some(_)) if augmentation != Augmentation::default() => {
+                return Err(Failure::argument(format!(
+                    "{side}.{} is set together with {side}.sample_callback, which draws samples as it wants them",
+                    if augmentation.flip { "flip" } else { "crop" }
                 )));
             }
             (false, Some(sampler)) => {
@@ -195,7 +214,8 @@ impl Side {
                 if let Some(weights) = &weights {
                     check_weights(&weights.shape, count, &name)?;
                 }
-                Input::Array { samples, weights }
+                augmentation.of_samples(side, sample_shape(&samples.shape))?;
+                Input::Array { samples, weights, augmentation }
             }
         };
         Ok(Self { side, input })
@@ -212,9 +232,9 @@ impl Side {
     ///
     /// SAFETY: the elements of its arrays are valid during `'a` as the header says.
     unsafe fn data<'a>(self, context: &Context, copy: &'a mut Vec<u64>) -> Outcome<Data<'a>> {
-        let (samples, weights) = match self.input {
+        let (samples, weights, augmentation) = match self.input {
             Input::Sampler { shape, sampler } => return Ok(Data::Sampler { sample_shape: shape.to_vec(), sampler }),
-            Input::Array { samples, weights } => (samples, weights),
+            Input::Array { samples, weights, augmentation } => (samples, weights, augmentation),
         };
         let [name, weights_name] = ["samples", "weights"].map(|name| format!("{}.{name}", self.side));
         // SAFETY: as promised.
@@ -223,12 +243,14 @@ impl Side {
             Memory::Host => {
                 // SAFETY: as promised.
                 let samples = unsafe { samples.host_view(&name) }?;
-                Ok(Data::Array { samples, weights: weights.map(|weights| view(weights, copy)).transpose()? })
+                let weights = weights.map(|weights| view(weights, copy)).transpose()?;
+                Ok(Data::Array { samples, weights, augmentation })
             }
             Memory::Cuda => {
                 // SAFETY: as promised.
                 let samples = unsafe { samples.resident(context, self.side, &name) }?;
-                Ok(Data::Resident { samples, weights: weights.map(|weights| view(weights, copy)).transpose()? })
+                let weights = weights.map(|weights| view(weights, copy)).transpose()?;
+                Ok(Data::Resident { samples, weights, augmentation })
             }
         }
     }

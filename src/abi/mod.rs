@@ -53,6 +53,7 @@ pub mod session_config;
 pub mod session_generate;
 pub mod status;
 pub mod tensor;
+mod tensor_checks;
 pub mod trainer;
 pub mod trainer_config;
 mod used;

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use super::arguments::{Array, array};
+use super::arguments::{Array, array, check_apart};
 use super::status::{Failure, Outcome};
 use super::tensor::{Count, Memory, SfeuotTensor, Tensor};
-use crate::data::DType;
 use crate::problem::{DeviceNumbers, Problem};
 
 /// Numbers of checked layout; their memory is not looked at.
@@ -38,30 +37,12 @@ impl Numbers {
     }
 
     fn check_layout(&self) -> Outcome<()> {
-        let Tensor { dtype, scale, offset, ref shape, ref strides, .. } = self.tensor;
-        if dtype != DType::F32 {
+        self.tensor.check_plain("numbers of this call")?;
+        if !self.tensor.is_dense_from(0) {
             return Err(Failure::argument(format!(
-                "dtype is {}; this call takes SFEUOT_DTYPE_F32 ({})",
-                i32::from(dtype),
-                i32::from(DType::F32)
+                "strides is {:?}; this call takes numbers that lie one after the other, the last axis innermost",
+                self.tensor.strides.as_deref().unwrap_or_default()
             )));
-        }
-        if scale != 1.0 || offset != 0.0 {
-            return Err(Failure::argument(format!(
-                "scale is {scale} and offset is {offset}; this call takes numbers as they are, so they must be 1 and 0"
-            )));
-        }
-        if let Some(strides) = strides {
-            let mut dense = 1;
-            for (&size, &stride) in shape.iter().zip(strides.iter()).rev() {
-                if size > 1 && stride != dense {
-                    return Err(Failure::argument(format!(
-                        "strides is {:?}; this call takes numbers that lie one after the other, the last axis innermost",
-                        &**strides
-                    )));
-                }
-                dense *= size as isize;
-            }
         }
         Ok(())
     }
@@ -88,17 +69,6 @@ impl Numbers {
         )))
     }
 
-    /// Refuses an output that may not be written.
-    pub(super) fn check_writable(&self) -> Outcome<()> {
-        if self.tensor.read_only {
-            return Err(Failure::argument(format!(
-                "{}.read_only is 1, but the call writes there; pass memory that may be written",
-                self.name
-            )));
-        }
-        Ok(())
-    }
-
     fn bytes(&self) -> Range<usize> {
         let start = self.tensor.data.addr();
         start..start.saturating_add(self.count * size_of::<f32>())
@@ -106,19 +76,12 @@ impl Numbers {
 
     /// Refuses an output that shares memory with another argument.
     pub(super) fn check_apart(&self, other: &Self) -> Outcome<()> {
-        let (ours, theirs) = (self.bytes(), other.bytes());
-        if ours.start < theirs.end && theirs.start < ours.end {
-            return Err(Failure::argument(format!(
-                "{} overlaps {}; an output must not share memory with another argument",
-                self.name, other.name
-            )));
-        }
-        Ok(())
+        check_apart((self.name, self.bytes()), (other.name, other.bytes()))
     }
 
     /// Refuses an output that shares memory with an array of the host's.
     pub(super) fn check_beside<T>(&self, array: &Array<T>) -> Outcome<()> {
-        if self.tensor.memory == Memory::Host { array.beside_span(self.bytes(), self.name) } else { Ok(()) }
+        if self.tensor.memory == Memory::Host { check_apart((self.name, self.bytes()), array.place()) } else { Ok(()) }
     }
 
     /// The numbers in host memory, to be read.
@@ -155,20 +118,10 @@ impl Numbers {
 pub(super) fn check_memory(inputs: &[&Numbers], outputs: &[&Numbers]) -> Outcome<Memory> {
     let first = inputs[0];
     for other in inputs[1..].iter().chain(outputs) {
-        if other.tensor.memory != first.tensor.memory {
-            return Err(Failure::argument(format!(
-                "{}.memory is {} and {}.memory is {}; all must be SFEUOT_MEMORY_HOST ({}) or all SFEUOT_MEMORY_CUDA ({})",
-                first.name,
-                i32::from(first.tensor.memory),
-                other.name,
-                i32::from(other.tensor.memory),
-                i32::from(Memory::Host),
-                i32::from(Memory::Cuda)
-            )));
-        }
+        first.tensor.check_same_memory(first.name, &other.tensor, other.name)?;
     }
     for (place, output) in outputs.iter().enumerate() {
-        output.check_writable()?;
+        output.tensor.check_writable(output.name)?;
         for other in inputs.iter().chain(&outputs[..place]) {
             output.check_apart(other)?;
         }

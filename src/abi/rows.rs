@@ -1,6 +1,6 @@
 //! Tensors as a session takes them: rows of a model's samples, in host memory or on the GPU.
 
-use super::arguments::{Array, array};
+use super::arguments::{Array, array, check_apart};
 use super::status::{Failure, Outcome};
 use super::tensor::{Count, Memory, SfeuotTensor, Tensor};
 use crate::data::{DType, Footprint, TensorView, TensorViewMut};
@@ -31,19 +31,7 @@ impl Rows {
 
     /// Refuses rows that lie in device memory otherwise than kernels read them.
     fn check_device(&self) -> Outcome<()> {
-        let Tensor { dtype, scale, offset, .. } = self.tensor;
-        if dtype != DType::F32 {
-            return Err(Failure::argument(format!(
-                "dtype is {}; rows in device memory are SFEUOT_DTYPE_F32 ({})",
-                i32::from(dtype),
-                i32::from(DType::F32)
-            )));
-        }
-        if scale != 1.0 || offset != 0.0 {
-            return Err(Failure::argument(format!(
-                "scale is {scale} and offset is {offset}; rows in device memory are in data units, so they must be 1 and 0"
-            )));
-        }
+        self.tensor.check_plain("rows in device memory")?;
         let strides = self.tensor.strides.as_deref().unwrap_or_default();
         if !self.is_row_dense() {
             return Err(Failure::argument(format!(
@@ -62,13 +50,7 @@ impl Rows {
 
     /// Whether the numbers of a row lie one after the other.
     fn is_row_dense(&self) -> bool {
-        let Some(strides) = &self.tensor.strides else { return true };
-        let mut dense = 1;
-        self.tensor.shape[1..].iter().zip(&strides[1..]).rev().all(|(&size, &stride)| {
-            let fits = size == 1 || stride == dense;
-            dense *= size as isize;
-            fits
-        })
+        self.tensor.is_dense_from(1)
     }
 
     /// Elements from one row to the next; a single row has no distance to another one.
@@ -82,31 +64,15 @@ impl Rows {
     /// Refuses outputs that may not be written, and those that lie elsewhere than the input or have other rows.
     /// Returns where both lie.
     pub(super) fn check_output(&self, input: &Self) -> Outcome<Memory> {
-        if self.tensor.read_only {
-            return Err(Failure::argument(format!(
-                "{}.read_only is 1, but the call writes there; pass memory that may be written",
-                self.name
-            )));
-        }
-        let memory = self.tensor.memory;
-        if memory != input.tensor.memory {
-            return Err(Failure::argument(format!(
-                "{}.memory is {} and {}.memory is {}; both must be SFEUOT_MEMORY_HOST ({}) or both SFEUOT_MEMORY_CUDA ({})",
-                input.name,
-                i32::from(input.tensor.memory),
-                self.name,
-                i32::from(memory),
-                i32::from(Memory::Host),
-                i32::from(Memory::Cuda)
-            )));
-        }
+        self.tensor.check_writable(self.name)?;
+        input.tensor.check_same_memory(input.name, &self.tensor, self.name)?;
         if self.rows != input.rows {
             return Err(Failure::argument(format!(
                 "{}.shape has {} rows and {}.shape {}; both must have the same number",
                 input.name, input.rows, self.name, self.rows
             )));
         }
-        Ok(memory)
+        Ok(self.tensor.memory)
     }
 
     /// Refuses rows in device memory, for calls that take none.
@@ -171,7 +137,7 @@ impl Rows {
     /// Refuses an output that shares memory with these rows.
     pub(super) fn check_beside<T>(&self, output: &Array<T>) -> Outcome<()> {
         let span = self.footprint()?;
-        output.apart_from_span(span.start()..span.start() + span.bytes(), self.name)
+        check_apart(output.place(), (self.name, span.start()..span.start() + span.bytes()))
     }
 
     /// The bytes of all rows.

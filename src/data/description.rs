@@ -1,6 +1,7 @@
 //! One side of the problem as the host describes it.
 
 use super::array_layout::sample_shape;
+use super::augmentation::Augmentation;
 use super::resident::Resident;
 use super::sampler::Sampler;
 use super::tensor::TensorView;
@@ -14,6 +15,8 @@ pub enum Data<'a> {
         samples: TensorView<'a>,
         /// One weight >= 0 for each sample, not all zero. Only their ratios matter. `None` weighs all samples equally.
         weights: Option<TensorView<'a>>,
+        /// How pictures are changed whenever one is drawn.
+        augmentation: Augmentation,
     },
     /// A finite set of samples in the memory of the context's GPU, read while a trainer is made.
     #[doc(hidden)]
@@ -22,6 +25,8 @@ pub enum Data<'a> {
         samples: Box<dyn Resident + 'a>,
         /// Weights in host memory, with the meaning that they have for an array.
         weights: Option<TensorView<'a>>,
+        /// How pictures are changed whenever one is drawn.
+        augmentation: Augmentation,
     },
     /// Fresh samples on demand.
     Sampler {
@@ -35,12 +40,28 @@ pub enum Data<'a> {
 impl<'a> Data<'a> {
     /// Samples that all weigh the same.
     pub fn array(samples: TensorView<'a>) -> Self {
-        Self::Array { samples, weights: None }
+        Self::Array { samples, weights: None, augmentation: Augmentation::default() }
     }
 
     /// Samples with one weight each (`weights` has rank 1).
     pub fn weighted(samples: TensorView<'a>, weights: TensorView<'a>) -> Self {
-        Self::Array { samples, weights: Some(weights) }
+        Self::Array { samples, weights: Some(weights), augmentation: Augmentation::default() }
+    }
+
+    /// The same side, whose pictures are changed like this whenever one is drawn. A sampler's are not: it draws them itself.
+    pub fn augmented(mut self, with: Augmentation) -> Self {
+        if let Self::Array { augmentation, .. } | Self::Resident { augmentation, .. } = &mut self {
+            *augmentation = with;
+        }
+        self
+    }
+
+    /// Returns how pictures are changed whenever one is drawn.
+    pub(crate) fn augmentation(&self) -> Augmentation {
+        match self {
+            Self::Array { augmentation, .. } | Self::Resident { augmentation, .. } => *augmentation,
+            Self::Sampler { .. } => Augmentation::default(),
+        }
     }
 
     /// Shape of one sample.

@@ -1,11 +1,12 @@
 //! Fingerprints of samples: a checkpoint keeps one of each side to refuse other data on resuming.
 
+use super::augmentation::Changes;
 use super::resident::ResidentRows;
 use crate::error::Result;
 use crate::memory;
 use std::sync::Arc;
 
-/// A hash of a side's normalised samples, their order and their weights, the same on every machine. For samples in
+/// A hash of a side's normalised samples, their order, their weights and how they are changed, the same on every machine. For samples in
 /// device memory it is computed on the first request.
 pub struct Fingerprint(State);
 
@@ -53,6 +54,7 @@ pub(super) struct DeviceSamples {
     pub numbers: usize,
     pub dimension: usize,
     pub weights: Option<Arc<Vec<f64>>>,
+    pub changes: Option<Changes>,
 }
 
 /// Numbers that are copied to the host at a time: 4 MiB.
@@ -68,6 +70,7 @@ impl DeviceSamples {
             self.rows.read(first, piece)?;
             hash.rows(piece);
         }
+        hash.changes(self.changes);
         Ok(hash.weights(self.weights.as_ref().map(|weights| &***weights)))
     }
 }
@@ -95,7 +98,14 @@ impl Hash {
         rows.iter().for_each(|row| self.mix(row.to_bits().into()));
     }
 
-    /// Adds the weights after all numbers and returns the hash.
+    /// Adds how pictures are changed, after all numbers. Where they stay as they are, the hash does as well.
+    pub fn changes(&mut self, changes: Option<Changes>) {
+        if let Some(Changes { height, width, flip, crop }) = changes {
+            [height as u64, width as u64, flip.into(), crop.into()].into_iter().for_each(|word| self.mix(word));
+        }
+    }
+
+    /// Adds the weights after everything else and returns the hash.
     pub fn weights(mut self, weights: Option<&[f64]>) -> u64 {
         self.mix(weights.is_some().into());
         weights.unwrap_or_default().iter().for_each(|weight| self.mix(weight.to_bits()));
@@ -103,9 +113,10 @@ impl Hash {
     }
 
     /// Returns the hash of all samples.
-    pub fn of(rows: &[f32], dimension: usize, weights: Option<&[f64]>) -> u64 {
+    pub fn of(rows: &[f32], dimension: usize, weights: Option<&[f64]>, changes: Option<Changes>) -> u64 {
         let mut hash = Self::new(dimension, rows.len());
         hash.rows(rows);
+        hash.changes(changes);
         hash.weights(weights)
     }
 }
@@ -121,7 +132,7 @@ mod tests {
             rows in prop::collection::vec(-2.0f32..2.0, 12), at in 0usize..12, other in -2.0f32..2.0, swap in 1usize..12,
         ) {
             let print = |rows: &[f32], dimension, weights: Option<&[f64]>| {
-                Hash::of(rows, dimension, weights)
+                Hash::of(rows, dimension, weights, None)
             };
             let original = print(&rows, 3, None);
             prop_assert_eq!(original, print(&rows, 3, None));
@@ -130,6 +141,12 @@ mod tests {
             let weighted = print(&rows, 3, Some(&[1.0; 4]));
             prop_assert_ne!(original, weighted);
             prop_assert_ne!(weighted, print(&rows, 3, Some(&[1.0, 1.0, 0.5, 1.0])));
+            let moved = |flip, crop| {
+                let changes = Changes { height: 1, width: 3, flip, crop };
+                Hash::of(&rows, 3, None, Some(changes))
+            };
+            let all = [original, moved(true, 0), moved(false, 1), moved(true, 1)];
+            prop_assert!((0..4).all(|i| (0..i).all(|j| all[i] != all[j])));
             let mut changed = rows.clone();
             changed[at] = other;
             prop_assert_eq!(changed == rows, print(&changed, 3, None) == original);

@@ -7,6 +7,7 @@
 mod array_layout;
 #[cfg(feature = "ndarray")]
 mod arrays;
+mod augmentation;
 mod clusters;
 mod description;
 mod dtype;
@@ -27,6 +28,8 @@ mod tensor_mut;
 mod weights;
 
 pub(crate) use array_layout::{ArrayLayout, Components, sample_shape};
+pub use augmentation::Augmentation;
+pub(crate) use augmentation::Changes;
 pub(crate) use clusters::Clusters;
 pub use description::Data;
 pub use dtype::DType;

@@ -28,13 +28,24 @@ const POINT: f64 = 1e3 * f32::EPSILON as f64;
 
 impl Normalisation {
     /// Returns the normalisation of two sides, and whether they are one point. `length` is a length that the problem
-    /// has before there are samples, if any.
+    /// has before there are samples, if any. Where pictures are drawn moved, `even` is the number of pixels of a channel, which
+    /// have one shift then: a moved picture is in normalised units what it is in data units.
     ///
     /// # Errors
     /// Means or deviations outside the 32-bit range.
-    pub(super) fn from_moments(source: &Moments, target: &Moments, length: Option<f64>) -> Result<(Self, bool)> {
+    pub(super) fn from_moments(
+        source: &Moments,
+        target: &Moments,
+        length: Option<f64>,
+        even: Option<usize>,
+    ) -> Result<(Self, bool)> {
         let middle = source.mean().iter().zip(target.mean()).map(|(source, target)| 0.5 * source + 0.5 * target);
-        let shift = Numbers::collect(middle)?;
+        let mut shift = Numbers::collect(middle)?;
+        if let Some(pixels) = even {
+            let channels = shift.chunks_exact(pixels);
+            let means = Numbers::collect(channels.map(|channel| channel.iter().sum::<f64>() / pixels as f64))?;
+            shift = Numbers::collect((0..shift.len()).map(|at| means[at / pixels]))?;
+        }
         let second = Numbers::collect(shift.iter().enumerate().map(|(k, &centre)| {
             0.5 * source.second_moment_about(k, centre) + 0.5 * target.second_moment_about(k, centre)
         }))?;
@@ -180,7 +191,8 @@ mod tests {
     }
 
     fn measure(source: &[f64], target: &[f64], dimension: usize) -> Result<Normalisation> {
-        Normalisation::from_moments(&moments(source, dimension, 5), &moments(target, dimension, 7), None).map(|x| x.0)
+        Normalisation::from_moments(&moments(source, dimension, 5), &moments(target, dimension, 7), None, None)
+            .map(|x| x.0)
     }
 
     /// Rows around a large mean with a spread of about 1.
@@ -281,7 +293,7 @@ mod tests {
             assert_relative_eq!(found.scale, expected, max_relative = 1e-12);
             let point = moments(&[value; 40], 2, 5);
             for length in [1e-60, 0.25, 1e20, 1e60] {
-                let (found, one_point) = Normalisation::from_moments(&point, &point, Some(length)).unwrap();
+                let (found, one_point) = Normalisation::from_moments(&point, &point, Some(length), None).unwrap();
                 assert!(one_point && found.scale == expected.max(length).min(f64::from(f32::MAX)), "{found:?}");
             }
         }

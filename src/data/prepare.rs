@@ -2,6 +2,7 @@
 
 mod bytes;
 
+use super::augmentation::Changes;
 use super::description::Data;
 use super::moments::{Moments, Spread};
 use super::normalisation::{Normalisation, SeenUnits};
@@ -58,6 +59,11 @@ impl<'a, 'b> Sides<'a, 'b> {
         [self.source.size(), self.target.size()]
     }
 
+    /// Returns how pictures of either side are changed whenever one is drawn, if they are.
+    pub(crate) fn changes(&self) -> Option<Changes> {
+        self.source.changes.or(self.target.changes)
+    }
+
     /// Measures the normalisation that both sides have in common. Draws [`STATISTICS_ROWS`] samples from each sampler,
     /// the source first. `length` is a length of the problem, for sides that are one and the same point.
     ///
@@ -66,7 +72,8 @@ impl<'a, 'b> Sides<'a, 'b> {
     pub(crate) fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
         let (source, of_source) = self.source.moments()?;
         let (target, of_target) = self.target.moments()?;
-        let (units, one_point) = Normalisation::from_moments(&source, &target, length)?;
+        let even = self.changes().map(|changes| changes.pixels());
+        let (units, one_point) = Normalisation::from_moments(&source, &target, length, even)?;
         let [source, target] = [&source, &target].map(|side| side.normalised(&units.shift, units.scale));
         let spreads = [source?, target?];
         let shapes = match [of_source, of_target] {
@@ -111,6 +118,7 @@ pub(crate) struct Measured {
 struct CheckedSide<'a> {
     name: &'static str,
     sample_shape: Vec<usize>,
+    changes: Option<Changes>,
     input: CheckedSamples<'a>,
 }
 
@@ -123,21 +131,22 @@ enum CheckedSamples<'a> {
 impl<'a> CheckedSide<'a> {
     fn check(name: &'static str, data: Data<'a>) -> Result<Self> {
         let sample_shape = data.sample_shape().to_vec();
+        let changes = data.augmentation().of_samples(name, &sample_shape)?;
         let read = |weights: Option<TensorView<'_>>, count| {
             weights.map(|weights| read_weights(&weights, count, &format!("{name}.weights"))).transpose()
         };
         let input = match data {
-            Data::Array { samples, weights } => {
+            Data::Array { samples, weights, .. } => {
                 let weights = read(weights, samples.count())?;
                 CheckedSamples::Array { samples, weights }
             }
-            Data::Resident { samples, weights } => {
+            Data::Resident { samples, weights, .. } => {
                 let weights = read(weights, samples.shape()[0])?;
                 CheckedSamples::Resident { samples, weights }
             }
             Data::Sampler { sampler, .. } => CheckedSamples::Sampler(sampler),
         };
-        Ok(Self { name, sample_shape, input })
+        Ok(Self { name, sample_shape, changes, input })
     }
 
     fn dimension(&self) -> usize {
@@ -220,13 +229,20 @@ impl<'a> CheckedSide<'a> {
     fn finish(self, units: SeenUnits) -> Result<DataSource> {
         let dimension = self.dimension();
         let argument = format!("{}.samples", self.name);
+        let changes = self.changes;
         let (samples, weights) = match self.input {
             CheckedSamples::Sampler(sampler) => {
                 return Ok(DataSource::Sampler(SamplerSource::new(sampler, units)?));
             }
             CheckedSamples::Resident { samples, weights } => {
                 let rows = resident::normalised(&*samples, &argument, &units)?;
-                return Ok(DataSource::Resident(ResidentSource::new(rows, samples.shape()[0], dimension, weights)?));
+                return Ok(DataSource::Resident(ResidentSource::new(
+                    rows,
+                    samples.shape()[0],
+                    dimension,
+                    weights,
+                    changes,
+                )?));
             }
             CheckedSamples::Array { samples, weights } => (samples, weights),
         };
@@ -245,7 +261,7 @@ impl<'a> CheckedSide<'a> {
                 }
             }
         })?;
-        Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref())?))
+        Ok(DataSource::Array(ArraySource::new(rows, dimension, weights.as_deref(), changes)?))
     }
 }
 

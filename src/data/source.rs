@@ -1,5 +1,6 @@
 //! One side as a trainer owns it: normalised rows, or a sampler.
 
+use super::augmentation::Changes;
 use super::fingerprint::{DeviceSamples, Fingerprint, Hash};
 use super::normalisation::SeenUnits;
 use super::resident::ResidentRows;
@@ -56,6 +57,15 @@ impl SampleSet {
         }
     }
 
+    /// Returns how pictures are changed whenever one is drawn; `None` where they stay as they are.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn changes(&self) -> Option<Changes> {
+        match self {
+            Self::Array(array) => array.changes,
+            Self::Resident(resident) => resident.changes,
+        }
+    }
+
     /// Returns the table to draw by; `None` when all samples weigh the same.
     pub fn alias_table(&self) -> Option<&AliasTable> {
         match self {
@@ -96,19 +106,26 @@ pub struct ArraySource {
     count: usize,
     dimension: usize,
     table: Option<AliasTable>,
+    changes: Option<Changes>,
     fingerprint: u64,
 }
 
 impl ArraySource {
     /// Takes whole rows, 1 to `u32::MAX` of them, and as many weights if any.
-    pub(super) fn new(rows: Vec<f32>, dimension: usize, weights: Option<&[f64]>) -> Result<Self> {
+    pub(super) fn new(
+        rows: Vec<f32>,
+        dimension: usize,
+        weights: Option<&[f64]>,
+        changes: Option<Changes>,
+    ) -> Result<Self> {
         let count = rows.len() / dimension;
         Ok(Self {
-            fingerprint: Hash::of(&rows, dimension, weights),
+            fingerprint: Hash::of(&rows, dimension, weights, changes),
             rows,
             count,
             dimension,
             table: weights.map(AliasTable::new).transpose()?,
+            changes,
         })
     }
 
@@ -128,6 +145,11 @@ impl ArraySource {
     /// If there is no such sample.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.rows[index * self.dimension..][..self.dimension]
+    }
+
+    /// Returns how pictures are changed whenever one is drawn; `None` where they stay as they are.
+    pub(crate) fn changes(&self) -> Option<&Changes> {
+        self.changes.as_ref()
     }
 
     /// Returns the table behind [`ArraySource::draw`]; `None` when all samples weigh the same.
@@ -152,6 +174,7 @@ pub struct ResidentSource {
     dimension: usize,
     weights: Option<Arc<Vec<f64>>>,
     table: Option<AliasTable>,
+    changes: Option<Changes>,
 }
 
 impl ResidentSource {
@@ -160,9 +183,10 @@ impl ResidentSource {
         count: usize,
         dimension: usize,
         weights: Option<Vec<f64>>,
+        changes: Option<Changes>,
     ) -> Result<Self> {
         let table = weights.as_deref().map(AliasTable::new).transpose()?;
-        Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table })
+        Ok(Self { rows, count, dimension, weights: weights.map(Arc::new), table, changes })
     }
 
     /// Returns the number of samples, and whether they have weights.
@@ -186,9 +210,10 @@ impl ResidentSource {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        let Self { rows, count, dimension, weights, .. } = self;
+        let Self { rows, count, dimension, weights, changes, .. } = self;
         let (rows, weights) = (Arc::clone(rows), weights.clone());
-        Fingerprint::on_device(DeviceSamples { rows, numbers: count * dimension, dimension: *dimension, weights })
+        let (numbers, dimension, changes) = (count * dimension, *dimension, *changes);
+        Fingerprint::on_device(DeviceSamples { rows, numbers, dimension, weights, changes })
     }
 }
 

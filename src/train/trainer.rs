@@ -59,6 +59,16 @@ pub struct Trainer {
     cancel: CancelToken,
 }
 
+/// Refuses pictures that are drawn mirrored or moved where networks see each pixel in units of its own.
+fn check_changes(config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<()> {
+    if sides.changes().is_none() || config.is_convolutional() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "flip and crop are for convolutional networks: value_network.kind and generator_network.kind are none of them",
+    ))
+}
+
 impl Trainer {
     /// Copies the data, measures their common scale and makes the initial networks.
     ///
@@ -72,6 +82,7 @@ impl Trainer {
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
         let config = config.of_samples(&sample_shape)?;
+        check_changes(&config, &sides)?;
         let outline = outline(&config, sample_shape.iter().product())?;
         let memory = devices::host_memory(context, &outline, &sides);
         memory.ask(config.sizes(), &sample_shape, memory.weights)?;
@@ -313,6 +324,7 @@ impl Trainer {
                 state.sample_shape
             )));
         }
+        check_changes(&state.config, &sides)?;
         let units = &state.frame.normalisation;
         let outline = outline(&state.config, units.dimension())?;
         let memory = devices::host_memory(context, &outline, &sides);

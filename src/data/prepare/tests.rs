@@ -1,6 +1,7 @@
 //! What a trainer may rely on after [`Sides`](super::Sides), whatever the host handed over.
 
 use super::*;
+use crate::data::Augmentation;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -53,6 +54,29 @@ fn counted(rows_drawn: &Arc<AtomicUsize>) -> impl Sampler + 'static {
         }
         Ok(())
     }
+}
+
+#[test]
+fn pictures_that_are_drawn_moved_have_one_shift_for_the_pixels_of_a_channel() {
+    let (source, target) = (wave(5 * 24, 0.0), wave(3 * 24, 40.0));
+    let of = |values, count| Data::array(TensorView::from_f64(values, &[count, 2, 3, 4]).unwrap());
+    let crop = Augmentation { flip: false, crop: 1 };
+    let (_, moved, units, _) = prepare(of(&source, 5), of(&target, 3).augmented(crop)).unwrap();
+    let mean = |values: &[f64], channel: usize| {
+        values.chunks_exact(24).flat_map(|picture| &picture[12 * channel..][..12]).sum::<f64>()
+            / (values.len() / 2) as f64
+    };
+    let mut square = 0.0;
+    for (at, &shift) in units.shift.iter().enumerate() {
+        let expected = 0.5 * mean(&source, at / 12) + 0.5 * mean(&target, at / 12);
+        assert!((shift - expected).abs() < 1e-12 && shift == units.shift[at / 12 * 12]);
+        for values in [&source, &target] {
+            let own = values.iter().skip(at).step_by(24);
+            square += own.map(|x| (x - shift).powi(2)).sum::<f64>() / (values.len() / 24) as f64 / 48.0;
+        }
+    }
+    assert!((units.scale / square.sqrt() - 1.0).abs() < 1e-12);
+    assert!(array(&moved).changes().is_some_and(|changes| changes.crop == 1 && changes.pixels() == 12));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::measure::Measure;
-use crate::data::ArraySource;
+use crate::data::{ArraySource, Changes};
 use crate::device::draw::{self, BatchSpec, Draw, Sources};
 use crate::device::{Batch, Mat, Workspace};
 use crate::formulas::Tick;
@@ -29,17 +29,35 @@ pub(crate) struct StepSamples<'a> {
     pub step: u64,
 }
 
+/// One sample of a batch, and how it is changed.
+struct Drawn<'a> {
+    sample: &'a [f32],
+    change: Option<(&'a Changes, [u32; 4])>,
+}
+
+impl Drawn<'_> {
+    fn write(&self, to: &mut [f32]) {
+        match self.change {
+            None => to.copy_from_slice(self.sample),
+            Some((changes, words)) => changes.apply(words, self.sample, to),
+        }
+    }
+}
+
 impl<'a> SideSamples<'a> {
-    /// Returns the sample at a place of the batch.
-    fn at(self, index: &Sequence, place: usize, dimension: usize) -> &'a [f32] {
+    /// Returns the sample at a place of the batch, by the sequences that select one and change it.
+    fn at(self, [index, change]: &[Sequence; 2], place: usize, dimension: usize) -> Drawn<'a> {
         match self {
             Self::Array(array) => {
                 let number = 2 * place as u64;
                 let word = index.block(number / 4);
-                let place = (number % 4) as usize;
-                array.row(array.draw(word[place], word[place + 1]) as usize)
+                let at = (number % 4) as usize;
+                Drawn {
+                    sample: array.row(array.draw(word[at], word[at + 1]) as usize),
+                    change: array.changes().map(|changes| (changes, change.block(place as u64))),
+                }
             }
-            Self::Batch(rows) => &rows[place * dimension..(place + 1) * dimension],
+            Self::Batch(rows) => Drawn { sample: &rows[place * dimension..(place + 1) * dimension], change: None },
         }
     }
 }
@@ -80,11 +98,11 @@ impl Draw for CpuBlock<f32> {
         let drawn = room_for_sources(self, spec, &sources);
         let BatchSpec { dimension, components, latent, .. } = *spec;
         let Batch { input, noise, .. } = drawn.batch;
-        let index = sequence(spec, samples.step, Stream::SourceIndex);
+        let choice = [Stream::SourceIndex, Stream::SourceChange].map(|stream| sequence(spec, samples.step, stream));
         for (i, place) in sources.clone().enumerate() {
-            let sample = samples.source.at(&index, place, dimension);
+            let drawn = samples.source.at(&choice, place, dimension);
             for r in i * components..(i + 1) * components {
-                self.row_mut(input, r)[..dimension].copy_from_slice(sample);
+                drawn.write(&mut self.row_mut(input, r)[..dimension]);
             }
         }
         if latent > 0 {
@@ -107,10 +125,10 @@ impl Draw for CpuBlock<f32> {
         let batch = room_for_rows(self, spec, sources, &rows);
         let (first, count, d) = (sources.first_row + rows.start, rows.len(), spec.dimension);
         if let Some(ends) = batch.ends {
-            let index = sequence(spec, samples.step, Stream::TargetIndex);
+            let choice = [Stream::TargetIndex, Stream::TargetChange].map(|stream| sequence(spec, samples.step, stream));
             for r in 0..count {
                 let row = self.row_mut(ends, count + r);
-                row[..d].copy_from_slice(samples.target.at(&index, first + r, d));
+                samples.target.at(&choice, first + r, d).write(&mut row[..d]);
                 row[d] = 1.0;
             }
         }

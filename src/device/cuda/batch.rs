@@ -40,15 +40,26 @@ impl Draw for CudaBlock {
         let (targets_at, targets_stride) = ends.map_or((0, 0), |_| self.place(targets));
         let (source, source_samples, source_thresholds, source_aliases) = samples.source.arguments();
         let (target, target_samples, target_thresholds, target_aliases) = samples.target.arguments();
+        let changes = [samples.source, samples.target].map(SideSamples::changes);
+        let [(source_flip, source_crop), (target_flip, target_crop)] =
+            changes.map(|changes| changes.map_or((0, 0), |changes| (u32::from(changes.flip), changes.crop)));
+        let [height, width] =
+            changes.iter().flatten().next().map_or([0; 2], |changes| [changes.height as u32, changes.width as u32]);
         let arguments = BatchDraw {
             source,
             source_samples,
             source_thresholds,
             source_aliases,
+            source_flip,
+            source_crop,
             target,
             target_samples,
             target_thresholds,
             target_aliases,
+            target_flip,
+            target_crop,
+            height,
+            width,
             first_source: sources.start as u64,
             rows: rows as u32,
             each: components as u32,

@@ -2,7 +2,7 @@
 
 use super::gpu::Gpu;
 use super::memory::DeviceBuffer;
-use crate::data::{ResidentRows, SampleSet, SetSize};
+use crate::data::{Changes, ResidentRows, SampleSet, SetSize};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub(crate) struct SideSamples {
     count: usize,
     /// Thresholds and aliases of the alias table, where samples have weights.
     table: Option<[DeviceBuffer<u32>; 2]>,
+    /// How pictures are changed whenever one is drawn.
+    changes: Option<Changes>,
 }
 
 impl SideSamples {
@@ -30,6 +32,7 @@ impl SideSamples {
             resident: None,
             count: set.map_or(0, |set| set.count),
             table: weighted.map(|set| [0; 2].map(|_| DeviceBuffer::planned(gpu, set.count))),
+            changes: None,
         }
     }
 
@@ -44,6 +47,7 @@ impl SideSamples {
             thresholds.allocate_with(table.thresholds(), &what)?;
             aliases.allocate_with(table.aliases(), &what)?;
         }
+        self.changes = set.changes();
         match set {
             SampleSet::Array(array) => self.samples.allocate_with(array.rows(), &what),
             SampleSet::Resident(resident) => {
@@ -67,6 +71,11 @@ impl SideSamples {
     /// Copies a batch that the host drew.
     pub fn upload(&mut self, batch: &[f32]) -> Result<()> {
         self.samples.upload(0, batch)
+    }
+
+    /// Returns how pictures are changed whenever one is drawn.
+    pub(super) fn changes(&self) -> Option<Changes> {
+        self.changes
     }
 
     /// Returns the arguments of the kernel that draws: address, number of samples (0 where they are the batch),

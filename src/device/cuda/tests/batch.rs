@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{cases, close_from, columns, in_two_orders, normals, squares_of};
-use crate::data::{ArraySource, Data, DataSource, SeenUnits, Sides, TensorView};
+use crate::data::{ArraySource, Changes, Data, DataSource, SeenUnits, Sides, TensorView};
 use crate::formulas::Clock;
 use crate::formulas::units::AxisUnits;
 use crate::rng::{Sequence, Stream, unit};
@@ -15,7 +15,9 @@ struct Side {
     rows: Buffer<f32>,
     table: Option<(Buffer<u32>, Buffer<u32>)>,
     drawn_by_host: bool,
-    stream: Stream,
+    streams: [Stream; 2],
+    /// How pictures are changed, where the device draws.
+    changes: Option<Changes>,
 }
 
 impl Side {
@@ -28,15 +30,30 @@ impl Side {
         let index = if self.drawn_by_host {
             number as u32
         } else {
-            let sequence = Sequence::new(seed, step, self.stream);
+            let sequence = Sequence::new(seed, step, self.streams[0]);
             self.array.draw(sequence.word(2 * number), sequence.word(2 * number + 1))
         };
-        self.array.row(index as usize).to_vec()
+        let mut row = self.array.row(index as usize).to_vec();
+        if let Some(changes) = self.changes {
+            changes.apply(Sequence::new(seed, step, self.streams[1]).block(number), &row.clone(), &mut row);
+        }
+        row
+    }
+
+    fn flip_and_crop(&self) -> [u32; 2] {
+        self.changes.map_or([0; 2], |changes| [changes.flip.into(), changes.crop])
     }
 }
 
 /// Both sides.
-fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bool; 2]) -> [Side; 2] {
+fn sides(
+    seed: u64,
+    samples: usize,
+    d: usize,
+    weighted: bool,
+    drawn_by_host: [bool; 2],
+    changes: [Option<Changes>; 2],
+) -> [Side; 2] {
     let values = [seed, seed ^ 1].map(|seed| normals(seed, samples * d));
     let weights: Vec<f32> = normals(seed ^ 2, samples).iter().map(|x| x.abs()).collect();
     let data = |side: usize| {
@@ -49,12 +66,16 @@ fn sides(seed: u64, samples: usize, d: usize, weighted: bool, drawn_by_host: [bo
     let units = vec![AxisUnits { contraction: 1.0, pull: 0.0, unit: 1.0 }; d];
     let seen = SeenUnits { normalised, rotation: None, units, time: 0.0 };
     let (source, target) = sides.prepare([seen.clone(), seen]).unwrap();
-    let side = |data: DataSource, drawn_by_host: bool, stream| {
+    let side = |data: DataSource, drawn_by_host: bool, streams, changes: Option<Changes>| {
         let DataSource::Array(array) = data else { unreachable!("it was made of an array") };
         let table = array.alias_table().map(|t| (Buffer::of(t.thresholds()), Buffer::of(t.aliases())));
-        Side { rows: Buffer::of(array.rows()), table, drawn_by_host, stream, array }
+        let changes = changes.filter(|_| !drawn_by_host);
+        Side { rows: Buffer::of(array.rows()), table, drawn_by_host, streams, changes, array }
     };
-    [side(source, drawn_by_host[0], Stream::SourceIndex), side(target, drawn_by_host[1], Stream::TargetIndex)]
+    [
+        side(source, drawn_by_host[0], [Stream::SourceIndex, Stream::SourceChange], changes[0]),
+        side(target, drawn_by_host[1], [Stream::TargetIndex, Stream::TargetChange], changes[1]),
+    ]
 }
 
 /// Times to the bit, and their odds up to one, where expm1 may differ in its last.
@@ -75,6 +96,7 @@ proptest! {
         aligned in any::<bool>(), weighted in any::<bool>(), by_host in any::<[bool; 2]>(), gap in 1usize..4,
         seed in any::<u64>(), counter in 0u64..1 << 40, half in 0u64..2, targets in any::<bool>(),
         a_time_each in any::<bool>(), half_at_end in any::<bool>(), squared in any::<bool>(), log_range in prop_oneof![Just(0.0), 1e-3f64..25.0],
+        (flip, crop, height) in (any::<[bool; 2]>(), any::<[u32; 2]>(), 1usize..7),
     ) {
         if !available() {
             return Ok(());
@@ -83,7 +105,13 @@ proptest! {
         let (rows, repeat) = (sources * latents, if a_time_each { 1 } else { latents });
         // As many samples as the host would have drawn.
         let samples = (first + sources) * latents;
-        let [source, target] = sides(seed, samples, d, weighted, by_host);
+        // Some channels of pictures, where the numbers allow it.
+        let height = if d % height == 0 { height } else { 1 };
+        let width = [3, 2, 1].map(|channels| d / height % channels == 0).iter().position(|fits| *fits).map_or(1, |i| d / height / (3 - i));
+        let most = height.min(width) as u32;
+        let changes = [0, 1].map(|i| Changes { height, width, flip: flip[i], crop: crop[i] % most });
+        let changes = changes.map(|changes| Some(changes).filter(|changes| changes.flip || changes.crop > 0));
+        let [source, target] = sides(seed, samples, d, weighted, by_host, changes);
         let step = 2 * counter + half;
         let (low, high, clock) = (0.2f32, 0.995f32, Clock::new(log_range));
 
@@ -120,13 +148,15 @@ proptest! {
             [thresholds as u64, aliases as u64]
         };
         let ([source_thresholds, source_aliases], [target_thresholds, target_aliases]) = (table(&source), table(&target));
+        let ([source_flip, source_crop], [target_flip, target_crop]) = (source.flip_and_crop(), target.flip_and_crop());
         let found = in_two_orders(seed, |order| {
             let input = Matrix::new(rows, d + latent + squares, d + latent + squares + gap);
             let ends = Matrix::new(rows, d + 1 + squares, d + 1 + squares + gap);
             let time = Matrix::new(rows, 3, 3 + gap);
             launch("batch_draw", [2, if targets { 4 } else { 3 }, 1], [64, 1, 1], order, arguments_of![
-                &source.rows, source.samples(), source_thresholds, source_aliases, &target.rows, target.samples(),
-                target_thresholds, target_aliases, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
+                &source.rows, source.samples(), source_thresholds, source_aliases, source_flip, source_crop,
+                &target.rows, target.samples(), target_thresholds, target_aliases, target_flip, target_crop,
+                height as u32, width as u32, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
                 &input.data, input.stride as u32, squares as u32, &of_input, &ends.data, ends.stride as u32,
                 squares as u32, &of_ends, &time.data, time.stride as u32, repeat as u32,
                 u32::from(half_at_end), low, high, log_range, seed, &counter, half,

@@ -4,7 +4,7 @@ use super::guarded::Buffer;
 use super::simulator;
 use super::support::{cases, normals};
 use crate::data::{
-    ArrayLayout, DType, Data, DataSource, Normalisation, Resident, Rotation, SeenUnits, Sides, TensorView,
+    ArrayLayout, Augmentation, DType, Data, DataSource, Normalisation, Resident, Rotation, SeenUnits, Sides, TensorView,
 };
 use crate::device::cuda::block::{MOST_BLOCKS, THREADS};
 use crate::device::cuda::gpu::Gpu;
@@ -76,7 +76,11 @@ impl OnDevice {
 
     /// As a trainer is given them, measured in pieces of so many rows.
     fn samples<'a>(&'a self, piece: usize, weights: Option<TensorView<'a>>) -> Data<'a> {
-        Data::Resident { samples: Box::new(self.resident().in_pieces_of(piece)), weights }
+        Data::Resident {
+            samples: Box::new(self.resident().in_pieces_of(piece)),
+            weights,
+            augmentation: Augmentation::default(),
+        }
     }
 }
 
@@ -239,7 +243,7 @@ proptest! {
         let units = Normalisation { shift: vec![offset; a * b].into(), scale: 0.7 };
         let units = resumed.then_some(&units);
         let moved = if moved == Moved::Turned && a * b > 150 { Moved::Along } else { moved };
-        let host = Data::Array { samples: source.view(), weights: weights.clone() };
+        let host = Data::Array { samples: source.view(), weights: weights.clone(), augmentation: Augmentation::default() };
         let expected = seen(host, Data::array(target.view()), units, moved);
         let device = OnDevice::of(&source, &gpu);
         let found = seen(device.samples(piece, weights), Data::array(target.view()), units, moved);
@@ -289,7 +293,7 @@ fn the_first_of_two_bad_values_is_told_as_the_host_tells_it() {
 #[track_caller]
 fn compare(gpu: &Arc<Gpu>, array: &Array, weights: Option<&[f32]>, pieces: impl IntoIterator<Item = usize>) {
     let weights = || weights.map(|weights| TensorView::from_f32(weights, &[weights.len()]).unwrap());
-    let host = Data::Array { samples: array.view(), weights: weights() };
+    let host = Data::Array { samples: array.view(), weights: weights(), augmentation: Augmentation::default() };
     let expected = seen(host, Data::array(array.view()), None, Moved::No);
     assert!(expected.is_ok(), "{expected:?}");
     let device = OnDevice::of(array, gpu);
