@@ -66,13 +66,12 @@ def sinkhorn(x, y, pixels=1000, regularization=0.01):
     return np.clip(x + shift[nearest], 0, 1)
 
 
-def small(path, side, folder):
-    """The picture at its size of the comparison, as a file and as pixels."""
+def small(path, side, file):
+    """The picture at its size of the comparison, written to a file, as pixels."""
     picture = Image.open(path).convert("RGB")
     picture.thumbnail((side, side), Image.LANCZOS)
-    file = folder / f"{pathlib.Path(path).stem}.png"
     picture.save(file)
-    return file, pixels_of(file)
+    return pixels_of(file)
 
 
 def pixels_of(file):
@@ -100,7 +99,11 @@ def arguments():
     if not a.program.exists():
         raise SystemExit(f"no program at {a.program}: build it with `make examples` or name it with --program")
     own = (IMAGES / "coffee.png", IMAGES / "rocket.png")
-    a.pairs = [own, own[::-1], *(tuple(pair.split(":")) for pair in a.pairs)]
+    pairs = [tuple(pair.split(":")) for pair in a.pairs]
+    for pair, given in zip(pairs, a.pairs):
+        if len(pair) != 2:
+            raise SystemExit(f"--pairs has '{given}'; a pair is SOURCE:TARGET")
+    a.pairs = [own, own[::-1], *pairs]
     return a
 
 
@@ -109,8 +112,9 @@ def main():
     for source, target in a.pairs:
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            (source_file, x), (target_file, y) = (small(path, a.side, folder) for path in (source, target))
-            mean, drawn = library(a, source_file, target_file, folder / "out")
+            files = [folder / f"{name}.png" for name in ("source", "target")]
+            x, y = (small(path, a.side, file) for path, file in zip((source, target), files))
+            mean, drawn = library(a, *files, folder / "out")
         found = [mean, drawn, mean_and_deviation(x, y), sinkhorn(x, y), x]
         rows.append([f"{pathlib.Path(source).stem} to {pathlib.Path(target).stem}", *(f"{sliced_w2(each, y):.0f}" for each in found)])
         print(*rows[-1])

@@ -88,7 +88,7 @@ class TrainerConfig(c.Structure):
                 ("deterministic", _i32), ("squares", _i32), ("batch_sources", _u32), ("components", _u32), ("reserved", _u32),
                 ("generator_learning_rate", _f64), ("value_learning_rate", _f64), ("adam_beta1", _f64), ("adam_beta2", _f64),
                 ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64),
-                ("value_network", c.POINTER(Network)), ("generator_network", c.POINTER(Network))]
+                ("value_network", c.POINTER(Network)), ("generator_network", c.POINTER(Network)), ("tau_start", _f64), ("tau_steps", _u64)]
 
 
 class Metrics(c.Structure):
@@ -232,8 +232,10 @@ def call(name, *arguments):
 
 @functools.cache
 def _defaults(kind, init):
-    struct = kind()
-    call(init, c.byref(struct))
+    # Room for more than the binding knows: a library with a larger struct is to be told, not to write behind it.
+    room = c.create_string_buffer(c.sizeof(kind) + 4096)
+    call(init, c.cast(room, c.POINTER(kind)))
+    struct = kind.from_buffer(room)
     if struct.struct_size != c.sizeof(kind):
         raise SystemExit(f"{kind.__name__} has {struct.struct_size} bytes in the library and {c.sizeof(kind)} in this binding")
     return bytes(struct)
@@ -421,11 +423,17 @@ def _integers(numbers):
     return (_i64 * len(numbers))(*numbers)
 
 
+def is_plain(given):
+    """Whether it is a PyTorch tensor whose numbers lie in host memory as they are."""
+    return (hasattr(given, "data_ptr") and given.device.type == "cpu" and str(given.dtype) == "torch.float32"
+            and str(given.layout) == "torch.strided" and not given.requires_grad and not given.is_neg())
+
+
 def tensor_of(given, context):
     """A Tensor that views an array, which it keeps alive."""
     tensor = filled(Tensor, "tensor_init")
     # Of PyTorch's tensors in host memory, which wait for nothing: DLPack takes five times as long to tell the same.
-    if hasattr(given, "data_ptr") and given.device.type == "cpu" and str(given.dtype) == "torch.float32" and not given.requires_grad:
+    if is_plain(given):
         tensor.dtype, tensor.data, tensor.rank = DTYPES["float32"], given.data_ptr(), given.ndim
         tensor.shape, tensor.strides = _integers(tuple(given.shape)), _integers(given.stride())
         tensor.array = given

@@ -11,12 +11,13 @@
 //                              r) / repeat. With half_at_end n / 2 takes the place of n, and an odd n has the time high.
 // Sample number n of a side is the one that words 2 n and 2 n + 1 of its stream select among `samples`: evenly, or by
 // weight through Walker's alias table (thresholds and aliases [samples], both null without weights). Where samples is
-// 0, the host has drawn, and number n is row n. Pictures of height x width pixels are changed as src/data/augmentation.rs
-// says, by block n of a stream of their own, where flip or crop is not 0; height and width are not read where both are.
+// 0, the host has drawn, and number n is row n. Where flip or crop is not 0, pictures of height x width pixels are
+// changed as src/data/augmentation.rs says, by block n of a stream of their own.
 //
 // Launch: grid (any, 4), or (any, 3) where ends is not wanted; threads along x share each of the four parts. A row's
 // index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
-// writes 4 bytes an element, 16 at a time where d, strides and addresses allow it; latents cost what philox.cu says,
+// writes 4 bytes an element, 16 at a time where d, strides and addresses allow it and pictures stay as they are; else
+// another 60 operations and two divisions an element. Latents cost what philox.cu says,
 // and a time about 20 operations and two exponential functions in double.
 #include "clock.cuh"
 #include "philox.cuh"
@@ -114,7 +115,8 @@ __device__ inline void draw_times(u32 start, u64 first, u32 repeat, bool half_at
 extern "C" __global__ void __launch_bounds__(256, 4)
 batch_draw(const float* source, u32 source_samples, const u32* source_thresholds, const u32* source_aliases,
            u32 source_flip, u32 source_crop, const float* target, u32 target_samples, const u32* target_thresholds,
-           const u32* target_aliases, u32 target_flip, u32 target_crop, u32 height, u32 width, u64 first_source, u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
+           const u32* target_aliases, u32 target_flip, u32 target_crop, u32 height, u32 width, u64 first_source,
+           u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
            const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
            float* time, u32 time_stride, u32 time_repeat, u32 half_at_end, float low, float high, double log_range,
            u64 seed, const u64* counter, u64 number) {

@@ -6,13 +6,20 @@
 // and the sums of V(1, x1), Psi*(V(1, y)), known(x1), Psi*'(V(1, y)), its square, V(1, y), |x1 - x1'|^2 and |y - y'|^2
 // over each block's rows to generated, conjugate, action, density_ratio, ratio_squares, target, generated_distances and
 // target_distances [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row, beside a
-// network's forward and reverse pass. The pair of row r, marked with a prime, is row r + components, where that is one
+// network's forward and reverse pass. tau is multiplied by what src/formulas/tau_schedule.rs says at step number
+// *counter, which is not read where tau_steps is 0. The pair of row r, marked with a prime, is row r + components, where that is one
 // of the rows and the source sample of row r, number r / components + odd, is even.
 //
 // Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d
 // bytes a pair, beside the axes and the rows of pairs of source samples, which are read from the caches.
 #include "axes.cuh"
 #include "divergence.cuh"
+
+// tau at this step, as a multiple of what it comes to.
+__device__ inline double tau_factor(double log_start, u64 steps, const u64* counter) {
+    const u64 step = steps == 0 ? 0 : *counter;
+    return step >= steps ? 1.0 : exp(log_start * (1.0 - (double)step / (double)steps));
+}
 
 // This lane's part of |a - b|^2, in double as on the CPU.
 __device__ inline double distance_in_lane(const float* a, const float* b, u32 d) {
@@ -26,10 +33,12 @@ __device__ inline double distance_in_lane(const float* a, const float* b, u32 d)
 
 extern "C" __global__ void __launch_bounds__(256)
 dual_terms(const float* v, u32 v_stride, u32 rows, const float* ends, u32 ends_stride, u32 d, const float* axes,
-           double level, u32 divergence, double tau, double scale, u32 components, u32 odd, float* delta,
-           u32 delta_stride, double* generated, double* conjugate, double* action, double* density_ratio,
-           double* ratio_squares, double* target, double* generated_distances, double* target_distances) {
+           double level, u32 divergence, double tau, double log_start, u64 tau_steps, const u64* counter, double scale,
+           u32 components, u32 odd, float* delta, u32 delta_stride, double* generated, double* conjugate,
+           double* action, double* density_ratio, double* ratio_squares, double* target, double* generated_distances,
+           double* target_distances) {
     const Axes of = axes_of(axes, d);
+    tau *= tau_factor(log_start, tau_steps, counter);
     double sums[6] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
     each_row_of_warp(rows, [&](u64 row, bool writes) {
         const float* const x1 = ends + row * ends_stride;

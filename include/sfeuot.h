@@ -651,13 +651,15 @@ typedef struct SfeuotData {
     double row_scale;
     // See row_scale. Default 0.
     double row_offset;
-    // 1: a sample of the shape { channels, height, width } or { height, width } is drawn mirrored,
-    // left to right, half of the time. Which ones is a function of (seed, step). Only with
-    // convolutional networks, and with samples or rows. Default 0.
+    // 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is drawn
+    // mirrored, left to right, half of the time. Which one is a function of the seed, the step and
+    // its place in the batch. Only with samples, and where networks are convolutional. All pixels
+    // of a channel then lie about one centre, so the common scale that sigma and tau are relative
+    // to is that about the channel's mean. Default 0.
     int32_t flip;
-    // The most pixels by which such a sample is moved up or down, and to either side, whenever it
-    // is drawn; pixels of its edge are repeated. Less than the shorter side has. Conditions are
-    // those of flip. Default 0.
+    // The most pixels by which a picture is moved up or down, and to either side, whenever it is
+    // drawn, less than the pixels of the shorter side; those of its edge are repeated. Under the
+    // same conditions as flip. A training that is resumed needs the same flip and crop. Default 0.
     uint32_t crop;
 } SfeuotData;
 
@@ -732,7 +734,7 @@ typedef struct SfeuotTrainerConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     // It has no default; see "Choosing sigma" above.
     double sigma;
-    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
     // number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
     // scale in all. Default 1; see "Choosing tau" above.
     double tau;
@@ -802,6 +804,15 @@ typedef struct SfeuotTrainerConfig {
     const struct SfeuotNetwork *value_network;
     // The same for the generator's network. Default NULL.
     const struct SfeuotNetwork *generator_network;
+    // tau at the first step, as a multiple of tau: > 0, and together with tau in tau's range. It
+    // then rises or falls to tau, evenly in the logarithm. A training that begins with a smaller
+    // tau, such as 0.1 times its own, meets far parts of the target after the near ones. Balanced
+    // transport ignores it. Where networks are not convolutional, what is known of the value
+    // function before the training has the final tau, so begin less far from it. A model that is
+    // taken before tau_steps are over has the tau of its last step. Default 1.
+    double tau_start;
+    // Steps until tau has its value; 0 keeps it constant, and tau_start must be 1 then. Default 0.
+    uint64_t tau_steps;
 } SfeuotTrainerConfig;
 
 // What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
@@ -882,7 +893,7 @@ typedef struct SfeuotModelInfo {
     uint32_t reserved;
     // Noise of the coupling in data units, whichever units it was given in.
     double sigma;
-    // Price of unmatched mass in data units squared.
+    // TauAt of unmatched mass in data units squared.
     double tau;
     // The common scale of the samples that the library measured, in data units.
     double data_scale;
@@ -919,7 +930,7 @@ typedef struct SfeuotProblemConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times scale. It has no default;
     // SfeuotTrainerConfig says how to choose it.
     double sigma;
-    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
     // number of a sample where they are relative: 10^-90 to 10^90 times the square of scale in all.
     // Default 1.
     double tau;
@@ -1158,13 +1169,16 @@ int32_t sfeuot_tensor_from_dlpack(const void *dlpack, struct SfeuotTensor *tenso
 
 // Fills data with the defaults: neither samples nor a callback.
 //
-// In C and C++ call this name: a macro below makes it sfeuot_data_init_2. The symbol itself is for
+// In C and C++ call this name: a macro below makes it sfeuot_data_init_3. The symbol itself is for
 // programs that were built when the struct ended with sample_shape, and fills no more than that.
 int32_t sfeuot_data_init(struct SfeuotData *data);
 
+// As sfeuot_data_init, for programs that were built when the struct ended with row_offset.
+int32_t sfeuot_data_init_2(struct SfeuotData *data);
+
 // The function that sfeuot_data_init names in C and C++. Bindings to other languages call it
 // themselves, with a struct as the header has it.
-int32_t sfeuot_data_init_2(struct SfeuotData *data);
+int32_t sfeuot_data_init_3(struct SfeuotData *data);
 
 // Makes rows of numbers the samples of data, which sfeuot_data_init has filled: rows x dimension
 // 32-bit floats in host memory, one sample after the other without gaps. It takes the place of
@@ -1207,15 +1221,19 @@ int32_t sfeuot_network_init(struct SfeuotNetwork *network);
 // of other languages) needs this name.
 int32_t sfeuot_network_init_2(struct SfeuotNetwork *network);
 
-// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_2. The symbol
+// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_3. The symbol
 // itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
 // much of config.
 int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
 
+// As sfeuot_trainer_config_init, for programs that were built when the struct ended with
+// generator_network.
+int32_t sfeuot_trainer_config_init_2(struct SfeuotTrainerConfig *config);
+
 // Fills config with the defaults. sigma has none and has to be set before the config is used.
 // Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
 // up by name (dlsym, bindings of other languages) needs this name.
-int32_t sfeuot_trainer_config_init_2(struct SfeuotTrainerConfig *config);
+int32_t sfeuot_trainer_config_init_3(struct SfeuotTrainerConfig *config);
 
 // In C and C++ call this name: a macro below makes it sfeuot_metrics_init_2. The symbol itself is
 // for programs that were built when SfeuotMetrics ended with steps_per_second, and fills that much
@@ -1333,8 +1351,8 @@ int32_t sfeuot_trainer_model_wait(struct SfeuotTrainer *trainer,
 int32_t sfeuot_trainer_save(struct SfeuotTrainer *trainer, const char *path);
 
 // Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
-// for bit. Arrays that hold other samples or weights than before are refused with
-// SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
+// for bit. Arrays that hold other samples or weights than before, or have another flip or crop, are
+// refused with SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
 // file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
 // SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 int32_t sfeuot_trainer_load(struct SfeuotContext *context,
@@ -1737,7 +1755,7 @@ int32_t sfeuot_model_noise(struct SfeuotModel *model,
 #endif  /* SFEUOT_H */
 
 // Names of structs that have grown: a program gets the function that fills the struct it knows.
-#define sfeuot_trainer_config_init sfeuot_trainer_config_init_2
+#define sfeuot_trainer_config_init sfeuot_trainer_config_init_3
 #define sfeuot_network_init sfeuot_network_init_2
 #define sfeuot_metrics_init sfeuot_metrics_init_2
-#define sfeuot_data_init sfeuot_data_init_2
+#define sfeuot_data_init sfeuot_data_init_3

@@ -10,7 +10,7 @@ use crate::device::cpu::optimiser::Optimise;
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::layout::Layout;
-use crate::device::{Batch, Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, Weighted, Workspace};
+use crate::device::{Batch, Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, TauAt, Weighted, Workspace};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::GeneratorStep;
@@ -265,7 +265,7 @@ impl Kernels {
         let conjugate = Conjugate { divergence: Divergence::Kl, tau: 1.0 };
         let axes = &self.axes;
         let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
-        let step = ValueStep { value, generator, conditional, head, conjugate, axes, scale };
+        let step = ValueStep { value, generator, conditional, head, conjugate, tau_at: TauAt::CONSTANT, axes, scale };
         let [gradient, _] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }

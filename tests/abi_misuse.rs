@@ -204,7 +204,8 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
         case!(sfeuot_data_init(data: init(48)) |w| at(w[0])),
-        case!(sfeuot_data_init_2(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
+        case!(sfeuot_data_init_2(data: init(96)) |w| at(w[0])),
+        case!(sfeuot_data_init_3(data: init(size_of::<SfeuotData>())) |w| at(w[0])),
         case!(sfeuot_data_set_rows(
             data: some(&mut w.data), samples: floats.clone(), rows: Number(ROWS as u64, vec![0, 1 << 60, u64::MAX]),
             dimension: Number(DIMENSION as u64, vec![0, 1 << 60, u64::MAX])
@@ -223,7 +224,8 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_model_info_init(info: init(size_of::<SfeuotModelInfo>())) |w| at(w[0])),
         case!(sfeuot_onnx_config_init(config: init(size_of::<SfeuotOnnxConfig>())) |w| at(w[0])),
         case!(sfeuot_trainer_config_init(config: init(136)) |w| at(w[0])),
-        case!(sfeuot_trainer_config_init_2(config: init(size_of::<SfeuotTrainerConfig>())) |w| at(w[0])),
+        case!(sfeuot_trainer_config_init_2(config: init(152)) |w| at(w[0])),
+        case!(sfeuot_trainer_config_init_3(config: init(size_of::<SfeuotTrainerConfig>())) |w| at(w[0])),
         case!(sfeuot_network_init(network: init(size_of::<SfeuotNetwork>())) |w| at(w[0])),
         case!(sfeuot_network_init_2(network: init(size_of::<SfeuotNetwork>())) |w| at(w[0])),
         case!(sfeuot_device_info_init(info: init(size_of::<SfeuotDeviceInfo>())) |w| at(w[0])),
@@ -543,7 +545,7 @@ fn every_function_refuses_every_wrong_argument() {
         lut: SfeuotLutConfig { size: 3, ..init(sfeuot_lut_config_init) },
         device_info: init(sfeuot_device_info_init),
         tensor: init(sfeuot_tensor_init),
-        data: init(sfeuot_data_init_2),
+        data: init(sfeuot_data_init_3),
         generated: init(sfeuot_tensor_init),
         dlpack: DlpackTensor::new(&mut dlpack_values, &mut dlpack_shape),
         floats: (0..ROWS * DIMENSION).map(|i| i as f32 / 64.0).collect(),

@@ -17,13 +17,17 @@ type Break = fn(&mut Problem);
 
 #[rustfmt::skip]
 const BROKEN: &[(&str, Break)] = &[
-    ("sigma", |p| p.config.sigma = init(sfeuot_trainer_config_init_2).sigma),
+    ("sigma", |p| p.config.sigma = init(sfeuot_trainer_config_init_3).sigma),
     ("sigma", |p| p.config.sigma = 0.0),
     ("sigma", |p| p.config.sigma = -1.0),
     ("sigma", |p| p.config.sigma = f64::NAN),
     ("sigma", |p| p.config.sigma = f64::INFINITY),
     ("tau", |p| p.config.tau = 0.0),
     ("tau", |p| p.config.tau = f64::NAN),
+    ("tau_start", |p| p.config.tau_start = 0.0),
+    ("tau_start", |p| p.config.tau_start = f64::NAN),
+    ("tau_start", |p| (p.config.tau_start, p.config.tau_steps) = (1e-200, 1)),
+    ("tau_steps", |p| p.config.tau_start = 0.5),
     ("generator_learning_rate", |p| p.config.generator_learning_rate = -1e-3),
     ("generator_learning_rate", |p| p.config.generator_learning_rate = f64::INFINITY),
     ("value_learning_rate", |p| p.config.value_learning_rate = f64::NAN),

@@ -109,7 +109,17 @@ fn a_side_has_one_kind_of_samples() {
         },
         "source.rows.shape",
     );
-    let mut older = init(sfeuot_data_init_2);
+    refuse(&|side| side.data.flip = 2, "source.flip is 2; allowed are 0 and 1");
+    refuse(&|side| side.data.flip = 1, "source.flip is 1, which is for pictures");
+    refuse(&|side| side.data.crop = u32::MAX, "source.crop is 4294967295, which is for pictures");
+    refuse(
+        &|side| {
+            side.use_callback(Some(draw), null_mut());
+            side.data.crop = 1;
+        },
+        "source.crop is set together with source.sample_callback",
+    );
+    let mut older = init(sfeuot_data_init_3);
     // SAFETY: a struct of the test.
     unsafe {
         ok(sfeuot_data_init(&mut older));

@@ -96,5 +96,5 @@ fn networks_that_see_each_pixel_in_units_of_its_own_refuse_it() {
     let perceptrons = TrainerConfig { value_network: None, generator_network: None, ..config(None) };
     let [source, target] = [pictures(&samples[0], FLIP), pictures(&samples[1], Augmentation::default())];
     let refused = Trainer::new(&context(1), perceptrons, source, target).err().expect("perceptrons");
-    assert!(refused.to_string().contains("flip and crop are for convolutional networks"), "{refused}");
+    assert!(refused.to_string().contains("source.flip is 1, but must be 0 where"), "{refused}");
 }

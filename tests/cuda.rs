@@ -226,6 +226,8 @@ fn convolutional_networks_are_the_cpus() {
             components: 1,
             batch_sources: rows,
             tau: 20.0,
+            tau_start: 0.3,
+            tau_steps: 3,
             divergence: Divergence::Softplus,
             value_network: Some(network.clone()),
             generator_network: Some(network),

@@ -89,6 +89,8 @@ fn of_checkpoints() -> Vec<(&'static str, Value, &'static str)> {
         ("/config/sigma", json!(0.0), "sigma is 0"),
         ("/config/sigma", json!(1e9), "sigma is"),
         ("/config/tau", json!(-1.0), "tau is -1"),
+        ("/config/tau_start", json!(0.0), "tau_start is 0"),
+        ("/config/tau_start", json!(0.1), "tau_steps is 0"),
         ("/config/hidden_width", json!(1u64 << 40), "hidden_width is 1099511627776"),
         ("/config/hidden_width", json!(21), "'value.weights' has shape"),
         ("/config/batch_sources", json!(0), "batch_sources is 0"),

@@ -121,3 +121,61 @@ fn a_checkpoint_means_what_it_meant_before() {
     let info = info(&mut load().expect("a sound file"));
     assert!((info.tau / info.data_scale.powi(2) - 1.0).abs() < 1e-9, "{}", info.tau);
 }
+
+fn weights(trainer: &mut Trainer) -> Vec<u8> {
+    problems::bytes(&trainer.model().expect("it has learnt"), "tau_schedule")
+}
+
+/// A tau that rises counts where mass may stay unmatched, until its steps are over, and a training goes on with it bit for bit.
+#[test]
+fn tau_comes_to_its_value_over_the_steps() {
+    let halves = Halves::new(2);
+    let of = |divergence, tau_start, tau_steps| {
+        let mut trainer = halves.trainer(TrainerConfig { divergence, tau_start, tau_steps, ..relative(1.0) });
+        trainer.step(6).expect("sound");
+        trainer
+    };
+    let trained = |divergence, tau_start, tau_steps| weights(&mut of(divergence, tau_start, tau_steps));
+    let (kl, balanced) = (Divergence::Kl, Divergence::Balanced);
+    let constant = trained(kl, 1.0, 0);
+    assert!(constant == trained(kl, 1.0, 9));
+    let rising = [1, 3, 9].map(|steps| trained(kl, 0.1, steps));
+    assert!(rising.iter().all(|file| *file != constant) && rising[0] != rising[1] && rising[1] != rising[2]);
+    assert!(trained(balanced, 0.1, 9) == trained(balanced, 1.0, 0));
+
+    let mut half = halves.trainer(TrainerConfig { divergence: kl, tau_start: 0.1, tau_steps: 9, ..relative(1.0) });
+    half.step(2).expect("sound");
+    let path = scratch("tau_schedule.checkpoint");
+    half.save(&path).expect("the target folder is writable");
+    let load = Trainer::load(&context(1), &path, halves.data(&halves.source), halves.data(&halves.target));
+    let mut rest = load.expect("a sound file");
+    rest.step(4).expect("sound");
+    assert!(weights(&mut rest) == rising[2]);
+}
+
+/// Where nothing is known of V before the training, the first step is that of a training whose tau is the first one.
+#[test]
+fn the_first_step_has_the_first_tau() {
+    let halves = Halves::new(16);
+    let form = Convolutions { channels: 4, levels: 1, ..Convolutions::default() };
+    let first = |tau, tau_start, tau_steps| {
+        let network = Some(NetworkSpec::convolutional(form));
+        let (value_network, generator_network) = (network.clone(), network);
+        let pictures = TrainerConfig {
+            deterministic: true,
+            latent_dimension: 2,
+            components: 1,
+            batch_sources: 8,
+            ..relative(tau)
+        };
+        let config = TrainerConfig { tau_start, tau_steps, value_network, generator_network, ..pictures };
+        let data = |values| Data::array(TensorView::from_f64(values, &[ROWS, 1, 4, 4]).expect("pictures of 4 x 4"));
+        let mut trainer = Trainer::new(&context(1), config, data(&halves.source), data(&halves.target)).expect("sound");
+        trainer.step(1).expect("sound");
+        let Metrics { dual, potential, value_gradient_norm, density_ratio_mean, .. } = trainer.metrics();
+        [dual, potential, value_gradient_norm, density_ratio_mean]
+    };
+    let ends = [first(0.5, 1.0, 0), first(8.0, 0.0625, 4)];
+    assert!(ends[0].iter().zip(ends[1]).all(|(a, b)| (a - b).abs() <= 1e-5 * a.abs()), "{ends:?}");
+    assert!((first(8.0, 1.0, 0)[3] - ends[0][3]).abs() > 1e-4);
+}

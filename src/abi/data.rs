@@ -58,21 +58,23 @@ pub struct SfeuotData {
     pub row_scale: f64,
     /// See row_scale. Default 0.
     pub row_offset: f64,
-    /// 1: a sample of the shape { channels, height, width } or { height, width } is drawn mirrored,
-    /// left to right, half of the time. Which ones is a function of (seed, step). Only with
-    /// convolutional networks, and with samples or rows. Default 0.
+    /// 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is drawn
+    /// mirrored, left to right, half of the time. Which one is a function of the seed, the step and
+    /// its place in the batch. Only with samples, and where networks are convolutional. All pixels
+    /// of a channel then lie about one centre, so the common scale that sigma and tau are relative
+    /// to is that about the channel's mean. Default 0.
     pub flip: i32,
-    /// The most pixels by which such a sample is moved up or down, and to either side, whenever it
-    /// is drawn; pixels of its edge are repeated. Less than the shorter side has. Conditions are
-    /// those of flip. Default 0.
+    /// The most pixels by which a picture is moved up or down, and to either side, whenever it is
+    /// drawn, less than the pixels of the shorter side; those of its edge are repeated. Under the
+    /// same conditions as flip. A training that is resumed needs the same flip and crop. Default 0.
     pub crop: u32,
 }
 
 // SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
-// others. Rows were added last.
+// others.
 unsafe impl Versioned for SfeuotData {
     const NAME: &'static str = "SfeuotData";
-    const SIZES: &'static [usize] = &[offset_of!(Self, rows), size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, rows), offset_of!(Self, flip), size_of::<Self>()];
 
     fn defaults() -> Self {
         Self {
@@ -98,7 +100,7 @@ unsafe impl Versioned for SfeuotData {
 
 /// Fills data with the defaults: neither samples nor a callback.
 ///
-/// In C and C++ call this name: a macro below makes it sfeuot_data_init_2. The symbol itself is for
+/// In C and C++ call this name: a macro below makes it sfeuot_data_init_3. The symbol itself is for
 /// programs that were built when the struct ended with sample_shape, and fills no more than that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_data_init(data: *mut SfeuotData) -> i32 {
@@ -106,12 +108,19 @@ pub unsafe extern "C" fn sfeuot_data_init(data: *mut SfeuotData) -> i32 {
     guard("sfeuot_data_init", || unsafe { config::init(data, "data", SfeuotData::SIZES[0]) })
 }
 
-/// The function that sfeuot_data_init names in C and C++. Bindings to other languages call it
-/// themselves, with a struct as the header has it.
+/// As sfeuot_data_init, for programs that were built when the struct ended with row_offset.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_data_init_2(data: *mut SfeuotData) -> i32 {
     // SAFETY: data is NULL or writable.
     guard("sfeuot_data_init_2", || unsafe { config::init(data, "data", SfeuotData::SIZES[1]) })
+}
+
+/// The function that sfeuot_data_init names in C and C++. Bindings to other languages call it
+/// themselves, with a struct as the header has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_data_init_3(data: *mut SfeuotData) -> i32 {
+    // SAFETY: data is NULL or writable.
+    guard("sfeuot_data_init_3", || unsafe { config::init(data, "data", SfeuotData::SIZES[2]) })
 }
 
 /// Both sides as the core takes them. Everything that their structs say is checked before the context is asked for

@@ -10,21 +10,23 @@ use super::panic::guard;
 use super::status::{Failure, Outcome};
 use super::tensor::{SFEUOT_DTYPE_F32, SFEUOT_DTYPE_U8};
 
-/// Takes `change` of the defaults, and keeps the weights.
+/// Takes `change` of the defaults, and keeps the weights, flip and crop.
 ///
 /// SAFETY: `data` is NULL or readable and writable for the `struct_size` it begins with.
 unsafe fn set(data: *mut SfeuotData, change: impl FnOnce(&mut SfeuotData)) -> Outcome<()> {
     // SAFETY: as promised.
     let before = unsafe { config::read(data.cast_const(), "data") }?;
     let whole = SfeuotData::defaults();
-    if before.struct_size < whole.struct_size {
+    let least = SfeuotData::SIZES[1] as u32;
+    if before.struct_size < least {
         return Err(Failure::argument(format!(
-            "data.struct_size is {}, but rows need a SfeuotData of {} bytes: fill it by sfeuot_data_init_2, which C and \
+            "data.struct_size is {}, but rows need a SfeuotData of {} bytes: fill it by sfeuot_data_init_3, which C and \
              C++ call as sfeuot_data_init",
-            before.struct_size, whole.struct_size
+            before.struct_size, least
         )));
     }
-    let mut after = SfeuotData { weights: before.weights, ..whole };
+    let SfeuotData { weights, flip, crop, .. } = before;
+    let mut after = SfeuotData { weights, flip, crop, ..whole };
     change(&mut after);
     // SAFETY: as promised.
     unsafe { config::output(data, "data")?.write(&after) };

@@ -91,6 +91,9 @@ impl<T> Exclusive<T> {
     /// Runs `body` inside, or refuses. It waits for a call that was let in by [`Self::enter_within`]: whoever waits must not
     /// make those busy that it waits for.
     fn alone<R>(&self, body: impl FnOnce(&mut Inside<'_, T>) -> Outcome<R>) -> Outcome<R> {
+        if self.is_wanted_back() {
+            return Err(self.busy());
+        }
         let mut until = None;
         loop {
             match self.shut(BUSY)? {
@@ -103,8 +106,8 @@ impl<T> Exclusive<T> {
         }
     }
 
-    /// Whether a call that has opened wants to come back. Those that wait let it: without that, one that asks again and again
-    /// would keep it out.
+    /// Whether a call that has opened wants to come back. All others let it: without that, one that asks again and again would
+    /// keep it out.
     fn is_wanted_back(&self) -> bool {
         self.returning.load(Ordering::Relaxed) == process::generation() + 1
     }
@@ -286,6 +289,35 @@ mod tests {
         }
         assert_eq!(outcome.expect_err("broken").status, SFEUOT_ERROR_INTERNAL);
         assert_eq!(cell.enter(|_| Ok(())).expect_err("broken").status, SFEUOT_ERROR_INTERNAL);
+    }
+
+    /// Others that ask again and again do not keep a call out that has opened.
+    #[test]
+    fn a_call_that_has_opened_comes_back_whoever_asks() {
+        let cell = Exclusive::new("trainer", 0u64);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let ask = |waits: bool| {
+                while !done.load(Ordering::Relaxed) {
+                    let body = |value: &mut u64| {
+                        *value += 1;
+                        Ok(())
+                    };
+                    let outcome =
+                        if waits { cell.enter_within(Duration::from_millis(5), body) } else { cell.enter(body) };
+                    assert!(outcome.err().is_none_or(|failure| failure.status == SFEUOT_ERROR_BUSY));
+                }
+            };
+            let _others = [true, false, true].map(|waits| scope.spawn(move || ask(waits)));
+            let rounds = cell.stay(|inside| {
+                for _ in 0..50 {
+                    inside.open(|| std::thread::sleep(Duration::from_micros(300)))?;
+                }
+                Ok(())
+            });
+            done.store(true, Ordering::Relaxed);
+            rounds.expect("it comes back");
+        });
     }
 
     #[test]

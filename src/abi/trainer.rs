@@ -323,8 +323,8 @@ pub unsafe extern "C" fn sfeuot_trainer_model_wait(
     })
 }
 
-/// Gives a model to the host, and tells the log of one that knows nothing, when the trainer is free again: a log callback may
-/// call it.
+/// Gives a model to the host, and tells the log of one that knows nothing. The trainer is free again by now: the log's callback
+/// may call it.
 fn hand_out((made, context): (Model, Context), model: Out<*mut SfeuotModel>) -> Outcome<()> {
     Trainer::tell_of(&context, &made);
     let created = handle::create(made)?;
@@ -349,8 +349,8 @@ pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: 
 }
 
 /// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
-/// for bit. Arrays that hold other samples or weights than before are refused with
-/// SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
+/// for bit. Arrays that hold other samples or weights than before, or have another flip or crop, are
+/// refused with SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
 /// file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
 /// SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 #[unsafe(no_mangle)]

@@ -57,7 +57,7 @@ pub struct SfeuotTrainerConfig {
     /// Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     /// It has no default; see "Choosing sigma" above.
     pub sigma: f64,
-    /// Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    /// TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
     /// number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
     /// scale in all. Default 1; see "Choosing tau" above.
     pub tau: f64,
@@ -127,12 +127,21 @@ pub struct SfeuotTrainerConfig {
     pub value_network: *const SfeuotNetwork,
     /// The same for the generator's network. Default NULL.
     pub generator_network: *const SfeuotNetwork,
+    /// tau at the first step, as a multiple of tau: > 0, and together with tau in tau's range. It
+    /// then rises or falls to tau, evenly in the logarithm. A training that begins with a smaller
+    /// tau, such as 0.1 times its own, meets far parts of the target after the near ones. Balanced
+    /// transport ignores it. Where networks are not convolutional, what is known of the value
+    /// function before the training has the final tau, so begin less far from it. A model that is
+    /// taken before tau_steps are over has the tau of its last step. Default 1.
+    pub tau_start: f64,
+    /// Steps until tau has its value; 0 keeps it constant, and tau_start must be 1 then. Default 0.
+    pub tau_steps: u64,
 }
 
-// SAFETY: repr(C), struct_size first, plain numbers and pointers; 136 is the end of seed.
+// SAFETY: repr(C), struct_size first, plain numbers and pointers.
 unsafe impl Versioned for SfeuotTrainerConfig {
     const NAME: &'static str = "SfeuotTrainerConfig";
-    const SIZES: &'static [usize] = &[offset_of!(Self, value_network), size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, value_network), offset_of!(Self, tau_start), size_of::<Self>()];
 
     fn defaults() -> Self {
         let core = TrainerConfig::default();
@@ -163,6 +172,8 @@ unsafe impl Versioned for SfeuotTrainerConfig {
             seed: core.seed,
             value_network: null(),
             generator_network: null(),
+            tau_start: core.tau_start,
+            tau_steps: core.tau_steps,
         }
     }
 }
@@ -207,11 +218,13 @@ impl SfeuotTrainerConfig {
             seed: self.seed,
             value_network,
             generator_network,
+            tau_start: self.tau_start,
+            tau_steps: self.tau_steps,
         })
     }
 }
 
-/// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_2. The symbol
+/// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_3. The symbol
 /// itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
 /// much of config.
 #[unsafe(no_mangle)]
@@ -220,11 +233,19 @@ pub unsafe extern "C" fn sfeuot_trainer_config_init(config: *mut SfeuotTrainerCo
     guard("sfeuot_trainer_config_init", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[0]) })
 }
 
-/// Fills config with the defaults. sigma has none and has to be set before the config is used.
-/// Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
-/// up by name (dlsym, bindings of other languages) needs this name.
+/// As sfeuot_trainer_config_init, for programs that were built when the struct ended with
+/// generator_network.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init_2(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
     guard("sfeuot_trainer_config_init_2", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[1]) })
+}
+
+/// Fills config with the defaults. sigma has none and has to be set before the config is used.
+/// Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
+/// up by name (dlsym, bindings of other languages) needs this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_config_init_3(config: *mut SfeuotTrainerConfig) -> i32 {
+    // SAFETY: config is NULL or writable.
+    guard("sfeuot_trainer_config_init_3", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[2]) })
 }

@@ -11,7 +11,8 @@ use crate::numbers::Numbers;
 /// The scale is the same in every direction, so that transport costs keep their meaning: squared distances, `sigma`^2
 /// and `tau` in data units are those in normalised units times `scale`^2.
 ///
-/// For two sides, the shift is the midpoint of their weighted means. The scale is the root mean square of the deviation
+/// For two sides, the shift is the midpoint of their weighted means, or where pictures are drawn mirrored or moved of
+/// those of a channel. The scale is the root mean square of the deviation
 /// from the shift, over both sides and all components. Sides that are one and the same point have no such scale. Theirs
 /// is a thousand times what 32-bit numbers resolve there, or a length of the problem where that is larger.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +29,8 @@ const POINT: f64 = 1e3 * f32::EPSILON as f64;
 
 impl Normalisation {
     /// Returns the normalisation of two sides, and whether they are one point. `length` is a length that the problem
-    /// has before there are samples, if any. Where pictures are drawn moved, `even` is the number of pixels of a channel, which
-    /// have one shift then: a moved picture is in normalised units what it is in data units.
+    /// has before there are samples, if any. Where pictures are drawn mirrored or moved, all pixels
+    /// of a channel, `pixels_of_channel` of them, have one shift: a moved picture is in normalised units what it is in data units.
     ///
     /// # Errors
     /// Means or deviations outside the 32-bit range.
@@ -37,11 +38,11 @@ impl Normalisation {
         source: &Moments,
         target: &Moments,
         length: Option<f64>,
-        even: Option<usize>,
+        pixels_of_channel: Option<usize>,
     ) -> Result<(Self, bool)> {
         let middle = source.mean().iter().zip(target.mean()).map(|(source, target)| 0.5 * source + 0.5 * target);
         let mut shift = Numbers::collect(middle)?;
-        if let Some(pixels) = even {
+        if let Some(pixels) = pixels_of_channel {
             let channels = shift.chunks_exact(pixels);
             let means = Numbers::collect(channels.map(|channel| channel.iter().sum::<f64>() / pixels as f64))?;
             shift = Numbers::collect((0..shift.len()).map(|at| means[at / pixels]))?;

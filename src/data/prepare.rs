@@ -59,9 +59,9 @@ impl<'a, 'b> Sides<'a, 'b> {
         [self.source.size(), self.target.size()]
     }
 
-    /// Returns how pictures of either side are changed whenever one is drawn, if they are.
-    pub(crate) fn changes(&self) -> Option<Changes> {
-        self.source.changes.or(self.target.changes)
+    /// Returns the pixels of a channel where pictures of either side are drawn mirrored or moved.
+    fn pixels_of_channel(&self) -> Option<usize> {
+        self.source.changes.or(self.target.changes).map(|changes| changes.pixels())
     }
 
     /// Measures the normalisation that both sides have in common. Draws [`STATISTICS_ROWS`] samples from each sampler,
@@ -72,8 +72,7 @@ impl<'a, 'b> Sides<'a, 'b> {
     pub(crate) fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
         let (source, of_source) = self.source.moments()?;
         let (target, of_target) = self.target.moments()?;
-        let even = self.changes().map(|changes| changes.pixels());
-        let (units, one_point) = Normalisation::from_moments(&source, &target, length, even)?;
+        let (units, one_point) = Normalisation::from_moments(&source, &target, length, self.pixels_of_channel())?;
         let [source, target] = [&source, &target].map(|side| side.normalised(&units.shift, units.scale));
         let spreads = [source?, target?];
         let shapes = match [of_source, of_target] {

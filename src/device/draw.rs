@@ -2,7 +2,7 @@
 //! step, the half and its place in the batch. So it is the same wherever it is drawn, and with any other rows.
 
 use super::mat::Squares;
-use super::method::{Batch, Method};
+use super::method::{Batch, Method, StepNumber};
 use super::training::Half;
 use crate::formulas::Clock;
 use crate::rng::{Sequence, Stream, unit};
@@ -84,6 +84,9 @@ pub(crate) struct Sources<N> {
 pub(crate) trait Draw: Method {
     /// Both sides' samples, and the step that draws from them.
     type Samples<'a>: Copy;
+
+    /// Returns the step that draws from these samples.
+    fn step_of(samples: Self::Samples<'_>) -> StepNumber;
 
     /// Draws the inputs of these source samples of the batch (numbered from 0) and what selects their components.
     fn draw_sources(

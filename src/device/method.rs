@@ -3,7 +3,7 @@
 
 use super::mat::Mat;
 use super::workspace::Workspace;
-use crate::formulas::{Axes, Conjugate, Head};
+use crate::formulas::{Axes, Conjugate, Head, TauSchedule};
 
 /// Sums over the rows of a block, in the units of the normalised problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -115,11 +115,43 @@ impl<N: Copy> Batch<N> {
     }
 }
 
+/// The number of the step that is made, from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum StepNumber {
+    /// As the host knows it.
+    Known(u64),
+    /// The device address where it is when the step is made.
+    OnDevice(u64),
+}
+
+/// tau at a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TauAt {
+    pub schedule: TauSchedule,
+    pub step: StepNumber,
+}
+
+impl TauAt {
+    /// That of a tau that stays as it is.
+    pub const CONSTANT: Self = Self { schedule: TauSchedule::CONSTANT, step: StepNumber::Known(0) };
+
+    /// Returns it as a multiple of what tau comes to, where the host knows the step.
+    ///
+    /// # Panics
+    /// The number is on the device.
+    pub fn factor(&self) -> f64 {
+        let StepNumber::Known(step) = self.step else { panic!("the number of the step is on the device") };
+        self.schedule.factor(step)
+    }
+}
+
 /// The terms of the dual at time 1, where V(1, .) = v + the known part, for as many generated samples as target samples.
 #[derive(Debug)]
 pub struct DualTerm<'a, S> {
-    /// Psi*.
+    /// Psi*, with the tau that the training comes to.
     pub conjugate: &'a Conjugate,
+    /// tau at this step.
+    pub tau_at: TauAt,
     /// What V(1, .) has beside the network.
     pub axes: &'a Axes<S>,
     /// \[x1; y\] (2 rows x d).

@@ -26,6 +26,6 @@ pub mod workspace;
 pub use layers::Layers;
 pub use maps::{ActivationRule, Fixed, Maps};
 pub use mat::{Mat, Squares};
-pub use method::{ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, Points, Sums, Weighted};
+pub use method::{ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, Points, StepNumber, Sums, TauAt, Weighted};
 pub use rows::Rows;
 pub use workspace::Workspace;

@@ -9,8 +9,8 @@ use super::value_step::{TIME_MAX, ValueStep};
 use crate::device::draw::{BatchSpec, Draw, Sources, Times};
 use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::Half;
-use crate::device::{Batch, Layers, Squares};
-use crate::formulas::{Axes, Clock, Conjugate, Head};
+use crate::device::{Batch, Layers, Squares, StepNumber, TauAt};
+use crate::formulas::{Axes, Clock, Conjugate, Head, TauSchedule};
 use crate::nn::network::Network;
 use std::ops::Range;
 
@@ -24,8 +24,10 @@ pub(crate) struct Halves {
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
-    /// Psi*.
+    /// Psi*, with the tau that the training comes to.
     pub conjugate: Conjugate,
+    /// How tau comes to it.
+    pub tau_schedule: TauSchedule,
     /// Whether the generator's single component is a point, whose loss is known in closed form up to t = 1, where half of
     /// the generator's rows are.
     pub atoms: bool,
@@ -83,13 +85,14 @@ impl Halves {
         1.0 / self.batch_rows()[1] as f64
     }
 
-    fn value_step<'a, S>(&'a self, axes: &'a Axes<S>) -> ValueStep<'a, S> {
+    fn value_step<'a, S>(&'a self, axes: &'a Axes<S>, step: StepNumber) -> ValueStep<'a, S> {
         ValueStep {
             value: &self.value,
             generator: &self.generator,
             conditional: self.conditional,
             head: self.head,
             conjugate: self.conjugate,
+            tau_at: TauAt { schedule: self.tau_schedule, step },
             axes,
             scale: self.scale(),
         }
@@ -126,7 +129,7 @@ impl<D: Layers + Draw> HalfWork<D> for Halves {
         let Batch { input, noise, .. } = &sources.batch;
         match half {
             Half::Value => {
-                let step = self.value_step(inputs.axes);
+                let step = self.value_step(inputs.axes, D::step_of(inputs.samples));
                 let raw = step.draw(device, generator, *input, noise);
                 drawn.blocks(device, |device, batch, rows| {
                     step.carry(device, value, batch, raw.rows(rows.start, rows.end), gradient, sums);

@@ -10,7 +10,7 @@
 use super::conditional::Conditional;
 use crate::device::exchange::{BatchSeed, Exchange};
 use crate::device::training::Half;
-use crate::device::{ActionTerm, Bridge, DualTerm, Mat, MixtureLoss, Points, Weighted};
+use crate::device::{ActionTerm, Bridge, DualTerm, Mat, MixtureLoss, Points, TauAt, Weighted};
 use crate::formulas::{Axes, Clock, Conjugate, Head, Tick};
 
 /// The problem without its networks.
@@ -206,6 +206,7 @@ impl Objective {
         }
         let term = DualTerm {
             conjugate: &self.conjugate,
+            tau_at: TauAt::CONSTANT,
             axes,
             // Nothing is known of V at the ends, whose distances nobody asks for.
             ends: Mat { rows: 2 * rows, cols: 0, ..v },

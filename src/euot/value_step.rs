@@ -14,7 +14,7 @@
 //! one directional derivative, no second-order differentiation.
 
 use super::conditional::Conditional;
-use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, Points};
+use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, Points, TauAt};
 use crate::formulas::{Axes, Conjugate, Head};
 use crate::nn::network::Network;
 
@@ -32,8 +32,10 @@ pub struct ValueStep<'a, S> {
     pub conditional: Conditional,
     /// How a component is read.
     pub head: Head,
-    /// Psi*.
+    /// Psi*, with the tau that the training comes to.
     pub conjugate: Conjugate,
+    /// tau at this step.
+    pub tau_at: TauAt,
     /// Noise and times of the axes, and the known part of V(1, .) beside the network.
     pub axes: &'a Axes<S>,
     /// One over the rows of the whole batch.
@@ -89,6 +91,7 @@ impl<S> ValueStep<'_, S> {
             let at = ends.columns(0, d);
             let term = DualTerm {
                 conjugate: &self.conjugate,
+                tau_at: self.tau_at,
                 axes: self.axes,
                 ends: at,
                 v: tape.output,

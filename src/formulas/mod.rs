@@ -9,6 +9,7 @@ pub mod divergence;
 pub mod head;
 pub mod scalar;
 pub mod squares;
+pub mod tau_schedule;
 pub mod units;
 
 pub use activation::Activation;
@@ -17,3 +18,4 @@ pub use clock::{Clock, Tick};
 pub use divergence::{Conjugate, Divergence};
 pub use head::Head;
 pub use scalar::Scalar;
+pub use tau_schedule::TauSchedule;

@@ -100,7 +100,7 @@ pub(super) fn one_length(context: &Context, config: &TrainerConfig, measured: &M
 }
 
 /// Warns of a sigma and a tau that are likely not meant.
-pub(super) fn problem(context: &Context, frame: &NormalisedProblem) {
+pub(super) fn problem(context: &Context, frame: &NormalisedProblem, tau_start: f64) {
     let NormalisedProblem { sigma, conjugate: Conjugate { divergence, tau }, .. } = *frame;
     if sigma < LITTLE_NOISE {
         context.log(
@@ -117,13 +117,14 @@ pub(super) fn problem(context: &Context, frame: &NormalisedProblem) {
             ),
         );
     }
-    let each = tau / frame.normalisation.dimension() as f64;
+    let each = tau * tau_start.min(1.0) / frame.normalisation.dimension() as f64;
     if divergence.is_unbalanced() && each < LITTLE_TAU {
         context.log(
             LogLevel::Warn,
             &format!(
-                "tau is {each:e} times the square of the data's common scale for each number of a sample; below 0.01 the \
-                 target's masses hardly count"
+                "tau {} {each:e} times the square of the data's common scale for each number of a sample; below 0.01 the \
+                 target's masses hardly count",
+                if tau_start < 1.0 { "begins at" } else { "is" }
             ),
         );
     }

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
-use crate::formulas::{Activation, Divergence};
+use crate::formulas::{Activation, Divergence, TauSchedule};
 use crate::nn::spec::{GENERATOR, NetworkSpec, Specs, VALUE};
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,13 @@ pub struct TrainerConfig {
     /// Weight of the divergence, > 0, in the square of `sigma_units`, for each number of a sample where they are relative;
     /// balanced transport ignores it. Default 1.
     pub tau: f64,
+    /// tau at the first step, as a multiple of `tau`, > 0. It rises or falls to `tau` evenly in the logarithm over `tau_steps`
+    /// steps. A model that is taken before has the tau of its last step. Default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub tau_start: f64,
+    /// Steps until tau has its value. 0, the default, keeps it constant, and `tau_start` must be 1 then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tau_steps: u64,
     /// Units of sigma and tau. Default relative.
     pub sigma_units: SigmaUnits,
     /// Nonlinearity of the hidden layers of both networks. Default SiLU.
@@ -94,6 +101,18 @@ pub struct TrainerConfig {
     pub generator_network: Option<NetworkSpec>,
 }
 
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(x: &f64) -> bool {
+    *x == 1.0
+}
+
+fn is_zero(x: &u64) -> bool {
+    *x == 0
+}
+
 impl Default for TrainerConfig {
     fn default() -> Self {
         let NetworkSpec { kind: _, activation, hidden_width, hidden_layers, squares, convolutions: _ } =
@@ -102,6 +121,8 @@ impl Default for TrainerConfig {
             divergence: Divergence::Kl,
             sigma: 0.0,
             tau: 1.0,
+            tau_start: 1.0,
+            tau_steps: 0,
             sigma_units: SigmaUnits::Relative,
             activation,
             hidden_width,
@@ -150,6 +171,13 @@ impl TrainerConfig {
         }
         positive("sigma", self.sigma)?;
         positive("tau", self.tau)?;
+        positive("tau_start", self.tau_start)?;
+        if self.tau_steps == 0 && self.tau_start != 1.0 {
+            return Err(Error::invalid(format!(
+                "tau_start is {}, but tau_steps is 0: say in how many steps tau comes to its value, or leave tau_start at 1",
+                self.tau_start
+            )));
+        }
         self.specs().check().map_err(Error::invalid)?;
         self.conditional().check(self.deterministic).map_err(Error::invalid)?;
         self.specs().check_convolutional(self.deterministic, self.components).map_err(Error::invalid)?;
@@ -179,6 +207,11 @@ impl TrainerConfig {
             )));
         }
         fraction("decay_floor", self.decay_floor, "]", true)
+    }
+
+    /// Returns how tau comes to its value.
+    pub(crate) fn tau_schedule(&self) -> TauSchedule {
+        TauSchedule { log_start: self.tau_start.ln(), steps: self.tau_steps }
     }
 
     /// Returns the configuration with networks and a batch for samples of this shape.

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::device::cpu::CpuBlock;
     use crate::device::cpu::simd::Isa;
-    use crate::device::{DualTerm, Method, Workspace};
+    use crate::device::{DualTerm, Method, TauAt, Workspace};
     use crate::formulas::{Axes, Conjugate, Divergence};
     use std::ops::Range;
 
@@ -119,7 +119,17 @@ mod tests {
         let conjugate = &Conjugate { divergence: Divergence::Kl, tau: 1.0 };
         let axes = &Axes::even(D, 1.0);
         let first_source = sources.start;
-        let term = DualTerm { conjugate, axes, ends, v, delta, scale: 1.0, components: COMPONENTS, first_source };
+        let term = DualTerm {
+            conjugate,
+            tau_at: TauAt::CONSTANT,
+            axes,
+            ends,
+            v,
+            delta,
+            scale: 1.0,
+            components: COMPONENTS,
+            first_source,
+        };
         block.dual(&term, sums);
     }
 

@@ -100,6 +100,16 @@ pub(super) fn problem(config: &TrainerConfig, common_scale: f64, numbers: usize)
             TAU_RANGE.end()
         )));
     }
+    let start = tau * config.tau_start;
+    if config.tau_steps > 0 && !TAU_RANGE.contains(&start) {
+        return Err(Error::invalid(format!(
+            "tau_start is {:e}, with which tau begins as {start:e} times the square of the data's common scale, but must be \
+             from {:e} to {:e} times it",
+            config.tau_start,
+            TAU_RANGE.start(),
+            TAU_RANGE.end()
+        )));
+    }
     Ok((sigma, Conjugate { divergence: config.divergence, tau }))
 }
 
@@ -215,6 +225,7 @@ fn assemble(
             conditional: config.conditional(),
             head: Head { deterministic: config.deterministic },
             conjugate: bridge.conjugate(conjugate),
+            tau_schedule: config.tau_schedule(),
             clock: bridge.clock(),
             atoms: config.is_convolutional(),
             sources: config.batch_sources,

@@ -12,7 +12,7 @@ use super::metrics::{self, Metrics};
 use super::plan::{NormalisedProblem, Plan, outline, plan};
 use super::watch::Watch;
 use crate::context::Context;
-use crate::data::{self, Data, DataSource, Fingerprint};
+use crate::data::{self, Augmentation, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::initial;
@@ -60,13 +60,17 @@ pub struct Trainer {
 }
 
 /// Refuses pictures that are drawn mirrored or moved where networks see each pixel in units of its own.
-fn check_changes(config: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<()> {
-    if sides.changes().is_none() || config.is_convolutional() {
-        return Ok(());
+fn check_augmentation(config: &TrainerConfig, source: &Data<'_>, target: &Data<'_>) -> Result<()> {
+    for (side, data) in [("source", source), ("target", target)] {
+        let Augmentation { flip, crop } = data.augmentation();
+        if (flip || crop > 0) && !config.is_convolutional() {
+            let set = if flip { "flip is 1".to_owned() } else { format!("crop is {crop}") };
+            return Err(Error::invalid(format!(
+                "{side}.{set}, but must be 0 where value_network and generator_network are not convolutional"
+            )));
+        }
     }
-    Err(Error::invalid(
-        "flip and crop are for convolutional networks: value_network.kind and generator_network.kind are none of them",
-    ))
+    Ok(())
 }
 
 impl Trainer {
@@ -79,10 +83,10 @@ impl Trainer {
     pub fn new(context: &Context, config: TrainerConfig, source: Data<'_>, target: Data<'_>) -> Result<Self> {
         let _inside = float_mode::enter();
         config.validate()?;
+        check_augmentation(&config, &source, &target)?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
         let config = config.of_samples(&sample_shape)?;
-        check_changes(&config, &sides)?;
         let outline = outline(&config, sample_shape.iter().product())?;
         let memory = devices::host_memory(context, &outline, &sides);
         memory.ask(config.sizes(), &sample_shape, memory.weights)?;
@@ -121,7 +125,7 @@ impl Trainer {
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
         log::measured(context, &config, &frame);
-        advice::problem(context, &frame);
+        advice::problem(context, &frame, config.tau_start);
         Ok(Self {
             context: context.clone(),
             engine: devices::engine(context, plan.clone(), networks, data, metrics.step)?,
@@ -164,7 +168,9 @@ impl Trainer {
         {
             self.metrics = previous;
         }
-        if let Some(collapse) = self.watch.see(&advance.value_sums, advance.made, self.config.batch_rows()) {
+        if let Some(collapse) =
+            self.watch.see(&advance.value_sums, advance.made, self.config.batch_rows(), first >= self.config.tau_steps)
+        {
             log::collapse(&self.context, &collapse);
         }
         advance.end?;
@@ -252,7 +258,7 @@ impl Trainer {
         advice::untrained(context, model.info().steps);
     }
 
-    /// Does the same without a word to the log, whose sink may call back.
+    /// Returns the model of [`Self::model`] and writes nothing to the log, whose sink may call back.
     pub(crate) fn copied(&mut self) -> Result<Model> {
         let _inside = float_mode::enter();
         let (sigma, conjugate) = self.frame.problem();
@@ -262,7 +268,8 @@ impl Trainer {
             &self.context,
             crate::model::Description {
                 divergence: self.config.divergence,
-                tau: conjugate.tau,
+                // That of the step which the value function learnt from last.
+                tau: conjugate.tau * self.config.tau_schedule().factor(self.metrics.step.saturating_sub(1)),
                 sigma,
                 activation: self.config.activation,
                 hidden_width: self.config.hidden_width,
@@ -315,6 +322,7 @@ impl Trainer {
         // Before anything is read into memory.
         data::Sides::check_limits(&source, &target)?;
         let (state, fingerprints) = checkpoint::load(path)?;
+        check_augmentation(&state.config, &source, &target)?;
         let sides = data::Sides::check(source, target)?;
         if sides.sample_shape() != state.sample_shape {
             return Err(Error::invalid(format!(
@@ -324,7 +332,6 @@ impl Trainer {
                 state.sample_shape
             )));
         }
-        check_changes(&state.config, &sides)?;
         let units = &state.frame.normalisation;
         let outline = outline(&state.config, units.dimension())?;
         let memory = devices::host_memory(context, &outline, &sides);
@@ -336,7 +343,7 @@ impl Trainer {
         for ((side, found), expected) in ["source", "target"].into_iter().zip(&mut found).zip(fingerprints) {
             if found.hash()? != expected {
                 return Err(Error::invalid(format!(
-                    "{side} holds other samples or weights than the checkpoint '{}' was trained on; to train a model on new data, make a new trainer",
+                    "{side} holds other samples or weights, or another flip or crop, than the checkpoint '{}' was trained on; to train a model on new data, make a new trainer",
                     quote::path(path)
                 )));
             }

@@ -23,7 +23,7 @@ pub(super) struct Watch {
     /// Sums of the value halves of so many steps that have not been judged.
     sums: Sums,
     steps: u64,
-    /// The share of matched samples in the steps that were seen first.
+    /// The share of matched samples in the steps that were seen first with the tau that stays.
     first_share: Option<f64>,
     /// Whether a collapse was told that the training has not recovered from.
     told: bool,
@@ -48,12 +48,15 @@ impl Watch {
         self.told_in_call = false;
     }
 
-    /// Takes the sums of the value halves of some steps, each of so many rows. Returns a collapse that is to be told.
-    pub fn see(&mut self, sums: &Sums, steps: u64, rows: usize) -> Option<Collapse> {
+    /// Takes the sums of the value halves of some steps, each of so many rows. Returns a collapse that is to be told. Where tau is
+    /// not `settled`, shares are as small or large as it makes them, and say nothing.
+    pub fn see(&mut self, sums: &Sums, steps: u64, rows: usize, settled: bool) -> Option<Collapse> {
         if steps == 0 {
             return None;
         }
-        let first_share = *self.first_share.get_or_insert_with(|| matched_share(sums, steps as f64 * rows as f64));
+        if settled {
+            self.first_share.get_or_insert_with(|| matched_share(sums, steps as f64 * rows as f64));
+        }
         self.sums.add(sums);
         self.steps += steps;
         if self.steps < STEPS {
@@ -61,8 +64,8 @@ impl Watch {
         }
         let (sums, steps) = (std::mem::take(&mut self.sums), std::mem::take(&mut self.steps));
         let (share, spread) = (matched_share(&sums, steps as f64 * rows as f64), spread(&sums));
-        let known = first_share >= 0.5 || first_share * rows as f64 >= FEW_ROWS;
-        let least_share = if known { LEAST_SHARE.min(LEAST_OF_FIRST * first_share) } else { 0.0 };
+        let known = self.first_share.filter(|first| *first >= 0.5 || first * rows as f64 >= FEW_ROWS);
+        let least_share = known.map_or(0.0, |first| LEAST_SHARE.min(LEAST_OF_FIRST * first));
         let below = |times: f64| Collapse {
             steps,
             spread: spread.filter(|&spread| spread < times * LEAST_SPREAD),
@@ -99,7 +102,7 @@ mod tests {
     fn a_collapse_is_told_once_until_the_training_has_recovered() {
         let mut watch = Watch::default();
         let mut window = |share: f64, spread: f64| {
-            let told = (0..STEPS).filter_map(|_| watch.see(&sums(1, share, spread), 1, ROWS)).collect::<Vec<_>>();
+            let told = (0..STEPS).filter_map(|_| watch.see(&sums(1, share, spread), 1, ROWS, true)).collect::<Vec<_>>();
             watch.begin_call();
             told
         };
@@ -125,7 +128,7 @@ mod tests {
             if call {
                 watch.begin_call();
             }
-            watch.see(&sums(STEPS, share, 1.0), STEPS, ROWS).is_some()
+            watch.see(&sums(STEPS, share, 1.0), STEPS, ROWS, true).is_some()
         };
         assert!(!see(1.0, true) && see(0.01, true) && !see(1.0, false) && !see(0.01, false) && see(0.01, true));
     }
@@ -135,8 +138,8 @@ mod tests {
     fn a_share_that_began_small_is_told_where_it_falls() {
         let told = |first: f64, then: f64| {
             let mut watch = Watch::default();
-            watch.see(&sums(1, first, 1.0), 1, ROWS);
-            watch.see(&sums(STEPS, then, 1.0), STEPS, ROWS).is_some()
+            watch.see(&sums(1, first, 1.0), 1, ROWS, true);
+            watch.see(&sums(STEPS, then, 1.0), STEPS, ROWS, true).is_some()
         };
         assert!(!told(0.2, 0.03) && told(0.2, 0.01) && !told(0.9, 0.06) && told(0.9, 0.04));
         // Few rows of the first step.
@@ -147,7 +150,7 @@ mod tests {
     fn what_is_not_known_is_not_told() {
         let mut watch = Watch::default();
         let alone = Sums { distances: [0.0; 2], ..sums(STEPS, 1.0, 1.0) };
-        assert_eq!(watch.see(&alone, STEPS, ROWS), None);
+        assert_eq!(watch.see(&alone, STEPS, ROWS, true), None);
         assert_eq!(spread(&alone), None);
     }
 }

@@ -68,7 +68,7 @@ pub struct Problem {
 
 impl Problem {
     pub fn new() -> Self {
-        let mut config = init(sfeuot_trainer_config_init_2);
+        let mut config = init(sfeuot_trainer_config_init_3);
         config.sigma = 0.5;
         config.hidden_width = 8;
         config.hidden_layers = 2;
@@ -158,7 +158,7 @@ impl Side {
     fn new(shift: f32) -> Box<Self> {
         let values = (0..ROWS * DIMENSION).map(|i| shift + (i * 37 % 64) as f32 / 64.0).collect();
         let mut side = Box::new(Self {
-            data: init(sfeuot_data_init_2),
+            data: init(sfeuot_data_init_3),
             samples: init(sfeuot_tensor_init),
             weights: init(sfeuot_tensor_init),
             values,

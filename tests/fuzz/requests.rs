@@ -61,7 +61,7 @@ impl Host {
     }
 
     pub fn trainer_config(&mut self) -> Config {
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_2);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_3);
         config.divergence = self.choose(&Divergence::ALL.map(i32::from));
         config.sigma_units = self.choose(&[0, 1]);
         config.activation = self.choose(&Activation::ALL.map(i32::from));
@@ -97,6 +97,8 @@ impl Host {
             _ => 0.0,
         };
         config.decay_steps = self.random.of(&[0, 0, 0, 1, 2, 100, u64::MAX]);
+        config.tau_steps = self.random.of(&[0, 0, 0, 1, 3, u64::MAX]);
+        config.tau_start = if config.tau_steps == 0 { 1.0 } else { self.positive(0.1) };
         config.seed = self.random.next();
         let mut networks = Box::new([init(sfeuot_network_init_2); 2]);
         let mut sizes = (f64::from(config.hidden_width), f64::from(config.hidden_layers));
@@ -197,7 +199,7 @@ const SIZES: [usize; 5] = [4, 8, 2, 2, 1];
 impl Samples {
     pub fn new(host: &mut Host, sample_shape: &[i64]) -> Box<Self> {
         let mut side = Box::new(Self {
-            data: init(sfeuot_data_init_2),
+            data: init(sfeuot_data_init_3),
             samples: init(sfeuot_tensor_init),
             weights: init(sfeuot_tensor_init),
             memory: vec![],
@@ -386,7 +388,7 @@ impl Samples {
         match host.random.below(3) {
             0 => {
                 self.caller = None;
-                self.data = init(sfeuot_data_init_2);
+                self.data = init(sfeuot_data_init_3);
                 self.data.sample_rank = host.bad(1);
                 // Neither samples nor a callback: `address` must not set them.
                 self.data.struct_size = self.data.struct_size.wrapping_add(host.random.of(&[1, u32::MAX, 100]));

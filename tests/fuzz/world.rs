@@ -23,7 +23,7 @@ impl Side {
     pub fn new(random: &mut Random, rows: usize, sample_shape: &[i64], weighted: bool, shift: f32) -> Box<Self> {
         let dimension: i64 = sample_shape.iter().product();
         let mut side = Box::new(Self {
-            data: init(sfeuot_data_init_2),
+            data: init(sfeuot_data_init_3),
             samples: init(sfeuot_tensor_init),
             weights: init(sfeuot_tensor_init),
             values: (0..rows * dimension as usize).map(|_| shift + random.unit() as f32).collect(),
@@ -47,7 +47,7 @@ impl Side {
 
     /// The same side as a callback that always fills alike.
     pub fn as_callback(&self) -> SfeuotData {
-        let mut data: SfeuotData = init(sfeuot_data_init_2);
+        let mut data: SfeuotData = init(sfeuot_data_init_3);
         data.sample_callback = Some(fill);
         data.sample_rank = self.samples.rank - 1;
         data.sample_shape = self.shape[1..].as_ptr();

@@ -5,7 +5,7 @@ use super::block::{CpuBlock, CpuNoise};
 use super::measure::Measure;
 use crate::data::{ArraySource, Changes};
 use crate::device::draw::{self, BatchSpec, Draw, Sources};
-use crate::device::{Batch, Mat, Workspace};
+use crate::device::{Batch, Mat, StepNumber, Workspace};
 use crate::formulas::Tick;
 use crate::rng::{Sequence, Stream};
 use std::ops::Range;
@@ -94,6 +94,10 @@ fn room_for_rows<D: Workspace>(
 impl Draw for CpuBlock<f32> {
     type Samples<'a> = StepSamples<'a>;
 
+    fn step_of(samples: StepSamples<'_>) -> StepNumber {
+        StepNumber::Known(samples.step)
+    }
+
     fn draw_sources(&mut self, spec: &BatchSpec, samples: StepSamples<'_>, sources: Range<usize>) -> Sources<CpuNoise> {
         let drawn = room_for_sources(self, spec, &sources);
         let BatchSpec { dimension, components, latent, .. } = *spec;
@@ -146,6 +150,10 @@ impl Draw for CpuBlock<f32> {
 
 impl Draw for Measure {
     type Samples<'a> = ();
+
+    fn step_of((): ()) -> StepNumber {
+        StepNumber::Known(0)
+    }
 
     fn draw_sources(&mut self, spec: &BatchSpec, (): (), sources: Range<usize>) -> Sources<CpuNoise> {
         self.draws(sources.len() * spec.components * spec.latent);

@@ -6,7 +6,7 @@ use super::simd::{Kernel, Real, Simd};
 use crate::device::{ActionTerm, Bridge, DualTerm, Mat, MixtureLoss, Points, Sums};
 use crate::formulas::axes::{self, Part};
 use crate::formulas::head::{LOG_STD_RANGE, LOG_STD_ROOM};
-use crate::formulas::{Axes, Head, Scalar, Tick};
+use crate::formulas::{Axes, Conjugate, Head, Scalar, Tick};
 use std::ptr;
 
 /// The constants of the axes, which kernels read a vector at a time.
@@ -197,7 +197,8 @@ impl<T: Real> CpuBlock<T> {
     }
 
     pub(super) fn method_dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
-        let DualTerm { conjugate, axes, ends, v, delta, scale, .. } = *term;
+        let DualTerm { conjugate, tau_at, axes, ends, v, delta, scale, .. } = *term;
+        let conjugate = Conjugate { tau: conjugate.tau * tau_at.factor(), ..*conjugate };
         let half = v.rows / 2;
         for r in 0..half {
             let known = axes.known(self.row(ends, r));

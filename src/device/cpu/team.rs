@@ -56,9 +56,9 @@ struct Shared {
 pub(super) struct Team {
     pub generation: u32,
     shared: Arc<Shared>,
+    /// Taken by calls of [`Self::run`], before their turn: whoever has the turn besides them is in [`Self::try_run`].
+    queue: Mutex<()>,
     turn: Mutex<()>,
-    /// How many calls of [`Self::try_run`] there are.
-    sharing: AtomicUsize,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -90,8 +90,7 @@ impl Team {
             beds,
         });
         let generation = process::generation();
-        let mut team =
-            Self { generation, shared, turn: Mutex::new(()), sharing: AtomicUsize::new(0), workers: Vec::new() };
+        let mut team = Self { generation, shared, queue: Mutex::new(()), turn: Mutex::new(()), workers: Vec::new() };
         let refusal = room.and_then(|()| team.hire(workers)).err();
         (team, refusal)
     }
@@ -127,27 +126,12 @@ impl Team {
     /// It waits for rounds of its kind that came first, but not for one of [`Self::try_run`], which may be long: then it does
     /// nothing and returns false.
     pub fn run<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: &F) -> bool {
-        let turn = match self.try_turn() {
-            None if self.sharing.load(Ordering::SeqCst) > 0 => return false,
-            None => lock(&self.turn),
-            Some(turn) => turn,
-        };
-        self.round(threads, jobs, job);
-        drop(turn);
-        true
+        let _queue = lock(&self.queue);
+        self.try_run(threads, jobs, job)
     }
 
     /// Does the same unless another caller has a round; then it does nothing and returns false.
     pub fn try_run<F: Fn(usize, usize) + Sync>(&self, threads: usize, jobs: usize, job: &F) -> bool {
-        struct Ends<'a>(&'a AtomicUsize);
-        impl Drop for Ends<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        // Before the turn is taken: who finds it taken is to see by whom.
-        self.sharing.fetch_add(1, Ordering::SeqCst);
-        let _ends = Ends(&self.sharing);
         let Some(turn) = self.try_turn() else { return false };
         self.round(threads, jobs, job);
         drop(turn);

@@ -4,7 +4,7 @@ use super::block::{CudaBlock, CudaNoise};
 use super::kernels::BatchDraw;
 use super::samples::SideSamples;
 use crate::device::draw::{BatchSpec, Draw, Sources};
-use crate::device::{Batch, Mat, Workspace};
+use crate::device::{Batch, Mat, StepNumber, Workspace};
 use crate::formulas::Tick;
 use std::ops::Range;
 
@@ -19,6 +19,10 @@ pub(crate) struct StepSamples<'a> {
 
 impl Draw for CudaBlock {
     type Samples<'a> = StepSamples<'a>;
+
+    fn step_of(samples: StepSamples<'_>) -> StepNumber {
+        StepNumber::OnDevice(samples.counter)
+    }
 
     fn draw_sources(
         &mut self,

@@ -6,7 +6,7 @@ use super::kernels::{
     MixtureDensity, MixtureGradient, MixtureParameters,
 };
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET};
-use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares};
+use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares, StepNumber};
 use crate::formulas::{Axes, Head};
 
 /// Samples and components of a tile of the mixture kernels for many components.
@@ -107,7 +107,7 @@ impl Method for CudaBlock {
     }
 
     fn dual(&mut self, term: &DualTerm<'_, u64>, sums: &mut CudaSums) {
-        let DualTerm { conjugate, axes, ends, v, delta, scale, components, first_source } = *term;
+        let DualTerm { conjugate, tau_at, axes, ends, v, delta, scale, components, first_source } = *term;
         let rows = v.rows / 2;
         // A warp a row.
         let grid = reduction_blocks(32 * rows as u64);
@@ -118,6 +118,11 @@ impl Method for CudaBlock {
         let terms = [GENERATED, CONJUGATE, ACTION, DENSITY_RATIO, RATIO_SQUARES, TARGET, x1, y];
         let [generated, psi, action, density_ratio, ratio_squares, target, generated_distances, target_distances] =
             terms.map(|term| sums.take(term, grid as usize));
+        let counter = match tau_at.step {
+            StepNumber::OnDevice(address) => address,
+            // Networks of a host's own, whose tau is constant: not read.
+            StepNumber::Known(_) => 0,
+        };
         let arguments = DualTerms {
             v,
             v_stride,
@@ -129,6 +134,9 @@ impl Method for CudaBlock {
             level: axes.level,
             divergence: conjugate.divergence as u32,
             tau: conjugate.tau,
+            log_start: tau_at.schedule.log_start,
+            tau_steps: tau_at.schedule.steps,
+            counter,
             scale,
             components: components as u32,
             odd: (first_source % 2) as u32,

@@ -3,7 +3,7 @@
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Batch, Mat, Sums, Workspace};
+use crate::device::{Batch, Mat, Sums, TauAt, Workspace};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::{GeneratorStep, TIME_MIN};
@@ -152,6 +152,7 @@ impl Case {
             conditional: self.conditional,
             head: self.head,
             conjugate: self.conjugate,
+            tau_at: TauAt::CONSTANT,
             axes,
             scale: 1.0 / self.rows() as f64,
         }

@@ -3,8 +3,8 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{axes, close, close_sum, cpu, download, in_two_orders, normals, upload};
-use crate::device::{DualTerm, Method, Sums, Workspace};
-use crate::formulas::{Conjugate, Divergence};
+use crate::device::{DualTerm, Method, StepNumber, Sums, TauAt, Workspace};
+use crate::formulas::{Conjugate, Divergence, TauSchedule};
 use proptest::prelude::*;
 
 proptest! {
@@ -14,6 +14,7 @@ proptest! {
     fn terms_of_every_divergence(
         rows in 1usize..700, seed in any::<u64>(), spread in 0.1f32..30.0, tau in 0.1f64..10.0, blocks in 1u32..5,
         stride in 1usize..4, d in 1usize..40, nan in any::<bool>(), components in 1usize..20, first_source in 0usize..2,
+        (step, tau_steps) in (0u64..20, 0u64..15),
     ) {
         if !available() {
             return Ok(());
@@ -35,7 +36,10 @@ proptest! {
             let mut sums = Sums::default();
             let conjugate = Conjugate { divergence, tau };
             let conjugate = &conjugate;
-            let term = DualTerm { conjugate, axes: &axes, ends, v, delta, scale, components, first_source };
+            let schedule = TauSchedule { log_start: -2.5, steps: tau_steps };
+            let tau_at = TauAt { schedule, step: StepNumber::Known(step) };
+            let counter = Buffer::of(&[step]);
+            let term = DualTerm { conjugate, tau_at, axes: &axes, ends, v, delta, scale, components, first_source };
             block.dual(&term, &mut sums);
             let expected = download(&block, delta);
 
@@ -45,7 +49,7 @@ proptest! {
                 let parts = [0; 8].map(|_| Buffer::<f64>::new(blocks as usize));
                 launch("dual_terms", [blocks, 1, 1], [128, 1, 1], order, arguments_of![
                     &v.data, stride as u32, rows as u32, &ends_at.data, (d + stride) as u32, d as u32, &numbers,
-                    axes.level, divergence as u32, tau, scale, components as u32, first_source as u32, &delta.data,
+                    axes.level, divergence as u32, tau, schedule.log_start, schedule.steps, &counter, scale, components as u32, first_source as u32, &delta.data,
                     stride as u32, &parts[0], &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
                 ]);
                 let [a, b, c, d, e, f, g, h] = parts;
@@ -87,8 +91,8 @@ fn a_divergence_that_the_kernel_does_not_know_gives_nan() {
         [32, 1, 1],
         1,
         arguments_of![
-            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 1f64, 1u32, 0u32, &delta, 1u32,
-            &parts[0], &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
+            &v, 1u32, 1u32, &ends, 1u32, 1u32, &numbers, 0f64, unknown, 1f64, 0f64, 0u64, &v, 1f64, 1u32, 0u32, &delta,
+            1u32, &parts[0], &parts[1], &parts[2], &parts[3], &parts[4], &parts[5], &parts[6], &parts[7],
         ],
     );
     // The sums of the conjugate's values and of its slopes.

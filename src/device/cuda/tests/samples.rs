@@ -292,13 +292,16 @@ fn the_first_of_two_bad_values_is_told_as_the_host_tells_it() {
 /// The samples' moments and normalised rows on the host and on the GPU, in pieces of so many rows.
 #[track_caller]
 fn compare(gpu: &Arc<Gpu>, array: &Array, weights: Option<&[f32]>, pieces: impl IntoIterator<Item = usize>) {
+    // Which is part of the fingerprints.
+    let augmentation = Augmentation { flip: true, crop: 0 };
     let weights = || weights.map(|weights| TensorView::from_f32(weights, &[weights.len()]).unwrap());
-    let host = Data::Array { samples: array.view(), weights: weights(), augmentation: Augmentation::default() };
+    let host = Data::Array { samples: array.view(), weights: weights(), augmentation };
     let expected = seen(host, Data::array(array.view()), None, Moved::No);
     assert!(expected.is_ok(), "{expected:?}");
     let device = OnDevice::of(array, gpu);
     for piece in pieces {
-        let found = seen(device.samples(piece, weights()), Data::array(array.view()), None, Moved::No);
+        let found =
+            seen(device.samples(piece, weights()).augmented(augmentation), Data::array(array.view()), None, Moved::No);
         assert!(found == expected, "in pieces of {piece} rows");
     }
 }
