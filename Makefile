@@ -64,6 +64,7 @@ library:
 install: export PREFIX := $(or $(PREFIX),$(prefix))
 install: export LIBDIR := $(or $(LIBDIR),$(libdir))
 install: export INCLUDEDIR := $(or $(INCLUDEDIR),$(includedir))
+install: export BINDIR := $(or $(BINDIR),$(bindir))
 install:
 	@scripts/install "$(TARGET)/release"
 

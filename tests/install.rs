@@ -1,10 +1,12 @@
 //! What `make install` puts down, and that C programs find it there: by pkg-config, by CMake, shared and static, and after
-//! the folder was moved.
+//! the folder was moved. What it puts down of builds for Windows and macOS; scripts/check-targets links to a DLL.
 #![cfg(target_os = "linux")]
 
 mod common;
 
+use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -28,9 +30,14 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// scripts/install for what this test run built, without what the caller's environment says about other folders.
 fn install(folder: &Path, settings: &[(&str, &str)]) -> Output {
+    install_from(shared_library().parent().expect("a library is in a folder"), folder, settings)
+}
+
+/// The same for what lies in `built`.
+fn install_from(built: &Path, folder: &Path, settings: &[(&str, &str)]) -> Output {
     let mut install = Command::new(root().join("scripts/install"));
-    install.arg(shared_library().parent().expect("a library is in a folder"));
-    for name in ["LIBDIR", "INCLUDEDIR", "STRIP"] {
+    install.arg(built);
+    for name in ["LIBDIR", "INCLUDEDIR", "BINDIR", "STRIP"] {
         install.env_remove(name);
     }
     install.env("PREFIX", PREFIX).env("DESTDIR", folder).envs(settings.iter().copied());
@@ -95,17 +102,172 @@ fn settings_that_mean_nothing_are_refused_by_name() {
     for (name, value, why) in [
         ("PREFIX", "usr/local", "PREFIX is 'usr/local'; it has to be an absolute path"),
         ("LIBDIR", "lib64", "LIBDIR is 'lib64'; it has to be an absolute path"),
-        ("INCLUDEDIR", "/opt/R&D", "INCLUDEDIR is '/opt/R&D'"),
+        ("BINDIR", "bin", "BINDIR is 'bin'; it has to be an absolute path"),
+        ("INCLUDEDIR", "/opt/R&D", "INCLUDEDIR is '/opt/R&D', '../../R&D' from LIBDIR"),
         ("STRIP", "yes", "STRIP is 'yes'; it has to be 0 or 1"),
     ] {
         let refused = install(&folder.join("out"), &[(name, value)]);
         let text = String::from_utf8(refused.stderr).expect("UTF-8");
         assert!(!refused.status.success() && text.contains(why) && !folder.join("out").exists(), "{text}");
     }
-    let nothing =
-        Command::new(root().join("scripts/install")).arg(&folder).env("PREFIX", PREFIX).output().expect("it starts");
-    let text = String::from_utf8(nothing.stderr).expect("UTF-8");
-    assert!(!nothing.status.success() && text.contains("libsfeuot.so' is not there"), "{text}");
+}
+
+#[test]
+fn folders_with_no_library_or_with_a_part_of_one_are_refused() {
+    let cases: [(&[&str], &str); 3] = [
+        (&[], "has no libsfeuot.so, libsfeuot.dylib or sfeuot.dll"),
+        (&["sfeuot.dll"], "has sfeuot.dll without libsfeuot.dll.a or sfeuot.dll.lib"),
+        (&["sfeuot.dll", "libsfeuot.dll.a", "libsfeuot.dylib"], "libraries of several systems"),
+    ];
+    for (files, why) in cases {
+        let folder = scratch("install-parts");
+        let refused = install_from(&built(&folder, files), &folder.join("out"), &[]);
+        let text = String::from_utf8(refused.stderr).expect("UTF-8");
+        assert!(!refused.status.success() && text.contains(why) && !folder.join("out").exists(), "{text}");
+    }
+}
+
+/// A folder with files of these names, as cargo leaves it for another system. Each holds its own name.
+fn built(folder: &Path, files: &[&str]) -> PathBuf {
+    let built = folder.join("built");
+    fs::create_dir(&built).expect("the scratch folder is writable");
+    for file in files {
+        fs::write(built.join(file), file).expect("the scratch folder is writable");
+    }
+    built
+}
+
+/// The files below a folder by their path, links with what they lead to.
+fn listed(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(folder).expect("below it").display().to_string();
+            match fs::read_link(&path) {
+                Ok(target) => found.push(format!("{name} -> {}", target.display())),
+                Err(_) if path.is_dir() => folders.push(path),
+                Err(_) => found.push(name),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What is installed on every system, with LIBDIR's name in place of `lib`, and what else is.
+fn expected(lib: &str, more: &[&str]) -> Vec<String> {
+    let everywhere = [
+        "include/sfeuot.h".to_owned(),
+        "share/doc/sfeuot/LICENSE-APACHE".to_owned(),
+        "share/doc/sfeuot/LICENSE-MIT".to_owned(),
+        format!("{lib}/cmake/sfeuot/sfeuot-config-version.cmake"),
+        format!("{lib}/cmake/sfeuot/sfeuot-config.cmake"),
+        format!("{lib}/pkgconfig/sfeuot.pc"),
+    ];
+    let mut all: Vec<_> = everywhere.into_iter().chain(more.iter().map(|&name| name.to_owned())).collect();
+    all.sort();
+    all
+}
+
+/// What CMake knows of sfeuot::sfeuot in an installed folder, for a project of that system: location, import library and
+/// SONAME. Empty where there is no CMake.
+fn target(system: &str, prefix: &Path) -> Option<[String; 3]> {
+    if !has("cmake") {
+        return None;
+    }
+    let project = prefix.with_file_name("project");
+    fs::create_dir_all(&project).expect("the scratch folder is writable");
+    let properties = ["LOCATION", "IMPLIB", "SONAME"];
+    let mut text =
+        "cmake_minimum_required(VERSION 3.16...3.25)\nproject(host NONE)\nfind_package(sfeuot CONFIG REQUIRED)\n\
+         if(TARGET sfeuot::static)\n  message(FATAL_ERROR \"there is no archive\")\nendif()\n"
+            .to_owned();
+    for property in properties {
+        text += &format!(
+            "get_target_property(found sfeuot::sfeuot IMPORTED_{property}_RELEASE)\nmessage(STATUS \"{property}=${{found}}\")\n"
+        );
+    }
+    fs::write(project.join("CMakeLists.txt"), text).expect("the scratch folder is writable");
+    let mut cmake = Command::new("cmake");
+    cmake.arg("-S").arg(&project).arg("-B").arg(project.join("build")).arg(format!("-DCMAKE_SYSTEM_NAME={system}"));
+    let output = succeed(cmake.arg(format!("-DCMAKE_PREFIX_PATH={}", prefix.display())));
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    Some(properties.map(|property| {
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("-- {property}="))).expect("it was printed");
+        line.to_owned()
+    }))
+}
+
+#[test]
+fn a_dll_is_installed_with_the_import_library_of_either_compiler() {
+    for (import, place) in [("libsfeuot.dll.a", "libsfeuot.dll.a"), ("sfeuot.dll.lib", "sfeuot.lib")] {
+        let folder = scratch("install-dll");
+        // Cargo's folder also has the static archive, as libsfeuot.a or sfeuot.lib: it is none that could be installed.
+        let built = built(&folder, &["sfeuot.dll", import, "libsfeuot.a", "sfeuot.lib"]);
+        let stdout = succeeded("scripts/install", &install_from(&built, &folder, &[]));
+        assert!(stdout.lines().count() == 8 && stdout.lines().all(|line| Path::new(line).is_file()), "{stdout}");
+        let moved = folder.join("moved");
+        fs::rename(folder.join(PREFIX.trim_start_matches('/')), &moved).expect("a folder can be moved");
+        assert_eq!(listed(&moved), expected("lib", &["bin/sfeuot.dll", &format!("lib/{place}")]));
+        assert_eq!(fs::read_to_string(moved.join("lib").join(place)).expect("an installed file"), import);
+        let package = fs::read_to_string(moved.join("lib/pkgconfig/sfeuot.pc")).expect("an installed file");
+        assert!(package.contains("\nLibs: -L${libdir} -lsfeuot\nLibs.private:\n"), "{package}");
+        if let Some([location, implib, soname]) = target("Windows", &moved) {
+            assert_eq!(fs::read_to_string(location).expect("the DLL"), "sfeuot.dll");
+            assert_eq!(fs::read_to_string(implib).expect("the import library"), import);
+            assert!(soname.ends_with("NOTFOUND"), "{soname}");
+        }
+    }
+}
+
+#[test]
+fn a_dll_goes_where_bindir_says() {
+    let folder = scratch("install-bindir");
+    let built = built(&folder, &["sfeuot.dll", "libsfeuot.dll.a"]);
+    let settings = [("LIBDIR", "/opt/of nowhere//lib/./x86_64/"), ("BINDIR", "/opt/of nowhere/lib/../runtime/x86_64")];
+    succeeded("scripts/install", &install_from(&built, &folder, &settings));
+    let prefix = folder.join(PREFIX.trim_start_matches('/'));
+    assert_eq!(listed(&prefix), expected("lib/x86_64", &["lib/x86_64/libsfeuot.dll.a", "runtime/x86_64/sfeuot.dll"]));
+    let package = fs::read_to_string(prefix.join("lib/x86_64/cmake/sfeuot/sfeuot-config.cmake")).expect("a file");
+    assert!(package.contains("\"${sfeuot_libdir}/../../runtime/x86_64/sfeuot.dll\""), "{package}");
+}
+
+#[test]
+fn a_dylib_is_installed_under_the_names_of_its_versions_where_otool_finds_its_own() {
+    let folder = scratch("install-dylib");
+    let built = built(&folder, &["libsfeuot.dylib", "libsfeuot.a"]);
+    let own_name = format!("@rpath/libsfeuot.{SFEUOT_ABI_VERSION}.dylib");
+    // An otool that gives this name.
+    let install_where_otool_says = |name: &str| {
+        let otool = folder.join("otool");
+        fs::write(&otool, format!("#!/bin/sh\necho \"$2:\"\necho {name}\n")).expect("the scratch folder is writable");
+        fs::set_permissions(&otool, fs::Permissions::from_mode(0o755)).expect("its own file");
+        let paths = env::var_os("PATH").unwrap_or_default();
+        let paths = env::join_paths([folder.clone()].into_iter().chain(env::split_paths(&paths))).expect("no colons");
+        install_from(&built, &folder.join("out"), &[("PATH", paths.to_str().expect("UTF-8"))])
+    };
+    let refused = install_where_otool_says("@rpath/libsfeuot.dylib");
+    let text = String::from_utf8(refused.stderr).expect("UTF-8");
+    assert!(
+        text.contains(&format!("has the name '@rpath/libsfeuot.dylib' and the header's is '{own_name}'")),
+        "{text}"
+    );
+    assert!(!refused.status.success() && !folder.join("out").exists());
+
+    let stdout = succeeded("scripts/install", &install_where_otool_says(&own_name));
+    assert_eq!(stdout.lines().count(), 7, "{stdout}");
+    let prefix = folder.join("out").join(PREFIX.trim_start_matches('/'));
+    let library = format!("libsfeuot.{VERSION}.dylib");
+    let link = format!("libsfeuot.{SFEUOT_ABI_VERSION}.dylib");
+    let files =
+        [format!("lib/{library}"), format!("lib/{link} -> {library}"), format!("lib/libsfeuot.dylib -> {link}")];
+    assert_eq!(listed(&prefix), expected("lib", &files.each_ref().map(String::as_str)));
+    if let Some([location, implib, soname]) = target("Darwin", &prefix) {
+        assert!(fs::read_to_string(&location).is_ok_and(|text| text == "libsfeuot.dylib"), "{location}");
+        assert!(implib.ends_with("NOTFOUND") && soname == own_name, "{implib}, {soname}");
+    }
 }
 
 #[test]
