@@ -55,6 +55,12 @@ fn kernels(c: &mut Criterion) {
             });
             group.bench_function(name, |b| b.iter(|| kernels.run(op)));
         }
+        // What the processor's own vectors bring is the rate of `product` over this one.
+        let mut kernels = Kernels::portable(size.0, size.1);
+        if let Work::Flops(flops) = kernels.work(Op::Product) {
+            group.throughput(Throughput::Elements(flops));
+            group.bench_function("product_portable", |b| b.iter(|| kernels.run(Op::Product)));
+        }
     }
 }
 

@@ -122,7 +122,15 @@ struct Mats {
 impl Kernels {
     /// Makes networks for samples of `dimension` numbers with hidden layers of `width` units.
     pub fn new(dimension: usize, width: usize) -> Self {
-        let isa = Isa::detect();
+        Self::on(Isa::detect(), dimension, width)
+    }
+
+    /// Makes the same with plain arrays in place of the processor's own vectors.
+    pub fn portable(dimension: usize, width: usize) -> Self {
+        Self::on(Isa::Portable, dimension, width)
+    }
+
+    fn on(isa: Isa, dimension: usize, width: usize) -> Self {
         let Conditional { components, .. } = CONDITIONAL;
         let config = TrainerConfig { hidden_width: width, components, ..TrainerConfig::default() };
         let (value, generator) =
