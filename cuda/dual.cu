@@ -6,20 +6,15 @@
 // and the sums of V(1, x1), Psi*(V(1, y)), known(x1), Psi*'(V(1, y)), its square, V(1, y), |x1 - x1'|^2 and |y - y'|^2
 // over each block's rows to generated, conjugate, action, density_ratio, ratio_squares, target, generated_distances and
 // target_distances [gridDim.x]; optimiser.cu adds those in their order. Psi* of divergence.cuh, once a row, beside a
-// network's forward and reverse pass. tau is multiplied by what src/formulas/tau_schedule.rs says at step number
-// *counter, which is not read where tau_steps is 0. The pair of row r, marked with a prime, is row r + components, where that is one
+// network's forward and reverse pass. tau is multiplied by what tau_schedule.cuh says at step number
+// *counter. The pair of row r, marked with a prime, is row r + components, where that is one
 // of the rows and the source sample of row r, number r / components + odd, is even.
 //
 // Launch: one-dimensional, any number of blocks of whole warps; a warp takes one pair of rows after another. 16 + 8 d
 // bytes a pair, beside the axes and the rows of pairs of source samples, which are read from the caches.
 #include "axes.cuh"
 #include "divergence.cuh"
-
-// tau at this step, as a multiple of what it comes to.
-__device__ inline double tau_factor(double log_start, u64 steps, const u64* counter) {
-    const u64 step = steps == 0 ? 0 : *counter;
-    return step >= steps ? 1.0 : exp(log_start * (1.0 - (double)step / (double)steps));
-}
+#include "tau_schedule.cuh"
 
 // This lane's part of |a - b|^2, in double as on the CPU.
 __device__ inline double distance_in_lane(const float* a, const float* b, u32 d) {

@@ -17,7 +17,12 @@ fn with(file: &[u8], field: &str, value: Value) -> Vec<u8> {
     let mut header: Value = serde_json::from_slice(&file[8..8 + length]).expect("a header");
     let text = &mut header["__metadata__"]["sfeuot_description"];
     let mut description: Value = serde_json::from_str(text.as_str().expect("a text")).expect("a description");
-    *description.pointer_mut(field).unwrap_or_else(|| panic!("{field} is not there")) = value;
+    match (description.pointer_mut(field), field.rsplit_once('/')) {
+        (Some(place), _) => *place = value,
+        // Left out where it is the default.
+        (None, Some((of, name @ "tau_start"))) => description[of.trim_start_matches('/')][name] = value,
+        _ => panic!("{field} is not there"),
+    }
     *text = description.to_string().into();
     let header = header.to_string();
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat()

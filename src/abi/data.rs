@@ -58,9 +58,9 @@ pub struct SfeuotData {
     pub row_scale: f64,
     /// See row_scale. Default 0.
     pub row_offset: f64,
-    /// 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is drawn
-    /// mirrored, left to right, half of the time. Which one is a function of the seed, the step and
-    /// its place in the batch. Only with samples, and where networks are convolutional. All pixels
+    /// 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is
+    /// drawn mirrored, left to right, half of the time. Which one is a function of the seed, the
+    /// step and its place in the batch. Only with samples, and where networks are convolutional. All pixels
     /// of a channel then lie about one centre, so the common scale that sigma and tau are relative
     /// to is that about the channel's mean. Default 0.
     pub flip: i32,

@@ -350,8 +350,8 @@ pub unsafe extern "C" fn sfeuot_trainer_save(trainer: *mut SfeuotTrainer, path: 
 
 /// Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
 /// for bit. Arrays that hold other samples or weights than before, or have another flip or crop, are
-/// refused with SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
-/// file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
+/// refused with SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its
+/// samples go on. The file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
 /// SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_load(

@@ -262,14 +262,18 @@ impl Trainer {
     pub(crate) fn copied(&mut self) -> Result<Model> {
         let _inside = float_mode::enter();
         let (sigma, conjugate) = self.frame.problem();
+        // tau at the step which the value function learnt from last.
+        let factor = match self.config.divergence.is_unbalanced() {
+            true => self.config.tau_schedule().factor(self.metrics.step.saturating_sub(1)),
+            false => 1.0,
+        };
         let [value, generator] = self.engine.state()?;
         let [value_network, generator_network] = self.config.specs().differing();
         Model::new(
             &self.context,
             crate::model::Description {
                 divergence: self.config.divergence,
-                // That of the step which the value function learnt from last.
-                tau: conjugate.tau * self.config.tau_schedule().factor(self.metrics.step.saturating_sub(1)),
+                tau: conjugate.tau * factor,
                 sigma,
                 activation: self.config.activation,
                 hidden_width: self.config.hidden_width,
