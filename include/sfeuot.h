@@ -651,11 +651,11 @@ typedef struct SfeuotData {
     double row_scale;
     // See row_scale. Default 0.
     double row_offset;
-    // 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is drawn
-    // mirrored, left to right, half of the time. Which one is a function of the seed, the step and
-    // its place in the batch. Only with samples, and where networks are convolutional. All pixels
-    // of a channel then lie about one centre, so the common scale that sigma and tau are relative
-    // to is that about the channel's mean. Default 0.
+    // 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is
+    // drawn mirrored, left to right, half of the time. Which one is a function of the seed, the
+    // step and its place in the batch. Only with samples, and where networks are convolutional.
+    // All pixels of a channel then lie about one centre, so the common scale that sigma and tau
+    // are relative to is that about the channel's mean. Default 0.
     int32_t flip;
     // The most pixels by which a picture is moved up or down, and to either side, whenever it is
     // drawn, less than the pixels of the shorter side; those of its edge are repeated. Under the
@@ -1352,8 +1352,8 @@ int32_t sfeuot_trainer_save(struct SfeuotTrainer *trainer, const char *path);
 
 // Makes a trainer from a checkpoint and goes on where it was: with the same data and device, bit
 // for bit. Arrays that hold other samples or weights than before, or have another flip or crop, are
-// refused with SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its samples go on. The
-// file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
+// refused with SFEUOT_ERROR_INVALID_ARGUMENT. A callback is the host's to rewind to where its
+// samples go on. The file need not be trusted, as with sfeuot_model_load. Errors: SFEUOT_ERROR_IO,
 // SFEUOT_ERROR_FORMAT, and those of sfeuot_trainer_create.
 int32_t sfeuot_trainer_load(struct SfeuotContext *context,
                             const char *path,

@@ -60,9 +60,9 @@ pub struct SfeuotData {
     pub row_offset: f64,
     /// 1: a picture, a sample of the shape { channels, height, width } or { height, width }, is
     /// drawn mirrored, left to right, half of the time. Which one is a function of the seed, the
-    /// step and its place in the batch. Only with samples, and where networks are convolutional. All pixels
-    /// of a channel then lie about one centre, so the common scale that sigma and tau are relative
-    /// to is that about the channel's mean. Default 0.
+    /// step and its place in the batch. Only with samples, and where networks are convolutional.
+    /// All pixels of a channel then lie about one centre, so the common scale that sigma and tau
+    /// are relative to is that about the channel's mean. Default 0.
     pub flip: i32,
     /// The most pixels by which a picture is moved up or down, and to either side, whenever it is
     /// drawn, less than the pixels of the shorter side; those of its edge are repeated. Under the

@@ -75,7 +75,7 @@ impl Changes {
     /// Returns a distance from -crop to crop.
     fn distance(&self, word: u32) -> i64 {
         let choices = 2 * u64::from(self.crop) + 1;
-        (u64::from(word) * choices >> 32) as i64 - i64::from(self.crop)
+        ((u64::from(word) * choices) >> 32) as i64 - i64::from(self.crop)
     }
 }
 
