@@ -221,11 +221,19 @@ def checked(name, kind, value):
     return number
 
 
+@functools.cache
+def _function(name):
+    """The function, and the places of its arguments that are whole numbers, each with its type."""
+    function = getattr(library(), f"sfeuot_{name}")
+    return function, [(place, kind) for place, kind in enumerate(function.argtypes) if kind in _RANGES]
+
+
 def call(name, *arguments):
-    lib = library()
-    function = getattr(lib, f"sfeuot_{name}")
-    status = function(*(checked(f"an argument of {name}", kind, value) for kind, value in zip(function.argtypes, arguments,
-                                                                                             strict=True)))
+    lib, (function, whole) = library(), _function(name)
+    arguments = list(arguments)
+    for place, kind in whole:
+        arguments[place] = checked(f"an argument of {name}", kind, arguments[place])
+    status = function(*arguments)
     if status != 0:
         raise Error(status, lib.sfeuot_status_name(status).decode(), lib.sfeuot_last_error().decode())
 
@@ -419,14 +427,20 @@ def unmasked(given):
     return np.asarray(given)
 
 
+@functools.lru_cache(1024)
 def _integers(numbers):
     return (_i64 * len(numbers))(*numbers)
 
 
+@functools.cache
+def _are_plain(dtype, layout):
+    return str(dtype) == "torch.float32" and str(layout) == "torch.strided"
+
+
 def is_plain(given):
     """Whether it is a PyTorch tensor whose numbers lie in host memory as they are."""
-    return (hasattr(given, "data_ptr") and given.device.type == "cpu" and str(given.dtype) == "torch.float32"
-            and str(given.layout) == "torch.strided" and not given.requires_grad and not given.is_neg())
+    return (hasattr(given, "data_ptr") and given.is_cpu and _are_plain(given.dtype, given.layout) and not given.requires_grad
+            and not given.is_neg())
 
 
 def tensor_of(given, context):
