@@ -119,7 +119,8 @@ proptest! {
                 moved.generator_weights.iter_mut().zip(&direction).for_each(|(w, e)| *w += h * e);
                 moved.generator_loss()
             };
-            parts.push((at(1e-4) - at(-1e-4)) / 2e-4 - path);
+            // So short that hardly a log-deviation crosses the end of its range in between, where the slope jumps.
+            parts.push((at(1e-6) - at(-1e-6)) / 2e-6 - path);
         }
         let mean = parts.iter().sum::<f64>() / SAMPLES as f64;
         let deviation = (parts.iter().map(|p| (p - mean).powi(2)).sum::<f64>() / SAMPLES as f64).sqrt();
