@@ -51,7 +51,9 @@ class Method:
     def train(self, seconds):
         if not self.trainer:
             seconds = max(0.0, seconds - self.start(seconds))
-        self.steps += self.trainer.run_for(1000 * seconds)[0]
+        # On a busy machine the start may have taken all of a smoke run's time.
+        if seconds > 0:
+            self.steps += self.trainer.run_for(1000 * seconds)[0]
 
     def samplers(self):
         def generate(x, seed):
