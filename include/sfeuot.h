@@ -734,7 +734,7 @@ typedef struct SfeuotTrainerConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     // It has no default; see "Choosing sigma" above.
     double sigma;
-    // TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
     // number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
     // scale in all. Default 1; see "Choosing tau" above.
     double tau;
@@ -893,7 +893,7 @@ typedef struct SfeuotModelInfo {
     uint32_t reserved;
     // Noise of the coupling in data units, whichever units it was given in.
     double sigma;
-    // TauAt of unmatched mass in data units squared.
+    // Price of unmatched mass in data units squared.
     double tau;
     // The common scale of the samples that the library measured, in data units.
     double data_scale;
@@ -930,7 +930,7 @@ typedef struct SfeuotProblemConfig {
     // Noise of the coupling, in sigma_units: 10^-6 to 10^3 times scale. It has no default;
     // SfeuotTrainerConfig says how to choose it.
     double sigma;
-    // TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    // Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
     // number of a sample where they are relative: 10^-90 to 10^90 times the square of scale in all.
     // Default 1.
     double tau;

@@ -38,7 +38,7 @@ pub struct SfeuotModelInfo {
     pub reserved: u32,
     /// Noise of the coupling in data units, whichever units it was given in.
     pub sigma: f64,
-    /// TauAt of unmatched mass in data units squared.
+    /// Price of unmatched mass in data units squared.
     pub tau: f64,
     /// The common scale of the samples that the library measured, in data units.
     pub data_scale: f64,

@@ -43,7 +43,7 @@ pub struct SfeuotProblemConfig {
     /// Noise of the coupling, in sigma_units: 10^-6 to 10^3 times scale. It has no default;
     /// SfeuotTrainerConfig says how to choose it.
     pub sigma: f64,
-    /// TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
     /// number of a sample where they are relative: 10^-90 to 10^90 times the square of scale in all.
     /// Default 1.
     pub tau: f64,

@@ -57,7 +57,7 @@ pub struct SfeuotTrainerConfig {
     /// Noise of the coupling, in sigma_units: 10^-6 to 10^3 times the common scale of the samples.
     /// It has no default; see "Choosing sigma" above.
     pub sigma: f64,
-    /// TauAt of leaving mass of the target unmatched, in the square of sigma_units, and for each
+    /// Price of leaving mass of the target unmatched, in the square of sigma_units, and for each
     /// number of a sample where they are relative: 10^-90 to 10^90 times the square of the common
     /// scale in all. Default 1; see "Choosing tau" above.
     pub tau: f64,

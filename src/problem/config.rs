@@ -23,7 +23,7 @@ pub(crate) struct ProblemConfig {
     pub divergence: Divergence,
     /// Noise of the coupling, as a multiple of `scale`.
     pub sigma: f64,
-    /// TauAt of unmatched mass, as a multiple of the square of `scale`.
+    /// Price of unmatched mass, as a multiple of the square of `scale`.
     pub tau: f64,
     /// A length in data units about which samples differ. It bounds the deviations of components.
     pub scale: f64,
