@@ -291,33 +291,37 @@ mod tests {
         assert_eq!(cell.enter(|_| Ok(())).expect_err("broken").status, SFEUOT_ERROR_INTERNAL);
     }
 
-    /// Others that ask again and again do not keep a call out that has opened.
+    /// While a call that has opened wants to come back all others let it: those that ask are busy, those that wait wait on.
     #[test]
-    fn a_call_that_has_opened_comes_back_whoever_asks() {
+    fn a_call_that_has_opened_comes_back_before_others() {
         let cell = Exclusive::new("trainer", 0u64);
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let soon = Duration::from_millis(1);
+        cell.returning.store(process::generation() + 1, Ordering::Relaxed);
+        for refused in [cell.enter(|_| Ok(())), cell.enter_within(soon, |_| Ok(())), cell.stay(|_| Ok(()))] {
+            assert_eq!(refused.expect_err("another wants to come back").status, SFEUOT_ERROR_BUSY);
+        }
+        cell.returning.store(0, Ordering::Relaxed);
+        // One that finds the door shut asks for that, and for nothing more when it is back.
         std::thread::scope(|scope| {
-            let ask = |waits: bool| {
-                while !done.load(Ordering::Relaxed) {
-                    let body = |value: &mut u64| {
-                        *value += 1;
-                        Ok(())
-                    };
-                    let outcome =
-                        if waits { cell.enter_within(Duration::from_millis(5), body) } else { cell.enter(body) };
-                    assert!(outcome.err().is_none_or(|failure| failure.status == SFEUOT_ERROR_BUSY));
-                }
-            };
-            let _others = [true, false, true].map(|waits| scope.spawn(move || ask(waits)));
-            let rounds = cell.stay(|inside| {
-                for _ in 0..50 {
-                    inside.open(|| std::thread::sleep(Duration::from_micros(300)))?;
-                }
-                Ok(())
+            let came_back = cell.stay(|inside| {
+                inside.open(|| {
+                    let (entered, is_inside) = std::sync::mpsc::channel();
+                    let cell = &cell;
+                    scope.spawn(move || {
+                        cell.enter(|_| {
+                            entered.send(()).expect("it listens");
+                            while !cell.is_wanted_back() {
+                                std::thread::yield_now();
+                            }
+                            Ok(())
+                        })
+                    });
+                    is_inside.recv().expect("it enters");
+                })
             });
-            done.store(true, Ordering::Relaxed);
-            rounds.expect("it comes back");
+            came_back.expect("it comes back");
         });
+        assert!(!cell.is_wanted_back() && cell.enter(|_| Ok(())).is_ok());
     }
 
     #[test]

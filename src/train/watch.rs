@@ -153,4 +153,16 @@ mod tests {
         assert_eq!(watch.see(&alone, STEPS, ROWS, true), None);
         assert_eq!(spread(&alone), None);
     }
+
+    /// A tau that rises leaves few samples matched in the beginning. That is no collapse, and not what a later one is measured by.
+    #[test]
+    fn shares_are_judged_from_where_tau_is_settled() {
+        let mut watch = Watch::default();
+        let mut told = |share: f64, settled: bool| {
+            watch.begin_call();
+            watch.see(&sums(STEPS, share, 1.0), STEPS, ROWS, settled).is_some()
+        };
+        assert!(!told(0.9, false) && !told(0.02, false) && !told(0.002, false), "tau is on its way");
+        assert!(!told(0.8, true) && told(0.02, true), "a collapse");
+    }
 }
