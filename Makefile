@@ -29,7 +29,7 @@ BENCH = bench/.venv
 demo:
 	@scripts/install-deps
 	@$(MAKE) --no-print-directory examples
-	$(EXAMPLES)/color_transfer --out $(OUT)
+	$(EXAMPLES)/color_transfer --pair --out $(OUT)
 
 demo-images: MINUTES ?= 2
 demo-images:

@@ -79,8 +79,7 @@ def pixels_of(file):
 
 
 def library(a, source, target, folder):
-    command = [a.program, "--source", source, "--target", target, "--out", folder, "--steps", a.steps, "--lut-size", 2, "--hald-level", 2,
-               *a.settings]
+    command = [a.program, "--source", source, "--target", target, "--out", folder, "--steps", a.steps, "--lut-size", 2, "--hald-level", 2]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return pixels_of(folder / "recoloured.png"), pixels_of(folder / "drawn.png")
 
@@ -89,11 +88,9 @@ def arguments():
     p = report.parser(__doc__)
     p.add_argument("--pairs", nargs="+", default=[], metavar="SOURCE:TARGET", help="pictures, beside those of the repository")
     p.add_argument("--program", type=pathlib.Path, default=ROOT / "build" / "color_transfer")
-    p.add_argument("--settings", nargs="+", default=[], help="further options of the program, for trials; without dashes: sigma 0.1")
     p.add_argument("--side", type=int, help="pixels of the longer side; default 200")
     p.add_argument("--steps", type=int, help="default 4000")
     a = p.parse_args()
-    a.settings = [f"--{word}" if place % 2 == 0 else word for place, word in enumerate(a.settings)]
     a.side = a.side or report.by_scale(a, 200, 100, 24)
     a.steps = a.steps or report.by_scale(a, 4000, 500, 3)
     if not a.program.exists():

@@ -14,6 +14,7 @@
  *   takes half of the source, so dark targets make dark pictures.
  *   kl, softplus: shares may differ at the price --tau, so pixels stay nearer to their own brightness and the palette
  *   further from the target's. With a small tau much of a dark target is not used at all. chi2 leaves out what is far.
+ *   --pair writes shares.png, kl beside balanced.
  *   --sigma: how much pixels of one colour may come apart. A smaller one gives less grain in drawn.png, and a mean that
  *   differs less from the draws; a larger one blurs the palette.
  *   --space rgb measures distances in sRGB, where dark colours lie close together.
@@ -38,17 +39,17 @@
 #include "options.h"
 #include "picture.h"
 #include "random.h"
+#include "sheet.h"
 
 enum {
-    PIECE_ROWS = 8192, /* pixels handed over per call */
-    PANEL_GAP = 8      /* pixels between the pictures of the contact sheet */
+    PIECE_ROWS = 8192 /* pixels handed over per call */
 };
 
 typedef struct {
     const char *source, *target, *out, *space, *divergence, *model;
     uint64_t steps, seed, lut_size, hald_level;
     double sigma, tau;
-    bool lut_only;
+    bool lut_only, pair;
 } Settings;
 
 static const char *const SPACES[] = {"oklab", "rgb"};
@@ -108,9 +109,15 @@ static float *colours_of(const Picture *picture, Space space, Random *random)
     return colours;
 }
 
-/* Trains on all pixels of both pictures; on success `session` is ready to recolour. */
-static bool learn(const Settings *settings, int32_t divergence, const float *source, size_t source_rows, const float *target,
-                  size_t target_rows, SfeuotSession **session)
+/* The colours of both pictures, 3 numbers each. */
+typedef struct {
+    float *source, *target;
+    size_t source_rows, target_rows;
+} Samples;
+
+/* Trains on all pixels of both pictures; on success `session` is ready to recolour, and the model is in `file` if that is given. */
+static bool learn(const Settings *settings, int32_t divergence, const Samples *samples, const char *file,
+                  SfeuotSession **session)
 {
     SfeuotContext *context = NULL;
     SfeuotTrainer *trainer = NULL;
@@ -121,8 +128,8 @@ static bool learn(const Settings *settings, int32_t divergence, const float *sou
 
     TRY(sfeuot_data_init, &data[0]);
     TRY(sfeuot_data_init, &data[1]);
-    TRY(sfeuot_data_set_rows, &data[0], source, source_rows, 3);
-    TRY(sfeuot_data_set_rows, &data[1], target, target_rows, 3);
+    TRY(sfeuot_data_set_rows, &data[0], samples->source, samples->source_rows, 3);
+    TRY(sfeuot_data_set_rows, &data[1], samples->target, samples->target_rows, 3);
 
     TRY(sfeuot_trainer_config_init, &config);
     config.divergence = divergence;
@@ -137,8 +144,8 @@ static bool learn(const Settings *settings, int32_t divergence, const float *sou
     TRY(sfeuot_trainer_create, context, &config, &data[0], &data[1], &trainer);
     TRY(train_with_meter, trainer, settings->steps, "Learning the palette");
     TRY(sfeuot_trainer_model, trainer, &model);
-    if (settings->model) {
-        TRY(sfeuot_model_save, model, settings->model);
+    if (file) {
+        TRY(sfeuot_model_save, model, file);
     }
     TRY(sfeuot_session_create, model, session);
     learnt = true;
@@ -224,33 +231,6 @@ done:
     return NULL;
 }
 
-/*
- *   source               palette
- *   one-step generation  conditional mean
- * all as high as the source.
- */
-static bool draw_sheet(const Picture *source, const Picture *target, const Picture *drawn, const Picture *averaged,
-                       Picture *sheet)
-{
-    uint32_t width = source->width, height = source->height;
-    double scaled = (double)target->width * height / target->height;
-    if (scaled < 1 || fmax(scaled, width) + width + PANEL_GAP > 100000) {
-        fprintf(stderr, "A contact sheet of these two pictures would be too wide.\n");
-        return false;
-    }
-    uint32_t palette_width = (uint32_t)(scaled + 0.5);
-    uint32_t right = width + PANEL_GAP, below = height + PANEL_GAP;
-    if (!picture_create(right + (palette_width > width ? palette_width : width), below + height, sheet)) {
-        return false;
-    }
-    memset(sheet->rgb, 255, 3 * picture_pixels(sheet));
-    picture_place(source, sheet, 0, 0, width, height);
-    picture_place(target, sheet, right, 0, palette_width, height);
-    picture_place(drawn, sheet, 0, below, width, height);
-    picture_place(averaged, sheet, right, below, width, height);
-    return true;
-}
-
 /* Bakes and writes the look-up tables. */
 static bool write_tables(SfeuotSession *session, const Settings *settings, Space space)
 {
@@ -275,54 +255,80 @@ static bool write_tables(SfeuotSession *session, const Settings *settings, Space
     return written;
 }
 
+/* Both readings of the model, with what they came from. `averaged` is the mean. */
 static bool write_pictures(SfeuotSession *session, const Settings *settings, Space space, const float *colours,
-                           const Picture *source, const Picture *target)
+                           const Picture *source, const Picture *target, Picture *averaged)
 {
     char mean_path[PATH_CAPACITY], draw_path[PATH_CAPACITY], sheet_path[PATH_CAPACITY];
-    Picture averaged = {0, 0, NULL}, drawn = {0, 0, NULL}, sheet = {0, 0, NULL};
-    bool written = picture_create(source->width, source->height, &averaged) &&
+    Picture drawn = {0, 0, NULL}, sheet = {0, 0, NULL};
+    const Picture *const panels[2][2] = {{source, target}, {&drawn, averaged}};
+    bool written = picture_create(source->width, source->height, averaged) &&
                    picture_create(source->width, source->height, &drawn) &&
-                   recolour(session, settings, space, colours, false, &averaged) &&
-                   recolour(session, settings, space, colours, true, &drawn) &&
-                   draw_sheet(source, target, &drawn, &averaged, &sheet) &&
+                   recolour(session, settings, space, colours, false, averaged) &&
+                   recolour(session, settings, space, colours, true, &drawn) && sheet_draw(panels, 2, &sheet) &&
                    folder_path(settings->out, "recoloured.png", mean_path) &&
                    folder_path(settings->out, "drawn.png", draw_path) &&
                    folder_path(settings->out, "contact_sheet.png", sheet_path) &&
-                   picture_write_png(mean_path, &averaged) && picture_write_png(draw_path, &drawn) &&
+                   picture_write_png(mean_path, averaged) && picture_write_png(draw_path, &drawn) &&
                    picture_write_png(sheet_path, &sheet);
     if (written) {
-        printf("%s  conditional mean, %u x %u\n", mean_path, (unsigned)averaged.width, (unsigned)averaged.height);
+        printf("%s  conditional mean, %u x %u\n", mean_path, (unsigned)averaged->width, (unsigned)averaged->height);
         printf("%s  one-step generation: a draw for each pixel\n", draw_path);
         printf("%s  source, palette; one-step generation, conditional mean\n", sheet_path);
     }
     picture_free(&sheet);
     picture_free(&drawn);
-    picture_free(&averaged);
+    return written;
+}
+
+/* The mean where shares of the palette may change beside the one where they may not: `averaged` is one of them. */
+static bool write_pair(SfeuotSession *other, const Settings *settings, Space space, const float *colours, bool balanced,
+                       const Picture *averaged)
+{
+    char path[PATH_CAPACITY];
+    Picture own = {0, 0, NULL}, sheet = {0, 0, NULL};
+    const Picture *const panels[1][2] = {{balanced ? &own : averaged, balanced ? averaged : &own}};
+    bool written = picture_create(averaged->width, averaged->height, &own) &&
+                   recolour(other, settings, space, colours, false, &own) && sheet_draw(panels, 1, &sheet) &&
+                   folder_path(settings->out, "shares.png", path) && picture_write_png(path, &sheet);
+    if (written) {
+        printf("%s  conditional means: %s, balanced\n", path, balanced ? DIVERGENCES[SFEUOT_DIVERGENCE_KL] : settings->divergence);
+    }
+    picture_free(&sheet);
+    picture_free(&own);
     return written;
 }
 
 static bool transfer(const Settings *settings, Space space, int32_t divergence)
 {
-    Picture source = {0, 0, NULL}, target = {0, 0, NULL};
-    float *source_colours = NULL, *source_samples = NULL, *target_samples = NULL;
+    Picture source = {0, 0, NULL}, target = {0, 0, NULL}, averaged = {0, 0, NULL};
+    Samples samples = {0};
+    float *colours = NULL;
     Random random = {settings->seed};
-    SfeuotSession *session = NULL;
-    bool written = false;
+    SfeuotSession *session = NULL, *other = NULL;
+    bool balanced = divergence == SFEUOT_DIVERGENCE_BALANCED, written = false;
 
     if (picture_read(settings->source, &source) && picture_read(settings->target, &target) &&
-        (source_samples = colours_of(&source, space, &random)) &&
-        (target_samples = colours_of(&target, space, &random)) &&
-        (source_colours = colours_of(&source, space, NULL)) && folder_make(settings->out) && /* before the work */
-        learn(settings, divergence, source_samples, picture_pixels(&source), target_samples, picture_pixels(&target),
-              &session)) {
-        written = write_tables(session, settings, space) &&
-                  (settings->lut_only || write_pictures(session, settings, space, source_colours, &source, &target));
+        (samples.source = colours_of(&source, space, &random)) && (samples.target = colours_of(&target, space, &random)) &&
+        (colours = colours_of(&source, space, NULL)) && folder_make(settings->out)) { /* before the work */
+        samples.source_rows = picture_pixels(&source);
+        samples.target_rows = picture_pixels(&target);
+        written = learn(settings, divergence, &samples, settings->model, &session) &&
+                  write_tables(session, settings, space) &&
+                  (settings->lut_only ||
+                   write_pictures(session, settings, space, colours, &source, &target, &averaged));
+        if (written && settings->pair && !settings->lut_only) {
+            written = learn(settings, balanced ? SFEUOT_DIVERGENCE_KL : SFEUOT_DIVERGENCE_BALANCED, &samples, NULL, &other) &&
+                      write_pair(other, settings, space, colours, balanced, &averaged);
+        }
     }
 
+    sfeuot_session_release(other);
     sfeuot_session_release(session);
-    free(source_colours);
-    free(target_samples);
-    free(source_samples);
+    free(colours);
+    free(samples.target);
+    free(samples.source);
+    picture_free(&averaged);
     picture_free(&target);
     picture_free(&source);
     return written;
@@ -347,6 +353,7 @@ int main(int argc, char **argv)
         {"--out", OPTION_TEXT, &settings.out, "folder to write into", 0, 0},
         {"--save-model", OPTION_TEXT, &settings.model, "file to write the trained model to", 0, 0},
         {"--lut-only", OPTION_FLAG, &settings.lut_only, "write the look-up tables and no pictures", 0, 0},
+        {"--pair", OPTION_FLAG, &settings.pair, "learn with kl too, or balanced, and write both beside each other", 0, 0},
         {"--steps", OPTION_COUNT, &settings.steps, "training steps", 1, 1e9},
         {"--divergence", OPTION_TEXT, &settings.divergence,
          "how the palette's shares may change: balanced, kl, chi2 or softplus", 0, 0},

@@ -91,15 +91,15 @@ fn cube_entries(path: &Path, size: usize) -> Vec<[f32; 3]> {
 }
 
 /// What color_transfer writes.
-const COLOUR_FILES: [&str; 5] =
-    ["recoloured.png", "drawn.png", "contact_sheet.png", "palette.cube", "palette_hald.png"];
+const COLOUR_FILES: [&str; 6] =
+    ["recoloured.png", "drawn.png", "contact_sheet.png", "shares.png", "palette.cube", "palette_hald.png"];
 
 #[test]
 fn color_transfer_writes_pictures_and_a_table() {
     let Some(programs) = programs() else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = programs.join("color_transfer");
-    let arguments = ["--steps", "20", "--lut-size", "5", "--seed", "7"];
+    let arguments = ["--steps", "20", "--lut-size", "5", "--seed", "7", "--pair"];
 
     let first = folder.path().join("first");
     let stdout = succeeded("color_transfer", &run(&program, &arguments, Some(&first)));
@@ -112,6 +112,7 @@ fn color_transfer_writes_pictures_and_a_table() {
     assert_eq!(png_size(&first.join("palette_hald.png")), (216, 216));
     let sheet = png_size(&first.join("contact_sheet.png"));
     assert!(sheet.0 > 2 * width && sheet.1 > 2 * height);
+    assert_eq!(png_size(&first.join("shares.png")), (2 * width + 8, height));
 
     let entries = cube_entries(&first.join("palette.cube"), 5);
     assert!(entries.iter().flatten().all(|value| (0.0..=1.0).contains(value)));

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <png.h>
-
+#include "png_report.h"
 #include "png_write.h"
 
 /*
@@ -23,19 +22,6 @@ typedef struct {
     png_bytep *rows;
     Picture picture;
 } Codec;
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    const Codec *codec = (const Codec *)png_get_error_ptr(png);
-    fprintf(stderr, "%s: libpng reports: %s\n", codec->path, message);
-    png_longjmp(png, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 bool picture_create(uint32_t width, uint32_t height, Picture *picture)
 {
@@ -110,7 +96,7 @@ bool picture_read_png(const char *path, Picture *picture)
     }
     rewind(codec.file);
 
-    codec.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &codec, on_error, on_warning);
+    codec.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, (void *)path, png_report_error, png_pass_warning);
     codec.info = codec.png ? png_create_info_struct(codec.png) : NULL;
     if (codec.info) {
         read = decode(&codec);

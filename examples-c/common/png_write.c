@@ -6,32 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <png.h>
+#include "png_report.h"
 
 /*
  * libpng reports errors by a long jump. Everything that must survive the jump lives in this struct, outside the
  * function that calls setjmp, so that no local variable's value is in doubt after it.
  */
 typedef struct {
-    const char *path;
     FILE *file;
     png_structp png;
     png_infop info;
     png_bytep bytes;
 } Writer;
-
-static void on_error(png_structp png, png_const_charp message)
-{
-    const Writer *writer = (const Writer *)png_get_error_ptr(png);
-    fprintf(stderr, "%s: libpng reports: %s\n", writer->path, message);
-    png_longjmp(png, 1);
-}
-
-static void on_warning(png_structp png, png_const_charp message)
-{
-    (void)png;
-    (void)message;
-}
 
 static bool encode(Writer *writer, uint32_t width, uint32_t height, int depth, PngRow *row, const void *from)
 {
@@ -53,7 +39,7 @@ static bool encode(Writer *writer, uint32_t width, uint32_t height, int depth, P
 
 bool png_write(const char *path, uint32_t width, uint32_t height, int depth, PngRow *row, const void *from)
 {
-    Writer writer = {.path = path};
+    Writer writer = {0};
     bool written = false;
 
     writer.bytes = malloc((size_t)width * 3 * (size_t)(depth / 8));
@@ -67,7 +53,7 @@ bool png_write(const char *path, uint32_t width, uint32_t height, int depth, Png
         free(writer.bytes);
         return false;
     }
-    writer.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &writer, on_error, on_warning);
+    writer.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, (void *)path, png_report_error, png_pass_warning);
     writer.info = writer.png ? png_create_info_struct(writer.png) : NULL;
     if (writer.info) {
         written = encode(&writer, width, height, depth, row, from);
