@@ -13,6 +13,8 @@ const MOST: usize = 8;
 const SAMPLES: usize = 16;
 /// How often clusters and their samples are told anew.
 const ROUNDS: usize = 25;
+/// The same on other samples, for which they are nearly right.
+const FOLLOWING: usize = 3;
 /// The probability of a cluster below which a sample does not count there.
 const NOTHING: f64 = 1e-6;
 /// The share of samples below which a cluster's covariances tell little.
@@ -50,6 +52,13 @@ impl Split {
     pub fn new(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
         assert!(rows.len() == dimension * weights.len());
         let held = memory::collected(MEMORY, (0..weights.len()).map(Self::holds))?;
+        Ok(Self { dimension, rows, weights, held })
+    }
+
+    /// Takes rows of `dimension` numbers with their weights, all of which are fitted.
+    pub fn of_fitted(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
+        assert!(rows.len() == dimension * weights.len());
+        let held = memory::filled(MEMORY, weights.len(), false)?;
         Ok(Self { dimension, rows, weights, held })
     }
 
@@ -186,11 +195,25 @@ impl Clusters {
     /// Tells samples and clusters anew in turns, and measures the result.
     fn improve(&mut self, split: &Split, spread: &[f64]) -> Result<()> {
         for _ in 0..ROUNDS {
-            self.update(split, Some(spread), |clusters, x, shares| {
-                clusters.posterior(x, shares);
-            })?;
+            self.tell(split, spread)?;
         }
         self.measure(split)
+    }
+
+    /// Tells samples and clusters anew on other samples in the same axes, a few times.
+    pub fn follow(&mut self, split: &Split) -> Result<()> {
+        let all = Self::of_all(split)?;
+        for _ in 0..FOLLOWING {
+            self.tell(split, &all.variances)?;
+        }
+        Ok(())
+    }
+
+    /// Tells samples and clusters anew once.
+    fn tell(&mut self, split: &Split, spread: &[f64]) -> Result<()> {
+        self.update(split, Some(spread), |clusters, x, shares| {
+            clusters.posterior(x, shares);
+        })
     }
 
     /// Tells the likelihood of the samples held back.

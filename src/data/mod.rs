@@ -30,7 +30,7 @@ mod weights;
 pub(crate) use array_layout::{ArrayLayout, Components, sample_shape};
 pub use augmentation::Augmentation;
 pub(crate) use augmentation::Changes;
-pub(crate) use clusters::Clusters;
+pub(crate) use clusters::{Clusters, Split};
 pub use description::Data;
 pub use dtype::DType;
 pub use fingerprint::Fingerprint;
