@@ -6,9 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What gets machine code. A GPU runs that of its own major number up to its minor one, and the PTX of the first
+/// What gets machine code, unless `SFEUOT_CUDA_ARCHITECTURES` lists others, such as `80,90`. A GPU runs that of its own major number up to its minor one, and the PTX of the first
 /// otherwise. `scripts/check-kernels` reads this line.
 const ARCHITECTURES: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
+
+const LISTED: &str = "SFEUOT_CUDA_ARCHITECTURES";
 
 /// The compiler: what `SFEUOT_NVCC` names, or the first in `PATH`, `CUDA_HOME`, `CUDA_PATH`, and NVIDIA's wheels in
 /// `.venv-nvcc` of the repository `root` or in the active `VIRTUAL_ENV`. `None` where there is none, or where
@@ -83,12 +85,13 @@ pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<
 /// The options that decide what comes out. Warns of architectures that this nvcc does not know.
 fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     let listed = output(nvcc, ["--list-gpu-arch"])?;
-    let (known, unknown): (Vec<u32>, Vec<u32>) = ARCHITECTURES
+    let wanted = wanted()?;
+    let (known, unknown): (Vec<u32>, Vec<u32>) = wanted
         .iter()
         .partition(|architecture| listed.split_whitespace().any(|word| word == format!("compute_{architecture}")));
     let Some(first) = known.first() else {
         return Err(format!(
-            "{} knows none of the architectures {ARCHITECTURES:?}; SFEUOT_NVCC=none builds without it",
+            "{} knows none of the architectures {wanted:?}; SFEUOT_NVCC=none builds without it",
             nvcc.display()
         ));
     };
@@ -105,6 +108,21 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     options.extend(known.iter().map(|a| format!("-gencode=arch=compute_{a},code=sm_{a}")));
     options.push(format!("-gencode=arch=compute_{first},code=compute_{first}"));
     Ok(options)
+}
+
+/// Returns the architectures that are asked for.
+fn wanted() -> Result<Vec<u32>, String> {
+    println!("cargo::rerun-if-env-changed={LISTED}");
+    let listed = env::var(LISTED).unwrap_or_default();
+    if listed.trim().is_empty() {
+        return Ok(ARCHITECTURES.to_vec());
+    }
+    let number = |word: &str| {
+        let refused =
+            |_| format!("{LISTED} is '{listed}', but must be numbers with commas between them, such as 80,90");
+        word.trim().parse().map_err(refused)
+    };
+    listed.split(',').map(number).collect()
 }
 
 fn output<A: AsRef<OsStr>>(nvcc: &Path, arguments: impl IntoIterator<Item = A>) -> Result<String, String> {
