@@ -28,7 +28,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "peers"))
 import picture_methods as methods
 
 # What a method has in place of the settings' defaults. Of UOTM the rates, the penalty and the size of the potential were tried.
-SETTINGS = {"library": {}, "torch": {}, "uotm": {"generator_rate": 2e-3, "value_rate": 3.5e-4}}
+SETTINGS = {"library": {}, "torch": {}, "uotm": {"generator_rate": 2e-3, "value_rate": 3.5e-4, "penalty": 0.2}}
 PARTS = (8, 4, 2, 1)        # the training is judged at one over these
 TRIAL_SECONDS, TRIAL_STEPS = 4.0, 2
 GRID = 128                  # pictures of a grid
@@ -53,7 +53,7 @@ class Library:
             self.context, sfeuot.Sampler(fill, self.shape), target, sigma_units="relative", sigma=s.sigma, tau=s.tau,
             divergence=s.divergence, latent_dimension=s.latent, deterministic=1, components=1, batch_sources=s.batch,
             generator_learning_rate=s.generator_rate, value_learning_rate=s.value_rate, adam_beta1=s.beta1, adam_beta2=s.beta2,
-            ema_decay=s.ema, decay_steps=s.steps, decay_floor=s.decay_floor, seed=seed, value_network=network, generator_network=network)
+            ema_decay=s.ema, gradient_penalty=s.penalty, decay_steps=s.steps, decay_floor=s.decay_floor, seed=seed, value_network=network, generator_network=network)
 
     def run(self, steps):
         self.trainer.step(steps)

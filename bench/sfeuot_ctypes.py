@@ -88,7 +88,8 @@ class TrainerConfig(c.Structure):
                 ("deterministic", _i32), ("squares", _i32), ("batch_sources", _u32), ("components", _u32), ("reserved", _u32),
                 ("generator_learning_rate", _f64), ("value_learning_rate", _f64), ("adam_beta1", _f64), ("adam_beta2", _f64),
                 ("ema_decay", _f64), ("gradient_clip", _f64), ("decay_steps", _u64), ("decay_floor", _f64), ("seed", _u64),
-                ("value_network", c.POINTER(Network)), ("generator_network", c.POINTER(Network)), ("tau_start", _f64), ("tau_steps", _u64)]
+                ("value_network", c.POINTER(Network)), ("generator_network", c.POINTER(Network)), ("tau_start", _f64), ("tau_steps", _u64),
+                ("gradient_penalty", _f64)]
 
 
 class Metrics(c.Structure):
@@ -136,7 +137,7 @@ _SIGNATURES = {
     "tensor_init": [c.POINTER(Tensor)], "tensor_from_dlpack": [_ptr, c.POINTER(Tensor)],
     "data_init": [c.POINTER(Data)], "metrics_init_2": [c.POINTER(Metrics)],
     "model_info_init": [c.POINTER(ModelInfo)], "network_init_2": [c.POINTER(Network)],
-    "trainer_config_init_3": [c.POINTER(TrainerConfig)],
+    "trainer_config_init_4": [c.POINTER(TrainerConfig)],
     "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
     "trainer_step": [_ptr, _u64, c.POINTER(Metrics)],
     "trainer_run": [_ptr, _u64, _u64, ProgressCallback, _ptr, c.POINTER(Metrics)],
@@ -564,7 +565,7 @@ class Trainer(Handle):
 def trainer_config(**fields):
     """A TrainerConfig. `value_network` and `generator_network` are dicts of the fields of Network, or None."""
     networks = {name: fields.pop(name, None) for name in ("value_network", "generator_network")}
-    struct = set_fields(filled(TrainerConfig, "trainer_config_init_3"), fields)
+    struct = set_fields(filled(TrainerConfig, "trainer_config_init_4"), fields)
     for name, network in networks.items():
         if network is not None:
             setattr(struct, name, c.pointer(set_fields(filled(Network, "network_init_2"), network)))

@@ -3,6 +3,7 @@
 // From g = grad V(t, x_t) and b = b_t, both rows x d, with the speed t' of each axis's time at time[row] (clock.cuh;
 // time is rows x 3) and c = sigma^2 / noise of the axis (axes.cuh):
 //   w = scale t' (c g + b),  action[block] = sum over the block's elements of t' g (c / 2 g + b).
+// Without action (null) nobody wants the sum.
 // Where append is not 0, column d of w is set to 0: the tangent has no component along time.
 // The first n of d coordinates are seen squared too (squares.cuh; n may be 0, and x is not read then): g's rows then
 // hold g_s in the columns from d + 1 on, of which s' g_s is added to g first, and w's get the tangent of the squares,
@@ -72,7 +73,7 @@ action_terms(const float* axes, float noise, const float* time, u32 time_stride,
         }
     }
     sum = block_sum(sum);
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == 0 && action != nullptr) {
         action[blockIdx.x] = sum;
     }
 }

@@ -813,6 +813,12 @@ typedef struct SfeuotTrainerConfig {
     double tau_start;
     // Steps until tau has its value; 0 keeps it constant, and tau_start must be 1 then. Default 0.
     uint64_t tau_steps;
+    // gamma, from 0 to 1000: gamma/2 |grad V(1, y)|^2, averaged over the target samples y, is added
+    // to the value network's loss, as gradient penalties of discriminators are. It smooths the
+    // value function where few samples tell it, and makes its step about half as long again. It
+    // has no unit. What is known of the value function before the training has no penalty. Default
+    // 0: none.
+    double gradient_penalty;
 } SfeuotTrainerConfig;
 
 // What the last step saw. Fill it with sfeuot_metrics_init before the first use; every call
@@ -1221,7 +1227,7 @@ int32_t sfeuot_network_init(struct SfeuotNetwork *network);
 // of other languages) needs this name.
 int32_t sfeuot_network_init_2(struct SfeuotNetwork *network);
 
-// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_3. The symbol
+// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_4. The symbol
 // itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
 // much of config.
 int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
@@ -1230,10 +1236,13 @@ int32_t sfeuot_trainer_config_init(struct SfeuotTrainerConfig *config);
 // generator_network.
 int32_t sfeuot_trainer_config_init_2(struct SfeuotTrainerConfig *config);
 
+// As sfeuot_trainer_config_init, for programs that were built when the struct ended with tau_steps.
+int32_t sfeuot_trainer_config_init_3(struct SfeuotTrainerConfig *config);
+
 // Fills config with the defaults. sigma has none and has to be set before the config is used.
 // Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
 // up by name (dlsym, bindings of other languages) needs this name.
-int32_t sfeuot_trainer_config_init_3(struct SfeuotTrainerConfig *config);
+int32_t sfeuot_trainer_config_init_4(struct SfeuotTrainerConfig *config);
 
 // In C and C++ call this name: a macro below makes it sfeuot_metrics_init_2. The symbol itself is
 // for programs that were built when SfeuotMetrics ended with steps_per_second, and fills that much
@@ -1755,7 +1764,7 @@ int32_t sfeuot_model_noise(struct SfeuotModel *model,
 #endif  /* SFEUOT_H */
 
 // Names of structs that have grown: a program gets the function that fills the struct it knows.
-#define sfeuot_trainer_config_init sfeuot_trainer_config_init_3
+#define sfeuot_trainer_config_init sfeuot_trainer_config_init_4
 #define sfeuot_network_init sfeuot_network_init_2
 #define sfeuot_metrics_init sfeuot_metrics_init_2
 #define sfeuot_data_init sfeuot_data_init_3

@@ -273,7 +273,17 @@ impl Kernels {
         let conjugate = Conjugate { divergence: Divergence::Kl, tau: 1.0 };
         let axes = &self.axes;
         let (conditional, head, scale) = (CONDITIONAL, self.head, 1.0 / ROWS as f64);
-        let step = ValueStep { value, generator, conditional, head, conjugate, tau_at: TauAt::CONSTANT, axes, scale };
+        let step = ValueStep {
+            value,
+            generator,
+            conditional,
+            head,
+            conjugate,
+            tau_at: TauAt::CONSTANT,
+            penalty: 0.0,
+            axes,
+            scale,
+        };
         let [gradient, _] = &mut self.gradients;
         step.run(&mut self.steps, &self.nets[0], &self.nets[1], &batch, gradient, &mut self.sums);
     }

@@ -45,12 +45,12 @@ fn structs_have_the_layout_programs_were_compiled_against() {
             sample_shape 40, rows 48, row_count 56, row_dimension 64, row_dtype 72, reserved 76, row_scale 80,
             row_offset 88, flip 96, crop 100
         }
-        SfeuotTrainerConfig, 168 {
+        SfeuotTrainerConfig, 176 {
             struct_size 0, divergence 4, sigma 8, tau 16, sigma_units 24, activation 28, hidden_width 32,
             hidden_layers 36, latent_dimension 40, deterministic 44, squares 48, batch_sources 52, components 56,
             reserved 60, generator_learning_rate 64, value_learning_rate 72, adam_beta1 80, adam_beta2 88, ema_decay 96,
             gradient_clip 104, decay_steps 112, decay_floor 120, seed 128, value_network 136, generator_network 144,
-            tau_start 152, tau_steps 160
+            tau_start 152, tau_steps 160, gradient_penalty 168
         }
         SfeuotMetrics, 120 {
             struct_size 0, reserved 4, step 8, dual 16, value_loss 24, generator_loss 32, potential 40, action 48,
@@ -105,8 +105,8 @@ fn structs_have_the_layout_programs_were_compiled_against() {
 
 #[test]
 fn init_functions_give_the_sizes_and_the_documented_defaults() {
-    let config = common::init(sfeuot_trainer_config_init_3);
-    assert_eq!((config.tau_start, config.tau_steps), (1.0, 0));
+    let config = common::init(sfeuot_trainer_config_init_4);
+    assert_eq!((config.tau_start, config.tau_steps, config.gradient_penalty), (1.0, 0, 0.0));
     assert_eq!(config.struct_size as usize, size_of::<SfeuotTrainerConfig>());
     assert!(config.value_network.is_null() && config.generator_network.is_null());
     assert_eq!(

@@ -17,7 +17,7 @@ type Break = fn(&mut Problem);
 
 #[rustfmt::skip]
 const BROKEN: &[(&str, Break)] = &[
-    ("sigma", |p| p.config.sigma = init(sfeuot_trainer_config_init_3).sigma),
+    ("sigma", |p| p.config.sigma = init(sfeuot_trainer_config_init_4).sigma),
     ("sigma", |p| p.config.sigma = 0.0),
     ("sigma", |p| p.config.sigma = -1.0),
     ("sigma", |p| p.config.sigma = f64::NAN),
@@ -28,6 +28,9 @@ const BROKEN: &[(&str, Break)] = &[
     ("tau_start", |p| p.config.tau_start = f64::NAN),
     ("tau_start", |p| (p.config.tau_start, p.config.tau_steps) = (1e-200, 1)),
     ("tau_steps", |p| p.config.tau_start = 0.5),
+    ("gradient_penalty", |p| p.config.gradient_penalty = -1.0),
+    ("gradient_penalty", |p| p.config.gradient_penalty = f64::NAN),
+    ("gradient_penalty", |p| p.config.gradient_penalty = 1001.0),
     ("generator_learning_rate", |p| p.config.generator_learning_rate = -1e-3),
     ("generator_learning_rate", |p| p.config.generator_learning_rate = f64::INFINITY),
     ("value_learning_rate", |p| p.config.value_learning_rate = f64::NAN),

@@ -115,9 +115,10 @@ fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, products: Products, ste
 }
 
 #[test]
-fn all_of_this_holds_as_a_gpu_computes() {
+fn comparisons_hold_as_a_gpu_computes() {
     if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
-        simulator::strictly("", &["all_of_this_holds_as_a_gpu_computes"]);
+        // What a contraction of products and sums may change: numbers beside the CPU's.
+        simulator::strictly("the_cpu", &[]);
     }
 }
 
@@ -228,6 +229,7 @@ fn convolutional_networks_are_the_cpus() {
             tau: 20.0,
             tau_start: 0.3,
             tau_steps: 3,
+            gradient_penalty: 0.5,
             divergence: Divergence::Softplus,
             value_network: Some(network.clone()),
             generator_network: Some(network),
@@ -411,7 +413,7 @@ fn a_batch_that_does_not_fit_is_carried_in_pieces() {
         return;
     }
     let clouds = Clouds::new(2);
-    let config = TrainerConfig { batch_sources: 64, components: 8, ..small() };
+    let config = TrainerConfig { batch_sources: 32, components: 8, ..small() };
     let free = with(Products::Fused);
     let mut whole = clouds.trainer(&free, config.clone());
     let taken = free.device_memory();

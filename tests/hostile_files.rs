@@ -96,6 +96,7 @@ fn of_checkpoints() -> Vec<(&'static str, Value, &'static str)> {
         ("/config/tau", json!(-1.0), "tau is -1"),
         ("/config/tau_start", json!(0.0), "tau_start is 0"),
         ("/config/tau_start", json!(0.1), "tau_steps is 0"),
+        ("/config/gradient_penalty", json!(-1.0), "gradient_penalty is -1"),
         ("/config/hidden_width", json!(1u64 << 40), "hidden_width is 1099511627776"),
         ("/config/hidden_width", json!(21), "'value.weights' has shape"),
         ("/config/batch_sources", json!(0), "batch_sources is 0"),

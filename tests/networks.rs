@@ -291,7 +291,7 @@ fn the_struct_of_an_older_program_is_filled_and_read_as_far_as_it_goes() {
     // SAFETY: room for more than the function fills.
     ok(unsafe { sfeuot_trainer_config_init(config) });
     assert_eq!((config.struct_size as usize, config.value_network, config.generator_network), (BEFORE, junk, junk));
-    let fresh = init(sfeuot_trainer_config_init_3);
+    let fresh = init(sfeuot_trainer_config_init_4);
     assert_eq!((config.hidden_width, config.seed, config.ema_decay), (fresh.hidden_width, fresh.seed, fresh.ema_decay));
     (config.sigma, config.hidden_width, config.hidden_layers, config.batch_sources) = (0.5, 8, 2, 4);
     config.components = 2;

@@ -44,7 +44,7 @@ class Settings(typing.NamedTuple):
     value_factor: float = networks.VALUE_OF_NUMBER    # for each number of a picture
     at_end: float = 0.5     # share of the generator's rows at t = 1
     action: float = 1.0
-    penalty: float = 0.2    # R1, UOTM's alone
+    penalty: float = 0.0    # on the slope at the target's pictures (R1)
     value_steps: int = 1
     threads: int = 1
 
@@ -91,6 +91,12 @@ class Transport:
         drift = m - x0 - self.s.sigma * column(t / (1 - t)).sqrt() * noise
         return m, bridge(x0, m, t, noise, self.s.sigma), drift, t
 
+    def penalty(self, value, y):
+        """Half the squared slope at the target's pictures, times the setting of that name."""
+        y.requires_grad_()
+        slope, = torch.autograd.grad(value(y).sum(), y, create_graph=True)
+        return 0.5 * self.s.penalty * numbers(slope ** 2).mean()
+
     def dual(self, value, m, y, slope, drift):
         """Minus the dual, from the slope of V on the bridges."""
         ends = value(torch.ones(len(m) + len(y), 1), torch.cat([m, y]))
@@ -102,7 +108,8 @@ class Transport:
             m, x, drift, t = self.value_rows(self.generator, x0, z)
         x.requires_grad_()
         slope, = torch.autograd.grad(self.value(t, x).sum(), x, create_graph=True)
-        return self.dual(self.value, m, y, slope, drift)
+        loss = self.dual(self.value, m, y, slope, drift)
+        return loss + self.penalty(lambda y: self.value(torch.ones(len(y), 1), y), y) if self.s.penalty else loss
 
     def cost(self, generator, value, x0, z):
         m = generator(x0, z)
@@ -152,12 +159,10 @@ class Uotm(Transport):
         """The authors' potential is minus this V, as in the library's method: V is lowered where there are pictures of the target."""
         with torch.no_grad():
             m = self.generator(x0, z)
-        y.requires_grad_(self.s.penalty > 0)
-        of_target = self.potential(y)
-        loss = self.conjugate(of_target).mean() + self.conjugate(-self.potential(m) - self.weight * numbers((m - x0) ** 2)).mean()
+        loss = (self.conjugate(self.potential(y)).mean() +
+                self.conjugate(-self.potential(m) - self.weight * numbers((m - x0) ** 2)).mean())
         if self.s.penalty:
-            slope, = torch.autograd.grad(of_target.sum(), y, create_graph=True)
-            loss = loss + 0.5 * self.s.penalty * numbers(slope ** 2).mean()
+            loss = loss + self.penalty(self.potential, y)
         return loss
 
     def generator_loss(self, x0, z):

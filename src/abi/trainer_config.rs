@@ -136,12 +136,23 @@ pub struct SfeuotTrainerConfig {
     pub tau_start: f64,
     /// Steps until tau has its value; 0 keeps it constant, and tau_start must be 1 then. Default 0.
     pub tau_steps: u64,
+    /// gamma, from 0 to 1000: gamma/2 |grad V(1, y)|^2, averaged over the target samples y, is added
+    /// to the value network's loss, as gradient penalties of discriminators are. It smooths the
+    /// value function where few samples tell it, and makes its step about half as long again. It
+    /// has no unit. What is known of the value function before the training has no penalty. Default
+    /// 0: none.
+    pub gradient_penalty: f64,
 }
 
 // SAFETY: repr(C), struct_size first, plain numbers and pointers.
 unsafe impl Versioned for SfeuotTrainerConfig {
     const NAME: &'static str = "SfeuotTrainerConfig";
-    const SIZES: &'static [usize] = &[offset_of!(Self, value_network), offset_of!(Self, tau_start), size_of::<Self>()];
+    const SIZES: &'static [usize] = &[
+        offset_of!(Self, value_network),
+        offset_of!(Self, tau_start),
+        offset_of!(Self, gradient_penalty),
+        size_of::<Self>(),
+    ];
 
     fn defaults() -> Self {
         let core = TrainerConfig::default();
@@ -174,6 +185,7 @@ unsafe impl Versioned for SfeuotTrainerConfig {
             generator_network: null(),
             tau_start: core.tau_start,
             tau_steps: core.tau_steps,
+            gradient_penalty: core.gradient_penalty,
         }
     }
 }
@@ -220,11 +232,12 @@ impl SfeuotTrainerConfig {
             generator_network,
             tau_start: self.tau_start,
             tau_steps: self.tau_steps,
+            gradient_penalty: self.gradient_penalty,
         })
     }
 }
 
-/// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_3. The symbol
+/// In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_4. The symbol
 /// itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
 /// much of config.
 #[unsafe(no_mangle)]
@@ -241,11 +254,18 @@ pub unsafe extern "C" fn sfeuot_trainer_config_init_2(config: *mut SfeuotTrainer
     guard("sfeuot_trainer_config_init_2", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[1]) })
 }
 
-/// Fills config with the defaults. sigma has none and has to be set before the config is used.
-/// Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
-/// up by name (dlsym, bindings of other languages) needs this name.
+/// As sfeuot_trainer_config_init, for programs that were built when the struct ended with tau_steps.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_config_init_3(config: *mut SfeuotTrainerConfig) -> i32 {
     // SAFETY: config is NULL or writable.
     guard("sfeuot_trainer_config_init_3", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[2]) })
+}
+
+/// Fills config with the defaults. sigma has none and has to be set before the config is used.
+/// Programs that include this header call it as sfeuot_trainer_config_init; whoever looks functions
+/// up by name (dlsym, bindings of other languages) needs this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_trainer_config_init_4(config: *mut SfeuotTrainerConfig) -> i32 {
+    // SAFETY: config is NULL or writable.
+    guard("sfeuot_trainer_config_init_4", || unsafe { config::init(config, "config", SfeuotTrainerConfig::SIZES[3]) })
 }

@@ -201,8 +201,10 @@ pub struct ActionTerm<'a, S> {
     /// Where the direction in (x, t) along which V's derivative is taken goes (rows x (d + 1)): scale t' (c g + b), and
     /// 0 for t.
     pub w: Mat,
-    /// One over the rows of the whole batch.
+    /// One over the rows of the whole batch, times what a row counts.
     pub scale: f64,
+    /// Whether the sum is a part of the dual.
+    pub counts: bool,
 }
 
 /// The generator's loss over groups of rows that share an x0: V + noise (log p - log w), with log p as
@@ -256,7 +258,7 @@ pub trait Method: Workspace {
     fn bridge(&mut self, head: &Head, axes: &Axes<Self::AxisNumbers>, bridge: &Bridge<Self::Noise>, points: &Points);
     /// Adds the sums of both sides' terms of the dual, and writes their derivatives.
     fn dual(&mut self, term: &DualTerm<'_, Self::AxisNumbers>, sums: &mut Self::Sums);
-    /// Adds the action's sums, and writes the direction of its gradient.
+    /// Adds the action's sum where it counts, and writes the direction of its gradient.
     fn action(&mut self, term: &ActionTerm<'_, Self::AxisNumbers>, sums: &mut Self::Sums);
     /// Adds the generator's loss, and writes its gradient by the components.
     fn mixture(&mut self, loss: &MixtureLoss<'_, Self::Noise, Self::AxisNumbers>, sums: &mut Self::Sums);

@@ -28,6 +28,8 @@ pub(crate) struct Halves {
     pub conjugate: Conjugate,
     /// How tau comes to it.
     pub tau_schedule: TauSchedule,
+    /// The weight of the penalty on V's gradient at the target samples; 0 for none.
+    pub penalty: f64,
     /// Whether the generator's single component is a point, whose loss is known in closed form up to t = 1, where half of
     /// the generator's rows are.
     pub atoms: bool,
@@ -94,6 +96,7 @@ impl Halves {
             conjugate: self.conjugate,
             tau_at: TauAt { schedule: self.tau_schedule, step },
             axes,
+            penalty: self.penalty,
             scale: self.scale(),
         }
     }

@@ -229,7 +229,7 @@ impl Objective {
         let w = device.scratch(rows, d + 1);
         let end = self.end(device);
         let time = Mat { stride: 0, rows, ..end };
-        device.action(&ActionTerm { axes, time, x: w, g, b, w, scale: share }, sums);
+        device.action(&ActionTerm { axes, time, x: w, g, b, w, scale: share, counts: true }, sums);
         device.give(w.columns(0, d), self.scale, to.direction);
     }
 

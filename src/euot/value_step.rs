@@ -12,10 +12,13 @@
 //!
 //! The action term's gradient is that of <grad V(t, x_t), w> with w_j = t_j' (c_j d_j V + b_tj) held constant: a reverse pass over
 //! one directional derivative, no second-order differentiation.
+//!
+//! A penalty gamma on V's gradient at the target samples y is the same pass at (1, y) with b = 0: gamma E\[sum over j of t_j' c_j/2
+//! (d_j V(1, y))^2\] is added to minus L (Roth, Lucchi, Nowozin, Hofmann 2017; R1 of Mescheder, Geiger, Nowozin 2018).
 
 use super::conditional::Conditional;
 use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, Points, TauAt};
-use crate::formulas::{Axes, Conjugate, Head};
+use crate::formulas::{Axes, Conjugate, Head, Tick};
 use crate::nn::network::Network;
 
 /// Times of the clock in the value step are uniform up to where the time along the slowest axis is this. Beyond it b_t would be large: for small s it grows like 1 /
@@ -38,8 +41,20 @@ pub struct ValueStep<'a, S> {
     pub tau_at: TauAt,
     /// Noise and times of the axes, and the known part of V(1, .) beside the network.
     pub axes: &'a Axes<S>,
+    /// gamma, the weight of the penalty on V's gradient at the target samples; 0 for none.
+    pub penalty: f64,
     /// One over the rows of the whole batch.
     pub scale: f64,
+}
+
+/// Rows at which V's gradient counts: states, their times and drifts, and the weight of each row.
+struct Along {
+    state: Mat,
+    time: Mat,
+    drift: Mat,
+    scale: f64,
+    /// Whether the terms are a part of the dual.
+    counts: bool,
 }
 
 impl<S> ValueStep<'_, S> {
@@ -107,14 +122,55 @@ impl<S> ValueStep<'_, S> {
             self.value.backward_parameters(device, value, &tape, delta, level, gradient);
         };
         let action_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
-            let tape = self.value.record_hidden(device, value, state, true);
-            let g = self.value.input_gradient(device, value, &tape);
-            let w = self.value.inputs_of(device, value, rows);
-            let term =
-                ActionTerm { axes: self.axes, time: batch.time, x: state, g: g.value, b: drift, w, scale: self.scale };
-            device.action(&term, sums);
-            self.value.backward_directional(device, value, &tape, &g, w, gradient);
+            let along = Along { state, time: batch.time, drift, scale: self.scale, counts: true };
+            self.add_action(device, value, &along, gradient, sums);
+            if self.penalty > 0.0 {
+                self.add_penalty(device, value, ends.rows(rows, 2 * rows), gradient, sums);
+            }
         };
         device.both(&mut (gradient, sums), ends_part, action_part);
+    }
+
+    /// Adds the terms of the action at these rows, and their gradient.
+    fn add_action<D: Layers + Method<AxisNumbers = S>>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        along: &Along,
+        gradient: &mut D::Gradient,
+        sums: &mut D::Sums,
+    ) {
+        let Along { state, time, drift, scale, counts } = *along;
+        let mark = device.mark();
+        let tape = self.value.record_hidden(device, value, state, true);
+        let g = self.value.input_gradient(device, value, &tape);
+        let w = self.value.inputs_of(device, value, state.rows);
+        let term = ActionTerm { axes: self.axes, time, x: state, g: g.value, b: drift, w, scale, counts };
+        device.action(&term, sums);
+        self.value.backward_directional(device, value, &tape, &g, w, gradient);
+        if !D::OVERLAPS {
+            device.reset(mark);
+        }
+    }
+
+    /// Adds the gradient of the penalty at the target samples \[y, 1\].
+    fn add_penalty<D: Layers + Method<AxisNumbers = S>>(
+        &self,
+        device: &mut D,
+        value: &D::Net,
+        targets: Mat,
+        gradient: &mut D::Gradient,
+        sums: &mut D::Sums,
+    ) {
+        // One row for all.
+        let time = device.scratch(1, Tick::<f64>::NUMBERS);
+        for (number, at) in self.axes.clock.at(1.0f64).row().into_iter().enumerate() {
+            device.fill(time.columns(number, number + 1), at);
+        }
+        let drift = device.scratch(1, self.dimension());
+        device.fill(drift, 0.0);
+        let [time, drift] = [time, drift].map(|row| Mat { rows: targets.rows, stride: 0, ..row });
+        let along = Along { state: targets, time, drift, scale: self.penalty * self.scale, counts: false };
+        self.add_action(device, value, &along, gradient, sums);
     }
 }

@@ -9,6 +9,9 @@ use crate::formulas::{Activation, Divergence, TauSchedule};
 use crate::nn::spec::{GENERATOR, NetworkSpec, Specs, VALUE};
 use serde::{Deserialize, Serialize};
 
+/// The largest weight of the penalty on V's gradient.
+const MOST_PENALTY: f64 = 1000.0;
+
 /// Units in which sigma and tau are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,6 +89,10 @@ pub struct TrainerConfig {
     /// Largest norm of a network's gradient in the problem that the networks see, longer ones are shortened to it; 0,
     /// the default, leaves them as they are.
     pub gradient_clip: f64,
+    /// gamma: gamma/2 |grad V(1, y)|^2, averaged over the target samples, is added to the value function's loss. From 0, the
+    /// default, which leaves it out, to 1000. It has no unit.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub gradient_penalty: f64,
     /// Steps over which both rates fall along a half cosine; 0, the default, keeps them constant.
     pub decay_steps: u64,
     /// The rates at the end of the fall, as a fraction of those at the start, in [0, 1]. Default 0.02.
@@ -107,6 +114,10 @@ fn one() -> f64 {
 
 fn is_one(x: &f64) -> bool {
     *x == 1.0
+}
+
+fn is_none(x: &f64) -> bool {
+    *x == 0.0
 }
 
 fn is_zero(x: &u64) -> bool {
@@ -138,6 +149,7 @@ impl Default for TrainerConfig {
             adam_beta2: 0.99,
             ema_decay: 0.998,
             gradient_clip: 0.0,
+            gradient_penalty: 0.0,
             decay_steps: 0,
             decay_floor: 0.02,
             seed: 0,
@@ -204,6 +216,12 @@ impl TrainerConfig {
             return Err(Error::invalid(format!(
                 "gradient_clip is {}, but must be a finite number above 0, or 0 for none",
                 self.gradient_clip
+            )));
+        }
+        if !(0.0..=MOST_PENALTY).contains(&self.gradient_penalty) {
+            return Err(Error::invalid(format!(
+                "gradient_penalty is {}, but must be from 0, for none, to {MOST_PENALTY}",
+                self.gradient_penalty
             )));
         }
         fraction("decay_floor", self.decay_floor, "]", true)

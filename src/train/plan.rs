@@ -226,6 +226,7 @@ fn assemble(
             head: Head { deterministic: config.deterministic },
             conjugate: bridge.conjugate(conjugate),
             tau_schedule: config.tau_schedule(),
+            penalty: config.gradient_penalty,
             clock: bridge.clock(),
             atoms: config.is_convolutional(),
             sources: config.batch_sources,

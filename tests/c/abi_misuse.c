@@ -40,7 +40,7 @@ int main(void) {
     REFUSED(SFEUOT_ERROR_INVALID_ARGUMENT, "struct_size",
             sfeuot_trainer_create(context, &config, &source.data, &target.data, &no_trainer));
     config.struct_size = sizeof config + 8;
-    REFUSED(SFEUOT_ERROR_UNSUPPORTED_VERSION, "168",
+    REFUSED(SFEUOT_ERROR_UNSUPPORTED_VERSION, "176",
             sfeuot_trainer_create(context, &config, &source.data, &target.data, &no_trainer));
     config.struct_size = sizeof config;
     metrics.struct_size = 1;

@@ -68,7 +68,7 @@ pub struct Problem {
 
 impl Problem {
     pub fn new() -> Self {
-        let mut config = init(sfeuot_trainer_config_init_3);
+        let mut config = init(sfeuot_trainer_config_init_4);
         config.sigma = 0.5;
         config.hidden_width = 8;
         config.hidden_layers = 2;

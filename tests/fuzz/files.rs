@@ -79,7 +79,7 @@ fn context() -> *mut SfeuotContext {
 fn write_originals(folder: &Path) {
     let context = context();
     for (index, kind) in KINDS.iter().enumerate() {
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_3);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_4);
         config.sigma = 0.4;
         (config.hidden_width, config.hidden_layers, config.batch_sources, config.components) = (5, 2, 3, 2);
         (kind.configure)(&mut config);

@@ -31,7 +31,7 @@ fn read_and_write(board: &Board, folder: &Path, times: u64) {
         (Side::new(&mut random, 50, &[12], false, 0.0), Side::new(&mut random, 50, &[12], false, 0.5));
     let mut context_config: SfeuotContextConfig = init(sfeuot_context_config_init);
     (context_config.device, context_config.threads) = (SFEUOT_DEVICE_CPU, 1);
-    let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_3);
+    let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_4);
     (config.sigma, config.hidden_width, config.batch_sources) = (0.3, 128, 4);
     let (mut context, mut trainer, mut model, mut read) = (null_mut(), null_mut(), null_mut(), null_mut());
     // SAFETY: live handles, structs with what they point to, C strings.

@@ -400,7 +400,7 @@ pub const STEPS: [Step; 26] = [
 impl Life {
     pub fn new(shape: &Shape, folder: PathBuf) -> Self {
         let mut random = Random::new(1);
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_3);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_4);
         config.sigma = 0.3;
         (shape.configure)(&mut config);
         let dimension = shape.sample_shape.iter().product::<i64>() as usize;

@@ -74,7 +74,7 @@ fn inits(host: &mut Host) {
         3 => fill!(SfeuotMetrics, sfeuot_metrics_init),
         4 => fill!(SfeuotModelInfo, sfeuot_model_info_init),
         5 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init),
-        6 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init_3),
+        6 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init_4),
         7 => fill!(SfeuotNetwork, sfeuot_network_init),
         8 => fill!(SfeuotNetwork, sfeuot_network_init_2),
         9 => fill!(SfeuotMetrics, sfeuot_metrics_init_2),

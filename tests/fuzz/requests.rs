@@ -61,7 +61,7 @@ impl Host {
     }
 
     pub fn trainer_config(&mut self) -> Config {
-        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_3);
+        let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_4);
         config.divergence = self.choose(&Divergence::ALL.map(i32::from));
         config.sigma_units = self.choose(&[0, 1]);
         config.activation = self.choose(&Activation::ALL.map(i32::from));
@@ -94,6 +94,11 @@ impl Host {
             0 => self.bad_of(&[-1.0, f64::NAN, f64::INFINITY]),
             1 => self.random.of(&[1e-300, 5e-324, 1e-20, 1e300, f64::MAX]),
             2..10 => 1.0,
+            _ => 0.0,
+        };
+        config.gradient_penalty = match self.random.below(40) {
+            0 => self.bad_of(&[-1.0, f64::NAN, 1e300]),
+            1..10 => self.random.of(&[5e-324, 0.1, 1000.0]),
             _ => 0.0,
         };
         config.decay_steps = self.random.of(&[0, 0, 0, 1, 2, 100, u64::MAX]);

@@ -261,7 +261,7 @@ impl<T: Real> CpuBlock<T> {
     }
 
     pub(super) fn method_action(&mut self, term: &ActionTerm<'_, Vec<T>>, sums: &mut Sums) {
-        let ActionTerm { axes, time, g, b, w, scale, .. } = *term;
+        let ActionTerm { axes, time, g, b, w, scale, counts, .. } = *term;
         let (half, scale, noise) = (T::of(0.5), T::of(scale), T::of(axes.noise));
         let (sigma, rate) = (axes.part(Part::Sigma), axes.part(Part::Rate));
         for r in 0..b.rows {
@@ -275,7 +275,9 @@ impl<T: Real> CpuBlock<T> {
                 self.row_mut(w, r)[j] = scale * speed * (share + b);
             }
             self.row_mut(w, r)[b.cols] = T::zero();
-            sums.action += row.wide();
+            if counts {
+                sums.action += row.wide();
+            }
         }
     }
 }

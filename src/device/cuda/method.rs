@@ -155,7 +155,7 @@ impl Method for CudaBlock {
     }
 
     fn action(&mut self, term: &ActionTerm<'_, u64>, sums: &mut CudaSums) {
-        let ActionTerm { axes, time, x, g, b, w, scale } = *term;
+        let ActionTerm { axes, time, x, g, b, w, scale, counts } = *term;
         assert!(g.squares.count == w.squares.count && [x, w].iter().all(|mat| mat.cols == b.cols + 1));
         // Of a graph it has no column for the time.
         assert!(g.cols == b.cols + 1 || (g.cols == b.cols && g.squares.count == 0));
@@ -164,7 +164,7 @@ impl Method for CudaBlock {
         let ((b, b_stride), (w, w_stride)) = (self.place(b), self.place(w));
         let (time, time_stride) = self.place(time);
         let grid = reduction_blocks((rows * d).div_ceil(4) as u64);
-        let action = sums.take(ACTION, grid as usize);
+        let action = if counts { sums.take(ACTION, grid as usize) } else { 0 };
         let arguments = ActionTerms {
             axes: axes.numbers,
             noise: axes.noise as f32,

@@ -28,6 +28,8 @@ pub(crate) struct Case {
     /// Whether the generator step takes its single components for points.
     pub atoms: bool,
     pub conjugate: Conjugate,
+    /// Weight of the penalty on V's gradient at y.
+    pub penalty: f64,
     pub axes: Axes<Vec<f64>>,
     pub value: Network,
     pub generator: Network,
@@ -154,6 +156,7 @@ impl Case {
             conjugate: self.conjugate,
             tau_at: TauAt::CONSTANT,
             axes,
+            penalty: self.penalty,
             scale: 1.0 / self.rows() as f64,
         }
     }
@@ -233,7 +236,25 @@ impl Case {
 
     pub fn value_loss(&self) -> f64 {
         let sums = self.value_step::<f64>(Isa::Portable).0;
-        (sums.conjugate - sums.generated + sums.action) / self.rows() as f64
+        (sums.conjugate - sums.generated + sums.action) / self.rows() as f64 + self.penalty_loss()
+    }
+
+    /// The penalty by plain loops over the target samples.
+    fn penalty_loss(&self) -> f64 {
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let value = &self.nets::<f64>(Isa::Portable)[0];
+        let rows = self.rows();
+        let ends = self.batch(&mut block, |t| t).ends.unwrap().rows(rows, 2 * rows);
+        let tape = self.value.record_hidden(&mut block, value, ends, true);
+        let g = self.value.input_gradient(&mut block, value, &tape).value;
+        let tick = self.axes.clock.at(1.0);
+        let along = |j: usize| {
+            let ([.., speed], sigma): ([f64; 3], _) =
+                (tick.along(self.axes.part(Part::Rate)[j]), self.axes.part(Part::Sigma)[j]);
+            speed * sigma * sigma / self.axes.noise
+        };
+        let squares = |r: usize| (0..self.d).map(|j| along(j) * block.row(g, r)[j].powi(2)).sum::<f64>();
+        self.penalty * (0..rows).map(|r| 0.5 * squares(r)).sum::<f64>() / rows as f64
     }
 
     pub fn generator_loss(&self) -> f64 {
@@ -454,6 +475,7 @@ impl Case {
             head: Head { deterministic: networks.deterministic },
             atoms: value.graph.is_some(),
             conjugate,
+            penalty: if seed % 3 == 0 { 0.7 } else { 0.0 },
             axes,
             value_weights: weights(&value, Stream::Init),
             generator_weights: weights(&generator, Stream::SourceIndex),

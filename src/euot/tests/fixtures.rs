@@ -113,6 +113,7 @@ fn check(json: &str) {
         conditional,
         head,
         conjugate: Conjugate { divergence: f.divergence, tau: f.tau },
+        penalty: 0.0,
         axes: Axes::even(f.d, f.sigma),
         value,
         generator,

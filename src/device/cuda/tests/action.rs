@@ -34,7 +34,7 @@ proptest! {
         }
         let mut sums = Sums::default();
         let time = upload(&mut block, &times, 3);
-        let term = ActionTerm { axes: &axes, time, x: xm, g: gm, b: bm, w, scale: f64::from(scale) };
+        let term = ActionTerm { axes: &axes, time, x: xm, g: gm, b: bm, w, scale: f64::from(scale), counts: true };
         block.action(&term, &mut sums);
         let mut direction = w;
         if squared {
