@@ -214,8 +214,14 @@ fn convolutional_networks_are_the_cpus() {
         return;
     }
     let form = Convolutions { channels: 4, blocks: 1, ..Convolutions::default() };
+    let bilinear = Convolutions { upsampling: Upsampling::Bilinear, ..form };
     for (shape, form, activation, rows) in [
-        ([2, 5, 6], Convolutions { levels: 2, residual: false, range: Some([-3.0, 3.0]), ..form }, Activation::Silu, 5),
+        (
+            [2, 5, 6],
+            Convolutions { levels: 2, residual: false, range: Some([-3.0, 3.0]), ..bilinear },
+            Activation::Silu,
+            5,
+        ),
         ([1, 12, 12], Convolutions { levels: 1, range: Some([-1.5, 1.0]), ..form }, Activation::Tanh, 3),
         ([3, 4, 4], Convolutions { channels: 6, levels: 3, blocks: 2, ..form }, Activation::Softplus, 34),
     ] {

@@ -20,6 +20,9 @@ pub enum Fixed {
     Pool(Shape),
     /// Repeats each pixel in a square of 2 x 2.
     Enlarge(Shape),
+    /// Doubles the sides by linear interpolation along each: a pixel is 3/4 of the one that it lies in and 1/4 of that
+    /// one's neighbour on its side, in place of which an edge has itself.
+    Bilinear(Shape),
     /// Puts the pixels of each square of 2 x 2 beside each other as channels. Sides are even.
     Fold(Shape),
     /// Puts a picture into the middle of a larger one of zeros.
@@ -50,7 +53,7 @@ impl Fixed {
             Self::Times(_) => None,
             Self::Interleave(from) | Self::Fold(from) => Some([from.numbers(); 2]),
             Self::Pool(from) => Some([from.numbers(), from.numbers() / 4]),
-            Self::Enlarge(from) => Some([from.numbers(), from.numbers() * 4]),
+            Self::Enlarge(from) | Self::Bilinear(from) => Some([from.numbers(), from.numbers() * 4]),
             Self::Sum(from) => Some([from.numbers(), from.channels]),
             Self::Pad { part, to: [height, width] } => Some([part.numbers(), height * width * part.channels]),
             Self::Join { part, of, .. } => Some([part.numbers(), part.height * part.width * of]),

@@ -1,5 +1,6 @@
 //! A graph of pictures while it is being built: each step takes pictures and gives one with its size.
 
+use super::convolutions::Upsampling;
 use super::graph::Builder;
 use crate::device::Fixed;
 use crate::device::layout::{Conv, Map, Shape};
@@ -20,6 +21,7 @@ pub(super) struct Draft {
     pub e: usize,
     /// Blocks of a level.
     pub blocks: usize,
+    pub upsampling: Upsampling,
 }
 
 impl Draft {
@@ -85,6 +87,10 @@ impl Draft {
 
     pub fn enlarge(&mut self, x: Picture) -> Picture {
         let shape = Shape { height: 2 * x.shape.height, width: 2 * x.shape.width, ..x.shape };
-        Picture { node: self.builder.fixed(x.node, Fixed::Enlarge(x.shape)), shape }
+        let map = match self.upsampling {
+            Upsampling::Nearest => Fixed::Enlarge(x.shape),
+            Upsampling::Bilinear => Fixed::Bilinear(x.shape),
+        };
+        Picture { node: self.builder.fixed(x.node, map), shape }
     }
 }

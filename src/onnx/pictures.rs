@@ -254,6 +254,8 @@ fn fixed(b: &mut Builder, map: &Fixed, reverse: bool, x: Value) -> Value {
             let small = pool(b, x.tensor);
             Value::of(shape, b.times(small, 4.0))
         }
+        (Fixed::Bilinear(shape), false) => Value::of(twice(shape), interpolated(b, x.tensor)),
+        (Fixed::Bilinear(_), true) => unreachable!("the value function has no finer levels to come to"),
         (Fixed::Fold(shape), false) => {
             let folded = b.operator("SpaceToDepth", &[x.tensor], &[("blocksize", Attribute::Int(2))]);
             Value::of(Shape { channels: 4 * shape.channels, ..half(shape) }, folded)
@@ -294,11 +296,22 @@ fn pool(b: &mut Builder, x: Tensor) -> Tensor {
 
 /// Repeats each pixel in a square of 2 x 2.
 fn enlarge(b: &mut Builder, x: Tensor) -> Tensor {
-    let scales = b.constant(&[4], vec![1.0, 1.0, 2.0, 2.0]);
     let attributes = [
         ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
         ("mode", Attribute::Text("nearest")),
         ("nearest_mode", Attribute::Text("floor")),
     ];
-    b.operator("Resize", &[x, Tensor::NONE, scales], &attributes)
+    doubled(b, x, &attributes)
+}
+
+/// Doubles the sides by linear interpolation along each.
+fn interpolated(b: &mut Builder, x: Tensor) -> Tensor {
+    let attributes =
+        [("coordinate_transformation_mode", Attribute::Text("half_pixel")), ("mode", Attribute::Text("linear"))];
+    doubled(b, x, &attributes)
+}
+
+fn doubled(b: &mut Builder, x: Tensor, attributes: &[(&str, Attribute)]) -> Tensor {
+    let scales = b.constant(&[4], vec![1.0, 1.0, 2.0, 2.0]);
+    b.operator("Resize", &[x, Tensor::NONE, scales], attributes)
 }

@@ -66,8 +66,8 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
     let description =
         Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
-    let [own_networks, axes, pictures] = description.config.specs().versions(own_axes);
-    output.needs(&[own_networks, axes, pictures, (description.config.tau_steps > 0, TAU_SCHEDULE)]);
+    let [own_networks, axes, pictures, layers] = description.config.specs().versions(own_axes);
+    output.needs(&[own_networks, axes, pictures, layers, (description.config.tau_steps > 0, TAU_SCHEDULE)]);
     output.push_rotation(rotation.as_ref());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;

@@ -4,6 +4,7 @@
 mod activation;
 mod activations;
 pub(crate) mod batch;
+mod bilinear;
 mod block;
 mod channels;
 mod components;

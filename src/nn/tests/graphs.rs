@@ -71,6 +71,9 @@ impl Grower {
                 let node = self.builder.join((from.node, from.shape), (with.node, with.shape));
                 Picture { node, shape: of(height, width, channels + with.shape.channels) }
             }
+            11 if height * width <= 16 => {
+                self.fixed(from, Fixed::Bilinear(from.shape), of(2 * height, 2 * width, channels))
+            }
             _ => from,
         }
     }
@@ -80,7 +83,7 @@ impl Grower {
 pub(super) fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
     let shape =
         (1usize..7, 1usize..7, 1usize..4).prop_map(|(height, width, channels)| Shape { height, width, channels });
-    let choices = proptest::collection::vec((0usize..11, 0usize..30), 0..9);
+    let choices = proptest::collection::vec((0usize..12, 0usize..30), 0..9);
     ((shape, 0usize..3), choices, outputs, 1usize..4, (0..Activation::ALL.len(), any::<bool>(), any::<u64>())).prop_map(
         |((shape, latent), choices, outputs, rows, (activation, sums, seed))| {
             let activation = Activation::ALL[activation];
