@@ -9,6 +9,7 @@
 #include "components.cu"
 #include "conv.cu"
 #include "dual.cu"
+#include "group_norm.cu"
 #include "inference.cu"
 #include "maps.cu"
 #include "mixture.cu"

@@ -716,6 +716,10 @@ typedef struct SfeuotNetwork {
     // SFEUOT_UPSAMPLING_*, of a convolutional generator; the value function has no finer levels to
     // come to. Default SFEUOT_UPSAMPLING_NEAREST, which has to stay for a perceptron.
     int32_t upsampling;
+    // Groups of channels that each block of a convolutional generator normalises in each picture,
+    // before a scale and a shift of every channel: group normalisation. It has to divide the
+    // channels. 0 normalises nothing, and is what a value network needs. Default 0.
+    uint32_t norm_groups;
 } SfeuotNetwork;
 
 // How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you

@@ -223,9 +223,14 @@ fn convolutional_networks_are_the_cpus() {
             5,
         ),
         ([1, 12, 12], Convolutions { levels: 1, range: Some([-1.5, 1.0]), ..form }, Activation::Tanh, 3),
-        ([3, 4, 4], Convolutions { channels: 6, levels: 3, blocks: 2, ..form }, Activation::Softplus, 34),
+        (
+            [3, 4, 4],
+            Convolutions { channels: 6, levels: 3, blocks: 2, norm_groups: 3, ..form },
+            Activation::Softplus,
+            34,
+        ),
     ] {
-        let network = NetworkSpec { activation, ..NetworkSpec::convolutional(form) };
+        let network = |form| Some(NetworkSpec { activation, ..NetworkSpec::convolutional(form) });
         let config = TrainerConfig {
             latent_dimension: 3,
             deterministic: true,
@@ -235,8 +240,8 @@ fn convolutional_networks_are_the_cpus() {
             tau_start: 0.3,
             tau_steps: 3,
             divergence: Divergence::Softplus,
-            value_network: Some(network.clone()),
-            generator_network: Some(network),
+            value_network: network(Convolutions { norm_groups: 0, ..form }),
+            generator_network: network(form),
             ..small()
         };
         let numbers = shape.iter().product();

@@ -84,6 +84,10 @@ pub struct SfeuotNetwork {
     /// SFEUOT_UPSAMPLING_*, of a convolutional generator; the value function has no finer levels to
     /// come to. Default SFEUOT_UPSAMPLING_NEAREST, which has to stay for a perceptron.
     pub upsampling: i32,
+    /// Groups of channels that each block of a convolutional generator normalises in each picture,
+    /// before a scale and a shift of every channel: group normalisation. It has to divide the
+    /// channels. 0 normalises nothing, and is what a value network needs. Default 0.
+    pub norm_groups: u32,
 }
 
 // SAFETY: repr(C), struct_size first, plain numbers; 24 is the end of kind, 48 that of high.
@@ -109,6 +113,7 @@ unsafe impl Versioned for SfeuotNetwork {
             low: 0.0,
             high: 0.0,
             upsampling: Upsampling::default().into(),
+            norm_groups: 0,
         }
     }
 }
@@ -155,6 +160,7 @@ impl SfeuotNetwork {
             levels: self.levels as usize,
             blocks: self.blocks as usize,
             residual: switch(&format!("{argument}.residual"), self.residual)?,
+            norm_groups: self.norm_groups as usize,
             upsampling: Upsampling::of(self.upsampling, &format!("{argument}.upsampling"))?,
             range: (self.low != 0.0 || self.high != 0.0).then_some([self.low, self.high].map(f64::from)),
             ..Convolutions::default()
@@ -164,11 +170,15 @@ impl SfeuotNetwork {
 
     /// Refuses a perceptron with fields of convolutional networks. `residual` is 1 by default and means nothing here.
     fn check_perceptron(&self, argument: &str) -> Outcome<()> {
-        let fields = [("channels", self.channels), ("levels", self.levels), ("blocks", self.blocks)];
-        let fields = fields.map(|(name, number)| (name, f64::from(number)));
-        let range = [("low", self.low), ("high", self.high)].map(|(name, number)| (name, f64::from(number)));
-        let upsampling = [("upsampling", f64::from(self.upsampling))];
-        match fields.into_iter().chain(range).chain(upsampling).find(|&(_, number)| number != 0.0) {
+        let counts = [
+            ("channels", self.channels),
+            ("levels", self.levels),
+            ("blocks", self.blocks),
+            ("norm_groups", self.norm_groups),
+        ];
+        let counts = counts.map(|(name, number)| (name, f64::from(number)));
+        let others = [("low", self.low.into()), ("high", self.high.into()), ("upsampling", self.upsampling.into())];
+        match counts.into_iter().chain(others).find(|&(_, number)| number != 0.0) {
             None => Ok(()),
             Some((name, number)) => Err(Failure::argument(format!(
                 "{argument}.{name} is {number}, but must be 0 where {argument}.kind is SFEUOT_NETWORK_MLP (0)"

@@ -8,6 +8,7 @@ use super::layout::Shape;
 use super::mat::Mat;
 use super::workspace::Workspace;
 use crate::formulas::Activation;
+use std::ops::Range;
 
 /// A linear map without weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +62,26 @@ impl Fixed {
     }
 }
 
+/// Groups of neighbouring channels of a picture, all of the same size, whose numbers are normalised together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Groups {
+    /// The picture.
+    pub shape: Shape,
+    /// How many groups its channels make.
+    pub count: usize,
+}
+
+impl Groups {
+    /// Returns the channels of a group.
+    pub fn channels(&self, group: usize) -> Range<usize> {
+        let each = self.shape.channels / self.count;
+        group * each..(group + 1) * each
+    }
+}
+
+/// What the mean square deviation of a group is raised by, so that a group without any gives 0.
+pub const NORM_EPSILON: f64 = 1e-5;
+
 /// See the module. `net` and `layer` name the weights and biases of a layer, a linear map of any kind.
 pub trait Maps: Workspace {
     /// Weights of one network as the device keeps them.
@@ -93,6 +114,12 @@ pub trait Maps: Workspace {
     /// The gradient by e: to (+)= \[sum over pixels and pairs (x, q) of x q, sum over pixels of `shift`\]; without
     /// `shift` its second half gets (+)= 0.
     fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool);
+
+    /// to = y = s (x - m), where m is the mean of a group's numbers in one picture and s = (their mean square deviation +
+    /// [`NORM_EPSILON`])^-1/2 (Wu, He, *Group Normalization*, 2018).
+    fn group_norm(&mut self, groups: &Groups, x: Mat, to: Mat);
+    /// The gradient by x, given that by y: to (+)= s (delta - mean of delta - y mean of (delta y)).
+    fn group_norm_reverse(&mut self, groups: &Groups, x: Mat, delta: Mat, to: Mat, add: bool);
 
     /// to = \[2 t - 1, sin(pi t / 2), cos(pi t / 2)\] for the column t.
     fn waves(&mut self, t: Mat, to: Mat);

@@ -24,7 +24,7 @@ pub(crate) mod training;
 pub mod workspace;
 
 pub use layers::Layers;
-pub use maps::{ActivationRule, Fixed, Maps};
+pub use maps::{ActivationRule, Fixed, Groups, Maps, NORM_EPSILON};
 pub use mat::{Mat, Squares};
 pub use method::{ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, Points, StepNumber, Sums, TauAt, Weighted};
 pub use rows::Rows;

@@ -57,6 +57,10 @@ pub struct Convolutions {
     /// Default nearest.
     #[serde(default, skip_serializing_if = "is_default")]
     pub upsampling: Upsampling,
+    /// Groups of channels that each block of the generator normalises in each picture, before its modulation. It has to
+    /// divide `channels`. 0, the default, normalises nothing. A value function has to have 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub norm_groups: usize,
 }
 
 impl Default for Convolutions {
@@ -99,6 +103,7 @@ impl Convolutions {
             residual: true,
             range: None,
             upsampling: Upsampling::Nearest,
+            norm_groups: 0,
         }
     }
 
@@ -176,12 +181,38 @@ impl Convolutions {
                 least.ilog2() as usize + 1 - levels.folds
             ));
         }
+        chosen.check_groups(prefix)?;
         Ok(Self { levels: levels.count, ..chosen })
+    }
+
+    fn check_groups(&self, prefix: &str) -> Result<(), String> {
+        let Self { channels, norm_groups, .. } = *self;
+        if norm_groups > 0 && !channels.is_multiple_of(norm_groups) {
+            return Err(format!(
+                "{prefix}norm_groups is {norm_groups}, but must be 0 or divide the {channels} channels of the finest level"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that the value function has nothing that a generator alone may have. An error has `prefix` before the names
+    /// of fields.
+    ///
+    /// # Errors
+    /// The first field that says otherwise.
+    pub(crate) fn check_value(&self, prefix: &str) -> Result<(), String> {
+        match [("norm_groups", self.norm_groups)].into_iter().find(|&(_, number)| number > 0) {
+            None => Ok(()),
+            Some((name, number)) => Err(format!(
+                "{prefix}{name} is {number}, but must be 0: a generator alone has it, as the value function is trained by its \
+                 slope too"
+            )),
+        }
     }
 
     /// Returns whether it has a layer that libraries of before [`LAYERS`](crate::file::kind::LAYERS) do not know.
     pub(crate) fn has_new_layers(&self) -> bool {
-        !is_default(&self.upsampling)
+        !is_default(&self.upsampling) || self.norm_groups > 0
     }
 
     /// Returns the channels of a level.
@@ -224,6 +255,34 @@ mod tests {
         }
         let many = form.of_samples(&[usize::MAX, 3, 3], "").unwrap();
         assert_eq!(many.numbers(), 0);
+    }
+
+    #[test]
+    fn groups_of_channels_divide_them_and_are_the_generators_alone() {
+        let form = Convolutions { norm_groups: 3, ..Convolutions::TINY };
+        let refused = form.of_samples(&[8, 8], "generator_network.").unwrap_err();
+        assert_eq!(
+            refused,
+            "generator_network.norm_groups is 3, but must be 0 or divide the 16 channels of the finest level"
+        );
+        let form = Convolutions { norm_groups: 4, ..form };
+        assert_eq!(form.of_samples(&[8, 8], "").unwrap().norm_groups, 4);
+        let refused = form.check_value("value_network.").unwrap_err();
+        assert!(refused.starts_with("value_network.norm_groups is 4, but must be 0: a generator alone"), "{refused}");
+    }
+
+    /// Older libraries refuse files by their version, and files of networks that they know are what they were.
+    #[test]
+    fn files_name_new_layers_alone() {
+        let text = |form: &Convolutions| serde_json::to_string(form).unwrap();
+        let form = Convolutions::TINY;
+        assert_eq!(text(&form), r#"{"picture":[0,0,0],"channels":16,"levels":0,"blocks":1,"residual":true}"#);
+        assert!(!form.has_new_layers());
+        for form in [Convolutions { norm_groups: 2, ..form }, Convolutions { upsampling: Upsampling::Bilinear, ..form }]
+        {
+            assert!(form.has_new_layers());
+            assert_eq!(serde_json::from_str::<Convolutions>(&text(&form)).unwrap(), form);
+        }
     }
 
     #[test]

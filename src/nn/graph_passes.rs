@@ -15,6 +15,9 @@ enum Along<'a, G> {
     Sample,
 }
 
+/// Of operations without a tangent.
+const GENERATOR_ALONE: &str = "a generator alone has it";
+
 /// A copy is a product with 1.
 const COPY: Fixed = Fixed::Times(1.0);
 
@@ -40,6 +43,7 @@ impl Graph {
                     }
                 }
                 Op::Modulate(shape) => device.modulate(shape, a, b, true, to, false),
+                Op::GroupNorm(groups) => device.group_norm(&groups, a, to),
             }
         }
         self.out(device, place(self.output()))
@@ -143,6 +147,11 @@ impl Graph {
                         device.modulate_gradient(shape, &[(value(a), delta)], Some(delta), to, add);
                     }
                 }
+                Op::GroupNorm(groups) => {
+                    if let Some((to, add)) = to(a, along) {
+                        device.group_norm_reverse(&groups, value(a), delta, to, add);
+                    }
+                }
                 _ => {
                     for (part, (map, reverse)) in plain(node.op).into_iter().flatten().enumerate() {
                         if let Some((to, add)) = to(node.from[part], along) {
@@ -221,6 +230,7 @@ impl Graph {
                         }
                     }
                 }
+                Op::GroupNorm(_) => unreachable!("{GENERATOR_ALONE}"),
                 _ => {
                     let Some(q) = q else { continue };
                     for (part, (map, reverse)) in plain(node.op).into_iter().flatten().enumerate() {
@@ -245,6 +255,7 @@ impl Graph {
                 Op::Activate(activation) => device.activate_linear(activation, value(a), tangent(a), to, false),
                 Op::Modulate(shape) => device.modulate(shape, tangent(a), value(b), false, to, false),
                 Op::Beside(..) | Op::Waves => unreachable!("nodes beside the sample do not depend on it"),
+                Op::GroupNorm(_) => unreachable!("{GENERATOR_ALONE}"),
                 Op::Fixed(..) | Op::Add | Op::Join(..) => {
                     let still = |node: usize| !self.nodes[node].moves;
                     let joins = matches!(node.op, Op::Join(..));

@@ -22,6 +22,8 @@ pub(super) struct Draft {
     /// Blocks of a level.
     pub blocks: usize,
     pub upsampling: Upsampling,
+    /// Groups of channels that a block normalises before its modulation, 0 for none.
+    pub norm_groups: usize,
 }
 
 impl Draft {
@@ -41,6 +43,7 @@ impl Draft {
     fn block(&mut self, x: Picture, channels: usize) -> Picture {
         let mut inner = Picture { node: self.builder.activate(x.node, self.activation), ..x };
         inner = self.conv(inner, channels, 3);
+        inner = self.norm(inner);
         let e = self.builder.dense(self.e, 2 * channels);
         let node = self.builder.modulate(inner.node, inner.shape, e);
         inner.node = self.builder.activate(node, self.activation);
@@ -48,6 +51,14 @@ impl Draft {
         self.builder.begin_at_zero();
         let skip = if x.shape.channels == channels { x } else { self.conv(x, channels, 1) };
         Picture { node: self.builder.sum(skip.node, inner.node), ..inner }
+    }
+
+    /// Returns the picture with its groups of channels normalised, where the network has that.
+    pub fn norm(&mut self, x: Picture) -> Picture {
+        match self.norm_groups {
+            0 => x,
+            count => Picture { node: self.builder.group_norm(x.node, x.shape, count), ..x },
+        }
     }
 
     pub fn join(&mut self, a: Picture, b: Picture) -> Picture {

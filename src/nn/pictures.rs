@@ -3,7 +3,7 @@
 //! A block is the one of pre-activated residual networks (He, Zhang, Ren, Sun, *Identity Mappings in Deep Residual
 //! Networks*, 2016) without normalisation: x + conv(f(modulate(conv(f(x))))), where the scale and the shift of each
 //! channel come from an embedding of the time or of the latent. The second convolution begins at zero, so a block
-//! begins as x. The value function ends in a linear map of all numbers of its coarsest picture, or of their sums over
+//! begins as x. A generator may normalise groups of channels before the modulation. The value function ends in a linear map of all numbers of its coarsest picture, or of their sums over
 //! pixels. The generator is a U-Net whose finer levels are added to what comes up (Ronneberger, Fischer, Brox, *U-Net*,
 //! 2015). Where it changes a source picture, its last convolution sees that once more.
 
@@ -49,7 +49,15 @@ impl Convolutions {
             e = builder.activate(e, activation);
         }
         let whole = Picture { node: builder.fixed(0, Fixed::Interleave(levels.sample)), shape: levels.sample };
-        let mut draft = Draft { builder, activation, e, blocks: self.blocks, upsampling: self.upsampling };
+        let of_generator = |number: usize| if let Role::Generator(..) = role { number } else { 0 };
+        let mut draft = Draft {
+            builder,
+            activation,
+            e,
+            blocks: self.blocks,
+            upsampling: self.upsampling,
+            norm_groups: of_generator(self.norm_groups),
+        };
         let mut x = draft.pad(whole, levels.padded);
         for _ in 0..levels.folds {
             x = draft.fold(x);

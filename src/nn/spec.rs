@@ -145,6 +145,7 @@ impl<'a> Specs<'a> {
     pub fn check(&self) -> Result<(), String> {
         self.shared.check("")?;
         self.value.map_or(Ok(()), |spec| spec.check(VALUE))?;
+        self.value.and_then(NetworkSpec::convolutions).map_or(Ok(()), |form| form.check_value(VALUE))?;
         self.generator.map_or(Ok(()), |spec| spec.check(GENERATOR))
     }
 

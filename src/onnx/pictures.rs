@@ -4,8 +4,8 @@
 use super::activations::Activated;
 use super::builder::{Attribute, Builder, Tensor};
 use super::dense::{affine, parameters, transposed};
-use crate::device::Fixed;
 use crate::device::layout::{Conv, Layer, Map, Shape};
+use crate::device::{Fixed, Groups, NORM_EPSILON};
 use crate::error::Result;
 use crate::memory;
 use crate::nn::graph::{Graph, Op};
@@ -85,6 +85,7 @@ impl<'n> Pass<'n> {
                     let shift = per_channel(b, shape, e, shape.channels);
                     Value::of(shape, b.add(scaled, shift))
                 }
+                Op::GroupNorm(groups) => Value::of(groups.shape, normalised(b, &groups, a().tensor)),
             };
             pass.values.push(value);
             pass.activated.push(activated);
@@ -149,6 +150,7 @@ impl<'n> Pass<'n> {
                     let of = left.channels + right.channels;
                     back = [0..left.channels, left.channels..of].map(|range| Some(b.slice(delta, 1, range)));
                 }
+                Op::GroupNorm(_) => unreachable!("a generator alone has it"),
                 Op::Modulate(shape) => back[0] = Some(modulated(b, shape, delta, self.values[second].tensor)),
             }
             for (from, part) in [first, second].into_iter().zip(back) {
@@ -233,6 +235,17 @@ fn modulated(b: &mut Builder, shape: Shape, x: Tensor, e: Tensor) -> Tensor {
     let scale = per_channel(b, shape, e, 0);
     let scale = b.plus(scale, 1.0);
     b.mul(x, scale)
+}
+
+/// Normalises groups of channels.
+fn normalised(b: &mut Builder, groups: &Groups, x: Tensor) -> Tensor {
+    let Groups { shape, count } = *groups;
+    let lines = b.reshape(x, &[count, shape.numbers() / count]);
+    let [one, zero] = [1.0, 0.0].map(|number| b.constant(&[count], vec![number; count]));
+    // The operator's epsilon where none is named.
+    const { assert!(NORM_EPSILON == 1e-5) };
+    let unit = b.plain("InstanceNormalization", &[lines, one, zero]);
+    b.reshape(unit, &[shape.channels, shape.height, shape.width])
 }
 
 /// Applies a map without weights, or its transpose.

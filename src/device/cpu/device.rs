@@ -8,7 +8,7 @@ use super::simd::Real;
 use super::squares::SquaresOperation;
 use crate::device::layout::Shape;
 use crate::device::{
-    ActionTerm, ActivationRule, Bridge, DualTerm, Fixed, Layers, Maps, Mat, Method, MixtureLoss, Points, Sums,
+    ActionTerm, ActivationRule, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat, Method, MixtureLoss, Points, Sums,
     Workspace,
 };
 use crate::formulas::{Activation, Axes, Head};
@@ -74,6 +74,14 @@ impl<T: Real> Maps for CpuBlock<T> {
 
     fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool) {
         self.channels_gradient(shape, pairs, shift, to, add);
+    }
+
+    fn group_norm(&mut self, groups: &Groups, x: Mat, to: Mat) {
+        self.norm_of_groups(groups, x, None, to, false);
+    }
+
+    fn group_norm_reverse(&mut self, groups: &Groups, x: Mat, delta: Mat, to: Mat, add: bool) {
+        self.norm_of_groups(groups, x, Some(delta), to, add);
     }
 
     fn waves(&mut self, t: Mat, to: Mat) {

@@ -18,6 +18,7 @@ pub(crate) mod disjoint;
 mod exchange;
 mod fixed;
 mod gemm;
+mod group_norm;
 mod measure;
 mod memory;
 mod method;

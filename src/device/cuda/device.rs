@@ -5,7 +5,7 @@ use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{SquaresForward, SquaresReverse, SquaresTangent};
 use super::layers::ProductKind;
 use crate::device::layout::Shape;
-use crate::device::{ActivationRule, Fixed, Layers, Maps, Mat, Squares, Workspace};
+use crate::device::{ActivationRule, Fixed, Groups, Layers, Maps, Mat, Squares, Workspace};
 use crate::formulas::Activation;
 use cudarc::driver::sys;
 
@@ -100,6 +100,14 @@ impl Maps for CudaBlock {
 
     fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool) {
         self.channels_gradient(shape, pairs, shift, to, add);
+    }
+
+    fn group_norm(&mut self, groups: &Groups, x: Mat, to: Mat) {
+        self.norm_of_groups(groups, x, to);
+    }
+
+    fn group_norm_reverse(&mut self, groups: &Groups, x: Mat, delta: Mat, to: Mat, add: bool) {
+        self.norm_of_groups_reverse(groups, x, delta, to, add);
     }
 
     fn waves(&mut self, t: Mat, to: Mat) {

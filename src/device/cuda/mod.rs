@@ -14,6 +14,7 @@ mod exchange;
 pub mod gpu;
 pub mod gradient;
 pub mod graph;
+mod group_norm;
 pub mod image;
 pub mod kernels;
 mod layers;

@@ -74,16 +74,21 @@ impl Grower {
             11 if height * width <= 16 => {
                 self.fixed(from, Fixed::Bilinear(from.shape), of(2 * height, 2 * width, channels))
             }
+            12 => {
+                let count = (1..=channels).rev().filter(|count| channels % count == 0).nth(number % 2).unwrap_or(1);
+                Picture { node: self.builder.group_norm(from.node, from.shape, count), ..from }
+            }
             _ => from,
         }
     }
 }
 
-/// Random graphs with this many outputs, beside whose sample an input has the time or a latent.
-pub(super) fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
+/// Random graphs with this many outputs, beside whose sample an input has the time or a latent. Those of a `generator` may
+/// have operations without a tangent.
+pub(super) fn problems(outputs: impl Strategy<Value = usize>, generator: bool) -> impl Strategy<Value = Problem> {
     let shape =
         (1usize..7, 1usize..7, 1usize..4).prop_map(|(height, width, channels)| Shape { height, width, channels });
-    let choices = proptest::collection::vec((0usize..12, 0usize..30), 0..9);
+    let choices = proptest::collection::vec((0usize..if generator { 13 } else { 12 }, 0usize..30), 0..9);
     ((shape, 0usize..3), choices, outputs, 1usize..4, (0..Activation::ALL.len(), any::<bool>(), any::<u64>())).prop_map(
         |((shape, latent), choices, outputs, rows, (activation, sums, seed))| {
             let activation = Activation::ALL[activation];

@@ -8,6 +8,7 @@ mod components;
 mod conv;
 mod dual;
 mod forgotten;
+mod group_norm;
 mod guarded;
 mod heads;
 pub mod host;
