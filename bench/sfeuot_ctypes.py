@@ -81,7 +81,7 @@ class Data(c.Structure):
 class Network(c.Structure):
     _fields_ = [("struct_size", _u32), ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("squares", _i32),
                 ("kind", _i32), ("channels", _u32), ("levels", _u32), ("blocks", _u32), ("residual", _i32), ("low", c.c_float), ("high", c.c_float),
-                ("upsampling", _i32), ("norm_groups", _u32)]
+                ("upsampling", _i32), ("norm_groups", _u32), ("attention_heads", _u32)]
 
 
 class TrainerConfig(c.Structure):

@@ -155,7 +155,7 @@ class Exports(unittest.TestCase):
         source, target = (rng.normal(size=(40, *shape)).astype(np.float32) * width + shift for width, shift in ((0.5, 0.1), (1.5, -0.3)))
         generator = network | {"residual": network.pop("residual", 1)}
         generator.setdefault("kind", "conv")
-        own = {name: network.pop(name) for name in ("low", "high", "upsampling", "norm_groups") if name in network}
+        own = {name: network.pop(name) for name in ("low", "high", "upsampling", "norm_groups", "attention_heads") if name in network}
         self.agree(source, target, steps=3, tau=0.25, divergence="softplus", latent_dimension=5, deterministic=1, components=1,
                    value_network={"kind": "conv"} | network, generator_network=generator | own)
 
@@ -182,6 +182,10 @@ class Exports(unittest.TestCase):
 
     def test_group_norm(self):
         self.pictures((1, 9, 8), channels=8, norm_groups=4, residual=0)
+
+    def test_attention(self):
+        self.pictures((2, 9, 12), channels=8, attention_heads=4)
+        self.pictures((1, 16, 16), channels=8, attention_heads=1, norm_groups=2, upsampling="bilinear")
 
     def test_presets(self):
         self.pictures((1, 8, 8), kind="conv_tiny")

@@ -3,6 +3,7 @@
 #include "activation.cu"
 #include "apply.cu"
 #include "atoms.cu"
+#include "attention.cu"
 #include "batch.cu"
 #include "bridge.cu"
 #include "channels.cu"

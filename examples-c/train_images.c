@@ -45,7 +45,7 @@ static const char *const NOISES[] = {"white", "pictures"};
 
 typedef struct {
     const char *source, *target, *out, *checkpoint, *preset, *upsampling, *divergence, *noise;
-    uint64_t size, steps, batch, latents, norm_groups, crop, seed;
+    uint64_t size, steps, batch, latents, norm_groups, heads, crop, seed;
     double minutes, sigma, tau, generator_rate, value_rate, ema, noise_width, seconds;
     bool flip;
 } Settings;
@@ -152,6 +152,7 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     generator = value;
     generator.upsampling = UPSAMPLING_CODES[choices->upsampling];
     generator.norm_groups = (uint32_t)settings->norm_groups;
+    generator.attention_heads = (uint32_t)settings->heads;
     generator.residual = between_sets(settings);
     generator.low = (float)IMAGES_OFFSET; /* black and white, which many pixels are */
     generator.high = (float)(IMAGES_OFFSET + 255 * IMAGES_SCALE);
@@ -356,6 +357,7 @@ int main(int argc, char **argv)
         {"--preset", OPTION_TEXT, &settings.preset, "networks: auto, tiny, small or base", 0, 0},
         {"--upsampling", OPTION_TEXT, &settings.upsampling, "of the generator: nearest or bilinear", 0, 0},
         {"--norm-groups", OPTION_COUNT, &settings.norm_groups, "that the generator normalises, 0 for none", 0, 1024},
+        {"--attention-heads", OPTION_COUNT, &settings.heads, "of the generator's attention, 0 for none", 0, 16},
         {"--batch", OPTION_COUNT, &settings.batch, "source pictures of a step", 1, 1 << 20},
         {"--latents", OPTION_COUNT, &settings.latents, "numbers of noise that the generator sees", 1, 4096},
         {"--flip", OPTION_FLAG, &settings.flip, "take half of the pictures mirrored, left to right", 0, 0},

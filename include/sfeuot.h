@@ -720,6 +720,11 @@ typedef struct SfeuotNetwork {
     // before a scale and a shift of every channel: group normalisation. It has to divide the
     // channels. 0 normalises nothing, and is what a value network needs. Default 0.
     uint32_t norm_groups;
+    // Heads of the self-attention between the pixels of a convolutional generator's coarsest
+    // level, up to 16. They have to divide that level's channels, which are 2 or 4 times as many as
+    // the finest's where there are more levels, and it may have 1024 pixels. 0 is without
+    // attention, and is what a value network needs. Default 0.
+    uint32_t attention_heads;
 } SfeuotNetwork;
 
 // How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you

@@ -225,7 +225,7 @@ fn convolutional_networks_are_the_cpus() {
         ([1, 12, 12], Convolutions { levels: 1, range: Some([-1.5, 1.0]), ..form }, Activation::Tanh, 3),
         (
             [3, 4, 4],
-            Convolutions { channels: 6, levels: 3, blocks: 2, norm_groups: 3, ..form },
+            Convolutions { channels: 6, levels: 3, blocks: 2, norm_groups: 3, attention_heads: 4, ..form },
             Activation::Softplus,
             34,
         ),
@@ -240,7 +240,7 @@ fn convolutional_networks_are_the_cpus() {
             tau_start: 0.3,
             tau_steps: 3,
             divergence: Divergence::Softplus,
-            value_network: network(Convolutions { norm_groups: 0, ..form }),
+            value_network: network(Convolutions { norm_groups: 0, attention_heads: 0, ..form }),
             generator_network: network(form),
             ..small()
         };

@@ -88,6 +88,11 @@ pub struct SfeuotNetwork {
     /// before a scale and a shift of every channel: group normalisation. It has to divide the
     /// channels. 0 normalises nothing, and is what a value network needs. Default 0.
     pub norm_groups: u32,
+    /// Heads of the self-attention between the pixels of a convolutional generator's coarsest
+    /// level, up to 16. They have to divide that level's channels, which are 2 or 4 times as many as
+    /// the finest's where there are more levels, and it may have 1024 pixels. 0 is without
+    /// attention, and is what a value network needs. Default 0.
+    pub attention_heads: u32,
 }
 
 // SAFETY: repr(C), struct_size first, plain numbers; 24 is the end of kind, 48 that of high.
@@ -114,6 +119,7 @@ unsafe impl Versioned for SfeuotNetwork {
             high: 0.0,
             upsampling: Upsampling::default().into(),
             norm_groups: 0,
+            attention_heads: 0,
         }
     }
 }
@@ -161,6 +167,7 @@ impl SfeuotNetwork {
             blocks: self.blocks as usize,
             residual: switch(&format!("{argument}.residual"), self.residual)?,
             norm_groups: self.norm_groups as usize,
+            attention_heads: self.attention_heads as usize,
             upsampling: Upsampling::of(self.upsampling, &format!("{argument}.upsampling"))?,
             range: (self.low != 0.0 || self.high != 0.0).then_some([self.low, self.high].map(f64::from)),
             ..Convolutions::default()
@@ -175,6 +182,7 @@ impl SfeuotNetwork {
             ("levels", self.levels),
             ("blocks", self.blocks),
             ("norm_groups", self.norm_groups),
+            ("attention_heads", self.attention_heads),
         ];
         let counts = counts.map(|(name, number)| (name, f64::from(number)));
         let others = [("low", self.low.into()), ("high", self.high.into()), ("upsampling", self.upsampling.into())];

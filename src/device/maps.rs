@@ -4,6 +4,7 @@
 //! Every operation comes with what the reverse passes need of it. What is linear in x is its own tangent. With `add`, a
 //! result is added to what `to` holds, else it takes its place.
 
+use super::attention::{Attention, AttentionProduct};
 use super::layout::Shape;
 use super::mat::Mat;
 use super::workspace::Workspace;
@@ -120,6 +121,22 @@ pub trait Maps: Workspace {
     fn group_norm(&mut self, groups: &Groups, x: Mat, to: Mat);
     /// The gradient by x, given that by y: to (+)= s (delta - mean of delta - y mean of (delta y)).
     fn group_norm_reverse(&mut self, groups: &Groups, x: Mat, delta: Mat, to: Mat, add: bool);
+
+    /// to (+)= `factor` times the product of two operands, for each head.
+    fn attention(
+        &mut self,
+        of: &Attention,
+        product: AttentionProduct,
+        operands: (Mat, Mat),
+        factor: f64,
+        to: Mat,
+        add: bool,
+    );
+    /// Lets each line of so many numbers in a row become e^x over the line's sum of that.
+    fn softmax(&mut self, length: usize, to: Mat);
+    /// Lets `delta`, the gradient by what the softmax gave, become that by what it took: w (delta - sum over the line of w
+    /// delta) with the weights w that it gave.
+    fn softmax_reverse(&mut self, length: usize, weights: Mat, delta: Mat);
 
     /// to = \[2 t - 1, sin(pi t / 2), cos(pi t / 2)\] for the column t.
     fn waves(&mut self, t: Mat, to: Mat);

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model, `6` for checkpoints whose tau comes to its value over steps, `7` where a generator interpolates between pixels or normalises channels |
+//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model, `6` for checkpoints whose tau comes to its value over steps, `7` where a generator interpolates between pixels, normalises channels or has attention |
 //!
 //! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
 //! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and

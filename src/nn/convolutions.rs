@@ -15,6 +15,9 @@ pub(super) const MAX_LEVELS: usize = 6;
 pub(super) const MAX_BLOCKS: usize = 8;
 /// The longest side of a picture. A sample has at most 2^24 numbers anyway.
 const MAX_SIDE: usize = 1 << 24;
+const MAX_HEADS: usize = 16;
+/// The most pixels between which there may be attention. It keeps a number for every two of them.
+const MOST_POSITIONS: usize = 1024;
 
 /// How a generator comes from a level to the next finer one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,10 @@ pub struct Convolutions {
     /// divide `channels`. 0, the default, normalises nothing. A value function has to have 0.
     #[serde(default, skip_serializing_if = "is_default")]
     pub norm_groups: usize,
+    /// Heads of the self-attention between the pixels of the generator's coarsest picture, up to 16. They share its
+    /// channels evenly. 0, the default, is without. A value function has to have 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub attention_heads: usize,
 }
 
 impl Default for Convolutions {
@@ -85,6 +92,14 @@ impl Levels {
     }
 }
 
+impl Levels {
+    /// Returns how many pixels the coarsest picture has.
+    fn coarsest(&self) -> usize {
+        let [height, width] = self.padded.map(|side| side >> (self.folds + self.count - 1));
+        height.saturating_mul(width)
+    }
+}
+
 impl Convolutions {
     /// 16 channels and one block a level.
     pub const TINY: Self = Self::of(16, 1);
@@ -104,6 +119,7 @@ impl Convolutions {
             range: None,
             upsampling: Upsampling::Nearest,
             norm_groups: 0,
+            attention_heads: 0,
         }
     }
 
@@ -132,6 +148,7 @@ impl Convolutions {
             ("channels", self.channels, MAX_CHANNELS),
             ("levels", self.levels, MAX_LEVELS),
             ("blocks", self.blocks, MAX_BLOCKS),
+            ("attention_heads", self.attention_heads, MAX_HEADS),
         ];
         if let Some((name, n, most)) = sizes.into_iter().find(|(_, n, most)| n > most) {
             return Err(format!("{prefix}{name} is {n}, but must be from 0 to {most}"));
@@ -182,6 +199,7 @@ impl Convolutions {
             ));
         }
         chosen.check_groups(prefix)?;
+        chosen.check_heads(&levels, prefix)?;
         Ok(Self { levels: levels.count, ..chosen })
     }
 
@@ -195,13 +213,33 @@ impl Convolutions {
         Ok(())
     }
 
+    fn check_heads(&self, levels: &Levels, prefix: &str) -> Result<(), String> {
+        let heads = self.attention_heads;
+        let [channels, pixels] = [self.width(levels.count - 1), levels.coarsest()];
+        if heads == 0 {
+            Ok(())
+        } else if !channels.is_multiple_of(heads) {
+            Err(format!(
+                "{prefix}attention_heads is {heads}, but must be 0 or divide the {channels} channels of the coarsest level"
+            ))
+        } else if pixels > MOST_POSITIONS {
+            Err(format!(
+                "{prefix}attention_heads is {heads}, but must be 0 where the coarsest level has {pixels} pixels: with attention \
+                 it may have {MOST_POSITIONS}, and more levels make it smaller"
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Checks that the value function has nothing that a generator alone may have. An error has `prefix` before the names
     /// of fields.
     ///
     /// # Errors
     /// The first field that says otherwise.
     pub(crate) fn check_value(&self, prefix: &str) -> Result<(), String> {
-        match [("norm_groups", self.norm_groups)].into_iter().find(|&(_, number)| number > 0) {
+        let fields = [("norm_groups", self.norm_groups), ("attention_heads", self.attention_heads)];
+        match fields.into_iter().find(|&(_, number)| number > 0) {
             None => Ok(()),
             Some((name, number)) => Err(format!(
                 "{prefix}{name} is {number}, but must be 0: a generator alone has it, as the value function is trained by its \
@@ -212,7 +250,7 @@ impl Convolutions {
 
     /// Returns whether it has a layer that libraries of before [`LAYERS`](crate::file::kind::LAYERS) do not know.
     pub(crate) fn has_new_layers(&self) -> bool {
-        !is_default(&self.upsampling) || self.norm_groups > 0
+        !is_default(&self.upsampling) || self.norm_groups > 0 || self.attention_heads > 0
     }
 
     /// Returns the channels of a level.
@@ -271,6 +309,23 @@ mod tests {
         assert!(refused.starts_with("value_network.norm_groups is 4, but must be 0: a generator alone"), "{refused}");
     }
 
+    #[test]
+    fn heads_share_channels_of_a_small_coarsest_picture() {
+        let form = Convolutions { attention_heads: 4, ..Convolutions::TINY };
+        assert_eq!(form.of_samples(&[8, 8], "").unwrap().attention_heads, 4);
+        let refused = Convolutions { attention_heads: 5, ..form }.of_samples(&[8, 8], "").unwrap_err();
+        assert_eq!(refused, "attention_heads is 5, but must be 0 or divide the 32 channels of the coarsest level");
+        let refused = Convolutions { levels: 1, ..form }.of_samples(&[80, 80], "generator_network.").unwrap_err();
+        assert!(refused.starts_with("generator_network.attention_heads is 4, but must be 0 where"), "{refused}");
+        assert!(refused.contains("1600 pixels") && refused.contains("1024"), "{refused}");
+        let refused = Convolutions { attention_heads: 17, ..form }.check("").unwrap_err();
+        assert_eq!(refused, "attention_heads is 17, but must be from 0 to 16");
+        let refused = form.check_value("value_network.").unwrap_err();
+        assert!(refused.starts_with("value_network.attention_heads is 4, but must be 0"), "{refused}");
+        let huge = Convolutions { levels: 1, ..form }.of_samples(&[1 << 24, 1 << 24], "").unwrap_err();
+        assert!(huge.contains("attention_heads"), "{huge}");
+    }
+
     /// Older libraries refuse files by their version, and files of networks that they know are what they were.
     #[test]
     fn files_name_new_layers_alone() {
@@ -278,8 +333,11 @@ mod tests {
         let form = Convolutions::TINY;
         assert_eq!(text(&form), r#"{"picture":[0,0,0],"channels":16,"levels":0,"blocks":1,"residual":true}"#);
         assert!(!form.has_new_layers());
-        for form in [Convolutions { norm_groups: 2, ..form }, Convolutions { upsampling: Upsampling::Bilinear, ..form }]
-        {
+        for form in [
+            Convolutions { norm_groups: 2, ..form },
+            Convolutions { attention_heads: 2, ..form },
+            Convolutions { upsampling: Upsampling::Bilinear, ..form },
+        ] {
             assert!(form.has_new_layers());
             assert_eq!(serde_json::from_str::<Convolutions>(&text(&form)).unwrap(), form);
         }

@@ -2,8 +2,8 @@
 
 use super::convolutions::Upsampling;
 use super::graph::Builder;
-use crate::device::Fixed;
 use crate::device::layout::{Conv, Map, Shape};
+use crate::device::{Attention, Fixed};
 use crate::formulas::Activation;
 
 /// A picture in a graph.
@@ -59,6 +59,16 @@ impl Draft {
             0 => x,
             count => Picture { node: self.builder.group_norm(x.node, x.shape, count), ..x },
         }
+    }
+
+    /// Returns x and what its pixels take of each other, in so many heads. It begins as x.
+    pub fn attend(&mut self, x: Picture, heads: usize) -> Picture {
+        let (seen, channels) = (self.norm(x), x.shape.channels);
+        let of_pixels = [(); 3].map(|()| self.conv(seen, channels, 1).node);
+        let node = self.builder.attention(of_pixels, Attention { shape: x.shape, heads });
+        let taken = self.conv(Picture { node, ..x }, channels, 1);
+        self.builder.begin_at_zero();
+        Picture { node: self.builder.sum(x.node, taken.node), ..x }
     }
 
     pub fn join(&mut self, a: Picture, b: Picture) -> Picture {

@@ -3,9 +3,10 @@
 //! A block is the one of pre-activated residual networks (He, Zhang, Ren, Sun, *Identity Mappings in Deep Residual
 //! Networks*, 2016) without normalisation: x + conv(f(modulate(conv(f(x))))), where the scale and the shift of each
 //! channel come from an embedding of the time or of the latent. The second convolution begins at zero, so a block
-//! begins as x. A generator may normalise groups of channels before the modulation. The value function ends in a linear map of all numbers of its coarsest picture, or of their sums over
-//! pixels. The generator is a U-Net whose finer levels are added to what comes up (Ronneberger, Fischer, Brox, *U-Net*,
-//! 2015). Where it changes a source picture, its last convolution sees that once more.
+//! begins as x. A generator may normalise groups of channels before the modulation, and let the pixels of its coarsest
+//! picture attend to each other. The value function ends in a linear map of all numbers of its coarsest picture, or of
+//! their sums over pixels. The generator is a U-Net whose finer levels are added to what comes up (Ronneberger, Fischer,
+//! Brox, *U-Net*, 2015). Where it changes a source picture, its last convolution sees that once more.
 
 use super::convolutions::Convolutions;
 use super::graph::{Builder, Graph};
@@ -88,6 +89,9 @@ impl Convolutions {
                     }
                     x = draft.level(x, self.width(level));
                 }
+                if self.attention_heads > 0 {
+                    x = draft.attend(x, self.attention_heads);
+                }
                 for (level, beside) in finer.into_iter().enumerate().rev() {
                     x = draft.enlarge(x);
                     x = draft.conv(x, self.width(level), 1);
@@ -146,7 +150,14 @@ mod tests {
     /// The deepest networks that a host may ask for are as many nodes as passes have flags for, or fewer.
     #[test]
     fn the_deepest_networks_have_flags_for_all_nodes() {
-        let form = Convolutions { levels: MAX_LEVELS, blocks: MAX_BLOCKS, channels: 1, ..Convolutions::default() };
+        let form = Convolutions {
+            levels: MAX_LEVELS,
+            blocks: MAX_BLOCKS,
+            channels: 1,
+            norm_groups: 1,
+            ..Convolutions::default()
+        };
+        let form = Convolutions { attention_heads: 1, ..form };
         for side in [127, 129, 260] {
             for residual in [false, true] {
                 let form = Convolutions { residual, ..form }.of_samples(&[3, side, side], "").unwrap();

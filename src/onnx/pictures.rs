@@ -5,7 +5,7 @@ use super::activations::Activated;
 use super::builder::{Attribute, Builder, Tensor};
 use super::dense::{affine, parameters, transposed};
 use crate::device::layout::{Conv, Layer, Map, Shape};
-use crate::device::{Fixed, Groups, NORM_EPSILON};
+use crate::device::{Attention, Fixed, Groups, NORM_EPSILON};
 use crate::error::Result;
 use crate::memory;
 use crate::nn::graph::{Graph, Op};
@@ -86,6 +86,13 @@ impl<'n> Pass<'n> {
                     Value::of(shape, b.add(scaled, shift))
                 }
                 Op::GroupNorm(groups) => Value::of(groups.shape, normalised(b, &groups, a().tensor)),
+                Op::AttentionWeights(of) => {
+                    Value::flat(attention_weights(b, &of, a().tensor, second.expect("two pictures").tensor))
+                }
+                Op::Attend(of) => {
+                    let picture = second.expect("a picture").tensor;
+                    Value::of(of.shape, attended(b, &of, a().tensor, picture))
+                }
             };
             pass.values.push(value);
             pass.activated.push(activated);
@@ -150,7 +157,7 @@ impl<'n> Pass<'n> {
                     let of = left.channels + right.channels;
                     back = [0..left.channels, left.channels..of].map(|range| Some(b.slice(delta, 1, range)));
                 }
-                Op::GroupNorm(_) => unreachable!("a generator alone has it"),
+                Op::GroupNorm(_) | Op::AttentionWeights(_) | Op::Attend(_) => unreachable!("a generator alone has it"),
                 Op::Modulate(shape) => back[0] = Some(modulated(b, shape, delta, self.values[second].tensor)),
             }
             for (from, part) in [first, second].into_iter().zip(back) {
@@ -246,6 +253,28 @@ fn normalised(b: &mut Builder, groups: &Groups, x: Tensor) -> Tensor {
     const { assert!(NORM_EPSILON == 1e-5) };
     let unit = b.plain("InstanceNormalization", &[lines, one, zero]);
     b.reshape(unit, &[shape.channels, shape.height, shape.width])
+}
+
+/// Returns the weights of all heads, rows x heads x pixels x pixels.
+fn attention_weights(b: &mut Builder, of: &Attention, q: Tensor, k: Tensor) -> Tensor {
+    let [q, k] = [q, k].map(|x| b.reshape(x, &[of.heads, of.width(), of.positions()]));
+    let q = turned(b, q);
+    let scores = b.plain("MatMul", &[q, k]);
+    let scores = b.times(scores, of.scale());
+    b.plain("Softmax", &[scores])
+}
+
+/// Returns what the pixels take of a picture by their weights.
+fn attended(b: &mut Builder, of: &Attention, weights: Tensor, picture: Tensor) -> Tensor {
+    let picture = b.reshape(picture, &[of.heads, of.width(), of.positions()]);
+    let weights = turned(b, weights);
+    let taken = b.plain("MatMul", &[picture, weights]);
+    b.reshape(taken, &[of.shape.channels, of.shape.height, of.shape.width])
+}
+
+/// Transposes the matrices of all heads.
+fn turned(b: &mut Builder, x: Tensor) -> Tensor {
+    b.operator("Transpose", &[x], &[("perm", Attribute::Ints(&[0, 1, 3, 2]))])
 }
 
 /// Applies a map without weights, or its transpose.

@@ -3,6 +3,7 @@
 
 mod activation;
 mod activations;
+mod attention;
 pub(crate) mod batch;
 mod bilinear;
 mod block;

@@ -2,6 +2,7 @@
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device traits over them.
 
 mod account;
+mod attention;
 pub mod batch;
 pub mod block;
 pub mod branches;

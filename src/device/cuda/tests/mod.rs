@@ -2,6 +2,7 @@
 
 mod action;
 mod activation;
+mod attention;
 mod batch;
 mod bridge;
 mod components;
