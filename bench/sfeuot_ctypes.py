@@ -40,6 +40,7 @@ ABI_VERSION = 0
 DEVICES = {"auto": 0, "cpu": 1, "cuda": 2}
 PRODUCTS = {"auto": 0, "fused": 1, "cublaslt": 2}
 NETWORKS = {"mlp": 0, "conv": 1, "conv_tiny": 2, "conv_small": 3, "conv_base": 4}
+UPSAMPLINGS = {"nearest": 0, "bilinear": 1}
 DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
 ACTIVATIONS = {"silu": 0, "tanh": 1, "softplus": 2}
 HALVES = {"value": 0, "generator": 1}
@@ -79,7 +80,8 @@ class Data(c.Structure):
 
 class Network(c.Structure):
     _fields_ = [("struct_size", _u32), ("activation", _i32), ("hidden_width", _u32), ("hidden_layers", _u32), ("squares", _i32),
-                ("kind", _i32), ("channels", _u32), ("levels", _u32), ("blocks", _u32), ("residual", _i32), ("low", c.c_float), ("high", c.c_float)]
+                ("kind", _i32), ("channels", _u32), ("levels", _u32), ("blocks", _u32), ("residual", _i32), ("low", c.c_float), ("high", c.c_float),
+                ("upsampling", _i32), ("norm_groups", _u32), ("attention_heads", _u32)]
 
 
 class TrainerConfig(c.Structure):
@@ -136,7 +138,7 @@ _SIGNATURES = {
     "cuda_device_info": [_u32, c.POINTER(DeviceInfo)],
     "tensor_init": [c.POINTER(Tensor)], "tensor_from_dlpack": [_ptr, c.POINTER(Tensor)],
     "data_init": [c.POINTER(Data)], "metrics_init_2": [c.POINTER(Metrics)],
-    "model_info_init": [c.POINTER(ModelInfo)], "network_init_2": [c.POINTER(Network)],
+    "model_info_init": [c.POINTER(ModelInfo)], "network_init_3": [c.POINTER(Network)],
     "trainer_config_init_4": [c.POINTER(TrainerConfig)],
     "trainer_create": [_ptr, c.POINTER(TrainerConfig), c.POINTER(Data), c.POINTER(Data), c.POINTER(_ptr)],
     "trainer_step": [_ptr, _u64, c.POINTER(Metrics)],
@@ -568,12 +570,13 @@ def trainer_config(**fields):
     struct = set_fields(filled(TrainerConfig, "trainer_config_init_4"), fields)
     for name, network in networks.items():
         if network is not None:
-            setattr(struct, name, c.pointer(set_fields(filled(Network, "network_init_2"), network)))
+            setattr(struct, name, c.pointer(set_fields(filled(Network, "network_init_3"), network)))
     return struct
 
 
 def set_fields(struct, fields):
-    names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS, "kind": NETWORKS}
+    names = {"divergence": DIVERGENCES, "activation": ACTIVATIONS, "sigma_units": SIGMA_UNITS, "kind": NETWORKS,
+             "upsampling": UPSAMPLINGS}
     kinds = dict(struct._fields_)
     for name, value in fields.items():
         if name not in kinds:

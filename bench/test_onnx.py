@@ -155,9 +155,9 @@ class Exports(unittest.TestCase):
         source, target = (rng.normal(size=(40, *shape)).astype(np.float32) * width + shift for width, shift in ((0.5, 0.1), (1.5, -0.3)))
         generator = network | {"residual": network.pop("residual", 1)}
         generator.setdefault("kind", "conv")
-        low_high = {name: network.pop(name) for name in ("low", "high") if name in network}
+        own = {name: network.pop(name) for name in ("low", "high", "upsampling", "norm_groups", "attention_heads") if name in network}
         self.agree(source, target, steps=3, tau=0.25, divergence="softplus", latent_dimension=5, deterministic=1, components=1,
-                   value_network={"kind": "conv"} | network, generator_network=generator | low_high)
+                   value_network={"kind": "conv"} | network, generator_network=generator | own)
 
     def test_pictures(self):
         self.pictures((1, 16, 16), channels=8)
@@ -176,6 +176,16 @@ class Exports(unittest.TestCase):
 
     def test_a_value_function_that_sums_over_pixels(self):
         self.pictures((1, 36, 36), levels=1, channels=8, activation="tanh")
+
+    def test_bilinear_upsampling(self):
+        self.pictures((2, 10, 13), channels=8, upsampling="bilinear")
+
+    def test_group_norm(self):
+        self.pictures((1, 9, 8), channels=8, norm_groups=4, residual=0)
+
+    def test_attention(self):
+        self.pictures((2, 9, 12), channels=8, attention_heads=4)
+        self.pictures((1, 16, 16), channels=8, attention_heads=1, norm_groups=2, upsampling="bilinear")
 
     def test_presets(self):
         self.pictures((1, 8, 8), kind="conv_tiny")

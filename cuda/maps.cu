@@ -3,12 +3,17 @@
 //   map_copy   to = factor x, or to += factor x where add is not 0, for `run` neighbours at each of n0 x n1 x n2 x n3
 //              places of a row: i0 x0 + .. + i3 x3 in x, i0 t0 + .. + i3 t3 in to. Places in `to` differ.
 //   map_quads  the same with the sum of four numbers of x: at each place and at those x4, x5 and x4 + x5 behind it.
+//   map_bilinear   to (height x width) = a picture x of half the sides, interpolated along each: a pixel is 3/4 of the one
+//              that it lies in and 1/4 of that one's neighbour on its side, in place of which an edge has itself; with
+//              `reverse` the transpose, from a picture x of twice the sides. += with add
 //   map_sums   to [rows][channels] = the sum over a picture's pixels, or += with add
 // to overlaps no other matrix. Numbers of `to` that are no place's are left alone.
 //
 // Launch: map_copy, map_quads: one-dimensional, any number of blocks; a thread takes one part of a run after another,
 // four numbers each where the run, all strides and addresses allow it, else one. Reads and writes 4 bytes a number, 8
-// where `to` changes; five divisions of Divisor a part. map_sums: as modulate_gradient (channels.cu).
+// where `to` changes; five divisions of Divisor a part. map_bilinear: one-dimensional, any number of blocks; a thread takes
+// one part of a pixel after another, four channels each where channels, strides and addresses allow it, and reads 4 pixels
+// for it, 16 with `reverse`. map_sums: as modulate_gradient (channels.cu).
 #include "divisor.cuh"
 #include "pixels.cuh"
 
@@ -105,6 +110,69 @@ map_quads(const float* x, u32 x_stride, float* to, u32 to_stride, u32 rows, u32 
         add_quads<4>(x, x_stride, to, to_stride, rows, places, x4, x5, factor, add);
     } else {
         add_quads<1>(x, x_stride, to, to_stride, rows, places, x4, x5, factor, add);
+    }
+}
+
+// The places along a side of `from` pixels that the pixel `at` of the other picture is made of, and their weights. A
+// place beyond an edge is that of the edge.
+template <bool reverse>
+struct Taps {
+    static constexpr u32 COUNT = reverse ? 4 : 2;
+    u32 place[COUNT];
+
+    __device__ Taps(u32 at, u32 from) {
+#pragma unroll
+        for (u32 tap = 0; tap < COUNT; ++tap) {
+            // One more than the place, so that none is below zero.
+            const u32 behind = reverse ? 2 * at + tap : at / 2 + (tap == 0 ? 1 : at % 2 * 2);
+            const u32 inside = behind == 0 ? 0 : behind - 1;
+            place[tap] = inside < from ? inside : from - 1;
+        }
+    }
+
+    __device__ static float weight(u32 tap) { return (reverse ? tap == 1 || tap == 2 : tap == 0) ? 0.75f : 0.25f; }
+};
+
+template <u32 V, bool reverse>
+__device__ inline void interpolate(const float* x, u32 x_stride, float* to, u32 to_stride, u32 rows, u32 height,
+                                   u32 width, u32 channels, u32 add) {
+    const Divisor part = divisor(channels / V), line = divisor(width);
+    const u32 from_height = reverse ? 2 * height : height / 2, from_width = reverse ? 2 * width : width / 2;
+    each_element(rows, height * width * part.by, [=](u64 index, u32 at) {
+        const u32 row = (u32)index;
+        u32 channel, column;
+        const u32 y = line.divide(part.divide(at, channel), column);
+        const Taps<reverse> along(y, from_height), across(column, from_width);
+        const float* from = row_of(x, x_stride, row) + V * channel;
+        Lanes<V> sum = {};
+#pragma unroll
+        for (u32 i = 0; i < Taps<reverse>::COUNT; ++i) {
+#pragma unroll
+            for (u32 j = 0; j < Taps<reverse>::COUNT; ++j) {
+                const float weight = Taps<reverse>::weight(i) * Taps<reverse>::weight(j);
+                const Lanes<V> more = take<V>(from + (along.place[i] * from_width + across.place[j]) * channels);
+#pragma unroll
+                for (u32 k = 0; k < V; ++k) {
+                    sum.x[k] += weight * more.x[k];
+                }
+            }
+        }
+        put_scaled(row_of(to, to_stride, row) + V * at, sum, 1.0f, add);
+    });
+}
+
+extern "C" __global__ void __launch_bounds__(256, 4)
+map_bilinear(const float* x, u32 x_stride, float* to, u32 to_stride, u32 rows, u32 height, u32 width, u32 channels,
+             u32 reverse, u32 add) {
+    const bool whole = channels % 4 == 0 && vectorised(x, x_stride) && vectorised(to, to_stride);
+    if (whole && reverse != 0) {
+        interpolate<4, true>(x, x_stride, to, to_stride, rows, height, width, channels, add);
+    } else if (whole) {
+        interpolate<4, false>(x, x_stride, to, to_stride, rows, height, width, channels, add);
+    } else if (reverse != 0) {
+        interpolate<1, true>(x, x_stride, to, to_stride, rows, height, width, channels, add);
+    } else {
+        interpolate<1, false>(x, x_stride, to, to_stride, rows, height, width, channels, add);
     }
 }
 

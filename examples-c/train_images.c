@@ -34,6 +34,9 @@ static const char *const PRESETS[] = {"auto", "tiny", "small", "base"};
 static const int32_t KINDS[] = {SFEUOT_NETWORK_CONV, SFEUOT_NETWORK_CONV_TINY, SFEUOT_NETWORK_CONV_SMALL,
                                 SFEUOT_NETWORK_CONV_BASE};
 
+static const char *const UPSAMPLINGS[] = {"nearest", "bilinear"};
+static const int32_t UPSAMPLING_CODES[] = {SFEUOT_UPSAMPLING_NEAREST, SFEUOT_UPSAMPLING_BILINEAR};
+
 static const char *const DIVERGENCES[] = {"balanced", "kl", "chi2", "softplus"};
 static const int32_t DIVERGENCE_CODES[] = {SFEUOT_DIVERGENCE_BALANCED, SFEUOT_DIVERGENCE_KL, SFEUOT_DIVERGENCE_CHI2,
                                            SFEUOT_DIVERGENCE_SOFTPLUS};
@@ -41,15 +44,15 @@ static const int32_t DIVERGENCE_CODES[] = {SFEUOT_DIVERGENCE_BALANCED, SFEUOT_DI
 static const char *const NOISES[] = {"white", "pictures"};
 
 typedef struct {
-    const char *source, *target, *out, *checkpoint, *preset, *divergence, *noise;
-    uint64_t size, steps, batch, latents, crop, seed;
+    const char *source, *target, *out, *checkpoint, *preset, *upsampling, *divergence, *noise;
+    uint64_t size, steps, batch, latents, norm_groups, heads, crop, seed;
     double minutes, sigma, tau, generator_rate, value_rate, ema, noise_width, seconds;
     bool flip;
 } Settings;
 
 /* The choices among words that the settings hold. */
 typedef struct {
-    size_t preset, divergence, noise;
+    size_t preset, upsampling, divergence, noise;
 } Choices;
 
 /* Both sides of a problem. From noise there are no pictures of the source, and between two sets there is no noise. */
@@ -147,6 +150,9 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     TRY(sfeuot_network_init, &value);
     value.kind = KINDS[choices->preset];
     generator = value;
+    generator.upsampling = UPSAMPLING_CODES[choices->upsampling];
+    generator.norm_groups = (uint32_t)settings->norm_groups;
+    generator.attention_heads = (uint32_t)settings->heads;
     generator.residual = between_sets(settings);
     generator.low = (float)IMAGES_OFFSET; /* black and white, which many pixels are */
     generator.high = (float)(IMAGES_OFFSET + 255 * IMAGES_SCALE);
@@ -323,6 +329,7 @@ int main(int argc, char **argv)
     Settings settings = {.target = "shapes",
                          .out = "out",
                          .preset = "auto",
+                         .upsampling = "nearest",
                          .divergence = "softplus",
                          .noise = "pictures",
                          .size = 16,
@@ -348,6 +355,9 @@ int main(int argc, char **argv)
         {"--seconds", OPTION_REAL, &settings.seconds, "between two grids", 0, 0},
         {"--checkpoint", OPTION_TEXT, &settings.checkpoint, "file to keep the training in, and to go on from", 0, 0},
         {"--preset", OPTION_TEXT, &settings.preset, "networks: auto, tiny, small or base", 0, 0},
+        {"--upsampling", OPTION_TEXT, &settings.upsampling, "of the generator: nearest or bilinear", 0, 0},
+        {"--norm-groups", OPTION_COUNT, &settings.norm_groups, "that the generator normalises, 0 for none", 0, 1024},
+        {"--attention-heads", OPTION_COUNT, &settings.heads, "of the generator's attention, 0 for none", 0, 16},
         {"--batch", OPTION_COUNT, &settings.batch, "source pictures of a step", 1, 1 << 20},
         {"--latents", OPTION_COUNT, &settings.latents, "numbers of noise that the generator sees", 1, 4096},
         {"--flip", OPTION_FLAG, &settings.flip, "take half of the pictures mirrored, left to right", 0, 0},
@@ -372,6 +382,7 @@ int main(int argc, char **argv)
         break;
     }
     if (!option_choice("--preset", settings.preset, PRESETS, 4, &choices.preset) ||
+        !option_choice("--upsampling", settings.upsampling, UPSAMPLINGS, 2, &choices.upsampling) ||
         !option_choice("--divergence", settings.divergence, DIVERGENCES, 4, &choices.divergence) ||
         !option_choice("--noise", settings.noise, NOISES, 2, &choices.noise)) {
         return EXIT_FAILURE;

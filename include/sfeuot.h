@@ -307,6 +307,14 @@
 // A convolutional network with 64 channels and 2 blocks a level.
 #define SFEUOT_NETWORK_CONV_BASE 4
 
+// How a convolutional generator comes to finer levels, for SfeuotNetwork.upsampling.
+
+// Each pixel is repeated in a square of 2 x 2.
+#define SFEUOT_UPSAMPLING_NEAREST 0
+
+// Each pixel is interpolated linearly, along both sides, between those next to it.
+#define SFEUOT_UPSAMPLING_BILINEAR 1
+
 // Units, for SfeuotTrainerConfig.sigma_units.
 
 // sigma is in data units, and tau in data units squared.
@@ -705,6 +713,18 @@ typedef struct SfeuotNetwork {
     float low;
     // See low.
     float high;
+    // SFEUOT_UPSAMPLING_*, of a convolutional generator; the value function has no finer levels to
+    // come to. Default SFEUOT_UPSAMPLING_NEAREST, which has to stay for a perceptron.
+    int32_t upsampling;
+    // Groups of channels that each block of a convolutional generator normalises in each picture,
+    // before a scale and a shift of every channel: group normalisation. It has to divide the
+    // channels. 0 normalises nothing, and is what a value network needs. Default 0.
+    uint32_t norm_groups;
+    // Heads of the self-attention between the pixels of a convolutional generator's coarsest
+    // level, up to 16. They have to divide that level's channels, which are 2 or 4 times as many as
+    // the finest's where there are more levels, and it may have 1024 pixels. 0 is without
+    // attention, and is what a value network needs. Default 0.
+    uint32_t attention_heads;
 } SfeuotNetwork;
 
 // How to make a trainer. Fill it with sfeuot_trainer_config_init, set sigma, then change what you
@@ -1218,14 +1238,17 @@ int32_t sfeuot_data_set_sampler(struct SfeuotData *data,
                                 void *userdata,
                                 uint64_t dimension);
 
-// In C and C++ call this name: a macro below makes it sfeuot_network_init_2. The symbol itself is
+// In C and C++ call this name: a macro below makes it sfeuot_network_init_3. The symbol itself is
 // for programs that were built when SfeuotNetwork ended with kind, and fills that much of network.
 int32_t sfeuot_network_init(struct SfeuotNetwork *network);
+
+// As sfeuot_network_init, for programs that were built when SfeuotNetwork ended with high.
+int32_t sfeuot_network_init_2(struct SfeuotNetwork *network);
 
 // Fills network with the defaults, which are those of SfeuotTrainerConfig. Programs that include
 // this header call it as sfeuot_network_init; whoever looks functions up by name (dlsym, bindings
 // of other languages) needs this name.
-int32_t sfeuot_network_init_2(struct SfeuotNetwork *network);
+int32_t sfeuot_network_init_3(struct SfeuotNetwork *network);
 
 // In C and C++ call this name: a macro below makes it sfeuot_trainer_config_init_4. The symbol
 // itself is for programs that were built when SfeuotTrainerConfig ended with seed, and fills that
@@ -1765,6 +1788,6 @@ int32_t sfeuot_model_noise(struct SfeuotModel *model,
 
 // Names of structs that have grown: a program gets the function that fills the struct it knows.
 #define sfeuot_trainer_config_init sfeuot_trainer_config_init_4
-#define sfeuot_network_init sfeuot_network_init_2
+#define sfeuot_network_init sfeuot_network_init_3
 #define sfeuot_metrics_init sfeuot_metrics_init_2
 #define sfeuot_data_init sfeuot_data_init_3

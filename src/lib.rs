@@ -137,7 +137,7 @@ pub use formulas::{Activation, Divergence};
 pub use half;
 pub use log::{LogLevel, LogSink};
 pub use model::{Conversion, DeviceRows, Lut, Model, ModelInfo, Session, SessionConfig};
-pub use nn::pictures::Convolutions;
+pub use nn::convolutions::{Convolutions, Upsampling};
 pub use nn::spec::{NetworkKind, NetworkSpec};
 pub use onnx::{OPERATOR_SET, OnnxGraph};
 pub use train::{CancelToken, Control, Metrics, SigmaUnits, Trainer, TrainerConfig};

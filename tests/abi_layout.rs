@@ -80,9 +80,9 @@ fn structs_have_the_layout_programs_were_compiled_against() {
 
     pin! { c, 4:
         SfeuotSessionConfig, 8 { struct_size 0, threads 4 }
-        SfeuotNetwork, 48 {
+        SfeuotNetwork, 60 {
             struct_size 0, activation 4, hidden_width 8, hidden_layers 12, squares 16, kind 20, channels 24, levels 28,
-            blocks 32, residual 36, low 40, high 44
+            blocks 32, residual 36, low 40, high 44, upsampling 48, norm_groups 52, attention_heads 56
         }
     }
 
@@ -123,12 +123,14 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     assert_eq!([config.tau, config.adam_beta1, config.adam_beta2, config.ema_decay], [1.0, 0.5, 0.99, 0.998]);
     assert!(config.sigma.is_nan() || config.sigma <= 0.0, "sigma has no default, so an unset one must be refused");
 
-    let network = common::init(sfeuot_network_init_2);
+    let network = common::init(sfeuot_network_init_3);
     assert_eq!(network.struct_size as usize, size_of::<SfeuotNetwork>());
     assert_eq!(
         (network.activation, network.hidden_width, network.hidden_layers, network.squares, network.kind),
         (config.activation, config.hidden_width, config.hidden_layers, config.squares, 0)
     );
+    assert_eq!((network.upsampling, network.norm_groups), (SFEUOT_UPSAMPLING_NEAREST, 0));
+    assert_eq!(network.attention_heads, 0);
 
     let problem = common::init(sfeuot_problem_config_init);
     assert_eq!(problem.struct_size as usize, size_of::<SfeuotProblemConfig>());

@@ -228,7 +228,8 @@ fn cases(w: &mut World) -> Vec<Case> {
         case!(sfeuot_trainer_config_init_3(config: init(168)) |w| at(w[0])),
         case!(sfeuot_trainer_config_init_4(config: init(size_of::<SfeuotTrainerConfig>())) |w| at(w[0])),
         case!(sfeuot_network_init(network: init(size_of::<SfeuotNetwork>())) |w| at(w[0])),
-        case!(sfeuot_network_init_2(network: init(size_of::<SfeuotNetwork>())) |w| at(w[0])),
+        case!(sfeuot_network_init_2(network: init(48)) |w| at(w[0])),
+        case!(sfeuot_network_init_3(network: init(size_of::<SfeuotNetwork>())) |w| at(w[0])),
         case!(sfeuot_device_info_init(info: init(size_of::<SfeuotDeviceInfo>())) |w| at(w[0])),
         case!(sfeuot_tensor_from_dlpack(
             dlpack: Input(word(&w.dlpack), 8), tensor: some(&mut w.tensor)

@@ -215,12 +215,23 @@ fn convolutional_networks_are_the_cpus() {
         return;
     }
     let form = Convolutions { channels: 4, blocks: 1, ..Convolutions::default() };
+    let bilinear = Convolutions { upsampling: Upsampling::Bilinear, ..form };
     for (shape, form, activation, rows) in [
-        ([2, 5, 6], Convolutions { levels: 2, residual: false, range: Some([-3.0, 3.0]), ..form }, Activation::Silu, 5),
+        (
+            [2, 5, 6],
+            Convolutions { levels: 2, residual: false, range: Some([-3.0, 3.0]), ..bilinear },
+            Activation::Silu,
+            5,
+        ),
         ([1, 12, 12], Convolutions { levels: 1, range: Some([-1.5, 1.0]), ..form }, Activation::Tanh, 3),
-        ([3, 4, 4], Convolutions { channels: 6, levels: 3, blocks: 2, ..form }, Activation::Softplus, 34),
+        (
+            [3, 4, 4],
+            Convolutions { channels: 6, levels: 3, blocks: 2, norm_groups: 3, attention_heads: 4, ..form },
+            Activation::Softplus,
+            34,
+        ),
     ] {
-        let network = NetworkSpec { activation, ..NetworkSpec::convolutional(form) };
+        let network = |form| Some(NetworkSpec { activation, ..NetworkSpec::convolutional(form) });
         let config = TrainerConfig {
             latent_dimension: 3,
             deterministic: true,
@@ -231,8 +242,8 @@ fn convolutional_networks_are_the_cpus() {
             tau_steps: 3,
             gradient_penalty: 0.5,
             divergence: Divergence::Softplus,
-            value_network: Some(network.clone()),
-            generator_network: Some(network),
+            value_network: network(Convolutions { norm_groups: 0, attention_heads: 0, ..form }),
+            generator_network: network(form),
             ..small()
         };
         let numbers = shape.iter().product();

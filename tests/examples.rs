@@ -326,6 +326,10 @@ fn train_images_draws_out_of_noise_and_goes_on_from_a_checkpoint() {
     // 8 x 8 pictures of 8 x 8 pixels, which are enlarged eight times.
     assert_eq!(png_size(&first.join("grid.png")), (2 + 8 * 66, 2 + 8 * 66));
 
+    // Other layers of the generator.
+    let layers = [&FEW[..], &["--upsampling", "bilinear", "--norm-groups", "4", "--attention-heads", "2"]].concat();
+    succeeded("train_images", &run(&program, &layers, Some(&folder.path().join("layers"))));
+
     // The same seed gives the same files. How often a grid is written changes nothing.
     let checkpoint = folder.path().join("checkpoint").into_os_string().into_string().expect("UTF-8");
     let with_checkpoint = [&FEW[..], &["--seconds", "1e-9", "--checkpoint", &checkpoint]].concat();
@@ -624,6 +628,7 @@ fn bad_input_is_refused_with_a_sentence() {
     let empty = file("empty.idx", &pictures.iter().map(|_| 0).collect::<Vec<u8>>());
     assert!(refused(&["--target", &empty]).contains("not of type 0 on 0"));
     assert!(refused(&["--preset", "huge"]).contains("it must be auto, tiny, small or base."));
+    assert!(refused(&["--norm-groups", "3"]).contains("norm_groups is 3, but must be 0 or divide the 16 channels"));
     assert!(refused(&["--ema", "1"]).contains("ema_decay is 1"));
 }
 

@@ -221,7 +221,7 @@ fn a_network_out_of_range_is_refused_by_name() {
 
 /// A network of C.
 fn network(change: impl FnOnce(&mut SfeuotNetwork)) -> SfeuotNetwork {
-    let mut network = init(sfeuot_network_init_2);
+    let mut network = init(sfeuot_network_init_3);
     change(&mut network);
     network
 }
@@ -268,7 +268,7 @@ fn c_refuses_a_wrong_network_by_name() {
         (|n| n.squares = 2, 1, "config.value_network.squares is 2"),
         (|n| n.kind = 5, 1, "config.value_network.kind is 5"),
         (|n| n.struct_size = 0, 1, "config.value_network.struct_size is 0"),
-        (|n| n.struct_size = 56, SFEUOT_ERROR_UNSUPPORTED_VERSION, "config.value_network.struct_size is 56"),
+        (|n| n.struct_size = 68, SFEUOT_ERROR_UNSUPPORTED_VERSION, "config.value_network.struct_size is 68"),
     ];
     for (change, status, part) in wrong {
         let bad = network(change);

@@ -54,7 +54,7 @@ fn config(form: Convolutions) -> TrainerConfig {
         batch_sources: 12,
         generator_learning_rate: 2e-3,
         value_learning_rate: 7e-4,
-        value_network: Some(NetworkSpec::convolutional(form)),
+        value_network: Some(NetworkSpec::convolutional(Convolutions { norm_groups: 0, attention_heads: 0, ..form })),
         generator_network: Some(NetworkSpec::convolutional(form)),
         ..TrainerConfig::default()
     }
@@ -78,8 +78,14 @@ fn answers(model: &Model, rows: &[f32]) -> Vec<f32> {
 #[test]
 fn a_training_goes_on_bit_for_bit_and_its_model_answers() {
     let pictures_of = Pictures::new();
-    for (residual, range) in [(true, None), (false, None), (true, Some([-2.0, 3.0])), (false, Some([-2.0, 3.0]))] {
-        let config = config(Convolutions { residual, range, ..form() });
+    let upsampling = Upsampling::Bilinear;
+    for form in [
+        form(),
+        Convolutions { residual: false, norm_groups: 3, ..form() },
+        Convolutions { range: Some([-2.0, 3.0]), attention_heads: 2, ..form() },
+        Convolutions { residual: false, range: Some([-2.0, 3.0]), upsampling, ..form() },
+    ] {
+        let config = config(form);
         let mut whole = pictures_of.trainer(1, config.clone()).expect("sound");
         whole.step(6).expect("sound");
         let mut half = pictures_of.trainer(2, config).expect("sound");

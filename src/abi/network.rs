@@ -2,10 +2,10 @@
 
 use super::arguments::switch;
 use super::config::{self, Versioned};
-use super::enums::Coded as _;
+use super::enums::{Coded as _, codes};
 use super::panic::guard;
 use super::status::{Failure, Outcome};
-use crate::{Convolutions, NetworkKind, NetworkSpec};
+use crate::{Convolutions, NetworkKind, NetworkSpec, Upsampling};
 use std::mem::offset_of;
 
 /// Kinds of networks, for SfeuotNetwork.kind.
@@ -24,6 +24,18 @@ pub const SFEUOT_NETWORK_CONV_TINY: i32 = 2;
 pub const SFEUOT_NETWORK_CONV_SMALL: i32 = 3;
 /// A convolutional network with 64 channels and 2 blocks a level.
 pub const SFEUOT_NETWORK_CONV_BASE: i32 = 4;
+
+/// How a convolutional generator comes to finer levels, for SfeuotNetwork.upsampling.
+///
+/// ---
+///
+/// Each pixel is repeated in a square of 2 x 2.
+pub const SFEUOT_UPSAMPLING_NEAREST: i32 = 0;
+/// Each pixel is interpolated linearly, along both sides, between those next to it.
+pub const SFEUOT_UPSAMPLING_BILINEAR: i32 = 1;
+
+codes!(Upsampling, "upsampling":
+    SFEUOT_UPSAMPLING_NEAREST => Nearest, SFEUOT_UPSAMPLING_BILINEAR => Bilinear);
 
 /// One network, for SfeuotTrainerConfig.value_network and generator_network. Fill it with
 /// sfeuot_network_init, then change what you need.
@@ -69,12 +81,24 @@ pub struct SfeuotNetwork {
     pub low: f32,
     /// See low.
     pub high: f32,
+    /// SFEUOT_UPSAMPLING_*, of a convolutional generator; the value function has no finer levels to
+    /// come to. Default SFEUOT_UPSAMPLING_NEAREST, which has to stay for a perceptron.
+    pub upsampling: i32,
+    /// Groups of channels that each block of a convolutional generator normalises in each picture,
+    /// before a scale and a shift of every channel: group normalisation. It has to divide the
+    /// channels. 0 normalises nothing, and is what a value network needs. Default 0.
+    pub norm_groups: u32,
+    /// Heads of the self-attention between the pixels of a convolutional generator's coarsest
+    /// level, up to 16. They have to divide that level's channels, which are 2 or 4 times as many as
+    /// the finest's where there are more levels, and it may have 1024 pixels. 0 is without
+    /// attention, and is what a value network needs. Default 0.
+    pub attention_heads: u32,
 }
 
-// SAFETY: repr(C), struct_size first, plain numbers; 24 is the end of kind.
+// SAFETY: repr(C), struct_size first, plain numbers; 24 is the end of kind, 48 that of high.
 unsafe impl Versioned for SfeuotNetwork {
     const NAME: &'static str = "SfeuotNetwork";
-    const SIZES: &'static [usize] = &[offset_of!(Self, channels), size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, channels), offset_of!(Self, upsampling), size_of::<Self>()];
 
     fn defaults() -> Self {
         let NetworkSpec { kind: _, activation, hidden_width, hidden_layers, squares, convolutions: _ } =
@@ -93,6 +117,9 @@ unsafe impl Versioned for SfeuotNetwork {
             residual: Convolutions::default().residual.into(),
             low: 0.0,
             high: 0.0,
+            upsampling: Upsampling::default().into(),
+            norm_groups: 0,
+            attention_heads: 0,
         }
     }
 }
@@ -139,6 +166,9 @@ impl SfeuotNetwork {
             levels: self.levels as usize,
             blocks: self.blocks as usize,
             residual: switch(&format!("{argument}.residual"), self.residual)?,
+            norm_groups: self.norm_groups as usize,
+            attention_heads: self.attention_heads as usize,
+            upsampling: Upsampling::of(self.upsampling, &format!("{argument}.upsampling"))?,
             range: (self.low != 0.0 || self.high != 0.0).then_some([self.low, self.high].map(f64::from)),
             ..Convolutions::default()
         };
@@ -147,10 +177,16 @@ impl SfeuotNetwork {
 
     /// Refuses a perceptron with fields of convolutional networks. `residual` is 1 by default and means nothing here.
     fn check_perceptron(&self, argument: &str) -> Outcome<()> {
-        let fields = [("channels", self.channels), ("levels", self.levels), ("blocks", self.blocks)];
-        let fields = fields.map(|(name, number)| (name, f64::from(number)));
-        let range = [("low", self.low), ("high", self.high)].map(|(name, number)| (name, f64::from(number)));
-        match fields.into_iter().chain(range).find(|&(_, number)| number != 0.0) {
+        let counts = [
+            ("channels", self.channels),
+            ("levels", self.levels),
+            ("blocks", self.blocks),
+            ("norm_groups", self.norm_groups),
+            ("attention_heads", self.attention_heads),
+        ];
+        let counts = counts.map(|(name, number)| (name, f64::from(number)));
+        let others = [("low", self.low.into()), ("high", self.high.into()), ("upsampling", self.upsampling.into())];
+        match counts.into_iter().chain(others).find(|&(_, number)| number != 0.0) {
             None => Ok(()),
             Some((name, number)) => Err(Failure::argument(format!(
                 "{argument}.{name} is {number}, but must be 0 where {argument}.kind is SFEUOT_NETWORK_MLP (0)"
@@ -159,7 +195,7 @@ impl SfeuotNetwork {
     }
 }
 
-/// In C and C++ call this name: a macro below makes it sfeuot_network_init_2. The symbol itself is
+/// In C and C++ call this name: a macro below makes it sfeuot_network_init_3. The symbol itself is
 /// for programs that were built when SfeuotNetwork ended with kind, and fills that much of network.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_network_init(network: *mut SfeuotNetwork) -> i32 {
@@ -167,11 +203,18 @@ pub unsafe extern "C" fn sfeuot_network_init(network: *mut SfeuotNetwork) -> i32
     guard("sfeuot_network_init", || unsafe { config::init(network, "network", SfeuotNetwork::SIZES[0]) })
 }
 
-/// Fills network with the defaults, which are those of SfeuotTrainerConfig. Programs that include
-/// this header call it as sfeuot_network_init; whoever looks functions up by name (dlsym, bindings
-/// of other languages) needs this name.
+/// As sfeuot_network_init, for programs that were built when SfeuotNetwork ended with high.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_network_init_2(network: *mut SfeuotNetwork) -> i32 {
     // SAFETY: network is NULL or writable.
     guard("sfeuot_network_init_2", || unsafe { config::init(network, "network", SfeuotNetwork::SIZES[1]) })
+}
+
+/// Fills network with the defaults, which are those of SfeuotTrainerConfig. Programs that include
+/// this header call it as sfeuot_network_init; whoever looks functions up by name (dlsym, bindings
+/// of other languages) needs this name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_network_init_3(network: *mut SfeuotNetwork) -> i32 {
+    // SAFETY: network is NULL or writable.
+    guard("sfeuot_network_init_3", || unsafe { config::init(network, "network", SfeuotNetwork::SIZES[2]) })
 }

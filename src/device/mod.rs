@@ -4,6 +4,7 @@
 //! another, each small enough to stay in a core's cache; a device that is filled by a whole batch calls it once with
 //! all rows. Operations are fused to the limit of the mathematics: every one reads and writes its rows once.
 
+pub mod attention;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -23,8 +24,9 @@ pub mod rows;
 pub(crate) mod training;
 pub mod workspace;
 
+pub use attention::{Attention, AttentionProduct};
 pub use layers::Layers;
-pub use maps::{ActivationRule, Fixed, Maps};
+pub use maps::{ActivationRule, Fixed, Groups, Maps, NORM_EPSILON};
 pub use mat::{Mat, Squares};
 pub use method::{ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, Points, StepNumber, Sums, TauAt, Weighted};
 pub use rows::Rows;

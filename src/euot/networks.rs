@@ -6,9 +6,10 @@ use crate::device::layout::Layout;
 use crate::error::{Error, Result};
 use crate::formulas::Head;
 use crate::formulas::squares::Centre;
+use crate::nn::convolutions::Convolutions;
 use crate::nn::graph::Graph;
 use crate::nn::network::Network;
-use crate::nn::pictures::{Convolutions, Role};
+use crate::nn::pictures::Role;
 use crate::nn::spec::NetworkSpec;
 
 /// The largest number of the generator's outputs: its last layer must stay addressable too.

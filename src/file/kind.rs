@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model, `6` for checkpoints whose tau comes to its value over steps, `7` for those whose value function's gradient has a penalty |
+//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model, `6` for checkpoints whose tau comes to its value over steps, `7` for those whose value function's gradient has a penalty, and for files whose generator interpolates between pixels, normalises channels or has attention |
 //!
 //! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
 //! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and
@@ -34,8 +34,10 @@ pub(crate) const NAMED_LAYERS: u64 = 5;
 pub(crate) const TAU_SCHEDULE: u64 = 6;
 /// The version of checkpoints with a penalty on the value function's gradient. Older readers would go on without it.
 pub(crate) const GRADIENT_PENALTY: u64 = 7;
+/// The version of files whose convolutional networks have layers beside those of before, or other ones in their place.
+pub(crate) const LAYERS: u64 = 7;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
-pub(super) const FORMAT_VERSION: u64 = GRADIENT_PENALTY;
+pub(super) const FORMAT_VERSION: u64 = LAYERS;
 /// The name of the tensor with a problem's axes.
 pub(super) const AXES: &str = "axes";
 /// The longest quotation of a file's own words in an error, in bytes: a hostile file must not make messages long.

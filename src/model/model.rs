@@ -181,8 +181,8 @@ impl Model {
         let _inside = float_mode::enter();
         let mut output = Output::new(FileKind::Model, &self.0.description)?;
         let description = &self.0.description;
-        let [networks, axes, pictures] = description.specs().versions(!description.bridge.is_even());
-        output.needs(&[networks, axes, pictures, (true, NAMED_LAYERS)]);
+        let [networks, axes, pictures, layers] = description.specs().versions(!description.bridge.is_even());
+        output.needs(&[networks, axes, pictures, layers, (true, NAMED_LAYERS)]);
         output.push_rotation(description.bridge.rotation.as_ref());
         let Transport { value, generator, .. } = &*self.0.transport;
         weights::push(&mut output, "value", &value.layout, &self.0.value_weights);

@@ -4,7 +4,7 @@
 //! through the list, and a pass in reverse goes back through it.
 
 use crate::device::layout::{Layer, Layout, Map, Shape};
-use crate::device::{Fixed, Mat};
+use crate::device::{Attention, Fixed, Groups, Mat};
 use crate::formulas::Activation;
 
 /// The largest number of nodes: passes keep a flag for each on the stack.
@@ -31,6 +31,12 @@ pub enum Op {
     Join(Shape, Shape),
     /// A picture, with a scale and a shift for each channel from the second node.
     Modulate(Shape),
+    /// A picture with each group of channels normalised. Has no tangent: a value function has no such node.
+    GroupNorm(Groups),
+    /// The weights by which each pixel attends to all, from two pictures that are compared. Has no tangent either.
+    AttentionWeights(Attention),
+    /// What each pixel takes of the second node, a picture, by the first's weights. Has no tangent either.
+    Attend(Attention),
 }
 
 /// A node. See the module.
@@ -197,6 +203,20 @@ impl Builder {
     pub fn modulate(&mut self, x: usize, shape: Shape, e: usize) -> usize {
         assert!(self.cols(x) == shape.numbers() && self.cols(e) == 2 * shape.channels);
         self.add_node(Op::Modulate(shape), &[x, e], self.cols(x))
+    }
+
+    /// A picture with each of so many groups of channels normalised.
+    pub fn group_norm(&mut self, x: usize, shape: Shape, count: usize) -> usize {
+        assert!(self.cols(x) == shape.numbers() && shape.channels.is_multiple_of(count));
+        self.add_node(Op::GroupNorm(Groups { shape, count }), &[x], self.cols(x))
+    }
+
+    /// What each pixel of `v` takes of all others, by the softmax of products of `q` at its place with `k` at theirs.
+    pub fn attention(&mut self, [q, k, v]: [usize; 3], of: Attention) -> usize {
+        assert!([q, k, v].into_iter().all(|node| self.cols(node) == of.shape.numbers()));
+        assert!(of.shape.channels.is_multiple_of(of.heads));
+        let weights = self.add_node(Op::AttentionWeights(of), &[q, k], of.weights());
+        self.add_node(Op::Attend(of), &[weights, v], of.shape.numbers())
     }
 
     /// Returns the layers and the graph, whose output is the last node times `factor`.

@@ -5,7 +5,7 @@
 //! by y'. A linear node has no second part for what it takes; for its weights it is x'^T delta_y.
 
 use super::graph::{Graph, MAX_NODES, Op};
-use crate::device::{ActivationRule, Fixed, Maps, Mat, Workspace};
+use crate::device::{ActivationRule, AttentionProduct, Fixed, Maps, Mat, Workspace};
 
 /// Which nodes a reverse pass goes to.
 enum Along<'a, G> {
@@ -14,6 +14,9 @@ enum Along<'a, G> {
     /// Those that depend on the sample.
     Sample,
 }
+
+/// Of operations without a tangent.
+const GENERATOR_ALONE: &str = "a generator alone has it";
 
 /// A copy is a product with 1.
 const COPY: Fixed = Fixed::Times(1.0);
@@ -40,6 +43,12 @@ impl Graph {
                     }
                 }
                 Op::Modulate(shape) => device.modulate(shape, a, b, true, to, false),
+                Op::GroupNorm(groups) => device.group_norm(&groups, a, to),
+                Op::AttentionWeights(of) => {
+                    device.attention(&of, AttentionProduct::Scores, (a, b), of.scale(), to, false);
+                    device.softmax(of.positions(), to);
+                }
+                Op::Attend(of) => device.attention(&of, AttentionProduct::Mix, (a, b), 1.0, to, false),
             }
         }
         self.out(device, place(self.output()))
@@ -143,6 +152,28 @@ impl Graph {
                         device.modulate_gradient(shape, &[(value(a), delta)], Some(delta), to, add);
                     }
                 }
+                Op::GroupNorm(groups) => {
+                    if let Some((to, add)) = to(a, along) {
+                        device.group_norm_reverse(&groups, value(a), delta, to, add);
+                    }
+                }
+                Op::AttentionWeights(of) => {
+                    device.softmax_reverse(of.positions(), value(n), delta);
+                    let products = [(a, b, AttentionProduct::Mix), (b, a, AttentionProduct::MixTransposed)];
+                    for (node, other, product) in products {
+                        if let Some((to, add)) = to(node, along) {
+                            device.attention(&of, product, (delta, value(other)), of.scale(), to, add);
+                        }
+                    }
+                }
+                Op::Attend(of) => {
+                    if let Some((to, add)) = to(a, along) {
+                        device.attention(&of, AttentionProduct::Scores, (delta, value(b)), 1.0, to, add);
+                    }
+                    if let Some((to, add)) = to(b, along) {
+                        device.attention(&of, AttentionProduct::MixTransposed, (value(a), delta), 1.0, to, add);
+                    }
+                }
                 _ => {
                     for (part, (map, reverse)) in plain(node.op).into_iter().flatten().enumerate() {
                         if let Some((to, add)) = to(node.from[part], along) {
@@ -221,6 +252,7 @@ impl Graph {
                         }
                     }
                 }
+                Op::GroupNorm(_) | Op::AttentionWeights(_) | Op::Attend(_) => unreachable!("{GENERATOR_ALONE}"),
                 _ => {
                     let Some(q) = q else { continue };
                     for (part, (map, reverse)) in plain(node.op).into_iter().flatten().enumerate() {
@@ -245,6 +277,7 @@ impl Graph {
                 Op::Activate(activation) => device.activate_linear(activation, value(a), tangent(a), to, false),
                 Op::Modulate(shape) => device.modulate(shape, tangent(a), value(b), false, to, false),
                 Op::Beside(..) | Op::Waves => unreachable!("nodes beside the sample do not depend on it"),
+                Op::GroupNorm(_) | Op::AttentionWeights(_) | Op::Attend(_) => unreachable!("{GENERATOR_ALONE}"),
                 Op::Fixed(..) | Op::Add | Op::Join(..) => {
                     let still = |node: usize| !self.nodes[node].moves;
                     let joins = matches!(node.op, Op::Join(..));

@@ -1,5 +1,6 @@
 //! Networks over a device's operations: their descriptions, passes and initial weights.
 
+pub mod convolutions;
 pub mod graph;
 mod graph_passes;
 pub mod init;

@@ -1,8 +1,9 @@
 //! A graph of pictures while it is being built: each step takes pictures and gives one with its size.
 
+use super::convolutions::Upsampling;
 use super::graph::Builder;
-use crate::device::Fixed;
 use crate::device::layout::{Conv, Map, Shape};
+use crate::device::{Attention, Fixed};
 use crate::formulas::Activation;
 
 /// A picture in a graph.
@@ -20,6 +21,9 @@ pub(super) struct Draft {
     pub e: usize,
     /// Blocks of a level.
     pub blocks: usize,
+    pub upsampling: Upsampling,
+    /// Groups of channels that a block normalises before its modulation, 0 for none.
+    pub norm_groups: usize,
 }
 
 impl Draft {
@@ -39,6 +43,7 @@ impl Draft {
     fn block(&mut self, x: Picture, channels: usize) -> Picture {
         let mut inner = Picture { node: self.builder.activate(x.node, self.activation), ..x };
         inner = self.conv(inner, channels, 3);
+        inner = self.norm(inner);
         let e = self.builder.dense(self.e, 2 * channels);
         let node = self.builder.modulate(inner.node, inner.shape, e);
         inner.node = self.builder.activate(node, self.activation);
@@ -46,6 +51,24 @@ impl Draft {
         self.builder.begin_at_zero();
         let skip = if x.shape.channels == channels { x } else { self.conv(x, channels, 1) };
         Picture { node: self.builder.sum(skip.node, inner.node), ..inner }
+    }
+
+    /// Returns the picture with its groups of channels normalised, where the network has that.
+    pub fn norm(&mut self, x: Picture) -> Picture {
+        match self.norm_groups {
+            0 => x,
+            count => Picture { node: self.builder.group_norm(x.node, x.shape, count), ..x },
+        }
+    }
+
+    /// Returns x and what its pixels take of each other, in so many heads. It begins as x.
+    pub fn attend(&mut self, x: Picture, heads: usize) -> Picture {
+        let (seen, channels) = (self.norm(x), x.shape.channels);
+        let of_pixels = [(); 3].map(|()| self.conv(seen, channels, 1).node);
+        let node = self.builder.attention(of_pixels, Attention { shape: x.shape, heads });
+        let taken = self.conv(Picture { node, ..x }, channels, 1);
+        self.builder.begin_at_zero();
+        Picture { node: self.builder.sum(x.node, taken.node), ..x }
     }
 
     pub fn join(&mut self, a: Picture, b: Picture) -> Picture {
@@ -85,6 +108,10 @@ impl Draft {
 
     pub fn enlarge(&mut self, x: Picture) -> Picture {
         let shape = Shape { height: 2 * x.shape.height, width: 2 * x.shape.width, ..x.shape };
-        Picture { node: self.builder.fixed(x.node, Fixed::Enlarge(x.shape)), shape }
+        let map = match self.upsampling {
+            Upsampling::Nearest => Fixed::Enlarge(x.shape),
+            Upsampling::Bilinear => Fixed::Bilinear(x.shape),
+        };
+        Picture { node: self.builder.fixed(x.node, map), shape }
     }
 }

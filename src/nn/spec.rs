@@ -1,8 +1,8 @@
 //! The description of one network in configurations, model files and checkpoints.
 
-use super::pictures::Convolutions;
+use super::convolutions::Convolutions;
 use crate::device::layout::{Layout, MAX_HIDDEN};
-use crate::file::kind::{CONVOLUTIONS, OWN_AXES, OWN_NETWORKS};
+use crate::file::kind::{CONVOLUTIONS, LAYERS, OWN_AXES, OWN_NETWORKS};
 use crate::formulas::Activation;
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +145,7 @@ impl<'a> Specs<'a> {
     pub fn check(&self) -> Result<(), String> {
         self.shared.check("")?;
         self.value.map_or(Ok(()), |spec| spec.check(VALUE))?;
+        self.value.and_then(NetworkSpec::convolutions).map_or(Ok(()), |form| form.check_value(VALUE))?;
         self.generator.map_or(Ok(()), |spec| spec.check(GENERATOR))
     }
 
@@ -200,9 +201,12 @@ impl<'a> Specs<'a> {
 
     /// Returns what a file with these networks has, each with the version that knows it. `own_axes` is whether the
     /// problem's axes have lengths of their own.
-    pub fn versions(&self, own_axes: bool) -> [(bool, u64); 3] {
+    pub fn versions(&self, own_axes: bool) -> [(bool, u64); 4] {
         let own = self.value.is_some() || self.generator.is_some();
-        [(own, OWN_NETWORKS), (own_axes, OWN_AXES), (self.convolutional().unwrap_or(true), CONVOLUTIONS)]
+        let forms = [self.value, self.generator].map(|spec| spec.and_then(NetworkSpec::convolutions));
+        let new_layers = forms.iter().flatten().any(Convolutions::has_new_layers);
+        let pictures = self.convolutional().unwrap_or(true);
+        [(own, OWN_NETWORKS), (own_axes, OWN_AXES), (pictures, CONVOLUTIONS), (new_layers, LAYERS)]
     }
 
     /// Returns each network's description where it differs from the shared one, which is what a file stores in

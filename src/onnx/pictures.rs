@@ -4,8 +4,8 @@
 use super::activations::Activated;
 use super::builder::{Attribute, Builder, Tensor};
 use super::dense::{affine, parameters, transposed};
-use crate::device::Fixed;
 use crate::device::layout::{Conv, Layer, Map, Shape};
+use crate::device::{Attention, Fixed, Groups, NORM_EPSILON};
 use crate::error::Result;
 use crate::memory;
 use crate::nn::graph::{Graph, Op};
@@ -85,6 +85,14 @@ impl<'n> Pass<'n> {
                     let shift = per_channel(b, shape, e, shape.channels);
                     Value::of(shape, b.add(scaled, shift))
                 }
+                Op::GroupNorm(groups) => Value::of(groups.shape, normalised(b, &groups, a().tensor)),
+                Op::AttentionWeights(of) => {
+                    Value::flat(attention_weights(b, &of, a().tensor, second.expect("two pictures").tensor))
+                }
+                Op::Attend(of) => {
+                    let picture = second.expect("a picture").tensor;
+                    Value::of(of.shape, attended(b, &of, a().tensor, picture))
+                }
             };
             pass.values.push(value);
             pass.activated.push(activated);
@@ -149,6 +157,7 @@ impl<'n> Pass<'n> {
                     let of = left.channels + right.channels;
                     back = [0..left.channels, left.channels..of].map(|range| Some(b.slice(delta, 1, range)));
                 }
+                Op::GroupNorm(_) | Op::AttentionWeights(_) | Op::Attend(_) => unreachable!("a generator alone has it"),
                 Op::Modulate(shape) => back[0] = Some(modulated(b, shape, delta, self.values[second].tensor)),
             }
             for (from, part) in [first, second].into_iter().zip(back) {
@@ -235,6 +244,39 @@ fn modulated(b: &mut Builder, shape: Shape, x: Tensor, e: Tensor) -> Tensor {
     b.mul(x, scale)
 }
 
+/// Normalises groups of channels.
+fn normalised(b: &mut Builder, groups: &Groups, x: Tensor) -> Tensor {
+    let Groups { shape, count } = *groups;
+    let lines = b.reshape(x, &[count, shape.numbers() / count]);
+    let [one, zero] = [1.0, 0.0].map(|number| b.constant(&[count], vec![number; count]));
+    // The operator's epsilon where none is named.
+    const { assert!(NORM_EPSILON == 1e-5) };
+    let unit = b.plain("InstanceNormalization", &[lines, one, zero]);
+    b.reshape(unit, &[shape.channels, shape.height, shape.width])
+}
+
+/// Returns the weights of all heads, rows x heads x pixels x pixels.
+fn attention_weights(b: &mut Builder, of: &Attention, q: Tensor, k: Tensor) -> Tensor {
+    let [q, k] = [q, k].map(|x| b.reshape(x, &[of.heads, of.width(), of.positions()]));
+    let q = turned(b, q);
+    let scores = b.plain("MatMul", &[q, k]);
+    let scores = b.times(scores, of.scale());
+    b.plain("Softmax", &[scores])
+}
+
+/// Returns what the pixels take of a picture by their weights.
+fn attended(b: &mut Builder, of: &Attention, weights: Tensor, picture: Tensor) -> Tensor {
+    let picture = b.reshape(picture, &[of.heads, of.width(), of.positions()]);
+    let weights = turned(b, weights);
+    let taken = b.plain("MatMul", &[picture, weights]);
+    b.reshape(taken, &[of.shape.channels, of.shape.height, of.shape.width])
+}
+
+/// Transposes the matrices of all heads.
+fn turned(b: &mut Builder, x: Tensor) -> Tensor {
+    b.operator("Transpose", &[x], &[("perm", Attribute::Ints(&[0, 1, 3, 2]))])
+}
+
 /// Applies a map without weights, or its transpose.
 fn fixed(b: &mut Builder, map: &Fixed, reverse: bool, x: Value) -> Value {
     let half = |shape: Shape| Shape { height: shape.height / 2, width: shape.width / 2, ..shape };
@@ -254,6 +296,8 @@ fn fixed(b: &mut Builder, map: &Fixed, reverse: bool, x: Value) -> Value {
             let small = pool(b, x.tensor);
             Value::of(shape, b.times(small, 4.0))
         }
+        (Fixed::Bilinear(shape), false) => Value::of(twice(shape), interpolated(b, x.tensor)),
+        (Fixed::Bilinear(_), true) => unreachable!("the value function has no finer levels to come to"),
         (Fixed::Fold(shape), false) => {
             let folded = b.operator("SpaceToDepth", &[x.tensor], &[("blocksize", Attribute::Int(2))]);
             Value::of(Shape { channels: 4 * shape.channels, ..half(shape) }, folded)
@@ -294,11 +338,22 @@ fn pool(b: &mut Builder, x: Tensor) -> Tensor {
 
 /// Repeats each pixel in a square of 2 x 2.
 fn enlarge(b: &mut Builder, x: Tensor) -> Tensor {
-    let scales = b.constant(&[4], vec![1.0, 1.0, 2.0, 2.0]);
     let attributes = [
         ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
         ("mode", Attribute::Text("nearest")),
         ("nearest_mode", Attribute::Text("floor")),
     ];
-    b.operator("Resize", &[x, Tensor::NONE, scales], &attributes)
+    doubled(b, x, &attributes)
+}
+
+/// Doubles the sides by linear interpolation along each.
+fn interpolated(b: &mut Builder, x: Tensor) -> Tensor {
+    let attributes =
+        [("coordinate_transformation_mode", Attribute::Text("half_pixel")), ("mode", Attribute::Text("linear"))];
+    doubled(b, x, &attributes)
+}
+
+fn doubled(b: &mut Builder, x: Tensor, attributes: &[(&str, Attribute)]) -> Tensor {
+    let scales = b.constant(&[4], vec![1.0, 1.0, 2.0, 2.0]);
+    b.operator("Resize", &[x, Tensor::NONE, scales], attributes)
 }

@@ -66,10 +66,10 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
     let description =
         Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
-    let [own_networks, axes, pictures] = description.config.specs().versions(own_axes);
+    let [own_networks, axes, pictures, layers] = description.config.specs().versions(own_axes);
     let TrainerConfig { tau_steps, gradient_penalty, .. } = description.config;
     let own = [(tau_steps > 0, TAU_SCHEDULE), (gradient_penalty > 0.0, GRADIENT_PENALTY)];
-    output.needs(&[own_networks, axes, pictures, own[0], own[1]]);
+    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1]]);
     output.push_rotation(rotation.as_ref());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;

@@ -76,7 +76,7 @@ fn inits(host: &mut Host) {
         5 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init),
         6 => fill!(SfeuotTrainerConfig, sfeuot_trainer_config_init_4),
         7 => fill!(SfeuotNetwork, sfeuot_network_init),
-        8 => fill!(SfeuotNetwork, sfeuot_network_init_2),
+        8 => fill!(SfeuotNetwork, sfeuot_network_init_3),
         9 => fill!(SfeuotMetrics, sfeuot_metrics_init_2),
         _ => fill!(SfeuotDeviceInfo, sfeuot_device_info_init),
     }

@@ -105,7 +105,7 @@ impl Host {
         config.tau_steps = self.random.of(&[0, 0, 0, 1, 3, u64::MAX]);
         config.tau_start = if config.tau_steps == 0 { 1.0 } else { self.positive(0.1) };
         config.seed = self.random.next();
-        let mut networks = Box::new([init(sfeuot_network_init_2); 2]);
+        let mut networks = Box::new([init(sfeuot_network_init_3); 2]);
         let mut sizes = (f64::from(config.hidden_width), f64::from(config.hidden_layers));
         if self.random.once_in(4) {
             let [value, generator] = &mut *networks;

@@ -8,8 +8,8 @@ use super::simd::Real;
 use super::squares::SquaresOperation;
 use crate::device::layout::Shape;
 use crate::device::{
-    ActionTerm, ActivationRule, Bridge, DualTerm, Fixed, Layers, Maps, Mat, Method, MixtureLoss, Points, Sums,
-    Workspace,
+    ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat,
+    Method, MixtureLoss, Points, Sums, Workspace,
 };
 use crate::formulas::{Activation, Axes, Head};
 
@@ -74,6 +74,34 @@ impl<T: Real> Maps for CpuBlock<T> {
 
     fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool) {
         self.channels_gradient(shape, pairs, shift, to, add);
+    }
+
+    fn group_norm(&mut self, groups: &Groups, x: Mat, to: Mat) {
+        self.norm_of_groups(groups, x, None, to, false);
+    }
+
+    fn group_norm_reverse(&mut self, groups: &Groups, x: Mat, delta: Mat, to: Mat, add: bool) {
+        self.norm_of_groups(groups, x, Some(delta), to, add);
+    }
+
+    fn attention(
+        &mut self,
+        of: &Attention,
+        product: AttentionProduct,
+        operands: (Mat, Mat),
+        factor: f64,
+        to: Mat,
+        add: bool,
+    ) {
+        self.attention_product(of, product, operands, factor, to, add);
+    }
+
+    fn softmax(&mut self, length: usize, to: Mat) {
+        self.softmax_lines(length, None, to);
+    }
+
+    fn softmax_reverse(&mut self, length: usize, weights: Mat, delta: Mat) {
+        self.softmax_lines(length, Some(weights), delta);
     }
 
     fn waves(&mut self, t: Mat, to: Mat) {

@@ -8,6 +8,9 @@ use crate::device::{Fixed, Mat};
 use std::ops::Range;
 use std::slice;
 
+/// What is no list of runs.
+const WEIGHTED: &str = "its runs have weights of their own";
+
 /// Numbers of a line of a map that keeps the order of numbers.
 const LINE: usize = 256;
 
@@ -18,6 +21,7 @@ fn lines(map: &Fixed, numbers: usize) -> usize {
         Fixed::Times(_) => numbers.div_ceil(LINE),
         Fixed::Pool(shape) | Fixed::Fold(shape) | Fixed::Interleave(shape) | Fixed::Sum(shape) => shape.height,
         Fixed::Enlarge(shape) => 2 * shape.height,
+        Fixed::Bilinear(_) => unreachable!("{WEIGHTED}"),
         Fixed::Pad { part, .. } | Fixed::Join { part, .. } => part.height,
     }
 }
@@ -55,6 +59,7 @@ fn runs(map: &Fixed, numbers: usize, lines: Range<usize>, mut run: impl FnMut(us
             let (c, fine) = (shape.channels, Shape { height: 2 * shape.height, width: 2 * shape.width, ..shape });
             quarters(&fine, lines, |fine, coarse, _| run(fine * c, coarse * c, c));
         }
+        Fixed::Bilinear(_) => unreachable!("{WEIGHTED}"),
         Fixed::Fold(shape) => {
             let c = shape.channels;
             quarters(&shape, lines, |fine, coarse, quarter| run((4 * coarse + quarter) * c, fine * c, c));
@@ -141,6 +146,9 @@ impl<T: Real> CpuBlock<T> {
         let (takes, gives) = if reverse { (to.cols, x.cols) } else { (x.cols, to.cols) };
         assert!(map.ends().map_or(takes == gives, |ends| ends == [takes, gives]), "{map:?}: {takes} to {gives}");
         assert!(x.rows == to.rows && to.apart(&x));
+        if let Fixed::Bilinear(coarse) = *map {
+            return self.bilinear(coarse, reverse, x, to, add);
+        }
         let (isa, starts) = (self.isa, [x, to].map(|mat| Shared(self.ptr(mat))));
         let lines = lines(map, takes);
         let work = |lines: Range<usize>| {

@@ -6,8 +6,8 @@ use super::mixture::tables;
 use crate::device::layout::Shape;
 use crate::device::rows::{PathSteps, RowSeed, Rows};
 use crate::device::{
-    ActionTerm, ActivationRule, Bridge, DualTerm, Fixed, Layers, Maps, Mat, Method, MixtureLoss, Points, Squares, Sums,
-    Workspace,
+    ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat,
+    Method, MixtureLoss, Points, Squares, Sums, Workspace,
 };
 use crate::formulas::{Activation, Axes, Conjugate, Head};
 use crate::rng::Stream;
@@ -69,6 +69,11 @@ impl Maps for Measure {
     fn activate_adjoint(&mut self, _: Activation, _: &ActivationRule, _: Mat, _: bool) {}
     fn modulate(&mut self, _: Shape, _: Mat, _: Mat, _: bool, _: Mat, _: bool) {}
     fn modulate_gradient(&mut self, _: Shape, _: &[(Mat, Mat)], _: Option<Mat>, _: Mat, _: bool) {}
+    fn group_norm(&mut self, _: &Groups, _: Mat, _: Mat) {}
+    fn group_norm_reverse(&mut self, _: &Groups, _: Mat, _: Mat, _: Mat, _: bool) {}
+    fn attention(&mut self, _: &Attention, _: AttentionProduct, _: (Mat, Mat), _: f64, _: Mat, _: bool) {}
+    fn softmax(&mut self, _: usize, _: Mat) {}
+    fn softmax_reverse(&mut self, _: usize, _: Mat, _: Mat) {}
     fn waves(&mut self, _: Mat, _: Mat) {}
 }
 

@@ -3,7 +3,9 @@
 
 mod activation;
 mod activations;
+mod attention;
 pub(crate) mod batch;
+mod bilinear;
 mod block;
 mod channels;
 mod components;
@@ -17,6 +19,7 @@ pub(crate) mod disjoint;
 mod exchange;
 mod fixed;
 mod gemm;
+mod group_norm;
 mod measure;
 mod memory;
 mod method;

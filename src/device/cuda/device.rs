@@ -5,7 +5,9 @@ use super::gradient::{CudaGradient, CudaNet};
 use super::kernels::{SquaresForward, SquaresReverse, SquaresTangent};
 use super::layers::ProductKind;
 use crate::device::layout::Shape;
-use crate::device::{ActivationRule, Fixed, Layers, Maps, Mat, Squares, Workspace};
+use crate::device::{
+    ActivationRule, Attention, AttentionProduct, Fixed, Groups, Layers, Maps, Mat, Squares, Workspace,
+};
 use crate::formulas::Activation;
 use cudarc::driver::sys;
 
@@ -100,6 +102,34 @@ impl Maps for CudaBlock {
 
     fn modulate_gradient(&mut self, shape: Shape, pairs: &[(Mat, Mat)], shift: Option<Mat>, to: Mat, add: bool) {
         self.channels_gradient(shape, pairs, shift, to, add);
+    }
+
+    fn group_norm(&mut self, groups: &Groups, x: Mat, to: Mat) {
+        self.norm_of_groups(groups, x, to);
+    }
+
+    fn group_norm_reverse(&mut self, groups: &Groups, x: Mat, delta: Mat, to: Mat, add: bool) {
+        self.norm_of_groups_reverse(groups, x, delta, to, add);
+    }
+
+    fn attention(
+        &mut self,
+        of: &Attention,
+        product: AttentionProduct,
+        operands: (Mat, Mat),
+        factor: f64,
+        to: Mat,
+        add: bool,
+    ) {
+        self.attention_product(of, product, operands, factor, to, add);
+    }
+
+    fn softmax(&mut self, length: usize, to: Mat) {
+        self.softmax_of_lines(length, to);
+    }
+
+    fn softmax_reverse(&mut self, length: usize, weights: Mat, delta: Mat) {
+        self.softmax_of_lines_reverse(length, weights, delta);
     }
 
     fn waves(&mut self, t: Mat, to: Mat) {

@@ -2,7 +2,8 @@
 
 use super::block::{CudaBlock, THREADS};
 use super::kernels::{
-    ApplyAdjointSilu, ApplyLinearSilu, ApplySilu, Kernel, MapCopy, MapQuads, MapSums, Modulate, ModulateGradient, Waves,
+    ApplyAdjointSilu, ApplyLinearSilu, ApplySilu, Kernel, MapBilinear, MapCopy, MapQuads, MapSums, Modulate,
+    ModulateGradient, Waves,
 };
 use crate::device::layout::Shape;
 use crate::device::{ActivationRule, Fixed, Mat, Workspace};
@@ -54,6 +55,8 @@ enum Way {
     Copies(Runs),
     /// The sum of four numbers for each place: those at these two distances too.
     Quads(Runs, [usize; 2]),
+    /// Weighted sums of neighbouring pixels, by which a picture of this size is made.
+    Bilinear(Shape),
     /// Sums over pixels.
     Sums(Shape),
 }
@@ -98,6 +101,10 @@ fn way(map: &Fixed, reverse: bool, numbers: usize) -> Way {
             let fine = Shape { height: 2 * coarse.height, width: 2 * coarse.width, ..coarse };
             if reverse { quads(fine) } else { spread(fine) }
         }
+        Fixed::Bilinear(coarse) if reverse => Way::Bilinear(coarse),
+        Fixed::Bilinear(Shape { height, width, channels }) => {
+            Way::Bilinear(Shape { height: 2 * height, width: 2 * width, channels })
+        }
         Fixed::Fold(Shape { height, width, channels }) => {
             let (line, pair) = (width * channels, 2 * channels);
             let rows = Axis::of(height / 2, 2 * line, 2 * line);
@@ -124,6 +131,7 @@ fn way(map: &Fixed, reverse: bool, numbers: usize) -> Way {
 pub(super) enum MapLaunch {
     Copies(u64, MapCopy),
     Quads(u64, MapQuads),
+    Bilinear(u64, MapBilinear),
     Sums(u32, [u32; 3], MapSums),
 }
 
@@ -206,6 +214,13 @@ pub(super) fn map_launch(
             };
             MapLaunch::Quads(threads, arguments)
         }
+        Way::Bilinear(shape) => {
+            let threads = u64::from(rows) * shape.numbers().div_ceil(4) as u64;
+            let [height, width, channels] = [shape.height, shape.width, shape.channels].map(|size| size as u32);
+            let reverse = u32::from(reverse);
+            let arguments = MapBilinear { x, x_stride, to, to_stride, rows, height, width, channels, reverse, add };
+            MapLaunch::Bilinear(threads, arguments)
+        }
         Way::Sums(Shape { height, width, channels }) => {
             let (groups, block) = over_pixels(channels);
             let (pixels, channels) = ((height * width) as u32, channels as u32);
@@ -233,6 +248,7 @@ impl CudaBlock {
         match map_launch(map, reverse, (self.place(x), x.cols), self.place(to), to.rows, add) {
             MapLaunch::Copies(threads, arguments) => self.launch_over(threads, &arguments),
             MapLaunch::Quads(threads, arguments) => self.launch_over(threads, &arguments),
+            MapLaunch::Bilinear(threads, arguments) => self.launch_over(threads, &arguments),
             MapLaunch::Sums(grid, block, arguments) => self.launch([grid, 1, 1], block, &arguments),
         }
     }

@@ -2,6 +2,7 @@
 //! and graphs, the kernels of cuda/ and their launches, products by cublasLt, and the device traits over them.
 
 mod account;
+mod attention;
 pub mod batch;
 pub mod block;
 pub mod branches;
@@ -14,6 +15,7 @@ mod exchange;
 pub mod gpu;
 pub mod gradient;
 pub mod graph;
+mod group_norm;
 pub mod image;
 pub mod kernels;
 mod layers;

@@ -12,8 +12,8 @@ use crate::euot::value_step::{TIME_MAX, ValueStep};
 use crate::formulas::axes::{Axis, Part};
 use crate::formulas::head::{extrapolation, log_std_range};
 use crate::formulas::{Activation, Axes, Clock, Conjugate, Divergence, Head, Tick};
+use crate::nn::convolutions::{Convolutions, Upsampling};
 use crate::nn::network::Network;
-use crate::nn::pictures::Convolutions;
 use crate::nn::spec::NetworkSpec;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
@@ -422,13 +422,21 @@ pub(super) fn pictures() -> impl Strategy<Value = Case> {
     let picture = [1usize..3, 1..6, 1..6];
     // Of four channels or more, convolutions go by minimal filtering.
     let range = prop_oneof![Just(None), Just(Some([-1.0, 2.0]))];
-    let form = (picture, 1usize..6, 1usize..3, any::<bool>(), range);
+    let form = (picture, 1usize..6, 1usize..3, (any::<bool>(), any::<bool>(), any::<bool>(), 0usize..3), range);
     let problem = (0.3f64..2.0, 1.0f64..9.0, 0..Divergence::ALL.len(), 0..Activation::ALL.len(), any::<u64>());
     (form, 1usize..4, 1usize..4, problem).prop_map(
-        |((picture, channels, blocks, residual, range), latent, sources, (sigma, tau, psi, act, seed))| {
-            let form = Convolutions { channels, blocks, residual, range, ..Convolutions::default() };
+        |(
+            (picture, channels, blocks, (residual, bilinear, normalised, heads), range),
+            latent,
+            sources,
+            (sigma, tau, psi, act, seed),
+        )| {
+            let upsampling = if bilinear { Upsampling::Bilinear } else { Upsampling::Nearest };
+            let form = Convolutions { channels, blocks, residual, range, upsampling, ..Convolutions::default() };
             let form = form.of_samples(&picture, "").unwrap();
             let d = form.numbers();
+            let norm_groups = if normalised { channels } else { 0 };
+            let attention_heads = if channels.is_multiple_of(heads.max(1)) { heads } else { 1 };
             let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
             let axes = Axes::new((0..d).map(|_| axis), Clock::EVEN, sigma * sigma, 0.0).unwrap();
             let spec = NetworkSpec { activation: Activation::ALL[act], ..NetworkSpec::convolutional(form) };
@@ -437,7 +445,10 @@ pub(super) fn pictures() -> impl Strategy<Value = Case> {
                 deterministic: true,
                 bridge: &GaussianBridge::none(d).unwrap(),
                 value: spec.clone(),
-                generator: spec,
+                generator: NetworkSpec {
+                    convolutions: Some(Convolutions { norm_groups, attention_heads, ..form }),
+                    ..spec
+                },
                 unit: 0.7,
             };
             Case::of(networks, d, sources, axes, Conjugate { divergence: Divergence::ALL[psi], tau }, seed)

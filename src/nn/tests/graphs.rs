@@ -1,8 +1,8 @@
 //! Random graphs of layers.
 
 use super::Problem;
-use crate::device::Fixed;
 use crate::device::layout::{Conv, Map, Shape};
+use crate::device::{Attention, Fixed};
 use crate::formulas::Activation;
 use crate::nn::graph::Builder;
 use crate::nn::network::Network;
@@ -71,16 +71,31 @@ impl Grower {
                 let node = self.builder.join((from.node, from.shape), (with.node, with.shape));
                 Picture { node, shape: of(height, width, channels + with.shape.channels) }
             }
+            11 if height * width <= 16 => {
+                self.fixed(from, Fixed::Bilinear(from.shape), of(2 * height, 2 * width, channels))
+            }
+            12 => {
+                let count = (1..=channels).rev().filter(|count| channels % count == 0).nth(number % 2).unwrap_or(1);
+                Picture { node: self.builder.group_norm(from.node, from.shape, count), ..from }
+            }
+            13 if height * width <= 25 => {
+                let of = Attention { shape: from.shape, heads: if channels % 2 == 0 { 1 + number % 2 } else { 1 } };
+                let [q, k, v] = [(); 3].map(|()| self.conv(from, channels, 1, 1).node);
+                // A picture may be compared with itself.
+                let q = if number.is_multiple_of(3) { k } else { q };
+                Picture { node: self.builder.attention([q, k, v], of), ..from }
+            }
             _ => from,
         }
     }
 }
 
-/// Random graphs with this many outputs, beside whose sample an input has the time or a latent.
-pub(super) fn problems(outputs: impl Strategy<Value = usize>) -> impl Strategy<Value = Problem> {
+/// Random graphs with this many outputs, beside whose sample an input has the time or a latent. Those of a `generator` may
+/// have operations without a tangent.
+pub(super) fn problems(outputs: impl Strategy<Value = usize>, generator: bool) -> impl Strategy<Value = Problem> {
     let shape =
         (1usize..7, 1usize..7, 1usize..4).prop_map(|(height, width, channels)| Shape { height, width, channels });
-    let choices = proptest::collection::vec((0usize..11, 0usize..30), 0..9);
+    let choices = proptest::collection::vec((0usize..if generator { 14 } else { 12 }, 0usize..30), 0..9);
     ((shape, 0usize..3), choices, outputs, 1usize..4, (0..Activation::ALL.len(), any::<bool>(), any::<u64>())).prop_map(
         |((shape, latent), choices, outputs, rows, (activation, sums, seed))| {
             let activation = Activation::ALL[activation];

@@ -38,7 +38,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
 
 /// Every kind of map.
 fn maps() -> impl Strategy<Value = Fixed> {
-    (0usize..8, shapes(), 0usize..4, 0usize..4).prop_map(|(kind, shape, one, two)| {
+    (0usize..9, shapes(), 0usize..4, 0usize..4).prop_map(|(kind, shape, one, two)| {
         let fine = Shape { height: 2 * shape.height, width: 2 * shape.width, ..shape };
         match kind {
             0 => Fixed::Times(-1.5),
@@ -48,6 +48,7 @@ fn maps() -> impl Strategy<Value = Fixed> {
             4 => Fixed::Fold(fine),
             5 => Fixed::Pad { part: shape, to: [shape.height + one, shape.width + two] },
             6 => Fixed::Sum(shape),
+            7 => Fixed::Bilinear(shape),
             _ => Fixed::Join { part: shape, first: 2 * one, of: shape.channels + 2 * (one + two) },
         }
     })
@@ -85,6 +86,9 @@ proptest! {
                 }
                 MapLaunch::Quads(_, arguments) => {
                     launch_with(Kernel::MapQuads, [blocks, 1, 1], [64, 1, 1], order, &arguments);
+                }
+                MapLaunch::Bilinear(_, arguments) => {
+                    launch_with(Kernel::MapBilinear, [blocks, 1, 1], [64, 1, 1], order, &arguments);
                 }
                 MapLaunch::Sums(grid, block, arguments) => {
                     launch_with(Kernel::MapSums, [grid, 1, 1], block, order, &arguments);

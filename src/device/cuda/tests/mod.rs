@@ -2,12 +2,14 @@
 
 mod action;
 mod activation;
+mod attention;
 mod batch;
 mod bridge;
 mod components;
 mod conv;
 mod dual;
 mod forgotten;
+mod group_norm;
 mod guarded;
 mod heads;
 pub mod host;
