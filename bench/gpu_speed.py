@@ -6,7 +6,8 @@ Every program stays alive throughout and is measured in turn, as in speed.py. Th
 PyTorch's import and compilation; what is not ready after --patience seconds is left out, and the table says so. PyTorch
 draws its batches on the device. Its strongest programs are those that capture the whole step as one CUDA graph, `torch-graph` and,
 with both losses compiled, `torch-compile-graph`: where either was not measured, the bar counts as not run. All multiply float32
-numbers as they are; the rows marked tf32 round them first.
+numbers as they are; the rows marked tf32 and bf16 round them first, the library's by its precision, PyTorch's by its matmul
+precision and by autocast. Those are compared with each other, without a bar.
 
 Status 0: every bar was measured and is met.
 """
@@ -32,15 +33,23 @@ PROGRAMS = {
     "library-auto": ["library_step.py", "--products", "auto"],
     "library-fused": ["library_step.py", "--products", "fused"],
     "library-cublaslt": ["library_step.py", "--products", "cublaslt"],
+    "library-auto-tf32": ["library_step.py", "--precision", "tf32"],
+    "library-auto-bf16": ["library_step.py", "--precision", "bf16"],
+    "library-cublaslt-tf32": ["library_step.py", "--products", "cublaslt", "--precision", "tf32"],
+    "library-cublaslt-bf16": ["library_step.py", "--products", "cublaslt", "--precision", "bf16"],
     "torch": ["torch_step.py"],
     "torch-graph": ["torch_step.py", "--graph"],
     "torch-compile": ["torch_step.py", "--compile"],
     "torch-compile-graph": ["torch_step.py", "--compile", "--graph"],
     "torch-compile-graph-tf32": ["torch_step.py", "--compile", "--graph", "--tf32"],
+    "torch-compile-graph-bf16": ["torch_step.py", "--compile", "--graph", "--bf16"],
 }
+# What their names end with, of programs on tensor cores.
+ROUNDED = ("tf32", "bf16")
 # The strongest of PyTorch's that multiply float32 numbers as they are.
 STRONGEST = ("torch-graph", "torch-compile-graph")
 SHORT = ("library-auto", *STRONGEST)
+OF_ROUNDED = tuple(f"{program}-{arithmetic}" for arithmetic in ROUNDED for program in ("library-auto", "torch-compile-graph"))
 # A program that takes so many seconds more than it was asked to measure has stopped.
 ANSWER = 60
 
@@ -58,13 +67,14 @@ class Problem(typing.NamedTuple):
         return f"d = {self.dim}, width {self.width}, {self.sources} x {self.k} samples a step"
 
 
+EVERY_FLOAT32 = tuple(name for name in PROGRAMS if not name.endswith(ROUNDED))
 # Small networks and batches, where launches and waits are most of a step, and a batch that fills a GPU with arithmetic.
 PROBLEMS = [
-    Problem(2, width_of(2), 128, K, 2.0, tuple(PROGRAMS)),
-    Problem(16, width_of(16), 128, K, 2.0, tuple(PROGRAMS)),
+    Problem(2, width_of(2), 128, K, 2.0, EVERY_FLOAT32),
+    Problem(16, width_of(16), 128, K, 2.0, (*EVERY_FLOAT32, *OF_ROUNDED)),
     Problem(2, width_of(2), 64, 16, 2.0, SHORT),
     Problem(16, width_of(16), 64, 16, 2.0, SHORT),
-    Problem(16, width_of(16), 2048, K, 1.0, (*SHORT, "library-cublaslt", "torch-compile-graph-tf32")),
+    Problem(16, width_of(16), 2048, K, 1.0, (*SHORT, *OF_ROUNDED, "library-cublaslt", "library-cublaslt-tf32", "library-cublaslt-bf16")),
 ]
 SMOKE_PROBLEMS = [Problem(2, 16, 4, 2, 2.0, tuple(PROGRAMS)), Problem(2, 16, 2, 4, 2.0, SHORT)]
 
@@ -142,19 +152,31 @@ def measure(programs, a):
     return rates
 
 
+def arithmetic(name):
+    """That of a program's products."""
+    return next((mark for mark in ROUNDED if name.endswith(mark)), "float32")
+
+
 def table(problem, rates, without=None):
     """Markdown, and the check of the library against PyTorch's fastest. `without`: why no program of PyTorch was started."""
     median = {name: statistics.median(r) for name, r in rates.items()}
-    library = max((v for name, v in median.items() if name.startswith("library")), default=None)
+    # The library's fastest of each arithmetic.
+    fastest = {}
+    for name, rate in median.items():
+        if name.startswith("library"):
+            fastest[arithmetic(name)] = max(rate, fastest.get(arithmetic(name), 0.0))
+    library = fastest.get("float32")
     work = 2e-12 * multiply_adds(problem.dim, problem.width, k=problem.k) * problem.sources * problem.k
-    lines = [f"### {problem}", "| program | steps/s, median | lowest to highest | fastest library / program | TFLOP/s of the method |",
+    lines = [f"### {problem}", "| program | steps/s, median | lowest to highest | fastest library of its arithmetic / program | TFLOP/s of "
+             "the method |",
              "|---|---|---|---|---|"]
     for name in problem.programs:
         if name not in median:
             lines.append(f"| {name} | not ready or failed | | | |")
             continue
         low, high = min(rates[name]), max(rates[name])
-        ratio = f"{library / median[name]:.2f}" if library and not name.startswith("library") else "-"
+        ours = fastest.get(arithmetic(name))
+        ratio = f"{ours / median[name]:.2f}" if ours and not name.startswith("library") else "-"
         spread = f"{low:.1f} to {high:.1f} ({100 * (high - low) / median[name]:.0f} %)"
         lines.append(f"| {name} | {median[name]:.1f} | {spread} | {ratio} | {work * median[name]:.2f} |")
     check = {"check": f"{problem}: library / fastest PyTorch", "bar": problem.bar, "value": None, "result": "not run"}
@@ -163,7 +185,7 @@ def table(problem, rates, without=None):
         return "\n".join(lines), check | {"why": "no program of the library was measured", "result": "failed"}
     if absent:
         return "\n".join(lines), check | {"why": without or f"not ready or failed: {', '.join(absent)}"}
-    value = library / max(v for name, v in median.items() if name.startswith("torch") and not name.endswith("tf32"))
+    value = library / max(v for name, v in median.items() if name.startswith("torch") and arithmetic(name) == "float32")
     return "\n".join(lines), check | {"value": value, "result": "passed" if value >= problem.bar else "failed"}
 
 
@@ -246,7 +268,8 @@ def main():
             a.output.write_text(text)
             a.output.with_suffix(".json").write_text(json.dumps(checks, indent=1) + "\n")
 
-    write(f"{a.rounds} rounds of {a.seconds:g} s each, interleaved, all programs alive throughout; float32, tf32 off but where marked.")
+    write(f"{a.rounds} rounds of {a.seconds:g} s each, interleaved, all programs alive throughout; float32, tf32 and bf16 where "
+          "marked.")
     write(generation(a))
     problems = SMOKE_PROBLEMS if a.smoke else PROBLEMS
     without = None if importlib.util.find_spec("torch") else f"{sys.executable} has no PyTorch"

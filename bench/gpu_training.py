@@ -1,5 +1,5 @@
 """Whether a training on a GPU is the CPU's: gradients and weights after 1 and 200 steps from one seed, equal bits of equal
-trainings.
+trainings; the same with products on tensor cores, within bounds of their arithmetic.
 
     python bench/gpu_training.py --output training.json
     python bench/gpu_training.py --first                # one training of 100 steps and a few samples, printed
@@ -13,6 +13,7 @@ compared all, and once more where the gradient (the first moment) is above 1e-5,
 Ends with status 1 where a bar is not met. `--device cpu` puts the CPU in the GPU's place, to try the program.
 """
 import argparse
+import itertools
 import json
 import pathlib
 import struct
@@ -29,6 +30,9 @@ COMPONENTS = {"batch_sources": 128, "components": 8}
 LATENTS = {"latent_dimension": 8, "batch_sources": 64, "components": 16}
 SIZES = [(2, 128, COMPONENTS), (16, 256, COMPONENTS), (2, 128, LATENTS)]
 PRODUCTS = ["fused", "cublaslt"]
+# What the arithmetic of products rounds a number by, at most. Bars after one step: two units for weights, and twenty for gradients,
+# which went through many products. A longer training amplifies them, and is compared with itself alone.
+UNITS = {"f32": 0.0, "tf32": 2.0**-11, "bf16": 2.0**-8}
 # steps -> largest relative difference to the CPU's; of gradients after the most steps, more where the CPU's own is (Problem.disturbed)
 BARS = {1: 1e-5, 200: 1e-3}
 SMOKE_SIZES = [(2, 16, {"batch_sources": 8, "components": 8}), (2, 16, {**LATENTS, "batch_sources": 8, "components": 2})]
@@ -127,8 +131,9 @@ def unequal(a, b):
     return sum(a[name].tobytes() != b[name].tobytes() for name in a)
 
 
-def open_context(device, products):
-    return sfeuot.Context(device=device, **({"cuda_products": products} if device == "cuda" else {}))
+def open_context(device, products, precision):
+    gpu = {"cuda_products": products, "cuda_precision": precision} if device == "cuda" else {}
+    return sfeuot.Context(device=device, **gpu)
 
 
 def compare(device, sizes, bars, report):
@@ -138,12 +143,12 @@ def compare(device, sizes, bars, report):
             problem = Problem(dim, width, config, folder)
             expected, cpu_seconds = problem.trained(cpu, steps)
             disturbed = problem.disturbed(cpu, steps[-1])
-            for products in PRODUCTS:
-                title = f"d {dim}, width {width}{', latents' * ('latent_dimension' in config)}, {products}"
+            for products, (precision, unit) in itertools.product(PRODUCTS, UNITS.items()):
+                title = f"d {dim}, width {width}{', latents' * ('latent_dimension' in config)}, {products}, {precision}"
                 try:
-                    with open_context(device, products) as context:
+                    with open_context(device, products, precision) as context:
                         found, seconds = problem.trained(context, steps)
-                        for count in steps:
+                        for count in steps[:1] if unit else steps:
                             a, b = expected[count], found[count]
                             if count == 1:
                                 a, b = without_first_step(a), without_first_step(b)
@@ -151,7 +156,7 @@ def compare(device, sizes, bars, report):
                                                        (f"weights whose gradient is above {LEAST_GRADIENT}", WEIGHTS, LEAST_GRADIENT),
                                                        ("gradients", ("first_moment",), 0.0)]:
                                 value, tensor = difference(a, b, parts, least)
-                                bar = bars[count]
+                                bar = max(bars[count], unit * (20 if what == "gradients" else 2))
                                 if count == steps[-1] and what == "gradients":
                                     # No more can be asked than that two CPU trainings agree on what is the same to rounding.
                                     bar = max(bar, 2 * max(difference(a, other, parts, least)[0] for other in disturbed))

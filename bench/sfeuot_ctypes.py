@@ -39,6 +39,7 @@ import numpy as np
 ABI_VERSION = 0
 DEVICES = {"auto": 0, "cpu": 1, "cuda": 2}
 PRODUCTS = {"auto": 0, "fused": 1, "cublaslt": 2}
+PRECISIONS = {"f32": 0, "tf32": 1, "bf16": 2}
 NETWORKS = {"mlp": 0, "conv": 1, "conv_tiny": 2, "conv_small": 3, "conv_base": 4}
 UPSAMPLINGS = {"nearest": 0, "bilinear": 1}
 DIVERGENCES = {"balanced": 0, "kl": 1, "chi2": 2, "softplus": 3}
@@ -59,7 +60,8 @@ SampleCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(c.c_float), _u64, _u64)
 class ContextConfig(c.Structure):
     _fields_ = [("struct_size", _u32), ("device", _i32), ("threads", _u32), ("log_level", _i32),
                 ("log_callback", LogCallback), ("log_userdata", _ptr), ("cuda_device", _i32), ("cuda_products", _i32),
-                ("cuda_uuid", c.c_char_p), ("cuda_context", _ptr), ("cuda_stream", _ptr), ("memory_limit", _u64)]
+                ("cuda_uuid", c.c_char_p), ("cuda_context", _ptr), ("cuda_stream", _ptr), ("memory_limit", _u64),
+                ("cuda_precision", _i32), ("reserved", _u32)]
 
 
 class DeviceInfo(c.Structure):
@@ -130,7 +132,7 @@ ProgressCallback = c.CFUNCTYPE(_i32, _ptr, c.POINTER(Metrics))
 
 _floats = c.POINTER(c.c_float)
 _SIGNATURES = {
-    "context_config_init": [c.POINTER(ContextConfig)], "context_create": [c.POINTER(ContextConfig), c.POINTER(_ptr)],
+    "context_config_init_2": [c.POINTER(ContextConfig)], "context_create": [c.POINTER(ContextConfig), c.POINTER(_ptr)],
     "context_threads": [_ptr, c.POINTER(_u32)], "context_release": [_ptr], "context_device": [_ptr, c.POINTER(_i32)],
     "context_device_info": [_ptr, c.POINTER(DeviceInfo)], "context_device_memory": [_ptr, c.POINTER(_u64)],
     "context_cuda_stream": [_ptr, c.POINTER(_ptr)], "context_synchronize": [_ptr],
@@ -337,11 +339,12 @@ class Context(Handle):
     release = "context_release"
 
     def __init__(self, device="cpu", threads=0, log=None, log_level="warn", cuda_device=-1, cuda_uuid=None, cuda_context=None,
-                 cuda_stream=None, cuda_products="auto", memory_limit=0):
-        config = filled(ContextConfig, "context_config_init")
+                 cuda_stream=None, cuda_products="auto", cuda_precision="f32", memory_limit=0):
+        config = filled(ContextConfig, "context_config_init_2")
         config.device, config.threads = named("device", DEVICES, device), checked("threads", _u32, threads)
         config.cuda_device = checked("cuda_device", _i32, cuda_device)
         config.cuda_products, config.memory_limit = named("cuda_products", PRODUCTS, cuda_products), checked("memory_limit", _u64, memory_limit)
+        config.cuda_precision = named("cuda_precision", PRECISIONS, cuda_precision)
         config.cuda_context, config.cuda_stream = _handle("cuda_context", cuda_context), _handle("cuda_stream", cuda_stream)
         if cuda_uuid is not None:
             config.cuda_uuid = uuid.UUID(bytes=bytes(getattr(cuda_uuid, "bytes", cuda_uuid))).bytes

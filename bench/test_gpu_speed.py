@@ -9,7 +9,10 @@ import unittest
 import children
 import gpu_speed
 
-RATES = {"library-auto": [2100.0], "torch-graph": [800.0], "torch-compile-graph": [1000.0], "torch-compile-graph-tf32": [9000.0]}
+RATES = {"library-auto": [2100.0], "library-auto-tf32": [9900.0], "torch-graph": [800.0], "torch-compile-graph": [1000.0],
+         "torch-compile-graph-tf32": [9000.0]}
+# It has programs of every arithmetic.
+LARGEST = gpu_speed.PROBLEMS[-1]
 
 
 class Bars(unittest.TestCase):
@@ -22,6 +25,14 @@ class Bars(unittest.TestCase):
         self.assertEqual(self.check(library_auto=[1990.0])["result"], "failed")
         # An eager program may be the fastest, whatever one expects.
         self.assertEqual(self.check(torch=[1500.0])["result"], "failed")
+
+    def test_arithmetics_are_compared_with_themselves(self):
+        text = gpu_speed.table(LARGEST, RATES)[0]
+        self.assertRegex(text, r"torch-compile-graph \| 1000.0 \|.*\| 2.10 \|")
+        self.assertRegex(text, r"torch-compile-graph-tf32 \| 9000.0 \|.*\| 1.10 \|")
+        self.assertEqual(gpu_speed.table(LARGEST, RATES)[1]["value"], 2.1)
+        for name in gpu_speed.PROGRAMS:
+            self.assertTrue(any(name in problem.programs for problem in gpu_speed.PROBLEMS), name)
 
     def test_nothing_passes_where_a_captured_program_was_not_ready(self):
         for name in ("torch_graph", "torch_compile_graph"):

@@ -1,8 +1,8 @@
-// Convolutions of pictures in 32 bits: products whose operands are gathered from the pictures as they are staged
-// (conv.cuh), so that nothing is written but results. A row of a matrix is a picture of height x width pixels with its
-// channels beside each other. The convolution of layout.rs has side x side taps (1 or 3 a side), its centre at every
-// `step` pixels (1 or 2), zeros beyond the edges, and gives pictures of ceil(height / step) x ceil(width / step) pixels
-// with `outputs` channels. Weights are [tap][channels][outputs], dense.
+// Convolutions of pictures, in 32 bits and on tensor cores: products whose operands are gathered from the pictures as
+// they are staged (conv.cuh), so that nothing is written but results. A row of a matrix is a picture of height x width
+// pixels with its channels beside each other. The convolution of layout.rs has side x side taps (1 or 3 a side), its
+// centre at every `step` pixels (1 or 2), zeros beyond the edges, and gives pictures of ceil(height / step) x ceil(width
+// / step) pixels with `outputs` channels. Weights are [tap][channels][outputs], dense.
 //
 //   conv_forward    out = the convolution of x, + bias for each channel where it is not null
 //   conv_reverse    out = its transpose of delta; out += it where add is not 0
@@ -12,21 +12,26 @@
 // Results overlap no operand. A sum goes over taps, then channels, in an order that the tile alone fixes; in
 // conv_gradient over pixels, then pictures.
 //
-// Every product has three tiles (product.cuh): the name alone is Narrow, _tall is Tall, for results of up to 32 columns
-// where Wide would be half empty, and _wide is Wide. With m x n x k: conv_forward has m = rows x pixels that it gives, n =
+// Every product has three tiles (scalar_tile.cuh, tensor_tile.cuh): the name alone is Narrow, _tall is Tall, for results
+// of up to 32 columns where Wide would be half empty, and _wide is Wide. Before that _tf32 and _bf16 say that tensor
+// cores multiply, numbers rounded to 11 or 8 bits; sums, biases and delta's sums have 32 bits. Those need compute
+// capability 8.0, and fail on what is older. With m x n x k: conv_forward has m = rows x pixels that it gives, n =
 // outputs, k = taps x channels; conv_reverse m = rows x pixels that it gives, n = channels, k = taps x outputs;
-// conv_gradient m = taps x channels, n = outputs, k = pictures of a split x pixels. Launch: block (THREADS), grid (ceil(m
-// / ROWS) ceil(n / COLS)), and for conv_gradient (.., ceil(rows / chunk)); more splits are zeros.
+// conv_gradient m = taps x channels, n = outputs, k = pictures of a split x pixels. Launch: block (THREADS), grid
+// (ceil(m / ROWS) ceil(n / COLS)), and for conv_gradient (.., ceil(rows / chunk)); more splits are zeros.
 //
 // `places`, `picture` and `line` are 2^32 - 1 divided by: channels of the pictures that the product reads (the outputs in
 // conv_reverse); pixels of a picture, and of a line, by which m counts (in conv_gradient k).
 //
-// Operations: m n k FFMA, rounded up to whole tiles. A thread stages a quad of pictures with about 10 integer operations
-// and a place in them with 15: for 512 FFMA in Wide that is 2 quads and 1 place (conv_gradient: 4 and 4), for 256 in Tall
-// 2 and 1 (3 and 3), for 128 in Narrow 1 and 1 (2 and 2). A picture is read once for each tap and each tile of columns,
-// all but the first time from caches: neighbouring tiles of rows run together. With a step of 2 the transpose multiplies
-// three zeros for each number.
+// Operations: m n k FFMA, or multiply-adds of tensor cores, rounded up to whole tiles. A thread stages a quad of
+// pictures with about 10 integer operations and a place in them with 15: for 512 FFMA in Wide that is 2 quads and 1
+// place (conv_gradient: 4 and 4), for 256 in Tall 2 and 1 (3 and 3), for 128 in Narrow 1 and 1 (2 and 2); on tensor
+// cores for 512 multiply-adds in WideTensor 2 and 1 (3 and 3), and in the others as in 32 bits. A picture is read once
+// for each tap and each tile of columns, all but the first time from caches: neighbouring tiles of rows run together.
+// With a step of 2 the transpose multiplies three zeros for each number.
 #include "conv.cuh"
+#include "scalar_tile.cuh"
+#include "tensor_tile.cuh"
 
 // Adds to what is there, or a bias, or neither.
 struct Convolved {
@@ -57,10 +62,11 @@ __device__ inline void convolve(const float* x, u32 x_stride, const float* w, co
     const u32 m = rows * conv.to_pixels(), n = conv.outputs, k = conv.taps() * conv.channels;
     u32 top, left;
     corner<T>(n, top, left);
-    const Place place = place_of_thread();
+    const typename T::Place place = T::place();
     typename T::Sums sum = {};
+    NoColumnSums none;
     accumulate<T>(place, taken<SeenAlong<false>>(x, x_stride, conv, rows, top), operand<false>(w, n, left, n, k), k, sum,
-                  [](const float*) {});
+                  none);
     const Convolved epilogue = {{out, out_stride, {conv.to_pixels(), conv.picture}, n}, bias, false};
     finish<T>(place, sum, m - top, n - left, epilogue.whole(), Placed<Convolved>{epilogue, top, left});
 }
@@ -71,10 +77,11 @@ __device__ inline void convolve_back(const float* delta, u32 delta_stride, const
     const u32 m = rows * conv.pixels(), n = conv.channels, k = conv.taps() * conv.outputs;
     u32 top, left;
     corner<T>(n, top, left);
-    const Place place = place_of_thread();
+    const typename T::Place place = T::place();
     const Turned turned = {w, {conv.outputs, conv.places}, n, left, k, conv.outputs % 4 == 0 && vectorised(w, 0)};
     typename T::Sums sum = {};
-    accumulate<T>(place, given(delta, delta_stride, conv, rows, top), turned, k, sum, [](const float*) {});
+    NoColumnSums none;
+    accumulate<T>(place, given(delta, delta_stride, conv, rows, top), turned, k, sum, none);
     const Convolved epilogue = {{out, out_stride, {conv.pixels(), conv.picture}, n}, nullptr, add != 0};
     finish<T>(place, sum, m - top, n - left, epilogue.whole(), Placed<Convolved>{epilogue, top, left});
 }
@@ -101,12 +108,18 @@ struct PicturePairs {
     }
 };
 
-// Three kernels of one body: `name` with Narrow tiles, `name`_tall with Tall ones and `name`_wide with Wide ones. Room for
-// as many blocks of each as leave registers enough.
-#define KERNEL_OF_TILES(name, narrow, tall, parameters, ...)         \
-    KERNEL_OF_TILE(name, Narrow, narrow, parameters, __VA_ARGS__)    \
-    KERNEL_OF_TILE(name##_tall, Tall, tall, parameters, __VA_ARGS__) \
-    KERNEL_OF_TILE(name##_wide, Wide, 3, parameters, __VA_ARGS__)
+// Three kernels of one body for each arithmetic: `name` with narrow tiles, `name`_tall with tall ones and `name`_wide with
+// wide ones; with the tensor cores' arithmetic before that. Room for as many blocks of each as leave registers enough.
+#define KERNEL_OF_TILES(name, narrow, tall, parameters, ...)                                         \
+    KERNEL_OF_TILE(name, Narrow, narrow, parameters, __VA_ARGS__)                                    \
+    KERNEL_OF_TILE(name##_tall, Tall, tall, parameters, __VA_ARGS__)                                 \
+    KERNEL_OF_TILE(name##_wide, Wide, 3, parameters, __VA_ARGS__)                                    \
+    KERNEL_OF_TENSOR_TILE(name##_tf32, NarrowTensor<Tf32>, narrow, parameters, __VA_ARGS__)          \
+    KERNEL_OF_TENSOR_TILE(name##_tf32_tall, TallTensor<Tf32>, tall, parameters, __VA_ARGS__)         \
+    KERNEL_OF_TENSOR_TILE(name##_tf32_wide, WideTensor<Tf32>, 2, parameters, __VA_ARGS__)            \
+    KERNEL_OF_TENSOR_TILE(name##_bf16, NarrowTensor<Bf16>, narrow, parameters, __VA_ARGS__)          \
+    KERNEL_OF_TENSOR_TILE(name##_bf16_tall, TallTensor<Bf16>, tall, parameters, __VA_ARGS__)         \
+    KERNEL_OF_TENSOR_TILE(name##_bf16_wide, WideTensor<Bf16>, 2, parameters, __VA_ARGS__)
 
 #define CONV_PARAMETERS                                                                                                \
     u32 rows, u32 height, u32 width, u32 channels, u32 outputs, u32 side, u32 step, u32 places, u32 picture, u32 line

@@ -36,6 +36,8 @@ __device__ inline float4 load4(const float* from) { return *reinterpret_cast<con
 
 __device__ inline void store4(float* to, float4 x) { *reinterpret_cast<float4*>(to) = x; }
 
+__device__ inline void store2(float* to, float2 x) { *reinterpret_cast<float2*>(to) = x; }
+
 // One float, or four that are read and written as 16 bytes.
 template <u32 V>
 struct Lanes {

@@ -1,6 +1,6 @@
-// Matrix products in 32 bits with all operations around them. They are for networks of widths up to a few hundred,
-// whose steps spend more time on launches than on arithmetic, and for systems without cublasLt. W is dense: n columns
-// in those of x, k in those of delta.
+// Matrix products, in 32 bits and on tensor cores, with all operations around them. They are for networks of widths up
+// to a few hundred, whose steps spend more time on launches than on arithmetic, and for systems without cublasLt. W is
+// dense: n columns in those of x, k in those of delta.
 //
 //   product_affine                     out = x W + b                                            x [m][k], W [k][n]
 //   product_linear                     out = x W
@@ -18,28 +18,32 @@
 // dense, at lines + split pitch: W's and b's gradients as they follow one another in the flat parameter vector. Its
 // last row are delta's column sums where bias is not 0, and zeros otherwise. optimiser.cu adds the lines.
 //
-// A product adds over k in an order that its tile alone fixes; nothing is rounded to fewer bits; 16 bytes are taken at
-// a time from whatever operand allows it, W included, whose address need be a multiple of 4 only.
+// A product adds over k in an order that its tile alone fixes; 16 bytes are taken at a time from whatever operand allows
+// it, W included, whose address need be a multiple of 4 only. The name alone, and product_few, round nothing to fewer
+// bits; _tf32 rounds x, delta and W to 11 bits where they are multiplied, _bf16 to 8 (tensor_tile.cuh). All else has 32
+// bits, delta's column sums too. Those two need compute capability 8.0 and fail on what is older.
 //
-// Every product has two tiles (product.cuh): the name alone is Narrow (SIDE 32, 256 threads), _wide is Wide (SIDE 64,
-// 128 threads). 1024 x 128 are 128 blocks of Narrow, about one for each multiprocessor of a large GPU, and 32 of Wide;
-// but Wide reads every operand half as often from L2 and does twice the arithmetic for a word of shared memory, which
-// Narrow waits for as much as for arithmetic. So Wide is for results of two of its blocks a multiprocessor or more. A
-// result narrower than its tile (n = 1) takes the operations of a whole one: 32 for a word of x, which for many rows
-// are still about as quick as reading it.
+// In 32 bits every product has two tiles (scalar_tile.cuh): the name alone is Narrow (SIDE 32, 256 threads), _wide is
+// Wide (SIDE 64, 128 threads). 1024 x 128 are 128 blocks of Narrow, about one for each multiprocessor of a large GPU,
+// and 32 of Wide; but Wide reads every operand half as often from L2 and does twice the arithmetic for a word of shared
+// memory, which Narrow waits for as much as for arithmetic. So Wide is for results of two of its blocks a multiprocessor
+// or more. A result narrower than its tile (n = 1) takes the operations of a whole one: 32 for a word of x, which for
+// many rows are still about as quick as reading it. On tensor cores the two are NarrowTensor, whose shape is Narrow's,
+// and WideTensor (128 x 64, 256 threads), for results of about one of its blocks a multiprocessor.
 //
-// Launch: block (THREADS), grid (ceil(m / SIDE) ceil(n / SIDE)), columns' tiles first, so that blocks that run together
-// share rows of x. product_gradient: grid (ceil(inputs / SIDE) ceil(outputs / SIDE), ceil(rows / chunk)), chunk best a
+// Launch: block (THREADS), grid (ceil(m / ROWS) ceil(n / COLS)), columns' tiles first, so that blocks that run together
+// share rows of x. product_gradient: grid (ceil(inputs / ROWS) ceil(outputs / COLS), ceil(rows / chunk)), chunk best a
 // multiple of 32, and pitch of 4.
 // product_few: block (256), grid (m). A block takes a row, its threads neighbouring k; they add in 32 bits, and their sums
 // are added in 64. A tile of so few columns would be one block for 32 rows, however many k it has to go through. x is read
 // once and W once a row, from L2; m n k FFMA.
 //
-// Operations of the others: m n k FFMA, rounded up to whole tiles; operands are read ceil(n / SIDE) and ceil(m / SIDE)
-// times, all but the first time from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it
-// changes.
+// Operations of the others: m n k FFMA, or as many multiply-adds of tensor cores (1024 to an instruction in TF32, 2048
+// in BF16), rounded up to whole tiles; operands are read ceil(n / COLS) and ceil(m / ROWS) times, all but the first time
+// from L2; results and what stands beside them once, 4 bytes an element, 8 for curve where it changes.
 #include "activation.cuh"
-#include "product.cuh"
+#include "scalar_tile.cuh"
+#include "tensor_tile.cuh"
 
 // A matrix beside the product.
 template <class E>
@@ -168,11 +172,12 @@ template <class T, bool TURNED, class E>
 __device__ inline void product(const float* x, u32 x_stride, const float* w, u32 m, u32 n, u32 k, const E& epilogue) {
     u32 top, left;
     corner<T>(n, top, left);
-    const Place place = place_of_thread();
+    const typename T::Place place = T::place();
     const Operand<true> a = operand<true>(x, x_stride, top, m, k);
     const Operand<TURNED> b = operand<TURNED>(w, TURNED ? k : n, left, n, k);
     typename T::Sums sum = {};
-    accumulate<T>(place, a, b, k, sum, [](const float*) {});
+    NoColumnSums none;
+    accumulate<T>(place, a, b, k, sum, none);
     finish<T>(place, sum, m - top, n - left, n % 4 == 0 && epilogue.whole(),
               Placed<E>{epilogue, top, left});
 }
@@ -202,6 +207,17 @@ __device__ inline void split_of(const Input& x, const Input& delta, const Input&
     gradient_of<T>(pairs, x2.from != nullptr ? 2 : 1, inputs, outputs, bias, lines + blockIdx.y * pitch,
                    outputs % 4 == 0 && pitch % 4 == 0 && vectorised(lines, 0));
 }
+
+// Two kernels of one body for each arithmetic: `name` with narrow tiles, and `name`_wide with wide ones; with the tensor
+// cores' arithmetic before that. Room for three blocks of either, since a fourth of Narrow would leave 64 registers, of
+// which some architectures spill, and for two of WideTensor, which have as many threads as four of Wide.
+#define KERNEL_OF_BOTH_TILES(name, parameters, ...)                                              \
+    KERNEL_OF_TILE(name, Narrow, 3, parameters, __VA_ARGS__)                                     \
+    KERNEL_OF_TILE(name##_wide, Wide, 3, parameters, __VA_ARGS__)                                \
+    KERNEL_OF_TENSOR_TILE(name##_tf32, NarrowTensor<Tf32>, 3, parameters, __VA_ARGS__)           \
+    KERNEL_OF_TENSOR_TILE(name##_tf32_wide, WideTensor<Tf32>, 2, parameters, __VA_ARGS__)        \
+    KERNEL_OF_TENSOR_TILE(name##_bf16, NarrowTensor<Bf16>, 3, parameters, __VA_ARGS__)           \
+    KERNEL_OF_TENSOR_TILE(name##_bf16_wide, WideTensor<Bf16>, 2, parameters, __VA_ARGS__)
 
 KERNEL_OF_BOTH_TILES(
     product_affine,

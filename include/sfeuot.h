@@ -208,6 +208,21 @@
 // or, with SFEUOT_DEVICE_AUTO, the CPU.
 #define SFEUOT_PRODUCTS_CUBLASLT 2
 
+// The arithmetic of products of matrices on a GPU, for SfeuotContextConfig.cuda_precision. Sums,
+// weights, gradients and whatever is not multiplied as a matrix or a convolution have 32 bits in
+// any case.
+
+// Numbers are multiplied as they are.
+#define SFEUOT_PRECISION_F32 0
+
+// On tensor cores: the numbers of a product are rounded to 11 significant bits. Needs compute
+// capability 8.0, without which the context gets SFEUOT_ERROR_UNSUPPORTED_DEVICE or, with
+// SFEUOT_DEVICE_AUTO, the CPU.
+#define SFEUOT_PRECISION_TF32 1
+
+// As SFEUOT_PRECISION_TF32, rounded to 8 significant bits.
+#define SFEUOT_PRECISION_BF16 2
+
 // Levels of the log, for SfeuotContextConfig.log_level and SfeuotLogCallback.
 
 // Something failed. The call returns the same as a status.
@@ -558,6 +573,10 @@ typedef struct SfeuotContextConfig {
     // SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
     // itself does not count. Default 0.
     uint64_t memory_limit;
+    // SFEUOT_PRECISION_*. Default SFEUOT_PRECISION_F32.
+    int32_t cuda_precision;
+    // Always 0.
+    uint32_t reserved;
 } SfeuotContextConfig;
 
 // A strided array of the host's. The first axis counts samples, and the others are the shape of one
@@ -1115,7 +1134,15 @@ int32_t sfeuot_cuda_device_count(uint32_t *count);
 int32_t sfeuot_cuda_device_info(uint32_t index, struct SfeuotDeviceInfo *info);
 
 // Fills config with the defaults.
+//
+// In C and C++ call this name: a macro below makes it sfeuot_context_config_init_2. The symbol
+// itself is for programs that were built when the struct ended with memory_limit, and fills no
+// more than that.
 int32_t sfeuot_context_config_init(struct SfeuotContextConfig *config);
+
+// The function that sfeuot_context_config_init names in C and C++. Bindings to other languages
+// call it themselves, with a struct as the header has it.
+int32_t sfeuot_context_config_init_2(struct SfeuotContextConfig *config);
 
 // Makes a context. config NULL means all defaults. Errors: SFEUOT_ERROR_INVALID_ARGUMENT,
 // SFEUOT_ERROR_UNSUPPORTED_VERSION, SFEUOT_ERROR_UNSUPPORTED_DEVICE, SFEUOT_ERROR_DEVICE.
@@ -1791,3 +1818,4 @@ int32_t sfeuot_model_noise(struct SfeuotModel *model,
 #define sfeuot_network_init sfeuot_network_init_3
 #define sfeuot_metrics_init sfeuot_metrics_init_2
 #define sfeuot_data_init sfeuot_data_init_3
+#define sfeuot_context_config_init sfeuot_context_config_init_2

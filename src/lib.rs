@@ -131,7 +131,7 @@ pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};
 pub use data::{Augmentation, DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView, TensorViewMut};
 
 pub use device::cuda::driver::devices;
-pub use device::gpus::{CudaConfig, CudaDevice, DeviceInfo, HostHandle, Products};
+pub use device::gpus::{CudaConfig, CudaDevice, DeviceInfo, HostHandle, Precision, Products};
 pub use error::{Error, Result};
 pub use formulas::{Activation, Divergence};
 pub use half;

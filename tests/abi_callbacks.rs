@@ -306,7 +306,7 @@ unsafe extern "C-unwind" fn log(userdata: *mut c_void, level: i32, utf8: *const 
 #[test]
 fn a_panicking_log_sink_disturbs_nothing() {
     let count = AtomicU64::new(0);
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     config.device = SFEUOT_DEVICE_CPU;
     config.log_level = SFEUOT_LOG_DEBUG;
     config.log_callback = Some(log);

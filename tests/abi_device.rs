@@ -18,7 +18,7 @@ fn count() -> u32 {
 
 /// A context made from the defaults and `change`; released at once.
 fn create(change: impl FnOnce(&mut SfeuotContextConfig)) -> i32 {
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     config.threads = 1;
     change(&mut config);
     let mut context = null_mut();
@@ -73,6 +73,12 @@ fn fields_that_name_a_gpu_are_checked_on_every_device() {
             let status = create(|config| (config.device, config.cuda_products) = (device, products));
             refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "SFEUOT_PRODUCTS_CUBLASLT (2)");
         }
+        for precision in [-1, 3] {
+            let status = create(|config| (config.device, config.cuda_precision) = (device, precision));
+            refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "SFEUOT_PRECISION_BF16 (2)");
+        }
+        let status = create(|config| (config.device, config.reserved) = (device, 1));
+        refused(status, SFEUOT_ERROR_INVALID_ARGUMENT, "config.reserved is 1");
     }
 }
 
@@ -105,6 +111,7 @@ fn the_cpu_minds_no_field_of_a_gpu() {
         config.device = SFEUOT_DEVICE_CPU;
         config.cuda_uuid = uuid.as_ptr();
         config.cuda_products = SFEUOT_PRODUCTS_CUBLASLT;
+        config.cuda_precision = SFEUOT_PRECISION_BF16;
         config.cuda_context = without_provenance_mut(64);
         config.cuda_stream = without_provenance_mut(64);
         config.memory_limit = 1;
@@ -114,7 +121,7 @@ fn the_cpu_minds_no_field_of_a_gpu() {
 #[test]
 fn auto_is_the_cpu_where_no_gpu_can_be_used_and_says_why() {
     let mut lines: Vec<(i32, String)> = Vec::new();
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     config.threads = 1;
     config.cuda_device = i32::MAX;
     config.log_level = SFEUOT_LOG_INFO;

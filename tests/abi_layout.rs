@@ -29,9 +29,10 @@ macro_rules! pin {
 fn structs_have_the_layout_programs_were_compiled_against() {
     let mut c = String::from("#include \"sfeuot.h\"\n#define CHECK(x) _Static_assert(x, #x)\n");
     pin! { c, 8:
-        SfeuotContextConfig, 72 {
+        SfeuotContextConfig, 80 {
             struct_size 0, device 4, threads 8, log_level 12, log_callback 16, log_userdata 24, cuda_device 32,
-            cuda_products 36, cuda_uuid 40, cuda_context 48, cuda_stream 56, memory_limit 64
+            cuda_products 36, cuda_uuid 40, cuda_context 48, cuda_stream 56, memory_limit 64,
+            cuda_precision 72, reserved 76
         }
         SfeuotDeviceInfo, 304 {
             struct_size 0, index 4, driver_version 8, capability_major 12, capability_minor 16, reserved 20, memory 24,
@@ -140,10 +141,16 @@ fn init_functions_give_the_sizes_and_the_documented_defaults() {
     assert!(problem.sigma.is_nan(), "sigma has no default, so an unset one must be refused");
     assert_eq!(common::init(sfeuot_value_loss_init).struct_size as usize, size_of::<SfeuotValueLoss>());
 
-    let context = common::init(sfeuot_context_config_init);
+    let context = common::init(sfeuot_context_config_init_2);
     assert_eq!((context.device, context.threads, context.log_level), (SFEUOT_DEVICE_AUTO, 0, SFEUOT_LOG_WARN));
     assert!(context.log_callback.is_none() && context.log_userdata.is_null());
     assert_eq!((context.cuda_device, context.cuda_products, context.memory_limit), (-1, SFEUOT_PRODUCTS_AUTO, 0));
+    assert_eq!((context.cuda_precision, context.reserved), (SFEUOT_PRECISION_F32, 0));
+    // A program that was built when the struct ended with memory_limit has no more room than that.
+    let mut older = SfeuotContextConfig { cuda_precision: 7, ..context };
+    // SAFETY: room for more than the function fills.
+    assert_eq!(unsafe { sfeuot_context_config_init(&mut older) }, SFEUOT_OK);
+    assert_eq!((older.struct_size, older.cuda_precision), (72, 7));
     assert!(context.cuda_uuid.is_null() && context.cuda_context.is_null() && context.cuda_stream.is_null());
     let tensor = common::init(sfeuot_tensor_init);
     assert_eq!((tensor.dtype, tensor.rank, tensor.scale, tensor.offset), (SFEUOT_DTYPE_F32, 0, 1.0, 0.0));

@@ -201,7 +201,8 @@ fn cases(w: &mut World) -> Vec<Case> {
             tau: Number(1f64.to_bits(), bits(&[0.0, -1.0, f64::NAN, f64::INFINITY])), v: Input(word(&w.times), 8),
             count: Number(3, vec![1 << 60, 1 << 62, u64::MAX]), conjugate: Output(24, 8, true), ratio: Output(24, 8, true)
         ) |w| w[0] as i32, float(w[1]), at(w[2]), w[3] as u64, at(w[4]), at(w[5])),
-        case!(sfeuot_context_config_init(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
+        case!(sfeuot_context_config_init(config: init(72)) |w| at(w[0])),
+        case!(sfeuot_context_config_init_2(config: init(size_of::<SfeuotContextConfig>())) |w| at(w[0])),
         case!(sfeuot_tensor_init(tensor: init(size_of::<SfeuotTensor>())) |w| at(w[0])),
         case!(sfeuot_data_init(data: init(48)) |w| at(w[0])),
         case!(sfeuot_data_init_2(data: init(96)) |w| at(w[0])),
@@ -539,7 +540,7 @@ fn every_function_refuses_every_wrong_argument() {
     let (mut dlpack_values, mut dlpack_shape) = ([0f32; 6], [3, 2]);
     let mut written = vec![0f32; ROWS * DIMENSION];
     let mut world = World {
-        context_config: init(sfeuot_context_config_init),
+        context_config: init(sfeuot_context_config_init_2),
         session_config: init(sfeuot_session_config_init),
         metrics: init(sfeuot_metrics_init_2),
         info: init(sfeuot_model_info_init),

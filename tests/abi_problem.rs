@@ -127,7 +127,7 @@ fn enum_refusals_list_what_is_allowed() {
         assert!(last_error().contains(allowed), "{}", last_error());
     }
     for break_it in [|c: &mut SfeuotContextConfig| c.device = 3, |c: &mut SfeuotContextConfig| c.log_level = -1] {
-        let mut config = init(sfeuot_context_config_init);
+        let mut config = init(sfeuot_context_config_init_2);
         break_it(&mut config);
         // SAFETY: local input and output.
         refused(unsafe { sfeuot_context_create(&config, &mut null_mut()) }, 1, "allowed are");

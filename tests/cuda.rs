@@ -25,8 +25,12 @@ fn cuda(cuda: CudaConfig) -> Context {
 
 const BOTH: [Products; 2] = [Products::Fused, Products::CublasLt];
 
+fn by(products: Products) -> CudaConfig {
+    CudaConfig { products, ..Default::default() }
+}
+
 fn with(products: Products) -> Context {
-    cuda(CudaConfig { products, ..Default::default() })
+    cuda(by(products))
 }
 
 /// Every tensor of a checkpoint.
@@ -76,13 +80,13 @@ fn take_back(tensors: &mut HashMap<String, Vec<f32>>, config: &TrainerConfig) {
 
 /// Gradients, as the first moment keeps them, and weights and averages after `steps` steps on the CPU and on the GPU.
 fn compare(clouds: &Clouds, config: &TrainerConfig, products: Products, steps: u64, bound: f32) {
-    compare_trainings(&|context| clouds.trainer(context, config.clone()), products, steps, bound);
+    compare_trainings(&|context| clouds.trainer(context, config.clone()), &by(products), steps, bound);
 }
 
 /// The same of any training.
-fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, products: Products, steps: u64, bound: f32) {
+fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, on: &CudaConfig, steps: u64, bound: f32) {
     let mut cpu = make(&context(1));
-    let mut gpu = make(&with(products));
+    let mut gpu = make(&cuda(on.clone()));
     let config = &cpu.config().clone();
     let (expected, found) = (cpu.step(steps).expect("sound"), gpu.step(steps).expect("sound"));
     assert_eq!(expected.step, found.step);
@@ -99,7 +103,7 @@ fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, products: Products, ste
         ("generator_gradient_norm", expected.generator_gradient_norm, found.generator_gradient_norm),
     ] {
         let scale = a.abs().max(expected.action.abs()).max(expected.potential.abs());
-        assert!((a - b).abs() <= 10.0 * f64::from(bound) * scale, "{what}: {b}, expected {a}; {config:?} {products:?}");
+        assert!((a - b).abs() <= 10.0 * f64::from(bound) * scale, "{what}: {b}, expected {a}; {config:?} {on:?}");
     }
     let (mut expected, mut found) = (tensors(&mut cpu, "cpu"), tensors(&mut gpu, "gpu"));
     if steps == 1 {
@@ -110,7 +114,7 @@ fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, products: Products, ste
     for (name, expected) in &expected {
         let apart = difference(expected, &found[name]);
         let bound = if name.ends_with("moment") { 10.0 * bound } else { bound };
-        assert!(apart < bound, "{name}: {apart:e}; {config:?} {products:?}");
+        assert!(apart < bound, "{name}: {apart:e}; {config:?} {on:?}");
     }
 }
 
@@ -253,8 +257,8 @@ fn convolutional_networks_are_the_cpus() {
             let [source, target] = sides();
             Trainer::new(context, config.clone(), source, target).expect("a sound problem")
         };
-        compare_trainings(&make, Products::Auto, 1, 1e-5);
-        compare_trainings(&make, Products::Fused, 3, 1e-3);
+        compare_trainings(&make, &by(Products::Auto), 1, 1e-5);
+        compare_trainings(&make, &by(Products::Fused), 3, 1e-3);
 
         // A batch in pieces, whose gradients have other lines.
         let mut whole = make(&with(Products::Auto));
@@ -298,6 +302,51 @@ fn convolutional_networks_are_the_cpus() {
             assert!(difference(cpu, gpu) < 1e-4);
         }
     }
+}
+
+/// What tensor cores round costs a step: two units of their arithmetic of the metrics and weights, and ten times that of
+/// the gradients, which went through more products.
+#[test]
+fn a_step_on_tensor_cores_is_the_cpus() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let (clouds, colours) = (Clouds::new(3), Clouds::new(3 * 4 * 4));
+    let form = Convolutions { channels: 6, levels: 2, blocks: 1, ..Convolutions::default() };
+    let network = NetworkSpec::convolutional(form);
+    let convolutional = TrainerConfig {
+        latent_dimension: 3,
+        deterministic: true,
+        components: 1,
+        batch_sources: 5,
+        value_network: Some(network.clone()),
+        generator_network: Some(network),
+        ..small()
+    };
+    for (precision, unit) in [(Precision::Tf32, 1.0 / 2048.0), (Precision::Bf16, 1.0 / 256.0)] {
+        for products in BOTH {
+            let on = CudaConfig { precision, ..by(products) };
+            for config in forms() {
+                compare_trainings(&|context| clouds.trainer(context, config.clone()), &on, 1, 2.0 * unit);
+            }
+            let make = |context: &Context| {
+                let [source, target] = [&colours.source, &colours.target].map(|values| pictures(values, [3, 4, 4]));
+                Trainer::new(context, convolutional.clone(), source, target).expect("a sound problem")
+            };
+            compare_trainings(&make, &on, 1, 2.0 * unit);
+            // Nothing that a step rounds depends on anything but the step.
+            let run = || tensors(&mut stepped(make(&cuda(on.clone())), 3), "tensor_cores");
+            assert!(run() == run(), "{on:?}");
+            // It is the tensor cores' arithmetic.
+            let in_32_bits = tensors(&mut stepped(make(&with(products)), 3), "no_tensor_cores");
+            assert!(run() != in_32_bits, "{on:?}");
+        }
+    }
+}
+
+fn stepped(mut trainer: Trainer, steps: u64) -> Trainer {
+    trainer.step(steps).expect("sound");
+    trainer
 }
 
 #[test]

@@ -143,6 +143,25 @@ fn an_image_that_the_driver_refuses_is_replaced_by_a_compiled_one() {
 }
 
 #[test]
+fn a_gpu_without_the_tensor_cores_refuses_them_and_auto_is_the_cpu() {
+    let test = "a_gpu_without_the_tensor_cores_refuses_them_and_auto_is_the_cpu";
+    if !simulator::alone_and_simulated(test, &[("SFEUOT_SIM_CAPABILITY", "75")]) {
+        return;
+    }
+    for (precision, name) in [(Precision::Tf32, "TF32"), (Precision::Bf16, "BF16")] {
+        let cuda = || CudaConfig { precision, ..CudaConfig::default() };
+        let refused = open(DeviceKind::Cuda, cuda()).0.expect_err("an older GPU");
+        assert!(matches!(refused, Error::UnsupportedDevice(_)), "{refused}");
+        for part in ["cuda_precision", name, "Simulated GPU", "compute capability 7.5", "8.0"] {
+            assert!(refused.to_string().contains(part), "{part:?} is not in {refused}");
+        }
+        assert!(open(DeviceKind::Auto, cuda()).0.expect("the CPU").gpu_info().is_none());
+    }
+    let context = gpu(CudaConfig::default());
+    Clouds::new(1).trainer(&context, tiny()).step(1).expect("sound");
+}
+
+#[test]
 fn memory_that_runs_out_is_given_back() {
     if !simulator::alone_and_simulated("memory_that_runs_out_is_given_back", &[]) {
         return;

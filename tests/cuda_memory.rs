@@ -16,7 +16,7 @@ use sfeuot::abi::*;
 const CUBLASLT: u64 = 32 << 20;
 
 fn open(products: i32, memory_limit: u64) -> *mut SfeuotContext {
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     (config.device, config.cuda_products, config.memory_limit) = (SFEUOT_DEVICE_CUDA, products, memory_limit);
     let mut context = null_mut();
     // SAFETY: local input and output.

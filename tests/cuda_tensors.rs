@@ -115,7 +115,7 @@ fn pinned(values: &[f32]) -> *mut f32 {
 }
 
 fn open(change: impl FnOnce(&mut SfeuotContextConfig)) -> *mut SfeuotContext {
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     config.device = SFEUOT_DEVICE_CUDA;
     config.cuda_products = SFEUOT_PRODUCTS_FUSED;
     change(&mut config);

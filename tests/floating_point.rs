@@ -116,7 +116,7 @@ fn train(host_mode: u32, threads: u32, folder: &Path) -> Vec<u32> {
     let mut problem = Problem::new();
     problem.config.components = 3;
     problem.target.use_callback(Some(sample), userdata);
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     (config.device, config.threads, config.log_level) = (SFEUOT_DEVICE_CPU, threads, SFEUOT_LOG_DEBUG);
     config.log_callback = Some(log);
     config.log_userdata = userdata;

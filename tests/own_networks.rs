@@ -15,7 +15,7 @@ const FORMS: [(i32, i32, u32); 5] = [(0, 0, 3), (0, 0, 1), (1, 0, 4), (1, 1, 3),
 const SOURCES: usize = 150;
 
 fn context(device: i32, threads: u32) -> *mut SfeuotContext {
-    let mut config = init(sfeuot_context_config_init);
+    let mut config = init(sfeuot_context_config_init_2);
     (config.device, config.threads) = (device, threads);
     let mut context = null_mut();
     // SAFETY: local input and output.

@@ -1,7 +1,7 @@
 """The training step of this library, called through its C API.
 
     python library_step.py --dim 2 --hidden 128 --sources 128 --k 8 --threads 2 --steps 500 --warmup 50 --json
-    python library_step.py --device cuda --products fused ...
+    python library_step.py --device cuda --products fused --precision tf32 ...
 """
 import math
 
@@ -11,6 +11,7 @@ if __name__ == "__main__":
     def _extra(p):
         p.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
         p.add_argument("--products", default="auto", choices=["auto", "fused", "cublaslt"], help="who multiplies matrices on a GPU")
+        p.add_argument("--precision", default="f32", choices=["f32", "tf32", "bf16"], help="the arithmetic of their products on a GPU")
     ARGS = common.arguments(__doc__, _extra)
 
 import sfeuot_ctypes as sfeuot
@@ -18,7 +19,7 @@ import sfeuot_ctypes as sfeuot
 
 def main(a):
     source, target = common.mixture_pools(a)
-    gpu = {"cuda_products": a.products} if a.device == "cuda" else {}
+    gpu = {"cuda_products": a.products, "cuda_precision": a.precision} if a.device == "cuda" else {}
     context = sfeuot.Context(device=a.device, threads=a.threads, **gpu)
     trainer = sfeuot.Trainer(
         context, source, target, divergence="balanced", sigma=math.sqrt(a.epsilon), sigma_units="data", hidden_width=a.hidden,
@@ -29,7 +30,8 @@ def main(a):
         metrics = trainer.step(n)
         return {"dual": metrics["dual"], "generator_loss": metrics["generator_loss"]}
 
-    common.measure(a, "library" if a.device == "cpu" else f"library-{a.products}", run)
+    marks = [] if a.device == "cpu" else [a.products] if a.precision == "f32" else [a.products, a.precision]
+    common.measure(a, "-".join(["library", *marks]), run)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The training step in PyTorch: value step, generator step, Adam for both, average of the generator.
 
     python torch_step.py --dim 2 --hidden 128 --sources 128 --k 8 --threads 2 --steps 500 --warmup 50 --json [--compile]
-    python torch_step.py --device cuda [--compile] [--graph] [--tf32] ...
+    python torch_step.py --device cuda [--compile] [--graph] [--tf32 | --bf16] ...
 
 `--compile` runs both losses with their gradients through torch.compile (a C++ compiler is needed). `--graph` captures a
 whole step, drawing, optimisers and average included, as one CUDA graph and replays it: nothing of Python is left in a step.
@@ -16,6 +16,7 @@ if __name__ == "__main__":
         p.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
         p.add_argument("--graph", action="store_true", help="on a GPU: one CUDA graph a step")
         p.add_argument("--tf32", action="store_true", help="on a GPU: matrix products of numbers rounded to 10 bits of mantissa")
+        p.add_argument("--bf16", action="store_true", help="on a GPU: the networks under autocast to bfloat16")
     ARGS = common.arguments(__doc__, _extra)
 
 import torch
@@ -23,9 +24,9 @@ from torch import nn
 
 
 class Mlp(nn.Sequential):
-    """Hidden layers with SiLU between linear ones."""
+    """Hidden layers with SiLU between linear ones; `rounds` to bfloat16 within them, and their outputs back."""
 
-    def __init__(self, sizes, last_scale=1.0):
+    def __init__(self, sizes, last_scale=1.0, rounds=False):
         layers = []
         scales = [1.0] * (len(sizes) - 2) + [last_scale]
         for scale, i, o in zip(scales, sizes[:-1], sizes[1:]):
@@ -34,6 +35,14 @@ class Mlp(nn.Sequential):
             nn.init.zeros_(linear.bias)
             layers += [linear, nn.SiLU()]
         super().__init__(*layers[:-1])
+        self.rounds = rounds
+
+    def forward(self, x):
+        if not self.rounds:
+            return super().forward(x)
+        # A cached copy of a weight would be that of the capture, and of before the last update.
+        with torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False):
+            return super().forward(x).float()
 
 
 def squares(x, t):
@@ -189,8 +198,8 @@ def main(a):
     source, target = (torch.from_numpy(p).to(a.device) for p in common.mixture_pools(a))
     sigma, form = math.sqrt(a.epsilon), common.Form(a.k, a.latent)
     value_inputs, generator_inputs = form.inputs(a.dim)
-    value = Mlp([value_inputs, *[a.hidden] * a.layers, 1]).to(a.device)
-    generator = Mlp([generator_inputs, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5).to(a.device)
+    value = Mlp([value_inputs, *[a.hidden] * a.layers, 1], rounds=a.bf16).to(a.device)
+    generator = Mlp([generator_inputs, *[a.hidden] * a.layers, form.outputs(a.dim)], 0.5, a.bf16).to(a.device)
     value_params, generator_params = list(value.parameters()), list(generator.parameters())
     average = [p.detach().clone() for p in generator_params]
     settings = {"betas": (0.5, 0.99), "fused": True, "capturable": a.graph}
@@ -242,7 +251,7 @@ def main(a):
             dual, loss = one()
         return {"dual": dual.item(), "generator_loss": loss.item()}
 
-    marks = [mark for mark in ("compile", "graph", "tf32") if getattr(a, mark)]
+    marks = [mark for mark in ("compile", "graph", "tf32", "bf16") if getattr(a, mark)]
     common.measure(a, "-".join(["torch", *marks]), run)
 
 

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What gets machine code, unless `SFEUOT_CUDA_ARCHITECTURES` lists others, such as `80,90`. A GPU runs that of its own major number up to its minor one, and the PTX of the first
-/// otherwise. `scripts/check-kernels` reads this line.
+/// What gets machine code, unless `SFEUOT_CUDA_ARCHITECTURES` lists others, such as `80,90`. A GPU runs that of its own major number
+/// up to its minor one, and PTX otherwise. `scripts/check-kernels` reads this line.
 const ARCHITECTURES: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
+/// What gets PTX: the least with the tensor cores of all kernels. No GPU without machine code is older.
+const PTX: u32 = 80;
 
 const LISTED: &str = "SFEUOT_CUDA_ARCHITECTURES";
 
@@ -86,15 +88,14 @@ pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<
 fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     let listed = output(nvcc, ["--list-gpu-arch"])?;
     let wanted = wanted()?;
-    let (known, unknown): (Vec<u32>, Vec<u32>) = wanted
-        .iter()
-        .partition(|architecture| listed.split_whitespace().any(|word| word == format!("compute_{architecture}")));
-    let Some(first) = known.first() else {
+    let knows = |architecture: &u32| listed.split_whitespace().any(|word| word == format!("compute_{architecture}"));
+    let (known, unknown): (Vec<u32>, Vec<u32>) = wanted.iter().partition(|architecture| knows(architecture));
+    if !knows(&PTX) {
         return Err(format!(
-            "{} knows none of the architectures {wanted:?}; SFEUOT_NVCC=none builds without it",
+            "{} does not know the architecture {PTX}; SFEUOT_NVCC=none builds without it",
             nvcc.display()
         ));
-    };
+    }
     if !unknown.is_empty() {
         println!(
             "cargo::warning={} does not know the architectures {unknown:?}; the fatbin has only PTX for GPUs of these",
@@ -106,7 +107,7 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     let mut options: Vec<String> =
         ["-std=c++17", "-fatbin", "-Werror=all-warnings", "-Xfatbin=-compress-all"].map(String::from).into();
     options.extend(known.iter().map(|a| format!("-gencode=arch=compute_{a},code=sm_{a}")));
-    options.push(format!("-gencode=arch=compute_{first},code=compute_{first}"));
+    options.push(format!("-gencode=arch=compute_{PTX},code=compute_{PTX}"));
     Ok(options)
 }
 

@@ -25,7 +25,8 @@ enum Status : int {
 
 namespace {
 
-enum : int { FLOAT = 0, COMPUTE_32F = 68, COMPUTE_32F_FAST_TF32 = 77, ORDER_COL = 0, ORDER_ROW = 1 };
+enum : int { FLOAT = 0, ORDER_COL = 0, ORDER_ROW = 1 };
+enum : int { COMPUTE_32F = 68, COMPUTE_32F_FAST_16BF = 75, COMPUTE_32F_FAST_TF32 = 77 };
 constexpr uint64_t WORKSPACE = 64 * 1024;
 
 struct Handle {};
@@ -217,7 +218,9 @@ API Status cublasLtDestroy(Handle* handle) { return destroy(handle); }
 
 API Status cublasLtMatmulDescCreate(Operation** out, int compute, int scale) {
     FAIL_IF_ASKED();
-    if ((compute != COMPUTE_32F && compute != COMPUTE_32F_FAST_TF32) || scale != FLOAT) {
+    const bool known =
+        compute == COMPUTE_32F || compute == COMPUTE_32F_FAST_16BF || compute == COMPUTE_32F_FAST_TF32;
+    if (!known || scale != FLOAT) {
         return NOT_SUPPORTED;
     }
     return create(out, Operation{compute});
@@ -404,7 +407,9 @@ API Status cublasLtMatmul(Handle* handle, const Operation* operation, const floa
     product.batch = a_layout->batch;
     product.alpha = *alpha;
     product.beta = *beta;
-    product.tf32 = operation->compute == COMPUTE_32F_FAST_TF32;
+    product.rounded = operation->compute == COMPUTE_32F_FAST_TF32    ? to_tf32
+                      : operation->compute == COMPUTE_32F_FAST_16BF ? to_bf16
+                                                                    : as_it_is;
     product.a = operand(a, *a_layout, operation->transposed_a);
     product.b = operand(b, *b_layout, operation->transposed_b);
     product.c = operand(c, *c_layout, false);

@@ -117,3 +117,5 @@ template <class T>
 inline T __shfl_down_sync(unsigned mask, T x, unsigned hop) {
     return host::exchanged(mask, x, host::lane() + hop > 31 ? host::lane() : host::lane() + hop);
 }
+
+#include "mma.h"

@@ -121,16 +121,13 @@ void Machine::barrier(const void* site) {
     meet(block.barrier, threads, site);
 }
 
-uint64_t Machine::exchange(const void* site, unsigned mask, uint64_t x, unsigned from) {
+const Fragment* Machine::gather(const void* site, unsigned mask, const Fragment& own) {
     if (threads % 32 != 0) {
         stop("exchanges within a warp, but the block is not of whole warps");
     }
     const unsigned lane = current->number % 32;
     if ((mask >> lane & 1) == 0) {
         stop("a lane exchanges under a mask that it is not in");
-    }
-    if ((mask >> from & 1) == 0) {
-        stop("a lane reads what a lane outside its mask holds");
     }
     Exchange* mine = nullptr;
     auto& all = current->block->warps[current->number / 32].exchanges;
@@ -152,11 +149,21 @@ uint64_t Machine::exchange(const void* site, unsigned mask, uint64_t x, unsigned
         mine = &all.back();
         mine->mask = mask;
     }
-    uint64_t* slots = mine->slots[mine->barrier.generation % 2];
-    slots[lane] = x;
+    Fragment* slots = mine->slots[mine->barrier.generation % 2];
+    slots[lane] = own;
     const int lanes = mask == 0xFFFFFFFF ? 32 : __builtin_popcount(mask);
     meet(mine->barrier, static_cast<unsigned>(lanes), site);
-    return slots[from];
+    return slots;
+}
+
+uint64_t Machine::exchange(const void* site, unsigned mask, uint64_t x, unsigned from) {
+    if ((mask >> (current->number % 32) & 1) != 0 && (mask >> from & 1) == 0) {
+        stop("a lane reads what a lane outside its mask holds");
+    }
+    Fragment mine = {};
+    std::memcpy(&mine, &x, sizeof x);
+    std::memcpy(&x, gather(site, mask, mine) + from, sizeof x);
+    return x;
 }
 
 unsigned char* Machine::shared(SharedArray& array, size_t size, const char* name) {

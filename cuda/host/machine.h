@@ -22,12 +22,17 @@ struct Barrier {
     const void* site = nullptr;
 };
 
+// What a lane lays down for others: a number, or its parts of two operands (mma.cpp).
+struct Fragment {
+    uint32_t words[6];
+};
+
 // Lanes that exchange numbers under one mask.
 struct Exchange {
     unsigned mask;
     Barrier barrier;
     // Two sets, in turn: nobody writes a set before all have read it.
-    uint64_t slots[2][32];
+    Fragment slots[2][32];
 };
 
 struct Warp {
@@ -87,6 +92,8 @@ struct Machine {
     [[noreturn]] void stop(const std::string& what);
 
     void barrier(const void* site);
+    // What each lane in `mask` holds, until its next exchange.
+    const Fragment* gather(const void* site, unsigned mask, const Fragment& mine);
     uint64_t exchange(const void* site, unsigned mask, uint64_t x, unsigned from);
     unsigned char* shared(SharedArray& array, size_t size, const char* name);
 

@@ -17,7 +17,8 @@ struct Product {
     int64_t m, n, k;
     int batch;
     float alpha, beta;
-    bool tf32;
+    // What becomes of A's and B's numbers before they are multiplied.
+    float (*rounded)(float);
     Operand a, b, c;
     float* d;
     Operand d_place;
@@ -36,17 +37,30 @@ inline float to_tf32(float x) {
     return x;
 }
 
+// Seven bits, ties to even.
+inline float to_bf16(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7F800000) != 0x7F800000) {
+        bits = (bits + 0x7FFF + (bits >> 16 & 1)) & ~uint32_t(0xFFFF);
+    }
+    std::memcpy(&x, &bits, sizeof bits);
+    return x;
+}
+
+inline float as_it_is(float x) { return x; }
+
 constexpr int64_t TILE = 8;
 typedef float Four __attribute__((vector_size(16)));
 
 // Lines of `length` elements, TILE of them at a time beside each other, zeros where there is none.
-inline std::vector<Four> pack(const float* data, int64_t line, int64_t step, int64_t lines, int64_t length, bool tf32) {
+inline std::vector<Four> pack(const float* data, int64_t line, int64_t step, int64_t lines, int64_t length,
+                              float (*rounded)(float)) {
     std::vector<Four> packed(static_cast<size_t>((lines + TILE - 1) / TILE * length * TILE / 4), Four{});
     for (int64_t i = 0; i < lines; ++i) {
         for (int64_t p = 0; p < length; ++p) {
-            float x = data[i * line + p * step];
             int64_t at = (i / TILE * length + p) * TILE + i % TILE;
-            packed[static_cast<size_t>(at / 4)][at % 4] = tf32 ? to_tf32(x) : x;
+            packed[static_cast<size_t>(at / 4)][at % 4] = rounded(data[i * line + p * step]);
         }
     }
     return packed;
@@ -66,8 +80,8 @@ inline void tile(const Four* a, const Four* b, int64_t k, float out[TILE][TILE])
 }
 
 inline void multiply(const Product& x, int batch) {
-    auto a = pack(x.a.data + batch * x.a.batch, x.a.row, x.a.col, x.m, x.k, x.tf32);
-    auto b = pack(x.b.data + batch * x.b.batch, x.b.col, x.b.row, x.n, x.k, x.tf32);
+    auto a = pack(x.a.data + batch * x.a.batch, x.a.row, x.a.col, x.m, x.k, x.rounded);
+    auto b = pack(x.b.data + batch * x.b.batch, x.b.col, x.b.row, x.n, x.k, x.rounded);
     const float* c = x.c.data + batch * x.c.batch;
     float* d = x.d + batch * x.d_place.batch;
     float sums[TILE][TILE];

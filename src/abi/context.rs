@@ -1,6 +1,7 @@
 //! Context: a device, its threads, and on a GPU the stream of all work.
 
 use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
 
 use super::arguments::out;
 use super::callbacks::{SFEUOT_LOG_WARN, SfeuotLogCallback, log_sink};
@@ -40,6 +41,21 @@ pub const SFEUOT_PRODUCTS_FUSED: i32 = 1;
 /// kernels in any case. Where it is not installed, the context gets SFEUOT_ERROR_UNSUPPORTED_DEVICE
 /// or, with SFEUOT_DEVICE_AUTO, the CPU.
 pub const SFEUOT_PRODUCTS_CUBLASLT: i32 = 2;
+
+/// The arithmetic of products of matrices on a GPU, for SfeuotContextConfig.cuda_precision. Sums,
+/// weights, gradients and whatever is not multiplied as a matrix or a convolution have 32 bits in
+/// any case.
+///
+/// ---
+///
+/// Numbers are multiplied as they are.
+pub const SFEUOT_PRECISION_F32: i32 = 0;
+/// On tensor cores: the numbers of a product are rounded to 11 significant bits. Needs compute
+/// capability 8.0, without which the context gets SFEUOT_ERROR_UNSUPPORTED_DEVICE or, with
+/// SFEUOT_DEVICE_AUTO, the CPU.
+pub const SFEUOT_PRECISION_TF32: i32 = 1;
+/// As SFEUOT_PRECISION_TF32, rounded to 8 significant bits.
+pub const SFEUOT_PRECISION_BF16: i32 = 2;
 
 /// Where work runs: a device, its threads, and where the log goes.
 ///
@@ -125,13 +141,17 @@ pub struct SfeuotContextConfig {
     /// SFEUOT_ERROR_OUT_OF_MEMORY. What the driver needs for
     /// itself does not count. Default 0.
     pub memory_limit: u64,
+    /// SFEUOT_PRECISION_*. Default SFEUOT_PRECISION_F32.
+    pub cuda_precision: i32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 // SAFETY: repr(C), struct_size first; the callback is an Option, for which NULL is a value, and the host vouches for
 // others.
 unsafe impl Versioned for SfeuotContextConfig {
     const NAME: &'static str = "SfeuotContextConfig";
-    const SIZES: &'static [usize] = &[size_of::<Self>()];
+    const SIZES: &'static [usize] = &[offset_of!(Self, cuda_precision), size_of::<Self>()];
 
     fn defaults() -> Self {
         Self {
@@ -147,6 +167,8 @@ unsafe impl Versioned for SfeuotContextConfig {
             cuda_context: std::ptr::null_mut(),
             cuda_stream: std::ptr::null_mut(),
             memory_limit: 0,
+            cuda_precision: SFEUOT_PRECISION_F32,
+            reserved: 0,
         }
     }
 }
@@ -154,6 +176,9 @@ unsafe impl Versioned for SfeuotContextConfig {
 impl SfeuotContextConfig {
     /// SAFETY: cuda_uuid is NULL or readable.
     unsafe fn checked(self) -> Outcome<ContextConfig> {
+        if self.reserved != 0 {
+            return Err(Failure::argument(format!("config.reserved is {}, but must be 0", self.reserved)));
+        }
         let device = match u32::try_from(self.cuda_device) {
             Ok(index) if self.cuda_uuid.is_null() => CudaDevice::Index(index),
             Ok(index) => {
@@ -179,6 +204,7 @@ impl SfeuotContextConfig {
                 stream: HostHandle(self.cuda_stream),
                 memory_limit: self.memory_limit,
                 products: self.cuda_products.try_into()?,
+                precision: self.cuda_precision.try_into()?,
             },
             threads: self.threads as usize,
             log: log_sink(self.log_callback, self.log_userdata),
@@ -193,10 +219,22 @@ impl Object for Context {
 }
 
 /// Fills config with the defaults.
+///
+/// In C and C++ call this name: a macro below makes it sfeuot_context_config_init_2. The symbol
+/// itself is for programs that were built when the struct ended with memory_limit, and fills no
+/// more than that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_context_config_init(config: *mut SfeuotContextConfig) -> i32 {
     // SAFETY: config is NULL or writable.
     guard("sfeuot_context_config_init", || unsafe { config::init(config, "config", SfeuotContextConfig::SIZES[0]) })
+}
+
+/// The function that sfeuot_context_config_init names in C and C++. Bindings to other languages
+/// call it themselves, with a struct as the header has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sfeuot_context_config_init_2(config: *mut SfeuotContextConfig) -> i32 {
+    // SAFETY: config is NULL or writable.
+    guard("sfeuot_context_config_init_2", || unsafe { config::init(config, "config", SfeuotContextConfig::SIZES[1]) })
 }
 
 /// Makes a context. config NULL means all defaults. Errors: SFEUOT_ERROR_INVALID_ARGUMENT,

@@ -3,7 +3,7 @@
 use super::tensor::*;
 use super::{callbacks::*, context::*};
 use crate::data::DType;
-use crate::{DeviceKind, LogLevel, Products};
+use crate::{DeviceKind, LogLevel, Precision, Products};
 
 /// An enum that C passes as a number.
 pub(super) trait Coded: Sized {
@@ -49,6 +49,8 @@ codes!(DeviceKind, "config.device":
     SFEUOT_DEVICE_AUTO => Auto, SFEUOT_DEVICE_CPU => Cpu, SFEUOT_DEVICE_CUDA => Cuda);
 codes!(Products, "config.cuda_products":
     SFEUOT_PRODUCTS_AUTO => Auto, SFEUOT_PRODUCTS_FUSED => Fused, SFEUOT_PRODUCTS_CUBLASLT => CublasLt);
+codes!(Precision, "config.cuda_precision":
+    SFEUOT_PRECISION_F32 => F32, SFEUOT_PRECISION_TF32 => Tf32, SFEUOT_PRECISION_BF16 => Bf16);
 codes!(LogLevel, "config.log_level":
     SFEUOT_LOG_ERROR => Error, SFEUOT_LOG_WARN => Warn, SFEUOT_LOG_INFO => Info, SFEUOT_LOG_DEBUG => Debug);
 codes!(DType, "dtype":

@@ -19,6 +19,8 @@ pub struct CudaConfig {
     pub memory_limit: u64,
     /// The library that multiplies matrices.
     pub products: Products,
+    /// The arithmetic of their products.
+    pub precision: Precision,
 }
 
 impl CudaConfig {
@@ -40,6 +42,27 @@ pub enum Products {
     Fused = 1,
     /// cublasLt for all; it has to be installed.
     CublasLt = 2,
+}
+
+/// The arithmetic of products of matrices on a GPU. Sums, weights and all else have 32 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Precision {
+    /// Numbers as they are.
+    #[default]
+    F32 = 0,
+    /// On tensor cores, numbers rounded to 11 bits.
+    Tf32 = 1,
+    /// On tensor cores, numbers rounded to 8 bits.
+    Bf16 = 2,
+}
+
+impl Precision {
+    /// Returns whether tensor cores multiply.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "the CUDA device alone asks"))]
+    pub(crate) fn rounds(self) -> bool {
+        self != Self::F32
+    }
 }
 
 /// A device by its number or its UUID.

@@ -104,7 +104,7 @@ impl Handles {
     pub fn new(problem: &Problem) -> Self {
         let mut handles =
             Self { context: null_mut(), trainer: null_mut(), model: null_mut(), session: null_mut(), own: null_mut() };
-        let mut config = init(sfeuot_context_config_init);
+        let mut config = init(sfeuot_context_config_init_2);
         config.device = SFEUOT_DEVICE_CPU;
         config.threads = 1;
         // SAFETY: the outputs are fields, the inputs handles made here.

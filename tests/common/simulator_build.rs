@@ -31,7 +31,7 @@ fn libraries() -> Vec<Library> {
     driver.retain(|path| path.extension().is_some_and(|e| e == "cpp"));
     driver.sort();
     let of = |names: &[&str]| names.iter().map(|name| sources().join(name)).collect::<Vec<_>>();
-    let machine = of(&["kernels.cpp", "machine.cpp", "signals.cpp", "watch.cpp"]);
+    let machine = of(&["kernels.cpp", "machine.cpp", "mma.cpp", "signals.cpp", "watch.cpp"]);
     vec![
         Library { name: "sfeuot_host_kernels", sources: machine, needs: None, hidden: false },
         Library { name: "cuda", sources: driver, needs: Some("sfeuot_host_kernels"), hidden: true },
@@ -104,7 +104,7 @@ pub fn in_place_of_kernels(source: &Path) -> Result<PathBuf, String> {
     let common = build(false)?;
     let object = source.with_extension("o");
     compile_all(&[Unit { source: source.into(), object: object.clone(), hidden: false }], &common, false)?;
-    let mut objects = ["machine.o", "signals.o", "watch.o"].map(|name| common.join(name)).to_vec();
+    let mut objects = ["machine.o", "mma.o", "signals.o", "watch.o"].map(|name| common.join(name)).to_vec();
     objects.push(object);
     let library = Library { name: "other_kernels", sources: Vec::new(), needs: None, hidden: false };
     let made = source.with_file_name("libother_kernels.so");

@@ -67,7 +67,7 @@ fn original(folder: &Path, index: usize, checkpoint: bool) -> PathBuf {
 }
 
 fn context() -> *mut SfeuotContext {
-    let mut config: SfeuotContextConfig = init(sfeuot_context_config_init);
+    let mut config: SfeuotContextConfig = init(sfeuot_context_config_init_2);
     (config.device, config.threads) = (SFEUOT_DEVICE_CPU, 1);
     let mut context = null_mut();
     // SAFETY: local memory.

@@ -29,7 +29,7 @@ fn read_and_write(board: &Board, folder: &Path, times: u64) {
     let mut random = Random::new(9);
     let (source, target) =
         (Side::new(&mut random, 50, &[12], false, 0.0), Side::new(&mut random, 50, &[12], false, 0.5));
-    let mut context_config: SfeuotContextConfig = init(sfeuot_context_config_init);
+    let mut context_config: SfeuotContextConfig = init(sfeuot_context_config_init_2);
     (context_config.device, context_config.threads) = (SFEUOT_DEVICE_CPU, 1);
     let mut config: SfeuotTrainerConfig = init(sfeuot_trainer_config_init_4);
     (config.sigma, config.hidden_width, config.batch_sources) = (0.3, 128, 4);

@@ -165,7 +165,7 @@ pub const STEPS: [Step; 26] = [
     Step {
         name: "sfeuot_context_create",
         call: |life| {
-            let mut config = init(sfeuot_context_config_init);
+            let mut config = init(sfeuot_context_config_init_2);
             (config.device, config.threads) = (SFEUOT_DEVICE_CPU, 2);
             let mut context = untouched();
             // SAFETY: as said above.

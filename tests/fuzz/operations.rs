@@ -67,7 +67,7 @@ fn inits(host: &mut Host) {
             host.call(stringify!($function), &[], format_args!("{place:?}"), || unsafe { $function(place) });
         }};
     }
-    match host.random.below(11) {
+    match host.random.below(12) {
         0 => fill!(SfeuotContextConfig, sfeuot_context_config_init),
         1 => fill!(SfeuotTensor, sfeuot_tensor_init),
         2 => fill!(SfeuotData, sfeuot_data_init),
@@ -78,6 +78,7 @@ fn inits(host: &mut Host) {
         7 => fill!(SfeuotNetwork, sfeuot_network_init),
         8 => fill!(SfeuotNetwork, sfeuot_network_init_3),
         9 => fill!(SfeuotMetrics, sfeuot_metrics_init_2),
+        10 => fill!(SfeuotContextConfig, sfeuot_context_config_init_2),
         _ => fill!(SfeuotDeviceInfo, sfeuot_device_info_init),
     }
 }

@@ -137,7 +137,7 @@ impl Host {
     }
 
     pub fn context_config(&mut self) -> SfeuotContextConfig {
-        let mut config: SfeuotContextConfig = init(sfeuot_context_config_init);
+        let mut config: SfeuotContextConfig = init(sfeuot_context_config_init_2);
         config.device = SFEUOT_DEVICE_CPU;
         if self.spoil() {
             config.device = self.random.of(&[SFEUOT_DEVICE_AUTO, SFEUOT_DEVICE_CUDA, -1, 3, i32::MAX]);
@@ -153,6 +153,7 @@ impl Host {
         };
         config.log_level = self.choose(&[0, 1, 2, 3]);
         config.cuda_products = self.choose(&[0, 1, 2]);
+        config.cuda_precision = self.choose(&[0, 1, 2]);
         if self.random.once_in(2) {
             config.log_callback = Some(log);
         }

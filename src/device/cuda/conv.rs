@@ -1,28 +1,20 @@
 //! Layers of networks that form a graph: convolutions, and dense layers without what follows them.
 
 use super::block::{CudaBlock, THREADS};
+use super::forms::{
+    CONV_FORWARD, CONV_GRADIENT, CONV_REVERSE, Form, LINEAR, NARROW, TALL, TRANSPOSED_ADD, WIDE, tiles,
+};
 use super::gradient::{CudaNet, GradientLines};
 use super::kernels::{
-    Arguments, ConvForward, ConvGradient, ConvParameters, ConvReverse, Kernel, ProductFew, ProductLinear,
-    ProductTransposed,
+    Arguments, ConvForward, ConvGradient, ConvParameters, ConvReverse, ProductFew, ProductLinear, ProductTransposed,
 };
-use super::layers::{LEAST_WIDE, ProductKind, Tiled, bias, weights};
+use super::layers::{ProductKind, bias, weights};
 use crate::device::Mat;
 use crate::device::layout::{Conv, Map};
-
-const LINEAR: Tiled = [Kernel::ProductLinear, Kernel::ProductLinearWide];
-const TRANSPOSED_ADD: Tiled = [Kernel::ProductTransposedAdd, Kernel::ProductTransposedAddWide];
 
 /// Outputs and inputs of a layer for which a block computes a row.
 const FEW: usize = 4;
 const MANY: usize = 256;
-
-/// The kernels of a convolution's product, for narrow, tall and wide tiles, and the tiles' rows, columns and threads.
-type Tiles = [Kernel; 3];
-pub(super) const TILES: [(usize, usize, u32); 3] = [(32, 32, 256), (64, 32, 128), (64, 64, 128)];
-pub(super) const FORWARD: Tiles = [Kernel::ConvForward, Kernel::ConvForwardTall, Kernel::ConvForwardWide];
-pub(super) const REVERSE: Tiles = [Kernel::ConvReverse, Kernel::ConvReverseTall, Kernel::ConvReverseWide];
-pub(super) const GRADIENT: Tiles = [Kernel::ConvGradient, Kernel::ConvGradientTall, Kernel::ConvGradientWide];
 
 /// Returns what the kernels divide by: see cuda/divisor.cuh.
 fn inverse(by: usize) -> u32 {
@@ -66,12 +58,13 @@ pub(super) fn by_results(conv: &Conv, rows: usize) -> ConvParameters {
 impl CudaBlock {
     /// Queues a product with m x n results, `splits` times along the grid's second axis, by the largest tile of which
     /// there are enough; a wide one only where its columns are not half empty.
-    fn convolve<A: Arguments>(&mut self, kernels: Tiles, m: usize, n: usize, splits: usize, arguments: &A) {
-        let tiles = |(rows, cols, _): (usize, usize, u32)| m.div_ceil(rows) * n.div_ceil(cols);
-        let fits = |&tile: &usize| (tile == 1 || n > TILES[1].1) && tiles(TILES[tile]) * splits >= LEAST_WIDE;
-        let tile = [2, 1].into_iter().find(fits).unwrap_or(0);
-        let grid = [count(tiles(TILES[tile])), count(splits), 1];
-        self.launch_as(kernels[tile], grid, [TILES[tile].2, 1, 1], arguments);
+    fn convolve<A: Arguments>(&mut self, form: &Form, m: usize, n: usize, splits: usize, arguments: &A) {
+        let precision = self.gpu.precision();
+        let tiles = tiles(precision);
+        let fits = |&tile: &usize| (tile == TALL || n > tiles[TALL].cols) && tiles[tile].fills(m, n, splits);
+        let tile = [WIDE, TALL].into_iter().find(fits).unwrap_or(NARROW);
+        let grid = [count(tiles[tile].count(m, n)), count(splits), 1];
+        self.launch_as(form.kernel(precision, tile), grid, [tiles[tile].threads, 1, 1], arguments);
     }
 
     pub(super) fn layer_map(&mut self, net: &CudaNet, layer: usize, x: Mat, with_bias: bool, to: Mat) {
@@ -89,7 +82,7 @@ impl CudaBlock {
             Map::Dense { inputs, outputs } if !with_bias => {
                 let (m, n, k) = (count(x.rows), count(outputs), count(inputs));
                 let arguments = ProductLinear { x: x_at, x_stride, w, out, out_stride, m, n, k };
-                self.product(LINEAR, x.rows, outputs, 1, &arguments);
+                self.product(&LINEAR, x.rows, outputs, 1, &arguments);
             }
             Map::Dense { .. } => self.affine_fused(net, layer, x, to),
             Map::Conv(conv) => {
@@ -97,7 +90,7 @@ impl CudaBlock {
                 let numbers = by_results(&conv, x.rows);
                 let arguments = ConvForward { x: x_at, x_stride, w, bias, out, out_stride, conv: numbers };
                 let pixels = conv.to().height * conv.to().width;
-                self.convolve(FORWARD, x.rows * pixels, conv.channels, 1, &arguments);
+                self.convolve(&CONV_FORWARD, x.rows * pixels, conv.channels, 1, &arguments);
             }
         }
     }
@@ -113,7 +106,7 @@ impl CudaBlock {
             Map::Dense { inputs, outputs } => {
                 let (m, n, k) = (count(delta.rows), count(inputs), count(outputs));
                 let arguments = ProductTransposed { delta: delta_at, delta_stride, w, out, out_stride, m, n, k };
-                self.product(TRANSPOSED_ADD, delta.rows, inputs, 1, &arguments);
+                self.product(&TRANSPOSED_ADD, delta.rows, inputs, 1, &arguments);
             }
             Map::Conv(conv) => {
                 let pixels = conv.from.height * conv.from.width;
@@ -127,7 +120,7 @@ impl CudaBlock {
                     conv: numbers,
                     add: u32::from(add),
                 };
-                self.convolve(REVERSE, delta.rows * pixels, conv.from.channels, 1, &arguments);
+                self.convolve(&CONV_REVERSE, delta.rows * pixels, conv.from.channels, 1, &arguments);
             }
         }
     }
@@ -158,6 +151,6 @@ impl CudaBlock {
             lines: lines.place,
             pitch: lines.pitch as u64,
         };
-        self.convolve(GRADIENT, conv.taps() * conv.from.channels, conv.channels, lines.count, &arguments);
+        self.convolve(&CONV_GRADIENT, conv.taps() * conv.from.channels, conv.channels, lines.count, &arguments);
     }
 }

@@ -9,7 +9,7 @@ use super::kernels::{Kernel, Launch};
 use super::place::NamedContext;
 use super::product::{Library, PlanGuard};
 use super::stream::new_stream;
-use crate::device::gpus::{CudaConfig, DeviceInfo, Products};
+use crate::device::gpus::{CudaConfig, DeviceInfo, Precision, Products};
 use crate::device::layout::Layer;
 use crate::error::{Error, Result};
 use crate::log::LogLevel;
@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// cublasLt's time for a step up to 256 units, whatever the batch, and 0.78 for 512 units and 1024 rows (bench/README.md).
 /// How many numbers a network takes and gives makes no difference.
 const MOST_FUSED: usize = 512;
+
+/// The least compute capability whose tensor cores multiply TF32 and BF16. The kernels of these are compiled for no other.
+const LEAST_TENSOR: (u32, u32) = (8, 0);
 
 /// See the module.
 pub(crate) struct Gpu {
@@ -39,6 +42,7 @@ pub(crate) struct Gpu {
     pub(super) account: Account,
     pub(super) library: Library,
     products: Products,
+    precision: Precision,
 }
 
 // SAFETY: driver handles may be used from any thread once their context is current, which `enter` sees to; what is not
@@ -56,6 +60,7 @@ impl Gpu {
     pub fn open(config: &CudaConfig, log: &mut dyn FnMut(LogLevel, &str)) -> Result<Arc<Self>> {
         driver::require()?;
         let place = NamedContext::find(config)?;
+        check_precision(config.precision, &place.info)?;
         let account = Account::new(config.memory_limit, &place.info.name);
         // From here on a failure gives back what was taken.
         let mut gpu = Self {
@@ -70,12 +75,13 @@ impl Gpu {
             account,
             library: Library::none(),
             products: config.products,
+            precision: config.precision,
         };
         let entered = push(gpu.context)?;
         gpu.set_stream(config.stream.0.cast())?;
         gpu.load(log)?;
         if config.products != Products::Fused {
-            gpu.library = Library::find(log)?;
+            gpu.library = Library::find(config.precision, log)?;
         }
         if config.products == Products::CublasLt && !gpu.library.is_there() {
             return Err(Error::UnsupportedDevice(
@@ -86,7 +92,10 @@ impl Gpu {
         let DeviceInfo { index, name, capability: (major, minor), .. } = &gpu.info;
         log(
             LogLevel::Info,
-            &format!("device CUDA {index}, {name}, compute capability {major}.{minor}, {}", gpu.library),
+            &format!(
+                "device CUDA {index}, {name}, compute capability {major}.{minor}, {}, products in {:?}",
+                gpu.library, gpu.precision
+            ),
         );
         Ok(Arc::new(gpu))
     }
@@ -136,6 +145,11 @@ impl Gpu {
             return Err(driver::left_by_fork());
         }
         push(self.context)
+    }
+
+    /// Returns the arithmetic of products.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Returns the stream of all work.
@@ -245,6 +259,22 @@ impl Gpu {
         self.functions = Kernel::NAMES.iter().map(|name| self.function(name)).collect::<Result<_>>()?;
         Ok(())
     }
+}
+
+/// Refuses an arithmetic that the GPU's tensor cores do not know.
+fn check_precision(precision: Precision, info: &DeviceInfo) -> Result<()> {
+    let (major, minor) = info.capability;
+    if !precision.rounds() || info.capability >= LEAST_TENSOR {
+        return Ok(());
+    }
+    Err(Error::UnsupportedDevice(format!(
+        "cuda_precision asks for {}, which GPU {} ({}) does not multiply: it has compute capability {major}.{minor}, and {}.{} is the least; use F32",
+        format!("{precision:?}").to_uppercase(),
+        info.index,
+        info.name,
+        LEAST_TENSOR.0,
+        LEAST_TENSOR.1
+    )))
 }
 
 impl Drop for Gpu {

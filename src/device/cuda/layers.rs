@@ -4,6 +4,9 @@
 
 use super::block::CudaBlock;
 use super::epilogue_grid::EpilogueGrid;
+use super::forms::{
+    ADJOINT, AFFINE, BACKWARD, Form, GRADIENT, NARROW, SILU, SOFTPLUS, TANGENT, TANH, TRANSPOSED, WIDE, tiles,
+};
 use super::gradient::{CudaGradient, CudaNet, GradientLines};
 use super::kernels::{
     ActivationAdjoint, ActivationScale, ActivationSilu, Arguments, BiasAdd, ColumnSums, ColumnSumsFinish, Kernel,
@@ -13,13 +16,6 @@ use super::product::{Operand, Product};
 use crate::device::Mat;
 use crate::device::layout::{Layer, Map};
 use crate::formulas::Activation;
-
-/// Side and threads of the two tiles of the product kernels (cuda/product.cuh).
-const NARROW: (usize, u32) = (32, 256);
-const WIDE: (usize, u32) = (64, 128);
-/// The least number of wide tiles for which a product uses them: about two for each multiprocessor of a large GPU. It
-/// does not depend on the device, so that sums have the same order on every one.
-pub(super) const LEAST_WIDE: usize = 256;
 
 /// The operation that follows a product with transposed weights, p = delta W^T.
 pub(super) enum ProductKind {
@@ -31,33 +27,15 @@ pub(super) enum ProductKind {
     Adjoint { slope: Mat, curve: Mat },
 }
 
-/// The two kernels of a product, for narrow and for wide tiles.
-pub(super) type Tiled = [Kernel; 2];
-
-const AFFINE: Tiled = [Kernel::ProductAffine, Kernel::ProductAffineWide];
-const SILU: Tiled = [Kernel::ProductSilu, Kernel::ProductSiluWide];
-const TANH: Tiled = [Kernel::ProductTanh, Kernel::ProductTanhWide];
-const SOFTPLUS: Tiled = [Kernel::ProductSoftplus, Kernel::ProductSoftplusWide];
-const TANGENT: Tiled = [Kernel::ProductTangent, Kernel::ProductTangentWide];
-const TRANSPOSED: Tiled = [Kernel::ProductTransposed, Kernel::ProductTransposedWide];
-const BACKWARD: Tiled = [Kernel::ProductBackward, Kernel::ProductBackwardWide];
-const ADJOINT: Tiled = [Kernel::ProductAdjoint, Kernel::ProductAdjointWide];
-const GRADIENT: Tiled = [Kernel::ProductGradient, Kernel::ProductGradientWide];
-
 impl CudaBlock {
-    /// Queues a product with m x n results, `splits` times along the grid's second axis.
-    pub(super) fn product<A: Arguments>(
-        &mut self,
-        [narrow, wide]: Tiled,
-        m: usize,
-        n: usize,
-        splits: usize,
-        arguments: &A,
-    ) {
-        let tiles = |side: usize| m.div_ceil(side) * n.div_ceil(side);
-        let (kernel, (side, threads)) =
-            if tiles(WIDE.0) * splits >= LEAST_WIDE { (wide, WIDE) } else { (narrow, NARROW) };
-        self.launch_as(kernel, [tiles(side) as u32, splits as u32, 1], [threads, 1, 1], arguments);
+    /// Queues a product with m x n results, `splits` times along the grid's second axis, by wide tiles where there are
+    /// enough of them.
+    pub(super) fn product<A: Arguments>(&mut self, form: &Form, m: usize, n: usize, splits: usize, arguments: &A) {
+        let precision = self.gpu.precision();
+        let tiles = tiles(precision);
+        let tile = if tiles[WIDE].fills(m, n, splits) { WIDE } else { NARROW };
+        let grid = [tiles[tile].count(m, n) as u32, splits as u32, 1];
+        self.launch_as(form.kernel(precision, tile), grid, [tiles[tile].threads, 1, 1], arguments);
     }
 
     /// Queues x W, or delta W^T, into `out` by cublasLt.
@@ -93,7 +71,7 @@ impl CudaBlock {
         let ((x_at, x_stride), (out_at, out_stride)) = (self.place(x), self.place(out));
         let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
         let arguments = ProductAffine { x: x_at, x_stride, w, bias, out: out_at, out_stride, m, n, k };
-        self.product(AFFINE, x.rows, layer.outputs(), 1, &arguments);
+        self.product(&AFFINE, x.rows, layer.outputs(), 1, &arguments);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -112,10 +90,10 @@ impl CudaBlock {
         let ((slope, slope_stride), (curve, curve_stride)) = (self.optional(slope), self.optional(curve));
         let (m, n, k) = (x.rows as u32, layer.outputs() as u32, layer.inputs() as u32);
         if net.fused {
-            let kernel = match activation {
-                Activation::Silu => SILU,
-                Activation::Tanh => TANH,
-                Activation::Softplus => SOFTPLUS,
+            let form = match activation {
+                Activation::Silu => &SILU,
+                Activation::Tanh => &TANH,
+                Activation::Softplus => &SOFTPLUS,
             };
             let (x_at, x_stride) = self.place(x);
             let arguments = ProductSilu {
@@ -133,7 +111,7 @@ impl CudaBlock {
                 n,
                 k,
             };
-            self.product(kernel, x.rows, layer.outputs(), 1, &arguments);
+            self.product(form, x.rows, layer.outputs(), 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, h, false);
@@ -179,7 +157,7 @@ impl CudaBlock {
                 n,
                 k,
             };
-            self.product(TANGENT, x.rows, layer.outputs(), 1, &arguments);
+            self.product(&TANGENT, x.rows, layer.outputs(), 1, &arguments);
             return;
         }
         self.multiply_weights(net, layer, x, out, false);
@@ -200,7 +178,7 @@ impl CudaBlock {
             ProductKind::Plain if fused => {
                 let arguments =
                     ProductTransposed { delta: delta_at, delta_stride, w, out: out_at, out_stride, m, n, k };
-                self.product(TRANSPOSED, rows, cols, 1, &arguments);
+                self.product(&TRANSPOSED, rows, cols, 1, &arguments);
             }
             ProductKind::Plain => {}
             ProductKind::Backward { slope, curve } => {
@@ -220,7 +198,7 @@ impl CudaBlock {
                         n,
                         k,
                     };
-                    self.product(BACKWARD, rows, cols, 1, &arguments);
+                    self.product(&BACKWARD, rows, cols, 1, &arguments);
                 } else {
                     self.scale(out, (slope, slope_stride), (curve, curve_stride));
                 }
@@ -242,7 +220,7 @@ impl CudaBlock {
                         n,
                         k,
                     };
-                    self.product(ADJOINT, rows, cols, 1, &arguments);
+                    self.product(&ADJOINT, rows, cols, 1, &arguments);
                 } else {
                     let grid = EpilogueGrid::new(out.rows, out.cols);
                     let arguments = ActivationAdjoint {
@@ -329,7 +307,7 @@ impl CudaBlock {
             lines: lines.place,
             pitch: lines.pitch as u64,
         };
-        self.product(GRADIENT, inputs, outputs, lines.count, &arguments);
+        self.product(&GRADIENT, inputs, outputs, lines.count, &arguments);
     }
 
     fn gradient_by_library(&mut self, layer: &Layer, place: u64, pairs: &[(Mat, Mat)], bias: Option<Mat>) {

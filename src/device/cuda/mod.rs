@@ -12,6 +12,7 @@ mod device;
 pub mod driver;
 mod epilogue_grid;
 mod exchange;
+mod forms;
 pub mod gpu;
 pub mod gradient;
 pub mod graph;

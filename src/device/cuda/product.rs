@@ -7,6 +7,7 @@
 use super::account::Account;
 use super::driver::check;
 use super::quiet;
+use crate::device::gpus::Precision;
 use crate::error::{Error, Result};
 use crate::log::LogLevel;
 use cudarc::cublaslt::result::{self, CublasError};
@@ -85,6 +86,7 @@ pub(crate) struct Library(Option<Mutex<Lt>>);
 
 struct Lt {
     handle: sys::cublasLtHandle_t,
+    precision: Precision,
     plans: HashMap<Key, ProductPlan>,
     /// Number of guards that captures of products hold. No plan may be dropped until there are none.
     holders: usize,
@@ -98,8 +100,8 @@ impl Library {
         Self(None)
     }
 
-    /// Looks for cublasLt. A context is current.
-    pub fn find(log: &mut dyn FnMut(LogLevel, &str)) -> Result<Self> {
+    /// Looks for cublasLt, whose products are of this arithmetic. A context is current.
+    pub fn find(precision: Precision, log: &mut dyn FnMut(LogLevel, &str)) -> Result<Self> {
         // SAFETY: loads a library by its well-known names.
         if !unsafe { sys::is_culib_present() } {
             log(LogLevel::Info, "cublasLt was not found; matrix products are the library's own");
@@ -114,13 +116,16 @@ impl Library {
             let _quiet = quiet::spoiling();
             let handle = result::create_handle()?;
             // One of another generation than the driver has algorithms for nothing.
-            ProductPlan::new(handle, &Product::probe()).map(|_| handle).inspect_err(|_| {
+            ProductPlan::new(handle, precision, &Product::probe()).map(|_| handle).inspect_err(|_| {
                 // SAFETY: made above.
                 let _ = unsafe { result::destroy_handle(handle) };
             })
         };
         match usable() {
-            Ok(handle) => Ok(Self(Some(Mutex::new(Lt { handle, plans: HashMap::new(), holders: 0, workspace: None })))),
+            Ok(handle) => {
+                let lt = Lt { handle, precision, plans: HashMap::new(), holders: 0, workspace: None };
+                Ok(Self(Some(Mutex::new(lt))))
+            }
             Err(CublasError(status)) => {
                 log(
                     LogLevel::Warn,
@@ -262,7 +267,8 @@ impl Lt {
         let key = product.key();
         if !self.plans.contains_key(&key) {
             self.take_workspace(account)?;
-            let plan = ProductPlan::new(self.handle, product).map_err(|error| failed("plan", product, error))?;
+            let plan = ProductPlan::new(self.handle, self.precision, product)
+                .map_err(|error| failed("plan", product, error))?;
             if self.plans.len() >= MOST_PLANS && self.holders == 0 {
                 // What was queued or captured does not need them.
                 self.plans.clear();
@@ -290,11 +296,20 @@ impl Lt {
 }
 
 impl ProductPlan {
-    fn new(handle: sys::cublasLtHandle_t, product: &Product) -> std::result::Result<Self, CublasError> {
+    fn new(
+        handle: sys::cublasLtHandle_t,
+        precision: Precision,
+        product: &Product,
+    ) -> std::result::Result<Self, CublasError> {
         let &Product { m, n, k, a, b, c, .. } = product;
         let real = cudaDataType::CUDA_R_32F;
+        let compute = match precision {
+            Precision::F32 => cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            Precision::Tf32 => cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            Precision::Bf16 => cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_16BF,
+        };
         let mut plan = Self {
-            descriptor: result::create_matmul_desc(cublasComputeType_t::CUBLAS_COMPUTE_32F, real)?,
+            descriptor: result::create_matmul_desc(compute, real)?,
             layouts: [ptr::null_mut(); 3],
             // SAFETY: plain numbers, overwritten below.
             algorithm: unsafe { std::mem::zeroed() },

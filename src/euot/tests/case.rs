@@ -486,7 +486,7 @@ impl Case {
             head: Head { deterministic: networks.deterministic },
             atoms: value.graph.is_some(),
             conjugate,
-            penalty: if seed % 3 == 0 { 0.7 } else { 0.0 },
+            penalty: if seed.is_multiple_of(3) { 0.7 } else { 0.0 },
             axes,
             value_weights: weights(&value, Stream::Init),
             generator_weights: weights(&generator, Stream::SourceIndex),

@@ -2,11 +2,13 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{available, launch_with};
-use super::support::{Output, close_from, cpu, download, in_two_orders, normals, upload};
+use super::support::{Output, PRECISIONS, close_from, cpu, download, in_two_orders, normals, rounded, upload};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
-use crate::device::cuda::conv::{FORWARD, GRADIENT, REVERSE, TILES, by_results, by_takings};
-use crate::device::cuda::kernels::{Arguments, ConvForward, ConvGradient, ConvReverse, Kernel};
+use crate::device::cuda::conv::{by_results, by_takings};
+use crate::device::cuda::forms::{CONV_FORWARD, CONV_GRADIENT, CONV_REVERSE, Form, tiles};
+use crate::device::cuda::kernels::{Arguments, ConvForward, ConvGradient, ConvReverse};
+use crate::device::gpus::Precision;
 use crate::device::layout::{Conv, Layout, Map, Shape};
 use crate::device::{Maps, Workspace};
 use crate::formulas::squares::Centre;
@@ -19,6 +21,7 @@ struct Problem {
     gap: usize,
     /// Elements before the weights in the flat vector.
     offset: usize,
+    precision: Precision,
     tile: usize,
     seed: u64,
 }
@@ -27,15 +30,23 @@ fn problems() -> impl Strategy<Value = Problem> {
     let channels = || prop_oneof![2 => 1usize..8, 2 => 1usize..=40, 1 => 60usize..=70];
     let shape = (1usize..9, 1usize..9, channels(), channels());
     let taps = (any::<bool>(), 1usize..=2);
-    (shape, taps, 1usize..7, any::<[bool; 2]>(), (0usize..4, 0usize..4), 0usize..3, any::<u64>()).prop_map(
-        |((height, width, channels, outputs), (large, stride), rows, whole, (gap, offset), tile, seed)| {
+    (shape, taps, 1usize..7, any::<[bool; 2]>(), (0usize..4, 0usize..4), (0usize..3, 0usize..3), any::<u64>()).prop_map(
+        |(
+            (height, width, channels, outputs),
+            (large, stride),
+            rows,
+            whole,
+            (gap, offset),
+            (arithmetic, tile),
+            seed,
+        )| {
             let four = |number: usize, whole: bool| if whole { number.next_multiple_of(4) } else { number };
             let (channels, outputs) = (four(channels, whole[0]), four(outputs, whole[1]));
             // Quads lie on 16 bytes where nothing moves them.
             let (gap, offset) = if whole[0] && seed % 4 > 0 { (4 * gap, 4 * offset) } else { (gap, offset) };
             let from = Shape { height, width, channels };
             let conv = Conv { from, channels: outputs, side: if large { 3 } else { 1 }, stride };
-            Problem { conv, rows, gap, offset, tile, seed }
+            Problem { conv, rows, gap, offset, precision: PRECISIONS[arithmetic].0, tile, seed }
         },
     )
 }
@@ -54,11 +65,15 @@ impl Problem {
         Layout::of_graph(std::iter::once(Map::Conv(self.conv)))
     }
 
-    /// Launches one of the forms of a product with m x n results.
-    fn launch<A: Arguments>(&self, kernels: [Kernel; 3], [m, n]: [usize; 2], splits: usize, order: u64, arguments: &A) {
-        let (rows, cols, threads) = TILES[self.tile];
-        let tiles = m.div_ceil(rows) * n.div_ceil(cols);
-        launch_with(kernels[self.tile], [tiles as u32, splits as u32, 1], [threads, 1, 1], order, arguments);
+    fn rounded(&self, x: &[f32]) -> Vec<f32> {
+        x.iter().map(|&x| rounded(self.precision, x)).collect()
+    }
+
+    /// Launches one of the kernels of a product with m x n results.
+    fn launch<A: Arguments>(&self, form: &Form, [m, n]: [usize; 2], splits: usize, order: u64, arguments: &A) {
+        let tile = tiles(self.precision)[self.tile];
+        let kernel = form.kernel(self.precision, self.tile);
+        launch_with(kernel, [tile.count(m, n) as u32, splits as u32, 1], [tile.threads, 1, 1], order, arguments);
     }
 }
 
@@ -78,11 +93,16 @@ proptest! {
         let (from, to, layout) = (conv.from, conv.to(), problem.layout());
         let flat = normals(seed ^ 50, layout.len());
         let mut net = CpuNet::new(Isa::detect(), &layout, &Centre::default(), true).unwrap();
-        net.pack(&flat);
+        // Weights are rounded where they are multiplied, and biases are not.
+        let mut rounded = flat.clone();
+        let weights = layout.layers[0].weights();
+        rounded[weights.clone()].copy_from_slice(&problem.rounded(&flat[weights]));
+        net.pack(&rounded);
         let [x, delta] = [problem.normals(0, from), problem.normals(1, to)];
         let before = problem.normals(2, from);
         let mut device = cpu();
-        let [xm, dm, back] = [(&x, from), (&delta, to), (&before, from)].map(|(x, s)| upload(&mut device, x, s.numbers()));
+        let [xm, dm] = [(&x, from), (&delta, to)].map(|(x, s)| upload(&mut device, &problem.rounded(x), s.numbers()));
+        let back = upload(&mut device, &before, from.numbers());
         let out = device.scratch(rows, to.numbers());
         device.map(&net, 0, xm, with_bias, out);
         device.map_reverse(&net, 0, dm, back, add);
@@ -105,7 +125,7 @@ proptest! {
                 out_stride: out.stride as u32,
                 conv: by_results(&conv, rows),
             };
-            problem.launch(FORWARD, [rows * pixels(to), conv.channels], 1, order, &arguments);
+            problem.launch(&CONV_FORWARD, [rows * pixels(to), conv.channels], 1, order, &arguments);
             [Output::from(out)]
         });
         close_from("forward", &found.values(), &download(&device, out), to.numbers(), floor);
@@ -121,7 +141,7 @@ proptest! {
                 conv: by_takings(&conv, rows),
                 add: u32::from(add),
             };
-            problem.launch(REVERSE, [rows * pixels(from), from.channels], 1, order, &arguments);
+            problem.launch(&CONV_REVERSE, [rows * pixels(from), from.channels], 1, order, &arguments);
             [Output::from(back)]
         });
         let floor = ((conv.taps() * conv.channels) as f32).sqrt();
@@ -138,11 +158,14 @@ proptest! {
         let [x, x2] = [0, 1].map(|salt| problem.normals(salt, from));
         let [delta, delta2] = [2, 3].map(|salt| problem.normals(salt, to));
         let mut device = cpu();
-        let pairs = [(&x, &delta), (&x2, &delta2)]
-            .map(|(x, d)| (upload(&mut device, x, from.numbers()), upload(&mut device, d, to.numbers())));
+        let pairs = [(&x, &delta), (&x2, &delta2)].map(|(x, d)| {
+            let [x, d] = [x, d].map(|x| problem.rounded(x));
+            (upload(&mut device, &x, from.numbers()), upload(&mut device, &d, to.numbers()))
+        });
+        let summed = upload(&mut device, &delta, to.numbers());
         let mut expected = CpuGradient::new(&layout).unwrap();
         let used = if two { &pairs[..] } else { &pairs[..1] };
-        device.map_gradient(&mut expected, 0, used, bias.then_some(pairs[0].1));
+        device.map_gradient(&mut expected, 0, used, bias.then_some(summed));
 
         let count = layout.len();
         let pitch = if seed % 2 == 0 { count.next_multiple_of(4) } else { count + problem.gap };
@@ -168,7 +191,7 @@ proptest! {
                 lines: lines.data.address() as u64,
                 pitch: pitch as u64,
             };
-            problem.launch(GRADIENT, [conv.taps() * from.channels, conv.channels], splits, order, &arguments);
+            problem.launch(&CONV_GRADIENT, [conv.taps() * from.channels, conv.channels], splits, order, &arguments);
             [Output::from(lines)]
         });
         let lines = found.values();

@@ -2,9 +2,13 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{Argument, arguments_of, available, launch};
-use super::support::{close_from, close_sum, cpu, download, in_two_orders, normals, upload};
+use super::support::{
+    PRECISIONS, close_from, close_sum, cpu, download, in_two_orders, normals, rounded, unit_of, upload,
+};
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::Isa;
+use crate::device::cuda::forms::{NARROW, WIDE, tiles};
+use crate::device::gpus::Precision;
 use crate::device::layout::{Layer, Layout};
 use crate::device::{Layers, Maps, Workspace};
 use crate::formulas::Activation;
@@ -17,23 +21,30 @@ const PLAN: usize = crate::device::cuda::sums::TERMS + 2;
 const ACTIVATIONS: [(Activation, &str); 3] =
     [(Activation::Silu, "silu"), (Activation::Tanh, "tanh"), (Activation::Softplus, "softplus")];
 
-/// A tile of cuda/product.cuh.
+/// The kernels of one arithmetic and tile.
 #[derive(Clone, Copy, Debug)]
-struct Tile {
+struct Kernels {
+    precision: Precision,
     suffix: &'static str,
-    side: usize,
-    threads: u32,
+    wide: bool,
 }
 
-const TILES: [Tile; 2] =
-    [Tile { suffix: "", side: 32, threads: 256 }, Tile { suffix: "_wide", side: 64, threads: 128 }];
+/// All of them.
+fn kernels() -> impl Iterator<Item = Kernels> {
+    let both = |(precision, suffix)| [false, true].map(|wide| Kernels { precision, suffix, wide });
+    PRECISIONS.into_iter().flat_map(both)
+}
 
-impl Tile {
+impl Kernels {
     /// Launches a product with a result of m x n; `depth` more blocks along y.
     fn launch(self, form: &str, [m, n]: [usize; 2], depth: usize, order: u64, arguments: &mut [Argument]) {
-        let tiles = m.div_ceil(self.side) * n.div_ceil(self.side);
-        let name = format!("product_{form}{}", self.suffix);
-        launch(&name, [tiles as u32, depth as u32, 1], [self.threads, 1, 1], order, arguments);
+        let tile = tiles(self.precision)[if self.wide { WIDE } else { NARROW }];
+        let name = format!("product_{form}{}{}", self.suffix, if self.wide { "_wide" } else { "" });
+        launch(&name, [tile.count(m, n) as u32, depth as u32, 1], [tile.threads, 1, 1], order, arguments);
+    }
+
+    fn rounded(self, x: &[f32]) -> Vec<f32> {
+        x.iter().map(|&x| rounded(self.precision, x)).collect()
     }
 }
 
@@ -46,7 +57,7 @@ struct Shape {
     gap: usize,
     /// Elements before W in the flat vector.
     offset: usize,
-    tile: Tile,
+    kernels: Kernels,
     seed: u64,
 }
 
@@ -56,14 +67,14 @@ fn extents() -> impl Strategy<Value = usize> {
 
 fn shapes() -> impl Strategy<Value = Shape> {
     let rows = prop_oneof![1 => 1usize..=200, 2 => 1usize..60];
-    (rows, extents(), extents(), any::<bool>(), 0usize..4, 0usize..4, 0usize..2, any::<u64>()).prop_map(
-        |(m, n, k, aligned, gap, offset, tile, seed)| {
-            let tile = TILES[tile];
+    (rows, extents(), extents(), any::<bool>(), 0usize..4, 0usize..4, 0usize..6, any::<u64>()).prop_map(
+        |(m, n, k, aligned, gap, offset, which, seed)| {
+            let kernels = kernels().nth(which).expect("six");
             if aligned {
                 let (n, k) = (n.next_multiple_of(4), k.next_multiple_of(4));
-                Shape { m, n, k, gap: 4 * gap, offset: 0, tile, seed }
+                Shape { m, n, k, gap: 4 * gap, offset: 0, kernels, seed }
             } else {
-                Shape { m, n, k, gap, offset, tile, seed }
+                Shape { m, n, k, gap, offset, kernels, seed }
             }
         },
     )
@@ -83,14 +94,16 @@ impl Shape {
         Matrix::new(self.m, self.n, self.n + self.gap)
     }
 
-    /// One layer's W and b on both devices.
+    /// One layer's W and b on both devices; the CPU's W is rounded.
     fn weights(&self, layout: &Layout, index: usize) -> Weights {
         let layer = layout.layers[index];
-        let flat = normals(self.seed ^ 50, layout.len());
+        let mut flat = normals(self.seed ^ 50, layout.len());
         let mut net = CpuNet::new(Isa::detect(), layout, &Centre::default(), true).unwrap();
-        net.pack(&flat);
         let mut device = vec![f32::NAN; self.offset];
         device.extend(&flat[layer.parameters()]);
+        let w = self.kernels.rounded(&flat[layer.weights()]);
+        flat[layer.weights()].copy_from_slice(&w);
+        net.pack(&flat);
         Weights { net, layer, flat: Buffer::of(&device), offset: self.offset }
     }
 
@@ -100,7 +113,7 @@ impl Shape {
     }
 
     fn run(&self, form: &str, order: u64, arguments: &mut [Argument]) {
-        self.tile.launch(form, [self.m, self.n], 1, order, arguments);
+        self.kernels.launch(form, [self.m, self.n], 1, order, arguments);
     }
 }
 
@@ -180,7 +193,7 @@ proptest! {
         let values = shape.normals(0, k);
         let [given_slope, given_curve] = [1, 2].map(|salt| shape.normals(salt, n));
         let mut device = cpu();
-        let x = upload(&mut device, &values, k);
+        let x = upload(&mut device, &shape.kernels.rounded(&values), k);
         let [affine, linear, h, slope, curve, tangent] = [0; 6].map(|_| device.scratch(m, n));
         let [slope_in, curve_in] = [&given_slope, &given_curve].map(|x| upload(&mut device, x, n));
         let (kind, form) = ACTIVATIONS[kind];
@@ -254,7 +267,7 @@ proptest! {
         let values = shape.normals(0, k);
         let [slope, curve] = [1, 2].map(|salt| shape.normals(salt, n));
         let mut device = cpu();
-        let delta = upload(&mut device, &values, k);
+        let delta = upload(&mut device, &shape.kernels.rounded(&values), k);
         let [plain, scaled, adjoined] = [0; 3].map(|_| device.scratch(m, n));
         let [slope_in, curve_in] = [&slope, &curve].map(|x| upload(&mut device, x, n));
         device.transposed(&weights.net, 1, delta, plain);
@@ -310,17 +323,21 @@ proptest! {
         if !available() {
             return Ok(());
         }
-        let Shape { m, n, k, gap, tile, seed, .. } = shape;
+        let Shape { m, n, k, gap, kernels, seed, .. } = shape;
         // Few enough splits to be quick.
         let chunk = chunk.max(m / 5);
         let layout = Layout::dense(&[k, n, 1]);
         let [x, x2] = [0, 1].map(|salt| shape.normals(salt, k));
         let [delta, delta2] = [2, 3].map(|salt| shape.normals(salt, n));
         let mut device = cpu();
-        let pairs = [(&x, &delta), (&x2, &delta2)].map(|(x, d)| (upload(&mut device, x, k), upload(&mut device, d, n)));
+        let pairs = [(&x, &delta), (&x2, &delta2)].map(|(x, d)| {
+            (upload(&mut device, &kernels.rounded(x), k), upload(&mut device, &kernels.rounded(d), n))
+        });
+        // What is not multiplied is not rounded.
+        let summed = upload(&mut device, &delta, n);
         let mut expected = CpuGradient::new(&layout).unwrap();
         let used = if two { &pairs[..] } else { &pairs[..1] };
-        device.gradient(&mut expected, 0, used, bias.then_some(pairs[0].1));
+        device.gradient(&mut expected, 0, used, bias.then_some(summed));
 
         let count = (k + 1) * n;
         let pitch = if seed % 2 == 0 { count.next_multiple_of(4) } else { count + gap };
@@ -334,7 +351,7 @@ proptest! {
                 let lines = Matrix::new(splits, count, pitch);
                 let gradient = Matrix::of(&before, count, count);
                 let squares = Buffer::<f64>::new(3);
-                tile.launch("gradient", [k, n], splits, order, arguments_of![
+                kernels.launch("gradient", [k, n], splits, order, arguments_of![
                     &x.data, xs, &delta.data, ds, two.then_some(&x2.data), xs, two.then_some(&delta2.data), ds,
                     m as u32, k as u32, n as u32, u32::from(bias), chunk as u32, &lines.data, pitch as u64,
                 ]);
@@ -358,7 +375,7 @@ proptest! {
         if !available() {
             return Ok(());
         }
-        let shape = Shape { n, ..shape };
+        let shape = Shape { n, kernels: kernels().next().expect("six"), ..shape };
         let Shape { m, k, gap, seed, .. } = shape;
         let weights = shape.weights(&Layout::dense(&[k, n, 1]), 0);
         let [w, b] = weights.addresses();
@@ -386,7 +403,7 @@ fn a_nan_comes_through() {
         return;
     }
     let (m, n, k) = (70, 68, 36);
-    for tile in TILES {
+    for kernels in kernels() {
         for (form, _) in ACTIVATIONS.map(|(_, form)| (form, ())).into_iter().chain([("affine", ())]) {
             for (bad_row, bad_col) in [(Some(41), None), (None, Some(67)), (Some(0), Some(0))] {
                 let mut x = normals(1, m * k);
@@ -405,7 +422,7 @@ fn a_nan_comes_through() {
                 let (rows, cols, inner) = (m as u32, n as u32, k as u32);
                 let used = if form == "affine" {
                     let args = arguments_of![&x, inner, &w, b, &h.data, cols, rows, cols, inner];
-                    tile.launch(form, [m, n], 1, 3, args);
+                    kernels.launch(form, [m, n], 1, 3, args);
                     &results[..1]
                 } else {
                     let args = arguments_of![
@@ -423,14 +440,14 @@ fn a_nan_comes_through() {
                         cols,
                         inner
                     ];
-                    tile.launch(form, [m, n], 1, 3, args);
+                    kernels.launch(form, [m, n], 1, 3, args);
                     &results[..]
                 };
                 for result in used {
                     for r in 0..m {
                         for (c, x) in result.row(r).iter().enumerate() {
                             let bad = bad_row == Some(r) || bad_col == Some(c);
-                            assert_eq!(x.is_nan(), bad, "{form}{} row {r}, column {c}", tile.suffix);
+                            assert_eq!(x.is_nan(), bad, "{form}, {kernels:?}, row {r}, column {c}");
                         }
                     }
                 }
@@ -445,7 +462,7 @@ fn a_nan_comes_through_gradients() {
         return;
     }
     let (m, n, k) = (50, 40, 33);
-    for tile in TILES {
+    for kernels in kernels() {
         let x = Buffer::of(&normals(1, m * k));
         let mut delta = normals(2, m * n);
         delta[17 * n + 35] = f32::NAN;
@@ -472,7 +489,7 @@ fn a_nan_comes_through_gradients() {
             &lines,
             count as u64,
         ];
-        tile.launch("gradient", [k, n], 2, 3, args);
+        kernels.launch("gradient", [k, n], 2, 3, args);
         reduce([1, 32], 3, [count, 2, count], false, &lines, &gradient.data, &squares);
         assert!(squares[0].is_nan());
         for r in 0..=k {
@@ -480,5 +497,51 @@ fn a_nan_comes_through_gradients() {
                 assert_eq!(x.is_nan(), c == 35, "row {r}, column {c}");
             }
         }
+    }
+}
+
+/// What rounding the operands costs: each by its unit at most, and sums as in 32 bits.
+#[test]
+fn results_keep_the_bound_of_their_arithmetic() {
+    if !available() {
+        return;
+    }
+    let (m, n, k) = (96, 68, 200);
+    let (x, w) = (normals(1, m * k), normals(2, k * n));
+    let [exact, size] = [|a: f64| a, f64::abs].map(|of| {
+        let sum = |i: usize| (0..k).map(|p| of(f64::from(x[i / n * k + p]) * f64::from(w[p * n + i % n]))).sum();
+        (0..m * n).map(sum).collect::<Vec<f64>>()
+    });
+    let x_columns: Vec<f32> = (0..k * m).map(|i| x[i % m * k + i / m]).collect();
+    let (x, w, columns) = (Buffer::of(&x), Buffer::of(&w), Buffer::of(&x_columns));
+    let [rows, cols, inner] = [m, n, k].map(|extent| extent as u32);
+    let null = None::<&Buffer<f32>>;
+    for kernels in kernels() {
+        let unit = unit_of(kernels.precision);
+        let check = |what: &str, found: &[f32]| {
+            let mut most = 0f64;
+            for ((&found, exact), size) in found.iter().zip(&exact).zip(&size) {
+                most = most.max((f64::from(found) - exact).abs() / size);
+            }
+            println!("{what}, {kernels:?}: {most:.2e} of the sum of absolute values");
+            assert!(most <= unit * (2.0 + unit) + 1e-6, "{what}, {kernels:?}: {most}");
+            // Tensor cores have multiplied.
+            assert!(unit == 0.0 || most > unit / 50.0, "{what}, {kernels:?}: {most}");
+        };
+        let out = Matrix::new(m, n, n);
+        kernels.launch("linear", [m, n], 1, 3, arguments_of![&x, inner, &w, &out.data, cols, rows, cols, inner]);
+        check("linear", &out.values());
+        // The same as a gradient of `k` rows, with the zeros of no bias behind.
+        let line = Matrix::new(m + 1, n, n);
+        kernels.launch(
+            "gradient",
+            [m, n],
+            1,
+            3,
+            arguments_of![
+                &columns, rows, &w, cols, null, 0u32, null, 0u32, inner, rows, cols, 0u32, inner, &line.data, 0u64
+            ],
+        );
+        check("gradient", &line.values()[..m * n]);
     }
 }

@@ -4,6 +4,7 @@ use super::guarded::{Buffer, Matrix};
 use super::host;
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
+use crate::device::gpus::Precision;
 use crate::device::{Mat, Workspace};
 use crate::formulas::axes::Axis;
 use crate::formulas::squares::{Centre, square};
@@ -37,6 +38,31 @@ pub fn uniforms(seed: u64, n: usize, low: f32, high: f32) -> Vec<f32> {
     let mut x = vec![0f32; n];
     Sequence::new(seed, 1, Stream::Init).uniforms(0, &mut x);
     x.into_iter().map(|u| low + (high - low) * u).collect()
+}
+
+/// Every arithmetic of products, with what stands in the names of its kernels.
+pub const PRECISIONS: [(Precision, &str); 3] =
+    [(Precision::F32, ""), (Precision::Tf32, "_tf32"), (Precision::Bf16, "_bf16")];
+
+/// The number that a product multiplies in the place of `x`.
+pub fn rounded(precision: Precision, x: f32) -> f32 {
+    let bits = x.to_bits();
+    match precision {
+        Precision::F32 => x,
+        _ if !x.is_finite() => x,
+        // To the nearest of 11 bits, ties away from zero, and of 8 bits, ties to even.
+        Precision::Tf32 => f32::from_bits((bits + 0x1000) & !0x1FFF),
+        Precision::Bf16 => f32::from_bits((bits + 0x7FFF + (bits >> 16 & 1)) & !0xFFFF),
+    }
+}
+
+/// The most that rounding changes a number by, relative to it.
+pub fn unit_of(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 0.0,
+        Precision::Tf32 => 1.0 / 2048.0,
+        Precision::Bf16 => 1.0 / 256.0,
+    }
 }
 
 pub fn cpu() -> CpuBlock<f32> {
