@@ -1,5 +1,6 @@
-//! Pictures of twice the sides by linear interpolation ([`Fixed::Bilinear`]), and the transpose of that. Both gather: a
-//! pixel is a weighted sum of pixels of the other picture, and lines of pixels may be computed side by side.
+//! Pictures of twice the sides by linear interpolation ([`Fixed::Bilinear`](crate::device::Fixed::Bilinear)), and the
+//! transpose of that. Both gather: a pixel is a weighted sum of pixels of the other picture, and lines of pixels may be
+//! computed side by side.
 
 use super::block::CpuBlock;
 use super::crew::{Shared, in_parts};
