@@ -628,7 +628,7 @@ fn bad_input_is_refused_with_a_sentence() {
     let empty = file("empty.idx", &pictures.iter().map(|_| 0).collect::<Vec<u8>>());
     assert!(refused(&["--target", &empty]).contains("not of type 0 on 0"));
     assert!(refused(&["--preset", "huge"]).contains("it must be auto, tiny, small or base."));
-    assert!(refused(&["--norm-groups", "3"]).contains("norm_groups is 3, but must be 0 or divide the 16 channels"));
+    assert!(refused(&["--norm-groups", "3"]).contains("norm_groups is 3, but must be 0 or divide the 32 channels"));
     assert!(refused(&["--ema", "1"]).contains("ema_decay is 1"));
 }
 

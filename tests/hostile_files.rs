@@ -20,7 +20,9 @@ fn with(file: &[u8], field: &str, value: Value) -> Vec<u8> {
     match (description.pointer_mut(field), field.rsplit_once('/')) {
         (Some(place), _) => *place = value,
         // Left out where it is the default.
-        (None, Some((of, name @ "tau_start"))) => description[of.trim_start_matches('/')][name] = value,
+        (None, Some((of, name @ ("tau_start" | "gradient_penalty")))) => {
+            description[of.trim_start_matches('/')][name] = value
+        }
         _ => panic!("{field} is not there"),
     }
     *text = description.to_string().into();

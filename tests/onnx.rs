@@ -150,7 +150,12 @@ fn pictures(residual: bool, side: usize, levels: usize) -> Model {
     let form = Convolutions { channels: 3, levels, residual, range: Some([-1.0, 2.0]), ..Convolutions::default() };
     let config = TrainerConfig {
         value_network: Some(NetworkSpec::convolutional(form)),
-        generator_network: Some(NetworkSpec::convolutional(form)),
+        // With all layers that a generator may have, where pictures are folded less.
+        generator_network: Some(NetworkSpec::convolutional(if levels == 1 {
+            Convolutions { norm_groups: 3, attention_heads: 1, ..form }
+        } else {
+            form
+        })),
         latent_dimension: 2,
         deterministic: true,
         components: 1,
