@@ -12,9 +12,12 @@
 
 #include "device.cuh"
 
-// Whether the code that is compiled here is for tensor cores that know both. No host launches it on others.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+// Whether the code that is compiled here is for tensor cores that know both. No host launches it on others. A host that
+// asks for products in 32 bits alone leaves it out when it compiles the kernels itself, as it takes most of the time.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800 && !defined(SFEUOT_NO_TENSOR_CORES)
 #define SFEUOT_NO_TENSOR_CORES
+#endif
+#ifdef SFEUOT_NO_TENSOR_CORES
 constexpr bool TENSOR_CORES = false;
 #else
 constexpr bool TENSOR_CORES = true;

@@ -194,8 +194,7 @@ fn main() {
             100.0 * off,
             100.0 * beyond
         );
-        // The samples that choose axes are told beside those that tell them.
-        wrong += usize::from(off.abs() > 0.05) + usize::from(beyond > 0.25);
+        wrong += usize::from(off.abs() > 0.05) + usize::from(beyond > 0.05);
     }
     assert_eq!(wrong, 0, "numbers off by more than 5 %");
     println!("a training takes the memory that it tells: ok");

@@ -6,13 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What gets machine code, unless `SFEUOT_CUDA_ARCHITECTURES` lists others, such as `80,90`. A GPU runs that of its own major number
-/// up to its minor one, and PTX otherwise. `scripts/check-kernels` reads this line.
+/// What gets machine code. A GPU runs that of its own major number up to its minor one, and PTX otherwise.
+/// `scripts/check-kernels` reads this line.
 const ARCHITECTURES: [u32; 7] = [75, 80, 86, 89, 90, 100, 120];
 /// What gets PTX: the least with the tensor cores of all kernels. No GPU without machine code is older.
 const PTX: u32 = 80;
-
-const LISTED: &str = "SFEUOT_CUDA_ARCHITECTURES";
 
 /// The compiler: what `SFEUOT_NVCC` names, or the first in `PATH`, `CUDA_HOME`, `CUDA_PATH`, and NVIDIA's wheels in
 /// `.venv-nvcc` of the repository `root` or in the active `VIRTUAL_ENV`. `None` where there is none, or where
@@ -87,10 +85,10 @@ pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<
 /// The options that decide what comes out. Warns of architectures that this nvcc does not know.
 fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     let listed = output(nvcc, ["--list-gpu-arch"])?;
-    let wanted = wanted()?;
-    let knows = |architecture: &u32| listed.split_whitespace().any(|word| word == format!("compute_{architecture}"));
-    let (known, unknown): (Vec<u32>, Vec<u32>) = wanted.iter().partition(|architecture| knows(architecture));
-    if !knows(&PTX) {
+    let (known, unknown): (Vec<u32>, Vec<u32>) = ARCHITECTURES
+        .iter()
+        .partition(|architecture| listed.split_whitespace().any(|word| word == format!("compute_{architecture}")));
+    if !known.contains(&PTX) {
         return Err(format!(
             "{} does not know the architecture {PTX}; SFEUOT_NVCC=none builds without it",
             nvcc.display()
@@ -109,21 +107,6 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     options.extend(known.iter().map(|a| format!("-gencode=arch=compute_{a},code=sm_{a}")));
     options.push(format!("-gencode=arch=compute_{PTX},code=compute_{PTX}"));
     Ok(options)
-}
-
-/// Returns the architectures that are asked for.
-fn wanted() -> Result<Vec<u32>, String> {
-    println!("cargo::rerun-if-env-changed={LISTED}");
-    let listed = env::var(LISTED).unwrap_or_default();
-    if listed.trim().is_empty() {
-        return Ok(ARCHITECTURES.to_vec());
-    }
-    let number = |word: &str| {
-        let refused =
-            |_| format!("{LISTED} is '{listed}', but must be numbers with commas between them, such as 80,90");
-        word.trim().parse().map_err(refused)
-    };
-    listed.split(',').map(number).collect()
 }
 
 fn output<A: AsRef<OsStr>>(nvcc: &Path, arguments: impl IntoIterator<Item = A>) -> Result<String, String> {

@@ -69,13 +69,22 @@ impl Split {
 
     /// Returns the samples in other axes, the rows of `axes`.
     pub fn turned(&self, axes: &[f64]) -> Result<Self> {
+        let [rows, weights] = [&self.rows, &self.weights].map(|numbers| memory::copied(MEMORY, numbers));
+        let held = memory::copied(MEMORY, &self.held)?;
+        let mut turned = Self { dimension: self.dimension, rows: rows?, weights: weights?, held };
+        turned.turn(axes)?;
+        Ok(turned)
+    }
+
+    /// Takes the samples to other axes, the rows of `axes`.
+    pub fn turn(&mut self, axes: &[f64]) -> Result<()> {
         let d = self.dimension;
-        let mut rows = memory::filled(MEMORY, self.rows.len(), 0.0)?;
-        for (to, x) in rows.chunks_exact_mut(d).zip(self.rows.chunks_exact(d)) {
-            to.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, x));
+        let mut before = memory::filled(MEMORY, d, 0.0)?;
+        for row in self.rows.chunks_exact_mut(d) {
+            before.copy_from_slice(row);
+            row.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, &before));
         }
-        let (weights, held) = (memory::copied(MEMORY, &self.weights)?, memory::copied(MEMORY, &self.held)?);
-        Ok(Self { dimension: d, rows, weights, held })
+        Ok(())
     }
 
     /// Returns the rows of either half with their weights: those that are held back, or those that are fitted.

@@ -37,8 +37,8 @@ pub(crate) struct Shapes {
     pub fitted: Symmetric,
     /// Samples of the target.
     pub target: Split,
-    /// All that were picked of them, of which none is held back.
-    pub whole: Split,
+    /// All that were picked of them, in data units.
+    pub picked: Sketch,
     /// Whether all samples of both sides can be turned to other axes in reasonable time.
     pub turnable: bool,
     /// The largest correlation that is taken for chance.
@@ -155,15 +155,14 @@ impl Sketch {
         Split::new(d, rows, weights)
     }
 
-    /// Returns all rows in units of this scale, with their weights, none of them held back.
+    /// Returns all rows in units of this scale, with their weights, none of them held back. They stay where they are.
     pub(crate) fn whole(mut self, shift: &[f64], scale: f64) -> Result<Split> {
-        let d = self.dimension;
-        for row in self.rows.chunks_exact_mut(d) {
+        let count = self.rows.len() / self.dimension;
+        for row in self.rows.chunks_exact_mut(self.dimension) {
             row.iter_mut().zip(shift).for_each(|(x, shift)| *x = (*x - shift) / scale);
         }
-        let count = self.rows.len() / d;
         let weights = memory::collected(MEMORY, (0..count).map(|row| self.weight(row)))?;
-        Split::of_fitted(d, self.rows, weights)
+        Split::of_fitted(self.dimension, self.rows, weights)
     }
 
     /// Returns the largest correlation that is taken for chance: three times what independent numbers have as a rule, and

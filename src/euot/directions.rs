@@ -68,10 +68,18 @@ fn turned([source, target]: &[Gaussian; 2], axes: &[f64]) -> Result<(Rotation, [
 }
 
 impl Directions {
-    /// Chooses the axes for sides with these moments and shapes, in normalised units.
-    pub fn choose(spreads: &[Spread; 2], shapes: Shapes, sigma: f64, conjugate: &Conjugate) -> Result<(Self, Choice)> {
-        let Shapes { covariances: [source, target], fitted, target: samples, whole, turnable, chance, heaviest: _ } =
+    /// Chooses the axes for sides with these moments and shapes, in the units of `common`.
+    pub fn choose(
+        spreads: &[Spread; 2],
+        shapes: Shapes,
+        common: &Normalisation,
+        sigma: f64,
+        conjugate: &Conjugate,
+    ) -> Result<(Self, Choice)> {
+        let Shapes { covariances: [source, target], fitted, target: samples, picked, turnable, chance, heaviest: _ } =
             shapes;
+        // Kept no longer than they may be asked for.
+        let picked = Some(picked).filter(|_| (2..=MOST_SHARED).contains(&common.dimension()));
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
@@ -93,7 +101,7 @@ impl Directions {
         }
         let (of_components, of_principal) = (Clusters::fit(&samples)?, Clusters::fit(&along)?);
         let [components, plan] = [&of_components, &of_principal].map(|of| of.likelihood);
-        let shared = if sides[0].mean.len() <= MOST_SHARED {
+        let shared = if let Some(picked) = picked {
             // The axes that the better clusters have in common, from there on.
             let start = identity(sides[0].mean.len())?;
             let shared = if components >= plan {
@@ -101,11 +109,11 @@ impl Directions {
             } else {
                 product(&joint_axes(&of_principal.spreads(&along)?, start)?, &to_principal, sides[0].mean.len())?
             };
-            Some((Clusters::fit(&samples.turned(&shared)?)?, shared))
+            Some((Clusters::fit(&samples.turned(&shared)?)?, shared, picked))
         } else {
             None
         };
-        let best = shared.iter().fold(components.max(plan), |best, (of_shared, _)| best.max(of_shared.likelihood));
+        let best = shared.iter().fold(components.max(plan), |best, (of_shared, ..)| best.max(of_shared.likelihood));
         if one >= best - MARGIN {
             return Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal));
         }
@@ -113,8 +121,8 @@ impl Directions {
             return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
         }
         match shared {
-            Some((clusters, shared)) if plan < best - MARGIN => {
-                let shared = refined(clusters, shared, whole)?;
+            Some((clusters, shared, picked)) if plan < best - MARGIN => {
+                let shared = refined(clusters, shared, picked.whole(&common.shift, common.scale)?)?;
                 Ok((Self::along(&sides, &shared, sigma, conjugate)?, Choice::Shared))
             }
             _ => Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal)),
@@ -219,17 +227,14 @@ impl Directions {
 /// Returns the axes that clusters have in common as all samples tell them, of which few chose the axes. With n samples of d
 /// numbers correlations along the axes are wrong by one over the root of n, and what a component without correlations
 /// misses is the sum of their squares.
-fn refined(mut clusters: Clusters, mut axes: Vec<f64>, whole: Split) -> Result<Vec<f64>> {
+fn refined(mut clusters: Clusters, mut axes: Vec<f64>, mut whole: Split) -> Result<Vec<f64>> {
     let d = axes.len().isqrt();
-    let mut along = whole.turned(&axes)?;
-    drop(whole);
-    for round in 0..REFINING {
-        clusters.follow(&along)?;
-        let turn = joint_axes(&clusters.spreads(&along)?, identity(d)?)?;
+    whole.turn(&axes)?;
+    for _ in 0..REFINING {
+        clusters.follow(&whole)?;
+        let turn = joint_axes(&clusters.spreads(&whole)?, identity(d)?)?;
         axes = product(&turn, &axes, d)?;
-        if round + 1 < REFINING {
-            along = along.turned(&turn)?;
-        }
+        whole.turn(&turn)?;
     }
     Ok(axes)
 }

@@ -148,7 +148,8 @@ impl NormalisedProblem {
         }
         // A deterministic generator's points become too sharp along axes that are ahead of others.
         let shapes = shapes.filter(|_| !config.deterministic);
-        let chosen = shapes.map(|shapes| Directions::choose(&spreads, shapes, sigma, &conjugate)).transpose()?;
+        let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate);
+        let chosen = shapes.map(choose).transpose()?;
         let along = match chosen {
             Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),
             None => None,

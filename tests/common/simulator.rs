@@ -121,8 +121,7 @@ pub fn strictly(tests: &str, skip: &[&str]) {
     if !strict_is_possible() {
         return;
     }
-    // Fewer cases of each: on this build they take many times as long.
-    let mut command = child(&[(STRICT, "1"), ("SFEUOT_TEST_CASES", "12")]);
+    let mut command = child(&[(STRICT, "1")]);
     command.arg(tests).args(skip.iter().flat_map(|name| ["--skip", name]));
     let output = command.output().expect("the test's own program starts");
     let [told, wrote] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));

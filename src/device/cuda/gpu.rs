@@ -252,7 +252,8 @@ impl Gpu {
                     dotted(self.info.driver_version as i32)
                 ))
             };
-            let compiled = image::compiled((major, minor), None, log).map_err(|e| unusable(e.to_string()))?;
+            let compiled =
+                image::compiled((major, minor), self.precision, None, log).map_err(|e| unusable(e.to_string()))?;
             self.module = load_module(&compiled)
                 .map_err(|status| unusable(format!("the one compiled here with {}", describe(status))))?;
         }

@@ -8,6 +8,7 @@ mod nvrtc;
 #[cfg(test)]
 mod tests;
 
+use crate::device::gpus::Precision;
 use crate::error::Result;
 use crate::log::LogLevel;
 use nvrtc::Nvrtc;
@@ -30,7 +31,8 @@ pub(crate) fn embedded() -> Option<&'static [u8]> {
 }
 
 /// Returns the kernels for a device of compute capability (major, minor), compiled by NVRTC: machine code (ELF) where
-/// NVRTC knows the architecture, otherwise PTX with a NUL at its end. The driver takes both from memory.
+/// NVRTC knows the architecture, otherwise PTX with a NUL at its end. The driver takes both from memory. Kernels that
+/// `precision` does not use may do nothing in it.
 ///
 /// Compiled kernels are kept in the folder `cache`, by default the one of [`cache::default_folder`]. The next call with
 /// the same sources, NVRTC and architecture takes them from there. A damaged file is replaced. A folder that cannot be
@@ -41,12 +43,13 @@ pub(crate) fn embedded() -> Option<&'static [u8]> {
 /// the sources; the sentence has the first lines of its log.
 pub(crate) fn compiled(
     capability: (u32, u32),
+    precision: Precision,
     cache: Option<&Path>,
     log: &mut dyn FnMut(LogLevel, &str),
 ) -> Result<Vec<u8>> {
     let compiler = Nvrtc::load(capability)?;
     let target = compiler.target(capability)?;
-    let options = target.options();
+    let options = target.options(precision);
     let folder = cache.map(Path::to_owned).or_else(cache::default_folder);
     let entry = folder.map(|folder| cache::Entry::new(&folder, SOURCE, compiler.version(), &options));
     if let Some(image) = entry.as_ref().and_then(cache::Entry::read) {

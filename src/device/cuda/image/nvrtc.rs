@@ -1,5 +1,6 @@
 //! NVIDIA's run-time compiler NVRTC. It is loaded when a device needs it, and needs no GPU itself.
 
+use crate::device::gpus::Precision;
 use crate::error::{Error, Result};
 use cudarc::nvrtc::result::{self, NvrtcError};
 use cudarc::nvrtc::sys::{self, nvrtcProgram, nvrtcResult};
@@ -38,9 +39,13 @@ impl fmt::Display for Target {
 
 impl Target {
     /// Returns all options of the compilation. Rounding, denormals and division are the defaults of nvcc: no fast
-    /// mathematics.
-    pub(super) fn options(self) -> [String; 2] {
-        [format!("--gpu-architecture={self}"), "--std=c++17".into()]
+    /// mathematics. Kernels for tensor cores are left out where `precision` needs none.
+    pub(super) fn options(self, precision: Precision) -> Vec<String> {
+        let mut options = vec![format!("--gpu-architecture={self}"), "--std=c++17".into()];
+        if !precision.rounds() {
+            options.push("--define-macro=SFEUOT_NO_TENSOR_CORES".into());
+        }
+        options
     }
 }
 

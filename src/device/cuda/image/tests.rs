@@ -16,11 +16,13 @@ fn available() -> bool {
 }
 
 /// Compiles with an empty cache.
-fn fresh(capability: (u32, u32)) -> Vec<u8> {
+fn fresh(capability: (u32, u32), precision: Precision) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut messages = Vec::new();
-    let image =
-        compiled(capability, Some(folder.path()), &mut |level, text| messages.push((level, text.to_owned()))).unwrap();
+    let image = compiled(capability, precision, Some(folder.path()), &mut |level, text| {
+        messages.push((level, text.to_owned()))
+    })
+    .unwrap();
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert_eq!(messages[0].0, LogLevel::Info);
     assert!(messages[0].1.contains("by NVRTC"), "{messages:?}");
@@ -62,9 +64,9 @@ fn nvrtc_makes_machine_code_for_what_it_knows() {
     if !available() {
         return;
     }
-    // Without tensor cores and with them: each takes a minute.
-    for capability in [(7, 5), (9, 0)] {
-        let image = fresh(capability);
+    let bare = [(7, 5), (8, 0), (9, 0), (10, 0)].map(|capability| (capability, Precision::F32));
+    for (capability, precision) in bare.into_iter().chain([((9, 0), Precision::Bf16)]) {
+        let image = fresh(capability, precision);
         assert_eq!(image[..4], *b"\x7fELF", "{capability:?}");
         for kernel in ["philox_normals", "mixture_64", "optimiser_update"] {
             assert!(image.windows(kernel.len()).any(|part| part == kernel.as_bytes()), "{kernel} for {capability:?}");
@@ -77,7 +79,7 @@ fn nvrtc_makes_ptx_for_what_is_newer() {
     if !available() {
         return;
     }
-    let image = fresh((12, 9));
+    let image = fresh((12, 9), Precision::F32);
     let text = std::str::from_utf8(&image).unwrap();
     assert!(text.contains(".target sm_12") && text.contains(".entry philox_normals"));
     assert!(text.ends_with('\0'));
@@ -92,7 +94,8 @@ fn a_second_call_takes_the_cache_unless_it_is_damaged() {
     let folder = root.path().join("cache");
     let run = || {
         let mut messages = Vec::new();
-        let image = compiled((8, 0), Some(&folder), &mut |_, text| messages.push(text.to_owned())).unwrap();
+        let image =
+            compiled((8, 0), Precision::F32, Some(&folder), &mut |_, text| messages.push(text.to_owned())).unwrap();
         (image, messages.join("; "))
     };
     let (image, messages) = run();
@@ -119,7 +122,7 @@ fn a_cache_that_cannot_be_written_is_a_message() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut messages = Vec::new();
     let mut log = |level, text: &str| messages.push((level, text.to_owned()));
-    compiled((7, 5), Some(file.path()), &mut log).unwrap();
+    compiled((7, 5), Precision::F32, Some(file.path()), &mut log).unwrap();
     assert!(messages.iter().any(|(level, text)| *level == LogLevel::Info && text.contains("not kept")), "{messages:?}");
 }
 
@@ -131,7 +134,7 @@ fn errors_name_the_file_and_the_line() {
     let compiler = Nvrtc::load((8, 0)).unwrap();
     let target = Target::Machine(80);
     let source = "#line 7 \"broken.cuh\"\nthis is no kernel;\n";
-    let error = compiler.compile(source, target, &target.options()).unwrap_err();
+    let error = compiler.compile(source, target, &target.options(Precision::F32)).unwrap_err();
     assert!(matches!(error, crate::Error::UnsupportedDevice(_)));
     let error = error.to_string();
     assert!(error.contains("broken.cuh(7)") && error.contains("sm_80") && !error.contains('\n'), "{error}");
