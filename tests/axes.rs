@@ -230,6 +230,50 @@ fn the_log_says_which_axes_were_taken() {
     assert!(text.contains("axes are those that clusters of the target share"), "{text}");
 }
 
+/// Axes that clusters share are found however many clusters there are, also where these take turns, and as all samples tell
+/// them: along them the squares of correlations within a cluster are below those of chance among the samples that choose.
+#[test]
+fn shared_axes_are_as_precise_as_the_samples() {
+    let (d, chance) = (6, 1.0 / 8192.0);
+    // A reflection makes axes that are none of a sample's, and along each a cluster has a spread of its own.
+    let along: Vec<f64> = (0..d).map(|j| (j as f64 + 1.0).sqrt()).collect();
+    let square: f64 = along.iter().map(|x| x * x).sum();
+    let axis = |j: usize, k: usize| f64::from(u8::from(j == k)) - 2.0 * along[j] * along[k] / square;
+    let spread = |cluster: usize, j: usize| ((3.7 * cluster as f64 + 1.3) * (j as f64 + 1.0)).sin().exp() * 0.5;
+    for clusters in [2, 3, 4, 5, 6, 8] {
+        let rows = 48_000 / clusters * clusters;
+        let part = |cluster: usize| {
+            let matrix: Vec<f64> = (0..d * d).map(|i| axis(i / d, i % d) * spread(cluster, i % d)).collect();
+            let mean: Vec<f64> = (0..d).map(|j| if j < 3 { 6.0 * (cluster >> j & 1) as f64 } else { 0.0 }).collect();
+            correlated(rows / clusters, &matrix, &mean, 7 + cluster as u64)
+        };
+        let parts: Vec<Vec<f64>> = (0..clusters).map(part).collect();
+        let row = |r: usize| parts[r % clusters][r / clusters * d..][..d].iter().copied();
+        let target: Vec<f64> = (0..rows).flat_map(row).collect();
+        let source = normals(1000 * d, 1);
+        let mut trainer =
+            Trainer::new(&context(1), balanced(0.5), array(&source, d), array(&target, d)).expect("a sound problem");
+        let file = bytes(&trainer.model().expect("an untrained one"), "shared_axes");
+        let tensors = safetensors::SafeTensors::deserialize(&file).expect("a safetensors file");
+        let numbers = tensors.tensor("axes").expect("axes of their own").data().to_vec();
+        let numbers = numbers.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        let axes: Vec<f64> = numbers.collect();
+        // The true covariances in the axes that were found.
+        let mut sum = 0.0;
+        for cluster in 0..clusters {
+            let found = |a: usize, b: usize| -> f64 {
+                let on = |row: usize, j: usize| (0..d).map(|k| axes[row * d + k] * axis(k, j)).sum::<f64>();
+                (0..d).map(|j| on(a, j) * on(b, j) * spread(cluster, j).powi(2)).sum()
+            };
+            for (a, b) in (0..d).flat_map(|a| (0..a).map(move |b| (a, b))) {
+                sum += found(a, b).powi(2) / (found(a, a) * found(b, b));
+            }
+        }
+        let mean = sum / (clusters * d * (d - 1) / 2) as f64;
+        assert!(mean < chance, "{clusters} clusters: {mean:e}, where {chance:e} is chance");
+    }
+}
+
 #[test]
 fn heavy_tails_are_warned_of() {
     let source = normals(2 * ROWS, 1);

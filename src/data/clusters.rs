@@ -8,8 +8,7 @@ use crate::rng::{Sequence, Stream, unit};
 use crate::symmetric::{Symmetric, dot};
 
 const MEMORY: &str = "a mixture fitted to the samples";
-/// The largest number of clusters, and the samples for each of them.
-const MOST: usize = 8;
+/// The samples for each cluster.
 const SAMPLES: usize = 16;
 /// How often clusters and their samples are told anew.
 const ROUNDS: usize = 25;
@@ -167,30 +166,39 @@ impl Clusters {
         Ok(all)
     }
 
-    /// Fits clusters to the first half.
-    pub fn fit(split: &Split) -> Result<Self> {
+    /// Fits so many clusters to the first half, or fewer to few samples.
+    pub fn fit(split: &Split, count: usize) -> Result<Self> {
         let d = split.dimension;
         let all = Self::of_all(split)?;
-        let count = (split.half(false).count() / SAMPLES).clamp(1, MOST);
+        let count = (split.half(false).count() / SAMPLES).clamp(1, count);
         let mut means = memory::with_room(MEMORY, count * d)?;
         let mut nearest = memory::filled(MEMORY, split.half(false).count(), f64::INFINITY)?;
-        // Each cluster begins at a sample that is drawn by its squared distance from those before (k-means++).
+        // Each cluster begins at a sample that is drawn by its squared distance from those before: of several the one that
+        // leaves the least (k-means++, Arthur and Vassilvitskii 2007, with greedy choice).
         let sequence = Sequence::new(0, 0, Stream::Init);
         for cluster in 0..count {
-            let distances =
-                split.half(false).zip(&nearest).map(|((_, w), near)| if cluster == 0 { w } else { w * near });
-            let place = f64::from(unit(sequence.block(cluster as u64)[0])) * distances.clone().sum::<f64>();
-            let mut upto = 0.0;
-            let chosen = distances
-                .take_while(|distance| {
-                    upto += distance;
-                    upto < place
-                })
-                .count();
-            let Some((row, _)) = split.half(false).nth(chosen.min(nearest.len().saturating_sub(1))) else { break };
+            let weight = |w: f64, near: f64| if cluster == 0 { w } else { w * near };
+            let sum: f64 = split.half(false).zip(&nearest).map(|((_, w), near)| weight(w, *near)).sum();
+            let draws = sequence.block(cluster as u64).map(|draw| f64::from(unit(draw)) * sum);
+            let mut best: Option<(f64, &[f64])> = None;
+            for place in &draws[..if cluster == 0 { 1 } else { draws.len() }] {
+                let mut upto = 0.0;
+                let before = split.half(false).zip(&nearest).take_while(|((_, w), near)| {
+                    upto += weight(*w, **near);
+                    upto < *place
+                });
+                let chosen = before.count().min(nearest.len().saturating_sub(1));
+                let Some((row, _)) = split.half(false).nth(chosen) else { break };
+                let left = |((x, w), near): ((&[f64], f64), &f64)| w * near.min(square(x, row, &all.inverses));
+                let left = split.half(false).zip(&nearest).map(left).sum();
+                if best.is_none_or(|(least, _)| left < least) {
+                    best = Some((left, row));
+                }
+            }
+            let Some((_, row)) = best else { break };
             means.extend_from_slice(row);
             for ((x, _), near) in split.half(false).zip(&mut nearest) {
-                *near = near.min(square(x, &means[cluster * d..], &all.inverses));
+                *near = near.min(square(x, row, &all.inverses));
             }
         }
         let count = means.len() / d;

@@ -4,6 +4,7 @@ use super::clusters::Split;
 use super::moments::Spread;
 use crate::error::Result;
 use crate::memory;
+use crate::rng::{Sequence, Stream};
 use crate::symmetric::Symmetric;
 
 /// The largest dimension of samples whose axes are looked for. Beyond it the covariances would take too long.
@@ -136,10 +137,16 @@ impl Sketch {
         Ok(heaviest)
     }
 
-    /// Returns the distance of rows of [`Self::split`].
+    /// Returns out of how many rows [`Self::split`] takes one.
     fn split_every(&self) -> usize {
         let count = self.rows.len() / self.dimension;
-        count.div_ceil((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS)) | 1
+        count.div_ceil((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS))
+    }
+
+    /// Returns the row that [`Self::split`] takes of so many, the `part`-th time. It is drawn, as classes of samples may take
+    /// turns.
+    fn split_row(part: usize, every: usize) -> usize {
+        part * every + Sequence::new(0, 2, Stream::Init).block(part as u64)[0] as usize % every
     }
 
     /// Returns some of the rows in units of this scale, with their weights.
@@ -148,8 +155,9 @@ impl Sketch {
         let (count, every) = (self.rows.len() / d, self.split_every());
         let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
         let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
-        for (r, row) in self.rows.chunks_exact(d).enumerate().step_by(every) {
-            rows.extend(row.iter().zip(shift).map(|(x, shift)| (x - shift) / scale));
+        let picked = (0..count.div_ceil(every)).map(|part| Self::split_row(part, every)).filter(|r| *r < count);
+        for r in picked {
+            rows.extend(self.rows[r * d..][..d].iter().zip(shift).map(|(x, shift)| (x - shift) / scale));
             weights.push(self.weight(r));
         }
         Split::new(d, rows, weights)
@@ -192,7 +200,8 @@ impl Sketch {
         let every = self.split_every();
         let rows = || {
             let rows = self.rows.chunks_exact(d).enumerate();
-            rows.filter(move |(r, _)| !(fitted && r.is_multiple_of(every) && Split::holds(r / every)))
+            let holds = move |r: usize| r == Self::split_row(r / every, every) && Split::holds(r / every);
+            rows.filter(move |(r, _)| !(fitted && holds(*r)))
         };
         for (r, row) in rows() {
             let w = self.weight(r);

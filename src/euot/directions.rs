@@ -23,6 +23,9 @@ use crate::symmetric::product;
 
 /// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power.
 const MOST_SHARED: usize = 128;
+/// The number of clusters by which axes are judged, and those by which common axes are looked for, that one first.
+const CLUSTERS: usize = 8;
+const TRIED: [usize; 3] = [CLUSTERS, 4, 2];
 /// How often clusters and the axes that they have in common are told anew by all samples.
 const REFINING: usize = 2;
 /// The correlation below which an axis of the plan is by itself.
@@ -99,17 +102,11 @@ impl Directions {
         if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
             return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
         }
-        let (of_components, of_principal) = (Clusters::fit(&samples)?, Clusters::fit(&along)?);
+        let (of_components, of_principal) = (Clusters::fit(&samples, CLUSTERS)?, Clusters::fit(&along, CLUSTERS)?);
         let [components, plan] = [&of_components, &of_principal].map(|of| of.likelihood);
         let shared = if let Some(picked) = picked {
-            // The axes that the better clusters have in common, from there on.
-            let start = identity(sides[0].mean.len())?;
-            let shared = if components >= plan {
-                joint_axes(&of_components.spreads(&samples)?, start)?
-            } else {
-                product(&joint_axes(&of_principal.spreads(&along)?, start)?, &to_principal, sides[0].mean.len())?
-            };
-            Some((Clusters::fit(&samples.turned(&shared)?)?, shared, picked))
+            let (clusters, axes) = shared(&samples, [of_components, of_principal], (&along, &to_principal))?;
+            Some((clusters, axes, picked))
         } else {
             None
         };
@@ -222,6 +219,40 @@ impl Directions {
         bridge.start = bridge.cost() * start;
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }
+}
+
+/// Returns the axes that clusters have in common, with the clusters along them. More clusters than there are tile one of
+/// them, along the axes in which they were fitted, and from some axes the common ones are not found; so several numbers of
+/// clusters are tried from the components of a sample and from the axes of the plan, and the likelihood along what was
+/// found decides.
+///
+/// `known` are clusters of each beginning.
+fn shared(
+    samples: &Split,
+    known: [Clusters; 2],
+    (along, to_principal): (&Split, &[f64]),
+) -> Result<(Clusters, Vec<f64>)> {
+    let d = to_principal.len().isqrt();
+    let mut best: Option<(Clusters, Vec<f64>)> = None;
+    for ((start, to_start), known) in [(samples, None), (along, Some(to_principal))].into_iter().zip(known) {
+        let mut known = Some(known);
+        for count in TRIED {
+            let clusters = match known.take() {
+                Some(known) => known,
+                None => Clusters::fit(start, count)?,
+            };
+            let turn = joint_axes(&clusters.spreads(start)?, identity(d)?)?;
+            let axes = match to_start {
+                Some(to_start) => product(&turn, to_start, d)?,
+                None => turn,
+            };
+            let found = Clusters::fit(&samples.turned(&axes)?, count)?;
+            if best.as_ref().is_none_or(|(before, _)| found.likelihood > before.likelihood) {
+                best = Some((found, axes));
+            }
+        }
+    }
+    Ok(best.expect("some were tried"))
 }
 
 /// Returns the axes that clusters have in common as all samples tell them, of which few chose the axes. With n samples of d
