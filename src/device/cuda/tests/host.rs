@@ -233,9 +233,17 @@ fn the_strict_build_finds_what_each_thread_does() {
     }
 }
 
+/// On the strict build, in two processes: a simulated GPU does one thing after the other.
 #[test]
-fn the_kernels_hold_on_the_strict_build() {
+fn products_hold_on_the_strict_build() {
     if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
-        simulator::strictly("device::cuda::tests", &["the_kernels_hold_on_the_strict_build"]);
+        simulator::strictly("device::cuda::tests::product", &[]);
+    }
+}
+
+#[test]
+fn other_kernels_hold_on_the_strict_build() {
+    if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
+        simulator::strictly("device::cuda::tests", &["hold_on_the_strict_build", "tests::product"]);
     }
 }
