@@ -120,14 +120,14 @@ fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, on: &CudaConfig, steps:
 
 /// All of this on the strict build, in two processes: a simulated GPU does one thing after the other.
 #[test]
-fn steps_hold_as_a_gpu_computes() {
+fn all_steps_hold_as_a_gpu_computes() {
     if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
         simulator::strictly("a_step", &[]);
     }
 }
 
 #[test]
-fn the_rest_holds_as_a_gpu_computes() {
+fn all_the_rest_holds_as_a_gpu_computes() {
     if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
         simulator::strictly("", &["a_step", "as_a_gpu_computes"]);
     }

@@ -235,15 +235,15 @@ fn the_strict_build_finds_what_each_thread_does() {
 
 /// On the strict build, in two processes: a simulated GPU does one thing after the other.
 #[test]
-fn products_hold_on_the_strict_build() {
+fn a_strict_build_of_products_holds() {
     if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
         simulator::strictly("device::cuda::tests::product", &[]);
     }
 }
 
 #[test]
-fn other_kernels_hold_on_the_strict_build() {
+fn a_strict_build_of_other_kernels_holds() {
     if std::env::var_os("SFEUOT_SIM_STRICT").is_none() {
-        simulator::strictly("device::cuda::tests", &["hold_on_the_strict_build", "tests::product"]);
+        simulator::strictly("device::cuda::tests", &["a_strict_build", "tests::product"]);
     }
 }
