@@ -60,14 +60,16 @@ fn wheels(environment: &Path) -> Vec<PathBuf> {
     libraries.map(|library| library.join("site-packages/nvidia/cu13/bin")).collect()
 }
 
-/// Compiles `source`, a file whose text with all that it includes is `text`, into `fatbin`. A fatbin of the same text,
-/// compiler and options stays as it is.
+/// Compiles `source`, a file whose text with all that it includes is `text`, into `fatbin`, and writes what each kernel
+/// takes beside it, a file .report, for `scripts/check-kernels`. A fatbin of the same text, compiler and options stays as it
+/// is.
 ///
 /// # Errors
 /// What nvcc wrote.
 pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<(), String> {
     let options = options(nvcc)?;
-    let made_of = format!("{}{}\n{options:?}\n{text}", nvcc.display(), output(nvcc, ["--version"])?);
+    let version = output(nvcc, ["--version"])?.written;
+    let made_of = format!("{}{version}\n{options:?}\n{text}", nvcc.display());
     let record = fatbin.with_extension("made-of");
     let made = fs::metadata(fatbin).is_ok_and(|file| file.len() > 0);
     if made && fs::read_to_string(&record).is_ok_and(|old| old == made_of) {
@@ -78,13 +80,14 @@ pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<
     fs::write(&record, "").map_err(failed)?;
     let jobs = env::var("NUM_JOBS").unwrap_or_else(|_| "1".into());
     let files = [OsStr::new("--threads"), jobs.as_ref(), "-o".as_ref(), fatbin.as_ref(), source.as_ref()];
-    output(nvcc, options.iter().map(OsStr::new).chain(files))?;
+    let compiled = output(nvcc, options.iter().map(OsStr::new).chain(files))?;
+    fs::write(fatbin.with_extension("report"), compiled.told).map_err(failed)?;
     fs::write(&record, made_of).map_err(failed)
 }
 
 /// The options that decide what comes out. Warns of architectures that this nvcc does not know.
 fn options(nvcc: &Path) -> Result<Vec<String>, String> {
-    let listed = output(nvcc, ["--list-gpu-arch"])?;
+    let listed = output(nvcc, ["--list-gpu-arch"])?.written;
     let (known, unknown): (Vec<u32>, Vec<u32>) = ARCHITECTURES
         .iter()
         .partition(|architecture| listed.split_whitespace().any(|word| word == format!("compute_{architecture}")));
@@ -103,23 +106,26 @@ fn options(nvcc: &Path) -> Result<Vec<String>, String> {
     // The option for compression that every nvcc has. With the newer --compress-mode=size the fatbin is smaller, but
     // CUDA 12 then needs a driver of its last releases.
     let mut options: Vec<String> =
-        ["-std=c++17", "-fatbin", "-Werror=all-warnings", "-Xfatbin=-compress-all"].map(String::from).into();
+        ["-std=c++17", "-fatbin", "-Werror=all-warnings", "-Xfatbin=-compress-all", "-Xptxas=-v"]
+            .map(String::from)
+            .into();
     options.extend(known.iter().map(|a| format!("-gencode=arch=compute_{a},code=sm_{a}")));
     options.push(format!("-gencode=arch=compute_{PTX},code=compute_{PTX}"));
     Ok(options)
 }
 
-fn output<A: AsRef<OsStr>>(nvcc: &Path, arguments: impl IntoIterator<Item = A>) -> Result<String, String> {
+/// What a program wrote to its output, and to its error output.
+struct Output {
+    written: String,
+    told: String,
+}
+
+fn output<A: AsRef<OsStr>>(nvcc: &Path, arguments: impl IntoIterator<Item = A>) -> Result<Output, String> {
     let mut command = Command::new(nvcc);
     let output = command.args(arguments).output().map_err(|error| format!("cannot run {}: {error}", nvcc.display()))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let [written, told] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     if output.status.success() {
-        return Ok(text(&output.stdout));
+        return Ok(Output { written, told });
     }
-    Err(format!(
-        "{command:?} failed ({}); SFEUOT_NVCC=none builds without it\n{}{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    ))
+    Err(format!("{command:?} failed ({}); SFEUOT_NVCC=none builds without it\n{written}{told}", output.status))
 }

@@ -227,7 +227,8 @@ void Machine::begin(Block& block, unsigned resident, uint3 at, unsigned index) {
     }
     for (unsigned i = 0; i < threads; ++i) {
         Fibre& fibre = block.fibres[i];
-        fibre.continuation.aim(fibre.stack, STACK, &Machine::start);
+        // Stacks that all ended at the same place of a page would share a few lines of the first cache.
+        fibre.continuation.aim(fibre.stack, STACK - i % 16 * 256, &Machine::start);
         const unsigned row = i / block_extent.x;
         fibre.place = {{i % block_extent.x, row % block_extent.y, row / block_extent.y}, at};
         fibre.block = &block;

@@ -154,16 +154,31 @@ void touch_word(Word& word, uintptr_t at, bool write, bool shared, const Fibre& 
     }
 }
 
-void access(const volatile void* pointer, size_t bytes, bool write) {
-    const Fibre* fibre = machine.current;
-    if (fibre == nullptr) {
-        return;
+// Whether a read changes nothing of what is known of a word, and no write may be in its way: as for all reads of a word
+// in a phase but the first few.
+bool is_known_read(const Word& word, bool shared, const Fibre& fibre) {
+    const uint32_t phase = fibre.block->phase;
+    const bool written_before = word.written_in < watch.first_phase || (shared && word.written_in != phase);
+    const bool of_phase = word.read_in == phase && (word.reader == fibre.who || word.reader == MANY_THREADS);
+    const bool of_blocks = !shared && word.reader == MANY_BLOCKS && word.read_in >= watch.first_phase;
+    return written_before && (of_phase || of_blocks);
+}
+
+// Words of one page.
+void touch_page(uintptr_t at, uintptr_t end, bool write, const Fibre& fibre) {
+    Entry& entry = find(at / PAGE);
+    if (at < entry.bytes.first || end > entry.bytes.end) {
+        machine.stop("touches memory beside an allocation");
     }
-    const auto at = reinterpret_cast<uintptr_t>(pointer);
-    if (at - reinterpret_cast<uintptr_t>(fibre->stack) < STACK ||
-        at - reinterpret_cast<uintptr_t>(machine.closure) < machine.closure_size) {
-        return;
+    for (uintptr_t address = at & ~uintptr_t(3); address < end; address += 4) {
+        Word& word = entry.words[address % PAGE / 4];
+        if (write || !is_known_read(word, entry.shared, fibre)) {
+            touch_word(word, address, write, entry.shared, fibre);
+        }
     }
+}
+
+__attribute__((noinline)) void access_memory(uintptr_t at, size_t bytes, bool write, const Fibre& fibre) {
     if (++watch.accesses > MOST_ACCESSES) {
         machine.stop(
             "goes on and on between two barriers: blocks run one after another, so that none may wait for another");
@@ -171,12 +186,20 @@ void access(const volatile void* pointer, size_t bytes, bool write) {
     if (!write && is_own(at)) {
         return;
     }
-    for (uintptr_t word = at & ~uintptr_t(3); word < at + bytes; word += 4) {
-        Entry& entry = find(word / PAGE);
-        if (std::max(at, word) < entry.bytes.first || std::min(at + bytes, word + 4) > entry.bytes.end) {
-            machine.stop("touches memory beside an allocation");
-        }
-        touch_word(entry.words[word % PAGE / 4], word, write, entry.shared, *fibre);
+    for (uintptr_t from = at, end = at + bytes; from < end;) {
+        const uintptr_t to = std::min(end, (from / PAGE + 1) * PAGE);
+        touch_page(from, to, write, fibre);
+        from = to;
+    }
+}
+
+// Most accesses are to a thread's own variables, for which the caller alone is called.
+inline void access(const volatile void* pointer, size_t bytes, bool write) {
+    const Fibre* fibre = machine.current;
+    const auto at = reinterpret_cast<uintptr_t>(pointer);
+    if (fibre != nullptr && at - reinterpret_cast<uintptr_t>(fibre->stack) >= STACK &&
+        at - reinterpret_cast<uintptr_t>(machine.closure) >= machine.closure_size) {
+        access_memory(at, bytes, write, *fibre);
     }
 }
 
