@@ -48,12 +48,14 @@ class Library:
         low, high = picture_data.RANGE if s.bounded else (0, 0)
         network = {"kind": "conv", "channels": s.channels, "levels": s.levels, "blocks": s.blocks, "residual": int(s.residual),
                    "low": low, "high": high}
+        generator = network | {"upsampling": s.upsampling, "norm_groups": s.norm_groups, "attention_heads": s.attention_heads}
         self.context = sfeuot.Context(threads=threads)
         self.trainer = sfeuot.Trainer(
             self.context, sfeuot.Sampler(fill, self.shape), target, sigma_units="relative", sigma=s.sigma, tau=s.tau,
             divergence=s.divergence, latent_dimension=s.latent, deterministic=1, components=1, batch_sources=s.batch,
             generator_learning_rate=s.generator_rate, value_learning_rate=s.value_rate, adam_beta1=s.beta1, adam_beta2=s.beta2,
-            ema_decay=s.ema, gradient_penalty=s.penalty, decay_steps=s.steps, decay_floor=s.decay_floor, seed=seed, value_network=network, generator_network=network)
+            ema_decay=s.ema, gradient_penalty=s.penalty, decay_steps=s.steps, decay_floor=s.decay_floor, seed=seed, value_network=network,
+            generator_network=generator)
 
     def run(self, steps):
         self.trainer.step(steps)

@@ -21,7 +21,8 @@ import picture_problems
 PARTS = (4, 2, 1)
 # In place of the settings' defaults. UOTM has the library's problem and the rates of pictures.py.
 COMMON = {"channels": 16, "batch": 32, "residual": True, "value_rate": 3.5e-4}
-BY_TASK = {"shares": {"sigma": 0.2, "tau": 0.1, "generator_rate": 1e-3},
+BY_TASK = {"glyphs": {"penalty": 0.1}, "emoji": {"penalty": 0.1},      # between drawings
+           "shares": {"sigma": 0.2, "tau": 0.1, "generator_rate": 1e-3},
            "digits": {"residual": False, "sigma": 0.3, "tau": 0.125, "channels": 32}}
 UOTM = {"generator_rate": 2e-4, "value_rate": 1e-4, "beta2": 0.9}
 RATIOS = 8192       # target pictures whose ratio is asked at once

@@ -326,8 +326,10 @@ fn train_images_draws_out_of_noise_and_goes_on_from_a_checkpoint() {
     // 8 x 8 pictures of 8 x 8 pixels, which are enlarged eight times.
     assert_eq!(png_size(&first.join("grid.png")), (2 + 8 * 66, 2 + 8 * 66));
 
-    // Other layers of the generator.
-    let layers = [&FEW[..], &["--upsampling", "bilinear", "--norm-groups", "4", "--attention-heads", "2"]].concat();
+    // Other layers of the generator, and a penalty on the value network's slope.
+    let layers =
+        ["--upsampling", "bilinear", "--norm-groups", "4", "--attention-heads", "2", "--gradient-penalty", "1"];
+    let layers = [&FEW[..], &layers].concat();
     succeeded("train_images", &run(&program, &layers, Some(&folder.path().join("layers"))));
 
     // The same seed gives the same files. How often a grid is written changes nothing.
@@ -627,6 +629,10 @@ fn bad_input_is_refused_with_a_sentence() {
     assert!(refused(&["--target", &labels]).contains("not of type 8 on 1"));
     let empty = file("empty.idx", &pictures.iter().map(|_| 0).collect::<Vec<u8>>());
     assert!(refused(&["--target", &empty]).contains("not of type 0 on 0"));
+    for penalty in ["-1", "1001", "nan", "much"] {
+        let sentence = format!("--gradient-penalty is \"{penalty}\"; it must be a number from 0 to 1000.");
+        assert!(refused(&["--gradient-penalty", penalty]).contains(&sentence));
+    }
     assert!(refused(&["--preset", "huge"]).contains("it must be auto, tiny, small or base."));
     assert!(refused(&["--norm-groups", "3"]).contains("norm_groups is 3, but must be 0 or divide the 32 channels"));
     assert!(refused(&["--ema", "1"]).contains("ema_decay is 1"));

@@ -47,6 +47,10 @@ class Settings(typing.NamedTuple):
     penalty: float = 0.0    # on the slope at the target's pictures (R1)
     value_steps: int = 1
     threads: int = 1
+    # Layers of the generator that the library alone has.
+    upsampling: str = "nearest"
+    norm_groups: int = 0
+    attention_heads: int = 0
 
 
 def conjugate(name, tau):
@@ -177,6 +181,8 @@ class Training:
     """Both networks, Adam for each, and the moving average that generates."""
 
     def __init__(self, method, source, target, shape, s, seed=0):
+        if (s.upsampling, s.norm_groups, s.attention_heads) != ("nearest", 0, 0):
+            raise ValueError("upsampling, norm_groups and attention_heads are the library's alone")
         torch.manual_seed(seed)
         self.s, self.draws, self.done = s, (source, target), 0
         self.method = METHODS[method](shape, s)

@@ -18,12 +18,14 @@ namespace host {
 
 #if defined(__x86_64__) && !defined(SFEUOT_SANITIZED)
 
-// Keeps what a callee must keep on the stack, that stack's top in the first argument, and goes on at the second.
-__attribute__((naked, noinline)) inline void switch_stacks(void**, void*) {
+// Keeps what a callee must keep on the stack, that stack's top in the first argument, and goes on at the second. A jump
+// ends it: a processor expects a return to go where the call came from, which it never does here.
+__attribute__((naked, noinline, visibility("hidden"))) inline void switch_stacks(void**, void*) {
     __asm__(
         "pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
         "movq %rsp, (%rdi)\n\tmovq %rsi, %rsp\n\t"
-        "popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\tret");
+        "popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\t"
+        "popq %rcx\n\tjmpq *%rcx");
 }
 
 class Continuation {

@@ -41,7 +41,7 @@ static std::string text_of(const uint3& x) {
 
 inline unsigned Machine::below(unsigned n) {
     random = random * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<unsigned>((random >> 33) % n);
+    return static_cast<unsigned>((random >> 32) * n >> 32);
 }
 
 inline void Machine::enter(Fibre& fibre) {

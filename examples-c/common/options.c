@@ -33,6 +33,7 @@ static void show_help(const char *program, const char *summary, const Option *op
 static bool read_value(const Option *option, const char *text)
 {
     char *end = NULL;
+    bool bounded = option->most > 0;
     errno = 0;
     if (option->kind == OPTION_TEXT) {
         *(const char **)option->value = text;
@@ -40,7 +41,6 @@ static bool read_value(const Option *option, const char *text)
     }
     if (option->kind == OPTION_COUNT) {
         uint64_t count = strtoull(text, &end, 10);
-        bool bounded = option->most > 0;
         /* strtoull takes "-1" for a large number, so ask for a digit first. */
         if (isdigit((unsigned char)text[0]) && *end == '\0' && errno == 0 &&
             (!bounded || ((double)count >= option->least && (double)count <= option->most))) {
@@ -56,7 +56,13 @@ static bool read_value(const Option *option, const char *text)
         return false;
     }
     double real = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(real) || real <= 0) {
+    bool is_number = end != text && *end == '\0' && isfinite(real);
+    if (bounded && (!is_number || real < option->least || real > option->most)) {
+        fprintf(stderr, "%s is \"%s\"; it must be a number from %g to %g.\n", option->name, text, option->least,
+                option->most);
+        return false;
+    }
+    if (!bounded && (!is_number || real <= 0)) {
         fprintf(stderr, "%s is \"%s\"; it must be a finite number above 0.\n", option->name, text);
         return false;
     }

@@ -12,16 +12,16 @@ extern "C" {
 typedef enum {
     OPTION_TEXT,  /* value points to const char * */
     OPTION_COUNT, /* value points to uint64_t */
-    OPTION_REAL,  /* value points to double, which must be finite and above 0 */
+    OPTION_REAL,  /* value points to double, which must be finite, and above 0 or within the bounds */
     OPTION_FLAG   /* value points to bool, which the name alone makes true */
 } OptionKind;
 
 typedef struct {
     const char *name; /* with its two dashes */
     OptionKind kind;
-    void *value; /* holds the default on entry; the help shows none for NULL and for a real of 0 */
+    void *value; /* holds the default on entry; the help shows none for NULL and for a real of at most 0 */
     const char *help;
-    double least, most; /* bounds of a count; both 0 for none */
+    double least, most; /* bounds of a number; both 0 for none */
 } Option;
 
 typedef enum { OPTIONS_READ, OPTIONS_HELP_SHOWN, OPTIONS_REFUSED } OptionsResult;
