@@ -280,11 +280,12 @@ fn memory_limit_is_kept_by_each_object_and_names_itself() {
     assert!(few.device_memory() <= of_model + 20_000);
 }
 
-#[test]
-fn a_memory_limit_that_is_enough_stays_so_when_it_is_raised() {
-    if !simulator::simulated() || !simulator::load_with_compiler() {
-        return;
-    }
+/// The distance from one limit to the next.
+const LIMITS: u64 = 97;
+
+/// Takes every other limit from the `first` one on, and gives the least that are enough for a training and for a session;
+/// all above these have to be.
+fn least_limits(first: u64) -> [u64; 2] {
     let clouds = Clouds::new(2);
     let config = TrainerConfig { batch_sources: 64, ..tiny() };
     let limited = |memory_limit| gpu(CudaConfig { memory_limit, ..with(Products::Fused) });
@@ -294,11 +295,12 @@ fn a_memory_limit_that_is_enough_stays_so_when_it_is_raised() {
     let free = limited(0);
     let trainer = clouds.trainer(&free, config.clone());
     let whole = free.device_memory();
-    let path = scratch("raised.model");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("raised.model");
     Clouds::new(2).model(tiny(), 1).save(&path).expect("writable");
     let x = floats(&clouds.source);
     let (mut least, mut least_drawn) = (None, None);
-    for limit in (whole / 8..whole + 100).step_by(97) {
+    for limit in (whole / 8 + LIMITS * first..whole + 100).step_by(2 * LIMITS as usize) {
         let context = limited(limit);
         if fits(&context) {
             least.get_or_insert(limit);
@@ -316,6 +318,36 @@ fn a_memory_limit_that_is_enough_stays_so_when_it_is_raised() {
     }
     assert!(least.expect("some limit is enough") < whole && fits(&limited(whole)));
     drop(trainer);
+    [least, least_drawn].map(|limit| limit.expect("some limit is enough"))
+}
+
+/// In two processes, as a simulated GPU does one thing after the other.
+#[test]
+fn a_memory_limit_that_is_enough_stays_so_when_it_is_raised() {
+    if !simulator::simulated() || !simulator::load_with_compiler() {
+        return;
+    }
+    const HALF: &str = "SFEUOT_TEST_HALF";
+    if let Ok(half) = std::env::var(HALF) {
+        let [training, session] = least_limits(half.parse().expect("0 or 1"));
+        println!("least limits: {training} {session} bytes");
+        return;
+    }
+    let name = "a_memory_limit_that_is_enough_stays_so_when_it_is_raised";
+    let least = |half: &str| -> Vec<u64> {
+        let output = simulator::in_child(name, &[(HALF, half)]).expect("this is the parent");
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+        let (_, limits) = told.split_once("least limits: ").expect("the child tells them");
+        limits.split(' ').take(2).map(|limit| limit.parse().expect("a number")).collect()
+    };
+    let (even, odd) = std::thread::scope(|scope| {
+        let odd = scope.spawn(|| least("1"));
+        (least("0"), odd.join().expect("the other half"))
+    });
+    for (even, odd) in even.iter().zip(&odd) {
+        assert_eq!(even.abs_diff(*odd), LIMITS, "all limits above the least one are enough");
+    }
 }
 
 /// The driver's functions that the library's sources call, and those of cublasLt that the simulated one lets fail.
