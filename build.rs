@@ -74,6 +74,6 @@ fn embed_kernels() -> Result<(), String> {
     write("kernels.rs", &arguments::write(&signatures::read(&flat.text)?))?;
     match nvcc::find(&root)? {
         Some(nvcc) => nvcc::compile(&nvcc, &sources.join("kernels.cu"), &flat.text, &out.join("kernels.fatbin")),
-        None => write("kernels.fatbin", ""),
+        None => write("kernels.report", "").and_then(|()| write("kernels.fatbin", "")),
     }
 }

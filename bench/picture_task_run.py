@@ -37,9 +37,9 @@ def settings_of(a, dimension):
     if a.method != "uotm":
         return s
     # UOTM's cost is weight |T(x0) - x0|^2 beside a divergence of weight 1: half the squared distance beside tau d is the same, and
-    # so is a potential that begins as the library's over tau d.
+    # so is a potential that begins as the library's over tau d, and a penalty on its slope that is tau d times as large.
     whole = s.tau * dimension
-    return s._replace(tau=1 / (2 * whole), value_factor=s.value_factor / whole)
+    return s._replace(tau=1 / (2 * whole), value_factor=s.value_factor / whole, penalty=s.penalty * whole)
 
 
 def ratio_of(training, target):

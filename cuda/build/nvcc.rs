@@ -60,9 +60,8 @@ fn wheels(environment: &Path) -> Vec<PathBuf> {
     libraries.map(|library| library.join("site-packages/nvidia/cu13/bin")).collect()
 }
 
-/// Compiles `source`, a file whose text with all that it includes is `text`, into `fatbin`, and writes what each kernel
-/// takes beside it, a file .report, for `scripts/check-kernels`. A fatbin of the same text, compiler and options stays as it
-/// is.
+/// Compiles `source`, a file whose text with all that it includes is `text`, into `fatbin`. Beside it goes a file .report,
+/// in which `scripts/check-kernels` reads what each kernel takes. A fatbin of the same text, compiler and options stays.
 ///
 /// # Errors
 /// What nvcc wrote.
@@ -76,12 +75,15 @@ pub fn compile(nvcc: &Path, source: &Path, text: &str, fatbin: &Path) -> Result<
         return Ok(());
     }
     let failed = |error| format!("cannot write beside '{}': {error}", fatbin.display());
+    let report = fatbin.with_extension("report");
     // No record is left of a file that is about to change.
-    fs::write(&record, "").map_err(failed)?;
+    for file in [&record, &report] {
+        fs::write(file, "").map_err(failed)?;
+    }
     let jobs = env::var("NUM_JOBS").unwrap_or_else(|_| "1".into());
     let files = [OsStr::new("--threads"), jobs.as_ref(), "-o".as_ref(), fatbin.as_ref(), source.as_ref()];
     let compiled = output(nvcc, options.iter().map(OsStr::new).chain(files))?;
-    fs::write(fatbin.with_extension("report"), compiled.told).map_err(failed)?;
+    fs::write(report, compiled.told).map_err(failed)?;
     fs::write(&record, made_of).map_err(failed)
 }
 

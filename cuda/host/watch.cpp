@@ -193,7 +193,7 @@ __attribute__((noinline)) void access_memory(uintptr_t at, size_t bytes, bool wr
     }
 }
 
-// Most accesses are to a thread's own variables, for which the caller alone is called.
+// Most accesses are to a thread's own variables; for these nothing more is called.
 inline void access(const volatile void* pointer, size_t bytes, bool write) {
     const Fibre* fibre = machine.current;
     const auto at = reinterpret_cast<uintptr_t>(pointer);
