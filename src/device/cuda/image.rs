@@ -52,14 +52,27 @@ pub(crate) fn compiled(
     let options = target.options(precision);
     let folder = cache.map(Path::to_owned).or_else(cache::default_folder);
     let entry = folder.map(|folder| cache::Entry::new(&folder, SOURCE, compiler.version(), &options));
+    let compile = || {
+        let start = Instant::now();
+        let image = compiler.compile(SOURCE, target, &options)?;
+        Ok((image, format!("by {compiler} in {:.1?}", start.elapsed())))
+    };
+    kept(entry, &target.to_string(), compile, log)
+}
+
+/// Returns the image of the cache, or what `compile` returns, whose second part says how it was made.
+fn kept(
+    entry: Option<cache::Entry>,
+    target: &str,
+    compile: impl FnOnce() -> Result<(Vec<u8>, String)>,
+    log: &mut dyn FnMut(LogLevel, &str),
+) -> Result<Vec<u8>> {
     if let Some(image) = entry.as_ref().and_then(cache::Entry::read) {
         log(LogLevel::Debug, &format!("kernels for {target} taken from the cache"));
         return Ok(image);
     }
-
-    let start = Instant::now();
-    let image = compiler.compile(SOURCE, target, &options)?;
-    log(LogLevel::Info, &format!("kernels compiled for {target} by {compiler} in {:.1?}", start.elapsed()));
+    let (image, how) = compile()?;
+    log(LogLevel::Info, &format!("kernels compiled for {target} {how}"));
     if let Some(Err(error)) = entry.map(|entry| entry.write(&image)) {
         log(LogLevel::Info, &format!("compiled kernels are not kept for the next time: {error}"));
     }

@@ -15,17 +15,15 @@ fn available() -> bool {
     }
 }
 
-/// Compiles with an empty cache.
+/// Compiles with an empty cache, and takes it from there.
 fn fresh(capability: (u32, u32), precision: Precision) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let mut messages = Vec::new();
-    let image = compiled(capability, precision, Some(folder.path()), &mut |level, text| {
-        messages.push((level, text.to_owned()))
-    })
-    .unwrap();
-    assert_eq!(messages.len(), 1, "{messages:?}");
-    assert_eq!(messages[0].0, LogLevel::Info);
-    assert!(messages[0].1.contains("by NVRTC"), "{messages:?}");
+    let mut log = |level, text: &str| messages.push((level, text.to_owned()));
+    let image = compiled(capability, precision, Some(folder.path()), &mut log).unwrap();
+    assert_eq!(compiled(capability, precision, Some(folder.path()), &mut log).unwrap(), image);
+    let [(LogLevel::Info, made), (LogLevel::Debug, taken)] = &messages[..] else { panic!("{messages:?}") };
+    assert!(made.contains("by NVRTC") && taken.contains("taken from the cache"), "{messages:?}");
     image
 }
 
@@ -85,45 +83,48 @@ fn nvrtc_makes_ptx_for_what_is_newer() {
     assert!(text.ends_with('\0'));
 }
 
+/// What [`kept`] returns and says where a compiler makes `image`; the compiler is the one thing here that is slow.
+fn kept_in(folder: &Path, image: &[u8]) -> (Vec<u8>, Vec<(LogLevel, String)>) {
+    let mut messages = Vec::new();
+    let entry = cache::Entry::new(folder, SOURCE, (13, 0), &["sm_80".into()]);
+    let compile = || Ok((image.to_vec(), "by a compiler".into()));
+    let image =
+        kept(Some(entry), "sm_80", compile, &mut |level, text| messages.push((level, text.to_owned()))).unwrap();
+    (image, messages)
+}
+
 #[test]
 fn a_second_call_takes_the_cache_unless_it_is_damaged() {
-    if !available() {
-        return;
-    }
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("cache");
-    let run = || {
-        let mut messages = Vec::new();
-        let image =
-            compiled((8, 0), Precision::F32, Some(&folder), &mut |_, text| messages.push(text.to_owned())).unwrap();
-        (image, messages.join("; "))
-    };
-    let (image, messages) = run();
-    assert!(messages.contains("compiled"), "{messages}");
+    let made = (LogLevel::Info, "kernels compiled for sm_80 by a compiler".to_owned());
+    let taken = (LogLevel::Debug, "kernels for sm_80 taken from the cache".to_owned());
+    assert_eq!(kept_in(&folder, b"one"), (b"one".to_vec(), vec![made.clone()]));
     let files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [file] = &files[..] else { panic!("{files:?}") };
-    let (again, messages) = run();
-    assert!(messages.contains("cache") && !messages.contains("compiled"), "{messages}");
-    assert_eq!(image, again);
+    assert_eq!(kept_in(&folder, b"two"), (b"one".to_vec(), vec![taken.clone()]));
 
     let whole = fs::read(file).unwrap();
     fs::write(file, &whole[..whole.len() - 1]).unwrap();
-    let (again, messages) = run();
-    assert!(messages.contains("compiled"), "{messages}");
-    assert_eq!(image, again);
+    assert_eq!(kept_in(&folder, b"one"), (b"one".to_vec(), vec![made]));
     assert_eq!(fs::read(file).unwrap(), whole, "replaced");
 }
 
 #[test]
 fn a_cache_that_cannot_be_written_is_a_message() {
-    if !available() {
-        return;
-    }
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut messages = Vec::new();
-    let mut log = |level, text: &str| messages.push((level, text.to_owned()));
-    compiled((7, 5), Precision::F32, Some(file.path()), &mut log).unwrap();
+    let (image, messages) = kept_in(file.path(), b"one");
+    assert_eq!(image, b"one");
     assert!(messages.iter().any(|(level, text)| *level == LogLevel::Info && text.contains("not kept")), "{messages:?}");
+}
+
+#[test]
+fn a_compiler_that_fails_leaves_nothing_in_the_cache() {
+    let root = tempfile::tempdir().unwrap();
+    let entry = cache::Entry::new(root.path(), SOURCE, (13, 0), &[]);
+    let fails = || Err(crate::Error::UnsupportedDevice("it does not compile".into()));
+    assert!(kept(Some(entry), "sm_80", fails, &mut |_, _| {}).is_err());
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }
 
 #[test]

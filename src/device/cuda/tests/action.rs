@@ -2,7 +2,7 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{axes, close, close_sum, cpu, download, in_two_orders, normals, ticks, uniforms, upload};
+use super::support::{axes, close_sum, close_terms, cpu, download, in_two_orders, normals, ticks, uniforms, upload};
 use crate::device::{ActionTerm, Layers, Method, Sums, Workspace};
 use proptest::prelude::*;
 
@@ -27,22 +27,31 @@ proptest! {
         let axes = axes(seed, d, sigma);
         let times = ticks(axes.clock, &uniforms(seed ^ 3, rows, 0.0, 0.995));
         let mut block = cpu();
-        let (xm, bm) = (upload(&mut block, &x, d + 1), upload(&mut block, &b, d));
-        let (mut gm, w) = (upload(&mut block, &g, d + 1 + squares), block.scratch(rows, d + 1));
-        if squared {
-            gm = block.squares_gradient(xm, gm);
-        }
-        let mut sums = Sums::default();
-        let time = upload(&mut block, &times, 3);
-        let term = ActionTerm { axes: &axes, time, x: xm, g: gm, b: bm, w, scale: f64::from(scale), counts: true };
-        block.action(&term, &mut sums);
-        let mut direction = w;
-        if squared {
-            direction = block.scratch(rows, d + 1 + squares);
-            block.squares_tangent(xm, w, direction);
-        }
         let cols = d + usize::from(append) + squares;
-        let expected = download(&block, direction.columns(0, cols));
+        let mut sums = Sums::default();
+        let mut of_cpu = |g: &[f32], b: &[f32]| {
+            let (xm, bm) = (upload(&mut block, &x, d + 1), upload(&mut block, b, d));
+            let (mut gm, w) = (upload(&mut block, g, d + 1 + squares), block.scratch(rows, d + 1));
+            if squared {
+                gm = block.squares_gradient(xm, gm);
+            }
+            let time = upload(&mut block, &times, 3);
+            let term = ActionTerm { axes: &axes, time, x: xm, g: gm, b: bm, w, scale: f64::from(scale), counts: true };
+            sums = Sums::default();
+            block.action(&term, &mut sums);
+            let mut direction = w;
+            if squared {
+                direction = block.scratch(rows, d + 1 + squares);
+                block.squares_tangent(xm, w, direction);
+            }
+            download(&block, direction.columns(0, cols))
+        };
+        // The gradient by the samples, the one by their squares, the drift.
+        let part = |wanted: bool| g.chunks_exact(d + 1 + squares).flat_map(move |row| {
+            row.iter().enumerate().map(move |(j, &x)| if (j > d) == wanted { x } else { 0.0 })
+        }).collect::<Vec<_>>();
+        let terms = [of_cpu(&part(false), &vec![0.0; b.len()]), of_cpu(&part(true), &vec![0.0; b.len()]), of_cpu(&vec![0.0; g.len()], &b)];
+        let expected = of_cpu(&g, &b);
 
         let [x, g, b] = [(x, d + 1), (g, d + 1 + squares), (b, d)].map(|(x, cols)| Matrix::of(&x, cols, stride(cols)));
         let (time, numbers) = (Matrix::of(&times, 3, stride(3)), Buffer::of(&axes.numbers));
@@ -57,7 +66,7 @@ proptest! {
             [w.into(), action.into()]
         });
         close_sum("action", action.sum(), sums.action, (rows * d) as f64);
-        close("w", &w.values(), &expected, cols);
+        close_terms("w", &w.values(), &expected, cols, &terms);
         prop_assert!(!append || w.values().chunks_exact(cols).all(|row| row[d] == 0.0));
     }
 }

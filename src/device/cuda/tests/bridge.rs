@@ -3,7 +3,7 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{
-    axes, close, close_from, columns, cpu, download, in_two_orders, normals, squares_of, ticks, uniforms, upload,
+    axes, close_from, close_terms, columns, cpu, download, in_two_orders, normals, squares_of, ticks, uniforms, upload,
 };
 use crate::device::cpu::CpuNoise;
 use crate::device::{Bridge, Mat, Method, Points, Workspace};
@@ -43,16 +43,31 @@ proptest! {
         let eta = drawn(seed, number, Stream::Bridge, first_row * d as u64, n);
 
         let mut block = cpu();
-        let bridge = Bridge {
-            x0: upload(&mut block, &x0, d),
-            raw: upload(&mut block, &raw, outputs),
-            noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d), component: Mat::NONE },
-            time: upload(&mut block, &times, 3),
+        let mut of_cpu = |x0: &[f32], raw: &[f32], xi: &[f32], eta: &[f32]| {
+            let bridge = Bridge {
+                x0: upload(&mut block, x0, d),
+                raw: upload(&mut block, raw, outputs),
+                noise: CpuNoise { xi: upload(&mut block, xi, d), eta: upload(&mut block, eta, d), component: Mat::NONE },
+                time: upload(&mut block, &times, 3),
+            };
+            let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));
+            let drift = block.scratch(rows, d);
+            block.bridge(&head, &axes, &bridge, &Points { end: Some(end), state: Some(state), drift: Some(drift) });
+            [end.columns(0, d), state.columns(0, d), drift].map(|mat| download(&block, mat))
         };
-        let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));
-        let drift = block.scratch(rows, d);
-        block.bridge(&head, &axes, &bridge, &Points { end: Some(end), state: Some(state), drift: Some(drift) });
-        let expected = [end.columns(0, d), state.columns(0, d), drift].map(|mat| download(&block, mat));
+        // All of them are sums of terms in the source sample, the mean and each of the noises.
+        let none = vec![0.0; n];
+        let part = |wanted: bool| raw.chunks_exact(outputs).flat_map(move |row| {
+            row.iter().enumerate().map(move |(j, &x)| if (j < d) == wanted { x } else { 0.0 })
+        }).collect::<Vec<_>>();
+        let (mean, spread) = (part(true), part(false));
+        let terms = [
+            of_cpu(&x0, &spread, &none, &none),
+            of_cpu(&none, &mean, &none, &none),
+            of_cpu(&none, &spread, &xi, &none),
+            of_cpu(&none, &spread, &none, &eta),
+        ];
+        let expected = of_cpu(&x0, &raw, &xi, &eta);
 
         // Squares lie behind the time.
         let (squares, append) = if squared { (d, true) } else { (0, append) };
@@ -86,7 +101,7 @@ proptest! {
             }
             let cols = if i < 2 { cols } else { d };
             let inner = columns(&values, cols, 0, d);
-            close(what, &inner, &expected[i], d);
+            close_terms(what, &inner, &expected[i], d, &terms.each_ref().map(|term| term[i].clone()));
             if i < 2 && squares > 0 {
                 // The square is of what was written: where a sample is rounded differently, so is its square.
                 let (_, expected) = squares_of(seed, &inner, d, squares, |r| if i == 0 { 1.0 } else { time[r] });
@@ -123,7 +138,7 @@ proptest! {
         // As a session draws it.
         let (line, mut now) = (times.len() * d, 0.0);
         let (mut along, mut spread) = (Vec::new(), Vec::new());
-        let mut expected = vec![0f32; rows * line];
+        let (mut expected, mut moved) = (vec![0f32; rows * line], vec![0f32; rows * line]);
         for &t in &times {
             along.push(if t >= 1.0 { 1.0 } else { ((t - now) / (1.0 - now)) as f32 });
             let width = sigma * ((t - now) * (1.0 - t) / (1.0 - now)).sqrt();
@@ -137,7 +152,9 @@ proptest! {
             for i in 0..times.len() {
                 for j in 0..d {
                     let end = x1[r * d + j];
+                    let size = f64::from(x[j].abs().max(end.abs()));
                     x[j] = if times[i] >= 1.0 { end } else { x[j] + along[i] * (end - x[j]) + spread[i] * noise[i * d + j] };
+                    moved[r * line + i * d + j] = (size * scale) as f32;
                     expected[r * line + i * d + j] = (f64::from(x[j]) * scale + shift[j]) as f32;
                 }
             }
@@ -152,6 +169,6 @@ proptest! {
             ]);
             [path.into()]
         });
-        close("path", &path.values(), &expected, d);
+        close_terms("path", &path.values(), &expected, d, &[moved]);
     }
 }

@@ -16,10 +16,14 @@ use proptest::test_runner::Config;
 pub const TOLERANCE: f32 = 1e-5;
 
 /// So many cases, or SFEUOT_TEST_CASES where that is fewer: under compute-sanitizer a launch takes a hundred times as
-/// long.
+/// long. SFEUOT_TEST_TIMES=1000 makes it a thousand times as many, to see what fails once in a thousand runs.
 pub fn cases(wanted: u32) -> Config {
-    let most = std::env::var("SFEUOT_TEST_CASES").ok().map(|most| most.parse().expect("SFEUOT_TEST_CASES is a number"));
-    let config = Config::with_cases(most.unwrap_or(wanted).clamp(1, wanted));
+    let number = |name: &str| {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse::<u32>().unwrap_or_else(|_| panic!("{name} is {text}, which is no number")))
+    };
+    let most = number("SFEUOT_TEST_CASES").unwrap_or(wanted).clamp(1, wanted);
+    let config = Config::with_cases(most * number("SFEUOT_TEST_TIMES").unwrap_or(1));
     if std::env::var_os(host::OTHER_KERNELS).is_none() {
         return config;
     }
@@ -87,9 +91,23 @@ pub fn close(what: &str, found: &[f32], expected: &[f32], cols: usize) {
 
 /// As [`close`], where numbers below `floor` are differences of ones that large.
 pub fn close_from(what: &str, found: &[f32], expected: &[f32], cols: usize, floor: f32) {
+    close_above(what, found, expected, cols, |_| floor);
+}
+
+/// As [`close`], where each of `terms` is what one term of the expected numbers is without the others: the bound is
+/// relative to the largest of them too, as a sum of few numbers may be nearly zero by chance.
+pub fn close_terms(what: &str, found: &[f32], expected: &[f32], cols: usize, terms: &[Vec<f32>]) {
+    let largest = |r: usize| {
+        let rows = terms.iter().map(|term| &term[r * cols..(r + 1) * cols]);
+        rows.flatten().fold(1e-30, |a: f32, b| a.max(b.abs()))
+    };
+    close_above(what, found, expected, cols, largest);
+}
+
+fn close_above(what: &str, found: &[f32], expected: &[f32], cols: usize, floor: impl Fn(usize) -> f32) {
     assert_eq!(found.len(), expected.len());
     for (r, (found, expected)) in found.chunks_exact(cols).zip(expected.chunks_exact(cols)).enumerate() {
-        let scale = expected.iter().fold(floor, |a, b| a.max(b.abs()));
+        let scale = expected.iter().fold(floor(r), |a, b| a.max(b.abs()));
         for (c, (a, b)) in found.iter().zip(expected).enumerate() {
             assert!((a - b).abs() <= TOLERANCE * scale, "{what} row {r}, column {c}: {a}, expected {b}");
         }
