@@ -1,4 +1,4 @@
-"""Tests of the picture networks in PyTorch against the library's, of its judge, and of the made-up pictures; no downloads."""
+"""Tests of the picture networks in PyTorch against the library's, of the judges, and of the made-up pictures; no downloads."""
 import pathlib
 import sys
 import tempfile
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 import picture_data
+import picture_judge
+import picture_lite
 import sfeuot_ctypes as sfeuot
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "peers"))
@@ -95,6 +97,17 @@ class Networks(unittest.TestCase):
 
     def test_a_value_function_that_sums_over_pixels(self):
         self.agree((1, 36, 36), levels=1, channels=16)
+
+
+class Lite(unittest.TestCase):
+    def test_equal_pictures_have_no_distance_and_noise_has_one(self):
+        net, data = picture_lite.network(), picture_data.made_up(28, 24)
+        noise = np.random.default_rng(0).uniform(-1, 1, data.test.shape).astype(np.float32)
+        real, same, far = (picture_judge.moments(picture_lite.features(net, x)) for x in (data.test, data.test[::-1].copy(), noise))
+        self.assertEqual(real[0].shape, (1280,))
+        size = np.trace(real[1])
+        self.assertLess(abs(picture_judge.frechet(real, same)), 1e-5 * size)
+        self.assertGreater(picture_judge.frechet(real, far), size)
 
 
 class Settings(unittest.TestCase):

@@ -169,8 +169,8 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     config.batch_sources = (uint32_t)settings->batch;
     config.generator_learning_rate = settings->generator_rate;
     config.value_learning_rate = settings->value_rate;
-    /* Between sets a steep value network makes speckles along every edge; from noise the penalty costs quality. */
-    config.gradient_penalty = settings->penalty >= 0 ? settings->penalty : between_sets(settings) ? 0.1 : 0;
+    /* Between sets a steep value network can make speckles along every edge; a larger penalty blurs, from noise any does. */
+    config.gradient_penalty = settings->penalty >= 0 ? settings->penalty : between_sets(settings) ? 0.01 : 0;
     config.ema_decay = settings->ema;
     config.decay_steps = steps;
     config.decay_floor = 0.05;
@@ -373,7 +373,7 @@ int main(int argc, char **argv)
         {"--generator-rate", OPTION_REAL, &settings.generator_rate, "first rate of the generator", 0, 0},
         {"--value-rate", OPTION_REAL, &settings.value_rate, "first rate of the value network", 0, 0},
         {"--gradient-penalty", OPTION_REAL, &settings.penalty,
-         "of the value network's slope at the target (default 0.1 with --source, else 0)", 0, 1000},
+         "of the value network's slope at the target (default 0.01 with --source, else 0)", 0, 1000},
         {"--ema", OPTION_REAL, &settings.ema, "decay of the averaged weights, below 1", 0, 0},
         {"--seed", OPTION_COUNT, &settings.seed, "seed of the training; a resumed one keeps its own", 0, 0},
     };
