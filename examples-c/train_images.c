@@ -169,7 +169,7 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     config.batch_sources = (uint32_t)settings->batch;
     config.generator_learning_rate = settings->generator_rate;
     config.value_learning_rate = settings->value_rate;
-    /* Between sets a steep value network can make speckles along every edge; a larger penalty blurs, from noise any does. */
+    /* Between sets a steep value network can make speckles along every edge. From noise a penalty makes pictures worse. */
     config.gradient_penalty = settings->penalty >= 0 ? settings->penalty : between_sets(settings) ? 0.01 : 0;
     config.ema_decay = settings->ema;
     config.decay_steps = steps;

@@ -289,14 +289,14 @@ fn compare_pictures(shape: [usize; 3], form: Convolutions, activation: Activatio
 
     let context = with(Products::Auto);
     let mut whole = make(&context);
-    whole.step(2).expect("sound");
+    whole.step(3).expect("sound");
     let mut half = make(&context);
     half.step(1).expect("sound");
     let path = scratch(&format!("{files}.checkpoint"));
     half.save(&path).expect("the target folder is writable");
     let [source, target] = sides();
     let mut rest = Trainer::load(&context, &path, source, target).expect("good");
-    rest.step(1).expect("sound");
+    rest.step(2).expect("sound");
     let [whole, rest] = [&mut whole, &mut rest].map(|trainer| trainer.model().expect("it has learnt"));
     assert!(bytes(&whole, &files) == bytes(&rest, &files));
     let x = floats(&normals(numbers * 7, 5));

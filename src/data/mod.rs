@@ -46,6 +46,7 @@ pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples}
 pub use resident::{Gathered, Normalised, Resident, ResidentRows};
 pub use rotation::Rotation;
 pub use sampler::Sampler;
+pub use sketch::Picks;
 pub(crate) use sketch::{MOST_AXES, Shapes};
 pub(crate) use source::SetSize;
 pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};

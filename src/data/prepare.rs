@@ -184,8 +184,7 @@ impl<'a> CheckedSide<'a> {
         if let CheckedSamples::Resident { samples, weights } = &self.input {
             let moments = resident::moments(&**samples, &argument, weights.as_deref())?;
             if let Some(sketch) = &mut sketch {
-                let (every, picks) = sketch.picks(count);
-                sketch.take(samples.pick(every, picks)?);
+                sketch.take(samples.pick(sketch.picks())?);
                 sketch.weigh(weights.as_deref())?;
             }
             return Ok((moments, sketch));

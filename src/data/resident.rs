@@ -3,6 +3,7 @@
 use super::moments::{Moments, RowBlocks};
 use super::normalisation::SeenUnits;
 use super::refusals::{beyond_range, not_finite};
+use super::sketch::Picks;
 use super::tensor::rows_of_block;
 use crate::error::Result;
 use crate::memory;
@@ -26,11 +27,11 @@ pub trait Resident {
     /// As [`Resident::gather`].
     fn normalise(&self, units: &SeenUnits) -> Result<Normalised>;
 
-    /// Returns the values of samples number 0, `every`, 2 `every` and so on, `count` of them.
+    /// Returns the values of the samples that are picked.
     ///
     /// # Errors
     /// As [`Resident::gather`].
-    fn pick(&self, every: usize, count: usize) -> Result<Vec<f64>>;
+    fn pick(&self, picks: Picks) -> Result<Vec<f64>>;
 
     /// Reads one value.
     ///

@@ -1,4 +1,5 @@
-//! A part of a side's samples, evenly picked, from which is measured what takes more than one number a component.
+//! A part of a side's samples, one drawn out of each stretch of as many, from which is measured what takes more than one
+//! number a component.
 
 use super::clusters::Split;
 use super::moments::Spread;
@@ -22,7 +23,7 @@ const MEMORY: &str = "the samples' covariance";
 #[derive(Debug)]
 pub struct Sketch {
     dimension: usize,
-    every: usize,
+    picks: Picks,
     /// Values in data units, row after row.
     rows: Vec<f64>,
     /// The weight of each row; none where all weigh the same.
@@ -48,19 +49,33 @@ pub(crate) struct Shapes {
     pub heaviest: [(usize, f64); 2],
 }
 
+/// Which of a side's samples are picked: one out of each whole stretch of `every`. It is drawn, as classes of samples may
+/// take turns.
+#[derive(Clone, Copy, Debug)]
+pub struct Picks {
+    /// Length of a stretch.
+    pub every: usize,
+    /// How many stretches there are.
+    pub count: usize,
+}
+
+impl Picks {
+    fn of(count: usize, dimension: usize) -> Self {
+        let every = count.div_ceil(MOST_ROWS.min(MOST_NUMBERS / dimension)).max(1);
+        Self { every, count: count / every }
+    }
+
+    /// Returns the number of the sample that is picked out of this stretch. The kernel samples_pick draws it too.
+    pub fn row(self, stretch: usize) -> usize {
+        let [_, word, ..] = Sequence::new(0, 2, Stream::Init).block(stretch as u64);
+        stretch * self.every + word as usize % self.every
+    }
+}
+
 impl Sketch {
     /// Returns the bytes of a sketch of so many samples.
     pub fn bytes(count: usize, dimension: usize) -> usize {
-        if dimension > MOST_AXES {
-            0
-        } else {
-            count.div_ceil(Self::every(count, dimension)) * dimension * size_of::<f64>()
-        }
-    }
-
-    /// Returns the distance from one picked sample to the next: an odd one, as classes of samples may take turns.
-    fn every(count: usize, dimension: usize) -> usize {
-        count.div_ceil(MOST_ROWS.min(MOST_NUMBERS / dimension)) | 1
+        if dimension > MOST_AXES { 0 } else { Picks::of(count, dimension).count * dimension * size_of::<f64>() }
     }
 
     /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.
@@ -68,21 +83,23 @@ impl Sketch {
         if dimension > MOST_AXES {
             return Ok(None);
         }
-        let every = Self::every(count, dimension);
-        let rows = memory::with_room(MEMORY, count.div_ceil(every) * dimension)?;
-        Ok(Some(Self { dimension, every, rows, weights: Vec::new() }))
+        let picks = Picks::of(count, dimension);
+        let rows = memory::with_room(MEMORY, picks.count * dimension)?;
+        Ok(Some(Self { dimension, picks, rows, weights: Vec::new() }))
     }
 
-    /// Returns the distance from one picked sample to the next, and how many there are of `count` samples.
-    pub fn picks(&self, count: usize) -> (usize, usize) {
-        (self.every, count.div_ceil(self.every))
+    /// Returns which samples are picked.
+    pub fn picks(&self) -> Picks {
+        self.picks
     }
 
     /// Picks from a block of samples of which `first` is the number of the first.
     pub fn add(&mut self, first: usize, block: &[f64]) {
-        let skip = first.next_multiple_of(self.every) - first;
-        for row in block.chunks_exact(self.dimension).skip(skip).step_by(self.every) {
-            self.rows.extend_from_slice(row);
+        let (picks, d) = (self.picks, self.dimension);
+        let end = first + block.len() / d;
+        let stretches = first / picks.every..end.div_ceil(picks.every).min(picks.count);
+        for row in stretches.map(|stretch| picks.row(stretch)).filter(|row| (first..end).contains(row)) {
+            self.rows.extend_from_slice(&block[(row - first) * d..][..d]);
         }
     }
 
@@ -94,9 +111,7 @@ impl Sketch {
     /// Takes the weights of all samples.
     pub fn weigh(&mut self, weights: Option<&[f64]>) -> Result<()> {
         if let Some(weights) = weights {
-            let count = weights.len().div_ceil(self.every);
-            self.weights = memory::with_room(MEMORY, count)?;
-            self.weights.extend(weights.iter().step_by(self.every));
+            self.weights = memory::collected(MEMORY, (0..self.picks.count).map(|s| weights[self.picks.row(s)]))?;
         }
         Ok(())
     }
@@ -293,13 +308,37 @@ mod tests {
 
     #[test]
     fn many_samples_are_picked_evenly_from_classes_that_take_turns() {
+        for (every, classes) in [(2, 2), (3, 3), (5, 10), (6, 4), (7, 7)] {
+            let count = every * MOST_ROWS - 1;
+            let rows: Vec<f64> = (0..count).map(|i| (i % classes) as f64).collect();
+            let sketch = sketch(&rows, 1, 1000);
+            let picks = sketch.picks();
+            assert!(picks.every == every && picks.count <= MOST_ROWS && sketch.rows.len() == picks.count);
+            for class in 0..classes {
+                let of_it = sketch.rows.iter().filter(|&&x| x == class as f64).count();
+                let share = of_it as f64 / picks.count as f64 * classes as f64;
+                assert!((share - 1.0).abs() < 0.05, "class {class} of {classes}: {share} times its share");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_the_samples_that_were_picked() {
         let count = 3 * MOST_ROWS;
-        let rows: Vec<f64> = (0..count).map(|i| f64::from(u8::from(i % 2 == 0))).collect();
-        let sketch = sketch(&rows, 1, 1000);
-        let (every, picks) = sketch.picks(count);
-        assert!(picks <= MOST_ROWS && sketch.rows.len() == picks && every % 2 == 1);
-        let share = sketch.rows.iter().sum::<f64>() / picks as f64;
-        assert!((share - 0.5).abs() < 1e-3, "{share}");
+        let rows: Vec<f64> = (0..count).map(|i| i as f64).collect();
+        for block in [1, 2, 1000, count] {
+            let mut sketch = sketch(&rows, 1, block);
+            sketch.weigh(Some(&rows)).unwrap();
+            assert!(sketch.weights == sketch.rows && sketch.rows.len() == MOST_ROWS);
+        }
+    }
+
+    #[test]
+    fn few_samples_are_all_picked() {
+        for count in [1, 2, 3, 777, MOST_ROWS] {
+            let rows: Vec<f64> = (0..count).map(|i| i as f64).collect();
+            assert!(sketch(&rows, 1, 10).rows == rows);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::kernels::{PieceParameters, SamplesMeans, SamplesNormalise, SamplesPar
 use super::memory::DeviceBuffer;
 use super::rows::CudaUnits;
 use crate::data::{
-    ArrayLayout, Components, Gathered, Normalisation, Normalised, Resident, ResidentRows, RowBlock, RowBlocks,
+    ArrayLayout, Components, Gathered, Normalisation, Normalised, Picks, Resident, ResidentRows, RowBlock, RowBlocks,
     SeenUnits,
 };
 use crate::error::Result;
@@ -210,12 +210,12 @@ impl Resident for CudaSamples {
         Ok(Normalised { rows: Arc::new(NormalisedRows { gpu: Arc::clone(gpu), rows }), not_finite, beyond })
     }
 
-    fn pick(&self, every: usize, count: usize) -> Result<Vec<f64>> {
+    fn pick(&self, Picks { every, count }: Picks) -> Result<Vec<f64>> {
         let gpu = &self.gpu;
         let _entered = gpu.enter()?;
         let what = &format!("the covariance of the {}'s samples", self.side);
         let dimension = self.layout.dimension();
-        assert!(count == 0 || (count - 1) * every < self.layout.count());
+        assert!(count * every <= self.layout.count());
         let mut values = memory::filled(what, count * dimension, 0f64)?;
         let picked = DeviceBuffer::<f64>::new(gpu, values.len(), what)?;
         let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));

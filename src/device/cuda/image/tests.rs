@@ -62,7 +62,7 @@ fn nvrtc_makes_machine_code_for_what_it_knows() {
     if !available() {
         return;
     }
-    // nvcc compiles the same text for all of these; here each arithmetic is seen too, and the oldest and the newest.
+    // nvcc compiles the same text for all of these; here each arithmetic is seen too.
     for (capability, precision) in
         [((7, 5), Precision::F32), ((8, 0), Precision::Tf32), ((9, 0), Precision::Bf16), ((10, 0), Precision::F32)]
     {

@@ -47,10 +47,12 @@ proptest! {
             download(&block, direction.columns(0, cols))
         };
         // The gradient by the samples, the one by their squares, the drift.
-        let part = |wanted: bool| g.chunks_exact(d + 1 + squares).flat_map(move |row| {
-            row.iter().enumerate().map(move |(j, &x)| if (j > d) == wanted { x } else { 0.0 })
-        }).collect::<Vec<_>>();
-        let terms = [of_cpu(&part(false), &vec![0.0; b.len()]), of_cpu(&part(true), &vec![0.0; b.len()]), of_cpu(&vec![0.0; g.len()], &b)];
+        let part = |squares_alone: bool| -> Vec<f32> {
+            let cols = d + 1 + squares;
+            g.iter().enumerate().map(|(i, &x)| if (i % cols > d) == squares_alone { x } else { 0.0 }).collect()
+        };
+        let [no_g, no_b] = [g.len(), b.len()].map(|n| vec![0.0; n]);
+        let terms = [of_cpu(&part(false), &no_b), of_cpu(&part(true), &no_b), of_cpu(&no_g, &b)];
         let expected = of_cpu(&g, &b);
 
         let [x, g, b] = [(x, d + 1), (g, d + 1 + squares), (b, d)].map(|(x, cols)| Matrix::of(&x, cols, stride(cols)));

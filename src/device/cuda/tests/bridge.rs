@@ -47,7 +47,11 @@ proptest! {
             let bridge = Bridge {
                 x0: upload(&mut block, x0, d),
                 raw: upload(&mut block, raw, outputs),
-                noise: CpuNoise { xi: upload(&mut block, xi, d), eta: upload(&mut block, eta, d), component: Mat::NONE },
+                noise: CpuNoise {
+                    xi: upload(&mut block, xi, d),
+                    eta: upload(&mut block, eta, d),
+                    component: Mat::NONE,
+                },
                 time: upload(&mut block, &times, 3),
             };
             let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));
@@ -57,9 +61,9 @@ proptest! {
         };
         // All of them are sums of terms in the source sample, the mean and each of the noises.
         let none = vec![0.0; n];
-        let part = |wanted: bool| raw.chunks_exact(outputs).flat_map(move |row| {
-            row.iter().enumerate().map(move |(j, &x)| if (j < d) == wanted { x } else { 0.0 })
-        }).collect::<Vec<_>>();
+        let part = |means: bool| -> Vec<f32> {
+            raw.iter().enumerate().map(|(i, &x)| if (i % outputs < d) == means { x } else { 0.0 }).collect()
+        };
         let (mean, spread) = (part(true), part(false));
         let terms = [
             of_cpu(&x0, &spread, &none, &none),

@@ -4,7 +4,8 @@ use super::guarded::Buffer;
 use super::simulator;
 use super::support::{cases, normals};
 use crate::data::{
-    ArrayLayout, Augmentation, DType, Data, DataSource, Normalisation, Resident, Rotation, SeenUnits, Sides, TensorView,
+    ArrayLayout, Augmentation, DType, Data, DataSource, Normalisation, Picks, Resident, Rotation, SeenUnits, Sides,
+    TensorView,
 };
 use crate::device::cuda::block::{MOST_BLOCKS, THREADS};
 use crate::device::cuda::gpu::Gpu;
@@ -348,8 +349,10 @@ fn picked_samples_are_the_hosts() {
         let all: Vec<f64> = (0..23 * 6).map(|at| value(at / 6, at % 6)).collect();
         let device = OnDevice::of(&array, &gpu);
         for every in [1, 2, 5, 22, 23] {
-            let expected: Vec<f64> = all.chunks_exact(6).step_by(every).flatten().copied().collect();
-            let found = device.resident().pick(every, expected.len() / 6).unwrap();
+            let picks = Picks { every, count: 23 / every };
+            let rows = (0..picks.count).map(|stretch| picks.row(stretch));
+            let expected: Vec<f64> = rows.flat_map(|row| &all[row * 6..][..6]).copied().collect();
+            let found = device.resident().pick(picks).unwrap();
             assert_eq!(found, expected, "{dtype:?} {order:?}, every {every}");
         }
     }

@@ -23,7 +23,7 @@ pub fn cases(wanted: u32) -> Config {
         Some(text.parse::<u32>().unwrap_or_else(|_| panic!("{name} is {text}, which is no number")))
     };
     let most = number("SFEUOT_TEST_CASES").unwrap_or(wanted).clamp(1, wanted);
-    let config = Config::with_cases(most * number("SFEUOT_TEST_TIMES").unwrap_or(1));
+    let config = Config::with_cases(most.saturating_mul(number("SFEUOT_TEST_TIMES").unwrap_or(1).max(1)));
     if std::env::var_os(host::OTHER_KERNELS).is_none() {
         return config;
     }
@@ -94,8 +94,8 @@ pub fn close_from(what: &str, found: &[f32], expected: &[f32], cols: usize, floo
     close_above(what, found, expected, cols, |_| floor);
 }
 
-/// As [`close`], where each of `terms` is what one term of the expected numbers is without the others: the bound is
-/// relative to the largest of them too, as a sum of few numbers may be nearly zero by chance.
+/// As [`close`], where each of `terms` is what one term of the expected numbers is without the others, or how large it
+/// is: the bound is relative to the largest of them too, as a sum of few numbers may be nearly zero by chance.
 pub fn close_terms(what: &str, found: &[f32], expected: &[f32], cols: usize, terms: &[Vec<f32>]) {
     let largest = |r: usize| {
         let rows = terms.iter().map(|term| &term[r * cols..(r + 1) * cols]);
