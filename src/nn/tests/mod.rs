@@ -172,11 +172,12 @@ fn check_derivative<P: Clone>(
             add(&mut moved, &|i| h * direction[i]);
             scalar(&moved)
         };
-        let h = 1e-4;
-        let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+        let difference = |h: f64| (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
         let exact: f64 = gradient.iter().zip(&direction).map(|(g, e)| g * e).sum();
         let scale = exact.abs().max(norm / (n as f64).sqrt()).max(1e-3);
-        prop_assert!((difference - exact).abs() < 1e-6 * scale, "probe {probe}: {difference} against {exact}");
+        // The end of a log-deviation's range is a kink. A shorter difference does not cross it.
+        let agrees = |h: f64| (difference(h) - exact).abs() < 1e-6 * scale;
+        prop_assert!(agrees(1e-4) || agrees(1e-6), "probe {probe}: {} against {exact}", difference(1e-4));
     }
     Ok(())
 }
