@@ -13,7 +13,7 @@
 //                      of three numbers an axis (units.cuh). Column j of `turned`, which is d x d, is axis j; null
 //                      where the axes are the components of a sample
 //   samples_pick       out[r][j] = x[p][j], in double, where p is one of the `every` rows from r every on; it is drawn as
-//                      src/data/sketch.rs draws it
+//                      src/data/picks.rs draws it
 //
 // Both moments take `rows` rows from row number `first` on, in blocks of `block_rows` rows, the last of which may be
 // shorter. `blocks` (src/data/moments.rs, `RowBlock`) and `weights` begin at these rows; without weights each row
@@ -215,7 +215,7 @@ samples_pick(SAMPLES_PARAMETERS, u64 every, u32 rows, u32 d, double* out) {
     const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
     const Sequence sequence = sequence_of(0, nullptr, 2, STREAM_INIT);
     each_element(rows, d, [&](u64 row, u32 col) {
-        const u64 drawn = every > 1 ? philox_block(sequence, row).y % every : 0;
+        const u64 drawn = every > 1 ? philox_block(sequence, row).x % every : 0;
         out[row * d + col] = from.value(row * every + drawn, col);
     });
 }

@@ -2,8 +2,8 @@
 
 use super::moments::{Moments, RowBlocks};
 use super::normalisation::SeenUnits;
+use super::picks::Picks;
 use super::refusals::{beyond_range, not_finite};
-use super::sketch::Picks;
 use super::tensor::rows_of_block;
 use crate::error::Result;
 use crate::memory;

@@ -3,16 +3,13 @@
 
 use super::clusters::Split;
 use super::moments::Spread;
+use super::picks::{Picks, drawn};
 use crate::error::Result;
 use crate::memory;
-use crate::rng::{Sequence, Stream};
 use crate::symmetric::Symmetric;
 
 /// The largest dimension of samples whose axes are looked for. Beyond it the covariances would take too long.
 pub const MOST_AXES: usize = 512;
-/// The largest number of samples that are picked, and of their numbers.
-const MOST_ROWS: usize = 1 << 16;
-const MOST_NUMBERS: usize = 1 << 22;
 /// The largest numbers of samples to which clusters are fitted, and of their numbers.
 const SPLIT_ROWS: usize = 1 << 14;
 const SPLIT_NUMBERS: usize = 1 << 20;
@@ -47,29 +44,6 @@ pub(crate) struct Shapes {
     pub chance: f64,
     /// The component of the source and that of the target with the heaviest tails, with their kurtosis.
     pub heaviest: [(usize, f64); 2],
-}
-
-/// Which of a side's samples are picked: one out of each whole stretch of `every`. It is drawn, as classes of samples may
-/// take turns.
-#[derive(Clone, Copy, Debug)]
-pub struct Picks {
-    /// Length of a stretch.
-    pub every: usize,
-    /// How many stretches there are.
-    pub count: usize,
-}
-
-impl Picks {
-    fn of(count: usize, dimension: usize) -> Self {
-        let every = count.div_ceil(MOST_ROWS.min(MOST_NUMBERS / dimension)).max(1);
-        Self { every, count: count / every }
-    }
-
-    /// Returns the number of the sample that is picked out of this stretch. The kernel samples_pick draws it too.
-    pub fn row(self, stretch: usize) -> usize {
-        let [_, word, ..] = Sequence::new(0, 2, Stream::Init).block(stretch as u64);
-        stretch * self.every + word as usize % self.every
-    }
 }
 
 impl Sketch {
@@ -158,19 +132,13 @@ impl Sketch {
         count.div_ceil((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS))
     }
 
-    /// Returns the row that [`Self::split`] takes of so many, the `part`-th time. It is drawn, as classes of samples may take
-    /// turns.
-    fn split_row(part: usize, every: usize) -> usize {
-        part * every + Sequence::new(0, 2, Stream::Init).block(part as u64)[0] as usize % every
-    }
-
     /// Returns some of the rows in units of this scale, with their weights.
     pub(crate) fn split(&self, shift: &[f64], scale: f64) -> Result<Split> {
         let d = self.dimension;
         let (count, every) = (self.rows.len() / d, self.split_every());
         let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
         let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
-        let picked = (0..count.div_ceil(every)).map(|part| Self::split_row(part, every)).filter(|r| *r < count);
+        let picked = (0..count.div_ceil(every)).map(|part| drawn(part, every)).filter(|r| *r < count);
         for r in picked {
             rows.extend(self.rows[r * d..][..d].iter().zip(shift).map(|(x, shift)| (x - shift) / scale));
             weights.push(self.weight(r));
@@ -215,7 +183,7 @@ impl Sketch {
         let every = self.split_every();
         let rows = || {
             let rows = self.rows.chunks_exact(d).enumerate();
-            let holds = move |r: usize| r == Self::split_row(r / every, every) && Split::holds(r / every);
+            let holds = move |r: usize| r == drawn(r / every, every) && Split::holds(r / every);
             rows.filter(move |(r, _)| !(fitted && holds(*r)))
         };
         for (r, row) in rows() {
@@ -252,6 +220,7 @@ impl Sketch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::picks::MOST_ROWS;
     use crate::rng::{Sequence, Stream};
     use approx::assert_relative_eq;
 

@@ -3,120 +3,23 @@
 //! driver, or with SFEUOT_TEST_REAL_GPU on a real one.
 #![cfg(target_os = "linux")]
 
+mod compare;
+mod convolutions;
+#[path = "../problems/mod.rs"]
 mod problems;
-#[path = "common/simulator.rs"]
+#[path = "../common/simulator.rs"]
 mod simulator;
 
-use std::collections::HashMap;
-use std::path::Path;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use compare::*;
 use cudarc::driver::sys;
 use problems::*;
 use sfeuot::*;
-
-fn cuda(cuda: CudaConfig) -> Context {
-    Context::new(ContextConfig { device: DeviceKind::Cuda, cuda, ..Default::default() }).expect("a GPU")
-}
-
-const BOTH: [Products; 2] = [Products::Fused, Products::CublasLt];
-
-fn by(products: Products) -> CudaConfig {
-    CudaConfig { products, ..Default::default() }
-}
-
-fn with(products: Products) -> Context {
-    cuda(by(products))
-}
-
-/// Every tensor of a checkpoint.
-fn tensors(trainer: &mut Trainer, test: &str) -> HashMap<String, Vec<f32>> {
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    let path = scratch(&format!("{test}{}.checkpoint", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    trainer.save(&path).expect("the target folder is writable");
-    let tensors = read(&path);
-    std::fs::remove_file(path).expect("the file was written");
-    tensors
-}
-
-fn read(path: &Path) -> HashMap<String, Vec<f32>> {
-    let file = std::fs::read(path).expect("the file was written");
-    let tensors = safetensors::SafeTensors::deserialize(&file).expect("a safetensors file");
-    let numbers = |view: safetensors::tensor::TensorView<'_>| {
-        view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-    };
-    tensors.tensors().into_iter().map(|(name, view)| (name, numbers(view))).collect()
-}
-
-/// The largest difference of two tensors, relative to the largest number.
-fn difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let size = a.iter().fold(0f32, |size, x| size.max(x.abs()));
-    let apart = a.iter().zip(b).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
-    assert!(size.is_finite() && apart.is_finite());
-    apart / size.max(f32::MIN_POSITIVE)
-}
-
-/// Takes the optimiser's first step, rate g / (|g| + 1e-8), off weights and averages again, each with the gradient g of
-/// its own: of a gradient that is all rounding that step has its whole size, in either direction. What is left is where
-/// both began, if both made the step that their gradients ask for; and gradients are compared themselves.
-fn take_back(tensors: &mut HashMap<String, Vec<f32>>, config: &TrainerConfig) {
-    for (network, rate) in [("value", config.value_learning_rate), ("generator", config.generator_learning_rate)] {
-        let moment = tensors[&format!("{network}.first_moment")].clone();
-        // The average has nine tenths of the first step.
-        for (part, share) in [("weights", 1.0), ("average", 0.9)] {
-            let values = tensors.get_mut(&format!("{network}.{part}")).expect("a checkpoint has it");
-            for (value, &m) in values.iter_mut().zip(&moment) {
-                let gradient = f64::from(m) / (1.0 - config.adam_beta1);
-                *value += (share * rate * gradient / (gradient.abs() + 1e-8)) as f32;
-            }
-        }
-    }
-}
-
-/// Gradients, as the first moment keeps them, and weights and averages after `steps` steps on the CPU and on the GPU.
-fn compare(clouds: &Clouds, config: &TrainerConfig, products: Products, steps: u64, bound: f32) {
-    compare_trainings(&|context| clouds.trainer(context, config.clone()), &by(products), steps, bound);
-}
-
-/// The same of any training.
-fn compare_trainings(make: &dyn Fn(&Context) -> Trainer, on: &CudaConfig, steps: u64, bound: f32) {
-    let mut cpu = make(&context(1));
-    let mut gpu = make(&cuda(on.clone()));
-    let config = &cpu.config().clone();
-    let (expected, found) = (cpu.step(steps).expect("sound"), gpu.step(steps).expect("sound"));
-    assert_eq!(expected.step, found.step);
-    for (what, a, b) in [
-        ("dual", expected.dual, found.dual),
-        ("generator_loss", expected.generator_loss, found.generator_loss),
-        ("action", expected.action, found.action),
-        ("density_ratio_mean", expected.density_ratio_mean, found.density_ratio_mean),
-        ("value_generated", expected.value_generated, found.value_generated),
-        ("value_target", expected.value_target, found.value_target),
-        ("matched_share", expected.matched_share, found.matched_share),
-        ("spread", expected.spread, found.spread),
-        ("value_gradient_norm", expected.value_gradient_norm, found.value_gradient_norm),
-        ("generator_gradient_norm", expected.generator_gradient_norm, found.generator_gradient_norm),
-    ] {
-        let scale = a.abs().max(expected.action.abs()).max(expected.potential.abs());
-        assert!((a - b).abs() <= 10.0 * f64::from(bound) * scale, "{what}: {b}, expected {a}; {config:?} {on:?}");
-    }
-    let (mut expected, mut found) = (tensors(&mut cpu, "cpu"), tensors(&mut gpu, "gpu"));
-    if steps == 1 {
-        for tensors in [&mut expected, &mut found] {
-            take_back(tensors, config);
-        }
-    }
-    for (name, expected) in &expected {
-        let apart = difference(expected, &found[name]);
-        let bound = if name.ends_with("moment") { 10.0 * bound } else { bound };
-        assert!(apart < bound, "{name}: {apart:e}; {config:?} {on:?}");
-    }
-}
 
 /// All of this on the strict build, in two processes: a simulated GPU does one thing after the other.
 #[test]
@@ -208,111 +111,6 @@ fn networks_that_differ_are_the_cpus() {
                 assert!(difference(cpu, gpu) < 1e-4);
             }
         }
-    }
-}
-
-/// Samples of this shape, as many as [`Clouds`] has; those with more than one channel are drawn mirrored and moved.
-fn pictures(values: &[f64], [channels, height, width]: [usize; 3]) -> Data<'_> {
-    let count = values.len() / (channels * height * width);
-    let samples = TensorView::from_f64(values, &[count, channels, height, width]).expect("whole pictures");
-    Data::array(samples).augmented(Augmentation { flip: channels > 1, crop: channels as u32 - 1 })
-}
-
-const CONVOLUTIONS: Convolutions = Convolutions { channels: 4, ..Convolutions::TINY };
-
-/// Convolutions with odd sides that are padded, and all layers that a generator may have.
-#[test]
-fn convolutions_of_odd_sides_are_the_cpus() {
-    let form = Convolutions { levels: 2, residual: false, range: Some([-3.0, 3.0]), ..CONVOLUTIONS };
-    let layers = Convolutions { upsampling: Upsampling::Bilinear, norm_groups: 2, attention_heads: 2, ..form };
-    compare_pictures([2, 5, 6], layers, Activation::Silu, 5);
-}
-
-/// Convolutions with sides that are folded, of one level.
-#[test]
-fn convolutions_of_folded_sides_are_the_cpus() {
-    let form = Convolutions { levels: 1, range: Some([-1.5, 1.0]), ..CONVOLUTIONS };
-    compare_pictures([1, 12, 12], form, Activation::Tanh, 3);
-}
-
-/// All layers that a generator may have, in deep networks with a wide last layer.
-#[test]
-fn convolutions_with_all_layers_are_the_cpus() {
-    let form = Convolutions { channels: 6, levels: 3, blocks: 2, norm_groups: 3, attention_heads: 4, ..CONVOLUTIONS };
-    compare_pictures([3, 4, 4], form, Activation::Softplus, 34);
-}
-
-/// Compares trainings of such networks, a batch in pieces, a checkpoint, and a model's answers.
-fn compare_pictures(shape: [usize; 3], form: Convolutions, activation: Activation, rows: usize) {
-    if !simulator::load_with_compiler() {
-        return;
-    }
-    let files = format!("cuda_pictures_{rows}");
-    let network = |form| Some(NetworkSpec { activation, ..NetworkSpec::convolutional(form) });
-    let config = TrainerConfig {
-        latent_dimension: 3,
-        deterministic: true,
-        components: 1,
-        batch_sources: rows,
-        tau: 20.0,
-        tau_start: 0.3,
-        tau_steps: 3,
-        gradient_penalty: 0.5,
-        divergence: Divergence::Softplus,
-        value_network: network(Convolutions { norm_groups: 0, attention_heads: 0, ..form }),
-        generator_network: network(form),
-        ..small()
-    };
-    let numbers = shape.iter().product();
-    let clouds = Clouds::new(numbers);
-    let sides = || [&clouds.source, &clouds.target].map(|values| pictures(values, shape));
-    let make = |context: &Context| {
-        let [source, target] = sides();
-        Trainer::new(context, config.clone(), source, target).expect("a sound problem")
-    };
-    compare_trainings(&make, &by(Products::Auto), 1, 1e-5);
-    compare_trainings(&make, &by(Products::Fused), 3, 1e-3);
-
-    // A batch in pieces, whose gradients have other lines.
-    let mut whole = make(&with(Products::Auto));
-    let limit = whole.memory().1 * 2 / 3;
-    let tight = cuda(CudaConfig { memory_limit: limit, products: Products::Fused, ..Default::default() });
-    let mut pieces = make(&tight);
-    assert!(pieces.memory().1 <= limit && tight.device_memory() == pieces.memory().1);
-    let [expected, found] = [&mut whole, &mut pieces].map(|trainer| {
-        trainer.step(1).expect("sound");
-        tensors(trainer, &files)
-    });
-    for (name, expected) in &expected {
-        assert!(difference(expected, &found[name]) < 1e-4, "{name}");
-    }
-
-    let context = with(Products::Auto);
-    let mut whole = make(&context);
-    whole.step(3).expect("sound");
-    let mut half = make(&context);
-    half.step(1).expect("sound");
-    let path = scratch(&format!("{files}.checkpoint"));
-    half.save(&path).expect("the target folder is writable");
-    let [source, target] = sides();
-    let mut rest = Trainer::load(&context, &path, source, target).expect("good");
-    rest.step(2).expect("sound");
-    let [whole, rest] = [&mut whole, &mut rest].map(|trainer| trainer.model().expect("it has learnt"));
-    assert!(bytes(&whole, &files) == bytes(&rest, &files));
-    let x = floats(&normals(numbers * 7, 5));
-    let answers = [context, self::context(1)].map(|context| {
-        let model = Model::load_memory(&context, &bytes(&whole, &files)).expect("its own file");
-        let mut session = Session::new(&model).expect("a workspace");
-        let [mut generated, mut mean, mut drift] = [0; 3].map(|_| vec![f32::NAN; x.len()]);
-        let mut ratio = vec![f32::NAN; 7];
-        session.generate(&x, 3, 0, &mut generated).expect("finite rows");
-        session.conditional_mean(&x, 5, 1, 0, &mut mean).expect("finite rows");
-        session.drift(0.3, &x, &mut drift).expect("finite rows");
-        session.density_ratio(&x, &mut ratio).expect("finite rows");
-        [generated, mean, drift, ratio]
-    });
-    for (gpu, cpu) in answers[0].iter().zip(&answers[1]) {
-        assert!(difference(cpu, gpu) < 1e-4);
     }
 }
 

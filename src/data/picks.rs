@@ -1,0 +1,35 @@
+//! Which of many samples are measured where measuring all would take too long.
+
+use crate::rng::{Sequence, Stream};
+
+/// The largest number of samples that are picked, and of their numbers.
+pub const MOST_ROWS: usize = 1 << 16;
+const MOST_NUMBERS: usize = 1 << 22;
+
+/// One sample out of each whole stretch of `every`.
+#[derive(Clone, Copy, Debug)]
+pub struct Picks {
+    /// Length of a stretch.
+    pub every: usize,
+    /// How many stretches there are.
+    pub count: usize,
+}
+
+impl Picks {
+    /// Returns what is picked of so many samples.
+    pub fn of(count: usize, dimension: usize) -> Self {
+        let every = count.div_ceil(MOST_ROWS.min(MOST_NUMBERS / dimension)).max(1);
+        Self { every, count: count / every }
+    }
+
+    /// Returns the number of the sample that is picked out of this stretch.
+    pub fn row(self, stretch: usize) -> usize {
+        drawn(stretch, self.every)
+    }
+}
+
+/// Returns a row of this stretch of `every` rows. It is drawn, as classes of samples may take turns. The kernel samples_pick
+/// draws the same.
+pub fn drawn(stretch: usize, every: usize) -> usize {
+    stretch * every + Sequence::new(0, 2, Stream::Init).block(stretch as u64)[0] as usize % every
+}
