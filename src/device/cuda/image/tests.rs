@@ -63,9 +63,7 @@ fn nvrtc_makes_machine_code_for_what_it_knows() {
         return;
     }
     // nvcc compiles the same text for all of these; here each arithmetic is seen too.
-    for (capability, precision) in
-        [((7, 5), Precision::F32), ((8, 0), Precision::Tf32), ((9, 0), Precision::Bf16), ((10, 0), Precision::F32)]
-    {
+    for (capability, precision) in [((7, 5), Precision::F32), ((8, 0), Precision::Tf32), ((10, 0), Precision::Bf16)] {
         let image = fresh(capability, precision);
         assert_eq!(image[..4], *b"\x7fELF", "{capability:?}");
         for kernel in ["philox_normals", "mixture_64", "optimiser_update"] {
