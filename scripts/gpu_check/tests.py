@@ -32,7 +32,7 @@ KERNELS = Tests("kernels", "unit", ("device::cuda::tests::",),
 # Most informative first. Of the last two programs, tests that need no GPU are left out.
 CORRECT = (
     KERNELS,
-    Tests("cuda", "cuda", smoke=("device_auto_takes_the_gpu_and_says_so",)),
+    Tests("cuda", "cuda", smoke=("hosts::device_auto_takes_the_gpu_and_says_so",)),
     Tests("cuda_tensors", "cuda_tensors", seconds=60,
           # The second one is skipped on whatever stands for a real GPU.
           smoke=("dlpack_tensors_on_the_gpu_are_views_of_it", "a_failed_call_reads_its_pinned_source_no_more")),
