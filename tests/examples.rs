@@ -664,7 +664,16 @@ fn runs_on_a_gpu(name: &str, arguments: &[&str]) {
 #[cfg(target_os = "linux")]
 #[test]
 fn color_transfer_runs_on_a_gpu() {
-    runs_on_a_gpu("color_transfer", &["--steps", "2", "--lut-size", "3"]);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let picture = |name: &str, from: u8| {
+        let colours: Vec<u8> = (0..20u8 * 12).flat_map(|i| [from, i, from ^ i]).collect();
+        let path = folder.path().join(name);
+        std::fs::write(&path, png(20, 12, &colours)).expect("it is written");
+        path.into_os_string().into_string().expect("UTF-8")
+    };
+    let (source, target) = (picture("source.png", 40), picture("target.png", 90));
+    let small = ["--lut-size", "3", "--hald-level", "2"];
+    runs_on_a_gpu("color_transfer", &joined(&["--steps", "2", "--source", &source, "--target", &target], &small));
 }
 
 #[cfg(target_os = "linux")]
