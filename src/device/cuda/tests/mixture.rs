@@ -3,9 +3,9 @@
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
 use super::support::{
-    Output, axes, close_from, close_sum, cpu, download, in_two_orders, normals, ticks, uniforms, upload,
+    Output, TOLERANCE, axes, close_above, close_sum, cpu, download, in_two_orders, normals, ticks, uniforms, upload,
 };
-use crate::device::cpu::CpuNoise;
+use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::{Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, Weighted, Workspace};
 use crate::formulas::axes::Part;
 use crate::formulas::head::{extrapolation, half_of};
@@ -38,6 +38,29 @@ fn problems(
             Problem { groups, components, d, gap, sigma, head, weighted: kind == 2, squared: seed & 4 == 0, seed }
         },
     )
+}
+
+/// A copy of `x` with each number moved by about one rounding, up or down.
+fn one_rounding_away(block: &mut CpuBlock<f32>, seed: u64, x: Mat) -> Mat {
+    let moved = block.scratch(x.rows, x.cols);
+    for (r, signs) in normals(seed, x.rows * x.cols).chunks_exact(x.cols).enumerate() {
+        let line: Vec<f32> =
+            block.row(x, r).iter().zip(signs).map(|(x, by)| x * f32::EPSILON.mul_add(by.signum(), 1.0)).collect();
+        block.row_mut(moved, r).copy_from_slice(&line);
+    }
+    moved
+}
+
+/// For each row, how large the terms of its numbers are where `terms` is that without rounding: a share of a component
+/// is an exponential of a difference of large numbers, which one rounding of the samples moves from `expected` to
+/// `moved`. Two programs that round differently lie a few such moves apart.
+fn beside_rounding(terms: f64, expected: &[f32], moved: &[f32], cols: usize) -> Vec<f32> {
+    let rows = expected.chunks_exact(cols).zip(moved.chunks_exact(cols));
+    rows.map(|(a, b)| {
+        let most = a.iter().zip(b).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()));
+        terms as f32 + 4.0 * most / TOLERANCE
+    })
+    .collect()
 }
 
 impl Problem {
@@ -103,6 +126,13 @@ impl Problem {
         };
         block.mixture(&loss, &mut sums);
         let (expected, expected_losses) = (download(&block, delta), download(&block, by.loss));
+        let moved = one_rounding_away(&mut block, seed ^ 8, xt);
+        let (there, there_losses) = (block.scratch(rows, outputs), block.scratch(rows, 1));
+        block.fill(there_losses, 0.0);
+        let of_moved = weighted.then_some(Weighted { log: by.log, loss: there_losses });
+        let at_moved = MixtureLoss { xt: moved, delta: there, weighted: of_moved, ..loss };
+        block.mixture(&at_moved, &mut Sums::default());
+        let (there, there_losses) = (download(&block, there), download(&block, there_losses));
 
         let [x0, xt] = [x0, download(&block, xt)].map(|x| Matrix::of(&x, d, d + gap));
         let g = Matrix::of(&g, d + 1 + squares, d + 1 + squares + gap);
@@ -180,9 +210,10 @@ impl Problem {
                 let half = half_of(&head, weighted, components);
                 let (by_all, by_own) = extrapolation(components, components - half);
                 let terms = most_weight * 4.0 * scale * (1.0 + sigma * sigma) * narrow * (by_all + by_own);
-                close_from(kernel, &delta.values(), &expected, outputs, terms as f32);
-                let one = 1.0 + sigma * sigma * d as f64;
-                close_from(kernel, &row_losses.values(), &expected_losses, 1, one as f32);
+                let terms = beside_rounding(terms, &expected, &there, outputs);
+                close_above(kernel, &delta.values(), &expected, outputs, |r| terms[r]);
+                let one = beside_rounding(1.0 + sigma * sigma * d as f64, &expected_losses, &there_losses, 1);
+                close_above(kernel, &row_losses.values(), &expected_losses, 1, |r| one[r]);
             }
         }
     }

@@ -104,7 +104,8 @@ pub fn close_terms(what: &str, found: &[f32], expected: &[f32], cols: usize, ter
     close_above(what, found, expected, cols, largest);
 }
 
-fn close_above(what: &str, found: &[f32], expected: &[f32], cols: usize, floor: impl Fn(usize) -> f32) {
+/// As [`close_from`] with a floor for each row.
+pub fn close_above(what: &str, found: &[f32], expected: &[f32], cols: usize, floor: impl Fn(usize) -> f32) {
     assert_eq!(found.len(), expected.len());
     for (r, (found, expected)) in found.chunks_exact(cols).zip(expected.chunks_exact(cols)).enumerate() {
         let scale = expected.iter().fold(floor(r), |a, b| a.max(b.abs()));
