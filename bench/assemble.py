@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 ORDER = ["plans", "shapes", "accuracy", "unbalanced", "single_cell", "dynamics", "ablations", "palettes", "pictures", "picture_tasks",
-         "speed", "picture_speed", "latency", "scaling", "memory", "step_profile"]
+         "speed", "picture_speed", "convolution_speed", "latency", "scaling", "memory", "step_profile"]
 HEAD = """# Results
 
 Written by `make bench`, one section a program; each says when, where and with which versions it was measured. What the measures

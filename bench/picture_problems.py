@@ -10,8 +10,9 @@ import picture_translation
 
 GARMENTS = {"shares-easy": (1, 9), "shares-hard": (0, 4)}       # trouser and ankle boot, T-shirt and coat
 TRANSLATION = (0, 1)    # T-shirts to trousers
-NAMES = ("glyphs", "emoji", *GARMENTS, "trousers", "digits", "digits-none")
-SIDES = {"glyphs": 32, "emoji": 32}     # of the others 16
+FOLDERS = {"cats": ("cat", "dog"), "cars": ("automobile", "truck")}     # classes of a data set that --pictures names
+NAMES = ("glyphs", "emoji", *GARMENTS, "trousers", *FOLDERS, "digits", "digits-none")
+SIDES = {"glyphs": 32, "emoji": 32} | {name: 32 for name in FOLDERS}        # of the others 16
 MADE_UP = 500           # pairs of made-up data
 FIRST = 32              # of a grid of digits: the likeliest
 
@@ -77,7 +78,14 @@ def class_shares(a):
 
 
 def translation_of(a):
-    return picture_translation.load(garments_of(a), a.side, TRANSLATION, a.judge_epochs)
+    if a.task not in FOLDERS or a.made_up:
+        name = garments_of(a)
+        return picture_translation.load(picture_data.load(name, a.side), name, TRANSLATION, a.judge_epochs)
+    import picture_folders
+    if not a.pictures:
+        raise SystemExit(f"{a.task}: --pictures has to name a folder or an archive with the classes {' and '.join(FOLDERS[a.task])}")
+    data, names = picture_folders.load(a.pictures, a.side)
+    return picture_translation.load(data, a.pictures.stem.split(".")[0], tuple(map(names.index, FOLDERS[a.task])), a.judge_epochs)
 
 
 def translation(a):
@@ -103,11 +111,12 @@ def digits(a):
 
 def loaded(a):
     own = {"glyphs": known_partners, "emoji": known_partners, "trousers": translation, "digits": digits, "digits-none": digits}
+    own |= {name: translation for name in FOLDERS}
     return own.get(a.task, class_shares)(a)
 
 
 def yardsticks(a):
     """What needs no training."""
-    if a.task == "trousers":
+    if a.task == "trousers" or a.task in FOLDERS:
         return picture_translation.yardsticks(translation_of(a))
     return picture_pairs.yardsticks(pairs_of("made-up" if a.made_up else a.task, a.side))

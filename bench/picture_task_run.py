@@ -23,6 +23,7 @@ PARTS = (4, 2, 1)
 COMMON = {"channels": 16, "batch": 32, "residual": True, "value_rate": 3.5e-4}
 BY_TASK = {"glyphs": {"penalty": 0.1}, "emoji": {"penalty": 0.1},      # between drawings
            "shares": {"sigma": 0.2, "tau": 0.1, "generator_rate": 1e-3},
+           "cats": {"penalty": 0.01}, "cars": {"penalty": 0.01},        # what train_images takes
            "digits": {"residual": False, "sigma": 0.3, "tau": 0.125, "channels": 32}}
 UOTM = {"generator_rate": 2e-4, "value_rate": 1e-4, "beta2": 0.9}
 RATIOS = 8192       # target pictures whose ratio is asked at once
@@ -56,6 +57,7 @@ def main():
     p.add_argument("--task", required=True, choices=picture_problems.NAMES)
     p.add_argument("--method", default="library", choices=[*picture_run.SETTINGS])
     p.add_argument("--made-up", action="store_true", help="data that need no download, for a trial of the program")
+    p.add_argument("--pictures", type=pathlib.Path, help="folder or archive of picture_folders.py")
     p.add_argument("--side", type=int, default=0)
     p.add_argument("--seconds", type=float, default=0)
     p.add_argument("--steps", type=int, default=0)

@@ -7,7 +7,8 @@
 * glyphs: DejaVu Sans to DejaVu Serif, 32 x 32 pixels, without pairs; judged on characters that are held out (picture_pairs.py);
 * emoji: OpenMoji's outlines to its colours, 32 x 32 pixels, likewise;
 * shares: two classes of garments, 9 to 1 in the source and 1 to 1 in the target (picture_mixtures.py);
-* trousers: T-shirts to trousers (picture_translation.py);
+* trousers: T-shirts to trousers (picture_translation.py); cats, cars: cats to dogs and cars to trucks of CIFAR-10, 32 x 32 pixels,
+  where --pictures names it (picture_folders.py);
 * digits: a hundredth of handwritten digits among the garments that are learnt from noise (picture_mixtures.py).
 
 Every training has a process and one thread of its own (picture_task_run.py) and the same processor seconds; results are kept in
@@ -21,10 +22,11 @@ import typing
 
 import cached
 import emoji_data
+import picture_problems
 import report
 
 CODE = ("picture_task_run.py", "picture_problems.py", "picture_run.py", "picture_data.py", "picture_judge.py", "picture_pairs.py",
-        "picture_mixtures.py", "picture_translation.py", "glyph_data.py", "emoji_data.py", "digit_data.py", "peers/picture_methods.py",
+        "picture_mixtures.py", "picture_translation.py", "picture_folders.py", "glyph_data.py", "emoji_data.py", "digit_data.py", "peers/picture_methods.py",
         "peers/picture_networks.py")
 SECONDS = 240
 UOTM_TAU = 0.5          # the authors' .001 for pictures of 3072 numbers from -1 to 1 is about this, for each number in the library's units
@@ -52,7 +54,7 @@ SHARED = {"kept": "kept, %", "kept_frequent": "of the frequent class", "kept_rar
           "moved": "moved, %"}
 DIGITS = {"auc": "AUC", "ratios": "mean ratio of garments, of digits", "digits": "digits generated, %", "false": "false positives, %",
           "frechet": "Frechet"}
-TRANSLATED = {"class": "trousers, %", "frechet": "Frechet", "brightness": "brightness", "alike": "alike, by chance"}
+TRANSLATED = {"class": "of the target's class, %", "frechet": "Frechet", "brightness": "brightness", "alike": "alike, by chance"}
 ALL = ("balanced", "kl", "chi2", "softplus")
 both = lambda task: (("library", task, "library", {}), ("UOTM", task, "uotm", {}))
 CONTROL = ("library, chi2, no digits to learn", "digits-none", "library", {"divergence": "chi2"})
@@ -62,12 +64,15 @@ PARTS = {
     "shares-easy": Part("Class shares, trousers 9 to ankle boots 1", SHARED, unbalanced("shares-easy", 0.1, ALL)),
     "shares-hard": Part("Class shares, T-shirts 9 to coats 1", SHARED, unbalanced("shares-hard", 0.1, ALL)),
     "trousers": Part("T-shirts to trousers", TRANSLATED, both("trousers"), "trousers"),
+    "cats": Part("Cats to dogs", TRANSLATED, both("cats"), "cats"),
+    "cars": Part("Cars to trucks", TRANSLATED, both("cars"), "cars"),
     "digits": Part("A hundredth of digits", DIGITS, (*unbalanced("digits", 0.125, ALL[:3]), CONTROL)),
 }
 
 
 def options():
     p = report.parser(__doc__)
+    p.add_argument("--pictures", type=pathlib.Path, help="CIFAR-10, of cats and cars, which are left out without it")
     p.add_argument("--parts", nargs="+", choices=list(PARTS), help="only these; --smoke takes one of each kind")
     p.add_argument("--seeds", type=int, nargs="+", default=[0])
     p.add_argument("--seconds", type=float, help=f"processor seconds of each training; default {SECONDS}")
@@ -75,7 +80,8 @@ def options():
     p.add_argument("--cache", type=pathlib.Path, default=report.ROOT / ".cache", help="folder of results")
     p.add_argument("--tables-only", action="store_true", help="write what the cache has, train nothing")
     a = p.parse_args()
-    a.parts = a.parts or report.by_scale(a, list(PARTS), list(PARTS), ["glyphs", "shares-easy", "trousers", "digits"])
+    there = [name for name in PARTS if a.pictures or name not in picture_problems.FOLDERS]
+    a.parts = a.parts or report.by_scale(a, there, there, ["glyphs", "shares-easy", "trousers", "digits"])
     a.seconds = a.seconds or report.by_scale(a, SECONDS, 60, 0)
     return a
 
@@ -83,6 +89,11 @@ def options():
 def picture_of(part, label):
     """The name of a training's grid."""
     return "tasks_" + "".join(c if c.isalnum() else "_" for c in f"{part}_{label}".lower())
+
+
+def program(a, task):
+    command = [report.ROOT / "picture_task_run.py", "--task", task]
+    return command + (["--pictures", a.pictures] if a.pictures else [])
 
 
 def train(a, job):
@@ -95,7 +106,7 @@ def train(a, job):
     name = f"task-{task}-{method}" + "".join(f"-{value}" for value in own.values()) + f"-s{seed}"
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     kept = a.cache / "pictures" / f"{name}-{digest}.png"
-    command = [report.ROOT / "picture_task_run.py", "--task", task, "--method", method, "--seed", seed, "--grid", kept]
+    command = [*program(a, task), "--method", method, "--seed", seed, "--grid", kept]
     changes = [f"{key}={value}" for key, value in own.items()]
     if a.scale == "smoke":
         command += ["--made-up", "--steps", 4, "--side", 16 if task in ("glyphs", "emoji") else 8, "--judge-epochs", 1]
@@ -110,7 +121,7 @@ def train(a, job):
 
 
 def yardsticks(a, task):
-    command = [report.ROOT / "picture_task_run.py", "--task", task, "--yardsticks"]
+    command = [*program(a, task), "--yardsticks"]
     command += ["--made-up", "--side", 16, "--judge-epochs", 1] if a.scale == "smoke" else []
     return cached.result(a, f"task-{task}-yardsticks", {"task": task, "code": cached.code_of(CODE)}, command, OTHER_SECONDS) or {}
 

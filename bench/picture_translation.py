@@ -1,7 +1,8 @@
-"""T-shirts to trousers, without pairs and without a truth. Measured on test T-shirts:
+"""One class of pictures to another, without pairs and without a truth: T-shirts to trousers, cats to dogs. Measured on test pictures
+of the first:
 
-* class: share of the outputs that the judge of pictures.py takes for trousers, percent;
-* Frechet: in its features, to the test trousers, in percent of the variance of all test pictures' features;
+* class: share of the outputs that a judge as that of pictures.py, of all classes, takes for the second, percent;
+* Frechet: in its features, to test pictures of the second, in percent of the variance of all test pictures' features;
 * brightness: correlation of the outputs' mean with the inputs'; alike: correlation of the pixels about each side's mean picture, and
   that with the inputs in another order, which is 0 where an output tells nothing of its input.
 """
@@ -9,7 +10,6 @@ import typing
 
 import numpy as np
 
-import picture_data
 import picture_judge
 
 
@@ -23,8 +23,8 @@ class Translation(typing.NamedTuple):
     judge: picture_judge.Judge
 
 
-def load(name, side, pair, epochs=picture_judge.EPOCHS):
-    data = picture_data.load(name, side)
+def load(data, name, pair, epochs=picture_judge.EPOCHS):
+    """Of two classes of a data set of this name."""
     of = lambda pictures, classes: [pictures[classes == c] for c in pair]
     judge = picture_judge.Judge(data, name, epochs=epochs)
     return Translation(*of(data.train, data.train_classes), *of(data.test, data.test_classes), pair[1], judge)

@@ -1,8 +1,12 @@
 """Tests of the measures of picture_tasks.py on answers that are known; no downloads and no trainings but of a small judge."""
+import pathlib
+import tarfile
+import tempfile
 import unittest
 
 import numpy as np
 
+import picture_folders
 import picture_mixtures
 import picture_pairs
 
@@ -80,6 +84,42 @@ class Mixtures(unittest.TestCase):
         self.assertEqual((found["auc"], found["ratios"]), (1, [1, 0.25]))
         self.assertGreater(found["digits"], 50)
         self.assertLess(picture_mixtures.judged_digits(problem, problem.garments.data.test, None)["digits"], 20)
+
+
+class Folders(unittest.TestCase):
+    def setUp(self):
+        from PIL import Image
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.colours = {"cat": (255, 0, 0), "dog": (0, 0, 255)}
+        for part, side in (("train", SIDE), ("test", 2 * SIDE)):
+            for name, colour in self.colours.items():
+                (self.folder / part / name).mkdir(parents=True)
+                Image.new("RGB", (side, side), colour).save(self.folder / part / name / "0.png")
+                (self.folder / part / name / "notes.txt").write_text("no picture")
+
+    def test_a_folder_and_an_archive_of_it_are_the_same_pictures(self):
+        whole = picture_folders.made(self.folder, SIDE)
+        self.assertEqual(whole["names"].tolist(), ["cat", "dog"])
+        for part in ("train", "test"):
+            self.assertEqual(whole[f"{part}_classes"].tolist(), [0, 1])
+            for picture, colour in zip(whole[part], self.colours.values()):
+                self.assertEqual(picture.shape, (3, SIDE, SIDE))
+                np.testing.assert_array_equal(picture, np.broadcast_to(np.array(colour)[:, None, None], picture.shape))
+        path = self.folder.with_suffix(".tar.xz")
+        with tarfile.open(path, "w:xz") as archive:
+            archive.add(self.folder, ".")
+        self.addCleanup(path.unlink)
+        packed = picture_folders.made(path, SIDE)
+        for name, values in whole.items():
+            np.testing.assert_array_equal(packed[name], values)
+
+    def test_folders_without_classes_are_refused(self):
+        with self.assertRaisesRegex(SystemExit, "no pictures as train/CLASS/NAME"):
+            picture_folders.made(self.folder / "test", SIDE)
+        for file in (self.folder / "train" / "dog").iterdir():
+            file.unlink()
+        with self.assertRaisesRegex(SystemExit, "class dog to test, but not to learn"):
+            picture_folders.made(self.folder, SIDE)
 
 
 if __name__ == "__main__":

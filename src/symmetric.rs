@@ -56,13 +56,6 @@ impl Symmetric {
         &mut self.numbers[j * self.size..][..self.size]
     }
 
-    /// Returns two rows, of which the first comes first.
-    pub fn rows_mut(&mut self, first: usize, second: usize) -> (&mut [f64], &mut [f64]) {
-        let n = self.size;
-        let (low, high) = self.numbers.split_at_mut(second * n);
-        (&mut low[first * n..][..n], &mut high[..n])
-    }
-
     /// Adds `by` x x^T up to the diagonal of each row; [`Self::mirror`] makes the rest of it.
     pub fn add_square(&mut self, by: f64, x: &[f64]) {
         for j in 0..self.size {

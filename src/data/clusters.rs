@@ -10,8 +10,10 @@ use crate::symmetric::{Symmetric, dot};
 const MEMORY: &str = "a mixture fitted to the samples";
 /// The samples for each cluster.
 const SAMPLES: usize = 16;
-/// How often clusters and their samples are told anew.
+/// How often clusters and their samples are told anew, and the log-likelihood of a sample that a round has to gain for
+/// another one.
 const ROUNDS: usize = 25;
+const GAIN: f64 = 1e-4;
 /// The same on other samples, for which they are nearly right.
 const FOLLOWING: usize = 3;
 /// The probability of a cluster below which a sample does not count there.
@@ -162,7 +164,10 @@ impl Clusters {
         let d = split.dimension;
         let zeros = || memory::filled(MEMORY, d, 0.0);
         let mut all = Self::new(d, zeros()?, zeros()?)?;
-        all.update(split, None, |_, _, shares| shares[0] = 1.0)?;
+        all.update(split, None, |_, _, shares| {
+            shares[0] = 1.0;
+            0.0
+        })?;
         Ok(all)
     }
 
@@ -211,8 +216,13 @@ impl Clusters {
 
     /// Tells samples and clusters anew in turns, and measures the result.
     fn improve(&mut self, split: &Split, spread: &[f64]) -> Result<()> {
+        let mut before = f64::NEG_INFINITY;
         for _ in 0..ROUNDS {
-            self.tell(split, spread)?;
+            let likelihood = self.tell(split, spread)?;
+            if likelihood - before < GAIN {
+                break;
+            }
+            before = likelihood;
         }
         self.measure(split)
     }
@@ -226,11 +236,9 @@ impl Clusters {
         Ok(())
     }
 
-    /// Tells samples and clusters anew once.
-    fn tell(&mut self, split: &Split, spread: &[f64]) -> Result<()> {
-        self.update(split, Some(spread), |clusters, x, shares| {
-            clusters.posterior(x, shares);
-        })
+    /// Tells samples and clusters anew once, and returns how likely the samples were before.
+    fn tell(&mut self, split: &Split, spread: &[f64]) -> Result<f64> {
+        self.update(split, Some(spread), Self::posterior)
     }
 
     /// Tells the likelihood of the samples held back.
@@ -258,20 +266,22 @@ impl Clusters {
         top + sum.ln()
     }
 
-    /// Measures each cluster on the samples of the first half, of which `tell` gives the probability of each cluster.
+    /// Measures each cluster on the samples of the first half, of which `tell` writes the probability of each cluster and
+    /// returns the log-likelihood. Returns the mean of that.
     fn update(
         &mut self,
         split: &Split,
         spread: Option<&[f64]>,
-        tell: impl Fn(&Self, &[f64], &mut [f64]),
-    ) -> Result<()> {
+        tell: impl Fn(&Self, &[f64], &mut [f64]) -> f64,
+    ) -> Result<f64> {
         let (d, count) = (self.dimension, self.shares.len());
         let mut shares = memory::filled(MEMORY, count, 0.0)?;
         let mut weights = memory::filled(MEMORY, count, 0.0)?;
         let [mut means, mut squares] =
             [memory::filled(MEMORY, count * d, 0.0)?, memory::filled(MEMORY, count * d, 0.0)?];
+        let mut likelihood = 0.0;
         for (x, w) in split.half(false) {
-            tell(self, x, &mut shares);
+            likelihood += w * tell(self, x, &mut shares);
             for (cluster, share) in shares.iter().enumerate() {
                 let part = w * share;
                 weights[cluster] += part;
@@ -303,7 +313,7 @@ impl Clusters {
             }
         }
         self.prepare();
-        Ok(())
+        Ok(likelihood / all)
     }
 
     /// Returns all covariances of each cluster, over the samples of the first half, times the cluster's share.

@@ -16,7 +16,7 @@ use super::gaussian_pair::{self, Gaussian, Pair, softness};
 use crate::data::{Clusters, Normalisation, Rotation, Shapes, Split, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
-use crate::joint_axes::joint_axes;
+use crate::joint_axes::{MOST_MATRICES, joint_axes};
 use crate::memory;
 use crate::numbers::Numbers;
 use crate::symmetric::product;
@@ -26,6 +26,7 @@ const MOST_SHARED: usize = 128;
 /// The number of clusters by which axes are judged, and those by which common axes are looked for, that one first.
 const CLUSTERS: usize = 8;
 const TRIED: [usize; 3] = [CLUSTERS, 4, 2];
+const _: () = assert!(CLUSTERS <= MOST_MATRICES);
 /// How often clusters and the axes that they have in common are told anew by all samples.
 const REFINING: usize = 2;
 /// The correlation below which an axis of the plan is by itself.
@@ -241,7 +242,7 @@ fn shared(
                 Some(known) => known,
                 None => Clusters::fit(start, count)?,
             };
-            let turn = joint_axes(&clusters.spreads(start)?, identity(d)?)?;
+            let turn = joint_axes(d, &clusters.spreads(start)?)?;
             let axes = match to_start {
                 Some(to_start) => product(&turn, to_start, d)?,
                 None => turn,
@@ -263,16 +264,9 @@ fn refined(mut clusters: Clusters, mut axes: Vec<f64>, mut whole: Split) -> Resu
     whole.turn(&axes)?;
     for _ in 0..REFINING {
         clusters.follow(&whole)?;
-        let turn = joint_axes(&clusters.spreads(&whole)?, identity(d)?)?;
+        let turn = joint_axes(d, &clusters.spreads(&whole)?)?;
         axes = product(&turn, &axes, d)?;
         whole.turn(&turn)?;
     }
-    Ok(axes)
-}
-
-/// Returns the axes of the components of a sample.
-fn identity(d: usize) -> Result<Vec<f64>> {
-    let mut axes = memory::filled("the axes of a bridge", d * d, 0.0)?;
-    (0..d).for_each(|j| axes[j * d + j] = 1.0);
     Ok(axes)
 }
