@@ -84,14 +84,14 @@ lint:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --no-deps
 
 # Speed first: it refuses a busy machine, and the trainings make it one. Real cells and CIFAR-10 are not in the repository: the cells'
-# section is written where CELLS names the folder that has them, cats and cars are in picture_tasks' where PICTURES names the pictures.
+# section is written where CELLS names the folder that has them, cats and cars are in picture_tasks' where CIFAR names its archive.
 TIMINGS = speed picture_speed convolution_speed latency scaling memory step_profile
 TRUTHS = plans shapes accuracy unbalanced dynamics ablations palettes pictures picture_tasks
 PROGRAMS ?= $(TIMINGS) $(TRUTHS) $(if $(CELLS),single_cell)
 CELLS ?=
-PICTURES ?=
+CIFAR ?=
 options = $(if $(filter accuracy,$1),table) $(if $(filter single_cell,$1),$(if $(CELLS),--data "$(CELLS)")) \
-  $(if $(filter picture_tasks,$1),$(if $(PICTURES),--pictures "$(PICTURES)"))
+  $(if $(filter picture_tasks,$1),$(if $(CIFAR),--pictures "$(CIFAR)"))
 
 bench: FOLDER = bench
 bench-quick: FOLDER = $(OUT)/bench
