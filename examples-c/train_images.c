@@ -349,7 +349,7 @@ int main(int argc, char **argv)
     Choices choices;
     const Option options[] = {
         {"--target", OPTION_TEXT, &settings.target,
-         "folder of PNG pictures, IDX file (.gz too), or shapes, discs, squares, triangles, rings", 0, 0},
+         "folder of PNG or JPEG pictures, IDX file (.gz too), or shapes, discs, squares, triangles, rings", 0, 0},
         {"--source", OPTION_TEXT, &settings.source, "pictures to begin with, in place of noise", 0, 0},
         {"--out", OPTION_TEXT, &settings.out, "folder to write into", 0, 0},
         {"--size", OPTION_COUNT, &settings.size, "pixels of a side that pictures are averaged down to", 4, 1024},

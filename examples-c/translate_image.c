@@ -1,7 +1,7 @@
 /*
  * Turns pictures into ones of another kind, with a model that train_images made of two sets.
  *   translate_image --model model.safetensors --input cat.png --output dog.png
- *   translate_image --model model.safetensors --input cats --output dogs       every PNG picture of a folder
+ *   translate_image --model model.safetensors --input cats --output dogs       every picture of a folder
  *   ffmpeg -i in.mp4 -vf scale=64:64 -f rawvideo -pix_fmt rgb24 - |
  *       translate_image --model model.safetensors --raw 64x64 |
  *       ffmpeg -f rawvideo -pix_fmt rgb24 -s 64x64 -i - out.mp4
@@ -26,6 +26,7 @@
 #include "check.h"
 #include "folder.h"
 #include "images.h"
+#include "jpeg.h"
 #include "options.h"
 #include "picture.h"
 #include "resample.h"
@@ -179,7 +180,7 @@ done:
 static bool translate_file(const Translator *translator, const char *from, const char *to)
 {
     Picture picture = {0, 0, NULL};
-    bool done = picture_read_png(from, &picture) && translate(translator, from, &picture) &&
+    bool done = picture_read(from, &picture) && translate(translator, from, &picture) &&
                 picture_write_png(to, &picture);
     picture_free(&picture);
     if (done) {
@@ -192,10 +193,13 @@ static bool translate_folder(const Translator *translator, const char *from, con
 {
     PathList list;
     char path[PATH_CAPACITY];
-    bool done = folder_list_pngs(from, &list) && folder_make(to);
+    bool done = folder_list_pictures(from, &list) && folder_make(to);
     for (size_t i = 0; done && i < list.count; i++) {
-        const char *name = strrchr(list.paths[i], '/') + 1; /* folder_list_pngs put it behind the folder */
-        done = folder_path(to, name, path) && translate_file(translator, list.paths[i], path);
+        const char *name = strrchr(list.paths[i], '/') + 1; /* folder_list_pictures put it behind the folder */
+        /* What is written is a PNG file. As cat.png may lie beside it, cat.jpg becomes cat.jpg.png. */
+        char file[PATH_CAPACITY + 4];
+        snprintf(file, sizeof file, "%s%s", name, name_ends_with(name, ".png") ? "" : ".png");
+        done = folder_path(to, file, path) && translate_file(translator, list.paths[i], path);
     }
     path_list_free(&list);
     return done;
@@ -299,7 +303,7 @@ int main(int argc, char **argv)
     Settings settings = {.latents = 32};
     const Option options[] = {
         {"--model", OPTION_TEXT, &settings.model, "model.safetensors of train_images with a --source", 0, 0},
-        {"--input", OPTION_TEXT, &settings.input, "PNG picture, or a folder of them", 0, 0},
+        {"--input", OPTION_TEXT, &settings.input, "picture, PNG or JPEG, or a folder of them", 0, 0},
         {"--output", OPTION_TEXT, &settings.output, "where to write it, or them", 0, 0},
         {"--raw", OPTION_TEXT, &settings.raw, "WIDTHxHEIGHT: frames of RGB bytes from stdin to stdout", 0, 0},
         {"--resize", OPTION_FLAG, &settings.resize,

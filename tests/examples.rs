@@ -489,6 +489,21 @@ fn translate_image_gives_the_same_for_a_picture_a_folder_and_frames() {
         }
     }
 
+    // JPEG files among them, where the programs read these.
+    let (mixed, as_png) = (path("mixed"), path("as png"));
+    std::fs::create_dir(&mixed).expect("a folder");
+    std::fs::copy(path("red/0.png"), path("mixed/0.png")).expect("a file");
+    std::fs::write(path("mixed/shades.JPG"), include_bytes!("fixtures/shades.jpg")).expect("a file");
+    let output = run(&program, &["--model", &model, "--input", &mixed, "--output", &as_png], None);
+    if String::from_utf8_lossy(&output.stderr).contains("built without libjpeg") {
+        println!("JPEG files are left out: the examples were built without libjpeg.");
+    } else {
+        let stdout = succeeded("a folder", &output);
+        assert!(stdout.lines().eq(["0.png", "shades.JPG.png"].map(|name| path(&format!("as png/{name}")))), "{stdout}");
+        let pairs = [&FEW[..], &["--source", &red, "--target", &mixed]].concat();
+        succeeded("train_images", &run(&programs.join("train_images"), &pairs, Some(&out)));
+    }
+
     // Another size needs --resize. A picture of the right size stays as it is.
     let chosen = ["--model", &model];
     let coffee = "examples-c/images/coffee.png";
@@ -620,7 +635,7 @@ fn bad_input_is_refused_with_a_sentence() {
     let refused = |arguments: &[&str]| refused_by("train_images", arguments);
     assert!(refused(&["--target", "nowhere"]).contains("nowhere cannot be opened"));
     assert!(refused(&["--target", &text]).contains("text.png is not an IDX file."));
-    assert!(refused(&["--target", "src"]).contains("src holds no PNG pictures."));
+    assert!(refused(&["--target", "src"]).contains("src holds no PNG or JPEG pictures."));
     assert!(refused(&["--target", "examples-c/images", "--size", "1000"]).contains("pictures are made smaller only"));
     let pictures = idx(9, 12);
     let cut = file("cut.idx", &pictures[..pictures.len() - 1]);

@@ -2,6 +2,7 @@
 
 #include "folder.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,17 +52,29 @@ bool folder_path(const char *folder, const char *name, char path[PATH_CAPACITY])
     return true;
 }
 
-static bool is_png(const char *name)
+bool name_ends_with(const char *name, const char *suffix)
 {
-    size_t length = strlen(name);
-    return length > 4 && (strcmp(name + length - 4, ".png") == 0 || strcmp(name + length - 4, ".PNG") == 0);
+    size_t length = strlen(name), from = length - strlen(suffix);
+    if (length <= strlen(suffix)) {
+        return false;
+    }
+    while (from < length && tolower((unsigned char)name[from]) == *suffix) {
+        from++;
+        suffix++;
+    }
+    return from == length;
+}
+
+static bool is_picture(const char *name)
+{
+    return name_ends_with(name, ".png") || name_ends_with(name, ".jpg") || name_ends_with(name, ".jpeg");
 }
 
 /* Adds the path of a picture to the list, whose room doubles when it is full. Other files are passed over. */
 static bool add(PathList *list, const char *folder, const char *name)
 {
     char path[PATH_CAPACITY];
-    if (!is_png(name)) {
+    if (!is_picture(name)) {
         return true;
     }
     if (!folder_path(folder, name, path)) {
@@ -123,12 +136,12 @@ static int compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-bool folder_list_pngs(const char *folder, PathList *list)
+bool folder_list_pictures(const char *folder, PathList *list)
 {
     *list = (PathList){NULL, 0};
     bool read = read_entries(folder, list);
     if (read && list->count == 0) {
-        fprintf(stderr, "The folder %s holds no PNG pictures.\n", folder);
+        fprintf(stderr, "The folder %s holds no PNG or JPEG pictures.\n", folder);
         read = false;
     }
     if (!read) {

@@ -26,8 +26,14 @@ bool folder_make(const char *path);
 /* The path of a file in the folder. Prints a sentence and returns false where it is too long. */
 bool folder_path(const char *folder, const char *name, char path[PATH_CAPACITY]);
 
-/* The folder's files whose names end in .png or .PNG, at least one. Prints a sentence and returns false on failure. */
-bool folder_list_pngs(const char *folder, PathList *list);
+/* Whether the name is longer than the suffix and ends with it; the suffix is in small letters, the name in either. */
+bool name_ends_with(const char *name, const char *suffix);
+
+/*
+ * The folder's files whose names end in .png, .jpg or .jpeg, in letters of either case, at least one. Prints a sentence and
+ * returns false on failure.
+ */
+bool folder_list_pictures(const char *folder, PathList *list);
 
 void path_list_free(PathList *list);
 

@@ -7,6 +7,7 @@
 
 #include "folder.h"
 #include "idx.h"
+#include "jpeg.h"
 #include "picture.h"
 #include "resample.h"
 #include "shapes.h"
@@ -93,10 +94,10 @@ static void drop_equal_channels(Images *images)
 static bool read_folder(const char *folder, uint32_t size, Images *images)
 {
     PathList list;
-    bool read = folder_list_pngs(folder, &list) && images_create(list.count, 3, size, images);
+    bool read = folder_list_pictures(folder, &list) && images_create(list.count, 3, size, images);
     for (size_t i = 0; read && i < list.count; i++) {
         Picture picture = {0, 0, NULL};
-        read = picture_read_png(list.paths[i], &picture) &&
+        read = picture_read(list.paths[i], &picture) &&
                can_shrink(list.paths[i], picture.width, picture.height, size);
         if (read) {
             shrink(picture.rgb, 3, picture.width, picture.height, size, images->pixels + i * images_numbers(images));

@@ -22,7 +22,7 @@ typedef struct {
 bool images_create(size_t count, uint32_t channels, uint32_t size, Images *images);
 
 /*
- * Reads pictures from a folder of PNG files or from an IDX file, or draws them where the name is one of shapes.h. The
+ * Reads pictures from a folder of PNG and JPEG files or from an IDX file, or draws them where the name is one of shapes.h. The
  * largest square in the middle of each picture is made size x size pixels, each the mean of the area that it covers; so
  * 28 pixels become 16 by areas of 1.75. Pictures are made smaller only. A folder whose pictures are all grey gives 1
  * channel.
