@@ -2,6 +2,7 @@
 
 Any file that Pillow reads; all are brought to one size. CIFAR-10 is spread like this. Nothing of it is in the repository.
 """
+import hashlib
 import io
 import pathlib
 import tarfile
@@ -57,10 +58,18 @@ def made(path, side):
     return arrays
 
 
+def name_of(path):
+    """A name under which what is made of the pictures is kept: other files, or newer ones, have another."""
+    inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+    known = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in inside]
+    return f"{path.name.split('.')[0]}-{hashlib.sha256(repr(known).encode()).hexdigest()[:8]}"
+
+
 def load(path, side):
-    """The data set, and the names of its classes in their order."""
-    path = pathlib.Path(path).resolve()
-    kept = picture_cache.arrays(f"{path.name.split('.')[0]}-{side}", lambda: made(path, side), ["picture_folders.py"])
+    """The data set, its name, and the names of its classes in their order."""
+    path = path.resolve()
+    name = name_of(path)
+    kept = picture_cache.arrays(f"{name}-{side}", lambda: made(path, side), ["picture_folders.py"])
     as_numbers = lambda pictures: pictures.astype(np.float32) / 127.5 - 1
-    return picture_data.Pictures(as_numbers(kept["train"]), kept["train_classes"], as_numbers(kept["test"]),
-                                 kept["test_classes"]), kept["names"].tolist()
+    data = picture_data.Pictures(as_numbers(kept["train"]), kept["train_classes"], as_numbers(kept["test"]), kept["test_classes"])
+    return data, name, kept["names"].tolist()

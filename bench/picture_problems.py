@@ -12,7 +12,7 @@ GARMENTS = {"shares-easy": (1, 9), "shares-hard": (0, 4)}       # trouser and an
 TRANSLATION = (0, 1)    # T-shirts to trousers
 FOLDERS = {"cats": ("cat", "dog"), "cars": ("automobile", "truck")}     # classes of a data set that --pictures names
 NAMES = ("glyphs", "emoji", *GARMENTS, "trousers", *FOLDERS, "digits", "digits-none")
-SIDES = {"glyphs": 32, "emoji": 32} | {name: 32 for name in FOLDERS}        # of the others 16
+SIDES = dict.fromkeys(("glyphs", "emoji", *FOLDERS), 32)       # of the others 16
 MADE_UP = 500           # pairs of made-up data
 FIRST = 32              # of a grid of digits: the likeliest
 
@@ -84,8 +84,11 @@ def translation_of(a):
     import picture_folders
     if not a.pictures:
         raise SystemExit(f"{a.task}: --pictures has to name a folder or an archive with the classes {' and '.join(FOLDERS[a.task])}")
-    data, names = picture_folders.load(a.pictures, a.side)
-    return picture_translation.load(data, a.pictures.stem.split(".")[0], tuple(map(names.index, FOLDERS[a.task])), a.judge_epochs)
+    data, name, classes = picture_folders.load(a.pictures, a.side)
+    missing = [each for each in FOLDERS[a.task] if each not in classes]
+    if missing:
+        raise SystemExit(f"{a.task}: {a.pictures} has no class {missing[0]}, but {', '.join(classes)}")
+    return picture_translation.load(data, name, tuple(map(classes.index, FOLDERS[a.task])), a.judge_epochs)
 
 
 def translation(a):
@@ -110,13 +113,13 @@ def digits(a):
 
 
 def loaded(a):
-    own = {"glyphs": known_partners, "emoji": known_partners, "trousers": translation, "digits": digits, "digits-none": digits}
-    own |= {name: translation for name in FOLDERS}
+    own = {"glyphs": known_partners, "emoji": known_partners, "digits": digits, "digits-none": digits}
+    own |= dict.fromkeys(("trousers", *FOLDERS), translation)
     return own.get(a.task, class_shares)(a)
 
 
 def yardsticks(a):
     """What needs no training."""
-    if a.task == "trousers" or a.task in FOLDERS:
+    if a.task in ("trousers", *FOLDERS):
         return picture_translation.yardsticks(translation_of(a))
     return picture_pairs.yardsticks(pairs_of("made-up" if a.made_up else a.task, a.side))

@@ -22,6 +22,7 @@ import typing
 
 import cached
 import emoji_data
+import picture_folders
 import picture_problems
 import report
 
@@ -92,21 +93,25 @@ def picture_of(part, label):
 
 
 def program(a, task):
-    command = [report.ROOT / "picture_task_run.py", "--task", task]
-    return command + (["--pictures", a.pictures] if a.pictures else [])
+    """The command of a task, and what its result depends on beside the settings."""
+    command, known = [report.ROOT / "picture_task_run.py", "--task", task], {"task": task, "code": cached.code_of(CODE)}
+    if a.pictures and task in picture_problems.FOLDERS:
+        return command + ["--pictures", a.pictures], known | {"pictures": picture_folders.name_of(a.pictures.resolve())}
+    return command, known
 
 
 def train(a, job):
     part, label, seed = job
     task, method, own = next(rest for first, *rest in PARTS[part].trainings if first == label)
-    settings = {"task": task, "method": method, "set": own, "seed": seed, "seconds": a.seconds, "scale": a.scale,
-                "processor": report.processor(), "code": cached.code_of(CODE)}
+    command, known = program(a, task)
+    settings = known | {"method": method, "set": own, "seed": seed, "seconds": a.seconds, "scale": a.scale,
+                        "processor": report.processor()}
     if method == "library":
         settings["library"] = cached.library_digest()
     name = f"task-{task}-{method}" + "".join(f"-{value}" for value in own.values()) + f"-s{seed}"
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     kept = a.cache / "pictures" / f"{name}-{digest}.png"
-    command = [*program(a, task), "--method", method, "--seed", seed, "--grid", kept]
+    command += ["--method", method, "--seed", seed, "--grid", kept]
     changes = [f"{key}={value}" for key, value in own.items()]
     if a.scale == "smoke":
         command += ["--made-up", "--steps", 4, "--side", 16 if task in ("glyphs", "emoji") else 8, "--judge-epochs", 1]
@@ -121,9 +126,10 @@ def train(a, job):
 
 
 def yardsticks(a, task):
-    command = [*program(a, task), "--yardsticks"]
+    command, known = program(a, task)
+    command += ["--yardsticks"]
     command += ["--made-up", "--side", 16, "--judge-epochs", 1] if a.scale == "smoke" else []
-    return cached.result(a, f"task-{task}-yardsticks", {"task": task, "code": cached.code_of(CODE)}, command, OTHER_SECONDS) or {}
+    return cached.result(a, f"task-{task}-yardsticks", known, command, OTHER_SECONDS) or {}
 
 
 def shown(value):

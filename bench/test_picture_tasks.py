@@ -113,6 +113,13 @@ class Folders(unittest.TestCase):
         for name, values in whole.items():
             np.testing.assert_array_equal(packed[name], values)
 
+    def test_other_files_have_another_name(self):
+        names = [picture_folders.name_of(self.folder)]
+        for change in (lambda file: file.write_bytes(b"more than there was"), lambda file: file.unlink()):
+            change(self.folder / "test" / "cat" / "notes.txt")
+            names.append(picture_folders.name_of(self.folder))
+        self.assertEqual(len(set(names)), 3)
+
     def test_folders_without_classes_are_refused(self):
         with self.assertRaisesRegex(SystemExit, "no pictures as train/CLASS/NAME"):
             picture_folders.made(self.folder / "test", SIDE)

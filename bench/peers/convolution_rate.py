@@ -7,24 +7,8 @@ count for a multiply-add, taps beyond the edges too. One thread; each number is 
 """
 import argparse
 import json
-import statistics
-import time
 
-
-def rate(call, flops, seconds):
-    """Median GFLOP/s."""
-    for _ in range(3):
-        call()
-    start = time.perf_counter()
-    call()
-    burst = max(1, round(0.01 / max(1e-7, time.perf_counter() - start)))
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        for _ in range(burst):
-            call()
-        times.append((time.perf_counter() - start) / burst)
-    return 1e-9 * flops / statistics.median(times)
+from bursts import median_time
 
 
 def main():
@@ -45,9 +29,9 @@ def main():
     backward = lambda *wanted: torch.ops.aten.convolution_backward(y, x, w, [a.channels], *edges, False, [0, 0], 1, [*wanted, False])
     calls = {"convolution": lambda: torch.conv2d(x, w, padding=1), "convolution_reverse": lambda: backward(True, False),
              "convolution_weights": lambda: backward(False, True)}
-    flops = 2 * 9 * a.channels ** 2 * a.pictures * a.side ** 2
+    operations = 2e-9 * 9 * a.channels ** 2 * a.pictures * a.side ** 2
     with torch.no_grad():
-        print(json.dumps({name: rate(call, flops, a.seconds) for name, call in calls.items()}))
+        print(json.dumps({name: operations / median_time(call, a.seconds) for name, call in calls.items()}))
 
 
 if __name__ == "__main__":

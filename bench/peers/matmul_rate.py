@@ -8,10 +8,8 @@ The rate is in GFLOP/s, two floating-point operations per multiply-add; each num
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 
 LIBRARIES = ("torch", "numpy", "jax")
 
@@ -33,21 +31,6 @@ def product(library, threads, m, n):
     import jax.numpy as jnp
     a, b, f = jnp.asarray(a), jnp.asarray(b), jax.jit(jnp.matmul)
     return lambda: f(a, b).block_until_ready()
-
-
-def rate(call, m, n, seconds):
-    """Median GFLOP/s of bursts of about 10 ms."""
-    call()
-    start = time.perf_counter()
-    call()
-    burst = max(1, round(0.01 / max(1e-7, time.perf_counter() - start)))
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
-        for _ in range(burst):
-            call()
-        times.append((time.perf_counter() - start) / burst)
-    return 2e-9 * m * n * n / statistics.median(times)
 
 
 def measure(threads, sizes, seconds, libraries=LIBRARIES):
@@ -88,7 +71,9 @@ def main():
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, cores[:a.threads])
         sizes = [tuple(map(int, size.split("x"))) for size in a.sizes]
-        print(json.dumps({named(m, n): round(rate(product(a.library, a.threads, m, n), m, n, a.seconds), 1) for m, n in sizes}))
+        from bursts import median_time      # beside this program, which is imported from elsewhere too
+        rate = lambda m, n: 2e-9 * m * n * n / median_time(product(a.library, a.threads, m, n), a.seconds)
+        print(json.dumps({named(m, n): round(rate(m, n), 1) for m, n in sizes}))
         return
     sizes = [(a.rows, width) for width in a.widths] + [(a.large, a.large)] * bool(a.large)
     result = measure(a.threads, sizes, a.seconds)

@@ -54,15 +54,12 @@ bool folder_path(const char *folder, const char *name, char path[PATH_CAPACITY])
 
 bool name_ends_with(const char *name, const char *suffix)
 {
-    size_t length = strlen(name), from = length - strlen(suffix);
-    if (length <= strlen(suffix)) {
-        return false;
+    size_t length = strlen(name), end = strlen(suffix);
+    bool same = length > end;
+    for (size_t i = 1; same && i <= end; i++) {
+        same = tolower((unsigned char)name[length - i]) == suffix[end - i];
     }
-    while (from < length && tolower((unsigned char)name[from]) == *suffix) {
-        from++;
-        suffix++;
-    }
-    return from == length;
+    return same;
 }
 
 static bool is_picture(const char *name)

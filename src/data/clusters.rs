@@ -10,9 +10,9 @@ use crate::symmetric::{Symmetric, dot};
 const MEMORY: &str = "a mixture fitted to the samples";
 /// The samples for each cluster.
 const SAMPLES: usize = 16;
-/// How often clusters and their samples are told anew, and the log-likelihood of a sample that a round has to gain for
-/// another one.
+/// How often clusters and their samples are told anew at most.
 const ROUNDS: usize = 25;
+/// The log-likelihood of a sample that a round has to gain, or it is the last.
 const GAIN: f64 = 1e-4;
 /// The same on other samples, for which they are nearly right.
 const FOLLOWING: usize = 3;
