@@ -5,8 +5,8 @@
 #                PNG files or an IDX file takes yours
 #   make test    every test, then a visit to a GPU in rehearsal, and an example the way make demo runs it, with few steps
 #   make fuzz    attacks the library for SECONDS (default 600) each with random calls and with damaged files, refuses every
-#                allocation once, and kills it 300 times while it writes. COUNT=1000000 in place of SECONDS; ONLY=calls,files,memory,kills
-#                SEED=7; FROM= as a finding tells it
+#                allocation once, kills it 300 times while it writes, and starts threads 2000 times where addresses run out.
+#                COUNT=1000000 in place of SECONDS; ONLY=calls,files,kills,memory,threads SEED=7; FROM= as a finding tells it
 #   make install PREFIX=/usr/local   library, header, pkg-config file and CMake package; after make library, which make test
 #                undoes. scripts/install says what else may be set (DESTDIR, LIBDIR, STRIP=1)
 #   make header  writes include/sfeuot.h anew from the Rust sources

@@ -60,6 +60,23 @@ pub(crate) fn grow<T: Clone>(values: &mut Vec<T>, what: &str, length: usize, val
     Ok(())
 }
 
+/// Whether the process may have `bytes` more of addresses, in one piece. It takes no memory. Where only memory is limited
+/// and not addresses, always true.
+#[cfg(unix)]
+pub(crate) fn has_addresses(bytes: usize) -> bool {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
+    // SAFETY: new pages of nobody's, which are given back at once.
+    unsafe {
+        let pages = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0);
+        pages != libc::MAP_FAILED && libc::munmap(pages, bytes) == 0
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn has_addresses(_bytes: usize) -> bool {
+    true
+}
+
 /// Returns the error that there is no room for `more` elements behind those `present`.
 pub(crate) fn refused<T>(what: &str, present: usize, more: usize) -> Error {
     let bytes = (present as u128 + more as u128) * size_of::<T>() as u128;
@@ -85,6 +102,13 @@ mod tests {
             assert!(text.starts_with("the system has no memory for the samples ("), "{text}");
         }
         assert_eq!(values, [1, 2]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn addresses_are_there_or_not() {
+        assert!(has_addresses(1 << 20));
+        assert!(!has_addresses(usize::MAX / 2));
     }
 
     #[test]

@@ -101,8 +101,13 @@ impl Child {
 
 /// A sign of life of a child.
 pub fn alive() {
+    alive_for(PATIENCE);
+}
+
+/// A sign of life of a child that gives the next one within so many seconds.
+pub fn alive_for(seconds: u32) {
     // SAFETY: no more than an alarm.
-    unsafe { libc::alarm(PATIENCE) };
+    unsafe { libc::alarm(seconds) };
 }
 
 pub fn sleep(milliseconds: u64) {

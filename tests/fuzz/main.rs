@@ -21,6 +21,7 @@ mod random;
 mod report;
 mod requests;
 mod sessions;
+mod threads;
 mod trainers;
 mod world;
 
@@ -47,11 +48,12 @@ struct Part {
     of: &'static str,
 }
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     Part { name: "calls", attack: calls::attack, of: "calls" },
     Part { name: "files", attack: files::attack, of: "files" },
     Part { name: "kills", attack: kills::attack, of: "kills" },
     Part { name: "memory", attack: memory::attack, of: "allocations refused" },
+    Part { name: "threads", attack: threads::attack, of: "contexts refused" },
 ];
 
 fn number(name: &str) -> Option<u64> {

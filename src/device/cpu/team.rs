@@ -14,6 +14,11 @@ use std::thread::JoinHandle;
 /// How often a thread looks before it sleeps: for some tens of microseconds.
 const LOOKS: usize = 2000;
 
+/// A thread's stack, and what the system maps beside it while the thread begins: glibc 64 MiB of addresses for the
+/// thread's heap, found within 128 MiB; some pages for signals and for its name.
+const STACK: usize = 2 << 20;
+const THREAD_ROOM: usize = if cfg!(target_pointer_width = "64") { 144 << 20 } else { 4 << 20 };
+
 type Call = unsafe fn(*const (), usize, usize);
 
 /// Whether a thread sleeps or is about to. On a line of its own, as the others watch the round.
@@ -95,28 +100,36 @@ impl Team {
         (team, refusal)
     }
 
-    /// Starts threads, and waits until they have: what that allocates is not left to the first round.
+    /// Starts threads one after the other, each when the one before runs: a thread that finds no memory as it begins ends the
+    /// process, so there has to be some before.
     fn hire(&mut self, workers: usize) -> Result<()> {
         memory::reserve(&mut self.workers, "the threads of a context", workers)?;
-        let hired = self.spawn(workers);
-        let mut guard = lock(&self.shared.lock);
-        while self.shared.started.load(Ordering::SeqCst) < self.workers.len() {
-            guard = self.shared.finished.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        for worker in 1..=workers {
+            if !memory::has_addresses(STACK + THREAD_ROOM) {
+                let (threads, started) = (workers + 1, worker);
+                return Err(Error::OutOfMemory(format!(
+                    "threads is {threads}, but the system has memory to start {started} of them"
+                )));
+            }
+            self.spawn(worker, workers)?;
+            let mut guard = lock(&self.shared.lock);
+            while self.shared.started.load(Ordering::SeqCst) < worker {
+                guard = self.shared.finished.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
         }
-        hired
+        Ok(())
     }
 
-    fn spawn(&mut self, workers: usize) -> Result<()> {
-        for worker in 1..=workers {
-            let shared = Arc::clone(&self.shared);
-            match std::thread::Builder::new().name(format!("sfeuot-{worker}")).spawn(move || work(&shared, worker)) {
-                Ok(thread) => self.workers.push(thread),
-                Err(refusal) => {
-                    let threads = workers + 1;
-                    return Err(Error::UnsupportedDevice(format!(
-                        "threads is {threads}, but the system starts no more of them: {refusal}"
-                    )));
-                }
+    fn spawn(&mut self, worker: usize, workers: usize) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let builder = std::thread::Builder::new().name(format!("sfeuot-{worker}")).stack_size(STACK);
+        match builder.spawn(move || work(&shared, worker)) {
+            Ok(thread) => self.workers.push(thread),
+            Err(refusal) => {
+                let threads = workers + 1;
+                return Err(Error::UnsupportedDevice(format!(
+                    "threads is {threads}, but the system starts no more of them: {refusal}"
+                )));
             }
         }
         Ok(())
