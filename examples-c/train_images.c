@@ -8,6 +8,8 @@
  * itself: convolutional networks see the source as it is, and what is wider has to be undone by them. Between two sets
  * the generator adds to the source picture, and the cost, half the squared distance of pictures, decides what stays.
  *
+ * Pictures are held in memory, or decoded beside the steps with --stream, which takes folders larger than that.
+ *
  * Every few seconds it writes a grid of what the generator makes, out of the same noise or source pictures each time.
  */
 #include <inttypes.h>
@@ -21,14 +23,11 @@
 #include "gallery.h"
 #include "images.h"
 #include "meter.h"
-#include "noise.h"
 #include "options.h"
+#include "problem.h"
+#include "threads.h"
 
-enum {
-    TRIAL_MILLISECONDS = 3000, /* to measure how long a step takes */
-    STATISTICS_ROWS = 4096,    /* samples that a new trainer asks a callback for, before the first step */
-    NOISE_SEED = 0             /* not that of the command line, so that a resumed training meets the same noise */
-};
+enum { TRIAL_MILLISECONDS = 3000 /* to measure how long a step takes */ };
 
 static const char *const PRESETS[] = {"auto", "tiny", "small", "base"};
 static const int32_t KINDS[] = {SFEUOT_NETWORK_CONV, SFEUOT_NETWORK_CONV_TINY, SFEUOT_NETWORK_CONV_SMALL,
@@ -45,24 +44,15 @@ static const char *const NOISES[] = {"white", "pictures"};
 
 typedef struct {
     const char *source, *target, *out, *checkpoint, *preset, *upsampling, *divergence, *noise;
-    uint64_t size, steps, batch, latents, norm_groups, heads, crop, seed;
+    uint64_t size, steps, batch, latents, norm_groups, heads, crop, decoders, seed;
     double minutes, sigma, tau, generator_rate, value_rate, penalty, ema, noise_width, seconds;
-    bool flip;
+    bool flip, stream;
 } Settings;
 
 /* The choices among words that the settings hold. */
 typedef struct {
     size_t preset, upsampling, divergence, noise;
 } Choices;
-
-/* Both sides of a problem. From noise there are no pictures of the source, and between two sets there is no noise. */
-typedef struct {
-    Images source, target;
-    Noise noise;
-    SfeuotTensor tensors[2];
-    int64_t shapes[2][4];
-    SfeuotData data[2];
-} Problem;
 
 /* What is written in a pause between two steps. */
 typedef struct {
@@ -77,67 +67,19 @@ static bool between_sets(const Settings *settings)
     return settings->source != NULL;
 }
 
-/* Makes an array of pictures one side of the problem. */
-static bool describe_pictures(const Settings *settings, const Images *images, SfeuotTensor *tensor, int64_t shape[4],
-                              SfeuotData *data)
-{
-    shape[0] = (int64_t)images->count;
-    shape[1] = images->channels;
-    shape[2] = shape[3] = images->size;
-    TRY(sfeuot_tensor_init, tensor);
-    tensor->dtype = SFEUOT_DTYPE_U8;
-    tensor->data = images->pixels;
-    tensor->rank = 4;
-    tensor->shape = shape;
-    tensor->scale = IMAGES_SCALE;
-    tensor->offset = IMAGES_OFFSET;
-    TRY(sfeuot_data_init, data);
-    data->samples = tensor;
-    data->flip = settings->flip;
-    data->crop = (uint32_t)settings->crop;
-    return true;
-
-done:
-    return false;
-}
-
-/* Makes noise the source. */
-static bool describe_noise(Problem *problem)
-{
-    SfeuotData *data = &problem->data[0];
-    TRY(sfeuot_data_init, data);
-    data->sample_callback = noise_draw;
-    data->sample_userdata = &problem->noise;
-    data->sample_rank = 3;
-    data->sample_shape = problem->shapes[1] + 1; /* that of a picture of the target */
-    return true;
-
-done:
-    return false;
-}
-
 static bool read_problem(const Settings *settings, const Choices *choices, Problem *problem)
 {
-    uint32_t size = (uint32_t)settings->size;
-    bool pairs = between_sets(settings);
-    if (!images_read(settings->target, size, &problem->target) ||
-        (pairs && (!images_read(settings->source, size, &problem->source) ||
-                   !images_match(&problem->source, &problem->target))) ||
-        !describe_pictures(settings, &problem->target, &problem->tensors[1], problem->shapes[1], &problem->data[1])) {
-        return false;
-    }
-    if (pairs) {
-        return describe_pictures(settings, &problem->source, &problem->tensors[0], problem->shapes[0], &problem->data[0]);
-    }
-    return noise_create(&problem->target, choices->noise == 0, settings->noise_width, NOISE_SEED, &problem->noise) &&
-           describe_noise(problem);
-}
-
-static void free_problem(Problem *problem)
-{
-    images_free(&problem->source);
-    images_free(&problem->target);
-    noise_free(&problem->noise);
+    ProblemSettings sides = {.source = settings->source,
+                             .target = settings->target,
+                             .size = (uint32_t)settings->size,
+                             .flip = settings->flip,
+                             .crop = (uint32_t)settings->crop,
+                             .white = choices->noise == 0,
+                             .noise_width = settings->noise_width,
+                             .stream = settings->stream,
+                             .decoders = (uint32_t)settings->decoders,
+                             .batch = (size_t)settings->batch};
+    return problem_read(&sides, problem);
 }
 
 static bool make_trainer(const Settings *settings, const Choices *choices, Problem *problem, uint64_t steps,
@@ -176,7 +118,7 @@ static bool make_trainer(const Settings *settings, const Choices *choices, Probl
     config.decay_floor = 0.05;
     config.seed = settings->seed;
 
-    problem->noise.next = 0;
+    problem_rewind(problem);
     TRY(sfeuot_trainer_create, context, &config, &problem->data[0], &problem->data[1], trainer);
     made = true;
 
@@ -228,9 +170,7 @@ static bool begin(const Settings *settings, const Choices *choices, Problem *pro
     TRY(sfeuot_trainer_load, context, settings->checkpoint, &problem->data[0], &problem->data[1], trainer);
     TRY(sfeuot_metrics_init, &metrics);
     TRY(sfeuot_trainer_metrics, *trainer, &metrics);
-    /* The noise goes on where it was: each step took two batches, as large as the checkpoint's. */
-    problem->noise.next = STATISTICS_ROWS;
-    problem->noise.batches = 2 * metrics.step;
+    problem_go_on(problem, metrics.step);
     if (settings->minutes <= 0) {
         if (metrics.step >= settings->steps) {
             fprintf(stderr, "%s has %" PRIu64 " steps behind it; --steps has to be more than that to go on.\n",
@@ -312,7 +252,7 @@ static bool run(const Settings *settings, const Choices *choices)
     if (begin(settings, choices, &problem, context, &trainer, &steps) &&
         folder_make(settings->out) && /* after all that may be refused, before the work */
         gallery_write_set(&problem.target, results.target)) {
-        printf("%zu pictures of %u x %u x %u, steps to take: %" PRIu64 "\n", problem.target.count,
+        printf("%zu pictures of %u x %u x %u, steps to take: %" PRIu64 "\n", problem_pictures(&problem),
                (unsigned)problem.target.channels, (unsigned)problem.target.size, (unsigned)problem.target.size, steps);
         fflush(stdout);
         done = train(settings, trainer, steps, &results);
@@ -322,7 +262,7 @@ done:
     sfeuot_trainer_release(trainer);
     sfeuot_context_release(context);
     gallery_close(&results.gallery);
-    free_problem(&problem);
+    problem_free(&problem);
     return done;
 }
 
@@ -338,6 +278,7 @@ int main(int argc, char **argv)
                          .steps = 4000,
                          .batch = 32,
                          .latents = 32,
+                         .decoders = 2,
                          .sigma = 0.3,
                          .tau = 2,
                          .generator_rate = 2e-3,
@@ -365,6 +306,9 @@ int main(int argc, char **argv)
         {"--latents", OPTION_COUNT, &settings.latents, "numbers of noise that the generator sees", 1, 4096},
         {"--flip", OPTION_FLAG, &settings.flip, "take half of the pictures mirrored, left to right", 0, 0},
         {"--crop", OPTION_COUNT, &settings.crop, "pixels by which pictures are moved at most", 0, 1023},
+        {"--stream", OPTION_FLAG, &settings.stream,
+         "decode the folders' pictures beside the steps, in place of holding all of them in memory", 0, 0},
+        {"--decoders", OPTION_COUNT, &settings.decoders, "threads that decode the pictures of a folder", 1, MOST_THREADS},
         {"--sigma", OPTION_REAL, &settings.sigma, "noise of the coupling, times the pictures' common scale", 0, 0},
         {"--tau", OPTION_REAL, &settings.tau, "price of unmatched pictures, in squared scales for each number", 0, 0},
         {"--divergence", OPTION_TEXT, &settings.divergence, "balanced, kl, chi2 or softplus", 0, 0},

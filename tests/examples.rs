@@ -419,6 +419,94 @@ fn png(width: u32, height: u32, rgb: &[u8]) -> Vec<u8> {
     file
 }
 
+/// Writes pictures of 10 x 9 pixels, coloured or grey, into a new folder.
+fn picture_folder(folder: &Path, count: u32, coloured: bool) -> String {
+    std::fs::create_dir(folder).expect("a folder");
+    for i in 0..count {
+        std::fs::write(folder.join(format!("{i}.png")), small_picture(i, coloured)).expect("a file");
+    }
+    folder.to_str().expect("UTF-8").to_owned()
+}
+
+fn small_picture(i: u32, coloured: bool) -> Vec<u8> {
+    let shades = (0..90).map(|p| (i * 31 + p * (i + 2)) as u8);
+    let rgb: Vec<u8> = shades.flat_map(|shade| if coloured { [shade, shade / 2, 90] } else { [shade; 3] }).collect();
+    png(10, 9, &rgb)
+}
+
+#[test]
+fn train_images_streams_the_same_pictures_with_any_number_of_decoders() {
+    let Some(programs) = programs() else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = programs.join("train_images");
+    let path = |name: &str| folder.path().join(name).into_os_string().into_string().expect("UTF-8");
+    let coloured = picture_folder(&folder.path().join("coloured"), 5, true);
+    let grey = picture_folder(&folder.path().join("grey"), 7, false);
+    let train = |out: &str, more: &[&str]| {
+        let out = folder.path().join(out);
+        let stdout = succeeded("train_images", &run(&program, &joined(&FEW, more), Some(&out)));
+        (stdout, std::fs::read(out.join("model.safetensors")).expect("a file"))
+    };
+
+    // Out of noise, and between a grey folder and a coloured one, mirrored and moved.
+    let from_noise = ["--target", &grey, "--stream"];
+    let pairs = ["--source", &grey, "--target", &coloured, "--stream", "--flip", "--crop", "2"];
+    for (arguments, said) in [(&from_noise[..], "7 pictures of 1 x 8 x 8"), (&pairs, "5 pictures of 3 x 8 x 8")] {
+        let (stdout, one) = train("one", &joined(arguments, &["--decoders", "1"]));
+        assert!(stdout.contains(said), "{stdout}");
+        let (_, three) = train("three", &joined(arguments, &["--decoders", "3"]));
+        assert!(one == three, "the number of decoders changes the model of {arguments:?}");
+    }
+    let (_, moved) = train("moved", &joined(&from_noise, &["--flip", "--crop", "2"]));
+    assert!(moved != train("plain", &from_noise).1, "--flip and --crop change nothing");
+
+    // In one go and in two, the second one behind a trial of the speed: both sides go on where they were.
+    let checkpoint = path("checkpoint");
+    let kept = joined(&pairs, &["--checkpoint", &checkpoint]);
+    train("first", &kept);
+    let after_three = std::fs::read(&checkpoint).expect("a file");
+    let (_, at_once) = train("first", &joined(&kept, &["--steps", "5"]));
+    std::fs::write(&checkpoint, after_three).expect("a file");
+    train("second", &joined(&kept, &["--steps", "4"]));
+    let (stdout, in_two) = train("second", &joined(&kept, &["--minutes", "1e-6", "--decoders", "5"]));
+    assert!(stdout.contains("goes on after 4 steps") && stdout.contains("steps to take: 1"), "{stdout}");
+    assert!(at_once == in_two, "the models differ");
+}
+
+/// What a training says of a folder whose picture 3 becomes another file while it goes on.
+#[cfg(unix)]
+fn streamed_until(programs: &Path, coloured: bool, other: &[u8]) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("out");
+    let pictures = picture_folder(&folder.path().join("pictures"), 5, coloured);
+    let mut command = Command::new(programs.join("train_images"));
+    command.args(FEW).args(["--steps", "1000000000", "--stream", "--decoders", "3", "--target", &pictures]);
+    command.arg("--out").arg(&out).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let program = command.spawn().expect("it starts");
+    while !out.join("model.safetensors").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let file = folder.path().join("other");
+    std::fs::write(&file, other).expect("a file");
+    std::fs::rename(&file, Path::new(&pictures).join("3.png")).expect("it is replaced");
+    let output = program.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1), "{}", output.status);
+    String::from_utf8(output.stderr).expect("messages are UTF-8")
+}
+
+#[cfg(unix)]
+#[test]
+fn train_images_names_the_streamed_file_that_it_cannot_take() {
+    let Some(programs) = programs() else { return };
+    let whole = small_picture(3, true);
+    let cut = streamed_until(programs, true, &whole[..whole.len() / 2]);
+    assert!(cut.contains("3.png: libpng reports"), "{cut}");
+    let text = streamed_until(programs, true, b"This is not a picture.");
+    assert!(text.contains("3.png is not a PNG file."), "{text}");
+    let colours = streamed_until(programs, false, &whole);
+    assert!(colours.contains("3.png has colours, but the 5 pictures that were looked at"), "{colours}");
+}
+
 /// Runs a program with bytes on its standard input.
 fn fed(program: &Path, arguments: &[&str], input: &[u8]) -> Output {
     use std::io::Write as _;
@@ -644,6 +732,25 @@ fn bad_input_is_refused_with_a_sentence() {
     assert!(refused(&["--target", &labels]).contains("not of type 8 on 1"));
     let empty = file("empty.idx", &pictures.iter().map(|_| 0).collect::<Vec<u8>>());
     assert!(refused(&["--target", &empty]).contains("not of type 0 on 0"));
+    let said = refused(&["--target", "examples-c/images", "--source", "discs", "--size", "8", "--stream"]);
+    assert!(
+        said.contains("--source is \"discs\"; with --stream it must be a folder of PNG or JPEG pictures."),
+        "{said}"
+    );
+    assert!(refused(&["--stream"]).contains("--target is \"shapes\"; with --stream it must be a folder"));
+    let crop = ["--target", "examples-c/images", "--size", "8", "--crop", "8", "--stream"];
+    assert!(refused(&crop).contains("--crop is 8; it must be less than --size, which is 8."));
+    let damaged = folder.path().join("damaged");
+    picture_folder(&damaged, 5, true);
+    std::fs::write(damaged.join("4.png"), b"This is not a picture.").expect("a file");
+    for how in [&["--size", "8"][..], &["--size", "8", "--stream"]] {
+        let said = refused(&joined(&["--target", damaged.to_str().expect("UTF-8")], how));
+        assert!(said.contains("4.png is not a PNG file."), "{said}");
+    }
+    for decoders in ["0", "65"] {
+        let sentence = format!("--decoders is \"{decoders}\"; it must be a whole number from 1 to 64.");
+        assert!(refused(&["--decoders", decoders]).contains(&sentence));
+    }
     for penalty in ["-1", "1001", "nan", "much"] {
         let sentence = format!("--gradient-penalty is \"{penalty}\"; it must be a number from 0 to 1000.");
         assert!(refused(&["--gradient-penalty", penalty]).contains(&sentence));

@@ -8,6 +8,7 @@
 #include "folder.h"
 #include "idx.h"
 #include "jpeg.h"
+#include "parallel.h"
 #include "picture.h"
 #include "resample.h"
 #include "shapes.h"
@@ -75,13 +76,18 @@ static bool read_idx(const char *path, uint32_t size, Images *images)
     return read;
 }
 
+bool images_grey(const uint8_t *planes, uint32_t size)
+{
+    size_t plane = (size_t)size * size;
+    return memcmp(planes, planes + plane, plane) == 0 && memcmp(planes, planes + 2 * plane, plane) == 0;
+}
+
 /* Takes one channel of each picture, where all have three equal ones. */
 static void drop_equal_channels(Images *images)
 {
     size_t plane = (size_t)images->size * images->size;
     for (size_t i = 0; i < images->count; i++) {
-        const uint8_t *red = images->pixels + 3 * plane * i;
-        if (memcmp(red, red + plane, plane) != 0 || memcmp(red, red + 2 * plane, plane) != 0) {
+        if (!images_grey(images->pixels + 3 * plane * i, images->size)) {
             return;
         }
     }
@@ -91,31 +97,57 @@ static void drop_equal_channels(Images *images)
     images->channels = 1;
 }
 
-static bool read_folder(const char *folder, uint32_t size, Images *images)
+bool images_read_file(const char *path, uint32_t size, uint8_t *planes)
 {
-    PathList list;
-    bool read = folder_list_pictures(folder, &list) && images_create(list.count, 3, size, images);
-    for (size_t i = 0; read && i < list.count; i++) {
-        Picture picture = {0, 0, NULL};
-        read = picture_read(list.paths[i], &picture) &&
-               can_shrink(list.paths[i], picture.width, picture.height, size);
-        if (read) {
-            shrink(picture.rgb, 3, picture.width, picture.height, size, images->pixels + i * images_numbers(images));
-        }
-        picture_free(&picture);
-    }
-    path_list_free(&list);
+    Picture picture = {0, 0, NULL};
+    bool read = picture_read(path, &picture) && can_shrink(path, picture.width, picture.height, size);
     if (read) {
-        drop_equal_channels(images);
+        shrink(picture.rgb, 3, picture.width, picture.height, size, planes);
     }
+    picture_free(&picture);
     return read;
 }
 
-bool images_read(const char *name, uint32_t size, Images *images)
+/* Files, and the set that they become. */
+typedef struct {
+    const PathList *list;
+    Images *images;
+} Reading;
+
+/* A ParallelBody. */
+static bool read_one(void *userdata, size_t i)
+{
+    const Reading *reading = userdata;
+    const Images *images = reading->images;
+    return images_read_file(reading->list->paths[i], images->size, images->pixels + i * images_numbers(images));
+}
+
+bool images_read_files(const PathList *list, uint32_t size, uint32_t decoders, Images *images)
+{
+    Images found = {0, 0, 0, NULL};
+    Reading reading = {list, &found};
+    if (!images_create(list->count, 3, size, &found) || !parallel_for(list->count, decoders, read_one, &reading)) {
+        images_free(&found);
+        return false;
+    }
+    drop_equal_channels(&found);
+    *images = found;
+    return true;
+}
+
+static bool read_folder(const char *folder, uint32_t size, uint32_t decoders, Images *images)
+{
+    PathList list;
+    bool read = folder_list_pictures(folder, &list) && images_read_files(&list, size, decoders, images);
+    path_list_free(&list);
+    return read;
+}
+
+bool images_read(const char *name, uint32_t size, uint32_t decoders, Images *images)
 {
     Images found = {0, 0, 0, NULL};
     bool read = shapes_are(name)      ? shapes_draw(name, size, &found)
-                : folder_exists(name) ? read_folder(name, size, &found)
+                : folder_exists(name) ? read_folder(name, size, decoders, &found)
                                       : read_idx(name, size, &found);
     if (!read) {
         images_free(&found);

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "folder.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -25,9 +27,18 @@ bool images_create(size_t count, uint32_t channels, uint32_t size, Images *image
  * Reads pictures from a folder of PNG and JPEG files or from an IDX file, or draws them where the name is one of shapes.h. The
  * largest square in the middle of each picture is made size x size pixels, each the mean of the area that it covers; so
  * 28 pixels become 16 by areas of 1.75. Pictures are made smaller only. A folder whose pictures are all grey gives 1
- * channel.
+ * channel. Files of a folder are decoded on so many threads; the set is the same for any of them.
  */
-bool images_read(const char *name, uint32_t size, Images *images);
+bool images_read(const char *name, uint32_t size, uint32_t decoders, Images *images);
+
+/* The same for a list of files. */
+bool images_read_files(const PathList *list, uint32_t size, uint32_t decoders, Images *images);
+
+/* Reads one file as three planes of size x size pixels: red, green and blue. May be called on several threads. */
+bool images_read_file(const char *path, uint32_t size, uint8_t *planes);
+
+/* Whether the three planes are equal. */
+bool images_grey(const uint8_t *planes, uint32_t size);
 
 /* Gives both sets the same channels: a set of grey pictures gets three equal ones beside a set of coloured pictures. */
 bool images_match(Images *one, Images *other);
