@@ -95,7 +95,7 @@ __device__ inline void draw_rows(const Side& side, const Pixels& pixels, const S
 }
 
 __device__ inline void draw_times(u32 start, u64 first, u32 repeat, bool half_at_end, float low, float high,
-                                  double log_range, float* time, u32 time_stride, u32 rows) {
+                                  double log_range, double ease, float* time, u32 time_stride, u32 rows) {
     const float range = __fadd_rn(high, -low);
     const u64 step = (u64)gridDim.x * blockDim.x;
     for (u64 row = (u64)blockIdx.x * blockDim.x + threadIdx.x; row < rows; row += step) {
@@ -103,7 +103,7 @@ __device__ inline void draw_times(u32 start, u64 first, u32 repeat, bool half_at
         const u64 number = divide(first + row, repeat, rest);
         const u32 word = start + 0x9E3779B9u * (u32)(half_at_end ? number / 2 : number);
         const bool at_end = half_at_end && number % 2 == 1;
-        const Tick tick = clock_at(log_range, at_end ? high : __fadd_rn(low, __fmul_rn(range, unit(word))));
+        const Tick tick = clock_at(log_range, ease, at_end ? high : __fadd_rn(low, __fmul_rn(range, unit(word))));
         float* to = row_of(time, time_stride, (u32)row);
         to[0] = tick.time;
         to[1] = tick.against;
@@ -119,7 +119,7 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
            u32 rows, u32 each, u32 d, u32 latent, float* input, u32 input_stride, u32 input_squares,
            const float* input_centre, float* ends, u32 ends_stride, u32 ends_squares, const float* ends_centre,
            float* time, u32 time_stride, u32 time_repeat, u32 half_at_end, float low, float high, double log_range,
-           u64 seed, const u64* counter, u64 number) {
+           double ease, u64 seed, const u64* counter, u64 number) {
     const u64 first = first_source * each;
     switch (blockIdx.y) {
         case 0:
@@ -134,7 +134,7 @@ batch_draw(const float* source, u32 source_samples, const u32* source_thresholds
             break;
         case 2:
             draw_times(philox_block(sequence_of(seed, counter, number, STREAM_TIME), 0).x, first, time_repeat,
-                       half_at_end != 0, low, high, log_range, time, time_stride, rows);
+                       half_at_end != 0, low, high, log_range, ease, time, time_stride, rows);
             break;
         default:
             draw_rows({target, target_samples, target_thresholds, target_aliases, target_flip, target_crop},

@@ -15,18 +15,29 @@ struct Tick {
 
 __device__ inline Tick tick_of(const float* row) { return {row[0], row[1], row[2]}; }
 
-// What rows at time s from 0 to 1 carry. log_range is 0 where all axes have one time.
-__device__ inline Tick clock_at(double log_range, float time) {
+// What rows at time s from 0 to 1 carry. log_range is 0 where all axes have one time, and ease is 1 where the clock does not
+// slow down.
+__device__ inline Tick clock_at(double log_range, double ease, float time) {
     // The root of the least number.
     const double s = time > 0x1p-63f ? time : 0x1p-63f;
-    if (log_range == 0.0) {
-        const double against = __ddiv_rn(__dadd_rn(1.0, -s), s);
-        return {time, (float)against, (float)__ddiv_rn(1.0, __dmul_rn(s, s))};
+    double u = s, rest = __dadd_rn(1.0, -s), speed = 1.0;
+    if (ease < 1.0) {
+        for (u32 stage = 0; stage < 2; stage++) {
+            const double bent = __dmul_rn(__dadd_rn(1.0, -ease), rest);
+            speed = __dmul_rn(speed, __dadd_rn(ease, __dmul_rn(2.0, bent)));
+            u = __dmul_rn(u, __dadd_rn(1.0, bent));
+            rest = __dmul_rn(rest, __dadd_rn(ease, bent));
+        }
     }
-    const double come = expm1(__dmul_rn(log_range, s)), left = -expm1(__dmul_rn(log_range, __dadd_rn(s, -1.0)));
+    if (log_range == 0.0) {
+        const double pace = __ddiv_rn(1.0, __dmul_rn(u, u));
+        return {time, (float)__ddiv_rn(rest, u), (float)__dmul_rn(pace, speed)};
+    }
+    const double come = expm1(__dmul_rn(log_range, u)), left = -expm1(__dmul_rn(log_range, -rest));
     const double against = __ddiv_rn(left, come);
     const double both = __dadd_rn(__dmul_rn(__dadd_rn(1.0, come), against), __dadd_rn(1.0, -left));
-    return {time, (float)against, (float)__dmul_rn(__ddiv_rn(log_range, come), both)};
+    const double pace = __dmul_rn(__ddiv_rn(log_range, come), both);
+    return {time, (float)against, (float)__dmul_rn(pace, speed)};
 }
 
 // The time t of an axis of this rate, and 1 - t.

@@ -114,6 +114,57 @@ fn a_small_number_is_not_lost_beside_a_large_one() {
     }
 }
 
+/// What is finer than the noise is seen in the last moments of the narrowest column's time alone. A library that does not look
+/// there makes one broad heap of two modes.
+#[test]
+fn a_column_that_is_narrow_beside_another_shows_its_modes() {
+    let modes = |rows: usize, seed: u64| -> Vec<f64> {
+        // Neighbouring seeds give the same numbers, moved by one.
+        let (noise, side) = (normals(rows, seed * 1_000_000), normals(rows, (seed + 1) * 1_000_000));
+        // Three rows of five are on the left.
+        noise.iter().zip(&side).map(|(noise, side)| if *side < 0.2533 { -1.5 } else { 1.5 } + 0.3 * noise).collect()
+    };
+    let source: Vec<f64> = normals(2 * ROWS, 1).chunks(2).flat_map(|x| [x[0], 100.0 * x[1]]).collect();
+    let target: Vec<f64> = modes(ROWS, 2).iter().zip(&modes(ROWS, 4)).flat_map(|(x, y)| [*x, 100.0 * y]).collect();
+    let config = TrainerConfig {
+        sigma: 0.1,
+        sigma_units: SigmaUnits::Relative,
+        hidden_width: 64,
+        hidden_layers: 3,
+        batch_sources: 32,
+        components: 8,
+        decay_steps: 1500,
+        ..balanced(0.1)
+    };
+    let mut trainer = Trainer::new(&context(2), config, array(&source, 2), array(&target, 2)).expect("a sound problem");
+    trainer.step(1500).expect("a sound problem");
+    let model = trainer.model().expect("a model");
+    let mut session = Session::new(&model).expect("memory");
+    let x: Vec<f32> = source.iter().map(|&x| x as f32).collect();
+    let mut end = vec![0f32; x.len()];
+    session.generate(&x, 3, 0, &mut end).expect("sound rows");
+    for (column, unit) in [(0, 1.0), (1, 100.0)] {
+        let share = |inside: &dyn Fn(f32) -> bool| {
+            end.iter().skip(column).step_by(2).filter(|&&x| inside(x / unit)).count() as f64 / ROWS as f64
+        };
+        let (left, between) = (share(&|x| x < 0.0), share(&|x| x.abs() < 0.75));
+        assert!((left - 0.6).abs() < 0.08, "column {column} has {left} on the left");
+        assert!(between < 0.1, "column {column} has {between} between its modes, where the target has 0.01");
+    }
+
+    // A file keeps the clock: a model read from it has the same drift on the way.
+    let path = scratch("narrow.model");
+    model.save(&path).expect("the target folder is writable");
+    let read = Model::load(&context(1), &path).expect("it was just written");
+    let mut again = Session::new(&read).expect("memory");
+    let drift = |session: &mut Session| {
+        let mut out = vec![0f32; 20];
+        session.drift(0.9, &x[..20], &mut out).expect("sound rows");
+        out
+    };
+    assert_eq!(drift(&mut session), drift(&mut again));
+}
+
 #[test]
 fn a_path_begins_at_its_source_and_ends_at_what_is_generated() {
     let target = correlated(ROWS, &needle(), &[3.0, -1.0], 2);

@@ -16,6 +16,7 @@ use super::gaussian_pair::{self, Gaussian, Pair, softness};
 use crate::data::{Clusters, Normalisation, Rotation, Shapes, Split, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
+use crate::formulas::clock::ease_of;
 use crate::joint_axes::{MOST_MATRICES, joint_axes};
 use crate::memory;
 use crate::numbers::Numbers;
@@ -213,11 +214,13 @@ impl Directions {
             contraction: q.into(),
             pull: h.into(),
             unit: unit.into(),
+            ease: 1.0,
             level,
             start: 0.0,
             mean_squares: [from, end],
         };
         bridge.start = bridge.cost() * start;
+        bridge.ease = ease_of(bridge.log_range());
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }
 }

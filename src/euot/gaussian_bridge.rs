@@ -44,6 +44,8 @@ pub(crate) struct GaussianBridge {
     pub pull: Numbers,
     /// l of each axis.
     pub unit: Numbers,
+    /// The ease of the clock, 1 where it does not slow down.
+    pub ease: f64,
     /// The level of V0. With KL it is such that the density ratio averages 1 over a Gaussian target, otherwise such
     /// that V0(1, .) averages 0 over it.
     pub level: f64,
@@ -64,6 +66,8 @@ struct Stored {
     contractions: Option<Numbers>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     units: Option<Numbers>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ease: Option<f64>,
     pull: Numbers,
     level: f64,
     start: f64,
@@ -73,10 +77,11 @@ struct Stored {
 impl From<GaussianBridge> for Stored {
     fn from(bridge: GaussianBridge) -> Self {
         let even = bridge.is_even();
-        let GaussianBridge { rotation: _, contraction, pull, unit, level, start, mean_squares } = bridge;
+        let GaussianBridge { rotation: _, contraction, pull, unit, ease, level, start, mean_squares } = bridge;
         let (one, each) = if even { (contraction.first().copied(), None) } else { (None, Some((contraction, unit))) };
         let (contractions, units) = each.unzip();
-        Self { contraction: one, contractions, units, pull, level, start, mean_squares }
+        let ease = Some(ease).filter(|&ease| ease != 1.0);
+        Self { contraction: one, contractions, units, ease, pull, level, start, mean_squares }
     }
 }
 
@@ -84,14 +89,15 @@ impl TryFrom<Stored> for GaussianBridge {
     type Error = String;
 
     fn try_from(stored: Stored) -> std::result::Result<Self, String> {
-        let Stored { contraction, contractions, units, pull, level, start, mean_squares } = stored;
+        let Stored { contraction, contractions, units, ease, pull, level, start, mean_squares } = stored;
         let each = |value| Numbers::collect((0..pull.len()).map(|_| value)).map_err(|_| REFUSED.to_owned());
         let (contraction, unit) = match (contraction, contractions, units) {
             (Some(q), None, None) => (each(q)?, each(1.0)?),
             (None, Some(contractions), Some(units)) => (contractions, units),
             _ => return Err("bridge has to have either a contraction or contractions with units".into()),
         };
-        Ok(Self { rotation: None, contraction, pull, unit, level, start, mean_squares })
+        let ease = ease.unwrap_or(1.0);
+        Ok(Self { rotation: None, contraction, pull, unit, ease, level, start, mean_squares })
     }
 }
 
@@ -103,6 +109,8 @@ const EVEN_CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
 pub(super) const LEAST_UNIT: f64 = 1e-6;
 /// The variance that stands in for that of a side which is a single point, where all axes have one contraction.
 const EVEN_VARIANCE: f64 = 1e-6;
+/// The least ease of a clock: contractions within [`CONTRACTIONS`] have more.
+const LEAST_EASE: f64 = 5e-4;
 /// The largest mean square that 32-bit numbers can compute with.
 const SQUARES_END: f64 = 1e30;
 
@@ -116,6 +124,7 @@ impl GaussianBridge {
             contraction: ones.clone(),
             pull: even(0.0)?,
             unit: ones.clone(),
+            ease: 1.0,
             level: 0.0,
             start: 0.0,
             mean_squares: [ones.clone(), ones],
@@ -172,10 +181,12 @@ impl GaussianBridge {
         Ok(Spread { mean: Numbers::collect(mean)?, variances: Numbers::collect(variances)? })
     }
 
-    /// Returns whether all axes have one contraction, and the lengths of the normalised problem.
+    /// Returns whether all axes have one contraction, the lengths of the normalised problem, and a clock that does not
+    /// slow down.
     pub fn is_even(&self) -> bool {
         let first = self.contraction.first();
         self.rotation.is_none()
+            && self.ease == 1.0
             && self.contraction.iter().all(|q| Some(q) == first)
             && self.unit.iter().all(|&unit| unit == 1.0)
     }
@@ -197,6 +208,9 @@ impl GaussianBridge {
         }
         if let Some(unit) = self.unit.iter().find(|unit| !(LEAST_UNIT..=SQUARES_END).contains(*unit)) {
             return Err(format!("bridge has a unit of {unit:e}; it must be from {LEAST_UNIT:e} to {SQUARES_END:e}"));
+        }
+        if !(LEAST_EASE..=1.0).contains(&self.ease) {
+            return Err(format!("bridge.ease is {}; it must be from {LEAST_EASE} to 1", self.ease));
         }
         if !self.is_sound() {
             return Err(format!(
@@ -255,8 +269,13 @@ impl GaussianBridge {
 
     /// Returns the times of the axes.
     pub fn clock(&self) -> Clock {
+        Clock::new(self.log_range(), self.ease)
+    }
+
+    /// Returns the logarithm of the largest contraction over the least.
+    pub fn log_range(&self) -> f64 {
         let [least, largest] = self.extremes();
-        Clock::new(((largest - least) / least).ln_1p())
+        ((largest - least) / least).ln_1p()
     }
 
     /// Returns the clock's time at time t.

@@ -5,10 +5,17 @@
 //! suits all axes. This one is the mean of the times t' over all contractions from the least to the largest, evenly in
 //! their logarithms: with R their ratio and o the odds of t times the largest contraction,
 //!
-//! s = log((1 + o) / (1 + o / R)) / log R,   o = (R^s - 1) / (1 - R^(s-1)),   t'_j = o r_j / (1 + o r_j),
+//! u = log((1 + o) / (1 + o / R)) / log R,   o = (R^u - 1) / (1 - R^(u-1)),   t'_j = o r_j / (1 + o r_j),
 //!
-//! where r_j is the axis's contraction over the largest. dt'_j / ds is then never above log R times R / (R - 1). With R
-//! = 1 all of these are s itself.
+//! where r_j is the axis's contraction over the largest. dt'_j / du is then never above log R times R / (R - 1). With R
+//! = 1 all of these are u itself.
+//!
+//! Along the axis of the least contraction t' comes near 1 in the last of these times alone, and only there shows what its
+//! samples are like. So the time s that networks see and rows are drawn by slows down towards the end, by a map twice:
+//!
+//! 1 - u = m(m(1 - s)),   m(v) = v (ease + (1 - ease) v),
+//!
+//! with an ease of 1 where contractions are of one magnitude, and less the further apart they are.
 
 use super::scalar::Scalar;
 
@@ -16,6 +23,7 @@ use super::scalar::Scalar;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Clock {
     log_range: f64,
+    ease: f64,
 }
 
 /// A time of the clock as rows carry it: three numbers.
@@ -32,14 +40,22 @@ pub struct Tick<T> {
 /// The least logarithm of a ratio that counts.
 const LEAST_RANGE: f64 = 1e-9;
 
+/// How often times go through m.
+pub const STAGES: usize = 2;
+
+/// Returns the ease of the clock of a new training, whose contractions have this logarithm of their ratio.
+pub fn ease_of(log_range: f64) -> f64 {
+    1.0 / (1.0 + 0.5 * (log_range - 1.0).max(0.0).powi(2))
+}
+
 impl Clock {
     /// The clock of axes that all have one contraction.
-    pub const EVEN: Self = Self { log_range: 0.0 };
+    pub const EVEN: Self = Self { log_range: 0.0, ease: 1.0 };
 
-    /// Returns the clock of contractions whose largest is e^`log_range` times the least. Where these are as good as one,
-    /// so are the times.
-    pub fn new(log_range: f64) -> Self {
-        Self { log_range: if log_range < LEAST_RANGE { 0.0 } else { log_range } }
+    /// Returns the clock of contractions whose largest is e^`log_range` times the least, with an ease from 0 to 1. Where
+    /// contractions are as good as one, so are the times.
+    pub fn new(log_range: f64, ease: f64) -> Self {
+        Self { log_range: if log_range < LEAST_RANGE { 0.0 } else { log_range }, ease }
     }
 
     /// Returns log R.
@@ -47,19 +63,34 @@ impl Clock {
         self.log_range
     }
 
+    /// Returns the ease.
+    pub fn ease(self) -> f64 {
+        self.ease
+    }
+
     /// Returns what rows at time s from 0 to 1 carry. The odds at 0 are infinite, so the earliest time is one whose square
     /// is still a number.
     pub fn at<T: Scalar>(self, time: T) -> Tick<T> {
         let s = time.max(T::min_positive_value().sqrt()).wide();
         let range = self.log_range;
+        // 1 - m(v) is (1 - v) (1 + (1 - ease) v), which keeps the digits of a small u.
+        let (mut u, mut rest, mut speed) = (s, 1.0 - s, 1.0);
+        if self.ease < 1.0 {
+            let bend = 1.0 - self.ease;
+            for _ in 0..STAGES {
+                speed *= self.ease + 2.0 * (bend * rest);
+                u *= 1.0 + bend * rest;
+                rest *= self.ease + bend * rest;
+            }
+        }
         let (against, pace) = if range == 0.0 {
-            ((1.0 - s) / s, 1.0 / (s * s))
+            (rest / u, 1.0 / (u * u))
         } else {
-            let (come, left) = ((range * s).exp_m1(), -(range * (s - 1.0)).exp_m1());
+            let (come, left) = ((range * u).exp_m1(), -(range * -rest).exp_m1());
             let against = left / come;
             (against, range / come * ((1.0 + come) * against + (1.0 - left)))
         };
-        Tick { time, against: T::of(against), pace: T::of(pace) }
+        Tick { time, against: T::of(against), pace: T::of(pace * speed) }
     }
 
     /// Returns s where the time along the axis with the least contraction is this.
@@ -69,12 +100,24 @@ impl Clock {
 
     /// Returns s where 1 - t and t, of the problem itself, and the least and the largest contraction are these.
     pub fn read(self, [rest, time]: [f64; 2], [least, largest]: [f64; 2]) -> f64 {
-        let slow = rest + least * time;
-        if self.log_range == 0.0 {
-            return least * time / slow;
+        let [slow, fast] = [least, largest].map(|q| rest + q * time);
+        let [u, left] = if self.log_range == 0.0 {
+            [least * time / slow, rest / slow]
+        } else {
+            // Logarithms of ratios that may be nearly 1.
+            let apart = largest - least;
+            [apart * time / slow, apart / least * rest / fast].map(|ratio| ratio.ln_1p() / self.log_range)
+        };
+        if self.ease == 1.0 {
+            return u;
         }
-        // The logarithm of the ratio of both odds, which may be nearly 1.
-        ((largest - least) * time / slow).ln_1p() / self.log_range
+        // 1 - v and v where m(v) is 1 - u, each in a form that keeps its digits where it is small.
+        let bend = 1.0 - self.ease;
+        let stage = |[u, left]: [f64; 2], _| {
+            let root = (self.ease * self.ease + 4.0 * bend * left).sqrt();
+            [2.0 * u / (1.0 + bend + root), 2.0 * left / (self.ease + root)]
+        };
+        (0..STAGES).fold([u, left], stage)[0]
     }
 }
 
@@ -110,8 +153,10 @@ mod tests {
     proptest! {
         /// Every axis goes from 0 to 1, at the speed that it is said to have, and s is the time that `read` tells.
         #[test]
-        fn an_axis_has_the_odds_of_its_contraction(range in 0.0f64..25.0, s in 0.01f64..0.99, share in 0.0f64..1.0) {
-            let clock = Clock::new(range);
+        fn an_axis_has_the_odds_of_its_contraction(
+            range in 0.0f64..25.0, s in 0.01f64..0.99, share in 0.0f64..1.0, ease in prop_oneof![Just(1.0), 0.01f64..1.0],
+        ) {
+            let clock = Clock::new(range, ease);
             let rate = (-share * range).exp();
             let [time, rest, speed] = clock.at(s).along(rate);
             prop_assert!((time + rest - 1.0f64).abs() < 1e-12);
@@ -120,10 +165,12 @@ mod tests {
             let [earlier, ..] = clock.at(s - step).along(rate);
             let expected = (later - earlier) / (2.0 * step);
             prop_assert!((speed - expected).abs() < 1e-3 * (1.0 + expected), "{speed} {expected}");
-            prop_assert!(speed <= (range / (1.0 - (-range).exp())).max(1.0) * (1.0 + 1e-9), "{speed}");
+            let most = (2.0 - ease).powi(2) * (range / (1.0 - (-range).exp())).max(1.0);
+            prop_assert!(speed <= most * (1.0 + 1e-9), "{speed}");
             // t from the odds of the axis whose contraction is 1.
-            let t = 1.0 / (1.0 + clock.at(s).against);
-            assert_relative_eq!(clock.read([1.0 - t, t], [(-range).exp(), 1.0]), s, max_relative = 1e-6);
+            let against = clock.at(s).against;
+            let [rest, t] = [against, 1.0].map(|part| part / (1.0 + against));
+            assert_relative_eq!(clock.read([rest, t], [(-range).exp(), 1.0]), s, max_relative = 1e-6);
             let [slow, ..] = clock.at(clock.of_slowest(t)).along((-range).exp());
             assert_relative_eq!(slow, t, max_relative = 1e-6);
         }
@@ -132,7 +179,7 @@ mod tests {
         #[test]
         fn nearly_equal_contractions_have_one_time(q in 0.01f64..100.0, ulps in 0i32..1000, t in 0.0f64..1.0) {
             let other = q * (1.0 + f64::from(ulps) * f64::EPSILON);
-            let clock = Clock::new(((other - q) / q).ln_1p());
+            let clock = Clock::new(((other - q) / q).ln_1p(), 1.0);
             assert_relative_eq!(clock.read([1.0 - t, t], [q, other]), q * t / (1.0 - t + q * t), max_relative = 1e-9);
         }
     }
@@ -144,9 +191,14 @@ mod tests {
             assert!((time - s).abs() <= 1e-12 * s + 1e-17);
             assert!((rest - (1.0 - s)).abs() < 1e-12 && (speed - 1.0).abs() < 1e-9);
         }
-        for range in [0.0, 1e-3, 9.0, 25.0] {
-            let [time, rest, _] = Clock::new(range).at(1.0f32).along((-range).exp() as f32);
+        for (range, ease) in [(0.0, 1.0), (0.0, 0.5), (1e-3, 1.0), (9.0, 1.0), (25.0, 1.0), (25.0, 1e-2)] {
+            let clock = Clock::new(range, ease);
+            let [time, rest, _] = clock.at(1.0f32).along((-range).exp() as f32);
             assert_eq!([time, rest], [1.0, 0.0]);
+            let start = clock.at(0.0f32).along(1.0);
+            assert!(start[0] < 1e-15 && start[1] == 1.0 && start[2].is_finite() && start[2] > 0.0, "{start:?}");
+            let ends = [[1.0, 0.0], [0.0, 1.0]].map(|ends| clock.read(ends, [(-range).exp(), 1.0]));
+            assert!(ends[0] == 0.0 && (ends[1] - 1.0).abs() < 1e-12, "{ends:?}");
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod activations;
 mod builder;
+mod clock;
 mod dense;
 mod graph;
 mod message;

@@ -3,7 +3,7 @@
 use super::builder::{Attribute, Builder, Tensor};
 use super::graph::OnnxGraph;
 use super::message::Message;
-use super::{dense, pictures};
+use super::{clock, dense, pictures};
 use crate::error::Result;
 use crate::euot::answers::Transport;
 use crate::formulas::axes::Part;
@@ -11,9 +11,6 @@ use crate::formulas::head::{LOG_STD_RANGE, LOG_STD_ROOM};
 use crate::memory;
 use crate::nn::network::Network;
 use crate::rng::{Sequence, Stream};
-
-/// Below this logarithm of the ratio of contractions, a series is more exact than a logarithm of 32 bits.
-const SERIES: f64 = 0.5;
 
 /// What is exported.
 pub(crate) struct Exported<'a> {
@@ -241,7 +238,7 @@ impl<'a> Exported<'a> {
         let factor = b.columns(q.iter().zip(bridge.unit.iter()).map(|(q, unit)| q / unit))?;
         let seen = b.mul(pulled, factor);
         let seen = b.plain("Div", &[seen, divisor]);
-        let clock = self.clock(b, t, rest);
+        let clock = clock::read(b, bridge, t, rest);
         let pass = forward(b, value, self.weights[0], seen, Some(clock), Some(clock))?;
 
         // V0 in normalised units: a sum over axes of a quadratic over D, of the logarithms, and the level.
@@ -281,36 +278,6 @@ impl<'a> Exported<'a> {
         let over = b.columns(bridge.unit.iter().map(|unit| -1.0 / unit))?;
         let drift = b.mul(rise, over);
         self.export(b, drift, true, "drift")
-    }
-
-    /// Returns the clock's time for the column t and its rest.
-    fn clock(&self, b: &mut Builder<'a>, t: Tensor, rest: Tensor) -> Tensor {
-        let bridge = &self.transport.bridge;
-        let [least, largest] = bridge.extremes();
-        let range = bridge.clock().log_range();
-        let slow = b.times(t, least);
-        let under = b.add(rest, slow);
-        if range == 0.0 {
-            return b.plain("Div", &[slow, under]);
-        }
-        let above = b.times(t, largest - least);
-        let ratio = b.plain("Div", &[above, under]);
-        let log = if range > SERIES {
-            let whole = b.plus(ratio, 1.0);
-            b.plain("Log", &[whole])
-        } else {
-            // log(1 + r) = 2 (u + u^3 / 3 + ..) with u = r / (2 + r), which is at most a quarter.
-            let under = b.plus(ratio, 2.0);
-            let u = b.plain("Div", &[ratio, under]);
-            let square = b.mul(u, u);
-            let mut sum = b.number(2.0 / 11.0);
-            for odd in [9.0, 7.0, 5.0, 3.0, 1.0] {
-                let product = b.mul(sum, square);
-                sum = b.plus(product, 2.0 / odd);
-            }
-            b.mul(sum, u)
-        };
-        b.times(log, 1.0 / range)
     }
 }
 

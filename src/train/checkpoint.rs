@@ -8,7 +8,7 @@ use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
-use crate::file::kind::{FileKind, GRADIENT_PENALTY, TAU_SCHEDULE};
+use crate::file::kind::{EASED_CLOCK, FileKind, GRADIENT_PENALTY, TAU_SCHEDULE};
 use crate::file::output::Output;
 use crate::formulas::Conjugate;
 use crate::model::checked_dimension;
@@ -61,15 +61,15 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
         sigma: _,
         conjugate: _,
     } = frame;
-    let (rotation, own_axes) = (bridge.rotation.clone(), !bridge.is_even());
+    let (rotation, own_axes, eased) = (bridge.rotation.clone(), !bridge.is_even(), bridge.ease < 1.0);
     let rotated = rotation.is_some();
     let description =
         Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
     let [own_networks, axes, pictures, layers] = description.config.specs().versions(own_axes);
     let TrainerConfig { tau_steps, gradient_penalty, .. } = description.config;
-    let own = [(tau_steps > 0, TAU_SCHEDULE), (gradient_penalty > 0.0, GRADIENT_PENALTY)];
-    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1]]);
+    let own = [(tau_steps > 0, TAU_SCHEDULE), (gradient_penalty > 0.0, GRADIENT_PENALTY), (eased, EASED_CLOCK)];
+    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1], own[2]]);
     output.push_rotation(rotation.as_ref());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;

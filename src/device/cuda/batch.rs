@@ -84,6 +84,7 @@ impl Draw for CudaBlock {
             low: times.low as f32,
             high: times.high as f32,
             log_range: clock.log_range(),
+            ease: clock.ease(),
             seed: noise.seed,
             counter: noise.counter,
             number: noise.number,

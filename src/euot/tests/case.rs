@@ -380,7 +380,8 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
                 curvature: 0.3 * curves[j],
                 slope: 0.3 * slopes[j],
             };
-            let axes = Axes::new((0..d).map(axis), Clock::new(range), sigma * sigma, 0.1).unwrap();
+            let axes = Axes::new((0..d).map(axis), Clock::new(range, 1.0 / (1 + seed % 3) as f64), sigma * sigma, 0.1)
+                .unwrap();
             let activation = Activation::ALL[act];
             let divergence = Divergence::ALL[psi];
             let mut bridge = GaussianBridge::none(d).unwrap();

@@ -96,6 +96,7 @@ proptest! {
         aligned in any::<bool>(), weighted in any::<bool>(), by_host in any::<[bool; 2]>(), gap in 1usize..4,
         seed in any::<u64>(), counter in 0u64..1 << 40, half in 0u64..2, targets in any::<bool>(),
         a_time_each in any::<bool>(), half_at_end in any::<bool>(), squared in any::<bool>(), log_range in prop_oneof![Just(0.0), 1e-3f64..25.0],
+        ease in prop_oneof![Just(1.0), 0.01f64..1.0],
         (flip, crop, height) in (any::<[bool; 2]>(), any::<[u32; 2]>(), 1usize..7),
     ) {
         if !available() {
@@ -114,7 +115,7 @@ proptest! {
         let changes = changes.map(|changes| Some(changes).filter(|changes| changes.flip || changes.crop > 0));
         let [source, target] = sides(seed, samples, d, weighted, by_host, changes);
         let step = 2 * counter + half;
-        let (low, high, clock) = (0.2f32, 0.995f32, Clock::new(log_range));
+        let (low, high, clock) = (0.2f32, 0.995f32, Clock::new(log_range, ease));
 
         let z = {
             let mut z = vec![0f32; rows * latent];
@@ -160,7 +161,7 @@ proptest! {
                 height as u32, width as u32, first as u64, rows as u32, latents as u32, d as u32, latent as u32,
                 &input.data, input.stride as u32, squares as u32, &of_input, &ends.data, ends.stride as u32,
                 squares as u32, &of_ends, &time.data, time.stride as u32, repeat as u32,
-                u32::from(half_at_end), low, high, log_range, seed, &counter, half,
+                u32::from(half_at_end), low, high, log_range, ease, seed, &counter, half,
             ]);
             [input.into(), ends.into(), time.into()]
         });
@@ -171,7 +172,7 @@ proptest! {
                 let values = found.values();
                 let (cols, rest) = [(d + latent, squares), (d + 1, squares), (3, 0)][i];
                 let values_inside = columns(&values, cols + rest, 0, cols);
-                if i == 2 && log_range > 0.0 {
+                if i == 2 && (log_range > 0.0 || ease < 1.0) {
                     same_times(&values_inside, expected);
                 } else {
                     prop_assert_eq!(&values_inside, expected, "part {}", i);

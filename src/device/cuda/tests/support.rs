@@ -170,7 +170,7 @@ pub fn axes(seed: u64, d: usize, sigma: f64) -> Axes<Vec<f32>> {
         curvature: 0.3 * f64::from(curvature[j]),
         slope: f64::from(slope[j]),
     };
-    Axes::new((0..d).map(axis), Clock::new(range), sigma * sigma, 0.25).unwrap()
+    Axes::new((0..d).map(axis), Clock::new(range, 1.0 / (1 + d % 3) as f64), sigma * sigma, 0.25).unwrap()
 }
 
 /// Rows of times of the clock.
