@@ -18,7 +18,7 @@
 // index is drawn by each of its threads anew, about 60 integer operations: a launch more would take longer. Reads and
 // writes 4 bytes an element, 16 at a time where d, strides and addresses allow it and pictures stay as they are; else
 // another 60 operations and two divisions an element. Latents cost what philox.cu says,
-// and a time about 20 operations and two exponential functions in double.
+// and a time about 40 operations and two exponential functions in double.
 #include "clock.cuh"
 #include "philox.cuh"
 #include "squares.cuh"

@@ -8,6 +8,8 @@
 #include "device.cuh"
 
 constexpr u32 TICK = 3;
+// How often times go through m.
+constexpr u32 CLOCK_STAGES = 2;
 
 struct Tick {
     float time, against, pace;
@@ -22,7 +24,7 @@ __device__ inline Tick clock_at(double log_range, double ease, float time) {
     const double s = time > 0x1p-63f ? time : 0x1p-63f;
     double u = s, rest = __dadd_rn(1.0, -s), speed = 1.0;
     if (ease < 1.0) {
-        for (u32 stage = 0; stage < 2; stage++) {
+        for (u32 stage = 0; stage < CLOCK_STAGES; stage++) {
             const double bent = __dmul_rn(__dadd_rn(1.0, -ease), rest);
             speed = __dmul_rn(speed, __dadd_rn(ease, __dmul_rn(2.0, bent)));
             u = __dmul_rn(u, __dadd_rn(1.0, bent));

@@ -25,7 +25,7 @@
 #include "meter.h"
 #include "options.h"
 #include "problem.h"
-#include "threads.h"
+#include "thread.h"
 
 enum { TRIAL_MILLISECONDS = 3000 /* to measure how long a step takes */ };
 

@@ -64,7 +64,7 @@ pub(crate) fn grow<T: Clone>(values: &mut Vec<T>, what: &str, length: usize, val
 /// and not addresses, always true.
 #[cfg(unix)]
 pub(crate) fn has_addresses(bytes: usize) -> bool {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
     // SAFETY: new pages of nobody's, which are given back at once.
     unsafe {
         let pages = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0);

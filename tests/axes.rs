@@ -131,13 +131,13 @@ fn a_column_that_is_narrow_beside_another_shows_its_modes() {
         sigma_units: SigmaUnits::Relative,
         hidden_width: 64,
         hidden_layers: 3,
-        batch_sources: 32,
-        components: 8,
-        decay_steps: 1500,
+        batch_sources: 64,
+        components: 16,
+        decay_steps: 1000,
         ..balanced(0.1)
     };
     let mut trainer = Trainer::new(&context(2), config, array(&source, 2), array(&target, 2)).expect("a sound problem");
-    trainer.step(1500).expect("a sound problem");
+    trainer.step(1000).expect("a sound problem");
     let model = trainer.model().expect("a model");
     let mut session = Session::new(&model).expect("memory");
     let x: Vec<f32> = source.iter().map(|&x| x as f32).collect();
@@ -155,6 +155,8 @@ fn a_column_that_is_narrow_beside_another_shows_its_modes() {
     // A file keeps the clock: a model read from it has the same drift on the way.
     let path = scratch("narrow.model");
     model.save(&path).expect("the target folder is writable");
+    let text = String::from_utf8_lossy(&std::fs::read(&path).expect("it was just written")).into_owned();
+    assert!(text.contains(r#""sfeuot_format_version":"8""#), "older libraries have to refuse it");
     let read = Model::load(&context(1), &path).expect("it was just written");
     let mut again = Session::new(&read).expect("memory");
     let drift = |session: &mut Session| {

@@ -482,8 +482,8 @@ fn streamed_until(programs: &Path, coloured: bool, other: &[u8]) -> String {
     let mut command = Command::new(programs.join("train_images"));
     command.args(FEW).args(["--steps", "1000000000", "--stream", "--decoders", "3", "--target", &pictures]);
     command.arg("--out").arg(&out).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let program = command.spawn().expect("it starts");
-    while !out.join("model.safetensors").exists() {
+    let mut program = command.spawn().expect("it starts");
+    while !out.join("model.safetensors").exists() && program.try_wait().expect("it was started").is_none() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let file = folder.path().join("other");

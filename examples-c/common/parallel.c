@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "threads.h"
+#include "thread.h"
 
 typedef struct {
     ParallelBody *body;

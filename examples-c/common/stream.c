@@ -6,7 +6,7 @@
 
 #include "random.h"
 
-enum { MOST_SAMPLES = 4096, LEAST_SAMPLES = 64 /* a sheet of pictures to show */ };
+enum { MOST_SAMPLES = 4096 };
 
 static const size_t MOST_BYTES = (size_t)256 << 20; /* of the sample, and of the ring */
 
@@ -33,7 +33,8 @@ static void shuffle(Stream *stream, uint64_t epoch)
         stream->order[i] = i;
     }
     for (size_t left = stream->files.count; left > 1; left--) {
-        size_t *picked = stream->order + (size_t)((double)left * random_uniform(&random));
+        size_t at = (size_t)((double)left * random_uniform(&random));
+        size_t *picked = stream->order + (at < left ? at : left - 1);
         size_t file = *picked;
         *picked = stream->order[left - 1];
         stream->order[left - 1] = file;
@@ -126,7 +127,7 @@ static void stop(Stream *stream)
 static bool read_sample(Stream *stream, Images *sample)
 {
     size_t fit = MOST_BYTES / picture_bytes(stream);
-    size_t count = fit > MOST_SAMPLES ? MOST_SAMPLES : fit < LEAST_SAMPLES ? LEAST_SAMPLES : fit;
+    size_t count = fit > MOST_SAMPLES ? MOST_SAMPLES : fit;
     count = count < stream->files.count ? count : stream->files.count;
     PathList first = {malloc(count * sizeof *first.paths), count};
     if (!first.paths) {

@@ -8,7 +8,7 @@
 
 #include "folder.h"
 #include "images.h"
-#include "threads.h"
+#include "thread.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -74,7 +74,10 @@ void stream_move(Stream *stream, uint64_t next, uint64_t batches);
 /* Returns when all threads have ended. */
 void stream_close(Stream *stream);
 
-/* SfeuotSampleCallback; userdata is a Stream. A picture that cannot be read has printed a sentence when it returns 1. */
+/*
+ * SfeuotSampleCallback; userdata is a Stream. A picture that cannot be read has printed a sentence when it returns 1; one that
+ * was decoded ahead prints it even where the training ends before its turn.
+ */
 int32_t stream_draw(void *userdata, float *batch, uint64_t rows, uint64_t dimension);
 
 #ifdef __cplusplus

@@ -44,7 +44,11 @@ pub(crate) struct Halves {
 /// Returns the times of the rows of a half. `components` rows of a source sample follow each other.
 pub(crate) fn times(half: Half, head: &Head, atoms: bool, clock: Clock, components: usize) -> Times {
     match half {
-        Half::Value => Times { low: 0.0, high: clock.of_slowest(TIME_MAX), repeat: 1, half_at_end: false },
+        Half::Value => {
+            // A clock that slows down comes to the end later.
+            let high = clock.of_slowest(TIME_MAX).max(TIME_MAX);
+            Times { low: 0.0, high, repeat: 1, half_at_end: false }
+        }
         Half::Generator => {
             let high = if head.deterministic && !atoms { TIME_MAX_DETERMINISTIC } else { 1.0 };
             Times { low: TIME_MIN, high, repeat: components, half_at_end: atoms }

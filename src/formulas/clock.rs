@@ -68,6 +68,11 @@ impl Clock {
         self.ease
     }
 
+    /// Returns the clock that does not slow down.
+    pub fn without_ease(self) -> Self {
+        Self { ease: 1.0, ..self }
+    }
+
     /// Returns what rows at time s from 0 to 1 carry. The odds at 0 are infinite, so the earliest time is one whose square
     /// is still a number.
     pub fn at<T: Scalar>(self, time: T) -> Tick<T> {

@@ -30,7 +30,7 @@ pub(super) fn read(b: &mut Builder, bridge: &GaussianBridge, t: Tensor, rest: Te
         let fast = b.times(t, largest);
         let under = b.add(rest, fast);
         let ratio = b.plain("Div", &[above, under]);
-        log_of_more(b, ratio, range)
+        log_of_little_more(b, ratio, range)
     };
     eased(b, time, left, ease)
 }
@@ -41,18 +41,34 @@ fn log_of_more(b: &mut Builder, ratio: Tensor, range: f64) -> Tensor {
         let whole = b.plus(ratio, 1.0);
         b.plain("Log", &[whole])
     } else {
-        // log(1 + r) = 2 (u + u^3 / 3 + ..) with u = r / (2 + r), which is at most a quarter.
-        let under = b.plus(ratio, 2.0);
-        let u = b.plain("Div", &[ratio, under]);
-        let square = b.mul(u, u);
-        let mut sum = b.number(2.0 / 11.0);
-        for odd in [9.0, 7.0, 5.0, 3.0, 1.0] {
-            let product = b.mul(sum, square);
-            sum = b.plus(product, 2.0 / odd);
-        }
-        b.mul(sum, u)
+        series(b, ratio)
     };
     b.times(log, 1.0 / range)
+}
+
+/// Returns the same with all digits of a small r, which the two stages of [`eased`] may make many times as large.
+fn log_of_little_more(b: &mut Builder, ratio: Tensor, range: f64) -> Tensor {
+    let most = b.number(SERIES.exp_m1());
+    let little = b.plain("Min", &[ratio, most]);
+    let [whole, by] = [ratio, little].map(|r| b.plus(r, 1.0));
+    let rest = b.plain("Div", &[whole, by]);
+    let rest = b.plain("Log", &[rest]);
+    let log = series(b, little);
+    let log = b.add(log, rest);
+    b.times(log, 1.0 / range)
+}
+
+/// Returns log(1 + r) = 2 (u + u^3 / 3 + ..) with u = r / (2 + r), which is at most a quarter.
+fn series(b: &mut Builder, ratio: Tensor) -> Tensor {
+    let under = b.plus(ratio, 2.0);
+    let u = b.plain("Div", &[ratio, under]);
+    let square = b.mul(u, u);
+    let mut sum = b.number(2.0 / 11.0);
+    for odd in [9.0, 7.0, 5.0, 3.0, 1.0] {
+        let product = b.mul(sum, square);
+        sum = b.plus(product, 2.0 / odd);
+    }
+    b.mul(sum, u)
 }
 
 /// Returns the time of a clock that slows down, where `time` is that of one that does not, and `left` 1 less it.

@@ -31,7 +31,8 @@ const REFUSED: usize = 0;
 pub fn attack(options: &Options, report: &mut Report) -> u64 {
     let board = Board::new();
     let mut refused = 0;
-    let count = options.count.unwrap_or(if options.long { MANY } else { SOME });
+    let most = if options.long { MANY } else { SOME };
+    let count = options.count.map_or(most, |count| count.min(most));
     for number in options.from..options.from + count {
         let room = LEAST * (DOUBLINGS * Random::part(options.seed, number).unit()).exp2();
         let end = child::start(board, Some(room as u64), create).wait();

@@ -100,15 +100,15 @@ impl Team {
         (team, refusal)
     }
 
-    /// Starts threads one after the other, each when the one before runs: a thread that finds no memory as it begins ends the
-    /// process, so there has to be some before.
+    /// Starts threads one after the other, each when the one before runs: a thread that finds no addresses for its memory as it
+    /// begins ends the process. So there have to be some before, which another thread of the host may still take in between.
     fn hire(&mut self, workers: usize) -> Result<()> {
         memory::reserve(&mut self.workers, "the threads of a context", workers)?;
         for worker in 1..=workers {
             if !memory::has_addresses(STACK + THREAD_ROOM) {
                 let (threads, started) = (workers + 1, worker);
-                return Err(Error::OutOfMemory(format!(
-                    "threads is {threads}, but the system has memory to start {started} of them"
+                return Err(Error::UnsupportedDevice(format!(
+                    "threads is {threads}, but the process has addresses left to start {started} of them"
                 )));
             }
             self.spawn(worker, workers)?;

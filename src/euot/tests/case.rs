@@ -247,7 +247,7 @@ impl Case {
         let ends = self.batch(&mut block, |t| t).ends.unwrap().rows(rows, 2 * rows);
         let tape = self.value.record_hidden(&mut block, value, ends, true);
         let g = self.value.input_gradient(&mut block, value, &tape).value;
-        let tick = self.axes.clock.at(1.0);
+        let tick = Clock::new(self.axes.clock.log_range(), 1.0).at(1.0);
         let along = |j: usize| {
             let ([.., speed], sigma): ([f64; 3], _) =
                 (tick.along(self.axes.part(Part::Rate)[j]), self.axes.part(Part::Sigma)[j]);

@@ -1,6 +1,6 @@
 /* Threads, and what they wait for, on POSIX systems and on Windows. */
-#ifndef EXAMPLES_THREADS_H
-#define EXAMPLES_THREADS_H
+#ifndef EXAMPLES_THREAD_H
+#define EXAMPLES_THREAD_H
 
 #include <stdbool.h>
 

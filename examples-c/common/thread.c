@@ -1,6 +1,6 @@
 #define _POSIX_C_SOURCE 200809L /* pthread_sigmask */
 
-#include "threads.h"
+#include "thread.h"
 
 #include <stddef.h>
 
