@@ -25,6 +25,7 @@ const LEAST_SHARE: f64 = 1e-4;
 
 /// Samples, half of which are fitted while the others tell how well. Which are which is drawn, as classes of samples may
 /// take turns.
+#[derive(Debug)]
 pub(crate) struct Split {
     dimension: usize,
     rows: Vec<f64>,
@@ -86,6 +87,28 @@ impl Split {
             row.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, &before));
         }
         Ok(())
+    }
+
+    /// Returns these components of the samples, of the first so many.
+    pub fn components(&self, of: &[usize], most: usize) -> Result<Self> {
+        let count = self.weights.len().min(most);
+        let mut rows = memory::with_room(MEMORY, count * of.len())?;
+        for row in self.rows.chunks_exact(self.dimension).take(count) {
+            rows.extend(of.iter().map(|&j| row[j]));
+        }
+        let (weights, held) =
+            (memory::copied(MEMORY, &self.weights[..count])?, memory::copied(MEMORY, &self.held[..count])?);
+        Ok(Self { dimension: of.len(), rows, weights, held })
+    }
+
+    /// Returns the number of rows that are fitted.
+    pub fn fitted(&self) -> usize {
+        self.half(false).count()
+    }
+
+    /// Returns the variance of each component over the samples that are fitted.
+    pub fn variances(&self) -> Result<Vec<f64>> {
+        Ok(Clusters::of_all(self)?.variances)
     }
 
     /// Returns the rows of either half with their weights: those that are held back, or those that are fitted.
@@ -175,9 +198,9 @@ impl Clusters {
     pub fn fit(split: &Split, count: usize) -> Result<Self> {
         let d = split.dimension;
         let all = Self::of_all(split)?;
-        let count = (split.half(false).count() / SAMPLES).clamp(1, count);
+        let count = (split.fitted() / SAMPLES).clamp(1, count);
         let mut means = memory::with_room(MEMORY, count * d)?;
-        let mut nearest = memory::filled(MEMORY, split.half(false).count(), f64::INFINITY)?;
+        let mut nearest = memory::filled(MEMORY, split.fitted(), f64::INFINITY)?;
         // Each cluster begins at a sample that is drawn by its squared distance from those before: of several the one that
         // leaves the least (k-means++, Arthur and Vassilvitskii 2007, with greedy choice).
         let sequence = Sequence::new(0, 0, Stream::Init);

@@ -48,7 +48,7 @@ pub(crate) use prepare::{check_sample_shape, check_sample_shapes, check_samples}
 pub use resident::{Gathered, Normalised, Resident, ResidentRows};
 pub use rotation::Rotation;
 pub use sampler::Sampler;
-pub(crate) use sketch::{MOST_AXES, Shapes};
+pub(crate) use sketch::{MOST_AXES, Shapes, Sketch};
 pub(crate) use source::SetSize;
 pub use source::{ArraySource, DataSource, SampleSet, SamplerSource};
 pub use tensor::TensorView;

@@ -11,16 +11,16 @@
 //!
 //! Likelihoods are told on samples that took no part in the fit.
 
+use super::fineness::ease;
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
 use super::gaussian_pair::{self, Gaussian, Pair, softness};
-use crate::data::{Clusters, Normalisation, Rotation, Shapes, Split, Spread};
+use crate::data::{Clusters, Normalisation, Rotation, Shapes, Sketch, Split, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
-use crate::formulas::clock::ease_of;
 use crate::joint_axes::{MOST_MATRICES, joint_axes};
 use crate::memory;
 use crate::numbers::Numbers;
-use crate::symmetric::product;
+use crate::symmetric::{Symmetric, product};
 
 /// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power.
 const MOST_SHARED: usize = 128;
@@ -46,6 +46,8 @@ pub(crate) struct Directions {
     pub contraction: Vec<f64>,
     /// Source and target.
     pub sides: [Gaussian; 2],
+    /// Samples of the target along the axes, from which the clock is told; None where there are too few.
+    pub target: Option<Split>,
 }
 
 /// What axes were taken.
@@ -81,19 +83,48 @@ impl Directions {
         sigma: f64,
         conjugate: &Conjugate,
     ) -> Result<(Self, Choice)> {
-        let Shapes { covariances: [source, target], fitted, target: samples, picked, turnable, chance, heaviest: _ } =
-            shapes;
+        let Shapes {
+            covariances: [source, target],
+            fitted,
+            target: mut samples,
+            picked,
+            turnable,
+            chance,
+            heaviest: _,
+        } = shapes;
         // Kept no longer than they may be asked for.
         let picked = Some(picked).filter(|_| (2..=MOST_SHARED).contains(&common.dimension()));
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
         let sides = [gaussian(&spreads[0], source)?, gaussian(&spreads[1], target)?];
-        if !turnable {
-            return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
+        let (mut directions, choice) = if turnable {
+            Self::turned_for(&sides, fitted, &samples, (picked, chance), common, sigma, conjugate)?
+        } else {
+            (Self::components(&sides, sigma, conjugate)?, Choice::Components)
+        };
+        if samples.is_told() {
+            if let Some(rotation) = &directions.rotation {
+                samples.turn(&rotation.wide()?)?;
+            }
+            directions.target = Some(samples);
         }
+        Ok((directions, choice))
+    }
+
+    /// Chooses the axes where samples may be turned to any. `fitted` are the covariances of the target's samples that are
+    /// not held back, and `chance` is the largest correlation that is taken for chance.
+    fn turned_for(
+        sides: &[Gaussian; 2],
+        fitted: Symmetric,
+        samples: &Split,
+        (picked, chance): (Option<Sketch>, f64),
+        common: &Normalisation,
+        sigma: f64,
+        conjugate: &Conjugate,
+    ) -> Result<(Self, Choice)> {
         if !samples.is_told() {
-            return Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal));
+            return Ok((Self::principal(sides, sigma, conjugate)?, Choice::Principal));
         }
         // The axes of the plan as the samples tell them that are not held back.
         let seen = [sides[0].copied()?, Gaussian { covariance: fitted, ..sides[1].copied()? }];
@@ -102,29 +133,29 @@ impl Directions {
         // One Gaussian with all covariances: as these samples tell it, or as its axes do, which more samples have told.
         let (one, independent) = (samples.gaussian()?.max(along.independent()?), samples.independent()?);
         if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
-            return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
+            return Ok((Self::components(sides, sigma, conjugate)?, Choice::Components));
         }
-        let (of_components, of_principal) = (Clusters::fit(&samples, CLUSTERS)?, Clusters::fit(&along, CLUSTERS)?);
+        let (of_components, of_principal) = (Clusters::fit(samples, CLUSTERS)?, Clusters::fit(&along, CLUSTERS)?);
         let [components, plan] = [&of_components, &of_principal].map(|of| of.likelihood);
         let shared = if let Some(picked) = picked {
-            let (clusters, axes) = shared(&samples, [of_components, of_principal], (&along, &to_principal))?;
+            let (clusters, axes) = shared(samples, [of_components, of_principal], (&along, &to_principal))?;
             Some((clusters, axes, picked))
         } else {
             None
         };
         let best = shared.iter().fold(components.max(plan), |best, (of_shared, ..)| best.max(of_shared.likelihood));
         if one >= best - MARGIN {
-            return Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal));
+            return Ok((Self::principal(sides, sigma, conjugate)?, Choice::Principal));
         }
         if components >= best - MARGIN {
-            return Ok((Self::components(&sides, sigma, conjugate)?, Choice::Components));
+            return Ok((Self::components(sides, sigma, conjugate)?, Choice::Components));
         }
         match shared {
             Some((clusters, shared, picked)) if plan < best - MARGIN => {
                 let shared = refined(clusters, shared, picked.whole(&common.shift, common.scale)?)?;
-                Ok((Self::along(&sides, &shared, sigma, conjugate)?, Choice::Shared))
+                Ok((Self::along(sides, &shared, sigma, conjugate)?, Choice::Shared))
             }
-            _ => Ok((Self::principal(&sides, sigma, conjugate)?, Choice::Principal)),
+            _ => Ok((Self::principal(sides, sigma, conjugate)?, Choice::Principal)),
         }
     }
 
@@ -137,7 +168,7 @@ impl Directions {
                 .clamp(CONTRACTIONS[0], CONTRACTIONS[1])
         };
         let contraction = memory::collected("the contractions of a bridge", variances.map(q))?;
-        Ok(Self { rotation: None, contraction, sides: [source, target] })
+        Ok(Self { rotation: None, contraction, sides: [source, target], target: None })
     }
 
     /// Takes these axes, one a row, each by itself.
@@ -160,7 +191,7 @@ impl Directions {
             }
             *q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
         }
-        Ok(Self { rotation: Some(rotation), contraction, sides })
+        Ok(Self { rotation: Some(rotation), contraction, sides, target: None })
     }
 
     /// Moves the origin of each axis to the middle between both sides, once the source is moved. Returns where it was, the
@@ -194,7 +225,7 @@ impl Directions {
         conjugate: &Conjugate,
     ) -> Result<(GaussianBridge, Normalisation)> {
         let [centres, unit, h] = self.centre(sigma, conjugate)?;
-        let Self { rotation, contraction: q, sides } = self;
+        let Self { rotation, contraction: q, sides, target: samples } = self;
         let pair = Pair::new(&sides, sigma, conjugate);
         let level = pair.level(&q, &h, conjugate.divergence.has_exponential_ratio())?;
         let start = pair.start(&q, &h, level);
@@ -220,7 +251,9 @@ impl Directions {
             mean_squares: [from, end],
         };
         bridge.start = bridge.cost() * start;
-        bridge.ease = ease_of(bridge.log_range());
+        if let Some(samples) = samples {
+            bridge.ease = ease(&samples, &bridge, sigma)?;
+        }
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod answers;
 pub mod conditional;
 pub(crate) mod directions;
+mod fineness;
 pub(crate) mod gaussian_bridge;
 pub(crate) mod gaussian_pair;
 pub mod generator_step;

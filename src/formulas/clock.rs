@@ -15,7 +15,7 @@
 //!
 //! 1 - u = m(m(1 - s)),   m(v) = v (ease + (1 - ease) v),
 //!
-//! with an ease of 1 where contractions are of one magnitude, and less the further apart they are.
+//! with an ease that follows from what the target's samples are like (`euot::fineness`).
 
 use super::scalar::Scalar;
 
@@ -42,11 +42,6 @@ const LEAST_RANGE: f64 = 1e-9;
 
 /// How often times go through m.
 pub const STAGES: usize = 2;
-
-/// Returns the ease of the clock of a new training, whose contractions have this logarithm of their ratio.
-pub fn ease_of(log_range: f64) -> f64 {
-    1.0 / (1.0 + 0.5 * (log_range - 1.0).max(0.0).powi(2))
-}
 
 impl Clock {
     /// The clock of axes that all have one contraction.
@@ -101,6 +96,18 @@ impl Clock {
     /// Returns s where the time along the axis with the least contraction is this.
     pub fn of_slowest(self, time: f64) -> f64 {
         self.read([1.0 - time, time], [1.0, self.log_range.exp()])
+    }
+
+    /// Returns what is left of u where so much of t' is left along an axis of this rate, its contraction over the largest.
+    pub fn left(self, rest: f64, rate: f64) -> f64 {
+        let against = rest / (1.0 - rest) * rate;
+        if against == f64::INFINITY {
+            1.0
+        } else if self.log_range == 0.0 {
+            against / (1.0 + against)
+        } else {
+            ((self.log_range.exp() * against).ln_1p() - against.ln_1p()) / self.log_range
+        }
     }
 
     /// Returns s where 1 - t and t, of the problem itself, and the least and the largest contraction are these.
@@ -172,6 +179,9 @@ mod tests {
             prop_assert!((speed - expected).abs() < 1e-3 * (1.0 + expected), "{speed} {expected}");
             let most = (2.0 - ease).powi(2) * (range / (1.0 - (-range).exp())).max(1.0);
             prop_assert!(speed <= most * (1.0 + 1e-9), "{speed}");
+            let even = clock.without_ease();
+            let [_, rest, _] = even.at(s).along(rate);
+            assert_relative_eq!(even.left(rest, rate), 1.0 - s, max_relative = 1e-6);
             // t from the odds of the axis whose contraction is 1.
             let against = clock.at(s).against;
             let [rest, t] = [against, 1.0].map(|part| part / (1.0 + against));
@@ -186,6 +196,13 @@ mod tests {
             let other = q * (1.0 + f64::from(ulps) * f64::EPSILON);
             let clock = Clock::new(((other - q) / q).ln_1p(), 1.0);
             assert_relative_eq!(clock.read([1.0 - t, t], [q, other]), q * t / (1.0 - t + q * t), max_relative = 1e-9);
+        }
+    }
+
+    #[test]
+    fn all_of_the_clock_is_left_where_all_of_an_axis_is() {
+        for clock in [Clock::EVEN, Clock::new(9.0, 1.0), Clock::new(55.0, 0.1)] {
+            assert_eq!([clock.left(1.0, 1.0), clock.left(0.0, 1.0)], [1.0, 0.0]);
         }
     }
 

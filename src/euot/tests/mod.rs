@@ -1,6 +1,7 @@
 //! The two steps and what they stand on, checked in f64 and against fixtures.
 
 pub(super) mod case;
+mod fineness;
 mod fixtures;
 mod gradients;
 mod objective;

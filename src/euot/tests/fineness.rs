@@ -1,0 +1,110 @@
+//! How much a clock slows down for samples of the target: not for Gaussians, and by the root of what is left of its time
+//! once the finest of the target shows.
+
+use super::case::normals;
+use crate::data::{Normalisation, Split};
+use crate::euot::directions::Directions;
+use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::gaussian_pair::Gaussian;
+use crate::formulas::{Conjugate, Divergence};
+use crate::rng::Stream;
+use crate::symmetric::Symmetric;
+use approx::assert_relative_eq;
+
+const ROWS: usize = 16_000;
+const CONJUGATE: Conjugate = Conjugate { divergence: Divergence::Balanced, tau: 1.0 };
+
+fn variance(column: impl Iterator<Item = f64> + Clone) -> f64 {
+    let count = column.clone().count() as f64;
+    let mean = column.clone().sum::<f64>() / count;
+    column.map(|x| (x - mean).powi(2)).sum::<f64>() / count
+}
+
+/// Returns the bridge from a Gaussian with these variances to samples, each component by itself.
+fn bridge(source: &[f64], target: &[f64], sigma: f64) -> GaussianBridge {
+    let d = source.len();
+    let diagonal = |variances: &[f64]| Gaussian {
+        mean: vec![0.0; d],
+        covariance: Symmetric::diagonal(variances.iter().copied()).unwrap(),
+    };
+    let variances: Vec<f64> = (0..d).map(|j| variance(target.iter().copied().skip(j).step_by(d))).collect();
+    let mut directions = Directions::components(&[diagonal(source), diagonal(&variances)], sigma, &CONJUGATE).unwrap();
+    directions.target = Some(Split::new(d, target.to_vec(), vec![1.0; target.len() / d]).unwrap());
+    let common = Normalisation { shift: vec![0.0; d].into(), scale: 1.0 };
+    directions.bridge(&common, sigma, &CONJUGATE).unwrap().0
+}
+
+/// Two modes at -1 and 1 with this spread.
+fn modes(spread: f64, rows: usize, seed: u64) -> Vec<f64> {
+    let draws = normals(seed, Stream::Init, 2 * rows);
+    draws.chunks(2).map(|z| z[0].signum() + spread * z[1]).collect()
+}
+
+#[test]
+fn gaussians_keep_an_even_clock() {
+    for (d, seed) in [(1, 1), (2, 2), (7, 3), (40, 4)] {
+        // Of one magnitude, and from 1 to 10^4.
+        for ratio in [1.0f64, 1e4] {
+            let scales: Vec<f64> = (0..d).map(|j| ratio.powf(j as f64 / d as f64)).collect();
+            let target: Vec<f64> =
+                normals(seed, Stream::Init, d * ROWS).iter().enumerate().map(|(i, x)| x * scales[i % d]).collect();
+            let source: Vec<f64> = scales.iter().map(|scale| scale * scale).collect();
+            assert_eq!(bridge(&source, &target, 1.0).ease, 1.0, "{d} numbers, {ratio}");
+        }
+    }
+}
+
+/// Along one axis the clock is that axis's time.
+#[test]
+fn an_axis_is_eased_by_its_finest_over_its_noise() {
+    for spread in [0.1f64, 0.2, 0.3] {
+        let bridge = bridge(&[1.0], &modes(spread, ROWS, 5), 2.0);
+        let noise = 4.0 * bridge.contraction[0];
+        // Two of eight clusters would do; the others divide the modes' samples.
+        assert_relative_eq!(bridge.ease, (2.0 * spread * spread / noise).sqrt(), max_relative = 0.35);
+    }
+    // With little noise nothing is finer than it.
+    assert_eq!(bridge(&[1.0], &modes(0.3, ROWS, 5), 0.1).ease, 1.0);
+    // What is one point is no finer than the value function's last time.
+    let points = bridge(&[1.0], &modes(0.0, ROWS, 5), 2.0);
+    assert_relative_eq!(points.ease, 0.005f64.sqrt(), max_relative = 1e-9);
+}
+
+/// A narrow axis has the last of the clock's time, and so has what is fine along it; a wide axis comes to its end early.
+#[test]
+fn a_narrow_axis_is_eased_more_than_a_wide_one() {
+    let (fine, smooth) = (modes(0.3, ROWS, 6), normals(7, Stream::Init, ROWS));
+    let pair = |first: &[f64], second: &[f64], unit: f64| -> Vec<f64> {
+        first.iter().zip(second).flat_map(|(x, y)| [*x, unit * y]).collect()
+    };
+    let alone = bridge(&[1.0], &fine, 100.0).ease;
+    let narrow = bridge(&[1.0, 1e6], &pair(&fine, &smooth, 1e3), 100.0);
+    let range = narrow.log_range();
+    assert_relative_eq!(narrow.ease, alone / range.sqrt(), max_relative = 0.1);
+    let wide = bridge(&[1.0, 1e6], &pair(&smooth, &fine, 1e3), 100.0);
+    assert!(wide.ease > 0.7, "{}", wide.ease);
+}
+
+/// A ring's components are smooth; its thickness shows in clusters of both together. Components that are one point tell
+/// nothing.
+#[test]
+fn thin_directions_that_are_no_axis_count() {
+    let draws = normals(8, Stream::Init, 3 * ROWS);
+    let ring = |thickness: f64| -> Vec<f64> {
+        let place = |z: &[f64]| {
+            let (length, radius) = (z[0].hypot(z[1]), 2.0 + thickness * z[2]);
+            [radius * z[0] / length, radius * z[1] / length, 7.0]
+        };
+        draws.chunks(3).flat_map(place).collect()
+    };
+    let [thin, thick] = [0.05, 0.5].map(|thickness| bridge(&[1.0; 3], &ring(thickness), 1.0).ease);
+    assert!(thin < 0.25 && thick > 1.7 * thin, "{thin} {thick}");
+}
+
+#[test]
+fn few_samples_tell_nothing() {
+    for rows in [2, 5, 20] {
+        let target: Vec<f64> = normals(9, Stream::Init, 4 * rows);
+        assert_eq!(bridge(&[1.0; 4], &target, 1.0).ease, 1.0, "{rows} rows");
+    }
+}
