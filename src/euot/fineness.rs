@@ -3,8 +3,7 @@
 //! Along an axis a moved bridge comes to its end through noise of variance sigma'^2 (1 - t'). What of the target has a
 //! spread s shows in the drift once s^2 is the larger one, in the last s^2 / sigma'^2 of the time t'. Where that is the last
 //! share L of the clock's time u, few rows are drawn there and the value function takes it for a single moment. With an
-//! ease of the root of L the clock comes to its end at L times its mean speed, and has a share of about 0.8 L^(1/4) of its
-//! rows there.
+//! ease of L^(3/4) about L^(1/4) of the rows are drawn there.
 //!
 //! s is the spread of clusters: of all numbers of a sample together, along the thinnest direction of each, and of each axis
 //! by itself, as many independent axes are not described by few clusters.
@@ -61,7 +60,7 @@ pub(super) fn ease(target: &Split, bridge: &GaussianBridge, sigma: f64) -> Resul
         let numbers = memory::collected(MEMORY, axes.iter().map(|along| along.axis))?;
         left = left.min(told(&target.components(&numbers, usize::MAX)?, &axes, clock)?);
     }
-    Ok(left.sqrt())
+    Ok(left.powf(0.75))
 }
 
 /// Returns what is left of the clock's time once clusters of these samples show: the geometric mean over clusters, or all

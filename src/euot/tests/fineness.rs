@@ -1,5 +1,5 @@
-//! How much a clock slows down for samples of the target: not for Gaussians, and by the root of what is left of its time
-//! once the finest of the target shows.
+//! How much a clock slows down for samples of the target: not for Gaussians, and by what is left of its time once the finest
+//! of the target shows.
 
 use super::case::normals;
 use crate::data::{Normalisation, Split};
@@ -61,13 +61,13 @@ fn an_axis_is_eased_by_its_finest_over_its_noise() {
         let bridge = bridge(&[1.0], &modes(spread, ROWS, 5), 2.0);
         let noise = 4.0 * bridge.contraction[0];
         // Two of eight clusters would do; the others divide the modes' samples.
-        assert_relative_eq!(bridge.ease, (2.0 * spread * spread / noise).sqrt(), max_relative = 0.35);
+        assert_relative_eq!(bridge.ease, (2.0 * spread * spread / noise).powf(0.75), max_relative = 0.5);
     }
     // With little noise nothing is finer than it.
     assert_eq!(bridge(&[1.0], &modes(0.3, ROWS, 5), 0.1).ease, 1.0);
     // What is one point is no finer than the value function's last time.
     let points = bridge(&[1.0], &modes(0.0, ROWS, 5), 2.0);
-    assert_relative_eq!(points.ease, 0.005f64.sqrt(), max_relative = 1e-9);
+    assert_relative_eq!(points.ease, 0.005f64.powf(0.75), max_relative = 1e-9);
 }
 
 /// A narrow axis has the last of the clock's time, and so has what is fine along it; a wide axis comes to its end early.
@@ -80,9 +80,9 @@ fn a_narrow_axis_is_eased_more_than_a_wide_one() {
     let alone = bridge(&[1.0], &fine, 100.0).ease;
     let narrow = bridge(&[1.0, 1e6], &pair(&fine, &smooth, 1e3), 100.0);
     let range = narrow.log_range();
-    assert_relative_eq!(narrow.ease, alone / range.sqrt(), max_relative = 0.1);
+    assert_relative_eq!(narrow.ease, alone / range.powf(0.75), max_relative = 0.15);
     let wide = bridge(&[1.0, 1e6], &pair(&smooth, &fine, 1e3), 100.0);
-    assert!(wide.ease > 0.7, "{}", wide.ease);
+    assert!(wide.ease > 0.6, "{}", wide.ease);
 }
 
 /// A ring's components are smooth; its thickness shows in clusters of both together. Components that are one point tell
@@ -98,7 +98,7 @@ fn thin_directions_that_are_no_axis_count() {
         draws.chunks(3).flat_map(place).collect()
     };
     let [thin, thick] = [0.05, 0.5].map(|thickness| bridge(&[1.0; 3], &ring(thickness), 1.0).ease);
-    assert!(thin < 0.25 && thick > 1.7 * thin, "{thin} {thick}");
+    assert!(thin < 0.15 && thick > 2.0 * thin, "{thin} {thick}");
 }
 
 #[test]
