@@ -2,6 +2,7 @@
 //! clusters of independent numbers, which is what the generator's components are made of.
 
 use super::moments::LEAST_VARIANCE;
+use super::picks::drawn;
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream, unit};
@@ -89,21 +90,27 @@ impl Split {
         Ok(())
     }
 
-    /// Returns these components of the samples, of the first so many.
-    pub fn components(&self, of: &[usize], most: usize) -> Result<Self> {
-        let count = self.weights.len().min(most);
-        let mut rows = memory::with_room(MEMORY, count * of.len())?;
-        for row in self.rows.chunks_exact(self.dimension).take(count) {
-            rows.extend(of.iter().map(|&j| row[j]));
+    /// Returns these numbers of the samples, of at most so many, one drawn out of each stretch of as many.
+    pub fn columns(&self, of: &[usize], most: usize) -> Result<Self> {
+        let count = self.weights.len();
+        let every = count.div_ceil(most.max(1)).max(1);
+        let parts = count.div_ceil(every);
+        let mut rows = memory::with_room(MEMORY, parts * of.len())?;
+        let mut weights = memory::with_room(MEMORY, parts)?;
+        let mut held = memory::with_room(MEMORY, parts)?;
+        for row in (0..parts).map(|part| drawn(part, every)).filter(|&row| row < count) {
+            rows.extend(of.iter().map(|&j| self.rows[row * self.dimension + j]));
+            weights.push(self.weights[row]);
+            held.push(self.held[row]);
         }
-        let (weights, held) =
-            (memory::copied(MEMORY, &self.weights[..count])?, memory::copied(MEMORY, &self.held[..count])?);
         Ok(Self { dimension: of.len(), rows, weights, held })
     }
 
-    /// Returns the number of rows that are fitted.
-    pub fn fitted(&self) -> usize {
-        self.half(false).count()
+    /// Returns how many rows of equal weight tell as much as those of either half (Kish 1965).
+    pub fn effective(&self, held: bool) -> f64 {
+        let add = |[sum, squares]: [f64; 2], (_, w): (&[f64], f64)| [sum + w, squares + w * w];
+        let [sum, squares] = self.half(held).fold([0.0; 2], add);
+        if squares > 0.0 { sum * sum / squares } else { 0.0 }
     }
 
     /// Returns the variance of each component over the samples that are fitted.
@@ -198,9 +205,9 @@ impl Clusters {
     pub fn fit(split: &Split, count: usize) -> Result<Self> {
         let d = split.dimension;
         let all = Self::of_all(split)?;
-        let count = (split.fitted() / SAMPLES).clamp(1, count);
+        let count = (split.half(false).count() / SAMPLES).clamp(1, count);
         let mut means = memory::with_room(MEMORY, count * d)?;
-        let mut nearest = memory::filled(MEMORY, split.fitted(), f64::INFINITY)?;
+        let mut nearest = memory::filled(MEMORY, split.half(false).count(), f64::INFINITY)?;
         // Each cluster begins at a sample that is drawn by its squared distance from those before: of several the one that
         // leaves the least (k-means++, Arthur and Vassilvitskii 2007, with greedy choice).
         let sequence = Sequence::new(0, 0, Stream::Init);

@@ -46,8 +46,20 @@ pub(crate) struct Directions {
     pub contraction: Vec<f64>,
     /// Source and target.
     pub sides: [Gaussian; 2],
-    /// Samples of the target along the axes, from which the clock is told; None where there are too few.
+    /// Samples of the target along the axes, from which the clock is told. Without them it does not slow down.
     pub target: Option<Split>,
+}
+
+/// What axes are chosen by.
+struct Told<'a> {
+    /// Samples of the target.
+    samples: &'a Split,
+    /// All covariances of the target, as those samples tell them that are not held back.
+    fitted: Symmetric,
+    /// More samples, for few numbers.
+    picked: Option<Sketch>,
+    /// The largest correlation that is taken for chance.
+    chance: f64,
 }
 
 /// What axes were taken.
@@ -99,7 +111,8 @@ impl Directions {
         };
         let sides = [gaussian(&spreads[0], source)?, gaussian(&spreads[1], target)?];
         let (mut directions, choice) = if turnable {
-            Self::turned_for(&sides, fitted, &samples, (picked, chance), common, sigma, conjugate)?
+            let told = Told { samples: &samples, fitted, picked, chance };
+            Self::turned_for(&sides, told, common, sigma, conjugate)?
         } else {
             (Self::components(&sides, sigma, conjugate)?, Choice::Components)
         };
@@ -112,13 +125,10 @@ impl Directions {
         Ok((directions, choice))
     }
 
-    /// Chooses the axes where samples may be turned to any. `fitted` are the covariances of the target's samples that are
-    /// not held back, and `chance` is the largest correlation that is taken for chance.
+    /// Chooses the axes where samples may be turned to any.
     fn turned_for(
         sides: &[Gaussian; 2],
-        fitted: Symmetric,
-        samples: &Split,
-        (picked, chance): (Option<Sketch>, f64),
+        Told { samples, fitted, picked, chance }: Told,
         common: &Normalisation,
         sigma: f64,
         conjugate: &Conjugate,

@@ -3,13 +3,14 @@
 //! Along an axis a moved bridge comes to its end through noise of variance sigma'^2 (1 - t'). What of the target has a
 //! spread s shows in the drift once s^2 is the larger one, in the last s^2 / sigma'^2 of the time t'. Where that is the last
 //! share L of the clock's time u, few rows are drawn there and the value function takes it for a single moment. With an
-//! ease of L^(3/4) about L^(1/4) of the rows are drawn there.
+//! ease of L^(3/4) about L^(1/4) of the rows are drawn there. Of the powers that were tried, the root is too little for
+//! narrow columns and the first power more than wide noise is served by.
 //!
 //! s is the spread of clusters: of all numbers of a sample together, along the thinnest direction of each, and of each axis
-//! by itself, as many independent axes are not described by few clusters.
+//! by itself, as many independent axes are not described by few clusters. Clusters count where they describe samples that
+//! were held back better than one Gaussian does.
 
-use super::gaussian_bridge::GaussianBridge;
-use super::value_step::TIME_MAX;
+use super::gaussian_bridge::{GaussianBridge, LEAST_EASE, four_digits};
 use crate::data::{Clusters, LEAST_VARIANCE, Split};
 use crate::error::Result;
 use crate::formulas::Clock;
@@ -17,19 +18,27 @@ use crate::memory;
 use crate::symmetric::Symmetric;
 
 const MEMORY: &str = "the axes of a bridge";
+/// The power of L.
+const POWER: f64 = 0.75;
 /// The number of clusters.
 const CLUSTERS: usize = 8;
 /// What clusters have of the variance where nothing is fine. Those of a Gaussian have 0.54 to 0.61 along one axis, in the
 /// geometric mean over samples, and more together along many.
 const LIKE_A_GAUSSIAN: f64 = 0.5;
-/// The log-likelihood of a sample that was held back by which clusters have to be better than one Gaussian.
+/// The least share of the noise's variance that is told apart: a spread of a fourteenth of the noise's. Points have none.
+const FINEST: f64 = 0.005;
+/// The log-likelihood by which clusters have to be better than one Gaussian, for each sample that was held back, and for
+/// all of them together: of few samples clusters are better by chance.
 const MARGIN: f64 = 0.02;
+const LEAST_GAIN: f64 = 10.0;
 /// The largest dimension of samples whose clusters are told from all their numbers.
 const MOST_TOGETHER: usize = 128;
 /// The samples from which the clusters of one axis are told.
 const ROWS_OF_AN_AXIS: usize = 2048;
-/// A direction of clusters counts where there are so many samples for each of their numbers.
-const SAMPLES_FOR_AXES: f64 = 4.0;
+/// Directions of a cluster that are no axes count where it has so many samples for each of their numbers.
+const SAMPLES_FOR_DIRECTIONS: f64 = 4.0;
+/// How often an interval is halved, which leaves nothing of one in 64 bits.
+const HALVINGS: usize = 60;
 
 /// The axis of a bridge, for what is told here.
 #[derive(Clone, Copy)]
@@ -38,29 +47,40 @@ struct Along {
     axis: usize,
     /// The variance of its noise, in the target's units.
     noise: f64,
-    /// The logarithm of its contraction over the largest.
+    /// Its contraction over the largest.
     rate: f64,
 }
 
 /// Returns the ease that the clock of a bridge needs for these samples of the target along its axes, in the units of sigma.
+/// What is needed more than once agrees to four digits between devices, whose moments differ by rounding.
 pub(super) fn ease(target: &Split, bridge: &GaussianBridge, sigma: f64) -> Result<f64> {
     let clock = bridge.clock();
     let [_, largest] = bridge.extremes();
     let variances = target.variances()?;
-    let all =
-        bridge.contraction.iter().zip(&variances).enumerate().filter(|(_, (_, variance))| **variance > LEAST_VARIANCE);
-    let along = all.map(|(axis, (&q, _))| Along { axis, noise: sigma * sigma * q, rate: (q / largest).ln() });
     let mut axes = memory::with_room(MEMORY, variances.len())?;
-    axes.extend(along);
+    let told_of = bridge.live().filter(|&axis| variances[axis] > LEAST_VARIANCE);
+    axes.extend(told_of.map(|axis| {
+        let q = bridge.contraction[axis];
+        Along { axis, noise: sigma * sigma * q, rate: q / largest }
+    }));
+    // The slowest come first: after them an axis may have no time of its own left that could count.
+    axes.sort_unstable_by(|a, b| a.rate.total_cmp(&b.rate).then(a.axis.cmp(&b.axis)));
     let mut left: f64 = 1.0;
-    for own in axes.chunks(1) {
-        left = left.min(told(&target.components(&[own[0].axis], ROWS_OF_AN_AXIS)?, own, clock)?);
+    for along in &axes {
+        if clock.left(odds(FINEST) * along.rate) < left {
+            let column = target.columns(&[along.axis], ROWS_OF_AN_AXIS)?;
+            left = left.min(told(&column, std::slice::from_ref(along), clock)?);
+        }
     }
     if (2..=MOST_TOGETHER).contains(&axes.len()) {
         let numbers = memory::collected(MEMORY, axes.iter().map(|along| along.axis))?;
-        left = left.min(told(&target.components(&numbers, usize::MAX)?, &axes, clock)?);
+        left = left.min(told(&target.columns(&numbers, usize::MAX)?, &axes, clock)?);
     }
-    Ok(left.powf(0.75))
+    Ok(four_digits(left.powf(POWER)).clamp(LEAST_EASE, 1.0))
+}
+
+fn odds(share: f64) -> f64 {
+    share / (1.0 - share)
 }
 
 /// Returns what is left of the clock's time once clusters of these samples show: the geometric mean over clusters, or all
@@ -68,13 +88,14 @@ pub(super) fn ease(target: &Split, bridge: &GaussianBridge, sigma: f64) -> Resul
 fn told(samples: &Split, axes: &[Along], clock: Clock) -> Result<f64> {
     let clusters = Clusters::fit(samples, CLUSTERS)?;
     let one = if axes.len() == 1 { samples.independent()? } else { samples.independent()?.max(samples.gaussian()?) };
-    if clusters.likelihood < one + MARGIN {
+    let [fitted, held] = [false, true].map(|held| samples.effective(held));
+    let gain = clusters.likelihood - one;
+    if gain.is_nan() || gain < MARGIN + LEAST_GAIN / held {
         return Ok(1.0);
     }
-    let count = samples.fitted() as f64;
     let (mut logs, mut shares) = (0.0, 0.0);
     for (share, spread) in clusters.spreads(samples)? {
-        logs += share * thinnest(spread, axes, share * count, clock)?.ln();
+        logs += share * thinnest(spread, axes, share * fitted, clock)?.ln();
         shares += share;
     }
     Ok(if shares > 0.0 { (logs / shares).exp() } else { 1.0 })
@@ -85,21 +106,41 @@ fn told(samples: &Split, axes: &[Along], clock: Clock) -> Result<f64> {
 fn thinnest(mut spread: Symmetric, axes: &[Along], count: f64, clock: Clock) -> Result<f64> {
     let d = axes.len();
     spread.mirror(|j, k, covariance| covariance / (axes[j].noise * axes[k].noise).sqrt());
-    let left = |share: f64, rate: f64| {
-        let share = (share / LIKE_A_GAUSSIAN).clamp(1.0 - TIME_MAX, 1.0);
-        clock.left(share, rate.exp())
-    };
-    if d == 1 || count < SAMPLES_FOR_AXES * d as f64 {
-        return Ok(spread.diagonals().zip(axes).map(|(share, along)| left(share, along.rate)).fold(1.0, f64::min));
+    if d == 1 || count < SAMPLES_FOR_DIRECTIONS * d as f64 {
+        let left = |(share, along): (f64, &Along)| clock.left(against(share, std::iter::once((1.0, along.rate))));
+        return Ok(spread.diagonals().zip(axes).map(left).fold(1.0, f64::min));
     }
     // The least variance of n samples of d independent numbers is about (1 - sqrt(d / n))^2 of theirs (Marchenko and Pastur
     // 1967).
     let chance = (1.0 - (d as f64 / count).sqrt()).powi(2);
     let spectrum = spread.spectrum()?;
     let directions = spectrum.values.iter().zip(spectrum.axes.chunks_exact(d));
-    let of = directions.map(|(share, direction)| {
-        let rate = direction.iter().zip(axes).map(|(part, along)| part * part * along.rate).sum();
-        left(share / chance, rate)
+    let left = directions.map(|(share, direction)| {
+        let parts = direction.iter().zip(axes).map(|(part, along)| (part * part, along.rate));
+        clock.left(against(share / chance, parts))
     });
-    Ok(of.fold(1.0, f64::min))
+    Ok(left.fold(1.0, f64::min))
+}
+
+/// Returns the odds against arrival, of the axis with the largest contraction, at which the noise that is left along a
+/// direction is what a cluster has there of all its noise. The direction has a part of each axis, whose rate stands beside
+/// it: a / (rate + a) of that axis's noise is left at the odds a.
+fn against(share: f64, parts: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
+    let share = (share / LIKE_A_GAUSSIAN).max(FINEST);
+    if share.is_nan() || share >= 1.0 {
+        return f64::INFINITY;
+    }
+    let rates =
+        parts.clone().fold([f64::INFINITY, 0.0f64], |[least, most], (_, rate)| [least.min(rate), most.max(rate)]);
+    let [mut low, mut high] = rates.map(|rate| (odds(share) * rate).ln());
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (low + high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        let a = middle.exp();
+        let left: f64 = parts.clone().map(|(part, rate)| part * (a / (rate + a))).sum();
+        if left < share { low = middle } else { high = middle }
+    }
+    high.exp()
 }

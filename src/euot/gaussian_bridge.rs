@@ -109,8 +109,8 @@ const EVEN_CONTRACTIONS: [f64; 2] = [1e-6, 1e6];
 pub(super) const LEAST_UNIT: f64 = 1e-6;
 /// The variance that stands in for that of a side which is a single point, where all axes have one contraction.
 const EVEN_VARIANCE: f64 = 1e-6;
-/// The least ease of a clock: contractions within [`CONTRACTIONS`] have more.
-const LEAST_EASE: f64 = 5e-4;
+/// The least ease of a clock: what is told of samples within [`CONTRACTIONS`] is more.
+pub(super) const LEAST_EASE: f64 = 5e-4;
 /// The largest mean square that 32-bit numbers can compute with.
 const SQUARES_END: f64 = 1e30;
 
@@ -256,7 +256,7 @@ impl GaussianBridge {
 
     /// Returns the numbers of the axes along which samples differ. An axis along which all of both sides are one point has a
     /// contraction that nothing else should follow. Where there is no other, all count.
-    fn live(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+    pub(super) fn live(&self) -> impl Iterator<Item = usize> + Clone + '_ {
         let none = self.unit.iter().all(|&unit| unit <= LEAST_UNIT);
         (0..self.unit.len()).filter(move |&j| none || self.unit[j] > LEAST_UNIT)
     }

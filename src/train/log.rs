@@ -73,9 +73,11 @@ pub(super) fn axes(
     context.log(
         LogLevel::Info,
         &format!(
-            "{along}; their spreads are from {:e} to {:e} and their contractions from {slow:e} to {fast:e}",
+            "{along}; their spreads are from {:e} to {:e} and their contractions from {slow:e} to {fast:e}, and the clock's ease \
+             is {}",
             least * frame.normalisation.scale,
-            most * frame.normalisation.scale
+            most * frame.normalisation.scale,
+            bridge.ease
         ),
     );
     if most / least > UNEVEN {
