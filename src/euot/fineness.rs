@@ -33,8 +33,11 @@ const MARGIN: f64 = 0.02;
 const LEAST_GAIN: f64 = 10.0;
 /// The largest dimension of samples whose clusters are told from all their numbers.
 const MOST_TOGETHER: usize = 128;
-/// The samples from which the clusters of one axis are told.
+/// The samples from which the clusters of one axis are told, and those of all: so many, and more where these are less than
+/// so many for each number.
 const ROWS_OF_AN_AXIS: usize = 2048;
+const ROWS_TOGETHER: usize = 4096;
+const ROWS_FOR_A_NUMBER: usize = 128;
 /// Directions of a cluster that are no axes count where it has so many samples for each of their numbers.
 const SAMPLES_FOR_DIRECTIONS: f64 = 4.0;
 /// How often an interval is halved, which leaves nothing of one in 64 bits.
@@ -74,7 +77,8 @@ pub(super) fn ease(target: &Split, bridge: &GaussianBridge, sigma: f64) -> Resul
     }
     if (2..=MOST_TOGETHER).contains(&axes.len()) {
         let numbers = memory::collected(MEMORY, axes.iter().map(|along| along.axis))?;
-        left = left.min(told(&target.columns(&numbers, usize::MAX)?, &axes, clock)?);
+        let rows = ROWS_TOGETHER.max(ROWS_FOR_A_NUMBER * axes.len());
+        left = left.min(told(&target.columns(&numbers, rows)?, &axes, clock)?);
     }
     Ok(four_digits(left.powf(POWER)).clamp(LEAST_EASE, 1.0))
 }
