@@ -2,7 +2,7 @@
 //! clusters of independent numbers, which is what the generator's components are made of.
 
 use super::moments::LEAST_VARIANCE;
-use super::picks::drawn;
+use super::picks::picked;
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream, unit};
@@ -90,15 +90,14 @@ impl Split {
         Ok(())
     }
 
-    /// Returns these numbers of the samples, of at most so many, one drawn out of each stretch of as many.
+    /// Returns these numbers of the samples, or of some of them where they are more than `most`.
     pub fn columns(&self, of: &[usize], most: usize) -> Result<Self> {
         let count = self.weights.len();
-        let every = count.div_ceil(most.max(1)).max(1);
-        let parts = count.div_ceil(every);
-        let mut rows = memory::with_room(MEMORY, parts * of.len())?;
-        let mut weights = memory::with_room(MEMORY, parts)?;
-        let mut held = memory::with_room(MEMORY, parts)?;
-        for row in (0..parts).map(|part| drawn(part, every)).filter(|&row| row < count) {
+        let every = count.div_ceil(most).max(1);
+        let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * of.len())?;
+        let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
+        let mut held = memory::with_room(MEMORY, count.div_ceil(every))?;
+        for row in picked(count, every) {
             rows.extend(of.iter().map(|&j| self.rows[row * self.dimension + j]));
             weights.push(self.weights[row]);
             held.push(self.held[row]);
@@ -106,7 +105,7 @@ impl Split {
         Ok(Self { dimension: of.len(), rows, weights, held })
     }
 
-    /// Returns how many rows of equal weight tell as much as those of either half (Kish 1965).
+    /// Returns the number of rows of equal weight that tell as much as this half does (Kish 1965).
     pub fn effective(&self, held: bool) -> f64 {
         let add = |[sum, squares]: [f64; 2], (_, w): (&[f64], f64)| [sum + w, squares + w * w];
         let [sum, squares] = self.half(held).fold([0.0; 2], add);

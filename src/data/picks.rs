@@ -28,6 +28,12 @@ impl Picks {
     }
 }
 
+/// Returns which of `count` rows are picked where there is one for each stretch of `every`. Of a last stretch that is not
+/// whole there may be none.
+pub fn picked(count: usize, every: usize) -> impl Iterator<Item = usize> {
+    (0..count.div_ceil(every)).map(move |stretch| drawn(stretch, every)).filter(move |&row| row < count)
+}
+
 /// Returns a row of this stretch of `every` rows. It is drawn, as classes of samples may take turns. The kernel samples_pick
 /// draws the same.
 pub fn drawn(stretch: usize, every: usize) -> usize {

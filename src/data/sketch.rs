@@ -3,7 +3,7 @@
 
 use super::clusters::Split;
 use super::moments::Spread;
-use super::picks::{Picks, drawn};
+use super::picks::{Picks, drawn, picked};
 use crate::error::Result;
 use crate::memory;
 use crate::symmetric::Symmetric;
@@ -138,8 +138,7 @@ impl Sketch {
         let (count, every) = (self.rows.len() / d, self.split_every());
         let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
         let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
-        let picked = (0..count.div_ceil(every)).map(|part| drawn(part, every)).filter(|r| *r < count);
-        for r in picked {
+        for r in picked(count, every) {
             rows.extend(self.rows[r * d..][..d].iter().zip(shift).map(|(x, shift)| (x - shift) / scale));
             weights.push(self.weight(r));
         }

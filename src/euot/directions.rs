@@ -110,13 +110,16 @@ impl Directions {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
         let sides = [gaussian(&spreads[0], source)?, gaussian(&spreads[1], target)?];
-        let (mut directions, choice) = if turnable {
-            let told = Told { samples: &samples, fitted, picked, chance };
-            Self::turned_for(&sides, told, common, sigma, conjugate)?
-        } else {
+        let is_told = samples.is_told();
+        let (mut directions, choice) = if !turnable {
             (Self::components(&sides, sigma, conjugate)?, Choice::Components)
+        } else if !is_told {
+            (Self::principal(&sides, sigma, conjugate)?, Choice::Principal)
+        } else {
+            let told = Told { samples: &samples, fitted, picked, chance };
+            Self::likeliest(&sides, told, common, sigma, conjugate)?
         };
-        if samples.is_told() {
+        if is_told {
             if let Some(rotation) = &directions.rotation {
                 samples.turn(&rotation.wide()?)?;
             }
@@ -125,17 +128,14 @@ impl Directions {
         Ok((directions, choice))
     }
 
-    /// Chooses the axes where samples may be turned to any.
-    fn turned_for(
+    /// Chooses those of all axes in which samples that were held back are likeliest.
+    fn likeliest(
         sides: &[Gaussian; 2],
         Told { samples, fitted, picked, chance }: Told,
         common: &Normalisation,
         sigma: f64,
         conjugate: &Conjugate,
     ) -> Result<(Self, Choice)> {
-        if !samples.is_told() {
-            return Ok((Self::principal(sides, sigma, conjugate)?, Choice::Principal));
-        }
         // The axes of the plan as the samples tell them that are not held back.
         let seen = [sides[0].copied()?, Gaussian { covariance: fitted, ..sides[1].copied()? }];
         let to_principal = Pair::new(&seen, sigma, conjugate).contraction()?.axes;

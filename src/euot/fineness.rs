@@ -33,14 +33,14 @@ const MARGIN: f64 = 0.02;
 const LEAST_GAIN: f64 = 10.0;
 /// The largest dimension of samples whose clusters are told from all their numbers.
 const MOST_TOGETHER: usize = 128;
-/// The samples from which the clusters of one axis are told, and those of all: so many, and more where these are less than
-/// so many for each number.
+/// The samples from which the clusters of one axis are told, and those of all axes together: at least `ROWS_TOGETHER`, and
+/// `ROWS_FOR_A_NUMBER` for each axis.
 const ROWS_OF_AN_AXIS: usize = 2048;
 const ROWS_TOGETHER: usize = 4096;
 const ROWS_FOR_A_NUMBER: usize = 128;
 /// Directions of a cluster that are no axes count where it has so many samples for each of their numbers.
 const SAMPLES_FOR_DIRECTIONS: f64 = 4.0;
-/// How often an interval is halved, which leaves nothing of one in 64 bits.
+/// Halvings of an interval, after which 64 bits tell its ends apart no more.
 const HALVINGS: usize = 60;
 
 /// The axis of a bridge, for what is told here.
@@ -55,7 +55,7 @@ struct Along {
 }
 
 /// Returns the ease that the clock of a bridge needs for these samples of the target along its axes, in the units of sigma.
-/// What is needed more than once agrees to four digits between devices, whose moments differ by rounding.
+/// It has four digits: its use needs no more, and devices' moments differ by rounding.
 pub(super) fn ease(target: &Split, bridge: &GaussianBridge, sigma: f64) -> Result<f64> {
     let clock = bridge.clock();
     let [_, largest] = bridge.extremes();
@@ -66,7 +66,7 @@ pub(super) fn ease(target: &Split, bridge: &GaussianBridge, sigma: f64) -> Resul
         let q = bridge.contraction[axis];
         Along { axis, noise: sigma * sigma * q, rate: q / largest }
     }));
-    // The slowest come first: after them an axis may have no time of its own left that could count.
+    // The slowest come first. A faster axis may come to its end so early that it needs less, whatever its samples are.
     axes.sort_unstable_by(|a, b| a.rate.total_cmp(&b.rate).then(a.axis.cmp(&b.axis)));
     let mut left: f64 = 1.0;
     for along in &axes {
@@ -126,9 +126,9 @@ fn thinnest(mut spread: Symmetric, axes: &[Along], count: f64, clock: Clock) -> 
     Ok(left.fold(1.0, f64::min))
 }
 
-/// Returns the odds against arrival, of the axis with the largest contraction, at which the noise that is left along a
-/// direction is what a cluster has there of all its noise. The direction has a part of each axis, whose rate stands beside
-/// it: a / (rate + a) of that axis's noise is left at the odds a.
+/// Returns the clock's odds against arrival at which a cluster shows along a direction: the noise that is left there is as
+/// large as the cluster, which has this share of all the noise. Of each axis the direction has a part, with the axis's rate
+/// beside it. At the odds a, a / (rate + a) of that axis's noise is left.
 fn against(share: f64, parts: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let share = (share / LIKE_A_GAUSSIAN).max(FINEST);
     if share.is_nan() || share >= 1.0 {
