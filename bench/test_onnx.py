@@ -49,10 +49,21 @@ def clouds(d, rows=300, correlated=False, offset=0.0, seed=0):
     return (source + offset).astype(np.float32), (1.5 * target + 1 + offset).astype(np.float32)
 
 
+def clusters(d, count=3, rows=900, correlated=False, seed=0):
+    rng = np.random.default_rng(seed)
+    source, target = rng.normal(size=(2, rows, d))
+    centres = 5 * rng.normal(size=(count, d))
+    target = 0.3 * target + centres[np.arange(rows) % count]
+    if correlated:
+        turn = np.linalg.qr(rng.normal(size=(d, d)))[0] * np.geomspace(1, 10, d)
+        source, target = source @ turn, target @ turn
+    return source.astype(np.float32), target.astype(np.float32)
+
+
 class Exports(unittest.TestCase):
     """Of every kind of model."""
 
-    def agree(self, source, target, steps=12, tau=1.0, sigma=0.4, **config):
+    def agree(self, source, target, steps=12, tau=1.0, sigma=0.4, peaks=False, **config):
         shape = source.shape[1:]
         flat = lambda x: np.asarray(x).reshape(len(x), -1)
         with sfeuot.Context(threads=1) as context, \
@@ -61,6 +72,10 @@ class Exports(unittest.TestCase):
             trainer.step(steps)
             with trainer.model() as model, model.session() as session:
                 info = model.info()
+                if peaks:
+                    with tempfile.TemporaryDirectory() as folder:
+                        model.save(pathlib.Path(folder) / "model")
+                        self.assertIn(b"peaks", (pathlib.Path(folder) / "model").read_bytes())
                 spread = np.concatenate([flat(source), flat(target)]).std()
                 near = lambda found, expected, unit: self.assertLess(
                     np.abs(flat(found).astype(np.float64) - flat(expected)).max() / max(unit, np.abs(expected).max()), TOLERANCE)
@@ -135,6 +150,16 @@ class Exports(unittest.TestCase):
 
     def test_without_squares(self):
         self.agree(*clouds(4, correlated=True), squares=0, divergence="balanced", sigma=2.0)
+
+    def test_peaks(self):
+        for components in (2, 3, 7):
+            self.agree(*clusters(2), peaks=True, divergence="balanced", components=components)
+
+    def test_peaks_along_axes(self):
+        self.agree(*clusters(3, correlated=True), peaks=True, divergence="balanced")
+
+    def test_many_peaks(self):
+        self.agree(*clusters(12, count=20, rows=2000), peaks=True, divergence="balanced", components=30)
 
     def test_latents(self):
         self.agree(*clouds(3, correlated=True), latent_dimension=5, divergence="softplus")

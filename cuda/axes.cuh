@@ -1,11 +1,13 @@
 // The constants of a problem along each axis of a sample, and the known part of V(1, .): src/formulas/axes.rs.
 //
 // `numbers` holds five parts of `stride` floats each: sigma, log(sigma / 2), rate, curvature and slope of every axis.
+// Behind them lie the numbers of peaks (peaks.cu), where there are any.
 #pragma once
 
 #include "device.cuh"
 
 enum AxisPart : u32 { AXIS_SIGMA = 0, AXIS_LOG_STD = 1, AXIS_RATE = 2, AXIS_CURVATURE = 3, AXIS_SLOPE = 4 };
+constexpr u32 AXIS_PARTS = 5;
 
 struct Axes {
     const float* numbers;

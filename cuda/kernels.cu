@@ -15,6 +15,7 @@
 #include "maps.cu"
 #include "mixture.cu"
 #include "optimiser.cu"
+#include "peaks.cu"
 #include "philox.cu"
 #include "product.cu"
 #include "samples.cu"

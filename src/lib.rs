@@ -126,6 +126,7 @@ mod quote;
 mod rng;
 mod symmetric;
 mod train;
+mod vectors;
 
 pub use context::{Context, ContextConfig, DeviceKind, MAX_THREADS};
 pub use data::{Augmentation, DType, Data, MAX_RANK, STATISTICS_ROWS, Sampler, TensorView, TensorViewMut};

@@ -152,11 +152,11 @@ fn a_column_that_is_narrow_beside_another_shows_its_modes() {
         assert!(between < 0.1, "column {column} has {between} between its modes, where the target has 0.01");
     }
 
-    // A file keeps the clock: a model read from it has the same drift on the way.
+    // A file keeps clock and peaks: a model read from it has the same drift on the way.
     let path = scratch("narrow.model");
     model.save(&path).expect("the target folder is writable");
     let text = String::from_utf8_lossy(&std::fs::read(&path).expect("it was just written")).into_owned();
-    assert!(text.contains(r#""sfeuot_format_version":"8""#), "older libraries have to refuse it");
+    assert!(text.contains(r#""sfeuot_format_version":"9""#), "older libraries have to refuse it");
     let read = Model::load(&context(1), &path).expect("it was just written");
     let mut again = Session::new(&read).expect("memory");
     let drift = |session: &mut Session| {

@@ -163,6 +163,19 @@ fn the_drift_is_the_gradient_that_the_density_ratio_shows() {
 }
 
 #[test]
+fn a_value_function_with_peaks_has_a_drift_from_the_first_time_to_the_last() {
+    let mut session = Session::new(&clusters(3)).expect("a workspace");
+    let [mut start, mut early, mut end] = [(); 3].map(|()| vec![0f32; 300]);
+    for (time, drift) in [(0.0, &mut start), (1e-5, &mut early), (1.0, &mut end)] {
+        session.drift(time, &rows(), drift).expect("finite rows");
+    }
+    assert!(end.iter().all(|x| x.is_finite()));
+    for (start, early) in start.iter().zip(&early) {
+        assert!((start - early).abs() < 2e-3 * (1.0 + start.abs()), "{start} {early}");
+    }
+}
+
+#[test]
 fn the_conditional_mean_is_the_mean_of_what_is_generated() {
     const DRAWS: usize = 20_000;
     for (model, x0) in [(&MODEL, [0.0f32, 0.0]), (&MODEL, [1.5, -2.0]), (&WITH_LATENTS, [0.5, 0.5])] {

@@ -213,6 +213,12 @@ fn graphs_of_every_model_are_sound_and_have_the_operators_that_the_guide_names()
     let mut trainer =
         Trainer::new(&context(1), problems::small(), side(&turned), side(&narrow)).expect("a sound problem");
     check(&trainer.model().expect("a model"), false);
+    for components in [3, 5] {
+        let model = problems::clusters(components);
+        check(&model, false);
+        let file = problems::bytes(&model, "onnx_clusters");
+        assert!(file.windows(5).any(|part| part == b"peaks"), "{components} components");
+    }
     assert_eq!(operators, promised());
 }
 

@@ -2,7 +2,7 @@
 //! clusters of independent numbers, which is what the generator's components are made of.
 
 use super::moments::LEAST_VARIANCE;
-use super::picks::picked;
+use super::split::Split;
 use crate::error::Result;
 use crate::memory;
 use crate::rng::{Sequence, Stream, unit};
@@ -24,16 +24,6 @@ const LEAST_CLUSTER: f64 = 0.02;
 /// The least variance of a cluster, over that of all samples along the axis.
 const LEAST_SHARE: f64 = 1e-4;
 
-/// Samples, half of which are fitted while the others tell how well. Which are which is drawn, as classes of samples may
-/// take turns.
-#[derive(Debug)]
-pub(crate) struct Split {
-    dimension: usize,
-    rows: Vec<f64>,
-    weights: Vec<f64>,
-    held: Vec<bool>,
-}
-
 /// The clusters of samples.
 pub(crate) struct Clusters {
     dimension: usize,
@@ -51,77 +41,9 @@ pub(crate) struct Clusters {
 }
 
 impl Split {
-    /// Takes rows of `dimension` numbers with their weights.
-    pub fn new(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
-        assert!(rows.len() == dimension * weights.len());
-        let held = memory::collected(MEMORY, (0..weights.len()).map(Self::holds))?;
-        Ok(Self { dimension, rows, weights, held })
-    }
-
-    /// Takes rows of `dimension` numbers with their weights, all of which are fitted.
-    pub fn of_fitted(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
-        assert!(rows.len() == dimension * weights.len());
-        let held = memory::filled(MEMORY, weights.len(), false)?;
-        Ok(Self { dimension, rows, weights, held })
-    }
-
-    /// Returns whether a row is held back.
-    pub fn holds(row: usize) -> bool {
-        Sequence::new(0, 1, Stream::Init).block(row as u64)[0] % 2 == 1
-    }
-
-    /// Returns the samples in other axes, the rows of `axes`.
-    pub fn turned(&self, axes: &[f64]) -> Result<Self> {
-        let [rows, weights] = [&self.rows, &self.weights].map(|numbers| memory::copied(MEMORY, numbers));
-        let held = memory::copied(MEMORY, &self.held)?;
-        let mut turned = Self { dimension: self.dimension, rows: rows?, weights: weights?, held };
-        turned.turn(axes)?;
-        Ok(turned)
-    }
-
-    /// Takes the samples to other axes, the rows of `axes`.
-    pub fn turn(&mut self, axes: &[f64]) -> Result<()> {
-        let d = self.dimension;
-        let mut before = memory::filled(MEMORY, d, 0.0)?;
-        for row in self.rows.chunks_exact_mut(d) {
-            before.copy_from_slice(row);
-            row.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, &before));
-        }
-        Ok(())
-    }
-
-    /// Returns these numbers of the samples, or of some of them where they are more than `most`.
-    pub fn columns(&self, of: &[usize], most: usize) -> Result<Self> {
-        let count = self.weights.len();
-        let every = count.div_ceil(most).max(1);
-        let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * of.len())?;
-        let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
-        let mut held = memory::with_room(MEMORY, count.div_ceil(every))?;
-        for row in picked(count, every) {
-            rows.extend(of.iter().map(|&j| self.rows[row * self.dimension + j]));
-            weights.push(self.weights[row]);
-            held.push(self.held[row]);
-        }
-        Ok(Self { dimension: of.len(), rows, weights, held })
-    }
-
-    /// Returns the number of rows of equal weight that tell as much as this half does (Kish 1965).
-    pub fn effective(&self, held: bool) -> f64 {
-        let add = |[sum, squares]: [f64; 2], (_, w): (&[f64], f64)| [sum + w, squares + w * w];
-        let [sum, squares] = self.half(held).fold([0.0; 2], add);
-        if squares > 0.0 { sum * sum / squares } else { 0.0 }
-    }
-
     /// Returns the variance of each component over the samples that are fitted.
     pub fn variances(&self) -> Result<Vec<f64>> {
         Ok(Clusters::of_all(self)?.variances)
-    }
-
-    /// Returns the rows of either half with their weights: those that are held back, or those that are fitted.
-    fn half(&self, held: bool) -> impl Iterator<Item = (&[f64], f64)> + Clone {
-        let rows = self.rows.chunks_exact(self.dimension).zip(self.weights.iter().copied());
-        let of = rows.zip(&self.held).filter(move |((_, weight), own)| **own == held && *weight > 0.0);
-        of.map(|(row, _)| row)
     }
 
     /// Returns the mean log-likelihood of the samples held back under independent numbers with the others' means and
@@ -134,7 +56,7 @@ impl Split {
 
     /// Returns the mean log-likelihood of the samples held back under the Gaussian with the moments of the others.
     pub fn gaussian(&self) -> Result<f64> {
-        let d = self.dimension;
+        let d = self.dimension();
         let one = Clusters::of_all(self)?;
         let covariance = one.covariances(self, |_, shares| shares[0] = 1.0)?.remove(0);
         let mut spectrum = covariance.spectrum()?;
@@ -150,11 +72,6 @@ impl Split {
             weight += w;
         }
         Ok(sum / weight)
-    }
-
-    /// Returns whether both halves have samples of some weight, so that likelihoods mean something.
-    pub fn is_told(&self) -> bool {
-        [false, true].into_iter().all(|held| self.half(held).count() > 1)
     }
 }
 
@@ -175,6 +92,11 @@ impl Clusters {
         Ok(clusters)
     }
 
+    /// Returns the share of samples that each has.
+    pub fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+
     /// Computes what follows from shares and variances.
     fn prepare(&mut self) {
         let d = self.dimension;
@@ -190,7 +112,7 @@ impl Clusters {
 
     /// Returns the one cluster that has all samples of the first half.
     fn of_all(split: &Split) -> Result<Self> {
-        let d = split.dimension;
+        let d = split.dimension();
         let zeros = || memory::filled(MEMORY, d, 0.0);
         let mut all = Self::new(d, zeros()?, zeros()?)?;
         all.update(split, None, |_, _, shares| {
@@ -202,7 +124,7 @@ impl Clusters {
 
     /// Fits so many clusters to the first half, or fewer to few samples.
     pub fn fit(split: &Split, count: usize) -> Result<Self> {
-        let d = split.dimension;
+        let d = split.dimension();
         let all = Self::of_all(split)?;
         let count = (split.half(false).count() / SAMPLES).clamp(1, count);
         let mut means = memory::with_room(MEMORY, count * d)?;
@@ -282,8 +204,19 @@ impl Clusters {
         Ok(())
     }
 
+    /// Returns the mean log-likelihood of the samples held back of one component under what the clusters have along it.
+    pub fn along(&self, axis: usize, column: &Split) -> Result<f64> {
+        let d = self.dimension;
+        let of = |numbers: &[f64]| memory::collected(MEMORY, numbers.chunks_exact(d).map(|numbers| numbers[axis]));
+        let mut along = Self::new(1, of(&self.means)?, of(&self.variances)?)?;
+        along.shares.copy_from_slice(&self.shares);
+        along.prepare();
+        along.measure(column)?;
+        Ok(along.likelihood)
+    }
+
     /// Writes the probability of each cluster given a sample, and returns the logarithm of the sample's density.
-    fn posterior(&self, x: &[f64], shares: &mut [f64]) -> f64 {
+    pub fn posterior(&self, x: &[f64], shares: &mut [f64]) -> f64 {
         let d = self.dimension;
         let clusters = self.means.chunks_exact(d).zip(self.inverses.chunks_exact(d));
         for ((share, height), (mean, inverse)) in shares.iter_mut().zip(&self.heights).zip(clusters) {

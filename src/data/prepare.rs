@@ -86,7 +86,7 @@ impl<'a, 'b> Sides<'a, 'b> {
                 turnable: self.source.is_turnable() && self.target.is_turnable(),
                 chance: source.chance().max(target.chance()),
                 heaviest: [source.heaviest()?, target.heaviest()?],
-                picked: target,
+                picked: [source, target],
             }),
             _ => None,
         };

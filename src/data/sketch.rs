@@ -1,9 +1,9 @@
 //! A part of a side's samples, one drawn out of each stretch of as many, from which is measured what takes more than one
 //! number a component.
 
-use super::clusters::Split;
 use super::moments::Spread;
 use super::picks::{Picks, drawn, picked};
+use super::split::Split;
 use crate::error::Result;
 use crate::memory;
 use crate::symmetric::Symmetric;
@@ -36,8 +36,8 @@ pub(crate) struct Shapes {
     pub fitted: Symmetric,
     /// Samples of the target.
     pub target: Split,
-    /// All that were picked of them, in data units.
-    pub picked: Sketch,
+    /// All that were picked of both sides, in data units.
+    pub picked: [Sketch; 2],
     /// Whether all samples of both sides can be turned to other axes in reasonable time.
     pub turnable: bool,
     /// The largest correlation that is taken for chance.
@@ -47,9 +47,13 @@ pub(crate) struct Shapes {
 }
 
 impl Sketch {
-    /// Returns the bytes of a sketch of so many samples.
-    pub fn bytes(count: usize, dimension: usize) -> usize {
-        if dimension > MOST_AXES { 0 } else { Picks::of(count, dimension).count * dimension * size_of::<f64>() }
+    /// Returns the bytes of a sketch of so many samples; `told` includes those of [`Self::whole`] and of a copy.
+    pub fn bytes(count: usize, dimension: usize, told: bool) -> usize {
+        if dimension > MOST_AXES {
+            return 0;
+        }
+        let (row, count) = (dimension * size_of::<f64>(), Picks::of(count, dimension).count);
+        if told { 2 * (row + size_of::<f64>() + size_of::<bool>()) * count } else { row * count }
     }
 
     /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.
@@ -153,6 +157,12 @@ impl Sketch {
         }
         let weights = memory::collected(MEMORY, (0..count).map(|row| self.weight(row)))?;
         Split::of_fitted(self.dimension, self.rows, weights)
+    }
+
+    /// Returns a copy.
+    pub(crate) fn copied(&self) -> Result<Self> {
+        let [rows, weights] = [&self.rows, &self.weights].map(|numbers| memory::copied(MEMORY, numbers));
+        Ok(Self { rows: rows?, weights: weights?, ..*self })
     }
 
     /// Returns the largest correlation that is taken for chance: three times what independent numbers have as a rule, and

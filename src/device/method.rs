@@ -207,6 +207,21 @@ pub struct ActionTerm<'a, S> {
     pub counts: bool,
 }
 
+/// The part of V that peaks have ([`crate::formulas::peaks`]), of which there is at least one, at states of the bridges.
+#[derive(Debug)]
+pub struct PeaksTerm<'a, S> {
+    /// Noise and times of the axes, and the peaks.
+    pub axes: &'a Axes<S>,
+    /// Times of the clock (rows x 3).
+    pub time: Mat,
+    /// The states, in the first d columns.
+    pub x: Mat,
+    /// Where it is added (rows x 1).
+    pub v: Option<Mat>,
+    /// Where its gradient by the state is added, in the first d columns.
+    pub g: Option<Mat>,
+}
+
 /// The generator's loss over groups of rows that share an x0: V + noise (log p - log w), with log p as
 /// [`extrapolation`](crate::formulas::head::extrapolation) says.
 #[derive(Debug)]
@@ -254,6 +269,11 @@ pub trait Method: Workspace {
     /// turn (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K
     /// probability_k (loss_k - mean loss).
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat);
+    /// Adds the part of V that peaks have.
+    fn peaks(&mut self, term: &PeaksTerm<'_, Self::AxisNumbers>);
+    /// Adds the plan of the peaks to what a generator without latents gives for source samples, `x0` in the first d columns:
+    /// `outputs` are sources x K (2 d + 1). Component k has peak k modulo their number, and its share.
+    fn peaks_plan(&mut self, axes: &Axes<Self::AxisNumbers>, x0: Mat, outputs: Mat);
     /// Computes the wanted points of the bridges in one pass.
     fn bridge(&mut self, head: &Head, axes: &Axes<Self::AxisNumbers>, bridge: &Bridge<Self::Noise>, points: &Points);
     /// Adds the sums of both sides' terms of the dual, and writes their derivatives.

@@ -10,8 +10,9 @@ pub trait Workspace {
     const OVERLAPS: bool;
 
     /// Does two parts of a step that depend on nothing of each other, side by side where the device can. Whatever
-    /// follows may use what the second gave. Only [`Method::mixture`](super::Method::mixture) and the end of the half
-    /// step may use what the first gave.
+    /// follows may use what the second gave. Only [`Method::mixture`](super::Method::mixture),
+    /// [`Method::atoms`](super::Method::atoms), [`Method::peaks`](super::Method::peaks) of both V and its gradient, and
+    /// the end of the half step may use what the first gave.
     fn both<S>(
         &mut self,
         state: &mut S,

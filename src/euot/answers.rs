@@ -2,8 +2,9 @@
 
 use super::conditional::Conditional;
 use super::gaussian_bridge::GaussianBridge;
+use super::ticks::tick;
 use crate::device::rows::{Constants, PathSteps, Piece, RowSeed};
-use crate::device::{Bridge, Mat, Points, Rows};
+use crate::device::{Bridge, Mat, PeaksTerm, Points, Rows};
 use crate::error::Result;
 use crate::formulas::{Axes, Conjugate, Head};
 use crate::memory;
@@ -135,7 +136,7 @@ impl<D: Rows> TransportOn<'_, D> {
     fn mean_of_components(&self, device: &mut D, piece: &Piece<D::In<'_>>, to: D::Out<'_>) {
         let Transport { generator, head, .. } = self.transport;
         let x = self.input(device, piece.rows, piece.count, 1, piece.seed);
-        let outputs = generator.forward(device, self.generator, x);
+        let outputs = self.transport.conditional.outputs_at(device, generator, self.generator, x, self.axes);
         device.add_components_mean(outputs, head.raw(x.cols), x);
         self.export(device, x, false, to);
     }
@@ -184,7 +185,9 @@ impl<D: Rows> TransportOn<'_, D> {
             device.squares_reverse(states, gradient.with_squares(), whole);
             gradient = whole;
         }
-        let drift = device.scratch(piece.count, self.transport.dimension());
+        let d = self.transport.dimension();
+        self.add_peaks(device, states, bridge.clock_at(time), [None, Some(gradient)]);
+        let drift = device.scratch(piece.count, d);
         device.drift(self.constants, gradient, states, time, drift);
         self.export(device, drift, true, to);
     }
@@ -193,7 +196,17 @@ impl<D: Rows> TransportOn<'_, D> {
         let Transport { value, conjugate, .. } = self.transport;
         let states = self.states(device, piece, 1.0, 1.0);
         let v = value.forward(device, self.value, states);
+        self.add_peaks(device, states, 1.0, [Some(v), None]);
         device.export_ratio(self.axes, conjugate, states, v, to);
+    }
+
+    /// Adds the part that peaks have of V and of its gradient at states at this time of the clock.
+    fn add_peaks(&self, device: &mut D, states: Mat, clock: f64, [v, g]: [Option<Mat>; 2]) {
+        if self.axes.peaks > 0 {
+            let time = tick(device, self.axes.clock, clock, states.rows);
+            let x = states.columns(0, self.transport.dimension());
+            device.peaks(&PeaksTerm { axes: self.axes, time, x, v, g });
+        }
     }
 
     /// Returns \[x0', z\], with each source sample `repeat` times. `seed` is the seed of these rows.
@@ -228,7 +241,7 @@ impl<D: Rows> TransportOn<'_, D> {
         let Piece { rows, count, seed } = *piece;
         let input = self.input(device, rows, count, 1, seed);
         let noise = device.endpoint_noise(seed, count, d, conditional.has_own_components());
-        let raw = conditional.draw(device, generator, self.generator, input, 1, &noise, head.raw(d));
+        let raw = conditional.draw(device, generator, self.generator, input, 1, &noise, (head.raw(d), self.axes));
         let x0 = input.columns(0, d);
         // Times are not read for endpoints.
         let bridge = Bridge { x0, raw, noise, time: x0 };

@@ -8,6 +8,7 @@
 //! the next.
 
 use crate::device::{Layers, Mat, Method, Weighted};
+use crate::formulas::Axes;
 use crate::nn::network::{Network, Tape};
 
 /// The largest number of components of either kind.
@@ -48,6 +49,11 @@ impl Conditional {
         self.latent == 0
     }
 
+    /// Returns how many components of a source sample the network gives, 0 where these are those of latents.
+    pub fn own_components(&self) -> usize {
+        if self.has_own_components() { self.components } else { 0 }
+    }
+
     /// Returns how many outputs the network has when one component takes `raw` of them; None on overflow.
     pub fn outputs(&self, raw: usize) -> Option<usize> {
         if self.has_own_components() { self.components.checked_mul(raw.checked_add(1)?) } else { Some(raw) }
@@ -70,15 +76,31 @@ impl Conditional {
         input: Mat,
         each: usize,
         noise: &D::Noise,
-        raw: usize,
+        (raw, axes): (usize, &Axes<D::AxisNumbers>),
     ) -> Mat {
-        let outputs = generator.forward(device, net, self.seen(input, each));
+        let outputs = self.outputs_at(device, generator, net, self.seen(input, each), axes);
         if !self.has_own_components() {
             return outputs;
         }
         let to = device.scratch(input.rows, raw);
         device.choose(outputs, Some(noise), to, None);
         to
+    }
+
+    /// Returns what the generator gives for each row of `input`, with the plan of the peaks.
+    pub(crate) fn outputs_at<D: Layers + Method>(
+        &self,
+        device: &mut D,
+        generator: &Network,
+        net: &D::Net,
+        input: Mat,
+        axes: &Axes<D::AxisNumbers>,
+    ) -> Mat {
+        let outputs = generator.forward(device, net, input);
+        if axes.peaks > 0 {
+            device.peaks_plan(axes, input, outputs);
+        }
+        outputs
     }
 
     /// Computes all components of each source sample, one a row, and keeps them for the reverse pass.
@@ -88,9 +110,13 @@ impl Conditional {
         generator: &Network,
         net: &D::Net,
         input: Mat,
-        raw: usize,
+        (raw, axes): (usize, &Axes<D::AxisNumbers>),
     ) -> RecordedComponents {
-        let tape = generator.record(device, net, self.seen(input, self.components));
+        let seen = self.seen(input, self.components);
+        let tape = generator.record(device, net, seen);
+        if axes.peaks > 0 {
+            device.peaks_plan(axes, seen, tape.output);
+        }
         let rows = input.rows;
         let delta = device.scratch(rows, raw);
         if !self.has_own_components() {

@@ -14,16 +14,20 @@
 use super::fineness::ease;
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
 use super::gaussian_pair::{self, Gaussian, Pair, softness};
+use super::peaks_fit::fit;
 use crate::data::{Clusters, Normalisation, Rotation, Shapes, Sketch, Split, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
+use crate::formulas::axes::Part;
+use crate::formulas::peaks::MOST_DIMENSION;
 use crate::joint_axes::{MOST_MATRICES, joint_axes};
 use crate::memory;
 use crate::numbers::Numbers;
 use crate::symmetric::{Symmetric, product};
 
-/// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power.
-const MOST_SHARED: usize = 128;
+/// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power, and to
+/// which peaks are fitted.
+const MOST_SHARED: usize = MOST_DIMENSION;
 /// The number of clusters by which axes are judged, and those by which common axes are looked for, that one first.
 const CLUSTERS: usize = 8;
 const TRIED: [usize; 3] = [CLUSTERS, 4, 2];
@@ -48,6 +52,17 @@ pub(crate) struct Directions {
     pub sides: [Gaussian; 2],
     /// Samples of the target along the axes, from which the clock is told. Without them it does not slow down.
     pub target: Option<Split>,
+    /// Where peaks are wanted.
+    pub picked: Option<Picked>,
+}
+
+/// What peaks are fitted to.
+#[derive(Debug)]
+pub(crate) struct Picked {
+    /// More samples of both sides along the axes.
+    samples: [Split; 2],
+    /// How many peaks there may be.
+    peaks: usize,
 }
 
 /// What axes are chosen by.
@@ -94,28 +109,38 @@ impl Directions {
         common: &Normalisation,
         sigma: f64,
         conjugate: &Conjugate,
+        peaks: usize,
     ) -> Result<(Self, Choice)> {
         let Shapes {
-            covariances: [source, target],
+            covariances,
             fitted,
             target: mut samples,
-            picked,
+            picked: [source, target],
             turnable,
             chance,
             heaviest: _,
         } = shapes;
         // Kept no longer than they may be asked for.
-        let picked = Some(picked).filter(|_| (2..=MOST_SHARED).contains(&common.dimension()));
+        let (most, d) = (MOST_SHARED, common.dimension());
+        let source = Some(source).filter(|_| d <= most && peaks > 0);
+        let mut target = Some(target).filter(|_| (2..=most).contains(&d) || source.is_some());
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
-        let sides = [gaussian(&spreads[0], source)?, gaussian(&spreads[1], target)?];
+        let [of_source, of_target] = covariances;
+        let sides = [gaussian(&spreads[0], of_source)?, gaussian(&spreads[1], of_target)?];
         let is_told = samples.is_told();
         let (mut directions, choice) = if !turnable {
             (Self::components(&sides, sigma, conjugate)?, Choice::Components)
         } else if !is_told {
             (Self::principal(&sides, sigma, conjugate)?, Choice::Principal)
         } else {
+            // Where it is wanted later, it is copied for this.
+            let picked = match &target {
+                Some(sketch) if d > 1 && source.is_some() => Some(sketch.copied()?),
+                _ if d > 1 => target.take(),
+                _ => None,
+            };
             let told = Told { samples: &samples, fitted, picked, chance };
             Self::likeliest(&sides, told, common, sigma, conjugate)?
         };
@@ -124,6 +149,15 @@ impl Directions {
                 samples.turn(&rotation.wide()?)?;
             }
             directions.target = Some(samples);
+            if let Some((source, target)) = source.zip(target) {
+                let [source, target] = [source, target].map(|side| side.whole(&common.shift, common.scale));
+                let mut samples = [source?, target?];
+                if let Some(rotation) = &directions.rotation {
+                    let axes = rotation.wide()?;
+                    samples.iter_mut().try_for_each(|side| side.turn(&axes))?;
+                }
+                directions.picked = Some(Picked { samples, peaks });
+            }
         }
         Ok((directions, choice))
     }
@@ -178,7 +212,7 @@ impl Directions {
                 .clamp(CONTRACTIONS[0], CONTRACTIONS[1])
         };
         let contraction = memory::collected("the contractions of a bridge", variances.map(q))?;
-        Ok(Self { rotation: None, contraction, sides: [source, target], target: None })
+        Ok(Self { rotation: None, contraction, sides: [source, target], target: None, picked: None })
     }
 
     /// Takes these axes, one a row, each by itself.
@@ -201,7 +235,7 @@ impl Directions {
             }
             *q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
         }
-        Ok(Self { rotation: Some(rotation), contraction, sides, target: None })
+        Ok(Self { rotation: Some(rotation), contraction, sides, target: None, picked: None })
     }
 
     /// Moves the origin of each axis to the middle between both sides, once the source is moved. Returns where it was, the
@@ -235,7 +269,7 @@ impl Directions {
         conjugate: &Conjugate,
     ) -> Result<(GaussianBridge, Normalisation)> {
         let [centres, unit, h] = self.centre(sigma, conjugate)?;
-        let Self { rotation, contraction: q, sides, target: samples } = self;
+        let Self { rotation, contraction: q, sides, target: samples, picked } = self;
         let pair = Pair::new(&sides, sigma, conjugate);
         let level = pair.level(&q, &h, conjugate.divergence.has_exponential_ratio())?;
         let start = pair.start(&q, &h, level);
@@ -248,7 +282,7 @@ impl Directions {
         let from = Numbers::collect(from)?;
         let back = match &rotation {
             Some(rotation) => rotation.back(&centres)?,
-            None => centres.into(),
+            None => Numbers::collect(centres.iter().copied())?,
         };
         let mut bridge = GaussianBridge {
             rotation,
@@ -259,10 +293,19 @@ impl Directions {
             level,
             start: 0.0,
             mean_squares: [from, end],
+            peaks: None,
         };
         bridge.start = bridge.cost() * start;
         if let Some(samples) = samples {
             bridge.ease = ease(&samples, &bridge, sigma)?;
+        }
+        if let Some(Picked { samples: [mut source, mut target], peaks }) = picked {
+            source.rescale(|j| [bridge.contraction[j] / bridge.unit[j], bridge.pull[j] - centres[j]]);
+            target.rescale(|j| [1.0 / bridge.unit[j], -centres[j]]);
+            let axes = bridge.axes::<f64>(sigma)?;
+            // 32-bit numbers cannot tell the peaks of samples with next to no noise.
+            bridge.peaks = fit([&source, &target], &axes.part(Part::Sigma)[..centres.len()], peaks)?
+                .filter(|found| bridge.check_peaks(found, sigma, peaks).is_ok());
         }
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }

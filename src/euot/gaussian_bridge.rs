@@ -24,9 +24,10 @@
 use super::gaussian_pair::{contraction, softness};
 use crate::data::{Normalisation, Rotation, SeenUnits, Spread};
 use crate::error::Result;
+use crate::file::kind::{EASED_CLOCK, PEAKS};
 use crate::formulas::axes::Axis;
 use crate::formulas::units::AxisUnits;
-use crate::formulas::{Axes, Clock, Conjugate, Scalar};
+use crate::formulas::{Axes, Clock, Conjugate, Peaks, Scalar};
 use crate::memory;
 use crate::numbers::{Numbers, REFUSED};
 use crate::symmetric::dot;
@@ -54,6 +55,8 @@ pub(crate) struct GaussianBridge {
     /// Mean squares of x0' and of x1' along each axis. They are rounded to four digits: their use needs no more, and a
     /// file's description has 2 d of them.
     pub mean_squares: [Numbers; 2],
+    /// The part of V' that is known before training, for targets that come apart into clusters.
+    pub peaks: Option<Peaks>,
 }
 
 /// A bridge in a file's description, without its rotation. Where all axes have one contraction and their lengths are
@@ -72,16 +75,18 @@ struct Stored {
     level: f64,
     start: f64,
     mean_squares: [Numbers; 2],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    peaks: Option<Peaks>,
 }
 
 impl From<GaussianBridge> for Stored {
     fn from(bridge: GaussianBridge) -> Self {
         let even = bridge.is_even();
-        let GaussianBridge { rotation: _, contraction, pull, unit, ease, level, start, mean_squares } = bridge;
+        let GaussianBridge { rotation: _, contraction, pull, unit, ease, level, start, mean_squares, peaks } = bridge;
         let (one, each) = if even { (contraction.first().copied(), None) } else { (None, Some((contraction, unit))) };
         let (contractions, units) = each.unzip();
         let ease = Some(ease).filter(|&ease| ease != 1.0);
-        Self { contraction: one, contractions, units, ease, pull, level, start, mean_squares }
+        Self { contraction: one, contractions, units, ease, pull, level, start, mean_squares, peaks }
     }
 }
 
@@ -89,7 +94,7 @@ impl TryFrom<Stored> for GaussianBridge {
     type Error = String;
 
     fn try_from(stored: Stored) -> std::result::Result<Self, String> {
-        let Stored { contraction, contractions, units, ease, pull, level, start, mean_squares } = stored;
+        let Stored { contraction, contractions, units, ease, pull, level, start, mean_squares, peaks } = stored;
         let each = |value| Numbers::collect((0..pull.len()).map(|_| value)).map_err(|_| REFUSED.to_owned());
         let (contraction, unit) = match (contraction, contractions, units) {
             (Some(q), None, None) => (each(q)?, each(1.0)?),
@@ -97,7 +102,7 @@ impl TryFrom<Stored> for GaussianBridge {
             _ => return Err("bridge has to have either a contraction or contractions with units".into()),
         };
         let ease = ease.unwrap_or(1.0);
-        Ok(Self { rotation: None, contraction, pull, unit, ease, level, start, mean_squares })
+        Ok(Self { rotation: None, contraction, pull, unit, ease, level, start, mean_squares, peaks })
     }
 }
 
@@ -128,6 +133,7 @@ impl GaussianBridge {
             level: 0.0,
             start: 0.0,
             mean_squares: [ones.clone(), ones],
+            peaks: None,
         })
     }
 
@@ -191,8 +197,14 @@ impl GaussianBridge {
             && self.unit.iter().all(|&unit| unit == 1.0)
     }
 
-    /// Checks a bridge that was read from a file, for samples in units of this shift and scale and for this noise.
-    pub fn check(&self, shift: &[f64], scale: f64, sigma: f64) -> std::result::Result<(), String> {
+    /// Returns what a file with this bridge has beside contractions, each with the version that knows it.
+    pub fn versions(&self) -> [(bool, u64); 2] {
+        [(self.ease < 1.0, EASED_CLOCK), (self.peaks.is_some(), PEAKS)]
+    }
+
+    /// Checks a bridge that was read from a file, for samples in units of this shift and scale and for this noise. A generator
+    /// that gives all components of a source sample has so many; with latents none.
+    pub fn check(&self, shift: &[f64], scale: f64, sigma: f64, components: usize) -> std::result::Result<(), String> {
         let dimension = shift.len();
         for squares in &self.mean_squares {
             if squares.len() != dimension || squares.iter().any(|x| !(0.0..SQUARES_END).contains(x)) {
@@ -227,7 +239,18 @@ impl GaussianBridge {
         if !(level && self.fits(sigma) && pull.iter().zip(contraction.iter()).all(near)) {
             return Err("bridge has numbers too large to compute with".into());
         }
-        Ok(())
+        match &self.peaks {
+            None => Ok(()),
+            Some(_) if components == 0 => {
+                Err("bridge.peaks are for generators without latents, but latent_dimension is not 0".into())
+            }
+            Some(peaks) => self.check_peaks(peaks, sigma, components).map_err(|what| format!("bridge.peaks {what}")),
+        }
+    }
+
+    /// Checks peaks for this bridge and a generator with so many components. An error is what is said of the peaks.
+    pub fn check_peaks(&self, peaks: &Peaks, sigma: f64, components: usize) -> std::result::Result<(), String> {
+        peaks.check(self.constants(sigma).map(|axis| axis.sigma * axis.sigma), components)
     }
 
     pub(crate) fn is_sound(&self) -> bool {
@@ -286,11 +309,15 @@ impl GaussianBridge {
     /// Returns the constants of the problem that networks see, for this noise of the normalised problem.
     pub fn axes<T: Scalar>(&self, sigma: f64) -> Result<Axes<Vec<T>>> {
         let cost = self.cost();
-        Axes::new(self.constants(sigma), self.clock(), cost * sigma * sigma, cost * self.level)
+        let axes = Axes::new(self.constants(sigma), self.clock(), cost * sigma * sigma, cost * self.level)?;
+        match &self.peaks {
+            Some(peaks) => axes.with_peaks(peaks),
+            None => Ok(axes),
+        }
     }
 
     /// Returns the constants of each axis.
-    fn constants(&self, sigma: f64) -> impl ExactSizeIterator<Item = Axis> + '_ {
+    fn constants(&self, sigma: f64) -> impl ExactSizeIterator<Item = Axis> + Clone + '_ {
         let (cost, [_, largest]) = (self.cost(), self.extremes());
         (0..self.contraction.len()).map(move |j| {
             let (q, h, l) = (self.contraction[j], self.pull[j], self.unit[j]);

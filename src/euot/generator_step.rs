@@ -27,7 +27,7 @@
 //! gradient is that of the whole of G.
 
 use super::conditional::{Components, Conditional, RecordedComponents};
-use crate::device::{Batch, Layers, Mat, Method, MixtureLoss, Points};
+use crate::device::{Batch, Layers, Mat, Method, MixtureLoss, PeaksTerm, Points};
 use crate::formulas::{Axes, Head};
 use crate::nn::network::Network;
 
@@ -118,7 +118,7 @@ impl<S> GeneratorStep<'_, S> {
         input: Mat,
     ) -> RecordedComponents {
         let raw = self.head.raw(self.dimension());
-        self.conditional.record(device, self.generator, generator, input, raw)
+        self.conditional.record(device, self.generator, generator, input, (raw, self.axes))
     }
 
     /// Adds the loss of rows to `sums`, and writes its gradient by their components.
@@ -171,6 +171,10 @@ impl<S> GeneratorStep<'_, S> {
             },
         );
 
+        if self.axes.peaks > 0 {
+            let x = state.columns(0, d);
+            device.peaks(&PeaksTerm { axes: self.axes, time: batch.time, x, v: Some(v), g: Some(g) });
+        }
         let loss = MixtureLoss {
             head: &self.head,
             axes: self.axes,

@@ -12,6 +12,9 @@ pub(crate) mod halves;
 pub(crate) mod initial;
 pub mod networks;
 pub(crate) mod objective;
+mod peak_shares;
+mod peaks_fit;
+mod ticks;
 pub mod value_step;
 
 #[cfg(test)]

@@ -17,8 +17,9 @@
 //! (d_j V(1, y))^2\] is added to minus L (Roth, Lucchi, Nowozin, Hofmann 2017; R1 of Mescheder, Geiger, Nowozin 2018).
 
 use super::conditional::Conditional;
-use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, Points, TauAt};
-use crate::formulas::{Axes, Conjugate, Head, Tick};
+use super::ticks::tick;
+use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, PeaksTerm, Points, TauAt};
+use crate::formulas::{Axes, Conjugate, Head};
 use crate::nn::network::Network;
 
 /// Times of the clock in the value step are uniform up to where the time along the slowest axis is this. Beyond it b_t would be large: for small s it grows like 1 /
@@ -78,9 +79,15 @@ impl<S> ValueStep<'_, S> {
     }
 
     /// Returns the raw outputs of the component that is drawn for each row of `input`.
-    pub fn draw<D: Layers + Method>(&self, device: &mut D, generator: &D::Net, input: Mat, noise: &D::Noise) -> Mat {
+    pub fn draw<D: Layers + Method<AxisNumbers = S>>(
+        &self,
+        device: &mut D,
+        generator: &D::Net,
+        input: Mat,
+        noise: &D::Noise,
+    ) -> Mat {
         let (each, raw) = (self.conditional.components, self.head.raw(self.dimension()));
-        self.conditional.draw(device, self.generator, generator, input, each, noise, raw)
+        self.conditional.draw(device, self.generator, generator, input, each, noise, (raw, self.axes))
     }
 
     /// Does the step for rows whose components have been drawn.
@@ -104,6 +111,10 @@ impl<S> ValueStep<'_, S> {
             let tape = self.value.record(device, value, ends);
             let delta = device.scratch(2 * rows, 1);
             let at = ends.columns(0, d);
+            if self.axes.peaks > 0 {
+                let time = tick(device, self.axes.clock, 1.0, 2 * rows);
+                device.peaks(&PeaksTerm { axes: self.axes, time, x: at, v: Some(tape.output), g: None });
+            }
             let term = DualTerm {
                 conjugate: &self.conjugate,
                 tau_at: self.tau_at,
@@ -144,6 +155,10 @@ impl<S> ValueStep<'_, S> {
         let mark = device.mark();
         let tape = self.value.record_hidden(device, value, state, true);
         let g = self.value.input_gradient(device, value, &tape);
+        if self.axes.peaks > 0 {
+            let x = state.columns(0, self.dimension());
+            device.peaks(&PeaksTerm { axes: self.axes, time, x, v: None, g: Some(g.value) });
+        }
         let w = self.value.inputs_of(device, value, state.rows);
         let term = ActionTerm { axes: self.axes, time, x: state, g: g.value, b: drift, w, scale, counts };
         device.action(&term, sums);
@@ -162,14 +177,11 @@ impl<S> ValueStep<'_, S> {
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
-        // One row for all, at the speeds of a clock that does not slow down: the gradient counts alike with any.
-        let time = device.scratch(1, Tick::<f64>::NUMBERS);
-        for (number, at) in self.axes.clock.without_ease().at(1.0f64).row().into_iter().enumerate() {
-            device.fill(time.columns(number, number + 1), at);
-        }
+        // At the speeds of a clock that does not slow down: the gradient counts alike with any.
+        let time = tick(device, self.axes.clock.without_ease(), 1.0, targets.rows);
         let drift = device.scratch(1, self.dimension());
         device.fill(drift, 0.0);
-        let [time, drift] = [time, drift].map(|row| Mat { rows: targets.rows, stride: 0, ..row });
+        let drift = Mat { rows: targets.rows, stride: 0, ..drift };
         let along = Along { state: targets, time, drift, scale: self.penalty * self.scale, counts: false };
         self.add_action(device, value, &along, gradient, sums);
     }

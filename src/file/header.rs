@@ -10,7 +10,8 @@ use super::kind::{FileKind, Key};
 /// Bytes of the length prefix.
 pub(super) const PREFIX: usize = 8;
 /// The longest header, in bytes. A header has names, shapes and one description. For samples of d numbers, the
-/// description has 2 d numbers of up to 24 characters and 2 d of up to 10. With the largest d, 2^20, these are 71 MB.
+/// description has 2 d numbers of up to 24 characters and 2 d of up to 10. With the largest d, 2^20, these are 71 MB. Peaks
+/// have up to 12,320 numbers more.
 pub(super) const MAX_HEADER: usize = 80 << 20;
 /// The largest number of tensors. A model has two for each layer of two networks, whose graphs have at most 1024 nodes.
 pub(super) const MAX_TENSORS: usize = 4096;

@@ -1,6 +1,7 @@
 //! The constants of a problem along each axis of a sample, in the units that networks see.
 
 use super::clock::Clock;
+use super::peaks::{MOST_PEAKS, Peaks};
 use super::scalar::Scalar;
 use crate::error::Result;
 use crate::memory;
@@ -9,11 +10,15 @@ use crate::memory;
 ///
 /// V0(1, x) = level + sum over j of x_j (curvature_j / 2 x_j + slope_j).
 ///
-/// `S` is the form in which a device keeps the numbers: [`stride`] of each [`Part`], in their order. Those beyond the last
-/// axis repeat it, so that whole vectors can be read.
+/// `S` is the form in which a device keeps the numbers: [`stride`] of each [`Part`], in their order, and behind them those of
+/// the peaks ([`super::peaks`]). Those beyond the last axis repeat it, so that whole vectors can be read.
 #[derive(Clone, Debug)]
 pub struct Axes<S> {
     pub numbers: S,
+    /// Numbers of a sample.
+    pub dimension: usize,
+    /// How many peaks there are; 0 for none.
+    pub peaks: usize,
     /// The times of the axes.
     pub clock: Clock,
     /// The noise in the units of V: sigma^2 of an axis whose lengths have those.
@@ -22,7 +27,7 @@ pub struct Axes<S> {
     pub level: f64,
 }
 
-/// How many numbers an axis has.
+/// How many numbers an axis has beside those of peaks.
 const PARTS: usize = 5;
 
 /// Returns the distance from one part's numbers to those of the next.
@@ -30,7 +35,7 @@ pub fn stride(d: usize) -> usize {
     d.next_multiple_of(16)
 }
 
-/// Returns how many numbers there are.
+/// Returns how many numbers there are without peaks.
 pub fn numbers(d: usize) -> usize {
     PARTS * stride(d)
 }
@@ -59,7 +64,20 @@ pub struct Axis {
     pub slope: f64,
 }
 
+impl<S> Axes<S> {
+    /// Returns the same axes with their numbers elsewhere.
+    pub fn at<N>(&self, numbers: N) -> Axes<N> {
+        let Self { dimension, peaks, clock, noise, level, .. } = *self;
+        Axes { numbers, dimension, peaks, clock, noise, level }
+    }
+}
+
 impl<T: Scalar> Axes<Vec<T>> {
+    /// Returns axes of a sample without their numbers, by which the memory of a computation is told.
+    pub fn outline(dimension: usize, peaks: usize) -> Self {
+        Self { numbers: Vec::new(), dimension, peaks, clock: Clock::EVEN, noise: 0.0, level: 0.0 }
+    }
+
     /// Takes the axes of a sample.
     ///
     /// # Errors
@@ -75,14 +93,32 @@ impl<T: Scalar> Axes<Vec<T>> {
                 numbers[part * stride..][j..last].fill(T::of(value));
             }
         }
-        Ok(Self { numbers, clock, noise, level })
+        Ok(Self { numbers, dimension: d, peaks: 0, clock, noise, level })
+    }
+
+    /// Adds peaks of the value function.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
+    pub fn with_peaks(mut self, peaks: &Peaks) -> Result<Self> {
+        assert!((1..=MOST_PEAKS).contains(&peaks.count()));
+        let table = peaks.table(self.part(Part::Sigma))?;
+        memory::reserve(&mut self.numbers, "the peaks of a value function", table.len())?;
+        self.numbers.extend(table);
+        self.peaks = peaks.count();
+        Ok(self)
+    }
+
+    /// Returns the numbers of the peaks.
+    pub fn peak_numbers(&self) -> &[T] {
+        &self.numbers[numbers(self.dimension)..]
     }
 
     /// Returns the same constants in numbers of another type.
     #[cfg(test)]
     pub fn rounded<U: Scalar>(&self) -> Axes<Vec<U>> {
         let numbers = self.numbers.iter().map(|x| U::of(x.wide())).collect();
-        Axes { numbers, clock: self.clock, noise: self.noise, level: self.level }
+        self.at(numbers)
     }
 
     /// Returns axes without anything known that all have this noise.
@@ -95,7 +131,7 @@ impl<T: Scalar> Axes<Vec<T>> {
     /// Returns one constant of every axis, and the last one's again up to the stride.
     #[inline(always)]
     pub fn part(&self, part: Part) -> &[T] {
-        let stride = self.numbers.len() / PARTS;
+        let stride = stride(self.dimension);
         &self.numbers[part as usize * stride..][..stride]
     }
 

@@ -12,7 +12,7 @@ use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::networks::Networks;
 use crate::file::input::Input;
-use crate::file::kind::{EASED_CLOCK, FileKind, NAMED_LAYERS};
+use crate::file::kind::{FileKind, NAMED_LAYERS};
 use crate::file::output::Output;
 use crate::float_mode;
 use crate::formulas::{Activation, Conjugate, Divergence, Head};
@@ -182,8 +182,8 @@ impl Model {
         let mut output = Output::new(FileKind::Model, &self.0.description)?;
         let description = &self.0.description;
         let [networks, axes, pictures, layers] = description.specs().versions(!description.bridge.is_even());
-        let eased = (description.bridge.ease < 1.0, EASED_CLOCK);
-        output.needs(&[networks, axes, pictures, layers, eased, (true, NAMED_LAYERS)]);
+        let [eased, peaks] = description.bridge.versions();
+        output.needs(&[networks, axes, pictures, layers, eased, peaks, (true, NAMED_LAYERS)]);
         output.push_rotation(description.bridge.rotation.as_ref());
         let Transport { value, generator, .. } = &*self.0.transport;
         weights::push(&mut output, "value", &value.layout, &self.0.value_weights);
@@ -275,7 +275,7 @@ impl Description {
         if !(self.tau * self.scale * self.scale).is_finite() {
             return Err(format!("tau and scale {:e} are too large together", self.scale));
         }
-        self.bridge.check(&self.shift, self.scale, self.sigma)
+        self.bridge.check(&self.shift, self.scale, self.sigma, self.conditional().own_components())
     }
 }
 

@@ -13,6 +13,7 @@ mod clock;
 mod dense;
 mod graph;
 mod message;
+mod peaks;
 mod pictures;
 mod transport;
 

@@ -3,6 +3,7 @@
 use super::builder::{Attribute, Builder, Tensor};
 use super::graph::OnnxGraph;
 use super::message::Message;
+use super::peaks::PeaksGraph;
 use super::{clock, dense, pictures};
 use crate::error::Result;
 use crate::euot::answers::Transport;
@@ -134,12 +135,22 @@ impl<'a> Exported<'a> {
         if !conditional.has_own_components() {
             return Ok(Law { raw: output, probabilities: None });
         }
-        let numbers = b.slice(output, 1, 0..k * raw);
+        let peaks = match PeaksGraph::of(self.transport)? {
+            Some(peaks) => Some(peaks.plan(b, x0, k)?),
+            None => None,
+        };
+        let mut numbers = b.slice(output, 1, 0..k * raw);
+        if let Some((plan, _)) = peaks {
+            numbers = b.add(numbers, plan);
+        }
         if k == 1 {
             return Ok(Law { raw: numbers, probabilities: None });
         }
         let raw = b.reshape(numbers, &[k, raw]);
-        let logits = b.slice(output, 1, k * head.raw(self.dimension())..generator.outputs());
+        let mut logits = b.slice(output, 1, k * head.raw(self.dimension())..generator.outputs());
+        if let Some((_, Some(plan))) = peaks {
+            logits = b.add(logits, plan);
+        }
         let probabilities = b.operator("Softmax", &[logits], &[("axis", Attribute::Int(1))]);
         Ok(Law { raw, probabilities: Some(probabilities) })
     }
@@ -240,6 +251,13 @@ impl<'a> Exported<'a> {
         let seen = b.plain("Div", &[seen, divisor]);
         let clock = clock::read(b, bridge, t, rest);
         let pass = forward(b, value, self.weights[0], seen, Some(clock), Some(clock))?;
+        let (mut output, mut gradient) = (pass.output(), None);
+        if let Some(peaks) = PeaksGraph::of(self.transport)? {
+            let left = b.plain("Div", &[rest, divisor]);
+            let [value, slope] = peaks.value(b, seen, left)?;
+            output = b.add(output, value);
+            gradient = Some(slope);
+        }
 
         // V0 in normalised units: a sum over axes of a quadratic over D, of the logarithms, and the level.
         let bend = b.columns(q.iter().map(|q| 0.5 * (1.0 - q)))?;
@@ -261,13 +279,14 @@ impl<'a> Exported<'a> {
         let constant = bridge.level - noise * q.iter().map(|q| q.ln()).sum::<f64>();
         let known = b.add(quadratic, logs);
         let known = b.plus(known, constant);
-        let learnt = b.times(pass.output(), 1.0 / cost);
+        let learnt = b.times(output, 1.0 / cost);
         let all = b.add(known, learnt);
         let all = b.times(all, scale * scale);
         b.output(all, "value", &[1]);
 
         // The drift over the units of the axes, as `export` takes it.
-        let gradient = pass.gradient(b, d)?;
+        let learnt = pass.gradient(b, d)?;
+        let gradient = gradient.map_or(learnt, |known| b.add(learnt, known));
         let weight = b.columns(q.iter().zip(bridge.unit.iter()).map(|(q, unit)| q / (cost * unit)))?;
         let learnt = b.mul(gradient, weight);
         let bend = b.columns(q.iter().map(|q| 1.0 - q))?;

@@ -8,7 +8,7 @@ use crate::device::training::Half;
 use crate::device::{Sums, Workspace};
 use crate::error::Result;
 use crate::euot::objective::{Objective, PointsTo, SourceRows, StateRows, ValueRows, ValueTo};
-use crate::formulas::{Axes, Clock, Tick};
+use crate::formulas::{Axes, Tick};
 use crate::memory;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -172,7 +172,7 @@ impl CpuProblem {
 
 /// Returns the size of a thread's workspace for blocks of so many source samples, and of so many rows.
 fn sizes(objective: &Objective, sources: usize, rows: usize) -> Sizes {
-    let axes = Axes { numbers: Vec::new(), clock: Clock::EVEN, noise: 0.0, level: 0.0 };
+    let axes = Axes::outline(objective.dimension, 0);
     let from = SourceRows { x0: (), outputs: (), sources };
     let [value, generator] = Half::BOTH.map(|half| {
         let seed = BatchSeed { seed: 0, half, step: 0, first_source: 0 };

@@ -110,11 +110,10 @@ impl GpuProblem {
     pub fn new(gpu: &Arc<Gpu>, objective: Objective, axes: &Axes<Vec<f32>>) -> Result<Self> {
         let _entered = gpu.enter()?;
         let numbers = DeviceBuffer::of(gpu, &axes.numbers, "the constants of a sample's axes")?;
-        let Axes { clock, noise, level, .. } = *axes;
         let workspace = CudaWorkspace::new(gpu, "the workspace of a problem");
         Ok(Self {
             objective,
-            axes: Axes { numbers: numbers.address(), clock, noise, level },
+            axes: axes.at(numbers.address()),
             _numbers: numbers,
             queue: Queue { workspace, partials: Vec::new() },
         })

@@ -8,7 +8,7 @@ use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::file::input::Input;
-use crate::file::kind::{EASED_CLOCK, FileKind, GRADIENT_PENALTY, TAU_SCHEDULE};
+use crate::file::kind::{FileKind, GRADIENT_PENALTY, TAU_SCHEDULE};
 use crate::file::output::Output;
 use crate::formulas::Conjugate;
 use crate::model::checked_dimension;
@@ -61,15 +61,15 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
         sigma: _,
         conjugate: _,
     } = frame;
-    let (rotation, own_axes, eased) = (bridge.rotation.clone(), !bridge.is_even(), bridge.ease < 1.0);
+    let (rotation, own_axes, [eased, peaks]) = (bridge.rotation.clone(), !bridge.is_even(), bridge.versions());
     let rotated = rotation.is_some();
     let description =
         Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
     let [own_networks, axes, pictures, layers] = description.config.specs().versions(own_axes);
     let TrainerConfig { tau_steps, gradient_penalty, .. } = description.config;
-    let own = [(tau_steps > 0, TAU_SCHEDULE), (gradient_penalty > 0.0, GRADIENT_PENALTY), (eased, EASED_CLOCK)];
-    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1], own[2]]);
+    let own = [(tau_steps > 0, TAU_SCHEDULE), (gradient_penalty > 0.0, GRADIENT_PENALTY)];
+    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1], eased, peaks]);
     output.push_rotation(rotation.as_ref());
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;
@@ -138,7 +138,8 @@ impl Description {
         let d = checked_dimension(sample_shape, shift, [*scale, *common_scale]).map_err(Error::InvalidArgument)?;
         config.check_chosen(sample_shape).map_err(Error::InvalidArgument)?;
         let problem = problem(config, *common_scale, 1)?;
-        bridge.check(shift, *scale, problem.0 * (common_scale / scale)).map_err(Error::InvalidArgument)?;
+        let own = config.conditional().own_components();
+        bridge.check(shift, *scale, problem.0 * (common_scale / scale), own).map_err(Error::InvalidArgument)?;
         Ok((config.networks(bridge, 1.0).layouts(d)?.map(|layout| layout.len()), problem))
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn host_memory(context: &Context, outline: &Plan, sides: &Sides<'_, '
             None => batches = batches.saturating_add(numbers(rows)),
         }
     }
-    let (samples, weights) = (sides.bytes_while_made(), sides.weight_bytes());
+    let (samples, weights) = (sides.bytes_while_made(outline.most_peaks() > 0), sides.weight_bytes());
     #[cfg(feature = "cuda")]
     if context.gpu().is_some() {
         let engine = size_of::<Steps<GpuEngine>>() + outline.bytes();

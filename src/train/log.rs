@@ -80,6 +80,12 @@ pub(super) fn axes(
             bridge.ease
         ),
     );
+    if let Some(peaks) = &bridge.peaks {
+        context.log(
+            LogLevel::Info,
+            &format!("the value function begins with {} peaks, fitted to the samples of both sides", peaks.count()),
+        );
+    }
     if most / least > UNEVEN {
         context.log(
             LogLevel::Warn,

@@ -9,6 +9,7 @@ use crate::euot::directions::{Choice, Directions};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::halves::Halves;
 use crate::formulas::adam::Adam;
+use crate::formulas::peaks::{self, MOST_DIMENSION, MOST_PEAKS};
 use crate::formulas::{Axes, Conjugate, Head, axes};
 use crate::numbers::Numbers;
 
@@ -40,9 +41,15 @@ impl Plan {
             networks.iter().filter_map(|network| network.graph.as_ref()).map(crate::nn::graph::Graph::bytes).sum();
         // The trainer and its engine have a plan each, which share these numbers; the engine has the axes'
         // constants beside it.
-        numbers * size_of::<f64>()
+        let peaks = self.most_peaks();
+        (numbers + peaks * (3 * self.dimension + 1)) * size_of::<f64>()
             + 2 * (layers * size_of::<Layer>() + graphs)
-            + axes::numbers(self.dimension) * size_of::<f32>()
+            + (axes::numbers(self.dimension) + peaks::numbers(peaks, self.dimension)) * size_of::<f32>()
+    }
+
+    /// Returns how many peaks the value function may begin with.
+    pub fn most_peaks(&self) -> usize {
+        most_peaks(&self.config, self.dimension)
     }
 
     /// Returns the constants of the axes of the problem that the networks see.
@@ -61,6 +68,17 @@ impl Plan {
             ema_decay: config.ema_decay,
             clip: config.gradient_clip,
         }
+    }
+}
+
+/// Returns how many peaks a value function may begin with: none but in the balanced problem, with a generator that gives all
+/// components.
+fn most_peaks(config: &TrainerConfig, dimension: usize) -> usize {
+    let fits = dimension <= MOST_DIMENSION && config.conditional().has_own_components() && !config.is_convolutional();
+    if config.divergence.is_unbalanced() || !fits || config.components < 2 {
+        0
+    } else {
+        config.components.min(MOST_PEAKS)
     }
 }
 
@@ -148,7 +166,8 @@ impl NormalisedProblem {
         }
         // A deterministic generator's points become too sharp along axes that are ahead of others.
         let shapes = shapes.filter(|_| !config.deterministic);
-        let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate);
+        let peaks = most_peaks(config, common.dimension());
+        let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate, peaks);
         let chosen = shapes.map(choose).transpose()?;
         let along = match chosen {
             Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),

@@ -106,7 +106,7 @@ impl Trainer {
         let axes = plan.axes()?;
         let outputs = initial::Outputs::new(halves.conditional, halves.head, *dimension, &axes, config.seed)?;
         let networks = [
-            NetworkState::new(kaiming(&halves.value, config.seed, 0, |_| initial::VALUE)?)?,
+            NetworkState::new(kaiming(&halves.value, config.seed, 0, |_| initial::value(&axes))?)?,
             NetworkState::new(kaiming(&halves.generator, config.seed, 1, |output| outputs.of(output))?)?,
         ];
         let state = State { config, sample_shape, frame, metrics: Metrics::default(), networks };

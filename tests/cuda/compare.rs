@@ -112,3 +112,46 @@ pub fn pictures(values: &[f64], [channels, height, width]: [usize; 3]) -> Data<'
     let samples = TensorView::from_f64(values, &[count, channels, height, width]).expect("whole pictures");
     Data::array(samples).augmented(Augmentation { flip: channels > 1, crop: channels as u32 - 1 })
 }
+
+/// What a session gives for rows of so many numbers with a model on the CPU, and with the same on the GPU.
+pub fn compare_sessions(models: &[Model; 2], dimension: usize, bound: f32) {
+    let [mut cpu, mut gpu] = models.each_ref().map(|model| Session::new(model).expect("a workspace"));
+    let rows = 23;
+    let x = floats(&normals(rows * dimension, 5));
+    let close = |what: &str, expected: &[f32], found: &[f32]| {
+        let apart = difference(expected, found);
+        assert!(apart < bound, "{what}: {apart:e} apart, d = {dimension}");
+    };
+    let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; x.len()]);
+    cpu.generate(&x, 3, 100, &mut a).expect("finite rows");
+    gpu.generate(&x, 3, 100, &mut b).expect("finite rows");
+    close("generate", &a, &b);
+    // Rows drawn in pieces are the rows drawn at once.
+    let mut pieces = vec![f32::NAN; x.len()];
+    let cut = 9 * dimension;
+    gpu.generate(&x[..cut], 3, 100, &mut pieces[..cut]).expect("finite rows");
+    gpu.generate(&x[cut..], 3, 109, &mut pieces[cut..]).expect("finite rows");
+    close("pieces", &b, &pieces);
+    for latents in [1, 70] {
+        cpu.conditional_mean(&x, latents, 4, 7, &mut a).expect("finite rows");
+        gpu.conditional_mean(&x, latents, 4, 7, &mut b).expect("finite rows");
+        close("conditional_mean", &a, &b);
+    }
+    for time in [0.0, 0.3, 0.9] {
+        cpu.drift(time, &x, &mut a).expect("finite rows");
+        gpu.drift(time, &x, &mut b).expect("finite rows");
+        close("drift", &a, &b);
+    }
+    let times = [0.0, 0.25, 0.25, 0.9, 1.0];
+    let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; x.len() * times.len()]);
+    cpu.trajectory(&x, &times, 5, 11, &mut a).expect("ascending times");
+    gpu.trajectory(&x, &times, 5, 11, &mut b).expect("ascending times");
+    close("trajectory", &a, &b);
+    for (x, path) in x.chunks(dimension).zip(b.chunks(times.len() * dimension)) {
+        assert_eq!(&path[..dimension], x, "a path begins at its source");
+    }
+    let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; rows]);
+    cpu.density_ratio(&x, &mut a).expect("finite rows");
+    gpu.density_ratio(&x, &mut b).expect("finite rows");
+    close("density_ratio", &a, &b);
+}

@@ -6,6 +6,7 @@
 mod compare;
 mod convolutions;
 mod hosts;
+mod peaks;
 #[path = "../problems/mod.rs"]
 mod problems;
 #[path = "../common/simulator.rs"]
@@ -328,43 +329,8 @@ fn sessions_give_what_the_cpus_give() {
     let [own, latents, deterministic] = forms();
     for (dimension, form) in [(1, &own), (8, &own), (3, &deterministic), (8, &latents)] {
         let pair = models(dimension, form.clone());
-        let [mut cpu, mut gpu] = pair.each_ref().map(|model| Session::new(model).expect("a workspace"));
-        let rows = 23;
-        let x = floats(&normals(rows * dimension, 5));
-        let close = |what: &str, expected: &[f32], found: &[f32]| {
-            let apart = difference(expected, found);
-            assert!(apart < 2e-5, "{what}: {apart:e} apart, d = {dimension}");
-        };
-        let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; x.len()]);
-        cpu.generate(&x, 3, 100, &mut a).expect("finite rows");
-        gpu.generate(&x, 3, 100, &mut b).expect("finite rows");
-        close("generate", &a, &b);
-        // Rows drawn in pieces are the rows drawn at once.
-        let mut pieces = vec![f32::NAN; x.len()];
-        let cut = 9 * dimension;
-        gpu.generate(&x[..cut], 3, 100, &mut pieces[..cut]).expect("finite rows");
-        gpu.generate(&x[cut..], 3, 109, &mut pieces[cut..]).expect("finite rows");
-        close("pieces", &b, &pieces);
-        for latents in [1, 70] {
-            cpu.conditional_mean(&x, latents, 4, 7, &mut a).expect("finite rows");
-            gpu.conditional_mean(&x, latents, 4, 7, &mut b).expect("finite rows");
-            close("conditional_mean", &a, &b);
-        }
-        cpu.drift(0.3, &x, &mut a).expect("finite rows");
-        gpu.drift(0.3, &x, &mut b).expect("finite rows");
-        close("drift", &a, &b);
-        let times = [0.0, 0.25, 0.25, 0.9, 1.0];
-        let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; x.len() * times.len()]);
-        cpu.trajectory(&x, &times, 5, 11, &mut a).expect("ascending times");
-        gpu.trajectory(&x, &times, 5, 11, &mut b).expect("ascending times");
-        close("trajectory", &a, &b);
-        for (x, path) in x.chunks(dimension).zip(b.chunks(times.len() * dimension)) {
-            assert_eq!(&path[..dimension], x, "a path begins at its source");
-        }
-        let [mut a, mut b] = [0; 2].map(|_| vec![f32::NAN; rows]);
-        cpu.density_ratio(&x, &mut a).expect("finite rows");
-        gpu.density_ratio(&x, &mut b).expect("finite rows");
-        close("density_ratio", &a, &b);
+        compare_sessions(&pair, dimension, 2e-5);
+        let mut gpu = Session::new(&pair[1]).expect("a workspace");
         let spoilt = vec![f32::NAN; dimension];
         let refused = gpu.generate(&spoilt, 0, 0, &mut vec![0.0; dimension]).expect_err("not finite");
         assert!(matches!(refused, Error::InvalidArgument(_)), "{refused}");

@@ -8,7 +8,9 @@ mod place;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use sfeuot::{Context, ContextConfig, Data, DeviceKind, Model, SigmaUnits, TensorView, Trainer, TrainerConfig};
+use sfeuot::{
+    Context, ContextConfig, Data, DeviceKind, Divergence, Model, SigmaUnits, TensorView, Trainer, TrainerConfig,
+};
 
 pub fn context(threads: usize) -> Context {
     let config = ContextConfig { device: DeviceKind::Cpu, threads, ..Default::default() };
@@ -79,6 +81,19 @@ impl Clouds {
         trainer.step(steps).expect("a sound problem");
         trainer.model().unwrap()
     }
+}
+
+/// The model of two steps of balanced transport onto three clusters, whose value function has peaks.
+pub fn clusters(components: usize) -> Model {
+    let (source, mut target) = (normals(1200, 8), normals(1200, 9));
+    for (row, x) in target.chunks_exact_mut(2).enumerate() {
+        let [a, b] = [[-5.0, -3.0], [5.0, -3.0], [0.0, 6.0]][row % 3];
+        (x[0], x[1]) = (0.3 * x[0] + a, 0.3 * x[1] + b);
+    }
+    let config = TrainerConfig { divergence: Divergence::Balanced, components, ..small() };
+    let mut trainer = Trainer::new(&context(1), config, array(&source, 2), array(&target, 2)).expect("a sound problem");
+    trainer.step(2).expect("a sound problem");
+    trainer.model().expect("a model")
 }
 
 pub fn array(values: &[f64], dimension: usize) -> Data<'_> {

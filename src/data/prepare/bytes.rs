@@ -8,12 +8,13 @@ use crate::data::weights::AliasTable;
 
 impl Sides<'_, '_> {
     /// The most bytes that are taken at a time by [`Sides::measure`] and [`Sides::prepare`], the weights and what has been
-    /// prepared so far included. A few numbers for each component of a sample are left out.
-    pub(crate) fn bytes_while_made(&self) -> usize {
+    /// prepared so far included. A few numbers for each component of a sample are left out. With `told`, samples of both sides
+    /// are kept until peaks are fitted to them.
+    pub(crate) fn bytes_while_made(&self, told: bool) -> usize {
         let (source, target, weights) = (&self.source, &self.target, self.weight_bytes());
         // Both sides' moments come to stand beside each other.
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
-        let sketches = sum([source, target].map(CheckedSide::sketch_bytes));
+        let sketches = sum([source, target].map(|side| side.sketch_bytes(told)));
         let measured = sum([weights, moments, sketches, source.measuring_bytes().max(target.measuring_bytes())]);
         let first = sum([weights, source.preparing_bytes()]);
         let second = sum([target.weight_bytes(), source.prepared_bytes(), target.preparing_bytes()]);
@@ -58,9 +59,9 @@ impl CheckedSide<'_> {
         }
     }
 
-    /// What the samples take that are picked to measure covariances.
-    fn sketch_bytes(&self) -> usize {
-        Sketch::bytes(self.size().map_or(STATISTICS_ROWS, |size| size.count), self.dimension())
+    /// What the samples take that are picked to measure covariances, and that are told to peaks.
+    fn sketch_bytes(&self, told: bool) -> usize {
+        Sketch::bytes(self.size().map_or(STATISTICS_ROWS, |size| size.count), self.dimension(), told)
     }
 
     /// What is left when it is prepared.

@@ -9,7 +9,7 @@ use super::squares::SquaresOperation;
 use crate::device::layout::Shape;
 use crate::device::{
     ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat,
-    Method, MixtureLoss, Points, Sums, Workspace,
+    Method, MixtureLoss, PeaksTerm, Points, Sums, Workspace,
 };
 use crate::formulas::{Activation, Axes, Head};
 
@@ -171,6 +171,14 @@ impl<T: Real> Method for CpuBlock<T> {
 
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
         self.components_fold(outputs, delta, loss, scale, to);
+    }
+
+    fn peaks(&mut self, term: &PeaksTerm<'_, Vec<T>>) {
+        self.peaks_term(term);
+    }
+
+    fn peaks_plan(&mut self, axes: &Axes<Vec<T>>, x0: Mat, outputs: Mat) {
+        self.peaks_plan_of(axes, x0, outputs);
     }
 
     fn bridge(&mut self, head: &Head, axes: &Axes<Vec<T>>, bridge: &Bridge<CpuNoise>, points: &Points) {

@@ -7,7 +7,7 @@ use crate::device::layout::Shape;
 use crate::device::rows::{PathSteps, RowSeed, Rows};
 use crate::device::{
     ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat,
-    Method, MixtureLoss, Points, Squares, Sums, Workspace,
+    Method, MixtureLoss, PeaksTerm, Points, Squares, Sums, Workspace,
 };
 use crate::formulas::{Activation, Axes, Conjugate, Head};
 use crate::rng::Stream;
@@ -106,6 +106,8 @@ impl Method for Measure {
     fn atoms(&mut self, _: &MixtureLoss<'_, CpuNoise, Vec<f32>>, _: &mut Sums) {}
     fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
+    fn peaks(&mut self, _: &PeaksTerm<'_, Vec<f32>>) {}
+    fn peaks_plan(&mut self, _: &Axes<Vec<f32>>, _: Mat, _: Mat) {}
     fn bridge(&mut self, _: &Head, _: &Axes<Vec<f32>>, _: &Bridge<CpuNoise>, _: &Points) {}
     fn dual(&mut self, term: &DualTerm<'_, Vec<f32>>, _: &mut Sums) {
         if term.is_held() {

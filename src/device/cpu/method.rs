@@ -31,7 +31,7 @@ pub(super) struct Spread<S: Simd> {
 impl<S: Simd> AxisVectors<S> {
     pub fn new(head: &Head, axes: &Axes<Vec<S::T>>, d: usize) -> Self {
         // A vector has no more numbers than a stride is a multiple of.
-        assert!(S::LANES <= 16 && axes.numbers.len() == axes::numbers(d));
+        assert!(S::LANES <= 16 && axes.numbers.len() >= axes::numbers(d));
         Self { numbers: axes.numbers.as_ptr(), stride: axes::stride(d), d, deterministic: head.deterministic }
     }
 

@@ -26,6 +26,7 @@ mod method;
 mod mixture;
 pub mod net;
 pub(crate) mod optimiser;
+mod peaks;
 pub mod pool;
 mod rows;
 pub mod simd;

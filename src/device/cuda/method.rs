@@ -6,7 +6,7 @@ use super::kernels::{
     MixtureDensity, MixtureGradient, MixtureParameters,
 };
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET};
-use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, Points, Squares, StepNumber};
+use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, PeaksTerm, Points, Squares, StepNumber};
 use crate::formulas::{Axes, Head};
 
 /// Samples and components of a tile of the mixture kernels for many components.
@@ -63,6 +63,14 @@ impl Method for CudaBlock {
             to_stride,
         };
         self.launch_over(32 * outputs.rows as u64, &arguments);
+    }
+
+    fn peaks(&mut self, term: &PeaksTerm<'_, u64>) {
+        self.peaks_term(term);
+    }
+
+    fn peaks_plan(&mut self, axes: &Axes<u64>, x0: Mat, outputs: Mat) {
+        self.peaks_plan_of(axes, x0, outputs);
     }
 
     fn bridge(&mut self, head: &Head, axes: &Axes<u64>, bridge: &Bridge<CudaNoise>, points: &Points) {

@@ -25,6 +25,7 @@ pub mod memory;
 mod method;
 pub mod network;
 pub mod optimiser;
+mod peaks;
 pub mod place;
 mod pointer;
 mod product;

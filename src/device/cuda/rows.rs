@@ -85,9 +85,8 @@ impl CudaConstants {
             Some(rotation) => Some(DeviceBuffer::of(gpu, rotation.numbers(), WHAT)?),
             None => None,
         };
-        let Axes { ref numbers, clock, noise, level } = *axes;
-        let numbers = DeviceBuffer::of(gpu, numbers, "the constants of a sample's axes")?;
-        let axes = Axes { numbers: numbers.address(), clock, noise, level };
+        let numbers = DeviceBuffer::of(gpu, &axes.numbers, "the constants of a sample's axes")?;
+        let axes = axes.at(numbers.address());
         Ok(Self { shift, scale: *scale, cost: *cost, units, rotation, _numbers: numbers, axes })
     }
 

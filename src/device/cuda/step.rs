@@ -320,8 +320,7 @@ impl<W: HalfWork<CudaBlock>> CudaStep<W> {
 
     /// Returns the axes as kernels take them.
     fn axes(&self) -> Axes<u64> {
-        let Axes { clock, noise, level, .. } = self.parts.axes;
-        Axes { numbers: self.axis_numbers.address(), clock, noise, level }
+        self.parts.axes.at(self.axis_numbers.address())
     }
 
     fn inputs<'a>(&'a self, nets: &'a [CudaNet; 2], axes: &'a Axes<u64>) -> HalfInputs<'a, CudaBlock> {

@@ -3,15 +3,15 @@
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
-use crate::device::{Batch, Mat, Sums, TauAt, Workspace};
+use crate::device::{Batch, Mat, Method, PeaksTerm, Sums, TauAt, Workspace};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::{GeneratorStep, TIME_MIN};
 use crate::euot::networks::Networks;
 use crate::euot::value_step::{TIME_MAX, ValueStep};
-use crate::formulas::axes::{Axis, Part};
+use crate::formulas::axes::{self, Axis, Part};
 use crate::formulas::head::{extrapolation, log_std_range};
-use crate::formulas::{Activation, Axes, Clock, Conjugate, Divergence, Head, Tick};
+use crate::formulas::{Activation, Axes, Clock, Conjugate, Divergence, Head, Peaks, Tick};
 use crate::nn::convolutions::{Convolutions, Upsampling};
 use crate::nn::network::Network;
 use crate::nn::spec::NetworkSpec;
@@ -185,6 +185,24 @@ impl Case {
         (sums, gradient.values.iter().map(|g| g.wide()).collect())
     }
 
+    /// The same case without peaks.
+    pub fn without_peaks(mut self) -> Self {
+        self.axes.numbers.truncate(axes::numbers(self.d));
+        self.axes.peaks = 0;
+        self
+    }
+
+    /// Adds the part of V, or of its gradient, that peaks have at states of these times.
+    fn add_peaks(&self, block: &mut CpuBlock<f64>, time: impl Fn(usize) -> f64, x: Mat, [v, g]: [Option<Mat>; 2]) {
+        if self.axes.peaks > 0 {
+            let ticks = block.scratch(x.rows, Tick::<f64>::NUMBERS);
+            for r in 0..x.rows {
+                block.row_mut(ticks, r).copy_from_slice(&self.axes.clock.at(time(r)).row());
+            }
+            block.peaks(&PeaksTerm { axes: &self.axes, time: ticks, x: x.columns(0, self.d), v, g });
+        }
+    }
+
     /// Loss terms of the value step, and for each of its ends the sample and V(1, .) there.
     pub fn value_terms(&self) -> (Sums, Vec<(Vec<f64>, f64)>) {
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
@@ -195,6 +213,7 @@ impl Case {
         self.value_step_of(&self.axes).run(&mut block, &value, &generator, &batch, &mut gradient, &mut sums);
         let ends = batch.ends.unwrap();
         let v = self.value.record(&mut block, &value, ends).output;
+        self.add_peaks(&mut block, |_| 1.0, ends, [Some(v), None]);
         let end = |r: usize| {
             let x = block.row(ends, r)[..self.d].to_vec();
             let known = self.axes.known(&x);
@@ -247,6 +266,7 @@ impl Case {
         let ends = self.batch(&mut block, |t| t).ends.unwrap().rows(rows, 2 * rows);
         let tape = self.value.record_hidden(&mut block, value, ends, true);
         let g = self.value.input_gradient(&mut block, value, &tape).value;
+        self.add_peaks(&mut block, |_| 1.0, ends, [None, Some(g)]);
         let tick = Clock::new(self.axes.clock.log_range(), 1.0).at(1.0);
         let along = |j: usize| {
             let ([.., speed], sigma): ([f64; 3], _) =
@@ -279,7 +299,7 @@ impl Case {
         let batch = self.batch(&mut block, |t| t);
         let (k, width) = (self.conditional.components, self.head.raw(self.d));
         let own = self.conditional.has_own_components();
-        let outputs = self.generator.forward(&mut block, generator, batch.input);
+        let outputs = self.conditional.outputs_at(&mut block, &self.generator, generator, batch.input, &self.axes);
         // Every row of a source sample gives all its components where they are the network's own.
         let raw = |r: usize, i: usize| block.row(outputs, r)[if own { r % k * width + i } else { i }];
         let logit = |r: usize, c: usize| if own { block.row(outputs, r)[k * width + c].exp() } else { 1.0 };
@@ -317,6 +337,7 @@ impl Case {
             block.row_mut(state, r)[d] = self.time_of(r);
         }
         let v = self.value.forward(&mut block, value, state);
+        self.add_peaks(&mut block, |r| self.time_of(r), state, [Some(v), None]);
         let log_normal = |x: f64, mean: f64, variance: f64| -0.5 * ((x - mean).powi(2) / variance + variance.ln());
         let row = |r: usize| {
             let x = block.row(state, r);
@@ -382,6 +403,9 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             };
             let axes = Axes::new((0..d).map(axis), Clock::new(range, 1.0 / (1 + seed % 3) as f64), sigma * sigma, 0.1)
                 .unwrap();
+            // Half of the problems that may have peaks have some.
+            let peaked = conditional.has_own_components() && seed.is_multiple_of(2);
+            let axes = if peaked { peaked_axes(axes, 1 + (seed / 2) as usize % components, seed) } else { axes };
             let activation = Activation::ALL[act];
             let divergence = Divergence::ALL[psi];
             let mut bridge = GaussianBridge::none(d).unwrap();
@@ -416,6 +440,25 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             Case::of(networks, d, sources, axes, Conjugate { divergence, tau }, seed)
         },
     )
+}
+
+/// Returns these axes with random peaks: flat ones, narrow ones, and such that are wider than points carried by the noise.
+pub(super) fn peaked_axes(axes: Axes<Vec<f64>>, count: usize, seed: u64) -> Axes<Vec<f64>> {
+    let d = axes.dimension;
+    let sigma = axes.part(Part::Sigma)[..d].to_vec();
+    let numbers = |salt: u64, length| normals(seed ^ salt, Stream::Init, length);
+    let wide = numbers(10, count * d);
+    let precision = |at: usize| if at.is_multiple_of(5) { 0.0 } else { (wide[at].exp() - 0.6) / sigma[at % d].powi(2) };
+    let tilts = numbers(12, count * d).into_iter().enumerate();
+    let peaks = Peaks {
+        weights: numbers(9, count).into(),
+        precisions: (0..count * d).map(precision).collect::<Vec<_>>().into(),
+        centres: numbers(11, count * d).into(),
+        tilts: tilts.map(|(at, tilt)| 0.3 * tilt / sigma[at % d]).collect::<Vec<_>>().into(),
+    };
+    let noises: Vec<f64> = sigma.iter().map(|sigma| sigma * sigma).collect();
+    peaks.check(noises.iter().copied(), count).unwrap();
+    axes.with_peaks(&peaks).unwrap()
 }
 
 /// Cases with convolutional networks.

@@ -160,7 +160,7 @@ fn rare_flags_leave_an_ease_that_a_file_may_have() {
         let flagged = |row: usize| if row.is_multiple_of(3) { unit } else { 0.0 };
         let target: Vec<f64> = numbers.iter().enumerate().flat_map(|(row, x)| [*x, flagged(row)]).collect();
         let bridge = bridge(&[1.0, 0.22 * unit * unit], &target, 1.0);
-        bridge.check(&[0.0; 2], 1.0, 1.0).unwrap();
+        bridge.check(&[0.0; 2], 1.0, 1.0, 8).unwrap();
         assert!(bridge.ease > 5e-4, "{unit}: {}", bridge.ease);
     }
 }

@@ -5,4 +5,5 @@ mod fineness;
 mod fixtures;
 mod gradients;
 mod objective;
+mod peaks;
 mod start;

@@ -233,7 +233,7 @@ proptest! {
 
     /// On the same networks, noise and batch the calls give what a training's steps do, in any units.
     #[test]
-    fn the_calls_are_the_steps(case in prop_oneof![2 => cases(), 1 => pictures()], scaled in any::<bool>(), seed in any::<u64>()) {
+    fn the_calls_are_the_steps(case in prop_oneof![2 => cases().prop_map(Case::without_peaks), 1 => pictures()], scaled in any::<bool>(), seed in any::<u64>()) {
         let isa = Isa::detect();
         for half in Half::BOTH {
             let mut host = host(case.clone(), if scaled { 2.5 } else { 1.0 }, seed, half);

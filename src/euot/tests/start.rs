@@ -206,7 +206,7 @@ fn the_means_agree_where_the_contraction_is_held() {
 #[test]
 fn a_file_with_numbers_beyond_computing_is_refused() {
     let good = GaussianBridge::none(2).unwrap();
-    good.check(&[0.0; 2], 1.0, 1.0).expect("it changes nothing");
+    good.check(&[0.0; 2], 1.0, 1.0, 8).expect("it changes nothing");
     let with = |q: f64| vec![q, 1.0].into();
     for (bad, word) in [
         (GaussianBridge { contraction: with(0.0), ..good.clone() }, "contraction"),
@@ -223,7 +223,7 @@ fn a_file_with_numbers_beyond_computing_is_refused() {
         (GaussianBridge { mean_squares: [with(1.0), with(-1.0)], ..good.clone() }, "bridge.mean_squares"),
         (GaussianBridge { pull: vec![1e300, 0.0].into(), ..good.clone() }, "too large"),
     ] {
-        let sentence = bad.check(&[0.0; 2], 1.0, 1.0).expect_err("it must be refused");
+        let sentence = bad.check(&[0.0; 2], 1.0, 1.0, 8).expect_err("it must be refused");
         assert!(sentence.contains(word), "{sentence}");
     }
 }

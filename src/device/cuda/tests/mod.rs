@@ -17,6 +17,7 @@ mod inference;
 mod maps;
 mod mixture;
 mod optimiser;
+mod peaks;
 mod philox;
 mod product;
 mod rates;

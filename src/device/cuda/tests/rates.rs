@@ -17,9 +17,10 @@ use crate::device::cuda::kernels::{
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::sums::{CudaSums, TERMS};
 use crate::device::gpus::{CudaConfig, Products};
-use crate::device::{Bridge, Mat, Method, MixtureLoss, Points, Weighted, Workspace};
+use crate::device::{Bridge, Mat, Method, MixtureLoss, PeaksTerm, Points, Weighted, Workspace};
 use crate::error::Result;
-use crate::formulas::{Axes, Head, Tick};
+use crate::formulas::peaks::width;
+use crate::formulas::{Axes, Head, Peaks, Tick};
 use crate::rng::Stream;
 use cudarc::driver::sys::{self, CUdevice_attribute};
 use std::ptr;
@@ -149,9 +150,12 @@ const HEAD: Head = Head { deterministic: false };
 
 /// Axes that are all alike, with the memory of their numbers.
 fn axes(bench: &Bench, d: usize) -> Result<(DeviceBuffer<f32>, Axes<u64>)> {
-    let Axes { numbers, clock, noise, level } = Axes::even(d, 1.0);
-    let numbers = DeviceBuffer::of(&bench.gpu, &numbers, "the axes")?;
-    let axes = Axes { numbers: numbers.address(), clock, noise, level };
+    held(bench, &Axes::even(d, 1.0))
+}
+
+fn held(bench: &Bench, axes: &Axes<Vec<f32>>) -> Result<(DeviceBuffer<f32>, Axes<u64>)> {
+    let numbers = DeviceBuffer::of(&bench.gpu, &axes.numbers, "the axes")?;
+    let axes = axes.at(numbers.address());
     Ok((numbers, axes))
 }
 
@@ -214,6 +218,32 @@ fn components(bench: &mut Bench, d: usize, components: usize) {
     bench.report("components_choose", &what, bytes, 0.0, |block| block.choose(outputs, Some(&noise), to, None));
     bench.report("components_fold", &what, bytes, 0.0, |block| block.fold(outputs, to, losses, 1.0, folded));
     bench.block.reset(mark);
+}
+
+/// V and gradient that peaks add to a batch's: 4 bytes an element read, and 4 read and written; 23 operations for each lane
+/// of the peaks. And their plan: 8 bytes read and written for each axis of a component, with 16 operations.
+fn peaks(bench: &mut Bench, d: usize, count: usize) -> Result<()> {
+    const COMPONENTS: usize = 8;
+    let rows = ELEMENTS / d;
+    let mark = bench.block.mark();
+    let (x, v, g) = (bench.normals(rows, d), bench.normals(rows, 1), bench.normals(rows, d));
+    let outputs = bench.normals(rows / COMPONENTS, COMPONENTS * (2 * d + 1));
+    let time = bench.block.scratch(rows, Tick::<f32>::NUMBERS);
+    bench.block.fill(time, 0.5);
+    let [weights, precisions, centres, tilts] =
+        [(1, 0.0), (d, 1.0), (d, 0.0), (d, 0.0)].map(|(each, value)| vec![value; each * count].into());
+    let peaks = Peaks { weights, precisions, centres, tilts };
+    let (_numbers, axes) = held(bench, &Axes::even(d, 1.0).with_peaks(&peaks)?)?;
+    let (size, elements) = (format!("{count} peaks, d {d}"), ELEMENTS as f64);
+    let operations = 23.0 * (width(count) * ELEMENTS) as f64;
+    bench.report("peaks_add", &size, 12.0 * elements, operations, |block| {
+        block.peaks(&PeaksTerm { axes: &axes, time, x, v: Some(v), g: Some(g) });
+    });
+    bench.report("peaks_plan", &size, 16.0 * elements, 16.0 * elements, |block| {
+        block.peaks_plan(&axes, x.rows(0, rows / COMPONENTS), outputs);
+    });
+    bench.block.reset(mark);
+    Ok(())
 }
 
 /// Adam with the moving average, applied: 20 bytes a parameter read, 16 written. And the sum of a gradient's
@@ -358,6 +388,9 @@ fn rates() -> Result<()> {
     }
     for d in [16, 64] {
         components(&mut bench, d, 8);
+    }
+    for (d, count) in [(16, 8), (64, 8), (64, 32)] {
+        peaks(&mut bench, d, count)?;
     }
     optimiser(&mut bench)?;
     activations(&mut bench);

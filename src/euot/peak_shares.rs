@@ -1,0 +1,265 @@
+//! Peaks as exponents, and what they have of a side's samples.
+
+use crate::data::{Clusters, Split};
+use crate::error::Result;
+use crate::formulas::Peaks;
+use crate::memory;
+use crate::vectors::with_vectors;
+
+const MEMORY: &str = "the peaks of a value function";
+/// The number of samples of either side below which a peak is not made anew: it would be theirs alone.
+const LEAST_SAMPLES: f64 = 16.0;
+/// The least share that enters a logarithm.
+const NO_SHARE: f64 = 1e-9;
+/// The range of 1 / (1 + p sigma^2), by which a peak contracts: a spread of 1 / 30 of the noise's, and three times it.
+const CONTRACTIONS: [f64; 2] = [1e-3, 9.0];
+/// The largest distance of a peak's centre from 0, in lengths that networks see as 1. A peak farther away is one at 0 with a
+/// tilt.
+const FARTHEST: f64 = 8.0;
+/// The least variance of what a peak has along an axis, over that of all samples, and the variance of what is one point.
+const LEAST_VARIANCE: f64 = 1e-4;
+const POINT: f64 = 1e-12;
+
+/// Peaks as exponents of y: log w_k + sum over j of b_kj y_j - p_kj / 2 y_j^2.
+pub(super) struct Exponents {
+    weights: Vec<f64>,
+    /// Peaks x axes, as the next.
+    precisions: Vec<f64>,
+    slopes: Vec<f64>,
+}
+
+/// What each peak has of a side's samples.
+pub(super) struct Shares {
+    shares: Vec<f64>,
+    /// Peaks x axes, as the next.
+    means: Vec<f64>,
+    variances: Vec<f64>,
+    /// Mean over the samples of log phi.
+    pub log: f64,
+    /// The number of samples of equal weight that tell as much.
+    effective: f64,
+}
+
+with_vectors! {
+    /// Adds x_j (x_j square_jk + slope_jk) over all j to share k.
+    fn add_quadratics(x: &[f64], squares: &[f64], slopes: &[f64], shares: &mut [f64]) {
+        let count = shares.len();
+        for ((x, squares), slopes) in x.iter().zip(squares.chunks_exact(count)).zip(slopes.chunks_exact(count)) {
+            for ((share, square), slope) in shares.iter_mut().zip(squares).zip(slopes) {
+                *share += x * (x * square + slope);
+            }
+        }
+    }
+}
+
+with_vectors! {
+    /// Adds part_k x_j to sum jk, and part_k x_j^2 to square jk.
+    fn add_moments(x: &[f64], parts: &[f64], sums: &mut [f64], squares: &mut [f64]) {
+        let count = parts.len();
+        for ((x, sums), squares) in x.iter().zip(sums.chunks_exact_mut(count)).zip(squares.chunks_exact_mut(count)) {
+            for ((sum, square), part) in sums.iter_mut().zip(squares).zip(parts) {
+                let moved = part * x;
+                *sum += moved;
+                *square += moved * x;
+            }
+        }
+    }
+}
+
+fn zeros(length: usize) -> Result<Vec<f64>> {
+    memory::filled(MEMORY, length, 0.0)
+}
+
+impl Exponents {
+    /// Returns the closed form between the moments that each peak has of both sides. A weight is such that the peak keeps the
+    /// height that it had where its source samples are, and more by how much less of these it has than of the target's.
+    pub fn carried([from, to]: &[Shares; 2], before: Option<&Self>, noises: &[f64]) -> Result<Self> {
+        let (d, count) = (noises.len(), to.shares.len());
+        let mut next = Self { weights: zeros(count)?, precisions: zeros(count * d)?, slopes: zeros(count * d)? };
+        for k in 0..count {
+            let own = k * d..(k + 1) * d;
+            if let Some(before) = before.filter(|_| from.samples(k).min(to.samples(k)) < LEAST_SAMPLES) {
+                next.weights[k] = before.weights[k];
+                next.precisions[own.clone()].copy_from_slice(&before.precisions[own.clone()]);
+                next.slopes[own.clone()].copy_from_slice(&before.slopes[own]);
+                continue;
+            }
+            for (at, noise) in own.zip(noises) {
+                let [a, b] = [from.variances[at], to.variances[at]];
+                if b <= POINT {
+                    // All of the target has one place there, which the bridge knows.
+                    continue;
+                }
+                // b = c^2 a + c noise, and the mean of x1 is c (m0 + noise slope).
+                let c = 2.0 * b / (noise + (noise * noise + 4.0 * a * b).sqrt());
+                let c = c.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+                next.precisions[at] = (1.0 / c - 1.0) / noise;
+                next.slopes[at] = (to.means[at] / c - from.means[at]) / noise;
+            }
+            let [old, share] = match before {
+                Some(before) => [before.height(k, from, noises), from.shares[k]],
+                None => [0.0, 1.0],
+            };
+            next.weights[k] = old - next.height(k, from, noises) + (to.shares[k].max(NO_SHARE) / share).ln();
+        }
+        next.normalise();
+        Ok(next)
+    }
+
+    /// Returns the mean of log phi_k(0, x) over the source samples that a peak has.
+    fn height(&self, k: usize, from: &Shares, noises: &[f64]) -> f64 {
+        let along = |(j, noise): (usize, &f64)| {
+            let at = k * noises.len() + j;
+            let (p, b, mean) = (self.precisions[at], self.slopes[at], from.means[at]);
+            let (factor, square) = (1.0 + p * noise, mean * mean + from.variances[at]);
+            -0.5 * ((p * square - 2.0 * b * mean - noise * b * b) / factor + factor.ln())
+        };
+        self.weights[k] + noises.iter().enumerate().map(along).sum::<f64>()
+    }
+
+    /// Takes the largest weight as 1.
+    fn normalise(&mut self) {
+        let top = self.weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.weights.iter_mut().for_each(|weight| *weight -= top);
+    }
+
+    /// Returns what lies so far on the way to others.
+    pub fn towards(&self, other: &Self, part: f64) -> Result<Self> {
+        let between =
+            |a: &[f64], b: &[f64]| memory::collected(MEMORY, a.iter().zip(b).map(|(a, b)| a + part * (b - a)));
+        Ok(Self {
+            weights: between(&self.weights, &other.weights)?,
+            precisions: between(&self.precisions, &other.precisions)?,
+            slopes: between(&self.slopes, &other.slopes)?,
+        })
+    }
+
+    /// Returns the same with weights for which peaks' shares of both sides agree better.
+    pub fn levelled(&self, [from, to]: &[Shares; 2]) -> Result<Self> {
+        let mut next = self.towards(self, 0.0)?;
+        for (weight, (from, to)) in next.weights.iter_mut().zip(from.shares.iter().zip(&to.shares)) {
+            *weight += (to.max(NO_SHARE) / from.max(NO_SHARE)).ln();
+        }
+        next.normalise();
+        Ok(next)
+    }
+
+    /// Returns log phi_k with this noise before the end, or at it, as constants and factors of x^2 and of x: axes x peaks.
+    fn quadratics(&self, noises: Option<&[f64]>) -> Result<[Vec<f64>; 3]> {
+        let count = self.weights.len();
+        let mut quadratics =
+            [memory::copied(MEMORY, &self.weights)?, zeros(self.slopes.len())?, zeros(self.slopes.len())?];
+        for (at, (p, b)) in self.precisions.iter().zip(&self.slopes).enumerate() {
+            let d = self.slopes.len() / count;
+            let (k, j) = (at / d, at % d);
+            let noise = noises.map_or(0.0, |noises| noises[j]);
+            let factor = 1.0 + p * noise;
+            quadratics[0][k] += 0.5 * (noise * b * b / factor - factor.ln());
+            quadratics[1][j * count + k] = -0.5 * p / factor;
+            quadratics[2][j * count + k] = b / factor;
+        }
+        Ok(quadratics)
+    }
+
+    /// Returns how many numbers were fitted.
+    pub fn numbers(&self) -> usize {
+        self.weights.len() + 2 * self.slopes.len()
+    }
+
+    /// Returns them as a value function has them.
+    pub fn peaks(&self) -> Result<Peaks> {
+        let d = self.slopes.len() / self.weights.len();
+        let mut of = Self { weights: memory::copied(MEMORY, &self.weights)?, ..self.towards(self, 0.0)? };
+        let (mut centres, mut tilts) = (zeros(self.slopes.len())?, zeros(self.slopes.len())?);
+        for (at, (&p, &b)) in self.precisions.iter().zip(&self.slopes).enumerate() {
+            if p != 0.0 && b.abs() <= FARTHEST * p.abs() {
+                // b y - p / 2 y^2 is -p / 2 (y - c)^2 + c b / 2.
+                centres[at] = b / p;
+                of.weights[at / d] += 0.5 * centres[at] * b;
+            } else {
+                tilts[at] = b;
+            }
+        }
+        of.normalise();
+        let Self { weights, precisions, .. } = of;
+        Ok(Peaks {
+            weights: weights.into(),
+            precisions: precisions.into(),
+            centres: centres.into(),
+            tilts: tilts.into(),
+        })
+    }
+}
+
+impl Shares {
+    /// Returns what peaks have of samples at the end, or with this noise before it.
+    pub fn of(exponents: &Exponents, samples: &Split, noises: Option<&[f64]>) -> Result<Self> {
+        let count = exponents.weights.len();
+        let [constants, squares, slopes] = exponents.quadratics(noises)?;
+        Self::measured(count, samples, |x, shares| {
+            shares.copy_from_slice(&constants);
+            add_quadratics(x, &squares, &slopes, shares);
+            let top = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            shares.iter_mut().for_each(|share| *share = (*share - top).exp());
+            let sum: f64 = shares.iter().sum();
+            shares.iter_mut().for_each(|share| *share /= sum);
+            top + sum.ln()
+        })
+    }
+
+    /// Returns what clusters have of samples.
+    pub fn of_clusters(samples: &Split, clusters: &Clusters) -> Result<Self> {
+        Self::measured(clusters.shares().len(), samples, |x, shares| clusters.posterior(x, shares))
+    }
+
+    /// Returns what peaks have of samples of each of which they have these shares.
+    pub fn alike(samples: &Split, all: &[f64]) -> Result<Self> {
+        Self::measured(all.len(), samples, |_, shares| {
+            shares.copy_from_slice(all);
+            0.0
+        })
+    }
+
+    /// Returns how many peaks there are.
+    pub fn count(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// Returns about how many samples a peak has.
+    fn samples(&self, peak: usize) -> f64 {
+        self.shares[peak] * self.effective
+    }
+
+    /// Measures samples of which `tell` writes each peak's share, and returns a logarithm to average.
+    fn measured(count: usize, samples: &Split, tell: impl Fn(&[f64], &mut [f64]) -> f64) -> Result<Self> {
+        let d = samples.dimension();
+        let (mut shares, mut parts) = (zeros(count)?, zeros(count)?);
+        // Axes x peaks.
+        let [mut sums, mut squares] = [zeros(count * d)?, zeros(count * d)?];
+        let (mut log, mut all) = (0.0, 0.0);
+        for (x, w) in samples.half(false) {
+            log += w * tell(x, &mut parts);
+            all += w;
+            for (share, part) in shares.iter_mut().zip(&mut parts) {
+                *part *= w;
+                *share += *part;
+            }
+            add_moments(x, &parts, &mut sums, &mut squares);
+        }
+        let mut least = zeros(d)?;
+        for (j, least) in least.iter_mut().enumerate() {
+            let [sum, square] = [&sums, &squares].map(|of| of[j * count..][..count].iter().sum::<f64>() / all);
+            *least = (LEAST_VARIANCE * (square - sum * sum)).max(POINT);
+        }
+        let (mut means, mut variances) = (zeros(count * d)?, zeros(count * d)?);
+        for (k, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+            for j in 0..d {
+                let mean = sums[j * count + k] / share;
+                means[k * d + j] = mean;
+                variances[k * d + j] = (squares[j * count + k] / share - mean * mean).max(least[j]);
+            }
+        }
+        shares.iter_mut().for_each(|share| *share /= all);
+        Ok(Self { shares, means, variances, log: log / all, effective: samples.effective(false) })
+    }
+}

@@ -1,0 +1,166 @@
+//! The peaks of a value function, fitted to samples of both sides in the units that networks see.
+//!
+//! Where V' is minus the noise times the logarithm of a sum of peaks ([`crate::formulas::peaks`]), the dual of balanced transport
+//! over the noise is
+//!
+//! L = E_target\[log phi(1, y)\] - E_source\[log phi(0, x)\],   phi = sum over k of phi_k.
+//!
+//! The largest L less L is the divergence between the plan that solves the problem and that of the peaks. Where L is
+//! stationary, each peak carries the source samples that it has a share of to the moments of the target samples that it has a
+//! share of. A round computes each peak's shares of all samples, replaces the peak by the closed form between two Gaussians with
+//! the moments of what it has, and sets its weight so that its shares of both sides agree. The step there is shortened until
+//! L rises. The first rounds have more noise than the problem, because with little noise a peak has a share of few source
+//! samples.
+
+use super::peak_shares::{Exponents, Shares};
+use crate::data::{Clusters, Split};
+use crate::error::Result;
+use crate::formulas::Peaks;
+use crate::memory;
+
+const MEMORY: &str = "the peaks of a value function";
+/// Samples of a side by which rounds with more noise are made.
+const FEW: usize = 8192;
+/// Rounds with more noise than the problem, and with its own.
+const FIRST_ROUNDS: usize = 8;
+const ROUNDS: usize = 60;
+/// The largest product of rounds, peaks and numbers of the samples of both sides, of which a core makes some 10^9 a second.
+const MOST_WORK: u64 = 4_000_000_000;
+/// The part of a step below which none is tried.
+const LEAST_PART: f64 = 0.04;
+/// The gain of L that one of so many rounds has to have, or they are the last with their noise.
+const GAIN: f64 = 2e-5;
+const IDLE: usize = 3;
+/// How much more noise than the problem the rounds have before the last.
+const MORE_NOISE: [f64; 3] = [8.0, 4.0, 2.0];
+/// Rounds of weights alone once peaks were made for another noise.
+const LEVELLING: usize = 3;
+/// The log-likelihood by which clusters of the target have to be better than one Gaussian, for each sample that was held back
+/// and for all of them together, as of few samples clusters are better by chance; and the least L of peaks.
+const MARGIN: f64 = 0.02;
+const LEAST_GAIN: f64 = 10.0;
+/// The log-likelihood by which more clusters may be better, or an axis's own, and the number of these and of their samples.
+const MISSED: f64 = 0.02;
+const CLUSTERS_OF_AN_AXIS: usize = 8;
+const ROWS_OF_AN_AXIS: usize = 4096;
+/// The least L also has so much for each fitted number over the number of samples: by chance L is a half to one of it.
+const CHANCE: f64 = 2.0;
+
+/// Peaks with what they have of both sides, source and target.
+struct Round {
+    exponents: Exponents,
+    sides: [Shares; 2],
+}
+
+/// The samples of both sides, with the noise along each axis.
+#[derive(Clone, Copy)]
+struct Problem<'a> {
+    samples: [&'a Split; 2],
+    noises: &'a [f64],
+}
+
+/// Returns at most `most` peaks for balanced transport between samples, with this noise along each axis; none where a
+/// Gaussian is as good.
+pub(super) fn fit([source, target]: [&Split; 2], sigma: &[f64], most: usize) -> Result<Option<Peaks>> {
+    if source.effective(false) < 2.0 {
+        return Ok(None);
+    }
+    let Some(clusters) = clusters(target, most)? else { return Ok(None) };
+    let all = memory::collected(MEMORY, 0..sigma.len())?;
+    let few = [source.columns(&all, FEW)?, target.columns(&all, FEW)?];
+    let mut sides = [Shares::alike(&few[0], clusters.shares())?, Shares::of_clusters(&few[1], &clusters)?];
+    let noises = memory::collected(MEMORY, sigma.iter().map(|sigma| sigma * sigma))?;
+    for more in MORE_NOISE {
+        let noises = memory::collected(MEMORY, noises.iter().map(|noise| noise * more))?;
+        let problem = Problem { samples: few.each_ref(), noises: &noises };
+        sides = problem.improved(problem.carried(&sides)?, FIRST_ROUNDS)?.sides;
+    }
+    let problem = Problem { samples: [source, target], noises: &noises };
+    let work = ((source.rows() + target.rows()) * sigma.len()) as u64 * sides[0].count() as u64;
+    let rounds = ((MOST_WORK / work.max(1)) as usize).clamp(FIRST_ROUNDS, ROUNDS);
+    let round = problem.improved(problem.carried(&sides)?, rounds)?;
+    let told = source.effective(false).min(target.effective(false));
+    let by_chance = CHANCE * round.exponents.numbers() as f64 / told;
+    if round.dual() >= MARGIN + by_chance { round.exponents.peaks().map(Some) } else { Ok(None) }
+}
+
+/// Returns clusters of the target, where these are better than one Gaussian.
+fn clusters(target: &Split, most: usize) -> Result<Option<Clusters>> {
+    let all = memory::collected(MEMORY, 0..target.dimension())?;
+    let halves = target.columns(&all, Split::copied_rows(all.len()))?.halved();
+    if !halves.is_told() {
+        return Ok(None);
+    }
+    let clusters = Clusters::fit(&halves, most)?;
+    let gain = clusters.likelihood - halves.independent()?.max(halves.gaussian()?);
+    // A NaN is no gain.
+    let is_better = gain >= MARGIN + LEAST_GAIN / halves.effective(true);
+    Ok(if is_better && !misses(&clusters, &halves)? { Some(clusters) } else { None })
+}
+
+/// Returns whether samples have what clusters leave out. Twice as many describe them better where they lie along a curve, which
+/// clusters tile; a training that begins with tiles ends farther off than one that begins with none. An axis by itself is
+/// described better where it has modes beside axes that it has nothing to do with: few clusters do not have all combinations,
+/// and components that begin with the others' clusters do not find them.
+fn misses(clusters: &Clusters, samples: &Split) -> Result<bool> {
+    let twice = Clusters::fit(samples, 2 * clusters.shares().len())?.likelihood;
+    if twice - clusters.likelihood >= MISSED + LEAST_GAIN / samples.effective(true) {
+        return Ok(true);
+    }
+    for axis in 0..samples.dimension() {
+        let column = samples.columns(&[axis], ROWS_OF_AN_AXIS)?;
+        let own = Clusters::fit(&column, CLUSTERS_OF_AN_AXIS)?.likelihood;
+        let gain = own - clusters.along(axis, &column)?;
+        if gain >= MISSED + LEAST_GAIN / column.effective(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl Problem<'_> {
+    fn round(&self, exponents: Exponents) -> Result<Round> {
+        let [source, target] = self.samples;
+        let sides = [Shares::of(&exponents, source, Some(self.noises))?, Shares::of(&exponents, target, None)?];
+        Ok(Round { exponents, sides })
+    }
+
+    /// Returns the first round with this noise, for peaks that had these moments with another.
+    fn carried(&self, sides: &[Shares; 2]) -> Result<Round> {
+        let mut round = self.round(Exponents::carried(sides, None, self.noises)?)?;
+        for _ in 0..LEVELLING {
+            round = self.round(round.exponents.levelled(&round.sides)?)?;
+        }
+        Ok(round)
+    }
+
+    /// Goes on from a round, as often as it gains something.
+    fn improved(&self, mut round: Round, most: usize) -> Result<Round> {
+        let (mut part, mut idle) = (1.0f64, 0);
+        for _ in 0..most {
+            let whole = Exponents::carried(&round.sides, Some(&round.exponents), self.noises)?;
+            let before = round.dual();
+            while part >= LEAST_PART {
+                let next = self.round(round.exponents.towards(&whole, part)?)?;
+                if next.dual() > before {
+                    round = next;
+                    break;
+                }
+                part *= 0.5;
+            }
+            idle = if round.dual() - before < GAIN { idle + 1 } else { 0 };
+            if part < LEAST_PART || idle == IDLE {
+                break;
+            }
+            part = (1.5 * part).min(1.0);
+        }
+        Ok(round)
+    }
+}
+
+impl Round {
+    /// Returns L.
+    fn dual(&self) -> f64 {
+        self.sides[1].log - self.sides[0].log
+    }
+}

@@ -1,0 +1,210 @@
+//! Peaks against what defines them: the equation of the value function, the plan of that, and the samples that they are
+//! fitted to.
+
+use super::case::{normals, peaked_axes};
+use crate::data::Split;
+use crate::device::cpu::CpuBlock;
+use crate::device::cpu::simd::Isa;
+use crate::device::{Method, PeaksTerm, Workspace};
+use crate::euot::gaussian_bridge::GaussianBridge;
+use crate::euot::peaks_fit::fit;
+use crate::formulas::axes::{Axis, Part};
+use crate::formulas::{Axes, Clock, Peaks};
+use crate::rng::Stream;
+use proptest::prelude::*;
+
+/// Random peaks along axes of different noise and time.
+fn peaked(d: usize, count: usize, seed: u64) -> Axes<Vec<f64>> {
+    let (noises, rates) = (normals(seed ^ 7, Stream::Init, d), normals(seed ^ 8, Stream::Init, d));
+    let axis = |j: usize| Axis {
+        sigma: (0.3 * noises[j]).exp(),
+        rate: (-1.5 - 1.5 * rates[j].sin()).exp(),
+        curvature: 0.0,
+        slope: 0.0,
+    };
+    let axes = Axes::new((0..d).map(axis), Clock::new(3.0, 1.0 / (1 + seed % 3) as f64), 0.7, 0.0).unwrap();
+    peaked_axes(axes, count, seed)
+}
+
+/// V and its gradient at x and time s.
+fn value(axes: &Axes<Vec<f64>>, s: f64, x: &[f64]) -> (f64, Vec<f64>) {
+    let mut block = CpuBlock::<f64>::new(Isa::Portable);
+    let [time, at, v, g] = [3, x.len(), 1, x.len() + 1].map(|cols| block.scratch(1, cols));
+    block.row_mut(time, 0).copy_from_slice(&axes.clock.at(s).row());
+    block.row_mut(at, 0).copy_from_slice(x);
+    [v, g].into_iter().for_each(|mat| block.fill(mat, 0.0));
+    block.peaks(&PeaksTerm { axes, time, x: at, v: Some(v), g: Some(g) });
+    (block.row(v, 0)[0], block.row(g, 0)[..x.len()].to_vec())
+}
+
+proptest! {
+    /// d V / ds + sum over j of t_j' (sigma_j^2 / 2 d_jj V - c_j / 2 (d_j V)^2) = 0 with c_j = sigma_j^2 over the noise.
+    #[test]
+    fn peaks_solve_the_equation(d in 1usize..5, count in 1usize..20, seed in any::<u64>(), s in 0.05f64..0.95) {
+        let axes = peaked(d, count, seed);
+        let x = normals(seed ^ 20, Stream::Init, d);
+        let step = 1e-4;
+        let at = |s: f64| value(&axes, s, &x).0;
+        let mut left = (at(s + step) - at(s - step)) / (2.0 * step);
+        let mut terms = left.abs();
+        let (_, gradient) = value(&axes, s, &x);
+        let tick = axes.clock.at(s);
+        for j in 0..d {
+            let moved = |by: f64| {
+                let mut x = x.clone();
+                x[j] += by;
+                value(&axes, s, &x)
+            };
+            let (above, below) = (moved(step), moved(-step));
+            let slope = (above.0 - below.0) / (2.0 * step);
+            prop_assert!((slope - gradient[j]).abs() < 1e-5 * (1.0 + slope.abs()), "{slope} {}", gradient[j]);
+            let curvature = (above.1[j] - below.1[j]) / (2.0 * step);
+            let noise = axes.part(Part::Sigma)[j].powi(2);
+            let [.., speed] = tick.along(axes.part(Part::Rate)[j]);
+            let part = [0.5 * noise * curvature, 0.5 * noise / axes.noise * gradient[j] * gradient[j]];
+            left += speed * (part[0] - part[1]);
+            terms += speed * (part[0].abs() + part[1]);
+        }
+        prop_assert!(left.abs() < 1e-4 * (1.0 + terms), "{left} of {terms}");
+    }
+
+    /// What peaks add to a generator's outputs of nothing is the plan of their V: p(x1 | x0) over
+    /// N(x1; x0, sigma^2) e^(-V(1, x1) / noise) is the same for all x1.
+    #[test]
+    fn the_plan_is_that_of_the_value_function(d in 1usize..5, count in 1usize..9, more in 0usize..9, seed in any::<u64>()) {
+        let axes = peaked(d, count, seed);
+        let components = count + more;
+        let x0 = normals(seed ^ 21, Stream::Init, d);
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let (from, outputs) = (block.scratch(1, d), block.scratch(1, components * (2 * d + 1)));
+        block.row_mut(from, 0).copy_from_slice(&x0);
+        block.fill(outputs, 0.0);
+        block.peaks_plan(&axes, from, outputs);
+        let outputs = block.row(outputs, 0);
+        let logits = &outputs[components * 2 * d..];
+        let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+        let sigma = axes.part(Part::Sigma);
+        let ratio = |x1: &[f64]| {
+            let density = |k: usize| {
+                let raw = &outputs[2 * d * k..][..2 * d];
+                let along = |j: usize| {
+                    // An output of 0 is half of the noise in the head; here it is the noise itself.
+                    let s = sigma[j] * raw[d + j].exp();
+                    (-0.5 * ((x1[j] - x0[j] - raw[j]) / s).powi(2)).exp() / s
+                };
+                logits[k].exp() / total * (0..d).map(along).product::<f64>()
+            };
+            let noise: f64 = (0..d).map(|j| ((x1[j] - x0[j]) / sigma[j]).powi(2)).sum();
+            (0..components).map(density).sum::<f64>().ln() + 0.5 * noise + value(&axes, 1.0, x1).0 / axes.noise
+        };
+        let expected = ratio(&x0);
+        for at in 0..4 {
+            let x1: Vec<f64> = normals(seed ^ (30 + at), Stream::Init, d).iter().zip(&x0).map(|(z, x)| x + z).collect();
+            prop_assert!((ratio(&x1) - expected).abs() < 1e-8 * (1.0 + expected.abs()), "{} {expected}", ratio(&x1));
+        }
+    }
+}
+
+fn samples(d: usize, rows: Vec<f64>) -> Split {
+    let count = rows.len() / d;
+    Split::of_fitted(d, rows, vec![1.0; count]).unwrap()
+}
+
+/// Standard normal samples, and as many whose number j is spread about one of two places.
+fn sides(d: usize, count: usize, apart: f64) -> [Split; 2] {
+    let source = normals(1, Stream::Init, count * d);
+    let mut target = normals(2, Stream::Init, count * d);
+    for (row, x) in target.iter_mut().enumerate() {
+        let sign = if (row / d).is_multiple_of(3) { -1.0 } else { 1.0 };
+        *x = if apart > 0.0 { 0.3 * *x + sign * apart } else { *x };
+    }
+    [samples(d, source), samples(d, target)]
+}
+
+#[test]
+fn gaussians_have_no_peaks() {
+    for d in [1, 3, 12] {
+        let [source, target] = sides(d, 6000, 0.0);
+        assert!(fit([&source, &target], &vec![0.7; d], 8).unwrap().is_none());
+    }
+}
+
+#[test]
+fn few_samples_and_none_of_weight_have_no_peaks() {
+    let [source, target] = sides(2, 12, 2.0);
+    assert!(fit([&source, &target], &[0.7; 2], 8).unwrap().is_none());
+    let nothing = Split::of_fitted(2, vec![0.0; 2000], vec![0.0; 1000]).unwrap();
+    let [source, target] = sides(2, 1000, 2.0);
+    assert!(fit([&nothing, &target], &[0.7; 2], 8).unwrap().is_none());
+    assert!(fit([&source, &nothing], &[0.7; 2], 8).unwrap().is_none());
+}
+
+/// The plan of the peaks carries the source to the moments of the target, of which a third is in one cluster.
+#[test]
+fn peaks_carry_the_source_to_the_target() {
+    for (sigma, most) in [(0.4, 4), (1.0, 4), (3.0, 8)] {
+        let d = 2;
+        let [source, target] = sides(d, 12_000, 0.8);
+        let peaks = fit([&source, &target], &[sigma; 2], most).unwrap().expect("peaks");
+        let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
+        let axes =
+            Axes::new((0..d).map(|_| axis), Clock::EVEN, sigma * sigma, 0.0).unwrap().with_peaks(&peaks).unwrap();
+        let k = peaks.count();
+        let mut block = CpuBlock::<f64>::new(Isa::Portable);
+        let (from, outputs) = (block.scratch(1, d), block.scratch(1, k * (2 * d + 1)));
+        let (mut count, mut mean, mut square, mut left) = (0.0, 0.0, 0.0, 0.0);
+        for (x0, _) in source.half(false) {
+            block.row_mut(from, 0).copy_from_slice(x0);
+            block.fill(outputs, 0.0);
+            block.peaks_plan(&axes, from, outputs);
+            let outputs = block.row(outputs, 0);
+            let logits = &outputs[2 * d * k..];
+            let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+            for (component, logit) in logits.iter().enumerate() {
+                let raw = &outputs[2 * d * component..];
+                let (place, spread, part) = (x0[0] + raw[0], sigma * raw[d].exp(), logit.exp() / total);
+                mean += part * place;
+                square += part * (place * place + spread * spread);
+                left += if place < 0.0 { part } else { 0.0 };
+            }
+            count += 1.0;
+        }
+        let (mean, square, left) = (mean / count, square / count, left / count);
+        let expected = [0.8 / 3.0, 0.8f64.powi(2) + 0.09, 1.0 / 3.0];
+        for (found, expected) in [mean, square, left].into_iter().zip(expected) {
+            assert!((found - expected).abs() < 0.02, "sigma {sigma}: {found}, not {expected}");
+        }
+    }
+}
+
+#[test]
+fn peaks_of_a_file_that_cannot_be_are_refused() {
+    let numbers = |of: &[f64]| of.to_vec().into();
+    let good = Peaks {
+        weights: numbers(&[0.0]),
+        precisions: numbers(&[1.0, -0.5]),
+        centres: numbers(&[0.0; 2]),
+        tilts: numbers(&[0.0; 2]),
+    };
+    let with = |peaks| GaussianBridge { peaks: Some(peaks), ..GaussianBridge::none(2).unwrap() };
+    let check = |peaks, own| with(peaks).check(&[0.0; 2], 1.0, 1.0, own);
+    check(good.clone(), 1).expect("it can be");
+    for (bad, own, word) in [
+        (good.clone(), 0, "latent_dimension"),
+        (Peaks { weights: numbers(&[]), ..good.clone() }, 40, "are 0"),
+        (Peaks { weights: numbers(&[0.0; 33]), ..good.clone() }, 40, "are 33"),
+        (Peaks { weights: numbers(&[0.0; 2]), ..good.clone() }, 40, "have 2 precisions"),
+        (Peaks { weights: numbers(&[0.0; 2]), ..good.clone() }, 1, "are 2"),
+        (Peaks { tilts: numbers(&[0.0, 1e4]), ..good.clone() }, 40, "1e8"),
+        (Peaks { centres: numbers(&[0.0]), ..good.clone() }, 40, "1 centres"),
+        (Peaks { tilts: numbers(&[0.0; 3]), ..good.clone() }, 40, "3 tilts"),
+        (Peaks { weights: numbers(&[f64::NAN]), ..good.clone() }, 40, "NaN"),
+        (Peaks { tilts: numbers(&[0.0, 1e13]), ..good.clone() }, 40, "1e13"),
+        (Peaks { precisions: numbers(&[0.0, -1.0]), ..good.clone() }, 40, "-1e0 over"),
+        (Peaks { precisions: numbers(&[0.0, 1e6]), ..good.clone() }, 40, "exponent of 1e6"),
+        (Peaks { precisions: numbers(&[0.0, 5e4]), ..good.clone() }, 40, "5e4 over"),
+    ] {
+        let sentence = check(bad, own).expect_err("it must be refused");
+        assert!(sentence.contains(word), "{sentence}");
+    }
+}

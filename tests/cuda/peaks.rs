@@ -1,0 +1,116 @@
+//! Trainings whose value function has peaks, and sessions with their models.
+
+use crate::compare::*;
+use crate::problems::*;
+use crate::simulator;
+use sfeuot::*;
+
+/// Source samples around 0, and target samples in clusters apart from each other.
+fn clustered(dimension: usize, clusters: usize) -> Clouds {
+    const EACH: usize = 200;
+    let (noise, centres) = (normals(clusters * EACH * dimension, 2), normals(clusters * dimension, 3_000_000));
+    let target = noise.iter().enumerate().map(|(i, x)| {
+        let cluster = i / dimension % clusters;
+        3.0 * centres[cluster * dimension + i % dimension] + 0.15 * x
+    });
+    Clouds { dimension, source: normals(EACH * dimension, 1), target: target.collect() }
+}
+
+fn balanced(components: usize) -> TrainerConfig {
+    TrainerConfig { divergence: Divergence::Balanced, components, ..small() }
+}
+
+/// How many peaks the bridge of a model's file has.
+fn peaks(model: &Model, test: &str) -> usize {
+    let file = bytes(model, test);
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).expect("a header");
+    let description = header["__metadata__"]["sfeuot_description"].as_str().expect("a description");
+    let description: serde_json::Value = serde_json::from_str(description).expect("a description");
+    description["bridge"]["peaks"]["weights"].as_array().map_or(0, Vec::len)
+}
+
+/// Up to 16 peaks, which half a warp takes, and more; more components than peaks; with the penalty, whose time is one for
+/// all rows.
+#[test]
+fn a_step_with_peaks_is_the_cpus() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    for (dimension, clusters, components, gradient_penalty) in
+        [(2, 3, 5, 0.0), (2, 3, 20, 0.1), (5, 3, 3, 0.0), (2, 2, 70, 0.0), (3, 24, 32, 0.1)]
+    {
+        let clouds = clustered(dimension, clusters);
+        let config = TrainerConfig { gradient_penalty, ..balanced(components) };
+        let model = clouds.trainer(&context(1), config.clone()).model().expect("a model");
+        let found = peaks(&model, "peaks");
+        println!("{found} peaks, {components} components");
+        assert!(found > if clusters > 16 { 16 } else { 1 } && found <= components, "{found} peaks");
+        for products in BOTH {
+            // The generator begins near the plan of the peaks, where what it could gain is a small difference of large
+            // terms: to move sigma by its last bit moves the gradient as far.
+            compare(&clouds, &config, products, 1, 1e-4);
+        }
+    }
+}
+
+#[test]
+fn fifty_steps_with_peaks_are_the_cpus() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    for products in BOTH {
+        compare(&clustered(2, 3), &balanced(5), products, 50, 1e-3);
+    }
+}
+
+#[test]
+fn sessions_with_peaks_give_what_the_cpus_give() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    for (dimension, clusters, components) in [(2, 3, 5), (3, 2, 9), (6, 24, 32)] {
+        let path = scratch(&format!("peaks{dimension}.model"));
+        let model = clustered(dimension, clusters).model(balanced(components), 20);
+        assert!(peaks(&model, "peaks_of_session") > 1);
+        model.save(&path).expect("writable");
+        let on_gpu = Model::load(&with(Products::Auto), &path).expect("a good file");
+        compare_sessions(&[model, on_gpu], dimension, 2e-5);
+    }
+}
+
+/// The graph of a step has branches, and what peaks add to V waits for V.
+#[test]
+fn steps_with_peaks_repeat_their_bits() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let (context, clouds) = (with(Products::Fused), clustered(2, 3));
+    let run = || {
+        let mut trainer = clouds.trainer(&context, balanced(5));
+        trainer.step(5).expect("sound");
+        let model = trainer.model().expect("sound");
+        assert!(peaks(&model, "peaks_again") > 1);
+        bytes(&model, "steps_with_peaks")
+    };
+    assert!(run() == run());
+}
+
+/// The numbers of the peaks are a part of it.
+#[test]
+fn a_training_with_peaks_takes_the_memory_that_it_tells() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    let clouds = clustered(2, 3);
+    let open = |memory_limit| cuda(CudaConfig { memory_limit, ..by(Products::Fused) });
+    let context = open(0);
+    let mut trainer = clouds.trainer(&context, balanced(20));
+    trainer.step(1).expect("sound");
+    let (_, told) = trainer.memory();
+    assert_eq!(context.device_memory(), told);
+    let tight = open(told);
+    let mut same = clouds.trainer(&tight, balanced(20));
+    same.step(1).expect("sound");
+    assert_eq!((same.memory().1, tight.device_memory()), (told, told));
+}
