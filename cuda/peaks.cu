@@ -5,7 +5,7 @@
 // log w with the sum over axes of log(s / sigma). There are 1 to 32 peaks.
 //
 // With z = x_j - centre and the noise n = sigma_j^2 (1 - t_j) that is left of axis j at time[row] (clock.cuh; time is
-// rows x 3, and time_stride may be 0), c_j = 1 + p n and
+// rows x 3; time_stride may be 0, and without time (null) all noise is gone), c_j = 1 + p n and
 //   l_k = log w_k - 1/2 sum over j of log c_j + (p z^2 - 2 h z - n h^2) / c_j,
 //   peaks_add   v -= noise log sum over k of exp l_k, and the first d numbers of g's row get
 //               g_j += noise sum over k of (softmax of l)_k (p z - h) / c_j. v (rows x 1) and g may be null.
@@ -18,47 +18,15 @@
 // are up to 16 peaks, and a lane has a peak. Reads 4 bytes an element of x, and reads and writes 4 of g; for each peak
 // and axis about 13 operations, a division, a logarithm and two exchanges among them, on three numbers from the caches,
 // and with g about 14 more, a division and seven exchanges among them. In peaks_plan 1 to 32 lanes take a component,
-// neighbouring lanes neighbouring axes. Reads and writes 8 bytes for each axis of a component, with about 16 operations,
-// two divisions among them, on six numbers from the caches.
+// neighbouring lanes neighbouring axes. Reads and writes 8 bytes for each axis of a component, with about 16
+// operations, two divisions among them, on six numbers from the caches.
 #include "axes.cuh"
 #include "clock.cuh"
-
-// The width of the peaks' numbers is a multiple of it.
-constexpr u32 PEAK_LANES = 16;
-constexpr u32 PEAK_PARTS = 4;
-
-enum PeakPart : u32 { PEAK_PRECISION = 0, PEAK_CENTRE = 1, PEAK_TILT = 2, PEAK_LOG_STD = 3 };
-enum PeakWhole : u32 { PEAK_WEIGHT = 0, PEAK_WEIGHT_AT_START = 1 };
-
-// 1 + p n, p z - h, and p z^2 - 2 h z - n h^2 of a peak along an axis.
-struct AlongPeak {
-    float factor, slope, square;
-};
-
-struct Peaks {
-    const float* numbers;
-    u32 width, d;
-
-    __device__ float at(PeakPart part, u32 j, u32 peak) const {
-        return numbers[(PEAK_PARTS * j + part) * width + peak];
-    }
-
-    __device__ float whole(PeakWhole part, u32 peak) const { return numbers[(PEAK_PARTS * d + part) * width + peak]; }
-
-    __device__ AlongPeak along(u32 j, u32 peak, float x, float noise) const {
-        const float precision = at(PEAK_PRECISION, j, peak), tilt = at(PEAK_TILT, j, peak);
-        const float away = x - at(PEAK_CENTRE, j, peak), slope = precision * away - tilt;
-        return {1.0f + precision * noise, slope, slope * away - tilt * (away + noise * tilt)};
-    }
-};
-
-__device__ inline Peaks peaks_of(const Axes& axes, u32 d, u32 peaks) {
-    return {axes.numbers + AXIS_PARTS * axes.stride, (peaks + PEAK_LANES - 1) / PEAK_LANES * PEAK_LANES, d};
-}
+#include "peaks.cuh"
 
 // One row of peaks_add for each W lanes of a warp, all of which call it with the same d. They write where `writes`.
 template <u32 W>
-__device__ inline void peaks_of_row(const Axes& axes, const Peaks& peaks, u32 count, float noise, const Tick& tick,
+__device__ inline void peaks_of_row(const Axes& axes, const Peaks& peaks, u32 count, float noise, float against,
                                     const float* x, float* v, float* g, bool writes) {
     const u32 d = peaks.d, lane = threadIdx.x % W, base = threadIdx.x % WARP - lane;
     // The state along this lane's axis of W, and the noise that is left there: each axis is looked at by one lane.
@@ -67,7 +35,7 @@ __device__ inline void peaks_of_row(const Axes& axes, const Peaks& peaks, u32 co
         if (first + lane < d) {
             const float sigma = axes.sigma(first + lane);
             place = x[first + lane];
-            left = sigma * sigma * axis_time(tick.against, axes.rate(first + lane)).rest;
+            left = sigma * sigma * axis_time(against, axes.rate(first + lane)).rest;
         }
     };
     float exponent = 0.0f;
@@ -118,8 +86,8 @@ __device__ inline void peaks_of_rows(const Axes& axes, const Peaks& peaks, u32 c
     each_row_of_warp(((u64)rows + TOGETHER - 1) / TOGETHER, [&](u64 index, bool) {
         const u64 own = index * TOGETHER + threadIdx.x % WARP / W;
         const u32 row = own < rows ? (u32)own : rows - 1;
-        const Tick tick = tick_of(row_of(time, time_stride, row));
-        peaks_of_row<W>(axes, peaks, count, noise, tick, row_of(x, x_stride, row),
+        const float against = time == nullptr ? 0.0f : tick_of(row_of(time, time_stride, row)).against;
+        peaks_of_row<W>(axes, peaks, count, noise, against, row_of(x, x_stride, row),
                         v == nullptr ? nullptr : row_of(v, v_stride, row),
                         g == nullptr ? nullptr : row_of(g, g_stride, row), own < rows);
     });

@@ -24,6 +24,7 @@
 //!    process: which process this is, after a fork [uses error]
 //!    symmetric: symmetric matrices and their axes [uses error, memory]
 //!    joint_axes: the axes that several symmetric matrices share [uses error, memory, symmetric]
+//!    vectors: loops over numbers in the widest vectors of the processor
 //! 2  formulas: formulas of the method, each in one place, with its twin in cuda/
 //! 3  data: samples of the host, their moments and units
 //!    file: files that are read, and written whole or not at all [uses data]

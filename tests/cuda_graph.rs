@@ -63,10 +63,10 @@ impl Graph {
 }
 
 /// The graph of a step, of its second half where the host draws.
-fn captured(products: Products, d: usize, config: TrainerConfig, sampled: bool) -> Graph {
+fn captured(products: Products, clouds: &Clouds, config: TrainerConfig, sampled: bool) -> Graph {
     let cuda = CudaConfig { products, ..Default::default() };
     let context = Context::new(ContextConfig { device: DeviceKind::Cuda, cuda, threads: 1, ..Default::default() });
-    let clouds = Clouds::new(d);
+    let d = clouds.dimension;
     let sampler = |batch: &mut [f32], _: usize, d: usize| {
         batch.copy_from_slice(&floats(&normals(batch.len(), d as u64)));
         Ok(())
@@ -100,7 +100,7 @@ fn a_step_is_few_launches_in_a_row() {
     }
     let normal = TrainerConfig { sigma: 0.5, ..Default::default() };
     assert_eq!((normal.hidden_layers, normal.hidden_width), (3, 128));
-    let step = |d, config| captured(Products::Fused, d, config, false);
+    let step = |d, config| captured(Products::Fused, &Clouds::new(d), config, false);
     held("the default", &step(2, normal.clone()), 66, 39);
 
     let wide = TrainerConfig { hidden_width: 256, ..few(normal.clone()) };
@@ -125,5 +125,9 @@ fn a_step_is_few_launches_in_a_row() {
     // A layer more is one more forward, back, along the tangent and back from there, in one network after the other.
     held("five layers", &step(2, TrainerConfig { hidden_layers: 5, ..few(normal.clone()) }), 94, 55);
     // A half by itself has its batch and components to draw.
-    held("half a step", &captured(Products::Fused, 2, few(normal), true), 27, 23);
+    held("half a step", &captured(Products::Fused, &Clouds::new(2), few(normal.clone()), true), 27, 23);
+    // Peaks add themselves to V at the ends and at the states of both halves, and their plan in both passes of the
+    // generator.
+    let balanced = TrainerConfig { divergence: Divergence::Balanced, ..few(normal) };
+    held("peaks", &captured(Products::Fused, &Clouds::clustered(2, 3), balanced, false), 71, 42);
 }

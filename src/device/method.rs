@@ -212,8 +212,8 @@ pub struct ActionTerm<'a, S> {
 pub struct PeaksTerm<'a, S> {
     /// Noise and times of the axes, and the peaks.
     pub axes: &'a Axes<S>,
-    /// Times of the clock (rows x 3).
-    pub time: Mat,
+    /// Times of the clock (rows x 3); none where it is 1 in all rows, and no noise is left.
+    pub time: Option<Mat>,
     /// The states, in the first d columns.
     pub x: Mat,
     /// Where it is added (rows x 1).

@@ -186,7 +186,7 @@ impl<D: Rows> TransportOn<'_, D> {
             gradient = whole;
         }
         let d = self.transport.dimension();
-        self.add_peaks(device, states, bridge.clock_at(time), [None, Some(gradient)]);
+        self.add_peaks(device, states, Some(bridge.clock_at(time)), [None, Some(gradient)]);
         let drift = device.scratch(piece.count, d);
         device.drift(self.constants, gradient, states, time, drift);
         self.export(device, drift, true, to);
@@ -196,14 +196,14 @@ impl<D: Rows> TransportOn<'_, D> {
         let Transport { value, conjugate, .. } = self.transport;
         let states = self.states(device, piece, 1.0, 1.0);
         let v = value.forward(device, self.value, states);
-        self.add_peaks(device, states, 1.0, [Some(v), None]);
+        self.add_peaks(device, states, None, [Some(v), None]);
         device.export_ratio(self.axes, conjugate, states, v, to);
     }
 
-    /// Adds the part that peaks have of V and of its gradient at states at this time of the clock.
-    fn add_peaks(&self, device: &mut D, states: Mat, clock: f64, [v, g]: [Option<Mat>; 2]) {
+    /// Adds the part that peaks have of V and of its gradient at states at this time of the clock, or at time 1.
+    fn add_peaks(&self, device: &mut D, states: Mat, clock: Option<f64>, [v, g]: [Option<Mat>; 2]) {
         if self.axes.peaks > 0 {
-            let time = tick(device, self.axes.clock, clock, states.rows);
+            let time = clock.map(|clock| tick(device, self.axes.clock, clock, states.rows));
             let x = states.columns(0, self.transport.dimension());
             device.peaks(&PeaksTerm { axes: self.axes, time, x, v, g });
         }

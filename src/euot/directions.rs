@@ -24,6 +24,7 @@ use crate::joint_axes::{MOST_MATRICES, joint_axes};
 use crate::memory;
 use crate::numbers::Numbers;
 use crate::symmetric::{Symmetric, product};
+use std::sync::Arc;
 
 /// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power, and to
 /// which peaks are fitted.
@@ -305,7 +306,8 @@ impl Directions {
             let axes = bridge.axes::<f64>(sigma)?;
             // 32-bit numbers cannot tell the peaks of samples with next to no noise.
             bridge.peaks = fit([&source, &target], &axes.part(Part::Sigma)[..centres.len()], peaks)?
-                .filter(|found| bridge.check_peaks(found, sigma, peaks).is_ok());
+                .filter(|found| bridge.check_peaks(found, sigma, peaks).is_ok())
+                .map(Arc::new);
         }
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }

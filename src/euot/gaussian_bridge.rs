@@ -32,6 +32,7 @@ use crate::memory;
 use crate::numbers::{Numbers, REFUSED};
 use crate::symmetric::dot;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The bridge that the module describes, in units of the normalised problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub(crate) struct GaussianBridge {
     /// file's description has 2 d of them.
     pub mean_squares: [Numbers; 2],
     /// The part of V' that is known before training, for targets that come apart into clusters.
-    pub peaks: Option<Peaks>,
+    pub peaks: Option<Arc<Peaks>>,
 }
 
 /// A bridge in a file's description, without its rotation. Where all axes have one contraction and their lengths are
@@ -86,7 +87,17 @@ impl From<GaussianBridge> for Stored {
         let (one, each) = if even { (contraction.first().copied(), None) } else { (None, Some((contraction, unit))) };
         let (contractions, units) = each.unzip();
         let ease = Some(ease).filter(|&ease| ease != 1.0);
-        Self { contraction: one, contractions, units, ease, pull, level, start, mean_squares, peaks }
+        Self {
+            contraction: one,
+            contractions,
+            units,
+            ease,
+            pull,
+            level,
+            start,
+            mean_squares,
+            peaks: peaks.as_deref().cloned(),
+        }
     }
 }
 
@@ -102,7 +113,17 @@ impl TryFrom<Stored> for GaussianBridge {
             _ => return Err("bridge has to have either a contraction or contractions with units".into()),
         };
         let ease = ease.unwrap_or(1.0);
-        Ok(Self { rotation: None, contraction, pull, unit, ease, level, start, mean_squares, peaks })
+        Ok(Self {
+            rotation: None,
+            contraction,
+            pull,
+            unit,
+            ease,
+            level,
+            start,
+            mean_squares,
+            peaks: peaks.map(Arc::new),
+        })
     }
 }
 

@@ -173,7 +173,7 @@ impl<S> GeneratorStep<'_, S> {
 
         if self.axes.peaks > 0 {
             let x = state.columns(0, d);
-            device.peaks(&PeaksTerm { axes: self.axes, time: batch.time, x, v: Some(v), g: Some(g) });
+            device.peaks(&PeaksTerm { axes: self.axes, time: Some(batch.time), x, v: Some(v), g: Some(g) });
         }
         let loss = MixtureLoss {
             head: &self.head,

@@ -112,8 +112,7 @@ impl<S> ValueStep<'_, S> {
             let delta = device.scratch(2 * rows, 1);
             let at = ends.columns(0, d);
             if self.axes.peaks > 0 {
-                let time = tick(device, self.axes.clock, 1.0, 2 * rows);
-                device.peaks(&PeaksTerm { axes: self.axes, time, x: at, v: Some(tape.output), g: None });
+                device.peaks(&PeaksTerm { axes: self.axes, time: None, x: at, v: Some(tape.output), g: None });
             }
             let term = DualTerm {
                 conjugate: &self.conjugate,
@@ -157,7 +156,7 @@ impl<S> ValueStep<'_, S> {
         let g = self.value.input_gradient(device, value, &tape);
         if self.axes.peaks > 0 {
             let x = state.columns(0, self.dimension());
-            device.peaks(&PeaksTerm { axes: self.axes, time, x, v: None, g: Some(g.value) });
+            device.peaks(&PeaksTerm { axes: self.axes, time: Some(time), x, v: None, g: Some(g.value) });
         }
         let w = self.value.inputs_of(device, value, state.rows);
         let term = ActionTerm { axes: self.axes, time, x: state, g: g.value, b: drift, w, scale, counts };

@@ -19,7 +19,7 @@ use crate::device::half_work::{HalfInputs, HalfTotals, HalfWork, SourceBlocks};
 use crate::device::training::{Half, HalfOutcome, NetworkState};
 use crate::device::{Sums, Workspace};
 use crate::error::Result;
-use crate::formulas::{Axes, Peaks};
+use crate::formulas::Axes;
 use crate::memory;
 use crate::nn::network::Network;
 use std::ops::Range;
@@ -175,7 +175,7 @@ fn block_rows(plan: &Plan) -> usize {
 
 /// Returns the size of a thread's workspace for a pass of either half.
 fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
-    let axes = Axes::outline(plan.dimension, plan.bridge.peaks.as_ref().map_or(0, Peaks::count));
+    let axes = Axes::outline(plan.dimension, plan.bridge.peaks.as_ref().map_or(0, |peaks| peaks.count()));
     let inputs = HalfInputs { nets: [&(); 2], axes: &axes, samples: () };
     let blocks = SourceBlocks { sources, block, cancelled: &|| false };
     let [value, generator] = Half::BOTH.map(|half| {

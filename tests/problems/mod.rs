@@ -70,6 +70,17 @@ impl Clouds {
         Self { dimension, source: normals(count, 1), target }
     }
 
+    /// Source samples around 0, and target samples in clusters apart from each other.
+    pub fn clustered(dimension: usize, clusters: usize) -> Self {
+        const EACH: usize = 200;
+        let (noise, centres) = (normals(clusters * EACH * dimension, 2), normals(clusters * dimension, 3_000_000));
+        let target = noise.iter().enumerate().map(|(i, x)| {
+            let cluster = i / dimension % clusters;
+            3.0 * centres[cluster * dimension + i % dimension] + 0.15 * x
+        });
+        Self { dimension, source: normals(EACH * dimension, 1), target: target.collect() }
+    }
+
     pub fn trainer(&self, context: &Context, config: TrainerConfig) -> Trainer {
         Trainer::new(context, config, array(&self.source, self.dimension), array(&self.target, self.dimension))
             .expect("a sound problem")

@@ -72,8 +72,8 @@ impl<T: Real> Kernel<T> for PeaksKernel<'_, T> {
         let table = Table::<S> { start: numbers.as_ptr(), width, d };
         let mut shares = [T::zero(); MOST_PEAKS];
         for r in 0..x.rows {
-            let tick = Tick::of(block.row(time, r));
-            let left = |j: usize| sigma[j] * sigma[j] * (tick.against / (rate[j] + tick.against));
+            let against = time.map_or(T::zero(), |time| Tick::of(block.row(time, r)).against);
+            let left = |j: usize| sigma[j] * sigma[j] * (against / (rate[j] + against));
             // SAFETY: the table has these axes and vectors.
             unsafe {
                 let (zero, one) = (S::splat(T::zero()), S::splat(T::one()));

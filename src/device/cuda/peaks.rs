@@ -18,7 +18,7 @@ impl CudaBlock {
             // V's output comes from aside.
             self.join();
         }
-        let ((time, time_stride), (x_at, x_stride)) = (self.place(time), self.place(x));
+        let ((time, time_stride), (x_at, x_stride)) = (self.optional(time), self.place(x));
         let ((v, v_stride), (g, g_stride)) = (self.optional(v), self.optional(g));
         let arguments = PeaksAdd {
             axes: axes.numbers,

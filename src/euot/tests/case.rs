@@ -199,7 +199,7 @@ impl Case {
             for r in 0..x.rows {
                 block.row_mut(ticks, r).copy_from_slice(&self.axes.clock.at(time(r)).row());
             }
-            block.peaks(&PeaksTerm { axes: &self.axes, time: ticks, x: x.columns(0, self.d), v, g });
+            block.peaks(&PeaksTerm { axes: &self.axes, time: Some(ticks), x: x.columns(0, self.d), v, g });
         }
     }
 

@@ -12,6 +12,7 @@ use crate::formulas::axes::{Axis, Part};
 use crate::formulas::{Axes, Clock, Peaks};
 use crate::rng::Stream;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// Random peaks along axes of different noise and time.
 fn peaked(d: usize, count: usize, seed: u64) -> Axes<Vec<f64>> {
@@ -33,7 +34,7 @@ fn value(axes: &Axes<Vec<f64>>, s: f64, x: &[f64]) -> (f64, Vec<f64>) {
     block.row_mut(time, 0).copy_from_slice(&axes.clock.at(s).row());
     block.row_mut(at, 0).copy_from_slice(x);
     [v, g].into_iter().for_each(|mat| block.fill(mat, 0.0));
-    block.peaks(&PeaksTerm { axes, time, x: at, v: Some(v), g: Some(g) });
+    block.peaks(&PeaksTerm { axes, time: Some(time), x: at, v: Some(v), g: Some(g) });
     (block.row(v, 0)[0], block.row(g, 0)[..x.len()].to_vec())
 }
 
@@ -186,7 +187,7 @@ fn peaks_of_a_file_that_cannot_be_are_refused() {
         centres: numbers(&[0.0; 2]),
         tilts: numbers(&[0.0; 2]),
     };
-    let with = |peaks| GaussianBridge { peaks: Some(peaks), ..GaussianBridge::none(2).unwrap() };
+    let with = |peaks| GaussianBridge { peaks: Some(Arc::new(peaks)), ..GaussianBridge::none(2).unwrap() };
     let check = |peaks, own| with(peaks).check(&[0.0; 2], 1.0, 1.0, own);
     check(good.clone(), 1).expect("it can be");
     for (bad, own, word) in [

@@ -31,6 +31,16 @@ enum Wanted {
     Both,
 }
 
+/// The times of the rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Times {
+    Each,
+    /// One that all have.
+    One(f32),
+    /// None is given.
+    End,
+}
+
 /// How large the terms are of which a row's exponents are sums, and the steepest slope of a peak that counts.
 struct Sizes {
     exponent: f64,
@@ -103,18 +113,20 @@ impl Problem {
         Matrix::of(values, cols, cols + self.gap)
     }
 
-    /// Compares at times of the rows, or at one time for all.
-    fn add(&self, wanted: Wanted, squares: usize, time: Option<f32>, spoilt: bool) {
+    /// Compares with the CPU device; with `spoilt` a state holds a NaN.
+    fn add(&self, wanted: Wanted, squares: usize, times_of: Times, spoilt: bool) {
         let &Self { rows, d, seed, .. } = self;
         let axes = self.axes();
         let mut x = self.states(&axes);
         if spoilt {
             x[rows / 2 * d + d / 2] = f32::NAN;
         }
-        let times = match time {
-            Some(time) => ticks(axes.clock, &[time]),
-            None => ticks(axes.clock, &uniforms(seed ^ 36, rows, 0.0, 1.0)),
+        let times = match times_of {
+            Times::Each => ticks(axes.clock, &uniforms(seed ^ 36, rows, 0.0, 1.0)),
+            Times::One(time) => ticks(axes.clock, &[time]),
+            Times::End => ticks(axes.clock, &[1.0]),
         };
+        let each = times_of == Times::Each;
         let cols = d + squares;
         let (v, g) = (normals(seed ^ 37, rows), normals(seed ^ 38, rows * cols));
         let (with_v, with_g) = (wanted != Wanted::Gradient, wanted != Wanted::Value);
@@ -122,13 +134,14 @@ impl Problem {
         let wide = axes.rounded::<f64>();
         let mut block = CpuBlock::<f64>::new(Isa::detect());
         let [xm, tm, vm, gm] = [(&x, d), (&times, 3), (&v, 1), (&g, cols)].map(|(x, cols)| upload(&mut block, x, cols));
-        let at = if time.is_some() { Mat { rows, stride: 0, ..tm } } else { tm };
-        let term = PeaksTerm { axes: &wide, time: at, x: xm, v: with_v.then_some(vm), g: with_g.then_some(gm) };
+        let at = if each { tm } else { Mat { rows, stride: 0, ..tm } };
+        let time = (times_of != Times::End).then_some(at);
+        let term = PeaksTerm { axes: &wide, time, x: xm, v: with_v.then_some(vm), g: with_g.then_some(gm) };
         block.peaks(&term);
         let (expected_v, expected_g) = (download(&block, vm), download(&block, gm));
 
         let (numbers, x_there) = (Buffer::of(&axes.numbers), self.matrix(&x, d));
-        let times_there = if time.is_some() { Matrix::of(&times, 3, 3) } else { self.matrix(&times, 3) };
+        let times_there = self.matrix(&times, 3);
         let [found_v, found_g] = in_two_orders(seed, |order| {
             let (v, g) = (self.matrix(&v, 1), self.matrix(&g, cols));
             let ((time_at, stride), (x, x_stride)) = (place(&times_there), place(&x_there));
@@ -138,8 +151,8 @@ impl Problem {
                 axes: numbers.address() as u64,
                 noise: axes.noise as f32,
                 peaks: self.count as u32,
-                time: time_at,
-                time_stride: if time.is_some() { 0 } else { stride },
+                time: if times_of == Times::End { 0 } else { time_at },
+                time_stride: if each { stride } else { 0 },
                 x,
                 x_stride,
                 rows: rows as u32,
@@ -163,7 +176,7 @@ impl Problem {
         }
         let sizes: Vec<_> = (0..rows)
             .map(|r| {
-                let tick = Tick::of(&times[if time.is_some() { 0 } else { 3 * r }..]);
+                let tick = Tick::of(&times[if each { 3 * r } else { 0 }..]);
                 self.sizes(&wide, &x[r * d..][..d], tick.against.into())
             })
             .collect();
@@ -250,7 +263,7 @@ proptest! {
         squares in 0usize..5,
     ) {
         if available() {
-            problem.add(wanted, squares, None, false);
+            problem.add(wanted, squares, Times::Each, false);
         }
     }
 
@@ -258,17 +271,19 @@ proptest! {
     fn added_at_one_time(
         problem in problems(),
         wanted in prop_oneof![Just(Wanted::Value), Just(Wanted::Gradient)],
-        time in prop_oneof![Just(0.0f32), Just(1.0f32), 0.0f32..1.0],
+        times in prop_oneof![
+            Just(Times::End), Just(Times::One(0.0)), Just(Times::One(1.0)), (0.0f32..1.0).prop_map(Times::One),
+        ],
     ) {
         if available() {
-            problem.add(wanted, 1, Some(time), false);
+            problem.add(wanted, 1, times, false);
         }
     }
 
     #[test]
     fn a_nan_comes_through(problem in problems()) {
         if available() {
-            problem.add(Wanted::Both, 0, None, true);
+            problem.add(Wanted::Both, 0, Times::Each, true);
         }
     }
 

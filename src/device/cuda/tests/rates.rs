@@ -237,7 +237,7 @@ fn peaks(bench: &mut Bench, d: usize, count: usize) -> Result<()> {
     let (size, elements) = (format!("{count} peaks, d {d}"), ELEMENTS as f64);
     let operations = 23.0 * (width(count) * ELEMENTS) as f64;
     bench.report("peaks_add", &size, 12.0 * elements, operations, |block| {
-        block.peaks(&PeaksTerm { axes: &axes, time, x, v: Some(v), g: Some(g) });
+        block.peaks(&PeaksTerm { axes: &axes, time: Some(time), x, v: Some(v), g: Some(g) });
     });
     bench.report("peaks_plan", &size, 16.0 * elements, 16.0 * elements, |block| {
         block.peaks_plan(&axes, x.rows(0, rows / COMPONENTS), outputs);
