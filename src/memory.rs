@@ -50,6 +50,15 @@ pub(crate) fn made<T>(what: &str, length: usize, mut make: impl FnMut(usize) -> 
     Ok(values)
 }
 
+/// Returns a value in a place of its own.
+pub(crate) fn boxed<T>(what: &str, value: T) -> Result<Box<T>> {
+    let mut one = with_room(what, 1)?;
+    one.push(value);
+    let one = Box::into_raw(one.into_boxed_slice());
+    // SAFETY: a slice of one element was allocated as the element is, and nothing else owns it.
+    Ok(unsafe { Box::from_raw(one.cast()) })
+}
+
 /// Makes `values` at least `length` long, with `value` where it was shorter.
 pub(crate) fn grow<T: Clone>(values: &mut Vec<T>, what: &str, length: usize, value: T) -> Result<()> {
     if length > values.len() {

@@ -181,12 +181,12 @@ fn take() -> Outcome<&'static Slot> {
 
 /// Puts `object` into a slot; the caller holds its one reference.
 pub(super) fn create<T: Object>(object: T) -> Outcome<*mut T::Handle> {
+    let held = memory::boxed("the object behind a handle", Held { sentence: Sentence::new(), object })?;
     let slot = take()?;
     // What is given back has a generation left.
     let generation = (slot.state.load(Ordering::Relaxed) >> STAMP_SHIFT >> KIND_BITS) + 1;
     let stamp = generation << KIND_BITS | T::KIND as u64;
-    let held = Held { sentence: Sentence::new(), object };
-    slot.object.store(Box::into_raw(Box::new(held)).cast(), Ordering::Relaxed);
+    slot.object.store(Box::into_raw(held).cast(), Ordering::Relaxed);
     slot.state.store(stamp << STAMP_SHIFT | REFERENCE, Ordering::Release);
     let value = (stamp as usize) << (SLOT_BITS + 1) | slot.index << 1 | 1;
     Ok(std::ptr::without_provenance_mut(value))
