@@ -2,9 +2,12 @@
 
 use crate::rng::{Sequence, Stream};
 
-/// The largest number of samples that are picked, and of their numbers.
+/// The largest number of samples that are picked, and of their numbers: as a rule, and where each tells something that the
+/// others do not.
 pub const MOST_ROWS: usize = 1 << 16;
 const MOST_NUMBERS: usize = 1 << 22;
+const MANY_ROWS: usize = 1 << 18;
+const MANY_NUMBERS: usize = 1 << 25;
 
 /// One sample out of each whole stretch of `every`.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,16 @@ pub struct Picks {
 impl Picks {
     /// Returns what is picked of so many samples.
     pub fn of(count: usize, dimension: usize) -> Self {
-        let every = count.div_ceil(MOST_ROWS.min(MOST_NUMBERS / dimension)).max(1);
+        Self::at_most(MOST_ROWS.min(MOST_NUMBERS / dimension), count)
+    }
+
+    /// Returns what is picked where many are wanted.
+    pub fn many_of(count: usize, dimension: usize) -> Self {
+        Self::at_most(MANY_ROWS.min(MANY_NUMBERS / dimension), count)
+    }
+
+    fn at_most(most: usize, count: usize) -> Self {
+        let every = count.div_ceil(most).max(1);
         Self { every, count: count / every }
     }
 

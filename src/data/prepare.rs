@@ -65,13 +65,14 @@ impl<'a, 'b> Sides<'a, 'b> {
     }
 
     /// Measures the normalisation that both sides have in common. Draws [`STATISTICS_ROWS`] samples from each sampler,
-    /// the source first. `length` is a length of the problem, for sides that are one and the same point.
+    /// the source first. `length` is a length of the problem, for sides that are one and the same point. With `many`, many samples of both sides
+    /// are kept.
     ///
     /// Errors name the side and the argument: a value that is not finite, data outside the 32-bit range, a sampler that
     /// fails.
-    pub(crate) fn measure(&mut self, length: Option<f64>) -> Result<Measured> {
-        let (source, of_source) = self.source.moments()?;
-        let (target, of_target) = self.target.moments()?;
+    pub(crate) fn measure(&mut self, length: Option<f64>, many: bool) -> Result<Measured> {
+        let (source, [of_source, many_of_source]) = self.source.moments(many)?;
+        let (target, [of_target, many_of_target]) = self.target.moments(many)?;
         let (units, one_point) = Normalisation::from_moments(&source, &target, length, self.pixels_of_channel())?;
         let [source, target] = [&source, &target].map(|side| side.normalised(&units.shift, units.scale));
         let spreads = [source?, target?];
@@ -86,7 +87,8 @@ impl<'a, 'b> Sides<'a, 'b> {
                 turnable: self.source.is_turnable() && self.target.is_turnable(),
                 chance: source.chance().max(target.chance()),
                 heaviest: [source.heaviest()?, target.heaviest()?],
-                picked: [source, target],
+                picked: target,
+                many: many_of_source.zip(many_of_target).map(|(source, target)| [source, target]),
             }),
             _ => None,
         };
@@ -175,26 +177,26 @@ impl<'a> CheckedSide<'a> {
         }
     }
 
-    /// Gathers the side's moments, and a sketch of samples of few numbers.
-    fn moments(&mut self) -> Result<(Moments, Option<Sketch>)> {
+    /// Gathers the side's moments, and a sketch of samples of few numbers; with `many`, one of many samples too.
+    fn moments(&mut self, many: bool) -> Result<(Moments, [Option<Sketch>; 2])> {
         let dimension = self.dimension();
         let argument = format!("{}.samples", self.name);
         let count = self.size().map_or(STATISTICS_ROWS, |size| size.count);
-        let mut sketch = Sketch::new(count, dimension)?;
+        let few = Sketch::new(count, dimension)?;
+        let many = if many && few.is_some() { Some(Sketch::of_many(count, dimension)?) } else { None };
+        let mut sketches = [few, many];
         if let CheckedSamples::Resident { samples, weights } = &self.input {
             let moments = resident::moments(&**samples, &argument, weights.as_deref())?;
-            if let Some(sketch) = &mut sketch {
+            for sketch in sketches.iter_mut().flatten() {
                 sketch.take(samples.pick(sketch.picks())?);
                 sketch.weigh(weights.as_deref())?;
             }
-            return Ok((moments, sketch));
+            return Ok((moments, sketches));
         }
         let mut moments = Moments::new(dimension)?;
         let mut add = |first, block: &[f64], weights: Option<&[f64]>| {
             moments.add(block, weights);
-            if let Some(sketch) = &mut sketch {
-                sketch.add(first, block);
-            }
+            sketches.iter_mut().flatten().for_each(|sketch| sketch.add(first, block));
         };
         match &mut self.input {
             CheckedSamples::Resident { .. } => unreachable!("its device has measured it"),
@@ -204,9 +206,7 @@ impl<'a> CheckedSide<'a> {
                     add(first, block, weights.as_ref().map(|all| &all[first..first + rows]));
                     Ok(())
                 })?;
-                if let Some(sketch) = &mut sketch {
-                    sketch.weigh(weights.as_deref())?;
-                }
+                sketches.iter_mut().flatten().try_for_each(|sketch| sketch.weigh(weights.as_deref()))?;
             }
             CheckedSamples::Sampler(sampler) => {
                 let rows = statistics_rows(dimension);
@@ -222,7 +222,7 @@ impl<'a> CheckedSide<'a> {
                 }
             }
         }
-        Ok((moments, sketch))
+        Ok((moments, sketches))
     }
 
     fn finish(self, units: SeenUnits) -> Result<DataSource> {

@@ -36,8 +36,10 @@ pub(crate) struct Shapes {
     pub fitted: Symmetric,
     /// Samples of the target.
     pub target: Split,
-    /// All that were picked of both sides, in data units.
-    pub picked: [Sketch; 2],
+    /// What was picked of the target, in data units.
+    pub picked: Sketch,
+    /// More samples of both sides in data units, where peaks are to be fitted to them.
+    pub many: Option<[Sketch; 2]>,
     /// Whether all samples of both sides can be turned to other axes in reasonable time.
     pub turnable: bool,
     /// The largest correlation that is taken for chance.
@@ -47,23 +49,29 @@ pub(crate) struct Shapes {
 }
 
 impl Sketch {
-    /// Returns the bytes of a sketch of so many samples; `told` includes those of [`Self::whole`] and of a copy.
-    pub fn bytes(count: usize, dimension: usize, told: bool) -> usize {
+    /// Returns the bytes of a sketch of so many samples, those of [`Self::whole`] included; with `many` also those of a sketch
+    /// of many.
+    pub fn bytes(count: usize, dimension: usize, many: bool) -> usize {
         if dimension > MOST_AXES {
             return 0;
         }
-        let (row, count) = (dimension * size_of::<f64>(), Picks::of(count, dimension).count);
-        if told { 2 * (row + size_of::<f64>() + size_of::<bool>()) * count } else { row * count }
+        let row = dimension * size_of::<f64>() + size_of::<f64>() + size_of::<bool>();
+        let of_many = if many { Picks::many_of(count, dimension).count } else { 0 };
+        row * (Picks::of(count, dimension).count + of_many)
     }
 
     /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.
     pub fn new(count: usize, dimension: usize) -> Result<Option<Self>> {
-        if dimension > MOST_AXES {
-            return Ok(None);
-        }
-        let picks = Picks::of(count, dimension);
-        let rows = memory::with_room(MEMORY, picks.count * dimension)?;
-        Ok(Some(Self { dimension, picks, rows, weights: Vec::new() }))
+        if dimension > MOST_AXES { Ok(None) } else { Self::of(dimension, Picks::of(count, dimension)).map(Some) }
+    }
+
+    /// Returns a sketch of many of `count` samples without any yet.
+    pub fn of_many(count: usize, dimension: usize) -> Result<Self> {
+        Self::of(dimension, Picks::many_of(count, dimension))
+    }
+
+    fn of(dimension: usize, picks: Picks) -> Result<Self> {
+        Ok(Self { dimension, picks, rows: memory::with_room(MEMORY, picks.count * dimension)?, weights: Vec::new() })
     }
 
     /// Returns which samples are picked.
@@ -157,12 +165,6 @@ impl Sketch {
         }
         let weights = memory::collected(MEMORY, (0..count).map(|row| self.weight(row)))?;
         Split::of_fitted(self.dimension, self.rows, weights)
-    }
-
-    /// Returns a copy.
-    pub(crate) fn copied(&self) -> Result<Self> {
-        let [rows, weights] = [&self.rows, &self.weights].map(|numbers| memory::copied(MEMORY, numbers));
-        Ok(Self { rows: rows?, weights: weights?, ..*self })
     }
 
     /// Returns the largest correlation that is taken for chance: three times what independent numbers have as a rule, and

@@ -112,19 +112,8 @@ impl Directions {
         conjugate: &Conjugate,
         peaks: usize,
     ) -> Result<(Self, Choice)> {
-        let Shapes {
-            covariances,
-            fitted,
-            target: mut samples,
-            picked: [source, target],
-            turnable,
-            chance,
-            heaviest: _,
-        } = shapes;
-        // Kept no longer than they may be asked for.
-        let (most, d) = (MOST_SHARED, common.dimension());
-        let source = Some(source).filter(|_| d <= most && peaks > 0);
-        let mut target = Some(target).filter(|_| (2..=most).contains(&d) || source.is_some());
+        let Shapes { covariances, fitted, target: mut samples, picked, many, turnable, chance, heaviest: _ } = shapes;
+        let d = common.dimension();
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
@@ -136,12 +125,7 @@ impl Directions {
         } else if !is_told {
             (Self::principal(&sides, sigma, conjugate)?, Choice::Principal)
         } else {
-            // Where it is wanted later, it is copied for this.
-            let picked = match &target {
-                Some(sketch) if d > 1 && source.is_some() => Some(sketch.copied()?),
-                _ if d > 1 => target.take(),
-                _ => None,
-            };
+            let picked = Some(picked).filter(|_| (2..=MOST_SHARED).contains(&d));
             let told = Told { samples: &samples, fitted, picked, chance };
             Self::likeliest(&sides, told, common, sigma, conjugate)?
         };
@@ -150,8 +134,8 @@ impl Directions {
                 samples.turn(&rotation.wide()?)?;
             }
             directions.target = Some(samples);
-            if let Some((source, target)) = source.zip(target) {
-                let [source, target] = [source, target].map(|side| side.whole(&common.shift, common.scale));
+            if let Some(many) = many.filter(|_| peaks > 0) {
+                let [source, target] = many.map(|side| side.whole(&common.shift, common.scale));
                 let mut samples = [source?, target?];
                 if let Some(rotation) = &directions.rotation {
                     let axes = rotation.wide()?;

@@ -40,27 +40,67 @@ pub(super) struct Shares {
     effective: f64,
 }
 
+/// Samples that are read together, so that sums need not wait for each other, and peaks that are.
+const ROWS: usize = 4;
+const LANES: usize = 8;
+
+type Rows<'a> = [&'a [f64]; ROWS];
+
+/// Returns the place of peak k's number at axis j: groups of lanes x axes x lanes.
+fn place(k: usize, j: usize, d: usize) -> usize {
+    (k / LANES * d + j) * LANES + k % LANES
+}
+
+/// Returns the number of peaks with their padding.
+fn padded(count: usize) -> usize {
+    count.next_multiple_of(LANES)
+}
+
 with_vectors! {
-    /// Adds x_j (x_j square_jk + slope_jk) over all j to share k.
-    fn add_quadratics(x: &[f64], squares: &[f64], slopes: &[f64], shares: &mut [f64]) {
-        let count = shares.len();
-        for ((x, squares), slopes) in x.iter().zip(squares.chunks_exact(count)).zip(slopes.chunks_exact(count)) {
-            for ((share, square), slope) in shares.iter_mut().zip(squares).zip(slopes) {
-                *share += x * (x * square + slope);
+    /// Adds x_j (x_j square_jk + slope_jk) over all j to share k of each row.
+    fn add_quadratics(rows: &Rows, squares: &[f64], slopes: &[f64], shares: &mut [f64]) {
+        let (d, row) = (rows[0].len(), shares.len() / ROWS);
+        let groups = squares.chunks_exact(d * LANES).zip(slopes.chunks_exact(d * LANES));
+        for (group, (squares, slopes)) in groups.enumerate() {
+            let mut sums = [[0.0; LANES]; ROWS];
+            let along = squares.as_chunks::<LANES>().0.iter().zip(slopes.as_chunks::<LANES>().0);
+            for (j, (squares, slopes)) in along.enumerate() {
+                let column: [f64; ROWS] = std::array::from_fn(|row| rows[row][j]);
+                for (sums, x) in sums.iter_mut().zip(column) {
+                    for ((sum, square), slope) in sums.iter_mut().zip(squares).zip(slopes) {
+                        *sum += x * (x * square + slope);
+                    }
+                }
+            }
+            for (shares, sums) in shares.chunks_exact_mut(row).zip(&sums) {
+                let own = &mut shares[group * LANES..][..LANES];
+                own.iter_mut().zip(sums).for_each(|(share, sum)| *share += sum);
             }
         }
     }
 }
 
 with_vectors! {
-    /// Adds part_k x_j to sum jk, and part_k x_j^2 to square jk.
-    fn add_moments(x: &[f64], parts: &[f64], sums: &mut [f64], squares: &mut [f64]) {
-        let count = parts.len();
-        for ((x, sums), squares) in x.iter().zip(sums.chunks_exact_mut(count)).zip(squares.chunks_exact_mut(count)) {
-            for ((sum, square), part) in sums.iter_mut().zip(squares).zip(parts) {
-                let moved = part * x;
-                *sum += moved;
-                *square += moved * x;
+    /// Adds part_k x_j of each row to sum jk, and part_k x_j^2 to square jk.
+    fn add_moments(rows: &Rows, parts: &[f64], sums: &mut [f64], squares: &mut [f64]) {
+        let (d, row) = (rows[0].len(), parts.len() / ROWS);
+        let groups = sums.chunks_exact_mut(d * LANES).zip(squares.chunks_exact_mut(d * LANES));
+        for (group, (sums, squares)) in groups.enumerate() {
+            let parts: [&[f64; LANES]; ROWS] =
+                std::array::from_fn(|at| parts[at * row + group * LANES..].first_chunk().expect("whole groups"));
+            let along = sums.as_chunks_mut::<LANES>().0.iter_mut().zip(squares.as_chunks_mut::<LANES>().0);
+            for (j, (sums, squares)) in along.enumerate() {
+                let column: [f64; ROWS] = std::array::from_fn(|row| rows[row][j]);
+                let mut new = [*sums, *squares];
+                let [sum, square] = &mut new;
+                for (parts, x) in parts.iter().zip(column) {
+                    for ((sum, square), part) in sum.iter_mut().zip(square.iter_mut()).zip(*parts) {
+                        let moved = part * x;
+                        *sum += moved;
+                        *square += moved * x;
+                    }
+                }
+                [*sums, *squares] = new;
             }
         }
     }
@@ -144,19 +184,18 @@ impl Exponents {
         Ok(next)
     }
 
-    /// Returns log phi_k with this noise before the end, or at it, as constants and factors of x^2 and of x: axes x peaks.
+    /// Returns log phi_k with this noise before the end, or at it, as constants and factors of x^2 and of x in their places.
     fn quadratics(&self, noises: Option<&[f64]>) -> Result<[Vec<f64>; 3]> {
-        let count = self.weights.len();
-        let mut quadratics =
-            [memory::copied(MEMORY, &self.weights)?, zeros(self.slopes.len())?, zeros(self.slopes.len())?];
+        let (count, d) = (self.weights.len(), self.slopes.len() / self.weights.len());
+        let mut quadratics = [zeros(padded(count))?, zeros(padded(count) * d)?, zeros(padded(count) * d)?];
+        quadratics[0][..count].copy_from_slice(&self.weights);
         for (at, (p, b)) in self.precisions.iter().zip(&self.slopes).enumerate() {
-            let d = self.slopes.len() / count;
             let (k, j) = (at / d, at % d);
             let noise = noises.map_or(0.0, |noises| noises[j]);
             let factor = 1.0 + p * noise;
             quadratics[0][k] += 0.5 * (noise * b * b / factor - factor.ln());
-            quadratics[1][j * count + k] = -0.5 * p / factor;
-            quadratics[2][j * count + k] = b / factor;
+            quadratics[1][place(k, j, d)] = -0.5 * p / factor;
+            quadratics[2][place(k, j, d)] = b / factor;
         }
         Ok(quadratics)
     }
@@ -196,33 +235,45 @@ impl Shares {
     pub fn of(exponents: &Exponents, samples: &Split, noises: Option<&[f64]>) -> Result<Self> {
         let count = exponents.weights.len();
         let [constants, squares, slopes] = exponents.quadratics(noises)?;
-        Self::measured(count, samples, |x, shares| {
-            shares.copy_from_slice(&constants);
-            add_quadratics(x, &squares, &slopes, shares);
-            let top = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            shares.iter_mut().for_each(|share| *share = (*share - top).exp());
-            let sum: f64 = shares.iter().sum();
-            shares.iter_mut().for_each(|share| *share /= sum);
-            top + sum.ln()
+        Self::measured(count, samples, |rows, shares| {
+            shares.chunks_exact_mut(constants.len()).for_each(|shares| shares.copy_from_slice(&constants));
+            add_quadratics(rows, &squares, &slopes, shares);
+            let mut logs = [0.0; ROWS];
+            for (log, shares) in logs.iter_mut().zip(shares.chunks_exact_mut(constants.len())) {
+                let shares = &mut shares[..count];
+                let top = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                shares.iter_mut().for_each(|share| *share = (*share - top).exp());
+                let sum: f64 = shares.iter().sum();
+                shares.iter_mut().for_each(|share| *share /= sum);
+                *log = top + sum.ln();
+            }
+            logs
         })
     }
 
     /// Returns what clusters have of samples.
     pub fn of_clusters(samples: &Split, clusters: &Clusters) -> Result<Self> {
-        Self::measured(clusters.shares().len(), samples, |x, shares| clusters.posterior(x, shares))
+        let count = clusters.shares().len();
+        Self::measured(count, samples, |rows, shares| {
+            let shares = shares.chunks_exact_mut(padded(count));
+            rows.iter().zip(shares).for_each(|(x, shares)| {
+                clusters.posterior(x, &mut shares[..count]);
+            });
+            [0.0; ROWS]
+        })
     }
 
     /// Returns what peaks have of samples of each of which they have these shares.
     pub fn alike(samples: &Split, all: &[f64]) -> Result<Self> {
         Self::measured(all.len(), samples, |_, shares| {
-            shares.copy_from_slice(all);
-            0.0
+            shares.chunks_exact_mut(padded(all.len())).for_each(|shares| shares[..all.len()].copy_from_slice(all));
+            [0.0; ROWS]
         })
     }
 
-    /// Returns how many peaks there are.
-    pub fn count(&self) -> usize {
-        self.shares.len()
+    /// Returns how many peaks are computed with.
+    pub fn work(&self) -> usize {
+        padded(self.shares.len())
     }
 
     /// Returns about how many samples a peak has.
@@ -230,33 +281,42 @@ impl Shares {
         self.shares[peak] * self.effective
     }
 
-    /// Measures samples of which `tell` writes each peak's share, and returns a logarithm to average.
-    fn measured(count: usize, samples: &Split, tell: impl Fn(&[f64], &mut [f64]) -> f64) -> Result<Self> {
-        let d = samples.dimension();
-        let (mut shares, mut parts) = (zeros(count)?, zeros(count)?);
-        // Axes x peaks.
-        let [mut sums, mut squares] = [zeros(count * d)?, zeros(count * d)?];
+    /// Measures samples of which `tell` writes each peak's share, rows x peaks with their padding, and returns logarithms to
+    /// average.
+    fn measured(count: usize, samples: &Split, tell: impl Fn(&Rows, &mut [f64]) -> [f64; ROWS]) -> Result<Self> {
+        let (d, padded) = (samples.dimension(), padded(count));
+        let (mut shares, mut parts) = (zeros(count)?, zeros(ROWS * padded)?);
+        let [mut sums, mut squares] = [zeros(padded * d)?, zeros(padded * d)?];
         let (mut log, mut all) = (0.0, 0.0);
-        for (x, w) in samples.half(false) {
-            log += w * tell(x, &mut parts);
-            all += w;
-            for (share, part) in shares.iter_mut().zip(&mut parts) {
-                *part *= w;
-                *share += *part;
+        let mut rows = samples.half(false);
+        while let Some((first, weight)) = rows.next() {
+            // Behind the last row, rows of no weight.
+            let (mut block, mut weights) = ([first; ROWS], [weight, 0.0, 0.0, 0.0]);
+            for (at, (row, weight)) in (1..ROWS).zip(rows.by_ref()) {
+                (block[at], weights[at]) = (row, weight);
             }
-            add_moments(x, &parts, &mut sums, &mut squares);
+            let logs = tell(&block, &mut parts);
+            for ((own, w), parts) in logs.iter().zip(weights).zip(parts.chunks_exact_mut(padded)) {
+                log += w * own;
+                all += w;
+                for (share, part) in shares.iter_mut().zip(parts) {
+                    *part *= w;
+                    *share += *part;
+                }
+            }
+            add_moments(&block, &parts, &mut sums, &mut squares);
         }
         let mut least = zeros(d)?;
         for (j, least) in least.iter_mut().enumerate() {
-            let [sum, square] = [&sums, &squares].map(|of| of[j * count..][..count].iter().sum::<f64>() / all);
+            let [sum, square] = [&sums, &squares].map(|of| (0..count).map(|k| of[place(k, j, d)]).sum::<f64>() / all);
             *least = (LEAST_VARIANCE * (square - sum * sum)).max(POINT);
         }
         let (mut means, mut variances) = (zeros(count * d)?, zeros(count * d)?);
         for (k, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
             for j in 0..d {
-                let mean = sums[j * count + k] / share;
+                let mean = sums[place(k, j, d)] / share;
                 means[k * d + j] = mean;
-                variances[k * d + j] = (squares[j * count + k] / share - mean * mean).max(least[j]);
+                variances[k * d + j] = (squares[place(k, j, d)] / share - mean * mean).max(least[j]);
             }
         }
         shares.iter_mut().for_each(|share| *share /= all);

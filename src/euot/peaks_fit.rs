@@ -24,12 +24,17 @@ const FEW: usize = 8192;
 /// Rounds with more noise than the problem, and with its own.
 const FIRST_ROUNDS: usize = 8;
 const ROUNDS: usize = 60;
-/// The largest product of rounds, peaks and numbers of the samples of both sides, of which a core makes some 10^9 a second.
-const MOST_WORK: u64 = 4_000_000_000;
-/// The part of a step below which none is tried.
+/// The largest product of rounds, peaks with their padding and numbers of the samples of both sides, of which a core makes some
+/// 2 * 10^9 a second.
+const MOST_WORK: u64 = 16_000_000_000;
+/// The part of a step below which none is tried, and the largest: steps of this kind go on for long in one direction where
+/// peaks overlap (Salakhutdinov and Roweis, *Adaptive overrelaxed bound optimization methods*, ICML 2003).
 const LEAST_PART: f64 = 0.04;
+const LARGEST_PART: f64 = 4.0;
+/// By how much a part grows after one that gained something.
+const GROWTH: f64 = 1.2;
 /// The gain of L that one of so many rounds has to have, or they are the last with their noise.
-const GAIN: f64 = 2e-5;
+const GAIN: f64 = 1e-4;
 const IDLE: usize = 3;
 /// How much more noise than the problem the rounds have before the last.
 const MORE_NOISE: [f64; 3] = [8.0, 4.0, 2.0];
@@ -76,7 +81,7 @@ pub(super) fn fit([source, target]: [&Split; 2], sigma: &[f64], most: usize) -> 
         sides = problem.improved(problem.carried(&sides)?, FIRST_ROUNDS)?.sides;
     }
     let problem = Problem { samples: [source, target], noises: &noises };
-    let work = ((source.rows() + target.rows()) * sigma.len()) as u64 * sides[0].count() as u64;
+    let work = ((source.rows() + target.rows()) * sigma.len()) as u64 * sides[0].work() as u64;
     let rounds = ((MOST_WORK / work.max(1)) as usize).clamp(FIRST_ROUNDS, ROUNDS);
     let round = problem.improved(problem.carried(&sides)?, rounds)?;
     let told = source.effective(false).min(target.effective(false));
@@ -152,7 +157,7 @@ impl Problem<'_> {
             if part < LEAST_PART || idle == IDLE {
                 break;
             }
-            part = (1.5 * part).min(1.0);
+            part = (GROWTH * part).min(LARGEST_PART);
         }
         Ok(round)
     }

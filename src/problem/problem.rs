@@ -231,7 +231,7 @@ impl Problem {
 /// failure; [`Error::OutOfMemory`].
 pub(crate) fn common_scale(source: Data<'_>, target: Data<'_>) -> Result<f64> {
     let _inside = float_mode::enter();
-    Ok(Sides::check(source, target)?.measure(None)?.units.scale)
+    Ok(Sides::check(source, target)?.measure(None, false)?.units.scale)
 }
 
 /// Refuses a loss that is not finite.

@@ -91,10 +91,11 @@ impl Trainer {
         let memory = devices::host_memory(context, &outline, &sides);
         memory.ask(config.sizes(), &sample_shape, memory.weights)?;
         devices::check_room(context, &outline, &sides)?;
+        let many = outline.most_peaks() > 0;
         // As long as a sample where that is long, and of no more use.
         drop(outline);
         advice::before_reading(context, &config, &sample_shape, sides.sizes());
-        let measured = sides.measure(config.length())?;
+        let measured = sides.measure(config.length(), many)?;
         log::one_point(context, &config, &measured);
         advice::one_length(context, &config, &measured);
         let heaviest = measured.shapes.as_ref().map(|shapes| shapes.heaviest);

@@ -8,13 +8,13 @@ use crate::data::weights::AliasTable;
 
 impl Sides<'_, '_> {
     /// The most bytes that are taken at a time by [`Sides::measure`] and [`Sides::prepare`], the weights and what has been
-    /// prepared so far included. A few numbers for each component of a sample are left out. With `told`, samples of both sides
-    /// are kept until peaks are fitted to them.
-    pub(crate) fn bytes_while_made(&self, told: bool) -> usize {
+    /// prepared so far included. A few numbers for each component of a sample are left out. With `many`, many samples of both
+    /// sides are kept.
+    pub(crate) fn bytes_while_made(&self, many: bool) -> usize {
         let (source, target, weights) = (&self.source, &self.target, self.weight_bytes());
         // Both sides' moments come to stand beside each other.
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
-        let sketches = sum([source, target].map(|side| side.sketch_bytes(told)));
+        let sketches = sum([source, target].map(|side| side.sketch_bytes(many)));
         let measured = sum([weights, moments, sketches, source.measuring_bytes().max(target.measuring_bytes())]);
         let first = sum([weights, source.preparing_bytes()]);
         let second = sum([target.weight_bytes(), source.prepared_bytes(), target.preparing_bytes()]);
@@ -59,9 +59,9 @@ impl CheckedSide<'_> {
         }
     }
 
-    /// What the samples take that are picked to measure covariances, and that are told to peaks.
-    fn sketch_bytes(&self, told: bool) -> usize {
-        Sketch::bytes(self.size().map_or(STATISTICS_ROWS, |size| size.count), self.dimension(), told)
+    /// What the samples take that are picked to measure covariances, and with `many` more of them.
+    fn sketch_bytes(&self, many: bool) -> usize {
+        Sketch::bytes(self.size().map_or(STATISTICS_ROWS, |size| size.count), self.dimension(), many)
     }
 
     /// What is left when it is prepared.

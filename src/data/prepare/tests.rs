@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Both sides in the units measured on them; with these and the shape of a sample.
 fn prepare(source: Data<'_>, target: Data<'_>) -> Result<(DataSource, DataSource, Normalisation, Vec<usize>)> {
     let mut sides = Sides::check(source, target)?;
-    let units = sides.measure(None)?.units;
+    let units = sides.measure(None, false)?.units;
     let shape = sides.sample_shape().to_vec();
     let (source, target) = sides.prepare([units.seen(), units.seen()])?;
     Ok((source, target, units, shape))

@@ -62,7 +62,7 @@ fn sides(
         if weighted { Data::weighted(view, weights) } else { Data::array(view) }
     };
     let mut sides = Sides::check(data(0), data(1)).unwrap();
-    let normalised = sides.measure(None).unwrap().units;
+    let normalised = sides.measure(None, false).unwrap().units;
     let units = vec![AxisUnits { contraction: 1.0, pull: 0.0, unit: 1.0 }; d];
     let seen = SeenUnits { normalised, rotation: None, units, time: 0.0 };
     let (source, target) = sides.prepare([seen.clone(), seen]).unwrap();

@@ -124,7 +124,7 @@ fn seen(
     let measured = match units {
         Some(units) => units.clone(),
         None => {
-            let measured = sides.measure(None).map_err(sentence)?;
+            let measured = sides.measure(None, false).map_err(sentence)?;
             for side in &measured.spreads {
                 bits.extend(side.mean.iter().chain(side.variances.iter()).map(|x| x.to_bits()));
             }
