@@ -12,8 +12,8 @@
 //   samples_normalise  out[row][j] = what networks see at time t of ((x[row] - shift) along axis j) / length, by units
 //                      of three numbers an axis (units.cuh). Column j of `turned`, which is d x d, is axis j; null
 //                      where the axes are the components of a sample
-//   samples_pick       out[r][j] = x[p][j], in double, where p is one of the `every` rows from r every on; it is drawn as
-//                      src/data/picks.rs draws it
+//   samples_pick       out[r][j] = x[p][j], in double, where p is one of the `every` rows from (first + r) every on; it is
+//                      drawn as src/data/picks.rs draws it
 //
 // Both moments take `rows` rows from row number `first` on, in blocks of `block_rows` rows, the last of which may be
 // shorter. `blocks` (src/data/moments.rs, `RowBlock`) and `weights` begin at these rows; without weights each row
@@ -211,11 +211,11 @@ samples_normalise(SAMPLES_PARAMETERS, u32 rows, u32 d, const double* shift, doub
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-samples_pick(SAMPLES_PARAMETERS, u64 every, u32 rows, u32 d, double* out) {
+samples_pick(SAMPLES_PARAMETERS, u64 every, u64 first, u32 rows, u32 d, double* out) {
     const Samples from = {data, dtype, between_rows, between_components, components, scale, offset};
     const Sequence sequence = sequence_of(0, nullptr, 2, STREAM_INIT);
     each_element(rows, d, [&](u64 row, u32 col) {
-        const u64 drawn = every > 1 ? philox_block(sequence, row).x % every : 0;
-        out[row * d + col] = from.value(row * every + drawn, col);
+        const u64 stretch = first + row, drawn = every > 1 ? philox_block(sequence, stretch).x % every : 0;
+        out[row * d + col] = from.value(stretch * every + drawn, col);
     });
 }

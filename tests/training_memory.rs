@@ -79,12 +79,22 @@ fn of_pictures(channels: usize, blocks: usize, batch_sources: usize) -> TrainerC
 }
 
 /// What creation takes for a side while it is measured and copied, by the header, before anything else is taken.
-fn reading(samples: Samples, dimension: usize) -> usize {
-    match samples {
-        Array(count) => 4 * count * dimension,
-        Weighted(count) => count * (4 * dimension + 40),
-        Sampler => 12 * (dimension * 4096).min(1 << 20),
-    }
+fn reading(samples: Samples, dimension: usize, balanced: bool) -> usize {
+    let batch = 12 * (dimension * 4096).min(1 << 20);
+    let (count, copied, batch) = match samples {
+        Array(count) => (count, 4 * count * dimension, 0),
+        Weighted(count) => (count, count * (4 * dimension + 40), 0),
+        Sampler => (4096, batch, batch),
+    };
+    // One of each stretch of samples.
+    let kept = |most: usize| count / count.div_ceil(most);
+    let few = kept(65_536.min(4_194_304 / dimension));
+    let rows = few + few.min(16_384.min(1_048_576 / dimension)) + kept(262_144);
+    if balanced { copied.max(batch + rows * (8 * dimension + 9)) } else { copied }
+}
+
+fn balanced(config: TrainerConfig) -> TrainerConfig {
+    TrainerConfig { divergence: Divergence::Balanced, ..config }
 }
 
 fn shapes() -> Vec<Shape> {
@@ -132,6 +142,10 @@ fn shapes() -> Vec<Shape> {
             [Sampler, Array(500)],
             TrainerConfig { hidden_width: 64, latent_dimension: 32, batch_sources: 32, components: 4, ..small() },
         ),
+        // Those that keep samples to fit peaks to, which take more than anything else.
+        shape(2, 1, [Array(300_000), Array(1000)], balanced(of(16, 1, 8, 4))),
+        shape(64, 2, [Array(100_000), Weighted(20_000)], balanced(of(32, 2, 33, 3))),
+        shape(128, 1, [Sampler, Array(40_000)], balanced(of(32, 1, 8, 8))),
         shape(256, 2, [Array(300), Array(300)], of_pictures(24, 1, 40)),
         shape(784, 1, [Sampler, Array(100)], of_pictures(16, 2, 9)),
         shape(
@@ -182,7 +196,10 @@ fn main() {
         let (told, of_device) = trainer.memory();
         assert_eq!(of_device, 0);
         let told = told as f64;
-        let before_all = sides.map(|side| reading(side, dimension)).into_iter().sum::<usize>() as f64;
+        let before_all = sides
+            .map(|side| reading(side, dimension, config.divergence == Divergence::Balanced))
+            .into_iter()
+            .sum::<usize>() as f64;
         let (off, beyond) = ((told - held) / held, most / told.max(before_all) - 1.0);
         let samples = format!("{:?} {:?}", sides[0], sides[1]);
         println!(

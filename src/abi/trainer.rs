@@ -260,9 +260,12 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, met
 /// share; models and sessions; and what a call takes while it runs. sfeuot_trainer_save and
 /// sfeuot_trainer_model take about 16 bytes for each parameter of both networks for a while.
 /// sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
-/// takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for each
-/// number of 4096 samples, but at most 12 MiB. Creation asks the system for the larger of that
-/// and host_bytes.
+/// takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for
+/// each number of 4096 samples, but at most 12 MiB. Of samples of up to 512 numbers it keeps up
+/// to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number. Of balanced
+/// trainings that may begin with clusters (up to 128 numbers, two components or more, no
+/// latents) it keeps 262,144 and 16,384 (1,048,576 numbers) beside these, and 9 bytes for each
+/// sample. Creation asks the system for the larger of that and host_bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_memory(
     trainer: *mut SfeuotTrainer,

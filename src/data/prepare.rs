@@ -65,8 +65,8 @@ impl<'a, 'b> Sides<'a, 'b> {
     }
 
     /// Measures the normalisation that both sides have in common. Draws [`STATISTICS_ROWS`] samples from each sampler,
-    /// the source first. `length` is a length of the problem, for sides that are one and the same point. With `many`, many samples of both sides
-    /// are kept.
+    /// the source first. `length` is a length of the problem, for sides that are one and the same point. With `many`, many
+    /// samples of both sides are kept.
     ///
     /// Errors name the side and the argument: a value that is not finite, data outside the 32-bit range, a sampler that
     /// fails.
@@ -187,10 +187,7 @@ impl<'a> CheckedSide<'a> {
         let mut sketches = [few, many];
         if let CheckedSamples::Resident { samples, weights } = &self.input {
             let moments = resident::moments(&**samples, &argument, weights.as_deref())?;
-            for sketch in sketches.iter_mut().flatten() {
-                sketch.take(samples.pick(sketch.picks())?);
-                sketch.weigh(weights.as_deref())?;
-            }
+            sketches.iter_mut().flatten().try_for_each(|sketch| sketch.take(&**samples, weights.as_deref()))?;
             return Ok((moments, sketches));
         }
         let mut moments = Moments::new(dimension)?;

@@ -3,6 +3,7 @@
 
 use super::moments::Spread;
 use super::picks::{Picks, drawn, picked};
+use super::resident::Resident;
 use super::split::Split;
 use crate::error::Result;
 use crate::memory;
@@ -49,15 +50,18 @@ pub(crate) struct Shapes {
 }
 
 impl Sketch {
-    /// Returns the bytes of a sketch of so many samples, those of [`Self::whole`] included; with `many` also those of a sketch
-    /// of many.
+    /// Returns the bytes of a sketch of so many samples; with `many` also those of a sketch of many, of [`Self::whole`] of both and
+    /// of [`Self::split`].
     pub fn bytes(count: usize, dimension: usize, many: bool) -> usize {
         if dimension > MOST_AXES {
             return 0;
         }
-        let row = dimension * size_of::<f64>() + size_of::<f64>() + size_of::<bool>();
-        let of_many = if many { Picks::many_of(count, dimension).count } else { 0 };
-        row * (Picks::of(count, dimension).count + of_many)
+        let (row, few) = (dimension * size_of::<f64>(), Picks::of(count, dimension).count);
+        if !many {
+            return row * few;
+        }
+        let split = few.min((SPLIT_NUMBERS / dimension).clamp(1, SPLIT_ROWS));
+        (row + size_of::<f64>() + size_of::<bool>()) * (few + Picks::many_of(count, dimension).count + split)
     }
 
     /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.
@@ -74,9 +78,12 @@ impl Sketch {
         Ok(Self { dimension, picks, rows: memory::with_room(MEMORY, picks.count * dimension)?, weights: Vec::new() })
     }
 
-    /// Returns which samples are picked.
-    pub fn picks(&self) -> Picks {
-        self.picks
+    /// Takes the samples that are picked of what a device holds, with the weights of all of them.
+    pub fn take(&mut self, samples: &dyn Resident, weights: Option<&[f64]>) -> Result<()> {
+        // Before there are as many again.
+        self.rows = Vec::new();
+        self.rows = samples.pick(self.picks)?;
+        self.weigh(weights)
     }
 
     /// Picks from a block of samples of which `first` is the number of the first.
@@ -87,11 +94,6 @@ impl Sketch {
         for row in stretches.map(|stretch| picks.row(stretch)).filter(|row| (first..end).contains(row)) {
             self.rows.extend_from_slice(&block[(row - first) * d..][..d]);
         }
-    }
-
-    /// Takes the samples that a device has picked.
-    pub fn take(&mut self, rows: Vec<f64>) {
-        self.rows = rows;
     }
 
     /// Takes the weights of all samples.
@@ -155,6 +157,19 @@ impl Sketch {
             weights.push(self.weight(r));
         }
         Split::new(d, rows, weights)
+    }
+
+    /// Returns some of the rows where they are more than `most`.
+    pub(crate) fn part(&self, most: usize) -> Result<Self> {
+        let (d, count) = (self.dimension, self.rows.len() / self.dimension);
+        let every = count.div_ceil(most).max(1);
+        let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
+        let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
+        for row in picked(count, every) {
+            rows.extend_from_slice(&self.rows[row * d..][..d]);
+            weights.push(self.weight(row));
+        }
+        Ok(Self { rows, weights, ..*self })
     }
 
     /// Returns all rows in units of this scale, with their weights, none of them held back. They stay where they are.
@@ -292,7 +307,7 @@ mod tests {
             let count = every * MOST_ROWS - 1;
             let rows: Vec<f64> = (0..count).map(|i| (i % classes) as f64).collect();
             let sketch = sketch(&rows, 1, 1000);
-            let picks = sketch.picks();
+            let picks = sketch.picks;
             assert!(picks.every == every && picks.count <= MOST_ROWS && sketch.rows.len() == picks.count);
             for class in 0..classes {
                 let of_it = sketch.rows.iter().filter(|&&x| x == class as f64).count();

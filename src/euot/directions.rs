@@ -14,10 +14,11 @@
 use super::fineness::ease;
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
 use super::gaussian_pair::{self, Gaussian, Pair, softness};
-use super::peaks_fit::fit;
+use super::peaks_fit::{clusters, fit};
 use crate::data::{Clusters, Normalisation, Rotation, Shapes, Sketch, Split, Spread};
 use crate::error::Result;
 use crate::formulas::Conjugate;
+use crate::formulas::Peaks;
 use crate::formulas::axes::Part;
 use crate::formulas::peaks::MOST_DIMENSION;
 use crate::joint_axes::{MOST_MATRICES, joint_axes};
@@ -60,10 +61,43 @@ pub(crate) struct Directions {
 /// What peaks are fitted to.
 #[derive(Debug)]
 pub(crate) struct Picked {
-    /// More samples of both sides along the axes.
-    samples: [Split; 2],
+    /// Many samples of both sides, in data units.
+    samples: [Sketch; 2],
     /// How many peaks there may be.
     peaks: usize,
+}
+
+impl Picked {
+    /// Returns peaks for samples along the axes of a bridge, about the centres of its ends.
+    fn peaks(
+        self,
+        bridge: &GaussianBridge,
+        centres: &[f64],
+        common: &Normalisation,
+        sigma: f64,
+    ) -> Result<Option<Peaks>> {
+        let rotation = bridge.rotation.as_ref().map(Rotation::wide).transpose()?;
+        let along = |side: Sketch, of: &dyn Fn(usize) -> [f64; 2]| -> Result<Split> {
+            let mut side = side.whole(&common.shift, common.scale)?;
+            if let Some(axes) = &rotation {
+                side.turn(axes)?;
+            }
+            side.rescale(of);
+            Ok(side)
+        };
+        let of_source = |j: usize| [bridge.contraction[j] / bridge.unit[j], bridge.pull[j] - centres[j]];
+        let of_target = |j: usize| [1.0 / bridge.unit[j], -centres[j]];
+        let [source, target] = self.samples;
+        // Few samples tell whether there are clusters.
+        let few = along(target.part(Split::copied_rows(centres.len()))?, &of_target)?.halved();
+        let Some(clusters) = clusters(&few, self.peaks)? else { return Ok(None) };
+        drop(few);
+        let (source, target) = (along(source, &of_source)?, along(target, &of_target)?);
+        let axes = bridge.axes::<f64>(sigma)?;
+        let found = fit([&source, &target], &clusters, &axes.part(Part::Sigma)[..centres.len()])?;
+        // 32-bit numbers cannot tell the peaks of samples with next to no noise.
+        Ok(found.filter(|found| bridge.check_peaks(found, sigma, self.peaks).is_ok()))
+    }
 }
 
 /// What axes are chosen by.
@@ -113,7 +147,9 @@ impl Directions {
         peaks: usize,
     ) -> Result<(Self, Choice)> {
         let Shapes { covariances, fitted, target: mut samples, picked, many, turnable, chance, heaviest: _ } = shapes;
-        let d = common.dimension();
+        // Kept no longer than they may be asked for.
+        let picked = Some(picked).filter(|_| (2..=MOST_SHARED).contains(&common.dimension()));
+        let many = many.filter(|_| peaks > 0);
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })
         };
@@ -125,7 +161,6 @@ impl Directions {
         } else if !is_told {
             (Self::principal(&sides, sigma, conjugate)?, Choice::Principal)
         } else {
-            let picked = Some(picked).filter(|_| (2..=MOST_SHARED).contains(&d));
             let told = Told { samples: &samples, fitted, picked, chance };
             Self::likeliest(&sides, told, common, sigma, conjugate)?
         };
@@ -134,15 +169,7 @@ impl Directions {
                 samples.turn(&rotation.wide()?)?;
             }
             directions.target = Some(samples);
-            if let Some(many) = many.filter(|_| peaks > 0) {
-                let [source, target] = many.map(|side| side.whole(&common.shift, common.scale));
-                let mut samples = [source?, target?];
-                if let Some(rotation) = &directions.rotation {
-                    let axes = rotation.wide()?;
-                    samples.iter_mut().try_for_each(|side| side.turn(&axes))?;
-                }
-                directions.picked = Some(Picked { samples, peaks });
-            }
+            directions.picked = many.map(|samples| Picked { samples, peaks });
         }
         Ok((directions, choice))
     }
@@ -284,14 +311,8 @@ impl Directions {
         if let Some(samples) = samples {
             bridge.ease = ease(&samples, &bridge, sigma)?;
         }
-        if let Some(Picked { samples: [mut source, mut target], peaks }) = picked {
-            source.rescale(|j| [bridge.contraction[j] / bridge.unit[j], bridge.pull[j] - centres[j]]);
-            target.rescale(|j| [1.0 / bridge.unit[j], -centres[j]]);
-            let axes = bridge.axes::<f64>(sigma)?;
-            // 32-bit numbers cannot tell the peaks of samples with next to no noise.
-            bridge.peaks = fit([&source, &target], &axes.part(Part::Sigma)[..centres.len()], peaks)?
-                .filter(|found| bridge.check_peaks(found, sigma, peaks).is_ok())
-                .map(Arc::new);
+        if let Some(picked) = picked {
+            bridge.peaks = picked.peaks(&bridge, &centres, common, sigma)?.map(Arc::new);
         }
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }

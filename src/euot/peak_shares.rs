@@ -163,20 +163,32 @@ impl Exponents {
         self.weights.iter_mut().for_each(|weight| *weight -= top);
     }
 
-    /// Returns what lies so far on the way to others.
-    pub fn towards(&self, other: &Self, part: f64) -> Result<Self> {
+    /// Returns what lies so far on the way to others, or as far beyond these as peaks with this noise may be.
+    pub fn towards(&self, other: &Self, part: f64, noises: &[f64]) -> Result<Self> {
         let between =
             |a: &[f64], b: &[f64]| memory::collected(MEMORY, a.iter().zip(b).map(|(a, b)| a + part * (b - a)));
-        Ok(Self {
+        let mut found = Self {
             weights: between(&self.weights, &other.weights)?,
             precisions: between(&self.precisions, &other.precisions)?,
             slopes: between(&self.slopes, &other.slopes)?,
+        };
+        for (p, noise) in found.precisions.iter_mut().zip(noises.iter().cycle()) {
+            *p = p.clamp((1.0 / CONTRACTIONS[1] - 1.0) / noise, (1.0 / CONTRACTIONS[0] - 1.0) / noise);
+        }
+        Ok(found)
+    }
+
+    fn copied(&self) -> Result<Self> {
+        Ok(Self {
+            weights: memory::copied(MEMORY, &self.weights)?,
+            precisions: memory::copied(MEMORY, &self.precisions)?,
+            slopes: memory::copied(MEMORY, &self.slopes)?,
         })
     }
 
     /// Returns the same with weights for which peaks' shares of both sides agree better.
     pub fn levelled(&self, [from, to]: &[Shares; 2]) -> Result<Self> {
-        let mut next = self.towards(self, 0.0)?;
+        let mut next = self.copied()?;
         for (weight, (from, to)) in next.weights.iter_mut().zip(from.shares.iter().zip(&to.shares)) {
             *weight += (to.max(NO_SHARE) / from.max(NO_SHARE)).ln();
         }
@@ -208,7 +220,7 @@ impl Exponents {
     /// Returns them as a value function has them.
     pub fn peaks(&self) -> Result<Peaks> {
         let d = self.slopes.len() / self.weights.len();
-        let mut of = Self { weights: memory::copied(MEMORY, &self.weights)?, ..self.towards(self, 0.0)? };
+        let mut of = self.copied()?;
         let (mut centres, mut tilts) = (zeros(self.slopes.len())?, zeros(self.slopes.len())?);
         for (at, (&p, &b)) in self.precisions.iter().zip(&self.slopes).enumerate() {
             if p != 0.0 && b.abs() <= FARTHEST * p.abs() {
@@ -323,3 +335,6 @@ impl Shares {
         Ok(Self { shares, means, variances, log: log / all, effective: samples.effective(false) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@
 //! stationary, each peak carries the source samples that it has a share of to the moments of the target samples that it has a
 //! share of. A round computes each peak's shares of all samples, replaces the peak by the closed form between two Gaussians with
 //! the moments of what it has, and sets its weight so that its shares of both sides agree. The step there is shortened until
-//! L rises. The first rounds have more noise than the problem, because with little noise a peak has a share of few source
+//! L rises, and made longer while it does. The first rounds have more noise than the problem, because with little noise a peak has a share of few source
 //! samples.
 
 use super::peak_shares::{Exponents, Shares};
@@ -21,11 +21,11 @@ use crate::memory;
 const MEMORY: &str = "the peaks of a value function";
 /// Samples of a side by which rounds with more noise are made.
 const FEW: usize = 8192;
-/// Rounds with more noise than the problem, and with its own.
-const FIRST_ROUNDS: usize = 8;
-const ROUNDS: usize = 60;
-/// The largest product of rounds, peaks with their padding and numbers of the samples of both sides, of which a core makes some
-/// 2 * 10^9 a second.
+/// How often all samples are looked at with more noise than the problem, and with its own.
+const FIRST_PASSES: usize = 12;
+const PASSES: usize = 80;
+/// The largest product of passes, peaks with their padding and numbers of the samples of both sides, of which a core makes some
+/// 2 * 10^9 a second. The fewest passes may take more.
 const MOST_WORK: u64 = 16_000_000_000;
 /// The part of a step below which none is tried, and the largest: steps of this kind go on for long in one direction where
 /// peaks overlap (Salakhutdinov and Roweis, *Adaptive overrelaxed bound optimization methods*, ICML 2003).
@@ -64,43 +64,40 @@ struct Problem<'a> {
     noises: &'a [f64],
 }
 
-/// Returns at most `most` peaks for balanced transport between samples, with this noise along each axis; none where a
-/// Gaussian is as good.
-pub(super) fn fit([source, target]: [&Split; 2], sigma: &[f64], most: usize) -> Result<Option<Peaks>> {
+/// Returns peaks for balanced transport between samples, one for each of these clusters of the target, with this noise along
+/// each axis; none where a Gaussian is as good.
+pub(super) fn fit([source, target]: [&Split; 2], clusters: &Clusters, sigma: &[f64]) -> Result<Option<Peaks>> {
     if source.effective(false) < 2.0 {
         return Ok(None);
     }
-    let Some(clusters) = clusters(target, most)? else { return Ok(None) };
     let all = memory::collected(MEMORY, 0..sigma.len())?;
     let few = [source.columns(&all, FEW)?, target.columns(&all, FEW)?];
-    let mut sides = [Shares::alike(&few[0], clusters.shares())?, Shares::of_clusters(&few[1], &clusters)?];
+    let mut sides = [Shares::alike(&few[0], clusters.shares())?, Shares::of_clusters(&few[1], clusters)?];
     let noises = memory::collected(MEMORY, sigma.iter().map(|sigma| sigma * sigma))?;
     for more in MORE_NOISE {
         let noises = memory::collected(MEMORY, noises.iter().map(|noise| noise * more))?;
         let problem = Problem { samples: few.each_ref(), noises: &noises };
-        sides = problem.improved(problem.carried(&sides)?, FIRST_ROUNDS)?.sides;
+        sides = problem.improved(problem.carried(&sides)?, FIRST_PASSES)?.sides;
     }
     let problem = Problem { samples: [source, target], noises: &noises };
     let work = ((source.rows() + target.rows()) * sigma.len()) as u64 * sides[0].work() as u64;
-    let rounds = ((MOST_WORK / work.max(1)) as usize).clamp(FIRST_ROUNDS, ROUNDS);
-    let round = problem.improved(problem.carried(&sides)?, rounds)?;
+    let passes = (MOST_WORK / work.max(1)).clamp(FIRST_PASSES as u64, PASSES as u64) as usize;
+    let round = problem.improved(problem.carried(&sides)?, passes)?;
     let told = source.effective(false).min(target.effective(false));
     let by_chance = CHANCE * round.exponents.numbers() as f64 / told;
     if round.dual() >= MARGIN + by_chance { round.exponents.peaks().map(Some) } else { Ok(None) }
 }
 
-/// Returns clusters of the target, where these are better than one Gaussian.
-fn clusters(target: &Split, most: usize) -> Result<Option<Clusters>> {
-    let all = memory::collected(MEMORY, 0..target.dimension())?;
-    let halves = target.columns(&all, Split::copied_rows(all.len()))?.halved();
+/// Returns at most so many clusters of the target, where these are better than one Gaussian.
+pub(super) fn clusters(halves: &Split, most: usize) -> Result<Option<Clusters>> {
     if !halves.is_told() {
         return Ok(None);
     }
-    let clusters = Clusters::fit(&halves, most)?;
+    let clusters = Clusters::fit(halves, most)?;
     let gain = clusters.likelihood - halves.independent()?.max(halves.gaussian()?);
     // A NaN is no gain.
     let is_better = gain >= MARGIN + LEAST_GAIN / halves.effective(true);
-    Ok(if is_better && !misses(&clusters, &halves)? { Some(clusters) } else { None })
+    Ok(if is_better && !misses(&clusters, halves)? { Some(clusters) } else { None })
 }
 
 /// Returns whether samples have what clusters leave out. Twice as many describe them better where they lie along a curve, which
@@ -139,14 +136,15 @@ impl Problem<'_> {
         Ok(round)
     }
 
-    /// Goes on from a round, as often as it gains something.
+    /// Goes on from a round while it gains something, with at most so many passes over the samples.
     fn improved(&self, mut round: Round, most: usize) -> Result<Round> {
-        let (mut part, mut idle) = (1.0f64, 0);
-        for _ in 0..most {
+        let (mut part, mut idle, mut passes) = (1.0f64, 0, 0);
+        while passes < most {
             let whole = Exponents::carried(&round.sides, Some(&round.exponents), self.noises)?;
             let before = round.dual();
-            while part >= LEAST_PART {
-                let next = self.round(round.exponents.towards(&whole, part)?)?;
+            while part >= LEAST_PART && passes < most {
+                passes += 1;
+                let next = self.round(round.exponents.towards(&whole, part, self.noises)?)?;
                 if next.dual() > before {
                     round = next;
                     break;

@@ -49,10 +49,11 @@ pub(super) fn check_room(context: &Context, outline: &Plan, sides: &Sides<'_, '_
     Ok(())
 }
 
-/// Returns the host memory that a training takes. Reads an [`outline`] and the sizes of the samples.
+/// Returns the host memory that a training takes, which takes `samples` bytes until both sides are prepared. Reads an
+/// [`outline`] and the sizes of the samples.
 ///
 /// [`outline`]: super::plan::outline
-pub(super) fn host_memory(context: &Context, outline: &Plan, sides: &Sides<'_, '_>) -> HostMemory {
+pub(super) fn host_memory(context: &Context, outline: &Plan, sides: &Sides<'_, '_>, samples: usize) -> HostMemory {
     let numbers = |rows: usize| rows.saturating_mul(outline.dimension).saturating_mul(size_of::<f32>());
     let (mut copies, mut batches, mut fingerprints) = (0usize, 0usize, 0usize);
     for (set, rows) in sides.sizes().iter().zip(outline.halves.batch_rows()) {
@@ -64,7 +65,7 @@ pub(super) fn host_memory(context: &Context, outline: &Plan, sides: &Sides<'_, '
             None => batches = batches.saturating_add(numbers(rows)),
         }
     }
-    let (samples, weights) = (sides.bytes_while_made(outline.most_peaks() > 0), sides.weight_bytes());
+    let weights = sides.weight_bytes();
     #[cfg(feature = "cuda")]
     if context.gpu().is_some() {
         let engine = size_of::<Steps<GpuEngine>>() + outline.bytes();

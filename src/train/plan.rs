@@ -72,10 +72,10 @@ impl Plan {
 }
 
 /// Returns how many peaks a value function may begin with: none but in the balanced problem, with a generator that gives all
-/// components.
+/// components and draws from them.
 fn most_peaks(config: &TrainerConfig, dimension: usize) -> usize {
     let fits = dimension <= MOST_DIMENSION && config.conditional().has_own_components() && !config.is_convolutional();
-    if config.divergence.is_unbalanced() || !fits || config.components < 2 {
+    if config.divergence.is_unbalanced() || config.deterministic || !fits || config.components < 2 {
         0
     } else {
         config.components.min(MOST_PEAKS)

@@ -88,10 +88,10 @@ impl Trainer {
         let sample_shape = sides.sample_shape().to_vec();
         let config = config.of_samples(&sample_shape)?;
         let outline = outline(&config, sample_shape.iter().product())?;
-        let memory = devices::host_memory(context, &outline, &sides);
+        let many = outline.most_peaks() > 0;
+        let memory = devices::host_memory(context, &outline, &sides, sides.bytes_while_made(many));
         memory.ask(config.sizes(), &sample_shape, memory.weights)?;
         devices::check_room(context, &outline, &sides)?;
-        let many = outline.most_peaks() > 0;
         // As long as a sample where that is long, and of no more use.
         drop(outline);
         advice::before_reading(context, &config, &sample_shape, sides.sizes());
@@ -339,7 +339,7 @@ impl Trainer {
         }
         let units = &state.frame.normalisation;
         let outline = outline(&state.config, units.dimension())?;
-        let memory = devices::host_memory(context, &outline, &sides);
+        let memory = devices::host_memory(context, &outline, &sides, sides.bytes_while_prepared());
         devices::check_room(context, &outline, &sides)?;
         // As long as a sample where that is long, and of no more use.
         drop(outline);

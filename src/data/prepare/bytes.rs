@@ -16,9 +16,15 @@ impl Sides<'_, '_> {
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
         let sketches = sum([source, target].map(|side| side.sketch_bytes(many)));
         let measured = sum([weights, moments, sketches, source.measuring_bytes().max(target.measuring_bytes())]);
-        let first = sum([weights, source.preparing_bytes()]);
+        measured.max(self.bytes_while_prepared())
+    }
+
+    /// The most bytes that are taken at a time by [`Sides::prepare`], as [`Sides::bytes_while_made`] says.
+    pub(crate) fn bytes_while_prepared(&self) -> usize {
+        let (source, target) = (&self.source, &self.target);
+        let first = sum([self.weight_bytes(), source.preparing_bytes()]);
         let second = sum([target.weight_bytes(), source.prepared_bytes(), target.preparing_bytes()]);
-        measured.max(first).max(second)
+        first.max(second)
     }
 
     /// Bytes of both sides' weights, which are there already.

@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 /// The number that a warp leaves when it has found nothing.
 const NOTHING: u64 = u64::MAX;
-/// The largest number of rows of a piece, and of means of its blocks: 8 MiB of either. Moments are gathered piece by
-/// piece.
+/// The largest number of rows of a piece, of means of its blocks, and of numbers that are picked: 8 MiB of either. Moments are
+/// gathered and samples picked piece by piece.
 const PIECE: usize = 1 << 20;
 /// Number of components of a block of samples_spreads (cuda/samples.cu).
 const SPREAD_COLUMNS: usize = 32;
@@ -217,18 +217,22 @@ impl Resident for CudaSamples {
         let dimension = self.layout.dimension();
         assert!(count * every <= self.layout.count());
         let mut values = memory::filled(what, count * dimension, 0f64)?;
-        let picked = DeviceBuffer::<f64>::new(gpu, values.len(), what)?;
+        let in_piece = (self.piece / dimension).clamp(1, count.max(1));
+        let picked = DeviceBuffer::<f64>::new(gpu, in_piece * dimension, what)?;
         let (samples, mut block) = (self.for_kernels(what)?, CudaBlock::new(gpu, gpu.stream(), 0, 0));
-        let arguments = SamplesPick {
-            samples: samples.parameters(),
-            every: every as u64,
-            rows: count as u32,
-            d: dimension as u32,
-            out: picked.address(),
-        };
-        block.launch_over(values.len() as u64, &arguments);
-        block.finish()?;
-        picked.download(0, &mut values)?;
+        for (piece, values) in values.chunks_mut(in_piece * dimension).enumerate() {
+            let arguments = SamplesPick {
+                samples: samples.parameters(),
+                every: every as u64,
+                first: (piece * in_piece) as u64,
+                rows: (values.len() / dimension) as u32,
+                d: dimension as u32,
+                out: picked.address(),
+            };
+            block.launch_over(values.len() as u64, &arguments);
+            block.finish()?;
+            picked.download(0, values)?;
+        }
         Ok(values)
     }
 

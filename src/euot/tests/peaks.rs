@@ -6,8 +6,9 @@ use crate::data::Split;
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
 use crate::device::{Method, PeaksTerm, Workspace};
+use crate::error::Result;
 use crate::euot::gaussian_bridge::GaussianBridge;
-use crate::euot::peaks_fit::fit;
+use crate::euot::peaks_fit;
 use crate::formulas::axes::{Axis, Part};
 use crate::formulas::{Axes, Clock, Peaks};
 use crate::rng::Stream;
@@ -109,6 +110,15 @@ proptest! {
 fn samples(d: usize, rows: Vec<f64>) -> Split {
     let count = rows.len() / d;
     Split::of_fitted(d, rows, vec![1.0; count]).unwrap()
+}
+
+/// Returns peaks for at most so many clusters of the target.
+fn fit([source, target]: [&Split; 2], sigma: &[f64], most: usize) -> Result<Option<Peaks>> {
+    let all: Vec<usize> = (0..sigma.len()).collect();
+    match peaks_fit::clusters(&target.columns(&all, usize::MAX)?.halved(), most)? {
+        Some(clusters) => peaks_fit::fit([source, target], &clusters, sigma),
+        None => Ok(None),
+    }
 }
 
 /// Standard normal samples, and as many whose number j is spread about one of two places.

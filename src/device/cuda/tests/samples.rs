@@ -352,8 +352,10 @@ fn picked_samples_are_the_hosts() {
             let picks = Picks { every, count: 23 / every };
             let rows = (0..picks.count).map(|stretch| picks.row(stretch));
             let expected: Vec<f64> = rows.flat_map(|row| &all[row * 6..][..6]).copied().collect();
-            let found = device.resident().pick(picks).unwrap();
-            assert_eq!(found, expected, "{dtype:?} {order:?}, every {every}");
+            for piece in [1, 12, 20, 1000] {
+                let found = device.resident().in_pieces_of(piece).pick(picks).unwrap();
+                assert_eq!(found, expected, "{dtype:?} {order:?}, every {every}, in pieces of {piece} numbers");
+            }
         }
     }
 }
