@@ -2,12 +2,11 @@
 
 use crate::rng::{Sequence, Stream};
 
-/// The largest number of samples that are picked, and of their numbers: as a rule, and where each tells something that the
-/// others do not.
+/// The largest number of samples that are picked, and of their numbers.
 pub const MOST_ROWS: usize = 1 << 16;
 const MOST_NUMBERS: usize = 1 << 22;
+/// The largest number of samples where many are wanted, which have few numbers.
 const MANY_ROWS: usize = 1 << 18;
-const MANY_NUMBERS: usize = 1 << 25;
 
 /// One sample out of each whole stretch of `every`.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +24,8 @@ impl Picks {
     }
 
     /// Returns what is picked where many are wanted.
-    pub fn many_of(count: usize, dimension: usize) -> Self {
-        Self::at_most(MANY_ROWS.min(MANY_NUMBERS / dimension), count)
+    pub fn many_of(count: usize) -> Self {
+        Self::at_most(MANY_ROWS, count)
     }
 
     fn at_most(most: usize, count: usize) -> Self {

@@ -61,7 +61,7 @@ impl Sketch {
             return row * few;
         }
         let split = few.min((SPLIT_NUMBERS / dimension).clamp(1, SPLIT_ROWS));
-        (row + size_of::<f64>() + size_of::<bool>()) * (few + Picks::many_of(count, dimension).count + split)
+        (row + size_of::<f64>() + size_of::<bool>()) * (few + Picks::many_of(count).count + split)
     }
 
     /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.
@@ -71,7 +71,7 @@ impl Sketch {
 
     /// Returns a sketch of many of `count` samples without any yet.
     pub fn of_many(count: usize, dimension: usize) -> Result<Self> {
-        Self::of(dimension, Picks::many_of(count, dimension))
+        Self::of(dimension, Picks::many_of(count))
     }
 
     fn of(dimension: usize, picks: Picks) -> Result<Self> {
@@ -146,17 +146,9 @@ impl Sketch {
         count.div_ceil((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS))
     }
 
-    /// Returns some of the rows in units of this scale, with their weights.
+    /// Returns some of the rows in units of this scale, with their weights, half of them held back.
     pub(crate) fn split(&self, shift: &[f64], scale: f64) -> Result<Split> {
-        let d = self.dimension;
-        let (count, every) = (self.rows.len() / d, self.split_every());
-        let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
-        let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
-        for r in picked(count, every) {
-            rows.extend(self.rows[r * d..][..d].iter().zip(shift).map(|(x, shift)| (x - shift) / scale));
-            weights.push(self.weight(r));
-        }
-        Split::new(d, rows, weights)
+        Ok(self.part((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS))?.whole(shift, scale)?.halved())
     }
 
     /// Returns some of the rows where they are more than `most`.

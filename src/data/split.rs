@@ -22,13 +22,6 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// Takes rows of `dimension` numbers with their weights.
-    pub fn new(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
-        assert!(rows.len() == dimension * weights.len());
-        let held = memory::collected(MEMORY, (0..weights.len()).map(Self::holds))?;
-        Ok(Self { dimension, rows, weights, held })
-    }
-
     /// Takes rows of `dimension` numbers with their weights, all of which are fitted.
     pub fn of_fitted(dimension: usize, rows: Vec<f64>, weights: Vec<f64>) -> Result<Self> {
         assert!(rows.len() == dimension * weights.len());

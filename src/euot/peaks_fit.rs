@@ -9,8 +9,8 @@
 //! stationary, each peak carries the source samples that it has a share of to the moments of the target samples that it has a
 //! share of. A round computes each peak's shares of all samples, replaces the peak by the closed form between two Gaussians with
 //! the moments of what it has, and sets its weight so that its shares of both sides agree. The step there is shortened until
-//! L rises, and made longer while it does. The first rounds have more noise than the problem, because with little noise a peak has a share of few source
-//! samples.
+//! L rises, and made longer while it does. The first rounds have more noise than the problem, because with little noise a peak has
+//! a share of few source samples.
 
 use super::peak_shares::{Exponents, Shares};
 use crate::data::{Clusters, Split};
@@ -21,7 +21,7 @@ use crate::memory;
 const MEMORY: &str = "the peaks of a value function";
 /// Samples of a side by which rounds with more noise are made.
 const FEW: usize = 8192;
-/// How often all samples are looked at with more noise than the problem, and with its own.
+/// Passes over the few samples with more noise than the problem, and over all with its own.
 const FIRST_PASSES: usize = 12;
 const PASSES: usize = 80;
 /// The largest product of passes, peaks with their padding and numbers of the samples of both sides, of which a core makes some

@@ -35,7 +35,7 @@ fn weighed_bridge(source: &[f64], target: &[f64], weights: Vec<f64>, variances: 
         covariance: Symmetric::diagonal(variances.iter().copied()).unwrap(),
     };
     let mut directions = Directions::components(&[diagonal(source), diagonal(variances)], sigma, &CONJUGATE).unwrap();
-    directions.target = Some(Split::new(d, target.to_vec(), weights).unwrap());
+    directions.target = Some(Split::of_fitted(d, target.to_vec(), weights).unwrap().halved());
     let common = Normalisation { shift: vec![0.0; d].into(), scale: 1.0 };
     directions.bridge(&common, sigma, &CONJUGATE).unwrap().0
 }
