@@ -810,7 +810,9 @@ typedef struct SfeuotTrainerConfig {
     // sample is given a mixture of K Gaussians, so K is about the number of clusters that its
     // images can fall into. With latents, K of them are drawn for each source sample of a step,
     // and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and
-    // with latents, and 1 where networks are convolutional. Default 0.
+    // with latents, and 1 where networks are convolutional; and of a balanced training without
+    // latents, of samples of up to 128 numbers, it is twice or four times that, up to 32, where the
+    // target has more clusters. Default 0.
     uint32_t components;
     // Must be 0.
     uint32_t reserved;
@@ -1381,7 +1383,7 @@ int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetri
 // each number of 4096 samples, but at most 12 MiB. Of samples of up to 512 numbers it keeps up
 // to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number. Of balanced
 // trainings that may begin with clusters (up to 128 numbers, two components or more, no
-// latents) it keeps 262,144 and 16,384 (1,048,576 numbers) beside these, and 9 bytes for each
+// latents) it keeps 262,144 and 32,768 (2,097,152 numbers) beside these, and 9 bytes for each
 // sample. Creation asks the system for the larger of that and host_bytes.
 int32_t sfeuot_trainer_memory(struct SfeuotTrainer *trainer,
                               uint64_t *host_bytes,

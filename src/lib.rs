@@ -25,6 +25,7 @@
 //!    symmetric: symmetric matrices and their axes [uses error, memory]
 //!    joint_axes: the axes that several symmetric matrices share [uses error, memory, symmetric]
 //!    vectors: loops over numbers in the widest vectors of the processor
+//!    lanes: what Gaussians have of samples, several at a time [uses vectors]
 //! 2  formulas: formulas of the method, each in one place, with its twin in cuda/
 //! 3  data: samples of the host, their moments and units
 //!    file: files that are read, and written whole or not at all [uses data]
@@ -115,6 +116,7 @@ mod joint_axes;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod kernels;
+mod lanes;
 mod log;
 mod memory;
 mod model;

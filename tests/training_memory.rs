@@ -89,7 +89,7 @@ fn reading(samples: Samples, dimension: usize, balanced: bool) -> usize {
     // One of each stretch of samples.
     let kept = |most: usize| count / count.div_ceil(most);
     let few = kept(65_536.min(4_194_304 / dimension));
-    let rows = few + few.min(16_384.min(1_048_576 / dimension)) + kept(262_144);
+    let rows = few + few.min(32_768.min(2_097_152 / dimension)) + kept(262_144);
     if balanced { copied.max(batch + rows * (8 * dimension + 9)) } else { copied }
 }
 

@@ -264,7 +264,7 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, met
 /// each number of 4096 samples, but at most 12 MiB. Of samples of up to 512 numbers it keeps up
 /// to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number. Of balanced
 /// trainings that may begin with clusters (up to 128 numbers, two components or more, no
-/// latents) it keeps 262,144 and 16,384 (1,048,576 numbers) beside these, and 9 bytes for each
+/// latents) it keeps 262,144 and 32,768 (2,097,152 numbers) beside these, and 9 bytes for each
 /// sample. Creation asks the system for the larger of that and host_bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_memory(

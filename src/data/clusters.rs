@@ -1,12 +1,15 @@
 //! A mixture of Gaussians with independent numbers, fitted to samples: it tells in which axes data come apart into
 //! clusters of independent numbers, which is what the generator's components are made of.
 
+use super::cluster_starts::starts;
 use super::moments::LEAST_VARIANCE;
 use super::split::Split;
 use crate::error::Result;
+use crate::lanes::{LANES, ROWS, Rows, divide, padded, place};
 use crate::memory;
-use crate::rng::{Sequence, Stream, unit};
 use crate::symmetric::{Symmetric, dot};
+use crate::vectors::with_vectors;
+use std::borrow::Borrow;
 
 const MEMORY: &str = "a mixture fitted to the samples";
 /// The samples for each cluster.
@@ -21,6 +24,10 @@ const FOLLOWING: usize = 3;
 const NOTHING: f64 = 1e-6;
 /// The share of samples below which a cluster's covariances tell little.
 const LEAST_CLUSTER: f64 = 0.02;
+/// The log-likelihood by which more clusters may be better, for each sample that was held back and for all of them together, as of
+/// few samples they are by chance.
+const MISSED: f64 = 0.02;
+const LEAST_GAIN: f64 = 10.0;
 /// The least variance of a cluster, over that of all samples along the axis.
 const LEAST_SHARE: f64 = 1e-4;
 
@@ -32,9 +39,9 @@ pub(crate) struct Clusters {
     /// One row each.
     means: Vec<f64>,
     variances: Vec<f64>,
-    /// One over each variance.
-    inverses: Vec<f64>,
-    /// Logarithm of each cluster's share times the height of its density.
+    /// Means and one over each variance in their places for [`take_squares`].
+    lanes: [Vec<f64>; 2],
+    /// Logarithm of each cluster's share times the height of its density, and nothing where there is padding.
     heights: Vec<f64>,
     /// Mean log-likelihood of the samples that were held back.
     pub likelihood: f64,
@@ -58,7 +65,9 @@ impl Split {
     pub fn gaussian(&self) -> Result<f64> {
         let d = self.dimension();
         let one = Clusters::of_all(self)?;
-        let covariance = one.covariances(self, |_, shares| shares[0] = 1.0)?.remove(0);
+        let mut covariance = Symmetric::zero(d)?;
+        let all = one.add_covariances(self, std::slice::from_mut(&mut covariance), |_, shares| one.belong(shares))?;
+        covariance.mirror(|_, _, x| x / all);
         let mut spectrum = covariance.spectrum()?;
         spectrum.values.iter_mut().for_each(|value| *value = value.max(LEAST_VARIANCE));
         let log: f64 = spectrum.values.iter().map(|value| value.ln()).sum();
@@ -79,11 +88,12 @@ impl Clusters {
     /// Returns clusters of equal shares.
     fn new(dimension: usize, means: Vec<f64>, variances: Vec<f64>) -> Result<Self> {
         let count = means.len() / dimension;
+        let zeros = || memory::filled(MEMORY, padded(count) * dimension, 0.0);
         let mut clusters = Self {
             dimension,
             shares: memory::filled(MEMORY, count, 1.0 / count as f64)?,
-            inverses: memory::copied(MEMORY, &variances)?,
-            heights: memory::filled(MEMORY, count, 0.0)?,
+            lanes: [zeros()?, zeros()?],
+            heights: memory::filled(MEMORY, padded(count), f64::NEG_INFINITY)?,
             means,
             variances,
             likelihood: f64::NEG_INFINITY,
@@ -97,16 +107,19 @@ impl Clusters {
         &self.shares
     }
 
-    /// Computes what follows from shares and variances.
+    /// Computes what follows from shares, means and variances.
     fn prepare(&mut self) {
         let d = self.dimension;
-        let least = |variance: f64| variance.max(LEAST_VARIANCE);
-        self.inverses.iter_mut().zip(&self.variances).for_each(|(inverse, variance)| *inverse = 1.0 / least(*variance));
-        for ((height, share), variances) in
-            self.heights.iter_mut().zip(&self.shares).zip(self.variances.chunks_exact(d))
-        {
-            let logs: f64 = variances.iter().map(|&variance| (std::f64::consts::TAU * least(variance)).ln()).sum();
-            *height = share.ln() - 0.5 * logs;
+        let [lane_means, inverses] = &mut self.lanes;
+        for (k, share) in self.shares.iter().enumerate() {
+            let mut logs = 0.0;
+            for j in 0..d {
+                let variance = self.variances[k * d + j].max(LEAST_VARIANCE);
+                lane_means[place(k, j, d)] = self.means[k * d + j];
+                inverses[place(k, j, d)] = 1.0 / variance;
+                logs += (std::f64::consts::TAU * variance).ln();
+            }
+            self.heights[k] = share.ln() - 0.5 * logs;
         }
     }
 
@@ -115,9 +128,9 @@ impl Clusters {
         let d = split.dimension();
         let zeros = || memory::filled(MEMORY, d, 0.0);
         let mut all = Self::new(d, zeros()?, zeros()?)?;
-        all.update(split, None, |_, _, shares| {
-            shares[0] = 1.0;
-            0.0
+        all.update(split, None, |all, _, shares| {
+            all.belong(shares);
+            [0.0; ROWS]
         })?;
         Ok(all)
     }
@@ -127,42 +140,22 @@ impl Clusters {
         let d = split.dimension();
         let all = Self::of_all(split)?;
         let count = (split.half(false).count() / SAMPLES).clamp(1, count);
-        let mut means = memory::with_room(MEMORY, count * d)?;
-        let mut nearest = memory::filled(MEMORY, split.half(false).count(), f64::INFINITY)?;
-        // Each cluster begins at a sample that is drawn by its squared distance from those before: of several the one that
-        // leaves the least (k-means++, Arthur and Vassilvitskii 2007, with greedy choice).
-        let sequence = Sequence::new(0, 0, Stream::Init);
-        for cluster in 0..count {
-            let weight = |w: f64, near: f64| if cluster == 0 { w } else { w * near };
-            let sum: f64 = split.half(false).zip(&nearest).map(|((_, w), near)| weight(w, *near)).sum();
-            let draws = sequence.block(cluster as u64).map(|draw| f64::from(unit(draw)) * sum);
-            let mut best: Option<(f64, &[f64])> = None;
-            for place in &draws[..if cluster == 0 { 1 } else { draws.len() }] {
-                let mut upto = 0.0;
-                let before = split.half(false).zip(&nearest).take_while(|((_, w), near)| {
-                    upto += weight(*w, **near);
-                    upto < *place
-                });
-                let chosen = before.count().min(nearest.len().saturating_sub(1));
-                let Some((row, _)) = split.half(false).nth(chosen) else { break };
-                let left = |((x, w), near): ((&[f64], f64), &f64)| w * near.min(square(x, row, &all.inverses));
-                let left = split.half(false).zip(&nearest).map(left).sum();
-                if best.is_none_or(|(least, _)| left < least) {
-                    best = Some((left, row));
-                }
-            }
-            let Some((_, row)) = best else { break };
-            means.extend_from_slice(row);
-            for ((x, _), near) in split.half(false).zip(&mut nearest) {
-                *near = near.min(square(x, row, &all.inverses));
-            }
-        }
+        let means = starts(split, count, &all.variances)?;
         let count = means.len() / d;
         let mut variances = memory::with_room(MEMORY, count * d)?;
         (0..count).for_each(|_| variances.extend_from_slice(&all.variances));
         let mut clusters = Self::new(d, means, variances)?;
         clusters.improve(split, &all.variances)?;
         Ok(clusters)
+    }
+
+    /// Returns twice as many clusters where these are likelier. They are where there are more clusters than these, or none: along a
+    /// curve, which clusters tile, more of them always are. A training that begins with tiles ends farther off than one that
+    /// begins with none.
+    pub fn likelier_twice(&self, split: &Split) -> Result<Option<Self>> {
+        let twice = Self::fit(split, 2 * self.shares.len())?;
+        let least = MISSED + LEAST_GAIN / split.effective(true);
+        Ok(Some(twice).filter(|twice| twice.likelihood - self.likelihood >= least))
     }
 
     /// Tells samples and clusters anew in turns, and measures the result.
@@ -194,11 +187,13 @@ impl Clusters {
 
     /// Tells the likelihood of the samples held back.
     fn measure(&mut self, split: &Split) -> Result<()> {
-        let mut shares = memory::filled(MEMORY, self.shares.len(), 0.0)?;
+        let mut shares = self.no_shares()?;
         let (mut sum, mut weight) = (0.0, 0.0);
-        for (x, w) in split.half(true) {
-            sum += w * self.posterior(x, &mut shares);
-            weight += w;
+        for (rows, weights) in split.blocks(true) {
+            for (log, w) in self.posterior(&rows, &mut shares).into_iter().zip(weights) {
+                sum += w * log;
+                weight += w;
+            }
         }
         self.likelihood = sum / weight;
         Ok(())
@@ -215,17 +210,26 @@ impl Clusters {
         Ok(along.likelihood)
     }
 
-    /// Writes the probability of each cluster given a sample, and returns the logarithm of the sample's density.
-    pub fn posterior(&self, x: &[f64], shares: &mut [f64]) -> f64 {
-        let d = self.dimension;
-        let clusters = self.means.chunks_exact(d).zip(self.inverses.chunks_exact(d));
-        for ((share, height), (mean, inverse)) in shares.iter_mut().zip(&self.heights).zip(clusters) {
-            *share = height - 0.5 * square(x, mean, inverse);
-        }
-        let top = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = shares.iter().map(|share| (share - top).exp()).sum();
-        shares.iter_mut().for_each(|share| *share = (*share - top).exp() / sum);
-        top + sum.ln()
+    /// Returns room for the shares of each of a block's rows.
+    fn no_shares(&self) -> Result<Vec<f64>> {
+        memory::filled(MEMORY, ROWS * padded(self.shares.len()), 0.0)
+    }
+
+    /// Gives all rows to the only cluster.
+    fn belong(&self, shares: &mut [f64]) {
+        shares.iter_mut().step_by(padded(1)).for_each(|share| *share = 1.0);
+    }
+
+    /// Writes the probability of each cluster given each row, rows x clusters with their padding, and returns the logarithm of each
+    /// row's density.
+    pub fn posterior(&self, rows: &Rows, shares: &mut [f64]) -> [f64; ROWS] {
+        let row = self.heights.len();
+        shares.chunks_exact_mut(row).for_each(|shares| shares.copy_from_slice(&self.heights));
+        let [means, inverses] = &self.lanes;
+        take_squares(rows, means, inverses, shares);
+        let mut logs = [0.0; ROWS];
+        logs.iter_mut().zip(shares.chunks_exact_mut(row)).for_each(|(log, shares)| *log = divide(shares));
+        logs
     }
 
     /// Measures each cluster on the samples of the first half, of which `tell` writes the probability of each cluster and
@@ -234,29 +238,33 @@ impl Clusters {
         &mut self,
         split: &Split,
         spread: Option<&[f64]>,
-        tell: impl Fn(&Self, &[f64], &mut [f64]) -> f64,
+        tell: impl Fn(&Self, &Rows, &mut [f64]) -> [f64; ROWS],
     ) -> Result<f64> {
         let (d, count) = (self.dimension, self.shares.len());
-        let mut shares = memory::filled(MEMORY, count, 0.0)?;
+        let mut shares = self.no_shares()?;
         let mut weights = memory::filled(MEMORY, count, 0.0)?;
         let [mut means, mut squares] =
             [memory::filled(MEMORY, count * d, 0.0)?, memory::filled(MEMORY, count * d, 0.0)?];
         let mut likelihood = 0.0;
-        for (x, w) in split.half(false) {
-            likelihood += w * tell(self, x, &mut shares);
-            for (cluster, share) in shares.iter().enumerate() {
-                let part = w * share;
-                weights[cluster] += part;
-                if *share < NOTHING {
-                    continue;
-                }
-                let own = cluster * d..(cluster + 1) * d;
-                for ((mean, square), (x, old)) in
-                    means[own.clone()].iter_mut().zip(&mut squares[own.clone()]).zip(x.iter().zip(&self.means[own]))
-                {
-                    let away = x - old;
-                    *mean += part * away;
-                    *square += part * away * away;
+        for (rows, of_rows) in split.blocks(false) {
+            let logs = tell(self, &rows, &mut shares);
+            let each = logs.into_iter().zip(of_rows).zip(rows).zip(shares.chunks_exact(padded(count)));
+            for (((log, w), x), shares) in each.filter(|(((_, w), _), _)| *w > 0.0) {
+                likelihood += w * log;
+                for (cluster, share) in shares[..count].iter().enumerate() {
+                    let part = w * share;
+                    weights[cluster] += part;
+                    if *share < NOTHING {
+                        continue;
+                    }
+                    let own = cluster * d..(cluster + 1) * d;
+                    for ((mean, square), (x, old)) in
+                        means[own.clone()].iter_mut().zip(&mut squares[own.clone()]).zip(x.iter().zip(&self.means[own]))
+                    {
+                        let away = x - old;
+                        *mean += part * away;
+                        *square += part * away * away;
+                    }
                 }
             }
         }
@@ -278,38 +286,48 @@ impl Clusters {
         Ok(likelihood / all)
     }
 
-    /// Returns all covariances of each cluster, over the samples of the first half, times the cluster's share.
-    fn covariances(&self, split: &Split, tell: impl Fn(&[f64], &mut [f64])) -> Result<Vec<Symmetric>> {
+    /// Adds the squares of the samples of the first half about each cluster's mean, as often as they belong to it, and returns the
+    /// samples' weight.
+    fn add_covariances(&self, split: &Split, sums: &mut [Symmetric], tell: impl Fn(&Rows, &mut [f64])) -> Result<f64> {
         let (d, count) = (self.dimension, self.shares.len());
-        let mut sums = memory::made(MEMORY, count, |_| Symmetric::zero(d))?;
-        let mut shares = memory::filled(MEMORY, count, 0.0)?;
+        let mut shares = self.no_shares()?;
         let mut away = memory::filled(MEMORY, d, 0.0)?;
         let mut all = 0.0;
-        for (x, w) in split.half(false) {
-            tell(x, &mut shares);
-            all += w;
-            for ((sum, share), mean) in sums.iter_mut().zip(&shares).zip(self.means.chunks_exact(d)) {
-                let part = w * share;
-                if *share < NOTHING {
-                    continue;
+        for (rows, weights) in split.blocks(false) {
+            tell(&rows, &mut shares);
+            for ((x, w), shares) in rows.into_iter().zip(weights).zip(shares.chunks_exact(padded(count))) {
+                all += w;
+                let own = sums.iter_mut().zip(shares).zip(self.means.chunks_exact(d));
+                for ((sum, share), mean) in own.filter(|((_, share), _)| w > 0.0 && **share >= NOTHING) {
+                    away.iter_mut().zip(x).zip(mean).for_each(|((away, x), mean)| *away = x - mean);
+                    sum.add_square(w * share, &away);
                 }
-                away.iter_mut().zip(x).zip(mean).for_each(|((away, x), mean)| *away = x - mean);
-                sum.add_square(part, &away);
             }
         }
-        sums.iter_mut().for_each(|sum| sum.mirror(|_, _, x| x / all));
-        Ok(sums)
+        Ok(all)
     }
 
     /// Returns the share of each cluster of more than a few samples with its covariances.
     pub fn spreads(&self, split: &Split) -> Result<Vec<(f64, Symmetric)>> {
-        let sums = self.covariances(split, |x, shares| {
-            self.posterior(x, shares);
-        })?;
+        self.spreads_of_parts([Ok(split)].into_iter())
+    }
+
+    /// Returns the same of samples that come in parts.
+    pub fn spreads_of_parts<S: Borrow<Split>>(
+        &self,
+        parts: impl Iterator<Item = Result<S>>,
+    ) -> Result<Vec<(f64, Symmetric)>> {
+        let mut sums = memory::made(MEMORY, self.shares.len(), |_| Symmetric::zero(self.dimension))?;
+        let mut all = 0.0;
+        for part in parts {
+            all += self.add_covariances(part?.borrow(), &mut sums, |rows, shares| {
+                self.posterior(rows, shares);
+            })?;
+        }
         let mut of = memory::with_room(MEMORY, sums.len())?;
         for (share, mut sum) in self.shares.iter().copied().zip(sums) {
             if share > LEAST_CLUSTER {
-                sum.mirror(|_, _, x| x / share);
+                sum.mirror(|_, _, x| x / (all * share));
                 of.push((share, sum));
             }
         }
@@ -317,14 +335,27 @@ impl Clusters {
     }
 }
 
-/// Returns the squared distance in standard deviations.
-fn square(x: &[f64], mean: &[f64], inverse: &[f64]) -> f64 {
-    let mut lanes = [0.0; 4];
-    let parts = x.chunks(4).zip(mean.chunks(4)).zip(inverse.chunks(4));
-    for ((x, mean), inverse) in parts {
-        for (((lane, x), mean), inverse) in lanes.iter_mut().zip(x).zip(mean).zip(inverse) {
-            *lane += (x - mean) * (x - mean) * inverse;
+with_vectors! {
+    /// Takes half of (x_j - mean_jk)^2 / variance_jk over all j from logarithm k of each row.
+    fn take_squares(rows: &Rows, means: &[f64], inverses: &[f64], logs: &mut [f64]) {
+        let (d, row) = (rows[0].len(), logs.len() / ROWS);
+        let groups = means.chunks_exact(d * LANES).zip(inverses.chunks_exact(d * LANES));
+        for (group, (means, inverses)) in groups.enumerate() {
+            let mut sums = [[0.0; LANES]; ROWS];
+            let along = means.as_chunks::<LANES>().0.iter().zip(inverses.as_chunks::<LANES>().0);
+            for (j, (means, inverses)) in along.enumerate() {
+                let column: [f64; ROWS] = std::array::from_fn(|row| rows[row][j]);
+                for (sums, x) in sums.iter_mut().zip(column) {
+                    for ((sum, mean), inverse) in sums.iter_mut().zip(means).zip(inverses) {
+                        let away = x - mean;
+                        *sum += away * away * inverse;
+                    }
+                }
+            }
+            for (logs, sums) in logs.chunks_exact_mut(row).zip(&sums) {
+                let own = &mut logs[group * LANES..][..LANES];
+                own.iter_mut().zip(sums).for_each(|(log, sum)| *log -= 0.5 * sum);
+            }
         }
     }
-    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 }

@@ -8,6 +8,7 @@ mod array_layout;
 #[cfg(feature = "ndarray")]
 mod arrays;
 mod augmentation;
+mod cluster_starts;
 mod clusters;
 mod description;
 mod dtype;

@@ -12,8 +12,8 @@ use crate::symmetric::Symmetric;
 /// The largest dimension of samples whose axes are looked for. Beyond it the covariances would take too long.
 pub const MOST_AXES: usize = 512;
 /// The largest numbers of samples to which clusters are fitted, and of their numbers.
-const SPLIT_ROWS: usize = 1 << 14;
-const SPLIT_NUMBERS: usize = 1 << 20;
+const SPLIT_ROWS: usize = 1 << 15;
+const SPLIT_NUMBERS: usize = 1 << 21;
 
 const MEMORY: &str = "the samples' covariance";
 
@@ -142,7 +142,7 @@ impl Sketch {
 
     /// Returns out of how many rows [`Self::split`] takes one.
     fn split_every(&self) -> usize {
-        let count = self.rows.len() / self.dimension;
+        let count = self.count();
         count.div_ceil((SPLIT_NUMBERS / self.dimension).clamp(1, SPLIT_ROWS))
     }
 
@@ -153,7 +153,7 @@ impl Sketch {
 
     /// Returns some of the rows where they are more than `most`.
     pub(crate) fn part(&self, most: usize) -> Result<Self> {
-        let (d, count) = (self.dimension, self.rows.len() / self.dimension);
+        let (d, count) = (self.dimension, self.count());
         let every = count.div_ceil(most).max(1);
         let mut rows = memory::with_room(MEMORY, count.div_ceil(every) * d)?;
         let mut weights = memory::with_room(MEMORY, count.div_ceil(every))?;
@@ -164,9 +164,22 @@ impl Sketch {
         Ok(Self { rows, weights, ..*self })
     }
 
+    /// Returns so many rows from this one on, or what is left of them.
+    pub(crate) fn block(&self, first: usize, rows: usize) -> Result<Self> {
+        let own = first..self.count().min(first + rows);
+        let weights = memory::collected(MEMORY, own.clone().map(|row| self.weight(row)))?;
+        let rows = memory::copied(MEMORY, &self.rows[own.start * self.dimension..own.end * self.dimension])?;
+        Ok(Self { rows, weights, ..*self })
+    }
+
+    /// Returns how many rows there are.
+    pub(crate) fn count(&self) -> usize {
+        self.rows.len() / self.dimension
+    }
+
     /// Returns all rows in units of this scale, with their weights, none of them held back. They stay where they are.
     pub(crate) fn whole(mut self, shift: &[f64], scale: f64) -> Result<Split> {
-        let count = self.rows.len() / self.dimension;
+        let count = self.count();
         for row in self.rows.chunks_exact_mut(self.dimension) {
             row.iter_mut().zip(shift).for_each(|(x, shift)| *x = (*x - shift) / scale);
         }
@@ -178,7 +191,7 @@ impl Sketch {
     /// at least a twentieth.
     pub fn chance(&self) -> f64 {
         let (mut sum, mut squares) = (0.0, 0.0);
-        for w in (0..self.rows.len() / self.dimension).map(|row| self.weight(row)) {
+        for w in (0..self.count()).map(|row| self.weight(row)) {
             sum += w;
             squares += w * w;
         }

@@ -2,13 +2,14 @@
 
 use super::picks::picked;
 use crate::error::Result;
+use crate::lanes::{ROWS, Rows};
 use crate::memory;
 use crate::rng::{Sequence, Stream};
 use crate::symmetric::dot;
 
 const MEMORY: &str = "samples that are fitted";
 /// See [`Split::copied_rows`].
-const FEW: usize = 8192;
+const FEW: usize = 1 << 15;
 const FOR_A_NUMBER: usize = 192;
 
 /// Samples, half of which are fitted while the others tell how well. Which are which is drawn, as classes of samples may
@@ -112,6 +113,20 @@ impl Split {
         let rows = self.rows.chunks_exact(self.dimension).zip(self.weights.iter().copied());
         let of = rows.zip(&self.held).filter(move |((_, weight), own)| **own == held && *weight > 0.0);
         of.map(|(row, _)| row)
+    }
+
+    /// Returns the same rows, several at a time. Behind the last, there are rows of no weight.
+    pub fn blocks(&self, held: bool) -> impl Iterator<Item = (Rows<'_>, [f64; ROWS])> {
+        let mut rows = self.half(held);
+        std::iter::from_fn(move || {
+            let (first, weight) = rows.next()?;
+            let (mut block, mut weights) = ([first; ROWS], [0.0; ROWS]);
+            weights[0] = weight;
+            for (at, (row, weight)) in (1..ROWS).zip(rows.by_ref()) {
+                (block[at], weights[at]) = (row, weight);
+            }
+            Some((block, weights))
+        })
     }
 
     /// Returns whether both halves have samples of some weight, so that likelihoods mean something.

@@ -10,10 +10,12 @@ pub(crate) mod gaussian_pair;
 pub mod generator_step;
 pub(crate) mod halves;
 pub(crate) mod initial;
+mod likely_axes;
 pub mod networks;
 pub(crate) mod objective;
 mod peak_shares;
 mod peaks_fit;
+mod picked;
 mod ticks;
 pub mod value_step;
 

@@ -3,6 +3,7 @@
 use crate::data::{Clusters, Split};
 use crate::error::Result;
 use crate::formulas::Peaks;
+use crate::lanes::{LANES, ROWS, Rows, divide, padded, place};
 use crate::memory;
 use crate::vectors::with_vectors;
 
@@ -38,22 +39,6 @@ pub(super) struct Shares {
     pub log: f64,
     /// The number of samples of equal weight that tell as much.
     effective: f64,
-}
-
-/// Samples that are read together, so that sums need not wait for each other, and peaks that are.
-const ROWS: usize = 4;
-const LANES: usize = 8;
-
-type Rows<'a> = [&'a [f64]; ROWS];
-
-/// Returns the place of peak k's number at axis j: groups of lanes x axes x lanes.
-fn place(k: usize, j: usize, d: usize) -> usize {
-    (k / LANES * d + j) * LANES + k % LANES
-}
-
-/// Returns the number of peaks with their padding.
-fn padded(count: usize) -> usize {
-    count.next_multiple_of(LANES)
 }
 
 with_vectors! {
@@ -252,12 +237,7 @@ impl Shares {
             add_quadratics(rows, &squares, &slopes, shares);
             let mut logs = [0.0; ROWS];
             for (log, shares) in logs.iter_mut().zip(shares.chunks_exact_mut(constants.len())) {
-                let shares = &mut shares[..count];
-                let top = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                shares.iter_mut().for_each(|share| *share = (*share - top).exp());
-                let sum: f64 = shares.iter().sum();
-                shares.iter_mut().for_each(|share| *share /= sum);
-                *log = top + sum.ln();
+                *log = divide(&mut shares[..count]);
             }
             logs
         })
@@ -266,13 +246,7 @@ impl Shares {
     /// Returns what clusters have of samples.
     pub fn of_clusters(samples: &Split, clusters: &Clusters) -> Result<Self> {
         let count = clusters.shares().len();
-        Self::measured(count, samples, |rows, shares| {
-            let shares = shares.chunks_exact_mut(padded(count));
-            rows.iter().zip(shares).for_each(|(x, shares)| {
-                clusters.posterior(x, &mut shares[..count]);
-            });
-            [0.0; ROWS]
-        })
+        Self::measured(count, samples, |rows, shares| clusters.posterior(rows, shares))
     }
 
     /// Returns what peaks have of samples of each of which they have these shares.
@@ -300,13 +274,7 @@ impl Shares {
         let (mut shares, mut parts) = (zeros(count)?, zeros(ROWS * padded)?);
         let [mut sums, mut squares] = [zeros(padded * d)?, zeros(padded * d)?];
         let (mut log, mut all) = (0.0, 0.0);
-        let mut rows = samples.half(false);
-        while let Some((first, weight)) = rows.next() {
-            // Behind the last row, rows of no weight.
-            let (mut block, mut weights) = ([first; ROWS], [weight, 0.0, 0.0, 0.0]);
-            for (at, (row, weight)) in (1..ROWS).zip(rows.by_ref()) {
-                (block[at], weights[at]) = (row, weight);
-            }
+        for (block, weights) in samples.blocks(false) {
             let logs = tell(&block, &mut parts);
             for ((own, w), parts) in logs.iter().zip(weights).zip(parts.chunks_exact_mut(padded)) {
                 log += w * own;

@@ -44,7 +44,7 @@ const LEVELLING: usize = 3;
 /// and for all of them together, as of few samples clusters are better by chance; and the least L of peaks.
 const MARGIN: f64 = 0.02;
 const LEAST_GAIN: f64 = 10.0;
-/// The log-likelihood by which more clusters may be better, or an axis's own, and the number of these and of their samples.
+/// The log-likelihood by which an axis's own clusters may be better, and the number of these and of their samples.
 const MISSED: f64 = 0.02;
 const CLUSTERS_OF_AN_AXIS: usize = 8;
 const ROWS_OF_AN_AXIS: usize = 4096;
@@ -88,27 +88,32 @@ pub(super) fn fit([source, target]: [&Split; 2], clusters: &Clusters, sigma: &[f
     if round.dual() >= MARGIN + by_chance { round.exponents.peaks().map(Some) } else { Ok(None) }
 }
 
-/// Returns at most so many clusters of the target, where these are better than one Gaussian.
-pub(super) fn clusters(halves: &Split, most: usize) -> Result<Option<Clusters>> {
+/// Returns clusters of the target where these are better than one Gaussian: `usual` of them, or while twice as many are likelier
+/// these, up to `most`.
+pub(super) fn clusters(halves: &Split, [usual, most]: [usize; 2]) -> Result<Option<Clusters>> {
     if !halves.is_told() {
         return Ok(None);
     }
-    let clusters = Clusters::fit(halves, most)?;
+    let mut clusters = Clusters::fit(halves, usual)?;
     let gain = clusters.likelihood - halves.independent()?.max(halves.gaussian()?);
     // A NaN is no gain.
     let is_better = gain >= MARGIN + LEAST_GAIN / halves.effective(true);
-    Ok(if is_better && !misses(&clusters, halves)? { Some(clusters) } else { None })
+    if !is_better {
+        return Ok(None);
+    }
+    while let Some(twice) = clusters.likelier_twice(halves)? {
+        if twice.shares().len() > most {
+            return Ok(None);
+        }
+        clusters = twice;
+    }
+    Ok(if misses_modes(&clusters, halves)? { None } else { Some(clusters) })
 }
 
-/// Returns whether samples have what clusters leave out. Twice as many describe them better where they lie along a curve, which
-/// clusters tile; a training that begins with tiles ends farther off than one that begins with none. An axis by itself is
-/// described better where it has modes beside axes that it has nothing to do with: few clusters do not have all combinations,
-/// and components that begin with the others' clusters do not find them.
-fn misses(clusters: &Clusters, samples: &Split) -> Result<bool> {
-    let twice = Clusters::fit(samples, 2 * clusters.shares().len())?.likelihood;
-    if twice - clusters.likelihood >= MISSED + LEAST_GAIN / samples.effective(true) {
-        return Ok(true);
-    }
+/// Returns whether an axis by itself is described better by clusters of its own. It is where it has modes beside axes that it has
+/// nothing to do with: few clusters do not have all combinations, and components that begin with the others' clusters do not
+/// find them.
+fn misses_modes(clusters: &Clusters, samples: &Split) -> Result<bool> {
     for axis in 0..samples.dimension() {
         let column = samples.columns(&[axis], ROWS_OF_AN_AXIS)?;
         let own = Clusters::fit(&column, CLUSTERS_OF_AN_AXIS)?.likelihood;

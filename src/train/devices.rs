@@ -1,13 +1,14 @@
 //! Makes the engine of a context's device, and tells how much memory a training takes there. No other place in `train`
 //! tells devices apart.
 
+use super::config::TrainerConfig;
 use super::cpu::CpuEngine;
 use super::engine::Engine;
 #[cfg(feature = "cuda")]
 use super::gpu::GpuEngine;
 use super::halves::Steps;
 use super::host_memory::HostMemory;
-use super::plan::Plan;
+use super::plan::{Plan, most_peaks, outline};
 use super::side::Samplers;
 use crate::context::Context;
 use crate::data::{DataSource, Sides};
@@ -31,6 +32,22 @@ pub(super) fn engine(
     // Where a processor's engine goes on follows from its state.
     let _ = step;
     Ok(Box::new(Steps::new(CpuEngine::new(context, plan, networks, sets)?, samplers)))
+}
+
+/// Returns the host memory that a training takes which is made of samples, and refuses one that the host or the context's device
+/// has none for, before anything is allocated.
+///
+/// # Errors
+/// Too many components for the samples' numbers; [`Error::OutOfMemory`](crate::Error::OutOfMemory),
+/// [`Error::Device`](crate::Error::Device).
+pub(super) fn room(context: &Context, config: &TrainerConfig, sides: &Sides<'_, '_>) -> Result<HostMemory> {
+    let shape = sides.sample_shape();
+    let outline = outline(config, shape.iter().product())?;
+    let many = most_peaks(config, outline.dimension, false).is_some();
+    let memory = host_memory(context, &outline, sides, sides.bytes_while_made(many));
+    memory.ask(config.sizes(), shape, memory.weights)?;
+    check_room(context, &outline, sides)?;
+    Ok(memory)
 }
 
 /// Refuses a training that the context's device has no memory of its own for. Reads an [`outline`] and the sizes of the

@@ -41,15 +41,10 @@ impl Plan {
             networks.iter().filter_map(|network| network.graph.as_ref()).map(crate::nn::graph::Graph::bytes).sum();
         // The trainer and its engine have a plan each, which share these numbers; the engine has the axes'
         // constants beside it.
-        let peaks = self.most_peaks();
+        let peaks = most_peaks(&self.config, self.dimension, false).map_or(0, |[_, most]| most);
         (numbers + peaks * (3 * self.dimension + 1)) * size_of::<f64>()
             + 2 * (layers * size_of::<Layer>() + graphs)
             + (axes::numbers(self.dimension) + peaks::numbers(peaks, self.dimension)) * size_of::<f32>()
-    }
-
-    /// Returns how many peaks the value function may begin with.
-    pub fn most_peaks(&self) -> usize {
-        most_peaks(&self.config, self.dimension)
     }
 
     /// Returns the constants of the axes of the problem that the networks see.
@@ -71,15 +66,15 @@ impl Plan {
     }
 }
 
-/// Returns how many peaks a value function may begin with: none but in the balanced problem, with a generator that gives all
-/// components and draws from them.
-fn most_peaks(config: &TrainerConfig, dimension: usize) -> usize {
+/// Returns how many peaks a value function may begin with, as a rule and at most: none but in the balanced problem, with a
+/// generator that gives all components and draws from them. There may be more than components where these are chosen by it.
+pub(super) fn most_peaks(config: &TrainerConfig, dimension: usize, chosen: bool) -> Option<[usize; 2]> {
     let fits = dimension <= MOST_DIMENSION && config.conditional().has_own_components() && !config.is_convolutional();
     if config.divergence.is_unbalanced() || config.deterministic || !fits || config.components < 2 {
-        0
-    } else {
-        config.components.min(MOST_PEAKS)
+        return None;
     }
+    let usual = config.components.min(MOST_PEAKS);
+    Some([usual, if chosen { MOST_PEAKS } else { usual }])
 }
 
 /// The range of sigma as a multiple of the data's common scale. Its square and the square's inverse stay far inside the
@@ -146,11 +141,16 @@ pub(super) struct NormalisedProblem {
 }
 
 impl NormalisedProblem {
-    /// Makes it from what was measured of both sides, and tells what axes were chosen.
+    /// Makes it from what was measured of both sides, and tells what axes were chosen. `peaks` are how many the value function may
+    /// begin with: as a rule, and at most, where there are more clusters.
     ///
     /// # Errors
     /// As [`problem`].
-    pub fn new(config: &TrainerConfig, measured: Measured) -> Result<(Self, Option<Choice>)> {
+    pub fn new(
+        config: &TrainerConfig,
+        measured: Measured,
+        peaks: Option<[usize; 2]>,
+    ) -> Result<(Self, Option<Choice>)> {
         let Measured { units: common, spreads, shapes, one_point: _ } = measured;
         let (sigma, conjugate) = problem(config, common.scale, common.dimension())?;
         if config.is_convolutional() {
@@ -166,7 +166,6 @@ impl NormalisedProblem {
         }
         // A deterministic generator's points become too sharp along axes that are ahead of others.
         let shapes = shapes.filter(|_| !config.deterministic);
-        let peaks = most_peaks(config, common.dimension());
         let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate, peaks);
         let chosen = shapes.map(choose).transpose()?;
         let along = match chosen {

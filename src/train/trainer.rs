@@ -9,7 +9,7 @@ use super::engine::{Engine, StepOutcome};
 use super::host_memory::HostMemory;
 use super::log;
 use super::metrics::{self, Metrics};
-use super::plan::{NormalisedProblem, Plan, outline, plan};
+use super::plan::{NormalisedProblem, Plan, most_peaks, outline, plan};
 use super::watch::Watch;
 use crate::context::Context;
 use crate::data::{self, Augmentation, Data, DataSource, Fingerprint};
@@ -86,21 +86,24 @@ impl Trainer {
         check_augmentation(&config, &source, &target)?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        let config = config.of_samples(&sample_shape)?;
-        let outline = outline(&config, sample_shape.iter().product())?;
-        let many = outline.most_peaks() > 0;
-        let memory = devices::host_memory(context, &outline, &sides, sides.bytes_while_made(many));
-        memory.ask(config.sizes(), &sample_shape, memory.weights)?;
-        devices::check_room(context, &outline, &sides)?;
-        // As long as a sample where that is long, and of no more use.
-        drop(outline);
+        let given = config.clone();
+        let mut config = config.of_samples(&sample_shape)?;
+        let mut memory = devices::room(context, &config, &sides)?;
+        let peaks = most_peaks(&config, sample_shape.iter().product(), given.components == 0);
         advice::before_reading(context, &config, &sample_shape, sides.sizes());
-        let measured = sides.measure(config.length(), many)?;
+        let measured = sides.measure(config.length(), peaks.is_some())?;
         log::one_point(context, &config, &measured);
         advice::one_length(context, &config, &measured);
         let heaviest = measured.shapes.as_ref().map(|shapes| shapes.heaviest);
-        let (frame, choice) = NormalisedProblem::new(&config, measured)?;
+        let (frame, choice) = NormalisedProblem::new(&config, measured, peaks)?;
         log::axes(context, &frame, choice, heaviest);
+        // Where the target has more clusters than components are usual, each has one.
+        if let Some(found) =
+            frame.bridge.peaks.as_ref().map(|peaks| peaks.count()).filter(|&found| found > config.components)
+        {
+            config = TrainerConfig { components: found, ..given }.of_samples(&sample_shape)?;
+            memory = devices::room(context, &config, &sides)?;
+        }
         let plan = plan(&config, &frame)?;
         let data = sides.prepare(frame.seen()?)?;
         let Plan { halves, dimension, .. } = &plan;

@@ -115,7 +115,7 @@ fn samples(d: usize, rows: Vec<f64>) -> Split {
 /// Returns peaks for at most so many clusters of the target.
 fn fit([source, target]: [&Split; 2], sigma: &[f64], most: usize) -> Result<Option<Peaks>> {
     let all: Vec<usize> = (0..sigma.len()).collect();
-    match peaks_fit::clusters(&target.columns(&all, usize::MAX)?.halved(), most)? {
+    match peaks_fit::clusters(&target.columns(&all, usize::MAX)?.halved(), [most; 2])? {
         Some(clusters) => peaks_fit::fit([source, target], &clusters, sigma),
         None => Ok(None),
     }
