@@ -810,9 +810,9 @@ typedef struct SfeuotTrainerConfig {
     // sample is given a mixture of K Gaussians, so K is about the number of clusters that its
     // images can fall into. With latents, K of them are drawn for each source sample of a step,
     // and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and
-    // with latents, and 1 where networks are convolutional; and of a balanced training without
-    // latents, of samples of up to 128 numbers, it is twice or four times that, up to 32, where the
-    // target has more clusters. Default 0.
+    // with latents, and 1 where networks are convolutional. A balanced training without latents, of
+    // samples of up to 128 numbers, then has 16 or 32 where it begins with more clusters of the
+    // target than that and there is room. Default 0.
     uint32_t components;
     // Must be 0.
     uint32_t reserved;
@@ -1381,10 +1381,11 @@ int32_t sfeuot_trainer_metrics(struct SfeuotTrainer *trainer, struct SfeuotMetri
 // sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
 // takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for
 // each number of 4096 samples, but at most 12 MiB. Of samples of up to 512 numbers it keeps up
-// to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number. Of balanced
+// to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number and 9 a sample, and of
+// the target then three times 32,768 (2,097,152 numbers) in place of the source's. Of balanced
 // trainings that may begin with clusters (up to 128 numbers, two components or more, no
-// latents) it keeps 262,144 and 32,768 (2,097,152 numbers) beside these, and 9 bytes for each
-// sample. Creation asks the system for the larger of that and host_bytes.
+// latents) it keeps up to 262,144 a side beside these. Creation asks the system for the larger
+// of that and host_bytes.
 int32_t sfeuot_trainer_memory(struct SfeuotTrainer *trainer,
                               uint64_t *host_bytes,
                               uint64_t *device_bytes);

@@ -36,7 +36,7 @@ with_vectors! {
 
 /// Exponents from which on an exponential is taken as 0.
 const LEAST: f64 = -700.0;
-/// Added to a number below 2^51 and taken off again, it leaves a whole number, which it has in its last bits between.
+/// Added to a number below 2^51 and taken off again, it leaves the nearest whole number. The last bits of the sum are that whole number.
 const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
 /// The logarithm of 2 in two parts, of which the first has few bits, so that its product with a whole number is exact.
 const LN_2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];

@@ -284,8 +284,8 @@ fn the_log_says_which_axes_were_taken() {
 }
 
 /// Axes that clusters share are found however many clusters there are, also where these take turns, and as all samples tell
-/// them: along them the squares of correlations within a cluster are below those of chance among the samples that choose, and of
-/// many samples below those of chance among as many as are picked for fewer numbers.
+/// them: along them the squares of correlations within a cluster are below a share of 8192 samples where there are 48,000, and below
+/// one of 65,536 where there are 240,000.
 #[test]
 fn shared_axes_are_as_precise_as_the_samples() {
     let d = 6;

@@ -7,30 +7,33 @@ use sfeuot::*;
 
 const D: usize = 6;
 
+fn wave(k: usize, j: usize) -> f64 {
+    ((3.7 * k as f64 + 1.3) * (j as f64 + 1.0)).sin()
+}
+
 /// Samples of so many Gaussians with spreads of their own along each number, which take turns.
 fn gaussians(count: usize, rows: usize) -> Vec<f64> {
-    let wave = |k: usize, j: usize| ((3.7 * k as f64 + 1.3) * (j as f64 + 1.0)).sin();
-    let noise = normals(rows * D, 5);
     let number = |(i, z): (usize, f64)| {
         let (k, j) = (i / D % count, i % D);
         4.0 * wave(k, j) + z * 0.4 * wave(k + 50, j).exp()
     };
-    noise.into_iter().enumerate().map(number).collect()
+    normals(rows * D, 5).into_iter().enumerate().map(number).collect()
+}
+
+fn with(config: TrainerConfig, d: usize, target: Data<'_>) -> Trainer {
+    let source = normals(20_000 * d, 1);
+    Trainer::new(&context(1), config, array(&source, d), target).expect("a sound problem")
 }
 
 fn trainer(target: &[f64], components: usize, batch_sources: usize) -> Trainer {
     let config = TrainerConfig { divergence: Divergence::Balanced, components, batch_sources, ..small() };
-    let source = normals(20_000 * D, 1);
-    Trainer::new(&context(1), config, array(&source, D), array(target, D)).expect("a sound problem")
+    with(config, D, array(target, D))
 }
 
 /// Returns the largest difference between shares of the clusters that a trainer's model makes before the first step and theirs.
 fn share_off(trainer: &mut Trainer, clusters: usize, target: &[f64]) -> f64 {
     let nearest = |row: &[f64]| -> usize {
-        let away = |k: usize| -> f64 {
-            let mean = |j: usize| 4.0 * ((3.7 * k as f64 + 1.3) * (j as f64 + 1.0)).sin();
-            row.iter().enumerate().map(|(j, x)| (x - mean(j)).powi(2)).sum()
-        };
+        let away = |k: usize| -> f64 { row.iter().enumerate().map(|(j, x)| (x - 4.0 * wave(k, j)).powi(2)).sum() };
         (0..clusters).min_by(|a, b| away(*a).total_cmp(&away(*b))).expect("some")
     };
     let shares = |rows: &[f64]| {
@@ -72,14 +75,58 @@ fn components_that_are_given_stay() {
     assert_eq!(trainer(&target, 8, 0).config().components, 8);
     let open = trainer(&target, 0, 9);
     assert_eq!((open.config().components, open.config().batch_sources), (16, 9));
-    // None where there is no end of clusters.
-    let curve: Vec<f64> = (0..240_000)
-        .map(|i| {
-            let (row, j) = (i / D, i % D);
-            (0.001 * row as f64 * (1.0 + j as f64)).sin() + 0.02 * ((i * 7919 % 1000) as f64 / 1000.0)
-        })
-        .collect();
-    assert_eq!(trainer(&curve, 0, 0).config().components, 8);
+    let open = TrainerConfig { divergence: Divergence::Balanced, components: 0, ..small() };
+    let forms = [
+        TrainerConfig { divergence: Divergence::Kl, ..open.clone() },
+        TrainerConfig { latent_dimension: 2, ..open.clone() },
+    ];
+    for config in forms {
+        assert_eq!(with(config, D, array(&target, D)).config().components, 8);
+    }
+    // As many as few samples tell.
+    assert_eq!(with(open, D, array(&gaussians(12, 300), D)).config().components, 8);
+}
+
+/// Curves of any width take no more components than usual, and thin ones have no peaks, however many would describe them better.
+#[test]
+fn curves_have_as_many_as_usual() {
+    for (d, usual) in [(2, 16), (6, 8)] {
+        for width in [0.01, 0.03, 0.1, 0.3] {
+            let number = |(i, z): (usize, f64)| {
+                let turn = (i / d) as f64 * 0.618_033_988_749_895 % 1.0 * std::f64::consts::TAU;
+                [turn.cos(), turn.sin(), (2.0 * turn).cos()][i % d % 3] + width * z
+            };
+            let target: Vec<f64> = normals(20_000 * d, 3).into_iter().enumerate().map(number).collect();
+            let config = TrainerConfig { divergence: Divergence::Balanced, components: 0, ..small() };
+            let mut trainer = with(config, d, array(&target, d));
+            assert_eq!(trainer.config().components, usual, "width {width}");
+            let file = bytes(&trainer.model().expect("an untrained one"), "curve");
+            // As many as usual may be enough for a wide one.
+            assert!(
+                width > 0.2 || !String::from_utf8_lossy(&file).contains("\\\"peaks\\\""),
+                "width {width} in {d} numbers"
+            );
+        }
+    }
+}
+
+/// Where hardly any sample has a weight, some of what is told by parts of the samples has none.
+#[test]
+fn samples_of_which_few_have_weights_can_be_measured() {
+    let target = gaussians(3, 20_000);
+    for mask in 0..20 {
+        let weights: Vec<f64> = (0..20_000)
+            .map(|row: u64| {
+                let drawn = (row + 20_000 * mask).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+                f64::from(u8::from(drawn.is_multiple_of(2000)))
+            })
+            .collect();
+        for divergence in [Divergence::Kl, Divergence::Balanced] {
+            let weights = TensorView::from_f64(&weights, &[20_000]).expect("as many");
+            let config = TrainerConfig { divergence, components: 0, ..small() };
+            with(config, D, Data::weighted(problems::view(&target, D), weights));
+        }
+    }
 }
 
 #[test]

@@ -78,19 +78,30 @@ fn of_pictures(channels: usize, blocks: usize, batch_sources: usize) -> TrainerC
     }
 }
 
-/// What creation takes for a side while it is measured and copied, by the header, before anything else is taken.
-fn reading(samples: Samples, dimension: usize, balanced: bool) -> usize {
+/// What creation takes while both sides are measured and copied, by the header, before anything else is taken.
+fn reading(sides: [Samples; 2], dimension: usize, balanced: bool) -> usize {
     let batch = 12 * (dimension * 4096).min(1 << 20);
-    let (count, copied, batch) = match samples {
-        Array(count) => (count, 4 * count * dimension, 0),
-        Weighted(count) => (count, count * (4 * dimension + 40), 0),
-        Sampler => (4096, batch, batch),
-    };
+    let (mut copied, mut batches) = (0, 0);
+    let counts = sides.map(|samples| {
+        let (count, own, of_batch) = match samples {
+            Array(count) => (count, 4 * count * dimension, 0),
+            Weighted(count) => (count, count * (4 * dimension + 40), 0),
+            Sampler => (4096, batch, batch),
+        };
+        copied += own;
+        batches += of_batch;
+        count
+    });
+    if dimension > 512 {
+        return copied;
+    }
     // One of each stretch of samples.
-    let kept = |most: usize| count / count.div_ceil(most);
-    let few = kept(65_536.min(4_194_304 / dimension));
-    let rows = few + few.min(32_768.min(2_097_152 / dimension)) + kept(262_144);
-    if balanced { copied.max(batch + rows * (8 * dimension + 9)) } else { copied }
+    let kept = |most: usize| counts.map(|count| count / count.div_ceil(most));
+    let [source, target] = kept(65_536.min(4_194_304 / dimension));
+    let choosing = target.min(32_768.min(2_097_152 / dimension));
+    let many = if balanced { kept(262_144).into_iter().sum() } else { 0 };
+    let rows = target + many + (source + choosing).max(3 * choosing);
+    copied.max(batches + rows * (8 * dimension + 9))
 }
 
 fn balanced(config: TrainerConfig) -> TrainerConfig {
@@ -146,6 +157,8 @@ fn shapes() -> Vec<Shape> {
         shape(2, 1, [Array(300_000), Array(1000)], balanced(of(16, 1, 8, 4))),
         shape(64, 2, [Array(100_000), Weighted(20_000)], balanced(of(32, 2, 33, 3))),
         shape(128, 1, [Sampler, Array(40_000)], balanced(of(32, 1, 8, 8))),
+        shape(64, 1, [Sampler, Array(32_768)], balanced(of(32, 1, 8, 8))),
+        shape(64, 1, [Array(65_536), Array(65_536)], of(32, 1, 8, 8)),
         shape(256, 2, [Array(300), Array(300)], of_pictures(24, 1, 40)),
         shape(784, 1, [Sampler, Array(100)], of_pictures(16, 2, 9)),
         shape(
@@ -196,10 +209,7 @@ fn main() {
         let (told, of_device) = trainer.memory();
         assert_eq!(of_device, 0);
         let told = told as f64;
-        let before_all = sides
-            .map(|side| reading(side, dimension, config.divergence == Divergence::Balanced))
-            .into_iter()
-            .sum::<usize>() as f64;
+        let before_all = reading(sides, dimension, config.divergence == Divergence::Balanced) as f64;
         let (off, beyond) = ((told - held) / held, most / told.max(before_all) - 1.0);
         let samples = format!("{:?} {:?}", sides[0], sides[1]);
         println!(

@@ -262,10 +262,11 @@ pub unsafe extern "C" fn sfeuot_trainer_metrics(trainer: *mut SfeuotTrainer, met
 /// sfeuot_trainer_create measures and copies the samples before it takes anything else. For that it
 /// takes 40 bytes for each weighted sample beside the copies, and for a callback 12 bytes for
 /// each number of 4096 samples, but at most 12 MiB. Of samples of up to 512 numbers it keeps up
-/// to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number. Of balanced
+/// to 65,536 a side (4,194,304 numbers) for a while, with 8 bytes a number and 9 a sample, and of
+/// the target then three times 32,768 (2,097,152 numbers) in place of the source's. Of balanced
 /// trainings that may begin with clusters (up to 128 numbers, two components or more, no
-/// latents) it keeps 262,144 and 32,768 (2,097,152 numbers) beside these, and 9 bytes for each
-/// sample. Creation asks the system for the larger of that and host_bytes.
+/// latents) it keeps up to 262,144 a side beside these. Creation asks the system for the larger
+/// of that and host_bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sfeuot_trainer_memory(
     trainer: *mut SfeuotTrainer,

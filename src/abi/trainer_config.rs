@@ -94,9 +94,9 @@ pub struct SfeuotTrainerConfig {
     /// sample is given a mixture of K Gaussians, so K is about the number of clusters that its
     /// images can fall into. With latents, K of them are drawn for each source sample of a step,
     /// and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and
-    /// with latents, and 1 where networks are convolutional; and of a balanced training without
-    /// latents, of samples of up to 128 numbers, it is twice or four times that, up to 32, where the
-    /// target has more clusters. Default 0.
+    /// with latents, and 1 where networks are convolutional. A balanced training without latents, of
+    /// samples of up to 128 numbers, then has 16 or 32 where it begins with more clusters of the
+    /// target than that and there is room. Default 0.
     pub components: u32,
     /// Must be 0.
     pub reserved: u32,

@@ -9,7 +9,7 @@ use crate::rng::{Sequence, Stream, unit};
 
 const MEMORY: &str = "a mixture fitted to the samples";
 
-/// Returns so many samples of the first half, or fewer where there are no others, for samples with these variances.
+/// Returns so many samples of the first half, or fewer where all others are like these, for samples with these variances.
 pub(super) fn starts(split: &Split, count: usize, variances: &[f64]) -> Result<Vec<f64>> {
     let inverses = memory::collected(MEMORY, variances.iter().map(|variance| 1.0 / variance.max(LEAST_VARIANCE)))?;
     let mut means = memory::with_room(MEMORY, count * split.dimension())?;
@@ -18,6 +18,9 @@ pub(super) fn starts(split: &Split, count: usize, variances: &[f64]) -> Result<V
     for cluster in 0..count {
         let weight = |w: f64, near: f64| if cluster == 0 { w } else { w * near };
         let sum: f64 = split.half(false).zip(&nearest).map(|((_, w), near)| weight(w, *near)).sum();
+        if sum == 0.0 {
+            break;
+        }
         let draws = sequence.block(cluster as u64).map(|draw| f64::from(unit(draw)) * sum);
         let mut best: Option<(f64, &[f64])> = None;
         for place in &draws[..if cluster == 0 { 1 } else { draws.len() }] {

@@ -24,10 +24,6 @@ const FOLLOWING: usize = 3;
 const NOTHING: f64 = 1e-6;
 /// The share of samples below which a cluster's covariances tell little.
 const LEAST_CLUSTER: f64 = 0.02;
-/// The log-likelihood by which more clusters may be better, for each sample that was held back and for all of them together, as of
-/// few samples they are by chance.
-const MISSED: f64 = 0.02;
-const LEAST_GAIN: f64 = 10.0;
 /// The least variance of a cluster, over that of all samples along the axis.
 const LEAST_SHARE: f64 = 1e-4;
 
@@ -141,21 +137,15 @@ impl Clusters {
         let all = Self::of_all(split)?;
         let count = (split.half(false).count() / SAMPLES).clamp(1, count);
         let means = starts(split, count, &all.variances)?;
+        if means.is_empty() {
+            return Ok(all);
+        }
         let count = means.len() / d;
         let mut variances = memory::with_room(MEMORY, count * d)?;
         (0..count).for_each(|_| variances.extend_from_slice(&all.variances));
         let mut clusters = Self::new(d, means, variances)?;
         clusters.improve(split, &all.variances)?;
         Ok(clusters)
-    }
-
-    /// Returns twice as many clusters where these are likelier. They are where there are more clusters than these, or none: along a
-    /// curve, which clusters tile, more of them always are. A training that begins with tiles ends farther off than one that
-    /// begins with none.
-    pub fn likelier_twice(&self, split: &Split) -> Result<Option<Self>> {
-        let twice = Self::fit(split, 2 * self.shares.len())?;
-        let least = MISSED + LEAST_GAIN / split.effective(true);
-        Ok(Some(twice).filter(|twice| twice.likelihood - self.likelihood >= least))
     }
 
     /// Tells samples and clusters anew in turns, and measures the result.
@@ -177,6 +167,23 @@ impl Clusters {
         for _ in 0..FOLLOWING {
             self.tell(split, &all.variances)?;
         }
+        Ok(())
+    }
+
+    /// Takes the clusters to other axes, the rows of `axes`.
+    pub fn turn(&mut self, axes: &[f64]) -> Result<()> {
+        let d = self.dimension;
+        let mut before = memory::filled(MEMORY, d, 0.0)?;
+        for mean in self.means.chunks_exact_mut(d) {
+            before.copy_from_slice(mean);
+            mean.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, &before));
+        }
+        for variances in self.variances.chunks_exact_mut(d) {
+            before.copy_from_slice(variances);
+            let along = |axis: &[f64]| axis.iter().zip(&before).map(|(x, variance)| x * x * variance).sum();
+            variances.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = along(axis));
+        }
+        self.prepare();
         Ok(())
     }
 

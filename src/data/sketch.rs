@@ -50,18 +50,21 @@ pub(crate) struct Shapes {
 }
 
 impl Sketch {
-    /// Returns the bytes of a sketch of so many samples; with `many` also those of a sketch of many, of [`Self::whole`] of both and
-    /// of [`Self::split`].
+    /// Returns the bytes of [`Self::whole`] of a sketch of so many samples, or with `many` of one of many.
     pub fn bytes(count: usize, dimension: usize, many: bool) -> usize {
-        if dimension > MOST_AXES {
-            return 0;
-        }
-        let (row, few) = (dimension * size_of::<f64>(), Picks::of(count, dimension).count);
-        if !many {
-            return row * few;
-        }
-        let split = few.min((SPLIT_NUMBERS / dimension).clamp(1, SPLIT_ROWS));
-        (row + size_of::<f64>() + size_of::<bool>()) * (few + Picks::many_of(count).count + split)
+        let picks = if many { Picks::many_of(count) } else { Picks::of(count, dimension) };
+        if dimension > MOST_AXES { 0 } else { Self::row_bytes(dimension) * picks.count }
+    }
+
+    /// Returns the bytes of [`Self::split`] of a sketch of so many samples.
+    pub fn split_bytes(count: usize, dimension: usize) -> usize {
+        let rows = Picks::of(count, dimension).count.min((SPLIT_NUMBERS / dimension).clamp(1, SPLIT_ROWS));
+        if dimension > MOST_AXES { 0 } else { Self::row_bytes(dimension) * rows }
+    }
+
+    /// Returns the bytes of a row with its weight and whether it is held back.
+    fn row_bytes(dimension: usize) -> usize {
+        (dimension + 1) * size_of::<f64>() + size_of::<bool>()
     }
 
     /// Returns a sketch of `count` samples without any yet, or None for samples of too many numbers.

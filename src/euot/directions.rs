@@ -14,7 +14,7 @@
 use super::fineness::ease;
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
 use super::gaussian_pair::{self, Gaussian, Pair, softness};
-use super::likely_axes::{Likeliest, Told, likeliest};
+use super::likely_axes::{Likeliest, SHARED, Told, likeliest};
 use super::picked::Picked;
 use crate::data::{Normalisation, Rotation, Shapes, Split, Spread};
 use crate::error::Result;
@@ -66,8 +66,8 @@ fn turned([source, target]: &[Gaussian; 2], axes: &[f64]) -> Result<(Rotation, [
 }
 
 impl Directions {
-    /// Chooses the axes for sides with these moments and shapes, in the units of `common`. `peaks` are how many there may be: as
-    /// a rule, and at most.
+    /// Chooses the axes for sides with these moments and shapes, in the units of `common`. `peaks` are how many there
+    /// may be: as a rule, and at most where clusters are more.
     pub fn choose(
         spreads: &[Spread; 2],
         shapes: Shapes,
@@ -77,6 +77,8 @@ impl Directions {
         peaks: Option<[usize; 2]>,
     ) -> Result<(Self, Choice)> {
         let Shapes { covariances, fitted, target: mut samples, picked, many, turnable, chance, heaviest: _ } = shapes;
+        // Kept no longer than they may be asked for.
+        let picked = Some(picked).filter(|_| SHARED.contains(&common.dimension()));
         let many = many.filter(|_| peaks.is_some());
         let gaussian = |spread: &Spread, covariance| -> Result<Gaussian> {
             Ok(Gaussian { mean: memory::copied("the moments of the samples", &spread.mean)?, covariance })

@@ -27,10 +27,6 @@ const CLUSTERS: usize = 8;
 const LIKE_A_GAUSSIAN: f64 = 0.5;
 /// The least share of the noise's variance that is told apart: a spread of a fourteenth of the noise's. Points have none.
 const FINEST: f64 = 0.005;
-/// The log-likelihood by which clusters have to be better than one Gaussian, for each sample that was held back, and for
-/// all of them together: of few samples clusters are better by chance.
-const MARGIN: f64 = 0.02;
-const LEAST_GAIN: f64 = 10.0;
 /// The largest dimension of samples whose clusters are told from all their numbers.
 const MOST_TOGETHER: usize = 128;
 /// The samples from which the clusters of one axis are told, and those of all axes together: at least `ROWS_TOGETHER`, and
@@ -92,9 +88,9 @@ fn odds(share: f64) -> f64 {
 fn told(samples: &Split, axes: &[Along], clock: Clock) -> Result<f64> {
     let clusters = Clusters::fit(samples, CLUSTERS)?;
     let one = if axes.len() == 1 { samples.independent()? } else { samples.independent()?.max(samples.gaussian()?) };
-    let [fitted, held] = [false, true].map(|held| samples.effective(held));
+    let fitted = samples.effective(false);
     let gain = clusters.likelihood - one;
-    if gain.is_nan() || gain < MARGIN + LEAST_GAIN / held {
+    if gain.is_nan() || gain < samples.least_gain() {
         return Ok(1.0);
     }
     let (mut logs, mut shares) = (0.0, 0.0);

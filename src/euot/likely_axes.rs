@@ -1,15 +1,15 @@
 //! Which axes samples of the target are likeliest in. Likelihoods are told on samples that took no part in the fit.
 
 use super::gaussian_pair::{Gaussian, Pair};
-use crate::data::{Clusters, Normalisation, Sketch, Split};
+use crate::data::{Clusters, Doubled, Doubling, Normalisation, Sketch, Split};
 use crate::error::Result;
 use crate::formulas::Conjugate;
 use crate::formulas::peaks::{MOST_DIMENSION, MOST_PEAKS};
 use crate::joint_axes::{MOST_MATRICES, joint_axes};
 use crate::symmetric::{Symmetric, product};
 
-/// The largest dimension of samples for which common axes of clusters are looked for, which takes its fourth power.
-const MOST_SHARED: usize = MOST_DIMENSION;
+/// The dimensions of samples for which common axes of clusters are looked for, which takes their fourth power.
+pub(super) const SHARED: std::ops::RangeInclusive<usize> = 2..=MOST_DIMENSION;
 /// The number of clusters by which axes are judged, and those that are tried next while twice as many are likelier. Where that
 /// never ends, as along curves, it is the first.
 const CLUSTERS: usize = 8;
@@ -33,8 +33,8 @@ pub(super) struct Told<'a> {
     pub samples: &'a Split,
     /// All covariances of the target, as those samples tell them that are not held back.
     pub fitted: Symmetric,
-    /// More samples, in data units.
-    pub picked: Sketch,
+    /// More samples in data units, where common axes are looked for.
+    pub picked: Option<Sketch>,
     /// More yet, where there are.
     pub many: Option<&'a Sketch>,
     /// The largest correlation that is taken for chance.
@@ -86,24 +86,20 @@ pub(super) fn likeliest(
     if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
         return Ok(Likeliest::Components);
     }
-    let shared = (2..=MOST_SHARED).contains(&common.dimension());
-    let tried = Tried { samples: [samples, &along], to_principal: &to_principal, one, shared };
+    let tried = Tried { samples: [samples, &along], to_principal: &to_principal, one, shared: picked.is_some() };
     let mut verdict = tried.by(CLUSTERS)?;
-    if !tried.has_enough(&verdict)? {
-        for count in MORE {
-            let more = tried.by(count)?;
-            if tried.has_enough(&more)? {
-                verdict = more;
-                break;
-            }
-        }
+    if let Some(more) = tried.by_more(&verdict)? {
+        verdict = more;
     }
     Ok(match verdict {
         Verdict::Components(_) => Likeliest::Components,
         Verdict::Principal(_) => Likeliest::Principal,
         Verdict::Shared(clusters, axes) => {
             let clusters = fewest(clusters, &samples.turned(&axes)?)?;
-            Likeliest::Shared(refined(clusters, axes, picked, many, common)?)
+            Likeliest::Shared(match picked {
+                Some(picked) => refined(clusters, axes, picked, many, common)?,
+                None => axes,
+            })
         }
     })
 }
@@ -128,15 +124,24 @@ impl Tried<'_> {
         })
     }
 
-    /// Returns whether twice as many clusters are no likelier, or one Gaussian is as likely.
-    fn has_enough(&self, verdict: &Verdict) -> Result<bool> {
-        let [samples, along] = self.samples;
-        match verdict {
-            Verdict::Principal(None) => Ok(true),
-            Verdict::Components(clusters) => Ok(clusters.likelier_twice(samples)?.is_none()),
-            Verdict::Principal(Some(clusters)) => Ok(clusters.likelier_twice(along)?.is_none()),
-            Verdict::Shared(clusters, axes) => Ok(clusters.likelier_twice(&samples.turned(axes)?)?.is_none()),
+    /// Judges the axes by more clusters than by these where there are more.
+    fn by_more(&self, first: &Verdict) -> Result<Option<Verdict>> {
+        let mut doubling = Doubling::default();
+        let mut more: Option<Verdict> = None;
+        for count in MORE.into_iter().map(Some).chain([None]) {
+            let doubled = match more.as_ref().unwrap_or(first) {
+                Verdict::Principal(None) => Doubled::Enough,
+                Verdict::Components(clusters) => doubling.next(clusters, self.samples[0])?,
+                Verdict::Principal(Some(clusters)) => doubling.next(clusters, self.samples[1])?,
+                Verdict::Shared(clusters, axes) => doubling.next(clusters, &self.samples[0].turned(axes)?)?,
+            };
+            match (doubled, count) {
+                (Doubled::Enough, _) => return Ok(more),
+                (Doubled::More(_), Some(count)) => more = Some(self.by(count)?),
+                (Doubled::More(_), None) | (Doubled::Tiles, _) => break,
+            }
         }
+        Ok(None)
     }
 
     /// Returns the axes that clusters have in common, with the clusters along them. More clusters than there are tile one of
@@ -178,12 +183,17 @@ fn joint(d: usize, mut spreads: Vec<(f64, Symmetric)>) -> Result<Vec<f64>> {
     joint_axes(d, &spreads)
 }
 
-/// Returns about as few clusters as are as likely. More than there are tile one of them along the axes that were found, which
+/// Returns the fewest clusters that are as likely, of a quarter of these and each eighth more. More than there are tile one of them along the axes that were found, which
 /// then look right.
 fn fewest(clusters: Clusters, along: &Split) -> Result<Clusters> {
     let count = clusters.shares().len();
-    for eighths in 2..8 {
-        let fewer = Clusters::fit(along, (count * eighths / 8).max(1))?;
+    let mut tried = 0;
+    for fewer in (2..8).map(|eighths| count * eighths / 8) {
+        if fewer == tried {
+            continue;
+        }
+        tried = fewer;
+        let fewer = Clusters::fit(along, fewer)?;
         if fewer.likelihood >= clusters.likelihood - LEAST_CORRELATION {
             return Ok(fewer);
         }
@@ -210,6 +220,7 @@ fn refined(
         let turn = joint(d, clusters.spreads(&whole)?)?;
         axes = product(&turn, &axes, d)?;
         whole.turn(&turn)?;
+        clusters.turn(&turn)?;
         let away = turn.iter().enumerate().filter(|(at, _)| at / d != at % d).map(|(_, x)| x * x);
         if away.sum::<f64>() < STILL * d as f64 {
             break;

@@ -13,7 +13,7 @@
 //! a share of few source samples.
 
 use super::peak_shares::{Exponents, Shares};
-use crate::data::{Clusters, Split};
+use crate::data::{Clusters, Doubled, Doubling, Split};
 use crate::error::Result;
 use crate::formulas::Peaks;
 use crate::memory;
@@ -40,12 +40,9 @@ const IDLE: usize = 3;
 const MORE_NOISE: [f64; 3] = [8.0, 4.0, 2.0];
 /// Rounds of weights alone once peaks were made for another noise.
 const LEVELLING: usize = 3;
-/// The log-likelihood by which clusters of the target have to be better than one Gaussian, for each sample that was held back
-/// and for all of them together, as of few samples clusters are better by chance; and the least L of peaks.
+/// The least L of peaks.
 const MARGIN: f64 = 0.02;
-const LEAST_GAIN: f64 = 10.0;
-/// The log-likelihood by which an axis's own clusters may be better, and the number of these and of their samples.
-const MISSED: f64 = 0.02;
+/// The number of an axis's own clusters, and of their samples.
 const CLUSTERS_OF_AN_AXIS: usize = 8;
 const ROWS_OF_AN_AXIS: usize = 4096;
 /// The least L also has so much for each fitted number over the number of samples: by chance L is a half to one of it.
@@ -88,8 +85,8 @@ pub(super) fn fit([source, target]: [&Split; 2], clusters: &Clusters, sigma: &[f
     if round.dual() >= MARGIN + by_chance { round.exponents.peaks().map(Some) } else { Ok(None) }
 }
 
-/// Returns clusters of the target where these are better than one Gaussian: `usual` of them, or while twice as many are likelier
-/// these, up to `most`.
+/// Returns clusters of the target where these are better than one Gaussian: `usual` of them, or, while twice as many are likelier,
+/// these. Returns none where more than `most` are likelier still.
 pub(super) fn clusters(halves: &Split, [usual, most]: [usize; 2]) -> Result<Option<Clusters>> {
     if !halves.is_told() {
         return Ok(None);
@@ -97,15 +94,17 @@ pub(super) fn clusters(halves: &Split, [usual, most]: [usize; 2]) -> Result<Opti
     let mut clusters = Clusters::fit(halves, usual)?;
     let gain = clusters.likelihood - halves.independent()?.max(halves.gaussian()?);
     // A NaN is no gain.
-    let is_better = gain >= MARGIN + LEAST_GAIN / halves.effective(true);
+    let is_better = gain >= halves.least_gain();
     if !is_better {
         return Ok(None);
     }
-    while let Some(twice) = clusters.likelier_twice(halves)? {
-        if twice.shares().len() > most {
-            return Ok(None);
+    let mut doubling = Doubling::default();
+    loop {
+        match doubling.next(&clusters, halves)? {
+            Doubled::Enough => break,
+            Doubled::More(twice) if twice.shares().len() <= most => clusters = twice,
+            Doubled::More(_) | Doubled::Tiles => return Ok(None),
         }
-        clusters = twice;
     }
     Ok(if misses_modes(&clusters, halves)? { None } else { Some(clusters) })
 }
@@ -118,7 +117,7 @@ fn misses_modes(clusters: &Clusters, samples: &Split) -> Result<bool> {
         let column = samples.columns(&[axis], ROWS_OF_AN_AXIS)?;
         let own = Clusters::fit(&column, CLUSTERS_OF_AN_AXIS)?.likelihood;
         let gain = own - clusters.along(axis, &column)?;
-        if gain >= MISSED + LEAST_GAIN / column.effective(true) {
+        if gain >= column.least_gain() {
             return Ok(true);
         }
     }

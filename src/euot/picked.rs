@@ -37,7 +37,7 @@ impl Picked {
         let of_source = |j: usize| [bridge.contraction[j] / bridge.unit[j], bridge.pull[j] - centres[j]];
         let of_target = |j: usize| [1.0 / bridge.unit[j], -centres[j]];
         let [source, target] = self.samples;
-        // Few samples tell whether there are clusters.
+        // Some samples tell whether there are clusters, before all are turned.
         let few = along(target.part(Split::copied_rows(centres.len()))?, &of_target)?.halved();
         let Some(clusters) = clusters(&few, self.peaks)? else { return Ok(None) };
         drop(few);

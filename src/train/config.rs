@@ -73,8 +73,9 @@ pub struct TrainerConfig {
     pub batch_sources: usize,
     /// K, up to 4096: the number of Gaussians in the mixture that x1 is drawn from, given x0. With latents, the number
     /// of latents drawn for each source sample in a batch. K times batch_sources is up to 2^24. With 0, the default, 16 for
-    /// samples of up to 4 numbers, 8 for others and with latents, 1 where networks are convolutional; and of a balanced training
-    /// without latents, of samples of up to 128 numbers, twice or four times that, up to 32, where the target has more clusters.
+    /// samples of up to 4 numbers, 8 for others and with latents, 1 where networks are convolutional. A balanced training
+    /// without latents, of samples of up to 128 numbers, then has 16 or 32 where it begins with more clusters of the target than
+    /// that and there is room.
     pub components: usize,
     /// Learning rate of the generator, > 0. It solves the inner problem and must be the faster one. Default 2e-3.
     pub generator_learning_rate: f64,

@@ -43,7 +43,7 @@ pub(super) fn engine(
 pub(super) fn room(context: &Context, config: &TrainerConfig, sides: &Sides<'_, '_>) -> Result<HostMemory> {
     let shape = sides.sample_shape();
     let outline = outline(config, shape.iter().product())?;
-    let many = most_peaks(config, outline.dimension, false).is_some();
+    let many = most_peaks(config, outline.dimension, 0).is_some();
     let memory = host_memory(context, &outline, sides, sides.bytes_while_made(many));
     memory.ask(config.sizes(), shape, memory.weights)?;
     check_room(context, &outline, sides)?;

@@ -41,7 +41,7 @@ impl Plan {
             networks.iter().filter_map(|network| network.graph.as_ref()).map(crate::nn::graph::Graph::bytes).sum();
         // The trainer and its engine have a plan each, which share these numbers; the engine has the axes'
         // constants beside it.
-        let peaks = most_peaks(&self.config, self.dimension, false).map_or(0, |[_, most]| most);
+        let peaks = most_peaks(&self.config, self.dimension, 0).map_or(0, |[usual, _]| usual);
         (numbers + peaks * (3 * self.dimension + 1)) * size_of::<f64>()
             + 2 * (layers * size_of::<Layer>() + graphs)
             + (axes::numbers(self.dimension) + peaks::numbers(peaks, self.dimension)) * size_of::<f32>()
@@ -66,15 +66,14 @@ impl Plan {
     }
 }
 
-/// Returns how many peaks a value function may begin with, as a rule and at most: none but in the balanced problem, with a
-/// generator that gives all components and draws from them. There may be more than components where these are chosen by it.
-pub(super) fn most_peaks(config: &TrainerConfig, dimension: usize, chosen: bool) -> Option<[usize; 2]> {
+/// Returns how many peaks a value function may begin with, as a rule and, where the generator may have up to `most` components, at
+/// most: none but in the balanced problem, with a generator that gives all components and draws from them.
+pub(super) fn most_peaks(config: &TrainerConfig, dimension: usize, most: usize) -> Option<[usize; 2]> {
     let fits = dimension <= MOST_DIMENSION && config.conditional().has_own_components() && !config.is_convolutional();
     if config.divergence.is_unbalanced() || config.deterministic || !fits || config.components < 2 {
         return None;
     }
-    let usual = config.components.min(MOST_PEAKS);
-    Some([usual, if chosen { MOST_PEAKS } else { usual }])
+    Some([config.components, most].map(|components| components.min(MOST_PEAKS)))
 }
 
 /// The range of sigma as a multiple of the data's common scale. Its square and the square's inverse stay far inside the
@@ -142,7 +141,7 @@ pub(super) struct NormalisedProblem {
 
 impl NormalisedProblem {
     /// Makes it from what was measured of both sides, and tells what axes were chosen. `peaks` are how many the value function may
-    /// begin with: as a rule, and at most, where there are more clusters.
+    /// begin with: as a rule, and at most where clusters are more.
     ///
     /// # Errors
     /// As [`problem`].

@@ -16,6 +16,7 @@ use crate::data::{self, Augmentation, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::initial;
+use crate::formulas::peaks::MOST_PEAKS;
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
@@ -73,6 +74,33 @@ fn check_augmentation(config: &TrainerConfig, source: &Data<'_>, target: &Data<'
     Ok(())
 }
 
+/// A configuration with nothing left open, and the memory that its training takes.
+struct Form {
+    config: TrainerConfig,
+    memory: HostMemory,
+}
+
+/// Returns the form of a configuration for these samples, and behind it those with twice and four times the components, where the
+/// host leaves these open, as many as peaks there may be, and there is room. Nothing is allocated and no sample read.
+fn forms(context: &Context, given: &TrainerConfig, sides: &data::Sides<'_, '_>) -> Result<Vec<Form>> {
+    let of = |config: TrainerConfig| -> Result<Form> {
+        let memory = devices::room(context, &config, sides)?;
+        Ok(Form { config, memory })
+    };
+    let shape = sides.sample_shape();
+    let usual = given.clone().of_samples(shape)?;
+    let mut forms = vec![of(usual.clone())?];
+    let open = given.components == 0 && most_peaks(&usual, shape.iter().product(), MOST_PEAKS).is_some();
+    let mut components = 2 * usual.components;
+    while open && components <= MOST_PEAKS {
+        let more = TrainerConfig { components, ..given.clone() };
+        let Ok(form) = more.validate().and_then(|()| more.of_samples(shape)).and_then(of) else { break };
+        forms.push(form);
+        components *= 2;
+    }
+    Ok(forms)
+}
+
 impl Trainer {
     /// Copies the data, measures their common scale and makes the initial networks.
     ///
@@ -86,24 +114,20 @@ impl Trainer {
         check_augmentation(&config, &source, &target)?;
         let mut sides = data::Sides::check(source, target)?;
         let sample_shape = sides.sample_shape().to_vec();
-        let given = config.clone();
-        let mut config = config.of_samples(&sample_shape)?;
-        let mut memory = devices::room(context, &config, &sides)?;
-        let peaks = most_peaks(&config, sample_shape.iter().product(), given.components == 0);
-        advice::before_reading(context, &config, &sample_shape, sides.sizes());
-        let measured = sides.measure(config.length(), peaks.is_some())?;
-        log::one_point(context, &config, &measured);
-        advice::one_length(context, &config, &measured);
+        let forms = forms(context, &config, &sides)?;
+        let usual = forms[0].config.clone();
+        let most = forms.last().map_or(0, |form| form.config.components);
+        let peaks = most_peaks(&usual, sample_shape.iter().product(), most);
+        advice::before_reading(context, &usual, &sample_shape, sides.sizes());
+        let measured = sides.measure(usual.length(), peaks.is_some())?;
+        log::one_point(context, &usual, &measured);
+        advice::one_length(context, &usual, &measured);
         let heaviest = measured.shapes.as_ref().map(|shapes| shapes.heaviest);
-        let (frame, choice) = NormalisedProblem::new(&config, measured, peaks)?;
+        let (frame, choice) = NormalisedProblem::new(&usual, measured, peaks)?;
         log::axes(context, &frame, choice, heaviest);
-        // Where the target has more clusters than components are usual, each has one.
-        if let Some(found) =
-            frame.bridge.peaks.as_ref().map(|peaks| peaks.count()).filter(|&found| found > config.components)
-        {
-            config = TrainerConfig { components: found, ..given }.of_samples(&sample_shape)?;
-            memory = devices::room(context, &config, &sides)?;
-        }
+        let found = frame.bridge.peaks.as_ref().map_or(0, |peaks| peaks.count());
+        let form = forms.into_iter().find(|form| form.config.components >= found);
+        let Form { config, memory } = form.expect("no more peaks than the most components");
         let plan = plan(&config, &frame)?;
         let data = sides.prepare(frame.seen()?)?;
         let Plan { halves, dimension, .. } = &plan;

@@ -14,9 +14,13 @@ impl Sides<'_, '_> {
         let (source, target, weights) = (&self.source, &self.target, self.weight_bytes());
         // Both sides' moments come to stand beside each other.
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
-        let sketches = sum([source, target].map(|side| side.sketch_bytes(many)));
-        let measured = sum([weights, moments, sketches, source.measuring_bytes().max(target.measuring_bytes())]);
-        measured.max(self.bytes_while_prepared())
+        let [of_source, of_target] = [source, target].map(|side| side.sketch_bytes(false));
+        let many = sum([source, target].map(|side| if many { side.sketch_bytes(true) } else { 0 }));
+        // Samples of the target as they are, along axes and along others; those of the source are not needed any more then.
+        let split = target.split_bytes();
+        let measuring = source.measuring_bytes().max(target.measuring_bytes()).max(split);
+        let choosing = sum([of_source, measuring]).max(split.saturating_mul(3));
+        sum([weights, moments, many, of_target, choosing]).max(self.bytes_while_prepared())
     }
 
     /// The most bytes that are taken at a time by [`Sides::prepare`], as [`Sides::bytes_while_made`] says.
@@ -65,9 +69,19 @@ impl CheckedSide<'_> {
         }
     }
 
-    /// What the samples take that are picked to measure covariances, and with `many` more of them.
+    /// How many samples are measured.
+    fn measured_rows(&self) -> usize {
+        self.size().map_or(STATISTICS_ROWS, |size| size.count)
+    }
+
+    /// What the samples take that are picked to measure covariances, or with `many` those that peaks are fitted to.
     fn sketch_bytes(&self, many: bool) -> usize {
-        Sketch::bytes(self.size().map_or(STATISTICS_ROWS, |size| size.count), self.dimension(), many)
+        Sketch::bytes(self.measured_rows(), self.dimension(), many)
+    }
+
+    /// What samples take by which clusters are told.
+    fn split_bytes(&self) -> usize {
+        Sketch::split_bytes(self.measured_rows(), self.dimension())
     }
 
     /// What is left when it is prepared.
