@@ -811,8 +811,8 @@ typedef struct SfeuotTrainerConfig {
     // images can fall into. With latents, K of them are drawn for each source sample of a step,
     // and 16 is a good number. With 0 it is 16 for samples of up to 4 numbers, 8 for others and
     // with latents, and 1 where networks are convolutional. A balanced training without latents, of
-    // samples of up to 128 numbers, then has 16 or 32 where it begins with more clusters of the
-    // target than that and there is room. Default 0.
+    // samples of up to 128 numbers, has 16 or 32 where the target comes apart into more clusters
+    // than these 8 or 16 and there is memory for it; the log says so. Default 0.
     uint32_t components;
     // Must be 0.
     uint32_t reserved;

@@ -166,6 +166,11 @@ impl Model {
         })))
     }
 
+    /// Returns whether the value function began with clusters of the target.
+    pub(crate) fn has_peaks(&self) -> bool {
+        self.0.transport.bridge.peaks.is_some()
+    }
+
     /// Returns what the model is.
     pub fn info(&self) -> &ModelInfo {
         &self.0.info

@@ -131,12 +131,15 @@ pub(super) fn problem(context: &Context, frame: &NormalisedProblem, tau_start: f
 }
 
 /// Warns that a model is taken of networks that have learnt nothing.
-pub(super) fn untrained(context: &Context, steps: u64) {
+pub(super) fn untrained(context: &Context, steps: u64, with_clusters: bool) {
     if steps > 0 {
         return;
     }
+    let clusters = if with_clusters { ", spreads and clusters" } else { " and spreads" };
     context.log(
         LogLevel::Warn,
-        "the model is taken before the first training step: it knows the samples' means and spreads, nothing else of them",
+        &format!(
+            "the model is taken before the first training step: it knows the samples' means{clusters}, nothing else of them"
+        ),
     );
 }

@@ -83,7 +83,11 @@ pub(super) fn axes(
     if let Some(peaks) = &bridge.peaks {
         context.log(
             LogLevel::Info,
-            &format!("the value function begins with {} peaks, fitted to the samples of both sides", peaks.count()),
+            &format!(
+                "the target comes apart into clusters: the value function begins with {} peaks, fitted to the samples of both \
+                 sides, each with a component of the generator",
+                peaks.count()
+            ),
         );
     }
     if most / least > UNEVEN {

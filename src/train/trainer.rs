@@ -283,7 +283,7 @@ impl Trainer {
 
     /// Tells the log of a model that knows nothing.
     pub(crate) fn tell_of(context: &Context, model: &Model) {
-        advice::untrained(context, model.info().steps);
+        advice::untrained(context, model.info().steps, model.has_peaks());
     }
 
     /// Returns the model of [`Self::model`] and writes nothing to the log, whose sink may call back.
