@@ -18,6 +18,35 @@ pub(crate) fn padded(count: usize) -> usize {
     count.next_multiple_of(LANES)
 }
 
+/// Adds term(x_j, first_jk, second_jk) over all j to number k of each row, rows x Gaussians with their padding. To be called in a
+/// function of [`with_vectors`].
+#[inline(always)]
+pub(crate) fn add_terms(
+    rows: &Rows,
+    [firsts, seconds]: [&[f64]; 2],
+    to: &mut [f64],
+    term: impl Fn(f64, f64, f64) -> f64,
+) {
+    let (d, row) = (rows[0].len(), to.len() / ROWS);
+    let groups = firsts.chunks_exact(d * LANES).zip(seconds.chunks_exact(d * LANES));
+    for (group, (firsts, seconds)) in groups.enumerate() {
+        let mut sums = [[0.0; LANES]; ROWS];
+        let along = firsts.as_chunks::<LANES>().0.iter().zip(seconds.as_chunks::<LANES>().0);
+        for (j, (firsts, seconds)) in along.enumerate() {
+            let column: [f64; ROWS] = std::array::from_fn(|row| rows[row][j]);
+            for (sums, x) in sums.iter_mut().zip(column) {
+                for ((sum, first), second) in sums.iter_mut().zip(firsts).zip(seconds) {
+                    *sum += term(x, *first, *second);
+                }
+            }
+        }
+        for (to, sums) in to.chunks_exact_mut(row).zip(&sums) {
+            let own = &mut to[group * LANES..][..LANES];
+            own.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+        }
+    }
+}
+
 /// Replaces logarithms by the part that each has of the sum of their exponentials, and returns the logarithm of that sum.
 pub(crate) fn divide(logs: &mut [f64]) -> f64 {
     let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -269,6 +269,16 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     lanes.iter().sum::<f64>() + rest
 }
 
+/// Takes rows of n numbers to other axes, the rows of `axes`.
+pub(crate) fn turn_rows(rows: &mut [f64], axes: &[f64], n: usize) -> Result<()> {
+    let mut before = memory::filled(MEMORY, n, 0.0)?;
+    for row in rows.chunks_exact_mut(n) {
+        before.copy_from_slice(row);
+        row.iter_mut().zip(axes.chunks_exact(n)).for_each(|(to, axis)| *to = dot(axis, &before));
+    }
+    Ok(())
+}
+
 /// Returns the product of two matrices of n x n numbers.
 pub(crate) fn product(a: &[f64], b: &[f64], n: usize) -> Result<Vec<f64>> {
     let mut to = memory::filled(MEMORY, n * n, 0.0)?;

@@ -5,9 +5,9 @@ use super::cluster_starts::starts;
 use super::moments::LEAST_VARIANCE;
 use super::split::Split;
 use crate::error::Result;
-use crate::lanes::{LANES, ROWS, Rows, divide, padded, place};
+use crate::lanes::{ROWS, Rows, add_terms, divide, padded, place};
 use crate::memory;
-use crate::symmetric::{Symmetric, dot};
+use crate::symmetric::{Symmetric, dot, turn_rows};
 use crate::vectors::with_vectors;
 use std::borrow::Borrow;
 
@@ -173,11 +173,8 @@ impl Clusters {
     /// Takes the clusters to other axes, the rows of `axes`.
     pub fn turn(&mut self, axes: &[f64]) -> Result<()> {
         let d = self.dimension;
+        turn_rows(&mut self.means, axes, d)?;
         let mut before = memory::filled(MEMORY, d, 0.0)?;
-        for mean in self.means.chunks_exact_mut(d) {
-            before.copy_from_slice(mean);
-            mean.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, &before));
-        }
         for variances in self.variances.chunks_exact_mut(d) {
             before.copy_from_slice(variances);
             let along = |axis: &[f64]| axis.iter().zip(&before).map(|(x, variance)| x * x * variance).sum();
@@ -345,24 +342,6 @@ impl Clusters {
 with_vectors! {
     /// Takes half of (x_j - mean_jk)^2 / variance_jk over all j from logarithm k of each row.
     fn take_squares(rows: &Rows, means: &[f64], inverses: &[f64], logs: &mut [f64]) {
-        let (d, row) = (rows[0].len(), logs.len() / ROWS);
-        let groups = means.chunks_exact(d * LANES).zip(inverses.chunks_exact(d * LANES));
-        for (group, (means, inverses)) in groups.enumerate() {
-            let mut sums = [[0.0; LANES]; ROWS];
-            let along = means.as_chunks::<LANES>().0.iter().zip(inverses.as_chunks::<LANES>().0);
-            for (j, (means, inverses)) in along.enumerate() {
-                let column: [f64; ROWS] = std::array::from_fn(|row| rows[row][j]);
-                for (sums, x) in sums.iter_mut().zip(column) {
-                    for ((sum, mean), inverse) in sums.iter_mut().zip(means).zip(inverses) {
-                        let away = x - mean;
-                        *sum += away * away * inverse;
-                    }
-                }
-            }
-            for (logs, sums) in logs.chunks_exact_mut(row).zip(&sums) {
-                let own = &mut logs[group * LANES..][..LANES];
-                own.iter_mut().zip(sums).for_each(|(log, sum)| *log -= 0.5 * sum);
-            }
-        }
+        add_terms(rows, [means, inverses], logs, |x, mean, inverse| -0.5 * ((x - mean) * (x - mean) * inverse));
     }
 }

@@ -4,12 +4,8 @@ use super::clusters::Clusters;
 use super::split::Split;
 use crate::error::Result;
 
-/// The log-likelihood by which a description of samples has to be better, for each sample that was held back and for all of them
-/// together, as of few samples any is by chance.
-const LEAST: f64 = 0.02;
-const LEAST_OF_ALL: f64 = 10.0;
-/// The part of the last gain that the next may be at most, where the last was one. Of clusters the gain ends once there are enough; of a
-/// curve, which they tile, twice as many gain less and less.
+/// The part of the last gain that the next may be at most, where the last was one. Of clusters the gain ends once there are
+/// enough; of a curve, which they tile, twice as many gain less and less.
 const END: f64 = 0.1;
 
 /// What twice as many clusters tell.
@@ -41,12 +37,5 @@ impl Doubling {
             return Ok(Doubled::More(twice));
         }
         Ok(if before.is_some_and(|before| gain > END * before) { Doubled::Tiles } else { Doubled::Enough })
-    }
-}
-
-impl Split {
-    /// Returns the log-likelihood of a sample by which a description of these has to be better than a simpler one.
-    pub fn least_gain(&self) -> f64 {
-        LEAST + LEAST_OF_ALL / self.effective(true)
     }
 }

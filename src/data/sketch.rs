@@ -52,14 +52,20 @@ pub(crate) struct Shapes {
 impl Sketch {
     /// Returns the bytes of [`Self::whole`] of a sketch of so many samples, or with `many` of one of many.
     pub fn bytes(count: usize, dimension: usize, many: bool) -> usize {
+        if dimension > MOST_AXES {
+            return 0;
+        }
         let picks = if many { Picks::many_of(count) } else { Picks::of(count, dimension) };
-        if dimension > MOST_AXES { 0 } else { Self::row_bytes(dimension) * picks.count }
+        Self::row_bytes(dimension) * picks.count
     }
 
     /// Returns the bytes of [`Self::split`] of a sketch of so many samples.
     pub fn split_bytes(count: usize, dimension: usize) -> usize {
+        if dimension > MOST_AXES {
+            return 0;
+        }
         let rows = Picks::of(count, dimension).count.min((SPLIT_NUMBERS / dimension).clamp(1, SPLIT_ROWS));
-        if dimension > MOST_AXES { 0 } else { Self::row_bytes(dimension) * rows }
+        Self::row_bytes(dimension) * rows
     }
 
     /// Returns the bytes of a row with its weight and whether it is held back.

@@ -5,12 +5,17 @@ use crate::error::Result;
 use crate::lanes::{ROWS, Rows};
 use crate::memory;
 use crate::rng::{Sequence, Stream};
-use crate::symmetric::dot;
+use crate::symmetric::turn_rows;
 
 const MEMORY: &str = "samples that are fitted";
 /// See [`Split::copied_rows`].
 const FEW: usize = 1 << 15;
 const FOR_A_NUMBER: usize = 192;
+
+/// The log-likelihood by which a description of samples has to be better, for each sample that was held back and for all of
+/// them together, as of few samples any is by chance.
+const LEAST: f64 = 0.02;
+const LEAST_OF_ALL: f64 = 10.0;
 
 /// Samples, half of which are fitted while the others tell how well. Which are which is drawn, as classes of samples may
 /// take turns.
@@ -77,13 +82,7 @@ impl Split {
 
     /// Takes the samples to other axes, the rows of `axes`.
     pub fn turn(&mut self, axes: &[f64]) -> Result<()> {
-        let d = self.dimension;
-        let mut before = memory::filled(MEMORY, d, 0.0)?;
-        for row in self.rows.chunks_exact_mut(d) {
-            before.copy_from_slice(row);
-            row.iter_mut().zip(axes.chunks_exact(d)).for_each(|(to, axis)| *to = dot(axis, &before));
-        }
-        Ok(())
+        turn_rows(&mut self.rows, axes, self.dimension)
     }
 
     /// Returns these numbers of the samples, or of some of them where they are more than `most`.
@@ -127,6 +126,11 @@ impl Split {
             }
             Some((block, weights))
         })
+    }
+
+    /// Returns the log-likelihood of a sample by which a description of these has to be better than a simpler one.
+    pub fn least_gain(&self) -> f64 {
+        LEAST + LEAST_OF_ALL / self.effective(true)
     }
 
     /// Returns whether both halves have samples of some weight, so that likelihoods mean something.

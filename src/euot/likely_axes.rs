@@ -16,6 +16,8 @@ const CLUSTERS: usize = 8;
 const MORE: [usize; 2] = [16, MOST_PEAKS];
 /// Fewer clusters by which common axes are looked for, beside the first of these.
 const FEWER: [usize; 2] = [4, 2];
+/// The log-likelihood of a sample by which fewer clusters may be worse.
+const AS_LIKELY: f64 = 0.002;
 /// How often clusters and the axes that they have in common are told anew by more samples, and the mean square of the turn of an
 /// axis below which that ends.
 const REFINING: usize = 6;
@@ -62,7 +64,7 @@ struct Tried<'a> {
     shared: bool,
 }
 
-/// What a number of clusters tells.
+/// The axes that a number of clusters chooses, with the clusters along them where these are better than one Gaussian.
 enum Verdict {
     Components(Clusters),
     Principal(Option<Clusters>),
@@ -87,11 +89,9 @@ pub(super) fn likeliest(
         return Ok(Likeliest::Components);
     }
     let tried = Tried { samples: [samples, &along], to_principal: &to_principal, one, shared: picked.is_some() };
-    let mut verdict = tried.by(CLUSTERS)?;
-    if let Some(more) = tried.by_more(&verdict)? {
-        verdict = more;
-    }
-    Ok(match verdict {
+    let first = tried.by(CLUSTERS)?;
+    let more = tried.by_more(&first)?;
+    Ok(match more.unwrap_or(first) {
         Verdict::Components(_) => Likeliest::Components,
         Verdict::Principal(_) => Likeliest::Principal,
         Verdict::Shared(clusters, axes) => {
@@ -124,24 +124,25 @@ impl Tried<'_> {
         })
     }
 
-    /// Judges the axes by more clusters than by these where there are more.
+    /// Judges the axes by more clusters, where there are more than told this verdict and an end of them.
     fn by_more(&self, first: &Verdict) -> Result<Option<Verdict>> {
-        let mut doubling = Doubling::default();
+        let (mut doubling, mut counts) = (Doubling::default(), MORE.into_iter());
         let mut more: Option<Verdict> = None;
-        for count in MORE.into_iter().map(Some).chain([None]) {
+        loop {
             let doubled = match more.as_ref().unwrap_or(first) {
                 Verdict::Principal(None) => Doubled::Enough,
                 Verdict::Components(clusters) => doubling.next(clusters, self.samples[0])?,
                 Verdict::Principal(Some(clusters)) => doubling.next(clusters, self.samples[1])?,
                 Verdict::Shared(clusters, axes) => doubling.next(clusters, &self.samples[0].turned(axes)?)?,
             };
-            match (doubled, count) {
-                (Doubled::Enough, _) => return Ok(more),
-                (Doubled::More(_), Some(count)) => more = Some(self.by(count)?),
-                (Doubled::More(_), None) | (Doubled::Tiles, _) => break,
+            match doubled {
+                Doubled::Enough => return Ok(more),
+                Doubled::Tiles => return Ok(None),
+                Doubled::More(_) => {}
             }
+            let Some(count) = counts.next() else { return Ok(None) };
+            more = Some(self.by(count)?);
         }
-        Ok(None)
     }
 
     /// Returns the axes that clusters have in common, with the clusters along them. More clusters than there are tile one of
@@ -183,8 +184,8 @@ fn joint(d: usize, mut spreads: Vec<(f64, Symmetric)>) -> Result<Vec<f64>> {
     joint_axes(d, &spreads)
 }
 
-/// Returns the fewest clusters that are as likely, of a quarter of these and each eighth more. More than there are tile one of them along the axes that were found, which
-/// then look right.
+/// Returns the fewest clusters that are as likely, of a quarter of these and each eighth more. More than there are tile one of
+/// them along the axes that were found, which then look right.
 fn fewest(clusters: Clusters, along: &Split) -> Result<Clusters> {
     let count = clusters.shares().len();
     let mut tried = 0;
@@ -194,7 +195,7 @@ fn fewest(clusters: Clusters, along: &Split) -> Result<Clusters> {
         }
         tried = fewer;
         let fewer = Clusters::fit(along, fewer)?;
-        if fewer.likelihood >= clusters.likelihood - LEAST_CORRELATION {
+        if fewer.likelihood >= clusters.likelihood - AS_LIKELY {
             return Ok(fewer);
         }
     }

@@ -3,7 +3,7 @@
 use crate::data::{Clusters, Split};
 use crate::error::Result;
 use crate::formulas::Peaks;
-use crate::lanes::{LANES, ROWS, Rows, divide, padded, place};
+use crate::lanes::{LANES, ROWS, Rows, add_terms, divide, padded, place};
 use crate::memory;
 use crate::vectors::with_vectors;
 
@@ -44,24 +44,7 @@ pub(super) struct Shares {
 with_vectors! {
     /// Adds x_j (x_j square_jk + slope_jk) over all j to share k of each row.
     fn add_quadratics(rows: &Rows, squares: &[f64], slopes: &[f64], shares: &mut [f64]) {
-        let (d, row) = (rows[0].len(), shares.len() / ROWS);
-        let groups = squares.chunks_exact(d * LANES).zip(slopes.chunks_exact(d * LANES));
-        for (group, (squares, slopes)) in groups.enumerate() {
-            let mut sums = [[0.0; LANES]; ROWS];
-            let along = squares.as_chunks::<LANES>().0.iter().zip(slopes.as_chunks::<LANES>().0);
-            for (j, (squares, slopes)) in along.enumerate() {
-                let column: [f64; ROWS] = std::array::from_fn(|row| rows[row][j]);
-                for (sums, x) in sums.iter_mut().zip(column) {
-                    for ((sum, square), slope) in sums.iter_mut().zip(squares).zip(slopes) {
-                        *sum += x * (x * square + slope);
-                    }
-                }
-            }
-            for (shares, sums) in shares.chunks_exact_mut(row).zip(&sums) {
-                let own = &mut shares[group * LANES..][..LANES];
-                own.iter_mut().zip(sums).for_each(|(share, sum)| *share += sum);
-            }
-        }
+        add_terms(rows, [squares, slopes], shares, |x, square, slope| x * (x * square + slope));
     }
 }
 
