@@ -60,16 +60,28 @@ def clusters(d, count=3, rows=900, correlated=False, seed=0):
     return source.astype(np.float32), target.astype(np.float32)
 
 
+def own_clusters(d, count=3, rows=3000, seed=0):
+    """Each stretched along axes of its own."""
+    rng = np.random.default_rng(seed)
+    source, target = rng.normal(size=(2, rows, d))
+    centres, which = 5 * rng.normal(size=(count, d)), np.arange(rows) % count
+    axes = np.stack([np.linalg.qr(rng.normal(size=(d, d)))[0] for _ in range(count)])
+    target = np.einsum("nj,nji->ni", target * np.geomspace(0.15, 1.5, d), axes[which]) + centres[which]
+    return source.astype(np.float32), target.astype(np.float32)
+
+
 class Exports(unittest.TestCase):
     """Of every kind of model."""
 
-    def agree(self, source, target, steps=12, tau=1.0, sigma=0.4, peaks=False, **config):
+    def agree(self, source, target, steps=12, tau=1.0, sigma=0.4, peaks=False, own=False, **config):
         shape = source.shape[1:]
         flat = lambda x: np.asarray(x).reshape(len(x), -1)
-        with sfeuot.Context(threads=1) as context, \
+        lines = []
+        with sfeuot.Context(threads=1, log=lambda _, line: lines.append(line), log_level="info") as context, \
                 sfeuot.Trainer(context, source, target, sigma=sigma, tau=tau, sigma_units="relative", batch_sources=16,
                                generator_learning_rate=1e-2, value_learning_rate=1e-2, **config) as trainer:
             trainer.step(steps)
+            self.assertEqual(any("each cluster of the target has axes of its own" in line for line in lines), own)
             with trainer.model() as model, model.session() as session:
                 info = model.info()
                 if peaks:
@@ -160,6 +172,12 @@ class Exports(unittest.TestCase):
 
     def test_many_peaks(self):
         self.agree(*clusters(12, count=20, rows=2000), peaks=True, divergence="balanced", components=30)
+
+    def test_peaks_with_axes_of_their_own(self):
+        # As many components as peaks, and more.
+        for components in (3, 40, 64):
+            self.agree(*own_clusters(3), peaks=True, own=True, divergence="balanced", components=components)
+        self.agree(*own_clusters(16, count=5, rows=6000), peaks=True, own=True, divergence="balanced")
 
     def test_latents(self):
         self.agree(*clouds(3, correlated=True), latent_dimension=5, divergence="softplus")

@@ -3,13 +3,15 @@
 //
 // Outputs of a source sample are [raw_1, .., raw_K, logits], raw_k of `raw` numbers and K logits; p = softmax(logits).
 //
-//   components_choose  rows each source + i, i < each, get out = raw_c and weights = log(K p_c); `weights` may be null.
-//                      With `drawn` c is where (i + u) / each falls along the cumulated p, or the last one before it
+//   components_choose  rows each source + i, i < each, get out = raw_c, weights = log(K p_c) and which = c; both of these
+//                      may be null. With `drawn` c is where (i + u) / each falls along the cumulated p, or the last one before it
 //                      with p_c > 0; u in (0, 1] is element first_source + source of the stream COMPONENT. Otherwise c
 //                      = i, and each = K.
 //   components_fold    to = [delta_1, .., delta_K, scale K p_k (loss_k - mean)] for each source, with delta and loss of
 //                      rows K source + k and the mean of its losses by p.
 //   components_mean    to[source] += sum over k of p_k times the first d numbers of raw_k, in their order.
+//   components_mean_turned   the same where these lie along the axes of peak k modulo the peaks (turned.cuh): the sum of
+//                      each peak's components turned across, one peak after another.
 //
 // Probabilities are added up in 64 bits, as on the CPU, so that from equal outputs both draw the same components, but
 // where a place lies within about 1e-15 of a boundary.
@@ -18,9 +20,10 @@
 // components, rows or numbers. Reads and writes 4 bytes a number of every matrix named, a component's numbers once for
 // each row that takes it; logits are read again for each probability, of which there are K a source, and as many again
 // where components are drawn, in 64 bits. Probabilities are cumulated over 32 lanes at a time, in five sums; a row
-// finds its place among 32 components in five comparisons.
+// finds its place among 32 components in five comparisons. components_mean_turned takes up to 256 threads, and reads d^2
+// numbers of a matrix from the caches for each source and peak, with 2 d^2 operations.
 #include "philox.cuh"
-#include "axes.cuh"
+#include "turned.cuh"
 
 // The softmax of one source sample's logits: the largest logit and the sum of exponentials, the same in every lane of
 // a warp.
@@ -118,7 +121,7 @@ __device__ inline u32 component_at(const Probabilities& of, Cumulated& cumulated
 extern "C" __global__ void __launch_bounds__(256, 2)
 components_choose(const float* outputs, u32 outputs_stride, u32 sources, u32 each, u32 components, u32 raw, u32 drawn,
                   u64 seed, const u64* counter, u64 number, u64 first_source, float* out, u32 out_stride,
-                  float* weights) {
+                  float* weights, float* which) {
     const Sequence sequence = sequence_of(seed, counter, number, STREAM_COMPONENT);
     each_row_of_warp(sources, [=](u64 source, bool) {
         const u32 lane = threadIdx.x % WARP;
@@ -126,8 +129,8 @@ components_choose(const float* outputs, u32 outputs_stride, u32 sources, u32 eac
         const Probabilities of = probabilities_of(from, raw, components);
         const u64 element = first_source + source;
         const uint4 words = philox_block(sequence, element / 4);
-        const u32 which = (u32)(element % 4);
-        const double uniform = unit(which == 0 ? words.x : which == 1 ? words.y : which == 2 ? words.z : words.w);
+        const u32 word = (u32)(element % 4);
+        const double uniform = unit(word == 0 ? words.x : word == 1 ? words.y : word == 2 ? words.z : words.w);
         const double log_scale = log((double)components / of.total);
         Cumulated cumulated = {0, 0, 0.0};
         if (drawn != 0) {
@@ -143,6 +146,9 @@ components_choose(const float* outputs, u32 outputs_stride, u32 sources, u32 eac
             }
             if (weights != nullptr && lane < count) {
                 weights[source * each + own] = (float)((double)of.logits[component] - (double)of.top + log_scale);
+            }
+            if (which != nullptr && lane < count) {
+                which[source * each + own] = (float)component;
             }
             const u64 numbers = (u64)count * raw;
             for (u64 base = 0; base < numbers; base += WARP) {
@@ -200,6 +206,49 @@ components_mean(const float* outputs, u32 outputs_stride, u32 sources, u32 compo
                 const float weight = __shfl_sync(ALL_LANES, own, k);
                 for (u32 j = lane; j < d; j += WARP) {
                     sum[j] = __fadd_rn(sum[j], __fmul_rn(weight, from[(u64)(first + k) * raw + j]));
+                }
+            }
+        }
+    });
+}
+
+// As components_choose.
+extern "C" __global__ void __launch_bounds__(TURNED_THREADS, 2)
+components_mean_turned(const float* outputs, u32 outputs_stride, u32 sources, u32 components, u32 raw, u32 d,
+                       const float* axes, u32 peaks, float* to, u32 to_stride) {
+    SHARED(float4, lines, TURNED_WARPS * LINE_QUADS);
+    const Axes by = axes_of(axes, d);
+    const OwnAxes turned = own_axes_of(peaks_of(by, d, peaks), by);
+    const u32 lane = threadIdx.x % WARP;
+    float4* const line = lines + threadIdx.x / WARP * LINE_QUADS;
+    each_row_of_warp(sources, [=](u64 index, bool) {
+        const u32 source = (u32)index;
+        const float* from = row_of(outputs, outputs_stride, source);
+        const Probabilities of = probabilities_of(from, raw, components);
+        float* const out = row_of(to, to_stride, source);
+        for (u32 peak = 0; peak < peaks && peak < components; ++peak) {
+            float means[1][HALVES] = {}, x[1][HALVES];
+            const u32 alike = (components - peak + peaks - 1) / peaks;
+            for (u32 first = 0; first < alike; first += WARP) {
+                const u32 count = alike - first < WARP ? alike - first : WARP;
+                const float own = lane < count ? (float)probability(of, peak + (first + lane) * peaks) : 0.0f;
+                for (u32 n = 0; n < count; ++n) {
+                    const float weight = __shfl_sync(ALL_LANES, own, n);
+                    const float* const mean = from + (u64)(peak + (first + n) * peaks) * raw;
+#pragma unroll
+                    for (u32 h = 0; h < HALVES; ++h) {
+                        const u32 j = lane + WARP * h;
+                        means[0][h] = j < d ? __fadd_rn(means[0][h], __fmul_rn(weight, mean[j])) : 0.0f;
+                    }
+                }
+            }
+            lay_down<1, HALVES>(line, means);
+            across_peak_axes<1>(turned, peak, line, x);
+#pragma unroll
+            for (u32 h = 0; h < HALVES; ++h) {
+                const u32 i = lane + WARP * h;
+                if (i < d) {
+                    out[i] = __fadd_rn(out[i], x[0][h]);
                 }
             }
         }

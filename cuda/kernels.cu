@@ -20,3 +20,5 @@
 #include "product.cu"
 #include "samples.cu"
 #include "squares.cu"
+#include "turned_bridge.cu"
+#include "turned_mixture.cu"

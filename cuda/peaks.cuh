@@ -8,11 +8,17 @@ constexpr u32 PEAK_PARTS = 4;
 
 enum PeakPart : u32 { PEAK_PRECISION = 0, PEAK_CENTRE = 1, PEAK_TILT = 2, PEAK_LOG_STD = 3 };
 enum PeakWhole : u32 { PEAK_WEIGHT = 0, PEAK_WEIGHT_AT_START = 1 };
+constexpr u32 PEAK_WHOLES = 2;
 
 // 1 + p n, p z - h, and p z^2 - 2 h z - n h^2 of a peak along an axis.
 struct AlongPeak {
     float factor, slope, square;
 };
+
+__device__ inline AlongPeak along_peak(float precision, float centre, float tilt, float x, float noise) {
+    const float away = x - centre, slope = precision * away - tilt;
+    return {1.0f + precision * noise, slope, slope * away - tilt * (away + noise * tilt)};
+}
 
 struct Peaks {
     const float* numbers;
@@ -25,9 +31,7 @@ struct Peaks {
     __device__ float whole(PeakWhole part, u32 peak) const { return numbers[(PEAK_PARTS * d + part) * width + peak]; }
 
     __device__ AlongPeak along(u32 j, u32 peak, float x, float noise) const {
-        const float precision = at(PEAK_PRECISION, j, peak), tilt = at(PEAK_TILT, j, peak);
-        const float away = x - at(PEAK_CENTRE, j, peak), slope = precision * away - tilt;
-        return {1.0f + precision * noise, slope, slope * away - tilt * (away + noise * tilt)};
+        return along_peak(at(PEAK_PRECISION, j, peak), at(PEAK_CENTRE, j, peak), at(PEAK_TILT, j, peak), x, noise);
     }
 };
 

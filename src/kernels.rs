@@ -10,7 +10,9 @@ use crate::device::cpu::optimiser::Optimise;
 use crate::device::cpu::simd::{Isa, Real};
 use crate::device::cpu::{CpuBlock, CpuNoise};
 use crate::device::layout::Layout;
-use crate::device::{Batch, Bridge, Layers, Mat, Method, MixtureLoss, Points, Sums, TauAt, Weighted, Workspace};
+use crate::device::{
+    Batch, Bridge, Chosen, Layers, Mat, Method, MixtureLoss, Points, Sums, TauAt, Weighted, Workspace,
+};
 use crate::euot::conditional::Conditional;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::generator_step::GeneratorStep;
@@ -218,7 +220,7 @@ impl Kernels {
         let [value, _] = &self.nets;
         let (block, m, activation) = (&mut self.block, &self.mats, self.shapes[0].activation);
         let [x, out, slope, other] = m.hidden;
-        let bridge = Bridge { x0: m.x0, raw: m.raw, noise: m.noise, time: m.time };
+        let bridge = Bridge { x0: m.x0, raw: m.raw, noise: m.noise, time: m.time, which: None };
         match op {
             Op::Product => block.affine(value, HIDDEN, x, out),
             Op::Squares => block.squares(value, m.states, m.seen),
@@ -236,7 +238,7 @@ impl Kernels {
                 let points = Points { end: Some(m.ends), state: Some(m.states), drift: Some(m.drift) };
                 block.bridge(&self.head, &self.axes, &bridge, &points);
             }
-            Op::Choose => block.choose(m.outputs, Some(&m.noise), m.raw, None),
+            Op::Choose => block.choose(m.outputs, Some(&m.noise), &Chosen { raw: m.raw, log: None, which: None }),
             Op::Mixture => {
                 let (xt, components) = (m.states.columns(0, self.dimension), CONDITIONAL.components);
                 let (v, g, weighted) = (m.column, m.drift, Some(m.weighted));

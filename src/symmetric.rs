@@ -241,6 +241,11 @@ fn chase(values: &mut [f64], beside: &mut [f64], axes: &mut [f64], low: usize, h
 }
 
 impl Spectrum {
+    /// Returns a copy.
+    pub fn copied(&self) -> Result<Self> {
+        Ok(Self { values: memory::copied(MEMORY, &self.values)?, axes: memory::copied(MEMORY, &self.axes)? })
+    }
+
     /// Returns the matrix with the same axes and f of each value.
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Result<Symmetric> {
         let n = self.values.len();
@@ -277,6 +282,16 @@ pub(crate) fn turn_rows(rows: &mut [f64], axes: &[f64], n: usize) -> Result<()> 
         row.iter_mut().zip(axes.chunks_exact(n)).for_each(|(to, axis)| *to = dot(axis, &before));
     }
     Ok(())
+}
+
+/// Returns whether n axes of n numbers, one a row, have unit length and right angles, to the digits of 32-bit numbers.
+pub(crate) fn is_orthogonal(axes: &[f32], n: usize) -> bool {
+    let along = |j: usize, k: usize| -> f64 {
+        let pairs = axes[j * n..][..n].iter().zip(&axes[k * n..][..n]);
+        pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    let right = |j: usize, k: usize| (along(j, k) - f64::from(u8::from(j == k))).abs() < 1e-5;
+    (0..n).all(|j| (0..=j).all(|k| right(j, k)))
 }
 
 /// Returns the product of two matrices of n x n numbers.

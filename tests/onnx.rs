@@ -213,11 +213,18 @@ fn graphs_of_every_model_are_sound_and_have_the_operators_that_the_guide_names()
     let mut trainer =
         Trainer::new(&context(1), problems::small(), side(&turned), side(&narrow)).expect("a sound problem");
     check(&trainer.model().expect("a model"), false);
+    let holds = |model: &Model, text: &[u8]| {
+        problems::bytes(model, "onnx_clusters").windows(text.len()).any(|part| part == text)
+    };
     for components in [3, 5] {
         let model = problems::clusters(components);
         check(&model, false);
-        let file = problems::bytes(&model, "onnx_clusters");
-        assert!(file.windows(5).any(|part| part == b"peaks"), "{components} components");
+        assert!(holds(&model, b"peaks"), "{components} components");
+    }
+    for components in [3, 5] {
+        let model = problems::own_clusters(components);
+        check(&model, false);
+        assert!(holds(&model, br#"axes\":true"#), "{components} components");
     }
     assert_eq!(operators, promised());
 }

@@ -98,6 +98,14 @@ impl Clusters {
         Ok(clusters)
     }
 
+    /// Returns clusters of independent numbers with these shares, means and variances.
+    pub fn with(dimension: usize, shares: &[f64], means: Vec<f64>, variances: Vec<f64>) -> Result<Self> {
+        let mut clusters = Self::new(dimension, means, variances)?;
+        clusters.shares.copy_from_slice(shares);
+        clusters.prepare();
+        Ok(clusters)
+    }
+
     /// Returns the share of samples that each has.
     pub fn shares(&self) -> &[f64] {
         &self.shares
@@ -191,6 +199,12 @@ impl Clusters {
 
     /// Tells the likelihood of the samples held back.
     fn measure(&mut self, split: &Split) -> Result<()> {
+        self.likelihood = self.likelihood_of(split)?;
+        Ok(())
+    }
+
+    /// Returns the mean log-likelihood of the samples held back.
+    pub fn likelihood_of(&self, split: &Split) -> Result<f64> {
         let mut shares = self.no_shares()?;
         let (mut sum, mut weight) = (0.0, 0.0);
         for (rows, weights) in split.blocks(true) {
@@ -199,19 +213,14 @@ impl Clusters {
                 weight += w;
             }
         }
-        self.likelihood = sum / weight;
-        Ok(())
+        Ok(sum / weight)
     }
 
     /// Returns the mean log-likelihood of the samples held back of one component under what the clusters have along it.
     pub fn along(&self, axis: usize, column: &Split) -> Result<f64> {
         let d = self.dimension;
         let of = |numbers: &[f64]| memory::collected(MEMORY, numbers.chunks_exact(d).map(|numbers| numbers[axis]));
-        let mut along = Self::new(1, of(&self.means)?, of(&self.variances)?)?;
-        along.shares.copy_from_slice(&self.shares);
-        along.prepare();
-        along.measure(column)?;
-        Ok(along.likelihood)
+        Self::with(1, &self.shares, of(&self.means)?, of(&self.variances)?)?.likelihood_of(column)
     }
 
     /// Returns room for the shares of each of a block's rows.

@@ -1,6 +1,7 @@
 //! The axes along which a problem is looked at, where these are not the components of a sample.
 
 use crate::numbers::Numbers;
+use crate::symmetric::is_orthogonal;
 use std::sync::Arc;
 
 /// Orthogonal axes of unit length in the space of samples, as 32-bit numbers. Costs and noise are the same in every
@@ -21,12 +22,7 @@ impl Rotation {
 
     /// Returns whether the axes have unit length and right angles, to the digits of 32-bit numbers.
     pub fn is_orthogonal(&self) -> bool {
-        let along = |j: usize, k: usize| -> f64 {
-            let pairs = self.axis(j).iter().zip(self.axis(k));
-            pairs.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-        };
-        let right = |j: usize, k: usize| (along(j, k) - f64::from(u8::from(j == k))).abs() < 1e-5;
-        (0..self.dimension).all(|j| (0..=j).all(|k| right(j, k)))
+        is_orthogonal(&self.numbers, self.dimension)
     }
 
     /// Returns how many axes there are, which is the numbers of a sample.

@@ -6,6 +6,7 @@ use crate::lanes::{ROWS, Rows};
 use crate::memory;
 use crate::rng::{Sequence, Stream};
 use crate::symmetric::turn_rows;
+use std::ops::Range;
 
 const MEMORY: &str = "samples that are fitted";
 /// See [`Split::copied_rows`].
@@ -109,14 +110,25 @@ impl Split {
 
     /// Returns the rows of either half with their weights: those that are held back, or those that are fitted.
     pub fn half(&self, held: bool) -> impl Iterator<Item = (&[f64], f64)> + Clone {
-        let rows = self.rows.chunks_exact(self.dimension).zip(self.weights.iter().copied());
-        let of = rows.zip(&self.held).filter(move |((_, weight), own)| **own == held && *weight > 0.0);
+        self.half_among(held, 0..self.rows())
+    }
+
+    /// Returns those of them that are among some rows.
+    fn half_among(&self, held: bool, among: Range<usize>) -> impl Iterator<Item = (&[f64], f64)> + Clone {
+        let numbers = among.start * self.dimension..among.end * self.dimension;
+        let rows = self.rows[numbers].chunks_exact(self.dimension).zip(self.weights[among.clone()].iter().copied());
+        let of = rows.zip(&self.held[among]).filter(move |((_, weight), own)| **own == held && *weight > 0.0);
         of.map(|(row, _)| row)
     }
 
     /// Returns the same rows, several at a time. Behind the last, there are rows of no weight.
     pub fn blocks(&self, held: bool) -> impl Iterator<Item = (Rows<'_>, [f64; ROWS])> {
-        let mut rows = self.half(held);
+        self.blocks_among(held, 0..self.rows())
+    }
+
+    /// Returns those of them that are among some rows, several at a time.
+    pub fn blocks_among(&self, held: bool, among: Range<usize>) -> impl Iterator<Item = (Rows<'_>, [f64; ROWS])> {
+        let mut rows = self.half_among(held, among);
         std::iter::from_fn(move || {
             let (first, weight) = rows.next()?;
             let (mut block, mut weights) = ([first; ROWS], [0.0; ROWS]);

@@ -62,6 +62,28 @@ pub struct Bridge<N> {
     pub noise: N,
     /// Times of the clock ([`Tick`](crate::formulas::Tick), rows x 3).
     pub time: Mat,
+    /// Numbers of the rows' components (rows x 1), where peaks have axes of their own: mean and deviations of a component lie along
+    /// those of its peak.
+    pub which: Option<Mat>,
+}
+
+/// Where the components of rows go.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen {
+    /// Their raw outputs (rows x raw).
+    pub raw: Mat,
+    /// log(K probability) (rows x 1).
+    pub log: Option<Mat>,
+    /// Their numbers (rows x 1).
+    pub which: Option<Mat>,
+}
+
+impl Chosen {
+    /// Returns the components of rows `from..to`.
+    pub fn rows(self, from: usize, to: usize) -> Self {
+        let of = |mat: Mat| mat.rows(from, to);
+        Self { raw: of(self.raw), log: self.log.map(of), which: self.which.map(of) }
+    }
 }
 
 /// The points of the bridges that are wanted. The first two are inputs of the value function. Along each axis t and sigma
@@ -109,9 +131,10 @@ pub struct Batch<N> {
 }
 
 impl<N: Copy> Batch<N> {
-    /// Returns the bridges from these source samples of `dimension` numbers to the generator's outputs `raw` for them.
-    pub fn bridge(&self, dimension: usize, raw: Mat) -> Bridge<N> {
-        Bridge { x0: self.input.columns(0, dimension), raw, noise: self.noise, time: self.time }
+    /// Returns the bridges from these source samples of `dimension` numbers to the generator's outputs `raw` for them, of the components
+    /// with the numbers `which` where these count.
+    pub fn bridge(&self, dimension: usize, raw: Mat, which: Option<Mat>) -> Bridge<N> {
+        Bridge { x0: self.input.columns(0, dimension), raw, noise: self.noise, time: self.time, which }
     }
 }
 
@@ -260,11 +283,10 @@ pub trait Method: Workspace {
     type Sums;
 
     /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`)
-    /// gives its source sample to `raw` (rows x raw); every source has as many rows. With `noise` components are drawn:
+    /// gives its source sample; every source has as many rows. With `noise` components are drawn:
     /// those of a source's rows lie at even distances along its cumulated probabilities, and none has probability 0.
-    /// Without, a source has K rows, and takes each component in turn. Where `log` (rows x 1) is given, log(K
-    /// probability) goes there.
-    fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, raw: Mat, log: Option<Mat>);
+    /// Without, a source has K rows, and takes each component in turn.
+    fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, to: &Chosen);
     /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in
     /// turn (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K
     /// probability_k (loss_k - mean loss).

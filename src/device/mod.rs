@@ -29,7 +29,8 @@ pub use layers::Layers;
 pub use maps::{ActivationRule, Fixed, Groups, Maps, NORM_EPSILON};
 pub use mat::{Mat, Squares};
 pub use method::{
-    ActionTerm, Batch, Bridge, DualTerm, Method, MixtureLoss, PeaksTerm, Points, StepNumber, Sums, TauAt, Weighted,
+    ActionTerm, Batch, Bridge, Chosen, DualTerm, Method, MixtureLoss, PeaksTerm, Points, StepNumber, Sums, TauAt,
+    Weighted,
 };
 pub use rows::Rows;
 pub use workspace::Workspace;

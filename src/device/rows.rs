@@ -121,8 +121,8 @@ pub trait Rows: Layers + Method {
     fn export(&mut self, constants: &Self::Constants, x: Mat, direction: bool, to: Self::Out<'_>);
 
     /// Adds to each row of `to` (rows x d) the mean over its components in `outputs`. A component has `raw` numbers,
-    /// and the first d of them are its mean as a residual.
-    fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat);
+    /// and the first d of them are its mean as a residual, along the axes of its peak where these have axes of their own.
+    fn add_components_mean(&mut self, outputs: Mat, raw: usize, axes: &Axes<Self::AxisNumbers>, to: Mat);
 
     /// Adds to each row of `sum` (rows x d) the first d numbers of its rows of `raw`, which are equally many for each.
     /// With `start` the sum begins at 0.

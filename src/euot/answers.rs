@@ -137,7 +137,7 @@ impl<D: Rows> TransportOn<'_, D> {
         let Transport { generator, head, .. } = self.transport;
         let x = self.input(device, piece.rows, piece.count, 1, piece.seed);
         let outputs = self.transport.conditional.outputs_at(device, generator, self.generator, x, self.axes);
-        device.add_components_mean(outputs, head.raw(x.cols), x);
+        device.add_components_mean(outputs, head.raw(x.cols), self.axes, x);
         self.export(device, x, false, to);
     }
 
@@ -241,10 +241,10 @@ impl<D: Rows> TransportOn<'_, D> {
         let Piece { rows, count, seed } = *piece;
         let input = self.input(device, rows, count, 1, seed);
         let noise = device.endpoint_noise(seed, count, d, conditional.has_own_components());
-        let raw = conditional.draw(device, generator, self.generator, input, 1, &noise, (head.raw(d), self.axes));
+        let drawn = conditional.draw(device, generator, self.generator, input, 1, &noise, (head.raw(d), self.axes));
         let x0 = input.columns(0, d);
         // Times are not read for endpoints.
-        let bridge = Bridge { x0, raw, noise, time: x0 };
+        let bridge = Bridge { x0, raw: drawn.raw, noise, time: x0, which: drawn.which };
         let end = device.scratch(count, d + 1);
         device.bridge(head, self.axes, &bridge, &Points { end: Some(end), ..Points::default() });
         end.columns(0, d)

@@ -7,7 +7,7 @@
 //! estimate over the latents drawn. The mass of a mode then depends on where in z the network turns from one mode to
 //! the next.
 
-use crate::device::{Layers, Mat, Method, Weighted};
+use crate::device::{Chosen, Layers, Mat, Method, Weighted, Workspace};
 use crate::formulas::Axes;
 use crate::nn::network::{Network, Tape};
 
@@ -65,7 +65,7 @@ impl Conditional {
         if self.has_own_components() { input.every(each) } else { input }
     }
 
-    /// Returns the raw outputs (rows x `raw`) of a component that is drawn for each row of `input` by its probability.
+    /// Returns the raw outputs (rows x `raw`) of a component, and its number, that is drawn for each row of `input` by its probability.
     /// `each` consecutive rows share a source sample.
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn draw<D: Layers + Method>(
@@ -77,13 +77,14 @@ impl Conditional {
         each: usize,
         noise: &D::Noise,
         (raw, axes): (usize, &Axes<D::AxisNumbers>),
-    ) -> Mat {
+    ) -> Chosen {
         let outputs = self.outputs_at(device, generator, net, self.seen(input, each), axes);
         if !self.has_own_components() {
-            return outputs;
+            return Chosen { raw: outputs, log: None, which: None };
         }
-        let to = device.scratch(input.rows, raw);
-        device.choose(outputs, Some(noise), to, None);
+        let which = numbers(device, input.rows, axes);
+        let to = Chosen { raw: device.scratch(input.rows, raw), log: None, which };
+        device.choose(outputs, Some(noise), &to);
         to
     }
 
@@ -120,13 +121,19 @@ impl Conditional {
         let rows = input.rows;
         let delta = device.scratch(rows, raw);
         if !self.has_own_components() {
-            return RecordedComponents { components: Components { raw: tape.output, delta, weighted: None }, tape };
+            let components = Components { raw: tape.output, delta, weighted: None, which: None };
+            return RecordedComponents { components, tape };
         }
         let weighted = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
-        let to = device.scratch(rows, raw);
-        device.choose(tape.output, None, to, Some(weighted.log));
-        RecordedComponents { components: Components { raw: to, delta, weighted: Some(weighted) }, tape }
+        let (to, which) = (device.scratch(rows, raw), numbers(device, rows, axes));
+        device.choose(tape.output, None, &Chosen { raw: to, log: Some(weighted.log), which });
+        RecordedComponents { components: Components { raw: to, delta, weighted: Some(weighted), which }, tape }
     }
+}
+
+/// Returns room for the numbers of rows' components, where these have axes of their own.
+fn numbers<D: Workspace, S>(device: &mut D, rows: usize, axes: &Axes<S>) -> Option<Mat> {
+    axes.turned.then(|| device.scratch(rows, 1))
 }
 
 /// Components, one a row.
@@ -137,6 +144,8 @@ pub(crate) struct Components {
     /// The gradient by `raw`, to be filled (same shape).
     pub delta: Mat,
     pub weighted: Option<Weighted>,
+    /// Their numbers, where peaks have axes of their own (rows x 1).
+    pub which: Option<Mat>,
 }
 
 impl Components {
@@ -146,6 +155,7 @@ impl Components {
             raw: self.raw.rows(from, to),
             delta: self.delta.rows(from, to),
             weighted: self.weighted.map(|weighted| weighted.rows(from, to)),
+            which: self.which.map(|which| which.rows(from, to)),
         }
     }
 }

@@ -15,8 +15,9 @@ use super::fineness::ease;
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
 use super::gaussian_pair::{self, Gaussian, Pair, softness};
 use super::likely_axes::{Likeliest, SHARED, Told, likeliest};
-use super::picked::Picked;
+use super::picked::{PeakCounts, Picked};
 use crate::data::{Normalisation, Rotation, Shapes, Split, Spread};
+use crate::device::cpu::pool::Pool;
 use crate::error::Result;
 use crate::formulas::Conjugate;
 use crate::memory;
@@ -39,6 +40,8 @@ pub(crate) struct Directions {
     pub target: Option<Split>,
     /// Where peaks are wanted.
     pub picked: Option<Picked>,
+    /// For peaks with axes of their own, which need one length of all axes: the axes that are taken if there are none.
+    pub otherwise: Option<Box<Self>>,
 }
 
 /// What axes were taken.
@@ -50,6 +53,8 @@ pub(crate) enum Choice {
     Principal,
     /// The axes that clusters of the target have in common.
     Shared,
+    /// Axes that each cluster has of its own.
+    Own,
 }
 
 /// Returns both sides in other axes, rounded to the numbers that are kept of these.
@@ -66,15 +71,15 @@ fn turned([source, target]: &[Gaussian; 2], axes: &[f64]) -> Result<(Rotation, [
 }
 
 impl Directions {
-    /// Chooses the axes for sides with these moments and shapes, in the units of `common`. `peaks` are how many there
-    /// may be: as a rule, and at most where clusters are more.
+    /// Chooses the axes for sides with these moments and shapes, in the units of `common`. `peaks` are how many there may be.
     pub fn choose(
         spreads: &[Spread; 2],
         shapes: Shapes,
         common: &Normalisation,
         sigma: f64,
         conjugate: &Conjugate,
-        peaks: Option<[usize; 2]>,
+        peaks: Option<PeakCounts>,
+        pool: &Pool,
     ) -> Result<(Self, Choice)> {
         let Shapes { covariances, fitted, target: mut samples, picked, many, turnable, chance, heaviest: _ } = shapes;
         // Kept no longer than they may be asked for.
@@ -86,17 +91,23 @@ impl Directions {
         let [of_source, of_target] = covariances;
         let sides = [gaussian(&spreads[0], of_source)?, gaussian(&spreads[1], of_target)?];
         let is_told = samples.is_told();
+        let mut own = None;
         let (mut directions, choice) = if !turnable {
             (Self::components(&sides, sigma, conjugate)?, Choice::Components)
         } else if !is_told {
             (Self::principal(&sides, sigma, conjugate)?, Choice::Principal)
         } else {
-            let told =
-                Told { samples: &samples, fitted, picked, many: many.as_ref().map(|[_, target]| target), chance };
-            match likeliest(&sides, told, common, sigma, conjugate)? {
+            let many = many.as_ref().map(|[_, target]| target);
+            let turned = peaks.filter(|peaks| peaks.turned).map(|peaks| peaks.counts);
+            let told = Told { samples: &samples, fitted, picked, many, chance, turned };
+            match likeliest(&sides, told, common, sigma, conjugate, pool)? {
                 Likeliest::Components => (Self::components(&sides, sigma, conjugate)?, Choice::Components),
                 Likeliest::Principal => (Self::principal(&sides, sigma, conjugate)?, Choice::Principal),
                 Likeliest::Shared(axes) => (Self::along(&sides, &axes, sigma, conjugate)?, Choice::Shared),
+                Likeliest::Own(clusters) => {
+                    own = Some(clusters);
+                    (Self::even(&sides, sigma, conjugate)?, Choice::Own)
+                }
             }
         };
         if is_told {
@@ -104,7 +115,7 @@ impl Directions {
                 samples.turn(&rotation.wide()?)?;
             }
             directions.target = Some(samples);
-            directions.picked = many.zip(peaks).map(|(samples, peaks)| Picked { samples, peaks });
+            directions.picked = many.zip(peaks).map(|(samples, peaks)| Picked { samples, peaks: peaks.counts, own });
         }
         Ok((directions, choice))
     }
@@ -118,7 +129,18 @@ impl Directions {
                 .clamp(CONTRACTIONS[0], CONTRACTIONS[1])
         };
         let contraction = memory::collected("the contractions of a bridge", variances.map(q))?;
-        Ok(Self { rotation: None, contraction, sides: [source, target], target: None, picked: None })
+        Ok(Self { rotation: None, contraction, sides: [source, target], target: None, picked: None, otherwise: None })
+    }
+
+    /// Takes the components of a sample with one contraction and one length, so that noise and time are the same in every direction, or
+    /// the axes of the plan between Gaussians if no peaks are found.
+    pub fn even(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
+        let mut directions = Self::components(sides, sigma, conjugate)?;
+        let mean = |side: &Gaussian| side.covariance.diagonals().sum::<f64>() / side.mean.len() as f64;
+        let q = gaussian_pair::contraction([mean(&sides[0]), mean(&sides[1])], sigma * sigma, softness(conjugate));
+        directions.contraction.fill(q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]));
+        directions.otherwise = Some(Box::new(Self::principal(sides, sigma, conjugate)?));
+        Ok(directions)
     }
 
     /// Takes these axes, one a row, each by itself.
@@ -141,7 +163,7 @@ impl Directions {
             }
             *q = q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
         }
-        Ok(Self { rotation: Some(rotation), contraction, sides, target: None, picked: None })
+        Ok(Self { rotation: Some(rotation), contraction, sides, target: None, picked: None, otherwise: None })
     }
 
     /// Moves the origin of each axis to the middle between both sides, once the source is moved. Returns where it was, the
@@ -160,6 +182,10 @@ impl Directions {
             pulls[j] += centre - centre / q[j];
             centres.push(centre);
         }
+        if self.otherwise.is_some() {
+            let square = units.iter().map(|unit| unit * unit).sum::<f64>() / units.len() as f64;
+            units.fill(square.sqrt());
+        }
         for side in &mut self.sides {
             side.mean.iter_mut().zip(&centres).for_each(|(mean, centre)| *mean -= centre);
         }
@@ -173,9 +199,10 @@ impl Directions {
         common: &Normalisation,
         sigma: f64,
         conjugate: &Conjugate,
+        pool: &Pool,
     ) -> Result<(GaussianBridge, Normalisation)> {
         let [centres, unit, h] = self.centre(sigma, conjugate)?;
-        let Self { rotation, contraction: q, sides, target: samples, picked } = self;
+        let Self { rotation, contraction: q, sides, target: mut samples, picked, otherwise } = self;
         let pair = Pair::new(&sides, sigma, conjugate);
         let level = pair.level(&q, &h, conjugate.divergence.has_exponential_ratio())?;
         let start = pair.start(&q, &h, level);
@@ -202,11 +229,18 @@ impl Directions {
             peaks: None,
         };
         bridge.start = bridge.cost() * start;
-        if let Some(samples) = samples {
-            bridge.ease = ease(&samples, &bridge, sigma)?;
+        if let Some(samples) = &samples {
+            bridge.ease = ease(samples, &bridge, sigma)?;
         }
         if let Some(picked) = picked {
-            bridge.peaks = picked.peaks(&bridge, &centres, common, sigma)?.map(Arc::new);
+            bridge.peaks = picked.peaks(&bridge, &centres, common, sigma, pool)?.map(Arc::new);
+        }
+        if let Some(mut otherwise) = otherwise.filter(|_| bridge.peaks.is_none()) {
+            if let (Some(samples), Some(rotation)) = (&mut samples, &otherwise.rotation) {
+                samples.turn(&rotation.wide()?)?;
+            }
+            otherwise.target = samples;
+            return otherwise.bridge(common, sigma, conjugate, pool);
         }
         Ok((bridge, common.moved(back.iter().map(|centre| -centre), 1.0)?))
     }

@@ -143,7 +143,7 @@ impl<S> GeneratorStep<'_, S> {
         of: &Components,
     ) -> Mat {
         let state = self.value.inputs_of(device, value, batch.input.rows);
-        let bridge = batch.bridge(self.dimension(), of.raw);
+        let bridge = batch.bridge(self.dimension(), of.raw, of.which);
         device.bridge(&self.head, self.axes, &bridge, &Points { state: Some(state), ..Points::default() });
         state
     }
@@ -159,7 +159,7 @@ impl<S> GeneratorStep<'_, S> {
         sums: &mut D::Sums,
     ) {
         let d = self.dimension();
-        let bridge = batch.bridge(d, of.raw);
+        let bridge = batch.bridge(d, of.raw, of.which);
         let tape = self.value.record_hidden(device, value, state, false);
         let (mut v, mut g) = (Mat::NONE, Mat::NONE);
         device.both(

@@ -137,9 +137,9 @@ impl<D: Layers + Draw> HalfWork<D> for Halves {
         match half {
             Half::Value => {
                 let step = self.value_step(inputs.axes, D::step_of(inputs.samples));
-                let raw = step.draw(device, generator, *input, noise);
+                let components = step.draw(device, generator, *input, noise);
                 drawn.blocks(device, |device, batch, rows| {
-                    step.carry(device, value, batch, raw.rows(rows.start, rows.end), gradient, sums);
+                    step.carry(device, value, batch, components.rows(rows.start, rows.end), gradient, sums);
                 });
             }
             Half::Generator => {

@@ -1,7 +1,10 @@
 //! Which axes samples of the target are likeliest in. Likelihoods are told on samples that took no part in the fit.
 
 use super::gaussian_pair::{Gaussian, Pair};
+use super::own_axes::OwnAxes;
+use super::whole_clusters::WholeClusters;
 use crate::data::{Clusters, Doubled, Doubling, Normalisation, Sketch, Split};
+use crate::device::cpu::pool::Pool;
 use crate::error::Result;
 use crate::formulas::Conjugate;
 use crate::formulas::peaks::{MOST_DIMENSION, MOST_PEAKS};
@@ -41,6 +44,8 @@ pub(super) struct Told<'a> {
     pub many: Option<&'a Sketch>,
     /// The largest correlation that is taken for chance.
     pub chance: f64,
+    /// How many clusters may have axes of their own: as a rule, and at most.
+    pub turned: Option<[usize; 2]>,
 }
 
 /// The axes in which samples are likeliest.
@@ -51,6 +56,8 @@ pub(super) enum Likeliest {
     Principal,
     /// The axes that clusters of the target have in common, one a row.
     Shared(Vec<f64>),
+    /// Axes that each of these clusters has of its own.
+    Own(WholeClusters),
 }
 
 /// Samples of the target in axes that are tried.
@@ -74,10 +81,11 @@ enum Verdict {
 /// Chooses those of all axes in which samples that were held back are likeliest.
 pub(super) fn likeliest(
     sides: &[Gaussian; 2],
-    Told { samples, fitted, picked, many, chance }: Told,
+    Told { samples, fitted, picked, many, chance, turned }: Told,
     common: &Normalisation,
     sigma: f64,
     conjugate: &Conjugate,
+    pool: &Pool,
 ) -> Result<Likeliest> {
     // The axes of the plan as the samples tell them that are not held back.
     let seen = [sides[0].copied()?, Gaussian { covariance: fitted, ..sides[1].copied()? }];
@@ -85,13 +93,38 @@ pub(super) fn likeliest(
     let along = samples.turned(&to_principal)?;
     // One Gaussian with all covariances: as these samples tell it, or as its axes do, which more samples have told.
     let (one, independent) = (samples.gaussian()?.max(along.independent()?), samples.independent()?);
+    let own = |clusters: &Clusters, axes: Option<&[f64]>| -> Result<Option<WholeClusters>> {
+        let Some(counts) = turned else { return Ok(None) };
+        OwnAxes { samples, many, common, clusters, axes, counts, pool }.found()
+    };
     if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
+        // Numbers may belong together in clusters and not in all samples.
+        if turned.is_some() && SHARED.contains(&samples.dimension()) {
+            let clusters = Clusters::fit(samples, CLUSTERS)?;
+            if clusters.likelihood > independent + MARGIN
+                && let Some(own) = own(&clusters, None)?
+            {
+                return Ok(Likeliest::Own(own));
+            }
+        }
         return Ok(Likeliest::Components);
     }
     let tried = Tried { samples: [samples, &along], to_principal: &to_principal, one, shared: picked.is_some() };
     let first = tried.by(CLUSTERS)?;
     let more = tried.by_more(&first)?;
-    Ok(match more.unwrap_or(first) {
+    let verdict = more.unwrap_or(first);
+    let chosen = match &verdict {
+        Verdict::Principal(None) => None,
+        Verdict::Components(clusters) => Some((clusters, None)),
+        Verdict::Principal(Some(clusters)) => Some((clusters, Some(&to_principal[..]))),
+        Verdict::Shared(clusters, axes) => Some((clusters, Some(&axes[..]))),
+    };
+    if let Some((clusters, axes)) = chosen
+        && let Some(own) = own(clusters, axes)?
+    {
+        return Ok(Likeliest::Own(own));
+    }
+    Ok(match verdict {
         Verdict::Components(_) => Likeliest::Components,
         Verdict::Principal(_) => Likeliest::Principal,
         Verdict::Shared(clusters, axes) => {

@@ -4,7 +4,9 @@
 pub(crate) mod answers;
 pub mod conditional;
 pub(crate) mod directions;
+mod dual_climb;
 mod fineness;
+mod forms;
 pub(crate) mod gaussian_bridge;
 pub(crate) mod gaussian_pair;
 pub mod generator_step;
@@ -13,11 +15,15 @@ pub(crate) mod initial;
 mod likely_axes;
 pub mod networks;
 pub(crate) mod objective;
+mod own_axes;
 mod peak_shares;
 mod peaks_fit;
-mod picked;
+pub(crate) mod picked;
 mod ticks;
+mod turned_fit;
+mod turned_peaks;
 pub mod value_step;
+mod whole_clusters;
 
 #[cfg(test)]
 mod tests;

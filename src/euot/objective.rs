@@ -10,7 +10,7 @@
 use super::conditional::Conditional;
 use crate::device::exchange::{BatchSeed, Exchange};
 use crate::device::training::Half;
-use crate::device::{ActionTerm, Bridge, DualTerm, Mat, MixtureLoss, Points, TauAt, Weighted};
+use crate::device::{ActionTerm, Bridge, Chosen, DualTerm, Mat, MixtureLoss, Points, TauAt, Weighted};
 use crate::formulas::{Axes, Clock, Conjugate, Head, Tick};
 
 /// The problem without its networks.
@@ -171,7 +171,7 @@ impl Objective {
         let mut raw = outputs;
         if self.conditional.has_own_components() {
             raw = device.scratch(rows, self.head.raw(d));
-            device.choose(outputs, draws.then_some(&noise), raw, None);
+            device.choose(outputs, draws.then_some(&noise), &Chosen { raw, log: None, which: None });
         }
         let mut room = |wanted: bool, cols| wanted.then(|| device.scratch(rows, cols));
         let points = Points {
@@ -179,7 +179,7 @@ impl Objective {
             state: room(to.state.is_some(), d + 1),
             drift: room(to.drift.is_some(), d),
         };
-        device.bridge(&self.head, axes, &Bridge { x0, raw, noise, time }, &points);
+        device.bridge(&self.head, axes, &Bridge { x0, raw, noise, time, which: None }, &points);
         for (computed, to) in [(points.end, to.end), (points.state, to.state), (points.drift, to.drift)] {
             if let (Some(computed), Some(to)) = (computed, to) {
                 device.give(computed.columns(0, d), self.scale, to);
@@ -264,10 +264,10 @@ impl Objective {
         if self.conditional.has_own_components() {
             let weights = Weighted { log: device.scratch(rows, 1), loss: device.scratch(rows, 1) };
             own = device.scratch(rows, raw);
-            device.choose(outputs, None, own, Some(weights.log));
+            device.choose(outputs, None, &Chosen { raw: own, log: Some(weights.log), which: None });
             weighted = Some(weights);
         }
-        let bridge = Bridge { x0, raw: own, noise: device.no_noise(), time };
+        let bridge = Bridge { x0, raw: own, noise: device.no_noise(), time, which: None };
         let loss = MixtureLoss {
             head: &self.head,
             axes,

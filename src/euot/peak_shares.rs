@@ -3,6 +3,7 @@
 use crate::data::{Clusters, Split};
 use crate::error::Result;
 use crate::formulas::Peaks;
+use crate::formulas::peaks::PeakAxes;
 use crate::lanes::{LANES, ROWS, Rows, add_terms, divide, padded, place};
 use crate::memory;
 use crate::vectors::with_vectors;
@@ -11,9 +12,9 @@ const MEMORY: &str = "the peaks of a value function";
 /// The number of samples of either side below which a peak is not made anew: it would be theirs alone.
 const LEAST_SAMPLES: f64 = 16.0;
 /// The least share that enters a logarithm.
-const NO_SHARE: f64 = 1e-9;
+pub(super) const NO_SHARE: f64 = 1e-9;
 /// The range of 1 / (1 + p sigma^2), by which a peak contracts: a spread of 1 / 30 of the noise's, and three times it.
-const CONTRACTIONS: [f64; 2] = [1e-3, 9.0];
+pub(super) const CONTRACTIONS: [f64; 2] = [1e-3, 9.0];
 /// The largest distance of a peak's centre from 0, in lengths that networks see as 1. A peak farther away is one at 0 with a
 /// tilt.
 const FARTHEST: f64 = 8.0;
@@ -110,7 +111,7 @@ impl Exponents {
             };
             next.weights[k] = old - next.height(k, from, noises) + (to.shares[k].max(NO_SHARE) / share).ln();
         }
-        next.normalise();
+        normalise(&mut next.weights);
         Ok(next)
     }
 
@@ -123,12 +124,6 @@ impl Exponents {
             -0.5 * ((p * square - 2.0 * b * mean - noise * b * b) / factor + factor.ln())
         };
         self.weights[k] + noises.iter().enumerate().map(along).sum::<f64>()
-    }
-
-    /// Takes the largest weight as 1.
-    fn normalise(&mut self) {
-        let top = self.weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        self.weights.iter_mut().for_each(|weight| *weight -= top);
     }
 
     /// Returns what lies so far on the way to others, or as far beyond these as peaks with this noise may be.
@@ -157,10 +152,7 @@ impl Exponents {
     /// Returns the same with weights for which peaks' shares of both sides agree better.
     pub fn levelled(&self, [from, to]: &[Shares; 2]) -> Result<Self> {
         let mut next = self.copied()?;
-        for (weight, (from, to)) in next.weights.iter_mut().zip(from.shares.iter().zip(&to.shares)) {
-            *weight += (to.max(NO_SHARE) / from.max(NO_SHARE)).ln();
-        }
-        next.normalise();
+        level(&mut next.weights, &from.shares, &to.shares);
         Ok(next)
     }
 
@@ -187,27 +179,51 @@ impl Exponents {
 
     /// Returns them as a value function has them.
     pub fn peaks(&self) -> Result<Peaks> {
-        let d = self.slopes.len() / self.weights.len();
-        let mut of = self.copied()?;
-        let (mut centres, mut tilts) = (zeros(self.slopes.len())?, zeros(self.slopes.len())?);
-        for (at, (&p, &b)) in self.precisions.iter().zip(&self.slopes).enumerate() {
-            if p != 0.0 && b.abs() <= FARTHEST * p.abs() {
-                // b y - p / 2 y^2 is -p / 2 (y - c)^2 + c b / 2.
-                centres[at] = b / p;
-                of.weights[at / d] += 0.5 * centres[at] * b;
-            } else {
-                tilts[at] = b;
-            }
-        }
-        of.normalise();
-        let Self { weights, precisions, .. } = of;
-        Ok(Peaks {
-            weights: weights.into(),
-            precisions: precisions.into(),
-            centres: centres.into(),
-            tilts: tilts.into(),
-        })
+        let Self { weights, precisions, slopes } = self.copied()?;
+        peaks_of(weights, precisions, slopes, None)
     }
+}
+
+/// Takes the largest weight as 1.
+pub(super) fn normalise(weights: &mut [f64]) {
+    let top = weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    weights.iter_mut().for_each(|weight| *weight -= top);
+}
+
+/// Changes weights so that the shares that peaks have of both sides agree better.
+pub(super) fn level(weights: &mut [f64], from: &[f64], to: &[f64]) {
+    for (weight, (from, to)) in weights.iter_mut().zip(from.iter().zip(to)) {
+        *weight += (to.max(NO_SHARE) / from.max(NO_SHARE)).ln();
+    }
+    normalise(weights);
+}
+
+/// Returns peaks with these exponents as a value function has them.
+pub(super) fn peaks_of(
+    mut weights: Vec<f64>,
+    precisions: Vec<f64>,
+    slopes: Vec<f64>,
+    axes: Option<PeakAxes>,
+) -> Result<Peaks> {
+    let d = slopes.len() / weights.len();
+    let (mut centres, mut tilts) = (zeros(slopes.len())?, zeros(slopes.len())?);
+    for (at, (&p, &b)) in precisions.iter().zip(&slopes).enumerate() {
+        if p != 0.0 && b.abs() <= FARTHEST * p.abs() {
+            // b y - p / 2 y^2 is -p / 2 (y - c)^2 + c b / 2.
+            centres[at] = b / p;
+            weights[at / d] += 0.5 * centres[at] * b;
+        } else {
+            tilts[at] = b;
+        }
+    }
+    normalise(&mut weights);
+    Ok(Peaks {
+        weights: weights.into(),
+        precisions: precisions.into(),
+        centres: centres.into(),
+        tilts: tilts.into(),
+        axes,
+    })
 }
 
 impl Shares {

@@ -12,6 +12,7 @@
 //! L rises, and made longer while it does. The first rounds have more noise than the problem, because with little noise a peak has
 //! a share of few source samples.
 
+use super::dual_climb::Climb;
 use super::peak_shares::{Exponents, Shares};
 use crate::data::{Clusters, Doubled, Doubling, Split};
 use crate::error::Result;
@@ -20,39 +21,22 @@ use crate::memory;
 
 const MEMORY: &str = "the peaks of a value function";
 /// Samples of a side by which rounds with more noise are made.
-const FEW: usize = 8192;
+pub(super) const FEW: usize = 8192;
 /// Passes over the few samples with more noise than the problem, and over all with its own.
 const FIRST_PASSES: usize = 12;
 const PASSES: usize = 80;
 /// The largest product of passes, peaks with their padding and numbers of the samples of both sides, of which a core makes some
 /// 2 * 10^9 a second. The fewest passes may take more.
 const MOST_WORK: u64 = 16_000_000_000;
-/// The part of a step below which none is tried, and the largest: steps of this kind go on for long in one direction where
-/// peaks overlap (Salakhutdinov and Roweis, *Adaptive overrelaxed bound optimization methods*, ICML 2003).
-const LEAST_PART: f64 = 0.04;
-const LARGEST_PART: f64 = 4.0;
-/// By how much a part grows after one that gained something.
-const GROWTH: f64 = 1.2;
-/// The gain of L that one of so many rounds has to have, or they are the last with their noise.
-const GAIN: f64 = 1e-4;
-const IDLE: usize = 3;
 /// How much more noise than the problem the rounds have before the last.
-const MORE_NOISE: [f64; 3] = [8.0, 4.0, 2.0];
-/// Rounds of weights alone once peaks were made for another noise.
-const LEVELLING: usize = 3;
+pub(super) const MORE_NOISE: [f64; 3] = [8.0, 4.0, 2.0];
 /// The least L of peaks.
-const MARGIN: f64 = 0.02;
+pub(super) const MARGIN: f64 = 0.02;
 /// The number of an axis's own clusters, and of their samples.
 const CLUSTERS_OF_AN_AXIS: usize = 8;
 const ROWS_OF_AN_AXIS: usize = 4096;
 /// The least L also has so much for each fitted number over the number of samples: by chance L is a half to one of it.
 const CHANCE: f64 = 2.0;
-
-/// Peaks with what they have of both sides, source and target.
-struct Round {
-    exponents: Exponents,
-    sides: [Shares; 2],
-}
 
 /// The samples of both sides, with the noise along each axis.
 #[derive(Clone, Copy)]
@@ -80,9 +64,13 @@ pub(super) fn fit([source, target]: [&Split; 2], clusters: &Clusters, sigma: &[f
     let work = ((source.rows() + target.rows()) * sigma.len()) as u64 * sides[0].work() as u64;
     let passes = (MOST_WORK / work.max(1)).clamp(FIRST_PASSES as u64, PASSES as u64) as usize;
     let round = problem.improved(problem.carried(&sides)?, passes)?;
-    let told = source.effective(false).min(target.effective(false));
-    let by_chance = CHANCE * round.exponents.numbers() as f64 / told;
-    if round.dual() >= MARGIN + by_chance { round.exponents.peaks().map(Some) } else { Ok(None) }
+    let least = MARGIN + least_by_chance(round.exponents.numbers(), [source, target]);
+    if round.dual >= least { round.exponents.peaks().map(Some) } else { Ok(None) }
+}
+
+/// Returns the L that peaks of so many fitted numbers may have by chance.
+pub(super) fn least_by_chance(numbers: usize, sides: [&Split; 2]) -> f64 {
+    CHANCE * numbers as f64 / sides.map(|side| side.effective(false)).into_iter().fold(f64::INFINITY, f64::min)
 }
 
 /// Returns clusters of the target where these are better than one Gaussian: `usual` of them, or, while twice as many are likelier,
@@ -112,7 +100,7 @@ pub(super) fn clusters(halves: &Split, [usual, most]: [usize; 2]) -> Result<Opti
 /// Returns whether an axis by itself is described better by clusters of its own. It is where it has modes beside axes that it has
 /// nothing to do with: few clusters do not have all combinations, and components that begin with the others' clusters do not
 /// find them.
-fn misses_modes(clusters: &Clusters, samples: &Split) -> Result<bool> {
+pub(super) fn misses_modes(clusters: &Clusters, samples: &Split) -> Result<bool> {
     for axis in 0..samples.dimension() {
         let column = samples.columns(&[axis], ROWS_OF_AN_AXIS)?;
         let own = Clusters::fit(&column, CLUSTERS_OF_AN_AXIS)?.likelihood;
@@ -124,50 +112,28 @@ fn misses_modes(clusters: &Clusters, samples: &Split) -> Result<bool> {
     Ok(false)
 }
 
-impl Problem<'_> {
-    fn round(&self, exponents: Exponents) -> Result<Round> {
+impl Climb for Problem<'_> {
+    type Exponents = Exponents;
+    type Side = Shares;
+
+    fn sides(&self, exponents: &Exponents) -> Result<[Shares; 2]> {
         let [source, target] = self.samples;
-        let sides = [Shares::of(&exponents, source, Some(self.noises))?, Shares::of(&exponents, target, None)?];
-        Ok(Round { exponents, sides })
+        Ok([Shares::of(exponents, source, Some(self.noises))?, Shares::of(exponents, target, None)?])
     }
 
-    /// Returns the first round with this noise, for peaks that had these moments with another.
-    fn carried(&self, sides: &[Shares; 2]) -> Result<Round> {
-        let mut round = self.round(Exponents::carried(sides, None, self.noises)?)?;
-        for _ in 0..LEVELLING {
-            round = self.round(round.exponents.levelled(&round.sides)?)?;
-        }
-        Ok(round)
+    fn log(side: &Shares) -> f64 {
+        side.log
     }
 
-    /// Goes on from a round while it gains something, with at most so many passes over the samples.
-    fn improved(&self, mut round: Round, most: usize) -> Result<Round> {
-        let (mut part, mut idle, mut passes) = (1.0f64, 0, 0);
-        while passes < most {
-            let whole = Exponents::carried(&round.sides, Some(&round.exponents), self.noises)?;
-            let before = round.dual();
-            while part >= LEAST_PART && passes < most {
-                passes += 1;
-                let next = self.round(round.exponents.towards(&whole, part, self.noises)?)?;
-                if next.dual() > before {
-                    round = next;
-                    break;
-                }
-                part *= 0.5;
-            }
-            idle = if round.dual() - before < GAIN { idle + 1 } else { 0 };
-            if part < LEAST_PART || idle == IDLE {
-                break;
-            }
-            part = (GROWTH * part).min(LARGEST_PART);
-        }
-        Ok(round)
+    fn closed(&self, sides: &[Shares; 2], before: Option<&Exponents>) -> Result<Exponents> {
+        Exponents::carried(sides, before, self.noises)
     }
-}
 
-impl Round {
-    /// Returns L.
-    fn dual(&self) -> f64 {
-        self.sides[1].log - self.sides[0].log
+    fn levelled(&self, exponents: &Exponents, sides: &[Shares; 2]) -> Result<Exponents> {
+        exponents.levelled(sides)
+    }
+
+    fn between(&self, from: &Exponents, to: &Exponents, part: f64) -> Result<Exponents> {
+        from.towards(to, part, self.noises)
     }
 }

@@ -18,7 +18,7 @@
 
 use super::conditional::Conditional;
 use super::ticks::tick;
-use crate::device::{ActionTerm, Batch, DualTerm, Layers, Mat, Method, PeaksTerm, Points, TauAt};
+use crate::device::{ActionTerm, Batch, Chosen, DualTerm, Layers, Mat, Method, PeaksTerm, Points, TauAt};
 use crate::formulas::{Axes, Conjugate, Head};
 use crate::nn::network::Network;
 
@@ -74,18 +74,18 @@ impl<S> ValueStep<'_, S> {
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
-        let raw = self.draw(device, generator, batch.input, &batch.noise);
-        self.carry(device, value, batch, raw, gradient, sums);
+        let drawn = self.draw(device, generator, batch.input, &batch.noise);
+        self.carry(device, value, batch, drawn, gradient, sums);
     }
 
-    /// Returns the raw outputs of the component that is drawn for each row of `input`.
+    /// Returns the component that is drawn for each row of `input`.
     pub fn draw<D: Layers + Method<AxisNumbers = S>>(
         &self,
         device: &mut D,
         generator: &D::Net,
         input: Mat,
         noise: &D::Noise,
-    ) -> Mat {
+    ) -> Chosen {
         let (each, raw) = (self.conditional.components, self.head.raw(self.dimension()));
         self.conditional.draw(device, self.generator, generator, input, each, noise, (raw, self.axes))
     }
@@ -96,7 +96,7 @@ impl<S> ValueStep<'_, S> {
         device: &mut D,
         value: &D::Net,
         batch: &Batch<D::Noise>,
-        raw: Mat,
+        drawn: Chosen,
         gradient: &mut D::Gradient,
         sums: &mut D::Sums,
     ) {
@@ -105,7 +105,7 @@ impl<S> ValueStep<'_, S> {
         let ends = batch.ends.expect("a value step's batch has target samples");
         let (state, drift) = (self.value.inputs_of(device, value, rows), device.scratch(rows, d));
         let points = Points { end: Some(ends.rows(0, rows)), state: Some(state), drift: Some(drift) };
-        device.bridge(&self.head, self.axes, &batch.bridge(d, raw), &points);
+        device.bridge(&self.head, self.axes, &batch.bridge(d, drawn.raw, drawn.which), &points);
 
         let ends_part = |device: &mut D, (gradient, sums): &mut (&mut D::Gradient, &mut D::Sums)| {
             let tape = self.value.record(device, value, ends);

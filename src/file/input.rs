@@ -9,10 +9,12 @@ use serde::de::DeserializeOwned;
 
 use super::header::{self, Entry, Metadata, PREFIX};
 use super::json::{self, Json, Limits};
-use super::kind::{AXES, FORMAT_VERSION, FileKind, Key, cannot_load, not_finite};
+use super::kind::{AXES, AXES_OF_PEAKS, FORMAT_VERSION, FileKind, Key, cannot_load, not_finite};
 use super::open;
 use crate::data::{MOST_AXES, Rotation};
 use crate::error::{Error, Result};
+use crate::formulas::peaks::PeakAxes;
+use crate::symmetric::is_orthogonal;
 use crate::{memory, numbers, quote};
 
 /// Number of bytes that are read at once. They lie on the stack, which may be small.
@@ -135,6 +137,20 @@ impl<'a> Input<'a> {
             )));
         }
         Ok(Some(rotation))
+    }
+
+    /// Reads the axes that so many peaks of samples of `dimension` numbers have of their own.
+    ///
+    /// # Errors
+    /// As [`Self::f32`].
+    pub(crate) fn peak_axes(&mut self, count: usize, dimension: usize) -> Result<PeakAxes> {
+        let axes = PeakAxes::new(self.f32(AXES_OF_PEAKS, &[count, dimension, dimension])?);
+        if axes.each(dimension).any(|axes| !is_orthogonal(axes, dimension)) {
+            return Err(self.unfit(format_args!(
+                "its tensor '{AXES_OF_PEAKS}' has rows that are not of unit length and at right angles to the others of their peak"
+            )));
+        }
+        Ok(axes)
     }
 
     /// Reads a tensor of `f32`.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `sfeuot_description` | one JSON document |
 //! | `sfeuot_format` | `sfeuot-model` or `sfeuot-checkpoint` |
-//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model, `6` for checkpoints whose tau comes to its value over steps, `7` for those whose value function's gradient has a penalty, and for files whose generator interpolates between pixels, normalises channels or has attention, `8` where the clock slows down towards the end, `9` where the value function has peaks |
+//! | `sfeuot_format_version` | a whole number as text: `1`, `2` where a network has a description of its own, `3` where the problem's axes have lengths of their own, `4` where networks are convolutional, `5` where the weights of a network are a tensor for each matrix, as in every model, `6` for checkpoints whose tau comes to its value over steps, `7` for those whose value function's gradient has a penalty, and for files whose generator interpolates between pixels, normalises channels or has attention, `8` where the clock slows down towards the end, `9` where the value function has peaks, `10` where these have axes of their own |
 //!
 //! Names begin with `sfeuot_` so that a file still loads after another tool has read it and written it anew with a
 //! `format` of its own. Older files have the names without `sfeuot_`; they are read as well. The order of tensors and
@@ -40,10 +40,14 @@ pub(crate) const LAYERS: u64 = 7;
 pub(crate) const EASED_CLOCK: u64 = 8;
 /// The version of files whose value function has peaks. Older readers would leave them out.
 pub(crate) const PEAKS: u64 = 9;
+/// The version of files whose peaks have axes of their own. Older readers would take those of the problem.
+pub(crate) const PEAK_AXES: u64 = 10;
 /// The newest version that is read. A file has the oldest version whose readers understand it.
-pub(super) const FORMAT_VERSION: u64 = PEAKS;
+pub(super) const FORMAT_VERSION: u64 = PEAK_AXES;
 /// The name of the tensor with a problem's axes.
 pub(super) const AXES: &str = "axes";
+/// The name of the tensor with the axes of peaks.
+pub(super) const AXES_OF_PEAKS: &str = "peaks.axes";
 /// The longest quotation of a file's own words in an error, in bytes: a hostile file must not make messages long.
 const MAX_CLAUSE: usize = 400;
 

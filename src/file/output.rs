@@ -11,9 +11,10 @@ use super::atomic;
 use super::growing::Growing;
 use super::header::{F32, MAX_HEADER, MAX_NAME, MAX_TENSORS, METADATA, PREFIX};
 use super::json::{Json, Limits};
-use super::kind::{AXES, FIRST_VERSION, FileKind, Key, cannot_save, not_finite};
+use super::kind::{AXES, AXES_OF_PEAKS, FIRST_VERSION, FileKind, Key, cannot_save, not_finite};
 use crate::data::Rotation;
 use crate::error::{Error, Result};
+use crate::formulas::peaks::PeakAxes;
 use crate::numbers;
 
 /// Number of bytes that are handed to the system at once. They lie on the stack, which may be small.
@@ -66,6 +67,12 @@ impl<'a> Output<'a> {
         if let Some(rotation) = rotation {
             self.push_f32(AXES, &[rotation.dimension(); 2], rotation.numbers());
         }
+    }
+
+    /// Adds the axes of peaks of samples of `dimension` numbers.
+    pub(crate) fn push_peak_axes(&mut self, dimension: usize, axes: &'a PeakAxes) {
+        let count = axes.numbers().len() / (dimension * dimension);
+        self.push_f32(AXES_OF_PEAKS, &[count, dimension, dimension], axes.numbers());
     }
 
     /// Adds a tensor of `f32`.

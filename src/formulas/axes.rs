@@ -19,6 +19,8 @@ pub struct Axes<S> {
     pub dimension: usize,
     /// How many peaks there are; 0 for none.
     pub peaks: usize,
+    /// Whether each peak has axes of its own.
+    pub turned: bool,
     /// The times of the axes.
     pub clock: Clock,
     /// The noise in the units of V: sigma^2 of an axis whose lengths have those.
@@ -67,15 +69,15 @@ pub struct Axis {
 impl<S> Axes<S> {
     /// Returns the same axes with their numbers elsewhere.
     pub fn at<N>(&self, numbers: N) -> Axes<N> {
-        let Self { dimension, peaks, clock, noise, level, .. } = *self;
-        Axes { numbers, dimension, peaks, clock, noise, level }
+        let Self { dimension, peaks, turned, clock, noise, level, .. } = *self;
+        Axes { numbers, dimension, peaks, turned, clock, noise, level }
     }
 }
 
 impl<T: Scalar> Axes<Vec<T>> {
     /// Returns axes of a sample without their numbers, by which the memory of a computation is told.
     pub fn outline(dimension: usize, peaks: usize) -> Self {
-        Self { numbers: Vec::new(), dimension, peaks, clock: Clock::EVEN, noise: 0.0, level: 0.0 }
+        Self { numbers: Vec::new(), dimension, peaks, turned: false, clock: Clock::EVEN, noise: 0.0, level: 0.0 }
     }
 
     /// Takes the axes of a sample.
@@ -93,7 +95,7 @@ impl<T: Scalar> Axes<Vec<T>> {
                 numbers[part * stride..][j..last].fill(T::of(value));
             }
         }
-        Ok(Self { numbers, dimension: d, peaks: 0, clock, noise, level })
+        Ok(Self { numbers, dimension: d, peaks: 0, turned: false, clock, noise, level })
     }
 
     /// Adds peaks of the value function.
@@ -106,6 +108,7 @@ impl<T: Scalar> Axes<Vec<T>> {
         memory::reserve(&mut self.numbers, "the peaks of a value function", table.len())?;
         self.numbers.extend(table);
         self.peaks = peaks.count();
+        self.turned = peaks.axes.is_some();
         Ok(self)
     }
 

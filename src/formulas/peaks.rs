@@ -1,4 +1,4 @@
-//! A value function whose exponential is a sum of Gaussian peaks along the axes. It solves the equation of the value
+//! A value function whose exponential is a sum of Gaussian peaks. It solves the equation of the value
 //! function in closed form, and so does its plan (as in Korotin, Gushchin, Burnaev, *Light Schroedinger Bridge*, ICLR 2024,
 //! whose potentials are these).
 //!
@@ -10,19 +10,25 @@
 //! tilt, an exponential; it may be negative down to -1 / sigma_j^2. Given x0, x1 comes from peak k with the share that it has
 //! of the sum at time 0, and then with the mean x0 - sigma^2 (p z - h) / (1 + p sigma^2) and the variance
 //! sigma^2 / (1 + p sigma^2) along each axis.
+//!
+//! The axes are those of the problem or, where noise and time are the same along all of these, axes that each peak has of its
+//! own. x_j is then the place along axis j of peak k.
 
 use super::scalar::Scalar;
 use crate::error::Result;
 use crate::memory;
 use crate::numbers::Numbers;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
 
 const MEMORY: &str = "the peaks of a value function";
 /// The largest number of peaks, so that each has a lane of a GPU's warp.
 pub const MOST_PEAKS: usize = 32;
 /// The largest dimension of samples whose value function has peaks.
 pub const MOST_DIMENSION: usize = 128;
-/// Peaks are padded to a multiple of this, so that whole vectors can be read.
+/// The largest dimension of samples whose peaks have axes of their own, of which each peak has this number squared.
+pub const MOST_TURNED: usize = 64;
+/// Peaks, and axes of their own, are padded to a multiple of this, so that whole vectors can be read.
 const LANES: usize = 16;
 
 /// See the module.
@@ -34,10 +40,48 @@ pub struct Peaks {
     pub precisions: Numbers,
     pub centres: Numbers,
     pub tilts: Numbers,
+    /// Where each peak has axes of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub axes: Option<PeakAxes>,
+}
+
+/// Orthogonal axes of each peak, as 32-bit numbers: peaks x axes x d. A clone shares the numbers. A description says only that they
+/// are there; a file has them as a tensor.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PeakAxes(Arc<Vec<f32>>);
+
+impl PeakAxes {
+    /// Takes the axes, peaks x axes x d.
+    pub fn new(numbers: Vec<f32>) -> Self {
+        Self(Arc::new(numbers))
+    }
+
+    /// Returns all numbers.
+    pub fn numbers(&self) -> &[f32] {
+        &self.0
+    }
+
+    /// Returns the axes of each peak of samples of d numbers.
+    pub fn each(&self, d: usize) -> impl Iterator<Item = &[f32]> + Clone {
+        self.0.chunks_exact(d * d)
+    }
+}
+
+impl Serialize for PeakAxes {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        to.serialize_bool(true)
+    }
+}
+
+impl<'de> Deserialize<'de> for PeakAxes {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        bool::deserialize(from).map(|_| Self::default())
+    }
 }
 
 /// The numbers of the peaks at an axis, as devices keep them: for each axis `width` of each, and behind the last axis those
-/// of [`Whole`].
+/// of [`Whole`]. Behind these, where peaks have axes of their own, each peak has a matrix of `width(d)` columns, axis j of its own in
+/// column j: d rows with the axes, and one for each of its parts along them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Precision = 0,
@@ -65,6 +109,8 @@ const WHOLES: usize = 2;
 const LARGEST: f64 = 1e12;
 const HIGHEST: f64 = 1e5;
 pub const FACTORS: std::ops::RangeInclusive<f64> = 1e-2..=1e4;
+/// The part by which the noise may differ from axis to axis where it is the same.
+const SAME_NOISE: f64 = 1e-6;
 /// log w where there is padding.
 const NOTHING: f64 = -1e30;
 
@@ -76,6 +122,11 @@ pub fn width(count: usize) -> usize {
 /// Returns how many numbers so many peaks have along d axes.
 pub fn numbers(count: usize, d: usize) -> usize {
     width(count) * (PARTS * d + WHOLES)
+}
+
+/// Returns how many numbers a peak has beside those for axes of its own.
+pub fn turned_numbers(d: usize) -> usize {
+    (d + PARTS) * width(d)
 }
 
 impl Peaks {
@@ -113,6 +164,9 @@ impl Peaks {
         {
             return Err(format!("have the number {number:e}, but all must lie within {LARGEST:e} of 0"));
         }
+        if self.axes.is_some() {
+            check_axes(noises.clone())?;
+        }
         let tilts = self.tilts.iter().zip(noises.clone().cycle());
         let heights = self.precisions.iter().zip(self.centres.iter()).map(|(p, c)| p.abs() * (1.0 + c * c));
         if let Some(height) = tilts.map(|(tilt, noise)| tilt * tilt * noise).chain(heights).find(|x| *x >= HIGHEST) {
@@ -134,7 +188,8 @@ impl Peaks {
     pub fn table<T: Scalar>(&self, sigma: &[T]) -> Result<Vec<T>> {
         let (count, width) = (self.count(), width(self.count()));
         let d = self.precisions.len() / count;
-        let mut table = memory::filled(MEMORY, numbers(count, d), T::zero())?;
+        let behind = if self.axes.is_some() { count * turned_numbers(d) } else { 0 };
+        let mut table = memory::filled(MEMORY, numbers(count, d) + behind, T::zero())?;
         let end = PARTS * d * width;
         for k in 0..width {
             let Some(&weight) = self.weights.get(k) else {
@@ -154,7 +209,43 @@ impl Peaks {
             table[end + k] = T::of(weight);
             table[end + width + k] = T::of(at_start);
         }
+        if let Some(axes) = &self.axes {
+            self.tabulate_axes(axes, d, &mut table);
+        }
         Ok(table)
+    }
+
+    /// Writes each peak's own axes and what it has along them behind the numbers of all.
+    fn tabulate_axes<T: Scalar>(&self, axes: &PeakAxes, d: usize, table: &mut [T]) {
+        let (count, stride) = (self.count(), width(d));
+        let (known, behind) = table.split_at_mut(numbers(count, d));
+        for (k, (of, axes)) in behind.chunks_exact_mut(turned_numbers(d)).zip(axes.each(d)).enumerate() {
+            for (j, axis) in axes.chunks_exact(d).enumerate() {
+                for (i, x) in axis.iter().enumerate() {
+                    of[i * stride + j] = T::of(f64::from(*x));
+                }
+                for part in 0..PARTS {
+                    of[(d + part) * stride + j] = known[(PARTS * j + part) * width(count) + k];
+                }
+            }
+        }
+    }
+}
+
+/// Checks that peaks may have axes of their own where the axes of the problem have this noise.
+fn check_axes(mut noises: impl ExactSizeIterator<Item = f64>) -> std::result::Result<(), String> {
+    let d = noises.len();
+    if d > MOST_TURNED {
+        return Err(format!(
+            "have axes of their own for samples of {d} numbers, but may have them for up to {MOST_TURNED}"
+        ));
+    }
+    let first = noises.next().unwrap_or(1.0);
+    match noises.find(|noise| (noise / first - 1.0).abs() > SAME_NOISE) {
+        None => Ok(()),
+        Some(noise) => Err(format!(
+            "have axes of their own, for which the noise must be the same along all axes of the problem, but it is {first:e} and {noise:e}"
+        )),
     }
 }
 

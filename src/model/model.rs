@@ -187,9 +187,9 @@ impl Model {
         let mut output = Output::new(FileKind::Model, &self.0.description)?;
         let description = &self.0.description;
         let [networks, axes, pictures, layers] = description.specs().versions(!description.bridge.is_even());
-        let [eased, peaks] = description.bridge.versions();
-        output.needs(&[networks, axes, pictures, layers, eased, peaks, (true, NAMED_LAYERS)]);
-        output.push_rotation(description.bridge.rotation.as_ref());
+        let [eased, peaks, turned] = description.bridge.versions();
+        output.needs(&[networks, axes, pictures, layers, eased, peaks, turned, (true, NAMED_LAYERS)]);
+        description.bridge.push_axes(&mut output);
         let Transport { value, generator, .. } = &*self.0.transport;
         weights::push(&mut output, "value", &value.layout, &self.0.value_weights);
         weights::push(&mut output, "generator", &generator.layout, &self.0.generator_weights);
@@ -223,7 +223,7 @@ impl Model {
         for (name, layout) in networks {
             weights::check(&input, name, layout)?;
         }
-        description.bridge.rotation = input.rotation(description.rotated, description.shift.len())?;
+        description.bridge.read_axes(&mut input, description.rotated)?;
         let [value, generator] = networks.map(|(name, layout)| weights::read(&mut input, name, layout));
         Self::new(context, description, value?, generator?)
     }

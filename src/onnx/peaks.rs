@@ -1,4 +1,5 @@
-//! The peaks of a value function and their plan, as operators (`formulas::peaks`).
+//! The peaks of a value function and their plan, as operators (`formulas::peaks`). Where peaks have axes of their own, a sample's
+//! places along those of all peaks are one product with a constant, and so is the way back.
 
 use super::builder::{Attribute, Builder, Tensor};
 use crate::error::Result;
@@ -14,6 +15,8 @@ const LEAST_SHARE: f64 = 1e-30;
 /// The peaks of a transport.
 pub(super) struct PeaksGraph<'a> {
     peaks: &'a Peaks,
+    /// The axes of each peak's own (peaks d x d), where they have some.
+    own: Option<Tensor>,
     /// Variance of the noise along each axis.
     noises: Vec<f64>,
     /// The noise in the units of V.
@@ -41,11 +44,18 @@ impl<'a> PeaksGraph<'a> {
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
-    pub fn of(transport: &'a Transport) -> Result<Option<Self>> {
+    pub fn of(b: &mut Builder<'a>, transport: &'a Transport) -> Result<Option<Self>> {
         let Some(peaks) = &transport.bridge.peaks else { return Ok(None) };
         let sigma = &transport.axes.part(Part::Sigma)[..transport.dimension()];
         let noises = memory::collected(MEMORY, sigma.iter().map(|&sigma| f64::from(sigma).powi(2)))?;
-        Ok(Some(Self { peaks, noises, noise: transport.axes.noise }))
+        let sizes = [peaks.count() * noises.len(), noises.len()];
+        let own = peaks.axes.as_ref().map(|axes| b.constant(&sizes, axes.numbers()));
+        Ok(Some(Self { peaks, own, noises, noise: transport.axes.noise }))
+    }
+
+    /// Returns whether peaks have axes of their own, along which the plan's numbers are then.
+    pub fn is_turned(&self) -> bool {
+        self.own.is_some()
     }
 
     fn at(&self, k: usize, j: usize) -> Place {
@@ -60,9 +70,17 @@ impl<'a> PeaksGraph<'a> {
         Ok(b.constant(&[count, d], numbers))
     }
 
-    /// Returns x - centre of the first `count` peaks (rows x peaks x d) where x is as networks see it (rows x d).
+    /// Returns x - centre of the first `count` peaks (rows x peaks x d), which are all where these have axes of their own. x is as
+    /// networks see it (rows x d).
     fn away(&self, b: &mut Builder, count: usize, x: Tensor) -> Result<Tensor> {
-        let x = b.reshape(x, &[1, self.noises.len()]);
+        let d = self.noises.len();
+        let x = match self.own {
+            None => b.reshape(x, &[1, d]),
+            Some(own) => {
+                let along = b.operator("Gemm", &[x, own], &[("transB", Attribute::Int(1))]);
+                b.reshape(along, &[count, d])
+            }
+        };
         let centres = self.constant(b, count, |place| place.centre)?;
         Ok(b.sub(x, centres))
     }
@@ -73,11 +91,8 @@ impl<'a> PeaksGraph<'a> {
     /// # Errors
     /// [`crate::Error::OutOfMemory`].
     pub fn value(&self, b: &mut Builder, x: Tensor, left: Tensor) -> Result<[Tensor; 2]> {
-        let (count, d) = (self.peaks.count(), self.noises.len());
-        let noises = memory::collected(MEMORY, self.noises.iter().map(|&noise| noise as f32))?;
-        let noises = b.constant(&[1, d], noises);
-        let noise = b.mul(left, noises);
-        let noise = b.reshape(noise, &[1, d]);
+        let count = self.peaks.count();
+        let noise = self.noise_left(b, left)?;
         let away = self.away(b, count, x)?;
         let precision = self.constant(b, count, |place| place.precision)?;
         let tilt = self.constant(b, count, |place| place.tilt)?;
@@ -114,13 +129,72 @@ impl<'a> PeaksGraph<'a> {
         let slope = b.plain("Div", &[slope, factor]);
         let shares = b.reshape(shares, &[count, 1]);
         let parts = b.mul(slope, shares);
-        let gradient = b.sum(parts, 1, false);
+        let gradient = if self.is_turned() { self.across(b, parts) } else { b.sum(parts, 1, false) };
         Ok([value, b.times(gradient, self.noise)])
+    }
+
+    /// Returns the variance of the noise that is left (rows x 1 x d), or in one column where it is the same along all axes.
+    fn noise_left(&self, b: &mut Builder, left: Tensor) -> Result<Tensor> {
+        if self.is_turned() {
+            let left = b.slice(left, 1, 0..1);
+            let noise = b.times(left, self.noises[0]);
+            return Ok(b.reshape(noise, &[1, 1]));
+        }
+        let d = self.noises.len();
+        let noises = memory::collected(MEMORY, self.noises.iter().map(|&noise| noise as f32))?;
+        let noises = b.constant(&[1, d], noises);
+        let noise = b.mul(left, noises);
+        Ok(b.reshape(noise, &[1, d]))
+    }
+
+    /// Returns the sum of points along the axes of each peak's own (rows x peaks x d, of any shape) along those of the problem
+    /// (rows x d).
+    fn across(&self, b: &mut Builder, places: Tensor) -> Tensor {
+        let own = self.own.expect("axes of each peak's own");
+        let places = b.reshape(places, &[self.peaks.count() * self.noises.len()]);
+        b.plain("MatMul", &[places, own])
+    }
+
+    /// Returns points along the axes of the peak that each row's component has (rows x d) along those of the problem. `chosen` is 1
+    /// for that component and 0 for others (rows x components), where there are several.
+    pub fn turned_back(&self, b: &mut Builder, point: Tensor, chosen: Option<Tensor>, components: usize) -> Tensor {
+        let Some(chosen) = chosen else { return self.across(b, point) };
+        let chosen = self.of_peaks(b, chosen, components, 1);
+        let chosen = b.reshape(chosen, &[self.peaks.count(), 1]);
+        let point = b.reshape(point, &[1, self.noises.len()]);
+        let places = b.mul(point, chosen);
+        self.across(b, places)
+    }
+
+    /// Returns the sum of the components' points, each along the axes of its peak (rows x components x d), along those of the
+    /// problem (rows x d).
+    pub fn sum_turned_back(&self, b: &mut Builder, points: Tensor, components: usize) -> Tensor {
+        let places = self.of_peaks(b, points, components, self.noises.len());
+        self.across(b, places)
+    }
+
+    /// Returns the sums over the components of each peak (rows x peaks `each`) of so many numbers of each component.
+    fn of_peaks(&self, b: &mut Builder, x: Tensor, components: usize, each: usize) -> Tensor {
+        let count = self.peaks.count();
+        let times = components.div_ceil(count);
+        if times == 1 {
+            return x;
+        }
+        let flat = b.reshape(x, &[components * each]);
+        let missing = (times * count - components) * each;
+        let whole = if missing > 0 {
+            let room = b.list(&[0, 0, 0, missing as i64]);
+            b.plain("Pad", &[flat, room])
+        } else {
+            flat
+        };
+        let again = b.reshape(whole, &[times, count * each]);
+        b.sum(again, 1, false)
     }
 
     /// Returns what the plan adds to a generator's outputs for source samples as networks see them (rows x d): to the
     /// numbers of the components (rows x components 2 d), and to their logits (rows x components) where there are
-    /// several.
+    /// several. Numbers of a component whose peak has axes of its own are along these.
     ///
     /// # Errors
     /// [`crate::Error::OutOfMemory`].

@@ -49,11 +49,13 @@ pub(crate) fn message<'a>(of: &Exported<'a>, graph: OnnxGraph) -> Result<Message
 }
 
 /// What a generator gives for each row, apart from the source sample that it is added to.
-struct Law {
+struct Law<'a> {
     /// Rows x K x raw, or rows x raw where there is one component.
     raw: Tensor,
     /// Probabilities, rows x K, where there are several components.
     probabilities: Option<Tensor>,
+    /// The components' peaks, where these have axes of their own: the numbers are along them.
+    turned: Option<PeaksGraph<'a>>,
 }
 
 impl<'a> Exported<'a> {
@@ -128,31 +130,33 @@ impl<'a> Exported<'a> {
     }
 
     /// Passes the generator.
-    fn law(&self, b: &mut Builder<'a>, x0: Tensor, latent: Option<Tensor>) -> Result<Law> {
+    fn law(&self, b: &mut Builder<'a>, x0: Tensor, latent: Option<Tensor>) -> Result<Law<'a>> {
         let Transport { generator, conditional, head, .. } = self.transport;
         let (k, raw) = (conditional.components, head.raw(self.dimension()));
         let output = forward(b, generator, self.weights[1], x0, latent, None)?.output();
         if !conditional.has_own_components() {
-            return Ok(Law { raw: output, probabilities: None });
+            return Ok(Law { raw: output, probabilities: None, turned: None });
         }
-        let peaks = match PeaksGraph::of(self.transport)? {
+        let peaks = PeaksGraph::of(b, self.transport)?;
+        let plan = match &peaks {
             Some(peaks) => Some(peaks.plan(b, x0, k)?),
             None => None,
         };
+        let turned = peaks.filter(PeaksGraph::is_turned);
         let mut numbers = b.slice(output, 1, 0..k * raw);
-        if let Some((plan, _)) = peaks {
+        if let Some((plan, _)) = plan {
             numbers = b.add(numbers, plan);
         }
         if k == 1 {
-            return Ok(Law { raw: numbers, probabilities: None });
+            return Ok(Law { raw: numbers, probabilities: None, turned });
         }
         let raw = b.reshape(numbers, &[k, raw]);
         let mut logits = b.slice(output, 1, k * head.raw(self.dimension())..generator.outputs());
-        if let Some((_, Some(plan))) = peaks {
+        if let Some((_, Some(plan))) = plan {
             logits = b.add(logits, plan);
         }
         let probabilities = b.operator("Softmax", &[logits], &[("axis", Attribute::Int(1))]);
-        Ok(Law { raw, probabilities: Some(probabilities) })
+        Ok(Law { raw, probabilities: Some(probabilities), turned })
     }
 
     fn generate(&self, b: &mut Builder<'a>) -> Result<()> {
@@ -160,16 +164,19 @@ impl<'a> Exported<'a> {
         let (d, k) = (self.dimension(), conditional.components);
         let x0 = self.source(b)?;
         let latent = (conditional.latent > 0).then(|| b.input("latent", &[conditional.latent]));
-        let Law { mut raw, probabilities } = self.law(b, x0, latent)?;
+        let Law { mut raw, probabilities, turned } = self.law(b, x0, latent)?;
+        let mut which = None;
         if let Some(probabilities) = probabilities {
             let uniform = b.input("component", &[1]);
             let chosen = chosen(b, probabilities, uniform, k);
             let weight = b.reshape(chosen, &[k, 1]);
             let parts = b.mul(raw, weight);
             raw = b.sum(parts, 1, false);
+            which = Some(chosen);
         }
         let mean = if head.deterministic { raw } else { b.slice(raw, 1, 0..d) };
-        let mut x1 = b.add(x0, mean);
+        // Along axes of a component's own, the source sample is added once the rest is turned back.
+        let mut x1 = if turned.is_some() { mean } else { b.add(x0, mean) };
         if !head.deterministic {
             let log = b.slice(raw, 1, d..2 * d);
             let offsets = &axes.part(Part::LogStd)[..d];
@@ -186,23 +193,28 @@ impl<'a> Exported<'a> {
             let spread = b.mul(std, noise);
             x1 = b.add(x1, spread);
         }
+        if let Some(peaks) = turned {
+            let away = peaks.turned_back(b, x1, which, k);
+            x1 = b.add(x0, away);
+        }
         self.export(b, x1, false, "x1")
     }
 
     fn mean(&self, b: &mut Builder<'a>, latents: usize, seed: u64, row: u64) -> Result<()> {
         let Transport { conditional, .. } = self.transport;
-        let d = self.dimension();
+        let (d, k) = (self.dimension(), conditional.components);
         let x0 = self.source(b)?;
         if conditional.latent == 0 {
-            let Law { raw, probabilities } = self.law(b, x0, None)?;
-            let mean = match probabilities {
-                None => b.slice(raw, 1, 0..d),
-                Some(probabilities) => {
-                    let means = b.slice(raw, 2, 0..d);
-                    let weight = b.reshape(probabilities, &[conditional.components, 1]);
-                    let parts = b.mul(means, weight);
-                    b.sum(parts, 1, false)
-                }
+            let Law { raw, probabilities, turned } = self.law(b, x0, None)?;
+            let mut mean = b.slice(raw, if probabilities.is_some() { 2 } else { 1 }, 0..d);
+            if let Some(probabilities) = probabilities {
+                let weight = b.reshape(probabilities, &[k, 1]);
+                mean = b.mul(mean, weight);
+            }
+            mean = match turned {
+                Some(peaks) => peaks.sum_turned_back(b, mean, k),
+                None if k > 1 => b.sum(mean, 1, false),
+                None => mean,
             };
             let x1 = b.add(x0, mean);
             return self.export(b, x1, false, "mean");
@@ -252,7 +264,7 @@ impl<'a> Exported<'a> {
         let clock = clock::read(b, bridge, t, rest);
         let pass = forward(b, value, self.weights[0], seen, Some(clock), Some(clock))?;
         let (mut output, mut gradient) = (pass.output(), None);
-        if let Some(peaks) = PeaksGraph::of(self.transport)? {
+        if let Some(peaks) = PeaksGraph::of(b, self.transport)? {
             let left = b.plain("Div", &[rest, divisor]);
             let [value, slope] = peaks.value(b, seen, left)?;
             output = b.add(output, value);

@@ -61,16 +61,16 @@ pub(super) fn save(path: &Path, state: State, fingerprints: [Option<u64>; 2]) ->
         sigma: _,
         conjugate: _,
     } = frame;
-    let (rotation, own_axes, [eased, peaks]) = (bridge.rotation.clone(), !bridge.is_even(), bridge.versions());
-    let rotated = rotation.is_some();
+    let (own_axes, [eased, peaks, turned]) = (!bridge.is_even(), bridge.versions());
+    let rotated = bridge.rotation.is_some();
     let description =
         Description { config, sample_shape, shift, scale, common_scale, bridge, rotated, metrics, fingerprints };
     let mut output = Output::new(FileKind::Checkpoint, &description)?;
     let [own_networks, axes, pictures, layers] = description.config.specs().versions(own_axes);
     let TrainerConfig { tau_steps, gradient_penalty, .. } = description.config;
     let own = [(tau_steps > 0, TAU_SCHEDULE), (gradient_penalty > 0.0, GRADIENT_PENALTY)];
-    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1], eased, peaks]);
-    output.push_rotation(rotation.as_ref());
+    output.needs(&[own_networks, axes, pictures, layers, own[0], own[1], eased, peaks, turned]);
+    description.bridge.push_axes(&mut output);
     for (name, network) in NETWORKS.iter().zip(&networks) {
         let NetworkState { weights, average, first_moment, second_moment } = network;
         for (part, values) in PARTS.iter().zip([weights, average, first_moment, second_moment]) {
@@ -105,7 +105,7 @@ pub(super) fn load(path: &Path) -> Result<(State, [Option<u64>; 2])> {
     if config.sigma_units == SigmaUnits::Relative {
         config.tau /= shift.len() as f64;
     }
-    bridge.rotation = input.rotation(rotated, shift.len())?;
+    bridge.read_axes(&mut input, rotated)?;
     let frame =
         NormalisedProblem { common_scale, sigma, conjugate, normalisation: Normalisation { shift, scale }, bridge };
     Ok((State { config, sample_shape, frame, metrics, networks }, fingerprints))

@@ -68,6 +68,9 @@ pub(super) fn axes(
         None => "one spread for all numbers of a sample",
         Some(Choice::Components) => "axes are the numbers of a sample",
         Some(Choice::Principal) => "axes are those of the plan between Gaussians",
+        Some(Choice::Own) => {
+            "each cluster of the target has axes of its own, with one spread for all numbers of a sample"
+        }
         Some(Choice::Shared) => "axes are those that clusters of the target share",
     };
     context.log(

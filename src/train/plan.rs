@@ -2,12 +2,14 @@
 
 use super::config::{SigmaUnits, TrainerConfig};
 use crate::data::{Measured, Normalisation, SeenUnits, Spread};
+use crate::device::cpu::pool::Pool;
 use crate::device::layout::Layer;
 use crate::device::training::UpdateRule;
 use crate::error::{Error, Result};
 use crate::euot::directions::{Choice, Directions};
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::halves::Halves;
+use crate::euot::picked::PeakCounts;
 use crate::formulas::adam::Adam;
 use crate::formulas::peaks::{self, MOST_DIMENSION, MOST_PEAKS};
 use crate::formulas::{Axes, Conjugate, Head, axes};
@@ -141,14 +143,15 @@ pub(super) struct NormalisedProblem {
 
 impl NormalisedProblem {
     /// Makes it from what was measured of both sides, and tells what axes were chosen. `peaks` are how many the value function may
-    /// begin with: as a rule, and at most where clusters are more.
+    /// begin with.
     ///
     /// # Errors
     /// As [`problem`].
     pub fn new(
         config: &TrainerConfig,
         measured: Measured,
-        peaks: Option<[usize; 2]>,
+        peaks: Option<PeakCounts>,
+        pool: &Pool,
     ) -> Result<(Self, Option<Choice>)> {
         let Measured { units: common, spreads, shapes, one_point: _ } = measured;
         let (sigma, conjugate) = problem(config, common.scale, common.dimension())?;
@@ -165,13 +168,15 @@ impl NormalisedProblem {
         }
         // A deterministic generator's points become too sharp along axes that are ahead of others.
         let shapes = shapes.filter(|_| !config.deterministic);
-        let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate, peaks);
+        let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate, peaks, pool);
         let chosen = shapes.map(choose).transpose()?;
         let along = match chosen {
-            Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate)?, choice)),
+            Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate, pool)?, choice)),
             None => None,
         };
+        let own_axes = |bridge: &GaussianBridge| bridge.peaks.as_ref().is_some_and(|peaks| peaks.axes.is_some());
         let ((bridge, normalisation), choice) = match along.filter(|((bridge, _), _)| bridge.fits(sigma)) {
+            Some((along, Choice::Own)) if !own_axes(&along.0) => (along, Some(Choice::Principal)),
             Some((along, choice)) => (along, Some(choice)),
             None => (even(&common, &spreads, sigma, &conjugate)?, None),
         };

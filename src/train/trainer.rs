@@ -16,7 +16,8 @@ use crate::data::{self, Augmentation, Data, DataSource, Fingerprint};
 use crate::device::training::NetworkState;
 use crate::error::{Error, Result};
 use crate::euot::initial;
-use crate::formulas::peaks::MOST_PEAKS;
+use crate::euot::picked::PeakCounts;
+use crate::formulas::peaks::{MOST_PEAKS, MOST_TURNED};
 use crate::model::Model;
 use crate::nn::init::kaiming;
 use crate::rng::MAX_STEPS;
@@ -117,13 +118,14 @@ impl Trainer {
         let forms = forms(context, &config, &sides)?;
         let usual = forms[0].config.clone();
         let most = forms.last().map_or(0, |form| form.config.components);
-        let peaks = most_peaks(&usual, sample_shape.iter().product(), most);
+        let peaks = most_peaks(&usual, sample_shape.iter().product(), most)
+            .map(|counts| PeakCounts { counts, turned: sample_shape.iter().product::<usize>() <= MOST_TURNED });
         advice::before_reading(context, &usual, &sample_shape, sides.sizes());
         let measured = sides.measure(usual.length(), peaks.is_some())?;
         log::one_point(context, &usual, &measured);
         advice::one_length(context, &usual, &measured);
         let heaviest = measured.shapes.as_ref().map(|shapes| shapes.heaviest);
-        let (frame, choice) = NormalisedProblem::new(&usual, measured, peaks)?;
+        let (frame, choice) = NormalisedProblem::new(&usual, measured, peaks, context.pool())?;
         log::axes(context, &frame, choice, heaviest);
         let found = frame.bridge.peaks.as_ref().map_or(0, |peaks| peaks.count());
         let form = forms.into_iter().find(|form| form.config.components >= found);
@@ -152,6 +154,8 @@ impl Trainer {
         fingerprints: [Fingerprint; 2],
     ) -> Result<Self> {
         let State { config, sample_shape, frame, metrics, networks } = state;
+        // What no outline knows.
+        let memory = HostMemory { kept: memory.kept.saturating_add(frame.bridge.own_axes_bytes()), ..memory };
         log::measured(context, &config, &frame);
         advice::problem(context, &frame, config.tau_start);
         Ok(Self {

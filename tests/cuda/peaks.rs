@@ -9,14 +9,28 @@ fn balanced(components: usize) -> TrainerConfig {
     TrainerConfig { divergence: Divergence::Balanced, components, ..small() }
 }
 
+/// The same with enough noise between clusters that are far apart.
+fn noisy(components: usize) -> TrainerConfig {
+    TrainerConfig { sigma: 2.0, ..balanced(components) }
+}
+
 /// How many peaks the bridge of a model's file has.
 fn peaks(model: &Model, test: &str) -> usize {
+    bridge(model, test)["peaks"]["weights"].as_array().map_or(0, Vec::len)
+}
+
+/// Whether these have axes of their own.
+fn are_turned(model: &Model, test: &str) -> bool {
+    bridge(model, test)["peaks"]["axes"] == true
+}
+
+fn bridge(model: &Model, test: &str) -> serde_json::Value {
     let file = bytes(model, test);
     let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
     let header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).expect("a header");
     let description = header["__metadata__"]["sfeuot_description"].as_str().expect("a description");
-    let description: serde_json::Value = serde_json::from_str(description).expect("a description");
-    description["bridge"]["peaks"]["weights"].as_array().map_or(0, Vec::len)
+    let mut description: serde_json::Value = serde_json::from_str(description).expect("a description");
+    description["bridge"].take()
 }
 
 /// Up to 16 peaks, which half a warp takes, and more; more components than peaks; with the penalty, whose time is one for
@@ -50,6 +64,43 @@ fn a_step_with_peaks_is_the_cpus() {
                 assert!(apart < 1e-5, "{name}: {apart:e}, {components} components");
             }
         }
+    }
+}
+
+/// The same where peaks have axes of their own: more components than peaks, more than half a warp of peaks, and more axes than a
+/// vector has.
+#[test]
+fn a_step_with_axes_of_peaks_is_the_cpus() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    // With more axes more terms differ in the generator's gradient, see above.
+    for (dimension, clusters, components, gradient_penalty, within) in
+        [(2, 3, 5, 0.0, 3e-4), (3, 3, 40, 0.1, 3e-4), (17, 2, 3, 0.0, 1e-2)]
+    {
+        let clouds = Clouds::stretched(dimension, clusters);
+        let config = TrainerConfig { gradient_penalty, ..noisy(components) };
+        let model = clouds.trainer(&context(1), config.clone()).model().expect("a model");
+        assert!(are_turned(&model, "turned"), "{dimension} numbers");
+        for products in BOTH {
+            compare(&clouds, &config, products, 1, within);
+        }
+    }
+    compare(&Clouds::stretched(2, 3), &noisy(5), Products::Fused, 30, 1e-3);
+}
+
+#[test]
+fn sessions_with_axes_of_peaks_give_what_the_cpus_give() {
+    if !simulator::load_with_compiler() {
+        return;
+    }
+    for (dimension, clusters, components) in [(2, 3, 5), (5, 3, 9)] {
+        let path = scratch(&format!("turned{dimension}.model"));
+        let model = Clouds::stretched(dimension, clusters).model(noisy(components), 20);
+        assert!(are_turned(&model, "turned_session"));
+        model.save(&path).expect("writable");
+        let on_gpu = Model::load(&with(Products::Auto), &path).expect("a good file");
+        compare_sessions(&[model, on_gpu], dimension, 2e-5);
     }
 }
 
@@ -101,15 +152,20 @@ fn a_training_with_peaks_takes_the_memory_that_it_tells() {
     if !simulator::load_with_compiler() {
         return;
     }
-    let clouds = Clouds::clustered(2, 3);
+    for clouds in [Clouds::clustered(2, 3), Clouds::stretched(3, 3)] {
+        tells_its_memory(&clouds);
+    }
+}
+
+fn tells_its_memory(clouds: &Clouds) {
     let open = |memory_limit| cuda(CudaConfig { memory_limit, ..by(Products::Fused) });
     let context = open(0);
-    let mut trainer = clouds.trainer(&context, balanced(20));
+    let mut trainer = clouds.trainer(&context, noisy(20));
     trainer.step(1).expect("sound");
     let (_, told) = trainer.memory();
     assert_eq!(context.device_memory(), told);
     let tight = open(told);
-    let mut same = clouds.trainer(&tight, balanced(20));
+    let mut same = clouds.trainer(&tight, noisy(20));
     same.step(1).expect("sound");
     assert_eq!((same.memory().1, tight.device_memory()), (told, told));
 }

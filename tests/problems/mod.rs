@@ -81,6 +81,23 @@ impl Clouds {
         Self { dimension, source: normals(EACH * dimension, 1), target: target.collect() }
     }
 
+    /// The same with clusters that are each long and thin along axes of its own.
+    pub fn stretched(dimension: usize, clusters: usize) -> Self {
+        const EACH: usize = 1000;
+        let (mut target, centres) =
+            (normals(clusters * EACH * dimension, 5000), normals(clusters * dimension, 3_000_000));
+        for (row, x) in target.chunks_exact_mut(dimension).enumerate() {
+            let cluster = row % clusters;
+            x.iter_mut().enumerate().for_each(|(j, x)| *x *= if j % 2 == 0 { 1.0 } else { 0.15 });
+            for j in 1..dimension {
+                let (sine, cosine) = f64::sin_cos(0.5 + 0.9 * cluster as f64 + 0.7 * j as f64);
+                (x[j - 1], x[j]) = (cosine * x[j - 1] - sine * x[j], sine * x[j - 1] + cosine * x[j]);
+            }
+            x.iter_mut().zip(&centres[cluster * dimension..]).for_each(|(x, centre)| *x += 4.0 * centre);
+        }
+        Self { dimension, source: normals(EACH * dimension, 1), target }
+    }
+
     pub fn trainer(&self, context: &Context, config: TrainerConfig) -> Trainer {
         Trainer::new(context, config, array(&self.source, self.dimension), array(&self.target, self.dimension))
             .expect("a sound problem")
@@ -101,8 +118,23 @@ pub fn clusters(components: usize) -> Model {
         let [a, b] = [[-5.0, -3.0], [5.0, -3.0], [0.0, 6.0]][row % 3];
         (x[0], x[1]) = (0.3 * x[0] + a, 0.3 * x[1] + b);
     }
-    let config = TrainerConfig { divergence: Divergence::Balanced, components, ..small() };
-    let mut trainer = Trainer::new(&context(1), config, array(&source, 2), array(&target, 2)).expect("a sound problem");
+    onto_clusters(&source, &target, TrainerConfig { components, ..small() })
+}
+
+/// The same onto clusters that are each stretched along axes of its own.
+pub fn own_clusters(components: usize) -> Model {
+    let (source, mut target) = (normals(8000, 8), normals(8000, 50_000));
+    for (row, x) in target.chunks_exact_mut(2).enumerate() {
+        let ([a, b], angle) = [([-5.0, -6.0], 0.3), ([5.0, -3.0], 1.2), ([4.0, 6.0], 2.0)][row % 3];
+        let ((sine, cosine), [long, thin]) = (f64::sin_cos(angle), [1.5 * x[0], 0.15 * x[1]]);
+        (x[0], x[1]) = (cosine * long - sine * thin + a, sine * long + cosine * thin + b);
+    }
+    onto_clusters(&source, &target, TrainerConfig { components, sigma: 2.0, ..small() })
+}
+
+fn onto_clusters(source: &[f64], target: &[f64], config: TrainerConfig) -> Model {
+    let config = TrainerConfig { divergence: Divergence::Balanced, ..config };
+    let mut trainer = Trainer::new(&context(1), config, array(source, 2), array(target, 2)).expect("a sound problem");
     trainer.step(2).expect("a sound problem");
     trainer.model().expect("a model")
 }

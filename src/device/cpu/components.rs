@@ -3,7 +3,9 @@
 
 use super::block::{CpuBlock, CpuNoise};
 use super::simd::Real;
-use crate::device::Mat;
+use crate::device::{Chosen, Mat};
+use crate::formulas::Axes;
+use crate::formulas::peaks::{MOST_PEAKS, MOST_TURNED};
 
 /// The probabilities of a source sample's K components, computed from the logits at the end of its outputs.
 #[derive(Clone, Copy)]
@@ -35,7 +37,8 @@ impl Probabilities {
 }
 
 impl<T: Real> CpuBlock<T> {
-    pub(super) fn components_choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, raw: Mat, log: Option<Mat>) {
+    pub(super) fn components_choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, to: &Chosen) {
+        let Chosen { raw, log, which } = *to;
         let components = outputs.components(raw.cols);
         let each = outputs.each(raw, components, noise.is_some());
         for source in 0..outputs.rows {
@@ -59,6 +62,9 @@ impl<T: Real> CpuBlock<T> {
                 }
                 let (out, line) = self.two_rows(raw, row, outputs, source);
                 out.copy_from_slice(&line[component * raw.cols..][..raw.cols]);
+                if let Some(which) = which {
+                    self.row_mut(which, row)[0] = T::of(component as f64);
+                }
                 if let Some(log) = log {
                     let weight = probabilities.log(self.row(outputs, source), component);
                     self.row_mut(log, row)[0] = T::of(weight);
@@ -88,16 +94,21 @@ impl<T: Real> CpuBlock<T> {
     }
 
     /// Adds to each row of `to` the mean of x1 - x0 over all components of its source sample.
-    pub fn components_mean(&mut self, outputs: Mat, raw: usize, to: Mat) {
+    pub fn components_mean(&mut self, outputs: Mat, raw: usize, axes: &Axes<Vec<T>>, to: Mat) {
         let components = outputs.components(raw);
         for source in 0..outputs.rows {
             let probabilities = Probabilities::new(self.row(outputs, source), components);
+            let mut turned = [[T::zero(); MOST_TURNED]; MOST_PEAKS];
             for k in 0..components {
                 let probability = T::of(probabilities.of(self.row(outputs, source), k));
                 let (out, line) = self.two_rows(to, source, outputs, source);
+                let out = if axes.turned { &mut turned[k % axes.peaks][..to.cols] } else { out };
                 for (sum, mean) in out.iter_mut().zip(&line[k * raw..]) {
                     *sum = *sum + probability * *mean;
                 }
+            }
+            if axes.turned {
+                self.add_across(axes, &turned[..axes.peaks], to, source);
             }
         }
     }
@@ -117,7 +128,8 @@ mod tests {
         block.row_mut(outputs, 0).iter_mut().zip(numbers).for_each(|(to, x)| *to = x);
         let (component, raw) = (block.scratch(1, 1), block.scratch(each, 1));
         block.row_mut(component, 0)[0] = u;
-        block.choose(outputs, Some(&CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component }), raw, None);
+        let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component };
+        block.choose(outputs, Some(&noise), &Chosen { raw, log: None, which: None });
         (0..each).map(|row| block.row(raw, row)[0]).collect()
     }
 

@@ -8,8 +8,8 @@ use super::simd::Real;
 use super::squares::SquaresOperation;
 use crate::device::layout::Shape;
 use crate::device::{
-    ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat,
-    Method, MixtureLoss, PeaksTerm, Points, Sums, Workspace,
+    ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, Chosen, DualTerm, Fixed, Groups, Layers, Maps,
+    Mat, Method, MixtureLoss, PeaksTerm, Points, Sums, Workspace,
 };
 use crate::formulas::{Activation, Axes, Head};
 
@@ -165,8 +165,8 @@ impl<T: Real> Method for CpuBlock<T> {
     type AxisNumbers = Vec<T>;
     type Sums = Sums;
 
-    fn choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, raw: Mat, log: Option<Mat>) {
-        self.components_choose(outputs, noise, raw, log);
+    fn choose(&mut self, outputs: Mat, noise: Option<&CpuNoise>, to: &Chosen) {
+        self.components_choose(outputs, noise, to);
     }
 
     fn fold(&mut self, outputs: Mat, delta: Mat, loss: Mat, scale: f64, to: Mat) {
@@ -174,15 +174,19 @@ impl<T: Real> Method for CpuBlock<T> {
     }
 
     fn peaks(&mut self, term: &PeaksTerm<'_, Vec<T>>) {
-        self.peaks_term(term);
+        if term.axes.turned { self.turned_peaks_term(term) } else { self.peaks_term(term) }
     }
 
     fn peaks_plan(&mut self, axes: &Axes<Vec<T>>, x0: Mat, outputs: Mat) {
-        self.peaks_plan_of(axes, x0, outputs);
+        if axes.turned { self.turned_plan(axes, x0, outputs) } else { self.peaks_plan_of(axes, x0, outputs) }
     }
 
     fn bridge(&mut self, head: &Head, axes: &Axes<Vec<T>>, bridge: &Bridge<CpuNoise>, points: &Points) {
-        self.method_bridge(head, axes, bridge, points);
+        if axes.turned {
+            self.turned_bridge(head, axes, bridge, points);
+        } else {
+            self.method_bridge(head, axes, bridge, points);
+        }
     }
 
     fn dual(&mut self, term: &DualTerm<'_, Vec<T>>, sums: &mut Sums) {
@@ -199,6 +203,9 @@ impl<T: Real> Method for CpuBlock<T> {
 
     fn mixture(&mut self, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>, sums: &mut Sums) {
         let isa = self.isa;
+        if loss.axes.turned {
+            return self.turned_mixture(loss, sums);
+        }
         let kernel = Mixture { block: self, loss, sums };
         // SAFETY: the kernel checks the matrices' extents.
         unsafe { T::dispatch(isa, kernel) }

@@ -6,8 +6,8 @@ use super::mixture::tables;
 use crate::device::layout::Shape;
 use crate::device::rows::{PathSteps, RowSeed, Rows};
 use crate::device::{
-    ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, DualTerm, Fixed, Groups, Layers, Maps, Mat,
-    Method, MixtureLoss, PeaksTerm, Points, Squares, Sums, Workspace,
+    ActionTerm, ActivationRule, Attention, AttentionProduct, Bridge, Chosen, DualTerm, Fixed, Groups, Layers, Maps,
+    Mat, Method, MixtureLoss, PeaksTerm, Points, Squares, Sums, Workspace,
 };
 use crate::formulas::{Activation, Axes, Conjugate, Head};
 use crate::rng::Stream;
@@ -104,7 +104,7 @@ impl Method for Measure {
     }
 
     fn atoms(&mut self, _: &MixtureLoss<'_, CpuNoise, Vec<f32>>, _: &mut Sums) {}
-    fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: Mat, _: Option<Mat>) {}
+    fn choose(&mut self, _: Mat, _: Option<&CpuNoise>, _: &Chosen) {}
     fn fold(&mut self, _: Mat, _: Mat, _: Mat, _: f64, _: Mat) {}
     fn peaks(&mut self, _: &PeaksTerm<'_, Vec<f32>>) {}
     fn peaks_plan(&mut self, _: &Axes<Vec<f32>>, _: Mat, _: Mat) {}
@@ -144,7 +144,7 @@ impl Rows for Measure {
     fn import_seen(&mut self, (): &(), (): (), _: usize, _: f64, _: Mat, _: Option<f32>) {}
     fn turn_back(&mut self, (): &(), _: Mat, _: Mat) {}
     fn export(&mut self, (): &(), _: Mat, _: bool, (): ()) {}
-    fn add_components_mean(&mut self, _: Mat, _: usize, _: Mat) {}
+    fn add_components_mean(&mut self, _: Mat, _: usize, _: &Axes<Vec<f32>>, _: Mat) {}
     fn accumulate(&mut self, _: Mat, _: Mat, _: bool) {}
     fn add_mean(&mut self, _: Mat, _: Mat, _: usize) {}
     fn drift(&mut self, (): &(), _: Mat, _: Mat, _: f64, _: Mat) {}

@@ -148,31 +148,33 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
 }
 
 /// Tables of the components of one source sample at its time.
-struct Group<S: Simd> {
+pub(super) struct Group<S: Simd> {
     axes: AxisVectors<S>,
     d: usize,
     components: usize,
     deterministic: bool,
+    /// Whether means lie along axes of the components' own, away from x0.
+    turned: bool,
     x0: Mat,
     raw: Mat,
-    /// By components (rows): means, inverse variances, and t^2 s^2 where log s is inside its range. [`Self::gradient`]
+    /// By components (rows): means at time t, inverse variances, and t^2 s^2 where log s is inside its range. [`Self::gradient`]
     /// replaces the last by the gradient by the deviations.
-    means: Mat,
-    inverses: Mat,
-    moved: Mat,
+    pub means: Mat,
+    pub inverses: Mat,
+    pub moved: Mat,
     /// Numbers of each axis; which is in which row is said by the constants.
-    by_axis: Mat,
+    pub by_axis: Mat,
     /// Means and inverse variances by coordinates (rows), and for a deterministic generator the gradient to the mean.
     tables: Mat,
     /// For each component, the sum of its log variances over the reference's, less twice the log of its weight; and a
     /// scratch line.
-    lines: Mat,
+    pub lines: Mat,
 }
 
 /// Rows of [`Group::by_axis`]: one over the variance sigma^2 t of the reference, t, the bridge's sigma^2 t (1 - t), and
 /// the variances of one component, each over that of the reference.
-const INVERSE_REFERENCE: usize = 0;
-const TIME: usize = 1;
+pub(super) const INVERSE_REFERENCE: usize = 0;
+pub(super) const TIME: usize = 1;
 const BROWN: usize = 2;
 const RATIO: usize = 3;
 
@@ -187,7 +189,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     /// # Safety
     /// As for [`Kernel::run`].
     #[inline(always)]
-    unsafe fn new(block: &mut CpuBlock<T>, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>) -> Self {
+    pub unsafe fn new(block: &mut CpuBlock<T>, loss: &MixtureLoss<'_, CpuNoise, Vec<T>>) -> Self {
         let MixtureLoss { head, axes, bridge, components, .. } = *loss;
         let d = bridge.x0.cols;
         let [means, inverses, moved, by_axis, tables, lines] =
@@ -197,6 +199,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
             d,
             components,
             deterministic: head.deterministic,
+            turned: axes.turned,
             x0: bridge.x0,
             raw: bridge.raw,
             means,
@@ -224,7 +227,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
     /// # Safety
     /// As for [`Kernel::run`].
     #[inline(always)]
-    unsafe fn tabulate(&self, block: &mut CpuBlock<T>, first: usize, tick: Tick<T>, weighted: Option<Weighted>) {
+    pub unsafe fn tabulate(&self, block: &mut CpuBlock<T>, first: usize, tick: Tick<T>, weighted: Option<Weighted>) {
         let [reference, time, brown, ratio] =
             [INVERSE_REFERENCE, TIME, BROWN, RATIO].map(|row| self.row(block, self.by_axis, row, 0));
         // SAFETY: the rows were asked for at this reach.
@@ -249,7 +252,8 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
                     let reach = S::mul(time, spread.std);
                     let own = S::mul(reach, reach);
                     let variance = S::add(own, S::load(brown.add(j)));
-                    S::store(to[0].add(j), S::fma(time, S::load(raw.add(j)), S::load(x0.add(j))));
+                    let from = if self.turned { S::splat(T::zero()) } else { S::load(x0.add(j)) };
+                    S::store(to[0].add(j), S::fma(time, S::load(raw.add(j)), from));
                     S::store(to[1].add(j), S::div(S::splat(T::one()), variance));
                     S::store(to[2].add(j), spread.inside(own));
                     S::store(ratio.add(j), S::mul(variance, S::load(reference.add(j))));

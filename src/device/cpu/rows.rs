@@ -139,8 +139,8 @@ impl Rows for CpuBlock<f32> {
         }
     }
 
-    fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat) {
-        self.components_mean(outputs, raw, to);
+    fn add_components_mean(&mut self, outputs: Mat, raw: usize, axes: &Axes<Vec<f32>>, to: Mat) {
+        self.components_mean(outputs, raw, axes, to);
     }
 
     fn accumulate(&mut self, raw: Mat, sum: Mat, start: bool) {

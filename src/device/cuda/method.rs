@@ -6,7 +6,9 @@ use super::kernels::{
     MixtureDensity, MixtureGradient, MixtureParameters,
 };
 use super::sums::{ACTION, CONJUGATE, CudaSums, DENSITY_RATIO, DISTANCES, GENERATED, GENERATOR, RATIO_SQUARES, TARGET};
-use crate::device::{ActionTerm, Bridge, DualTerm, Mat, Method, MixtureLoss, PeaksTerm, Points, Squares, StepNumber};
+use crate::device::{
+    ActionTerm, Bridge, Chosen, DualTerm, Mat, Method, MixtureLoss, PeaksTerm, Points, Squares, StepNumber,
+};
 use crate::formulas::{Axes, Head};
 
 /// Samples and components of a tile of the mixture kernels for many components.
@@ -18,7 +20,8 @@ impl Method for CudaBlock {
     type AxisNumbers = u64;
     type Sums = CudaSums;
 
-    fn choose(&mut self, outputs: Mat, noise: Option<&CudaNoise>, raw: Mat, log: Option<Mat>) {
+    fn choose(&mut self, outputs: Mat, noise: Option<&CudaNoise>, to: &Chosen) {
+        let Chosen { raw, log, which } = *to;
         let components = outputs.components(raw.cols);
         let each = outputs.each(raw, components, noise.is_some());
         let none = CudaNoise { seed: 0, counter: 0, number: 0, first_row: 0 };
@@ -39,6 +42,7 @@ impl Method for CudaBlock {
             out,
             out_stride,
             weights: log.map_or(0, |log| self.address(log)),
+            which: which.map_or(0, |which| self.address(which)),
         };
         // A warp a source sample.
         self.launch_over(32 * outputs.rows as u64, &arguments);
@@ -74,7 +78,10 @@ impl Method for CudaBlock {
     }
 
     fn bridge(&mut self, head: &Head, axes: &Axes<u64>, bridge: &Bridge<CudaNoise>, points: &Points) {
-        let Bridge { x0, raw, noise, time } = *bridge;
+        if axes.turned {
+            return self.turned_bridge(head, axes, bridge, points);
+        }
+        let Bridge { x0, raw, noise, time, which: _ } = *bridge;
         let (x0_at, x0_stride) = self.place(x0);
         let (raw_at, raw_stride) = self.place(raw);
         let (x1, x1_stride) = self.optional(points.end);
@@ -229,6 +236,9 @@ impl Method for CudaBlock {
     }
 
     fn mixture(&mut self, loss: &MixtureLoss<'_, CudaNoise, u64>, sums: &mut CudaSums) {
+        if loss.axes.turned {
+            return self.turned_mixture(loss, sums);
+        }
         let MixtureLoss { head, axes, bridge, xt, v, g, components, weighted, delta, scale } = *loss;
         // V's output comes from aside.
         self.join();

@@ -37,6 +37,7 @@ pub mod samples;
 pub mod step;
 mod stream;
 pub mod sums;
+mod turned;
 pub mod weights;
 pub mod workspace;
 

@@ -1,13 +1,20 @@
 //! The peaks of a value function on a GPU, and their plan at source samples.
 
 use super::block::CudaBlock;
-use super::kernels::{PeaksAdd, PeaksPlan};
+use super::kernels::{Kernel, PeaksAdd, PeaksPlan};
 use crate::device::{Mat, PeaksTerm};
 use crate::formulas::Axes;
-use crate::formulas::peaks::{self, MOST_PEAKS};
+use crate::formulas::peaks::{self, MOST_PEAKS, MOST_TURNED};
 
 /// Lanes of a warp.
-const WARP: usize = 32;
+pub(super) const WARP: usize = 32;
+/// Threads for each row of kernels that have a peak's own axes in shared memory: a warp has two rows.
+pub(super) const ROWS_THREADS: usize = WARP / 2;
+
+/// Checks what kernels for peaks with axes of their own take for granted.
+pub(super) fn check_turned(axes: &Axes<u64>) {
+    assert!(axes.turned && (1..=MOST_TURNED).contains(&axes.dimension) && (1..=MOST_PEAKS).contains(&axes.peaks));
+}
 
 impl CudaBlock {
     pub(super) fn peaks_term(&mut self, term: &PeaksTerm<'_, u64>) {
@@ -35,8 +42,13 @@ impl CudaBlock {
             g,
             g_stride,
         };
+        if axes.turned {
+            check_turned(axes);
+            self.launch_over_as(Kernel::PeaksAddTurned, (ROWS_THREADS * x.rows) as u64, &arguments);
+            return;
+        }
         // A lane has a peak.
-        self.launch_over((peaks::width(axes.peaks) * x.rows) as u64, &arguments);
+        self.launch_over_as(Kernel::PeaksAdd, (peaks::width(axes.peaks) * x.rows) as u64, &arguments);
     }
 
     /// Adds the plan of the peaks to a generator's outputs for source samples.
@@ -56,8 +68,15 @@ impl CudaBlock {
             outputs: to,
             outputs_stride,
         };
+        if axes.turned {
+            check_turned(axes);
+            // As many times as there are peaks that a component has.
+            let threads = ROWS_THREADS * x0.rows * axes.peaks.min(components);
+            self.launch_over_as(Kernel::PeaksPlanTurned, threads as u64, &arguments);
+            return;
+        }
         // Up to a warp for each component, a lane for each axis.
         let lanes = d.next_power_of_two().min(WARP);
-        self.launch_over((lanes * x0.rows * components) as u64, &arguments);
+        self.launch_over_as(Kernel::PeaksPlan, (lanes * x0.rows * components) as u64, &arguments);
     }
 }

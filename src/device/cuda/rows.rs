@@ -3,10 +3,11 @@
 use super::block::{CudaBlock, CudaNoise};
 use super::gpu::Gpu;
 use super::kernels::{
-    BridgeTrajectory, ComponentsMean, Kernel, MeanAccumulate, MeanAdd, RatioExport, RowsBack, RowsDrift, RowsExport,
-    RowsSeen,
+    BridgeTrajectory, ComponentsMean, ComponentsMeanTurned, Kernel, MeanAccumulate, MeanAdd, RatioExport, RowsBack,
+    RowsDrift, RowsExport, RowsSeen,
 };
 use super::memory::DeviceBuffer;
+use super::peaks::check_turned;
 use crate::data::Rotation;
 use crate::device::Mat;
 use crate::device::rows::{Constants, PathSteps, RowSeed, Rows};
@@ -201,8 +202,27 @@ impl Rows for CudaBlock {
         self.launch_over_as(Kernel::RowsExport, (x.rows * x.cols) as u64, &arguments);
     }
 
-    fn add_components_mean(&mut self, outputs: Mat, raw: usize, to: Mat) {
+    fn add_components_mean(&mut self, outputs: Mat, raw: usize, axes: &Axes<u64>, to: Mat) {
         let ((at, stride), (out, out_stride)) = (self.place(outputs), self.place(to));
+        if axes.turned {
+            check_turned(axes);
+            assert!(to.cols == axes.dimension);
+            let arguments = ComponentsMeanTurned {
+                outputs: at,
+                outputs_stride: stride,
+                sources: to.rows as u32,
+                components: outputs.components(raw) as u32,
+                raw: raw as u32,
+                d: to.cols as u32,
+                axes: axes.numbers,
+                peaks: axes.peaks as u32,
+                to: out,
+                to_stride: out_stride,
+            };
+            // A warp a row.
+            self.launch_over(32 * to.rows as u64, &arguments);
+            return;
+        }
         let arguments = ComponentsMean {
             outputs: at,
             outputs_stride: stride,

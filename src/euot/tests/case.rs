@@ -11,6 +11,7 @@ use crate::euot::networks::Networks;
 use crate::euot::value_step::{TIME_MAX, ValueStep};
 use crate::formulas::axes::{self, Axis, Part};
 use crate::formulas::head::{extrapolation, log_std_range};
+use crate::formulas::peaks::{self, PeakAxes};
 use crate::formulas::{Activation, Axes, Clock, Conjugate, Divergence, Head, Peaks, Tick};
 use crate::nn::convolutions::{Convolutions, Upsampling};
 use crate::nn::network::Network;
@@ -124,11 +125,11 @@ impl Case {
 
         let axes = self.axes.rounded();
         let (step, batch) = (self.value_step_of(&axes), self.batch(&mut block, |t| t * TIME_MAX));
-        let raw = step.draw(&mut block, &generator, batch.input, &batch.noise);
+        let drawn = step.draw(&mut block, &generator, batch.input, &batch.noise);
         for (from, to) in parts() {
             let mark = spoil(&mut block);
             let part = self.part(&mut block, &batch, from, to);
-            step.carry(&mut block, &value, &part, raw.rows(from, to), to_value, &mut sums[0]);
+            step.carry(&mut block, &value, &part, drawn.rows(from, to), to_value, &mut sums[0]);
             block.reset(mark);
         }
 
@@ -188,7 +189,7 @@ impl Case {
     /// The same case without peaks.
     pub fn without_peaks(mut self) -> Self {
         self.axes.numbers.truncate(axes::numbers(self.d));
-        self.axes.peaks = 0;
+        (self.axes.peaks, self.axes.turned) = (0, false);
         self
     }
 
@@ -292,7 +293,31 @@ impl Case {
         [t, rest, self.axes.part(Part::Sigma)[j]]
     }
 
-    /// Mean and variance of every component of the generator step, rows x d each, and K times the probability of each.
+    /// What a component's mean and variances are along: x, or its places along the component's own axes away from x0.
+    fn places(&self, row: usize, component: usize, x: &[f64]) -> Vec<f64> {
+        if !self.axes.turned {
+            return x.to_vec();
+        }
+        let x0 = &self.x0[row / self.conditional.components * self.d..][..self.d];
+        let along =
+            |j| own_axis(&self.axes, component, j).iter().zip(x.iter().zip(x0)).map(|(a, (x, x0))| a * (x - x0)).sum();
+        (0..self.d).map(along).collect()
+    }
+
+    /// The point with these places.
+    fn point(&self, row: usize, component: usize, places: &[f64]) -> Vec<f64> {
+        if !self.axes.turned {
+            return places.to_vec();
+        }
+        let mut x = self.x0[row / self.conditional.components * self.d..][..self.d].to_vec();
+        for (j, place) in places.iter().enumerate() {
+            x.iter_mut().zip(own_axis(&self.axes, component, j)).for_each(|(x, a)| *x += place * a);
+        }
+        x
+    }
+
+    /// Mean and variance of every component of the generator step, rows x d each along what [`Self::places`] says, and K times the
+    /// probability of each.
     fn components(&self) -> [Vec<f64>; 3] {
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
         let generator = &self.nets::<f64>(Isa::Portable)[1];
@@ -310,7 +335,8 @@ impl Case {
             let offset = (0.5 * sigma).ln();
             let (low, high) = log_std_range(offset);
             let s = (raw(r, self.d + j) + offset).clamp(low, high).exp();
-            (self.x0[r / k * self.d + j] + t * raw(r, j), t * t * s * s + sigma * sigma * t * rest)
+            let from = if self.axes.turned { 0.0 } else { self.x0[r / k * self.d + j] };
+            (from + t * raw(r, j), t * t * s * s + sigma * sigma * t * rest)
         };
         let (mean, variance) = (0..self.rows() * self.d).map(element).unzip();
         [mean, variance, (0..self.rows()).map(weight).collect()]
@@ -327,13 +353,15 @@ impl Case {
         let mut block = CpuBlock::<f64>::new(Isa::Portable);
         let state = block.scratch(self.rows(), d + 1);
         for r in 0..self.rows() {
-            for i in r * d..(r + 1) * d {
+            let place = |i: usize| {
                 let [t, rest, sigma] = self.along(r, i % d);
                 let brown = sigma * sigma * t * rest;
                 let own = (held_variance[i] - brown).max(0.0).sqrt();
                 let away = own * self.xi[i] + brown.sqrt() * self.eta[i];
-                block.row_mut(state, r)[i % d] = mean[i] + (variance[i] / held_variance[i]).sqrt() * away;
-            }
+                mean[i] + (variance[i] / held_variance[i]).sqrt() * away
+            };
+            let places: Vec<f64> = (r * d..(r + 1) * d).map(place).collect();
+            block.row_mut(state, r)[..d].copy_from_slice(&self.point(r, r % k, &places));
             block.row_mut(state, r)[d] = self.time_of(r);
         }
         let v = self.value.forward(&mut block, value, state);
@@ -343,6 +371,7 @@ impl Case {
             let x = block.row(state, r);
             let first = r / k * k;
             let density = |c: usize| -> f64 {
+                let x = self.places(r, c % k, &x[..d]);
                 (0..d).map(|j| log_normal(x[j], held_mean[c * d + j], held_variance[c * d + j])).sum()
             };
             let mean_log = |components: std::ops::Range<usize>| {
@@ -391,7 +420,7 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
             let conditional = Conditional { components, latent };
             let head = Head { deterministic: deterministic && !conditional.has_own_components() };
             // Axes of one kind, or each with a noise and a time of its own.
-            let spread = if seed % 5 == 0 { 0.0 } else { 1.0 };
+            let spread = if seed % 5 < 2 { 0.0 } else { 1.0 };
             let range = spread * 3.0;
             let (noises, rates) = (normals(seed ^ 7, Stream::Init, d), normals(seed ^ 8, Stream::Init, d));
             let (curves, slopes) = (normals(seed ^ 9, Stream::Init, d), normals(seed ^ 3, Stream::Init, d));
@@ -442,10 +471,39 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Returns these axes with random peaks: flat ones, narrow ones, and such that are wider than points carried by the noise.
+/// Returns axis j of a component's peak, where these have axes of their own.
+pub(super) fn own_axis(axes: &Axes<Vec<f64>>, component: usize, j: usize) -> Vec<f64> {
+    let (d, peaks) = (axes.dimension, axes.peaks);
+    let start = axes::numbers(d) + peaks::numbers(peaks, d) + component % peaks * peaks::turned_numbers(d);
+    (0..d).map(|i| axes.numbers[start + i * peaks::width(d) + j]).collect()
+}
+
+/// Returns random orthogonal axes, one a row.
+pub(super) fn random_axes(d: usize, seed: u64) -> Vec<f32> {
+    let mut axes = normals(seed, Stream::Init, d * d);
+    // Twice, for the digits of 32-bit numbers.
+    for _ in 0..2 {
+        for j in 0..d {
+            let (before, axis) = axes.split_at_mut(j * d);
+            let axis = &mut axis[..d];
+            for other in before.chunks_exact(d) {
+                let along: f64 = axis.iter().zip(other).map(|(a, b)| a * b).sum();
+                axis.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
+            }
+            let length = axis.iter().map(|a| a * a).sum::<f64>().sqrt();
+            axis.iter_mut().for_each(|a| *a /= length);
+        }
+    }
+    axes.into_iter().map(|a| a as f32).collect()
+}
+
+/// Returns these axes with random peaks: flat ones, narrow ones, and such that are wider than points carried by the noise. Where all
+/// axes are alike, half of the problems have peaks with axes of their own.
 pub(super) fn peaked_axes(axes: Axes<Vec<f64>>, count: usize, seed: u64) -> Axes<Vec<f64>> {
     let d = axes.dimension;
     let sigma = axes.part(Part::Sigma)[..d].to_vec();
+    let rates = &axes.part(Part::Rate)[..d];
+    let alike = sigma.iter().all(|other| *other == sigma[0]) && rates.iter().all(|other| *other == rates[0]);
     let numbers = |salt: u64, length| normals(seed ^ salt, Stream::Init, length);
     let wide = numbers(10, count * d);
     let precision = |at: usize| if at.is_multiple_of(5) { 0.0 } else { (wide[at].exp() - 0.6) / sigma[at % d].powi(2) };
@@ -455,6 +513,8 @@ pub(super) fn peaked_axes(axes: Axes<Vec<f64>>, count: usize, seed: u64) -> Axes
         precisions: (0..count * d).map(precision).collect::<Vec<_>>().into(),
         centres: numbers(11, count * d).into(),
         tilts: tilts.map(|(at, tilt)| 0.3 * tilt / sigma[at % d]).collect::<Vec<_>>().into(),
+        axes: (alike && (seed / 4).is_multiple_of(2))
+            .then(|| PeakAxes::new((0..count as u64).flat_map(|k| random_axes(d, seed ^ (40 + k))).collect())),
     };
     let noises: Vec<f64> = sigma.iter().map(|sigma| sigma * sigma).collect();
     peaks.check(noises.iter().copied(), count).unwrap();

@@ -3,6 +3,7 @@
 
 use super::case::normals;
 use crate::data::{Normalisation, Split};
+use crate::device::cpu::pool::Pool;
 use crate::euot::directions::Directions;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::gaussian_pair::Gaussian;
@@ -37,7 +38,7 @@ fn weighed_bridge(source: &[f64], target: &[f64], weights: Vec<f64>, variances: 
     let mut directions = Directions::components(&[diagonal(source), diagonal(variances)], sigma, &CONJUGATE).unwrap();
     directions.target = Some(Split::of_fitted(d, target.to_vec(), weights).unwrap().halved());
     let common = Normalisation { shift: vec![0.0; d].into(), scale: 1.0 };
-    directions.bridge(&common, sigma, &CONJUGATE).unwrap().0
+    directions.bridge(&common, sigma, &CONJUGATE, &Pool::new(1).unwrap()).unwrap().0
 }
 
 /// Two modes at -1 and 1 with this spread.

@@ -3,6 +3,7 @@
 pub(super) mod case;
 mod fineness;
 mod fixtures;
+mod forms;
 mod gradients;
 mod objective;
 mod peaks;

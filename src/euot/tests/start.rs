@@ -2,6 +2,7 @@
 
 use super::case::normals;
 use crate::data::{Normalisation, Spread};
+use crate::device::cpu::pool::Pool;
 use crate::euot::directions::Directions;
 use crate::euot::gaussian_bridge::GaussianBridge;
 use crate::euot::gaussian_pair::{Gaussian, Pair};
@@ -12,6 +13,11 @@ use crate::symmetric::{Symmetric, dot};
 use proptest::prelude::*;
 
 /// A Gaussian with correlated numbers whose spreads differ by up to this ratio.
+/// The calling thread alone.
+fn one() -> Pool {
+    Pool::new(1).unwrap()
+}
+
 fn gaussian(d: usize, seed: u64, ratio: f64) -> Gaussian {
     let roots = normals(seed, Stream::Init, d * d);
     let mean = normals(seed ^ 1, Stream::Init, d).iter().map(|x| 0.5 * x).collect();
@@ -74,7 +80,7 @@ proptest! {
         }
         // Around the middle between both sides it is the same map: q (x0 - c + h') + c.
         let (expected, q) = (h, q.clone());
-        let (bridge, moved) = directions.bridge(&units(d), sigma, &conjugate).unwrap();
+        let (bridge, moved) = directions.bridge(&units(d), sigma, &conjugate, &one()).unwrap();
         let middle = bridge.rotation.as_ref().unwrap().turned(&moved.shift).unwrap();
         for j in 0..d {
             let found = bridge.pull[j] - middle[j] + middle[j] / q[j];
@@ -116,7 +122,7 @@ proptest! {
     ) {
         let d = 3;
         let sides = [gaussian(d, seed, ratio), gaussian(d, seed ^ 77, ratio)];
-        let (bridge, _) = Directions::principal(&sides, sigma, &conjugate).unwrap().bridge(&units(d), sigma, &conjugate).unwrap();
+        let (bridge, _) = Directions::principal(&sides, sigma, &conjugate).unwrap().bridge(&units(d), sigma, &conjugate, &one()).unwrap();
         let axes = bridge.axes::<f64>(sigma).unwrap();
         let (noises, rates) = (axes.part(Part::Sigma).to_vec(), axes.part(Part::Rate).to_vec());
         let slopes = [normals(seed ^ 5, Stream::Init, d), normals(seed ^ 6, Stream::Init, d)];
@@ -167,7 +173,7 @@ proptest! {
     fn the_density_ratio_averages_one(seed in any::<u64>(), sigma in 0.2f64..2.0, tau in 0.5f64..20.0) {
         let (d, conjugate) = (2, Conjugate { divergence: Divergence::Kl, tau });
         let sides = [gaussian(d, seed, 3.0), gaussian(d, seed ^ 77, 3.0)];
-        let (bridge, units) = Directions::principal(&sides, sigma, &conjugate).unwrap().bridge(&units(d), sigma, &conjugate).unwrap();
+        let (bridge, units) = Directions::principal(&sides, sigma, &conjugate).unwrap().bridge(&units(d), sigma, &conjugate, &one()).unwrap();
         let rotation = bridge.rotation.clone().unwrap();
         let rows: Vec<f64> = rotation.numbers().iter().map(|&x| f64::from(x)).collect();
         let middle = rotation.turned(&units.shift).unwrap();
@@ -243,7 +249,7 @@ fn sides_without_spread_and_extreme_noise_give_sound_numbers() {
                 });
                 let (bridge, _) = Directions::principal(&sides, sigma, &conjugate)
                     .unwrap()
-                    .bridge(&units(2), sigma, &conjugate)
+                    .bridge(&units(2), sigma, &conjugate, &one())
                     .unwrap();
                 assert!(bridge.is_sound(), "{a} {b} {sigma} {tau} {divergence:?}: {bridge:?}");
             }

@@ -72,8 +72,8 @@ fn files_with_the_older_names_load() {
         assert_eq!(content(&older, kind).unwrap(), content(&ours, kind).unwrap());
     }
     assert_says(&with_metadata(json!({"format": "sfeuot-checkpoint"})), &["training checkpoint where a model"]);
-    let newer = json!({"format": "sfeuot-model", "format_version": "10"});
-    assert_says(&with_metadata(newer), &["format version 10"]);
+    let newer = json!({"format": "sfeuot-model", "format_version": "11"});
+    assert_says(&with_metadata(newer), &["format version 11"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::formulas::Head;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
-fn drawn(seed: u64, number: u64, stream: Stream, first: u64, n: usize) -> Vec<f32> {
+pub fn drawn(seed: u64, number: u64, stream: Stream, first: u64, n: usize) -> Vec<f32> {
     let mut x = vec![0f32; n];
     Sequence::new(seed, number, stream).normals(first, &mut x);
     x
@@ -53,6 +53,7 @@ proptest! {
                     component: Mat::NONE,
                 },
                 time: upload(&mut block, &times, 3),
+                which: None,
             };
             let [end, state] = [0; 2].map(|_| block.scratch(rows, d + 1));
             let drift = block.scratch(rows, d);

@@ -2,9 +2,13 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{Output, close, close_from, cpu, download, in_two_orders, normals, uniforms, upload};
+use super::support::{
+    Output, close, close_from, cpu, download, in_two_orders, normals, turned, turned_counts, turned_dimensions,
+    uniforms, upload,
+};
 use crate::device::cpu::CpuNoise;
-use crate::device::{Mat, Method, Workspace};
+use crate::device::{Chosen, Mat, Method, Workspace};
+use crate::formulas::Axes;
 use crate::rng::{Sequence, Stream};
 use proptest::prelude::*;
 
@@ -51,12 +55,15 @@ impl Problem {
         let component = block.scratch(self.sources, 1);
         block.draw_uniforms(&Sequence::new(self.seed, step, Stream::Component), self.first_source, component);
         let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component };
-        let (to, log) = (block.scratch(rows, raw), block.scratch(rows, 1));
-        block.choose(outputs, drawn.then_some(&noise), to, Some(log));
+        let (to, [log, which]) = (block.scratch(rows, raw), [0; 2].map(|_| block.scratch(rows, 1)));
+        block.choose(outputs, drawn.then_some(&noise), &Chosen { raw: to, log: Some(log), which: Some(which) });
 
         let from = self.matrix(&values, cols);
-        let [out, weights]: [Output; 2] = in_two_orders(self.seed, |order| {
-            let (out, weights) = (Matrix::new(rows, raw, raw + self.gap), Matrix::new(rows, 1, 1));
+        // Where they are not wanted they are not written.
+        let numbered = !self.seed.is_multiple_of(3);
+        let [out, weights, numbers]: [Output; 3] = in_two_orders(self.seed, |order| {
+            let out = Matrix::new(rows, raw, raw + self.gap);
+            let [weights, numbers] = [0; 2].map(|_| Matrix::new(rows, 1, 1));
             let mut arguments = Vec::from(arguments_of![
                 &from.data,
                 from.stride as u32,
@@ -72,11 +79,15 @@ impl Problem {
                 &out.data,
                 out.stride as u32,
                 &weights.data,
+                numbered.then_some(&numbers.data),
             ]);
             launch("components_choose", [2, 1, 1], [64, 1, 1], order, &mut arguments);
-            [out.into(), weights.into()]
+            [out.into(), weights.into(), numbers.into()]
         });
         assert_eq!(out.values(), download(&block, to));
+        if numbered {
+            assert_eq!(numbers.values(), download(&block, which));
+        }
         close_from("log-weights", &weights.values(), &download(&block, log), 1, 1.0);
     }
 
@@ -114,14 +125,16 @@ impl Problem {
         close("fold", &found.values(), &download(&block, to), cols);
     }
 
-    fn mean(&self) {
+    /// Compares the means, of components along the axes of so many peaks, or of none.
+    fn mean(&self, peaks: Option<usize>) {
         let (raw, cols) = (self.raw(), self.components * (self.raw() + 1));
         let (values, x0) = (self.outputs(), uniforms(self.seed, self.sources * self.d, -1.0, 1.0));
+        let axes = peaks.map_or_else(|| Axes::even(self.d, 1.0), |peaks| turned(self.seed, self.d, 1.0, peaks));
         let mut block = cpu();
         let (outputs, to) = (upload(&mut block, &values, cols), upload(&mut block, &x0, self.d));
-        block.components_mean(outputs, raw, to);
+        block.components_mean(outputs, raw, &axes, to);
 
-        let from = self.matrix(&values, cols);
+        let (from, numbers) = (self.matrix(&values, cols), Buffer::of(&axes.numbers));
         let [found]: [Output; 1] = in_two_orders(self.seed, |order| {
             let out = self.matrix(&x0, self.d);
             let mut arguments = Vec::from(arguments_of![
@@ -131,10 +144,13 @@ impl Problem {
                 self.components as u32,
                 raw as u32,
                 self.d as u32,
-                &out.data,
-                out.stride as u32,
             ]);
-            launch("components_mean", [2, 1, 1], [64, 1, 1], order, &mut arguments);
+            if let Some(peaks) = peaks {
+                arguments.extend(Vec::from(arguments_of![&numbers, peaks as u32]));
+            }
+            arguments.extend(Vec::from(arguments_of![&out.data, out.stride as u32]));
+            let kernel = if peaks.is_some() { "components_mean_turned" } else { "components_mean" };
+            launch(kernel, [2, 1, 1], [64, 1, 1], order, &mut arguments);
             [out.into()]
         });
         close_from("mean", &found.values(), &download(&block, to), self.d, 1.0);
@@ -144,7 +160,7 @@ impl Problem {
 fn problems() -> impl Strategy<Value = Problem> {
     (1usize..12, 1usize..80, 1usize..40, 0usize..4, 0f32..30.0, any::<bool>(), any::<u64>()).prop_map(
         |(sources, components, d, gap, spread, dead, seed)| {
-            let first_source = if seed % 2 == 0 { seed % 100 } else { u64::MAX - seed % 5 };
+            let first_source = if seed.is_multiple_of(2) { seed % 100 } else { u64::MAX - seed % 5 };
             Problem { sources, components, d, gap, spread, dead, first_source, seed }
         },
     )
@@ -177,7 +193,14 @@ proptest! {
     #[test]
     fn averaged(problem in problems()) {
         if available() {
-            problem.mean();
+            problem.mean(None);
+        }
+    }
+
+    #[test]
+    fn averaged_along_own_axes(problem in problems(), d in turned_dimensions(), peaks in turned_counts()) {
+        if available() {
+            Problem { d, ..problem }.mean(Some(peaks));
         }
     }
 }

@@ -211,7 +211,7 @@ proptest! {
         let (seen, delta) = (device.scratch(rows, 3), device.scratch(rows, d));
         device.waves(tm, seen);
         let noise = CpuNoise { xi: Mat::NONE, eta: Mat::NONE, component: Mat::NONE };
-        let bridge = Bridge { x0: rm, raw: rm, noise, time };
+        let bridge = Bridge { x0: rm, raw: rm, noise, time, which: None };
         let loss = MixtureLoss {
             head: &Head { deterministic: true },
             axes: &axes,

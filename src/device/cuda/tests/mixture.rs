@@ -41,7 +41,7 @@ fn problems(
 }
 
 /// A copy of `x` with each number moved by about one rounding, up or down.
-fn one_rounding_away(block: &mut CpuBlock<f32>, seed: u64, x: Mat) -> Mat {
+pub fn one_rounding_away(block: &mut CpuBlock<f32>, seed: u64, x: Mat) -> Mat {
     let moved = block.scratch(x.rows, x.cols);
     for (r, signs) in normals(seed, x.rows * x.cols).chunks_exact(x.cols).enumerate() {
         let line: Vec<f32> =
@@ -54,7 +54,7 @@ fn one_rounding_away(block: &mut CpuBlock<f32>, seed: u64, x: Mat) -> Mat {
 /// For each row, how large the terms of its numbers are where `terms` is that without rounding: a share of a component
 /// is an exponential of a difference of large numbers, which one rounding of the samples moves from `expected` to
 /// `moved`. Two programs that round differently lie a few such moves apart.
-fn beside_rounding(terms: f64, expected: &[f32], moved: &[f32], cols: usize) -> Vec<f32> {
+pub fn beside_rounding(terms: f64, expected: &[f32], moved: &[f32], cols: usize) -> Vec<f32> {
     let rows = expected.chunks_exact(cols).zip(moved.chunks_exact(cols));
     rows.map(|(a, b)| {
         let most = a.iter().zip(b).fold(0.0, |most: f32, (a, b)| most.max((a - b).abs()));
@@ -91,6 +91,7 @@ impl Problem {
             raw: upload(&mut block, &raw, outputs),
             noise: CpuNoise { xi: upload(&mut block, &xi, d), eta: upload(&mut block, &eta, d), component: Mat::NONE },
             time: upload(&mut block, &time, 3),
+            which: None,
         };
         let state = block.scratch(rows, d + 1);
         block.bridge(&head, &axes, &bridge, &Points { state: Some(state), ..Points::default() });

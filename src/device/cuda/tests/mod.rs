@@ -28,3 +28,5 @@ mod simulated;
 pub mod simulator;
 mod squares;
 mod support;
+mod turned_bridge;
+mod turned_mixture;

@@ -2,7 +2,10 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{available, launch_with};
-use super::support::{Output, axes, close_above, columns, in_two_orders, normals, ticks, uniforms};
+use super::support::{
+    Output, alike, axes, close_above, columns, in_two_orders, normals, own_axes, ticks, turned_counts,
+    turned_dimensions, uniforms,
+};
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::simd::Isa;
 use crate::device::cuda::kernels::{Kernel, PeaksAdd, PeaksPlan};
@@ -19,6 +22,8 @@ struct Problem {
     count: usize,
     gap: usize,
     sigma: f64,
+    /// The peaks have axes of their own.
+    turned: bool,
     blocks: u32,
     seed: u64,
 }
@@ -49,8 +54,28 @@ struct Sizes {
 
 fn problems() -> impl Strategy<Value = Problem> {
     let d = prop_oneof![1usize..=20, 1usize..=300];
-    (1usize..40, d, 1usize..=MOST_PEAKS, 0usize..4, 0.05f64..2.0, 1u32..4, any::<u64>())
-        .prop_map(|(rows, d, count, gap, sigma, blocks, seed)| Problem { rows, d, count, gap, sigma, blocks, seed })
+    (1usize..40, d, 1usize..=MOST_PEAKS, 0usize..4, 0.05f64..2.0, 1u32..4, any::<u64>()).prop_map(
+        |(rows, d, count, gap, sigma, blocks, seed)| Problem {
+            rows,
+            d,
+            count,
+            gap,
+            sigma,
+            turned: false,
+            blocks,
+            seed,
+        },
+    )
+}
+
+/// Of peaks with axes of their own.
+fn turned_problems() -> impl Strategy<Value = Problem> {
+    (problems(), turned_dimensions(), turned_counts()).prop_map(|(problem, d, count)| Problem {
+        d,
+        count,
+        turned: true,
+        ..problem
+    })
 }
 
 /// A matrix of the CPU device.
@@ -74,7 +99,7 @@ impl Problem {
     /// Peaks of which several count at a state: some are flat, tilted or open along some axes.
     fn axes(&self) -> Axes<Vec<f32>> {
         let &Self { d, count, seed, .. } = self;
-        let axes = axes(seed, d, self.sigma);
+        let axes = if self.turned { alike(seed, d, self.sigma) } else { axes(seed, d, self.sigma) };
         let sigma = axes.part(AxisPart::Sigma);
         let [kind, strength] = [30, 31].map(|s| uniforms(seed ^ s, count * d, 0.0, 1.0));
         let [centres, tilts] = [32, 33].map(|s| normals(seed ^ s, count * d));
@@ -98,6 +123,7 @@ impl Problem {
             precisions: precisions.collect::<Vec<_>>().into(),
             centres: (0..count * d).map(|at| f64::from(sigma[at % d] * centres[at])).collect::<Vec<_>>().into(),
             tilts: tilts.collect::<Vec<_>>().into(),
+            axes: self.turned.then(|| own_axes(seed, d, count)),
         };
         axes.with_peaks(&peaks).expect("memory")
     }
@@ -162,7 +188,8 @@ impl Problem {
                 g: to_g,
                 g_stride,
             };
-            launch_with(Kernel::PeaksAdd, [self.blocks, 1, 1], [64, 1, 1], order, &arguments);
+            let kernel = if self.turned { Kernel::PeaksAddTurned } else { Kernel::PeaksAdd };
+            launch_with(kernel, [self.blocks, 1, 1], [64, 1, 1], order, &arguments);
             [Output::from(v), Output::from(g)]
         });
         let (found_v, found_g) = (found_v.values(), found_g.values());
@@ -185,6 +212,16 @@ impl Problem {
         close_above("g", &found_g, &expected_g, cols, |r| (noise * sizes[r].exponent * sizes[r].slope) as f32);
     }
 
+    /// The place of x along axis j of a peak.
+    fn place(&self, axes: &Axes<Vec<f64>>, x: &[f32], peak: usize, j: usize) -> f64 {
+        if !self.turned {
+            return x[j].into();
+        }
+        let at = peaks::numbers(self.count, self.d) + peak * peaks::turned_numbers(self.d) + j;
+        let own = axes.peak_numbers()[at..].iter().step_by(peaks::width(self.d));
+        x.iter().zip(own).map(|(&x, own)| f64::from(x) * own).sum()
+    }
+
     /// At these odds against arrival. An error of the exponents is a relative one of the shares.
     fn sizes(&self, axes: &Axes<Vec<f64>>, x: &[f32], against: f64) -> Sizes {
         let (numbers, width) = (axes.peak_numbers(), peaks::width(self.count));
@@ -195,7 +232,7 @@ impl Problem {
                 let [p, centre, h] =
                     [Part::Precision, Part::Centre, Part::Tilt].map(|part| peaks::part(numbers, width, j, part)[k]);
                 let noise = axes.part(AxisPart::Sigma)[j].powi(2) * against / (axes.part(AxisPart::Rate)[j] + against);
-                let (z, factor) = (f64::from(x[j]) - centre, 1.0 + p * noise);
+                let (z, factor) = (self.place(axes, x, k, j) - centre, 1.0 + p * noise);
                 let terms = [p * z * z, -2.0 * h * z, -noise * h * h].map(|term| term / factor);
                 log -= 0.5 * (terms.iter().sum::<f64>() + factor.ln());
                 size += 0.5 * (terms.iter().map(|term| term.abs()).sum::<f64>() / factor.min(1.0) + factor.ln().abs());
@@ -239,7 +276,8 @@ impl Problem {
                 outputs,
                 outputs_stride,
             };
-            launch_with(Kernel::PeaksPlan, [self.blocks, 1, 1], [64, 1, 1], order, &arguments);
+            let kernel = if self.turned { Kernel::PeaksPlanTurned } else { Kernel::PeaksPlan };
+            launch_with(kernel, [self.blocks, 1, 1], [64, 1, 1], order, &arguments);
             [to.into()]
         });
         let found = found.values();
@@ -289,6 +327,31 @@ proptest! {
 
     #[test]
     fn planned(problem in problems(), components in 1usize..80) {
+        if available() {
+            problem.plan(components);
+        }
+    }
+    #[test]
+    fn added_along_own_axes(
+        problem in turned_problems(),
+        wanted in prop_oneof![Just(Wanted::Value), Just(Wanted::Gradient), Just(Wanted::Both)],
+        squares in 0usize..5,
+        times in prop_oneof![3 => Just(Times::Each), 1 => Just(Times::End), 1 => (0.0f32..1.0).prop_map(Times::One)],
+    ) {
+        if available() {
+            problem.add(wanted, squares, times, false);
+        }
+    }
+
+    #[test]
+    fn a_nan_comes_through_along_own_axes(problem in turned_problems()) {
+        if available() {
+            problem.add(Wanted::Both, 0, Times::Each, true);
+        }
+    }
+
+    #[test]
+    fn planned_along_own_axes(problem in turned_problems(), components in 1usize..80) {
         if available() {
             problem.plan(components);
         }

@@ -17,7 +17,7 @@ use crate::device::cuda::kernels::{
 use crate::device::cuda::memory::DeviceBuffer;
 use crate::device::cuda::sums::{CudaSums, TERMS};
 use crate::device::gpus::{CudaConfig, Products};
-use crate::device::{Bridge, Mat, Method, MixtureLoss, PeaksTerm, Points, Weighted, Workspace};
+use crate::device::{Bridge, Chosen, Mat, Method, MixtureLoss, PeaksTerm, Points, Weighted, Workspace};
 use crate::error::Result;
 use crate::formulas::peaks::width;
 use crate::formulas::{Axes, Head, Peaks, Tick};
@@ -169,7 +169,7 @@ fn bridges(bench: &mut Bench, d: usize) -> Result<()> {
     let time = bench.block.scratch(rows, Tick::<f32>::NUMBERS);
     bench.block.fill(time, 0.5);
     let (_numbers, axes) = axes(bench, d)?;
-    let bridge = Bridge { x0, raw, noise: noise(), time };
+    let bridge = Bridge { x0, raw, noise: noise(), time, which: None };
     let points = Points { end: Some(end), state: Some(state), drift: Some(drift) };
     let elements = ELEMENTS as f64;
     bench.report("bridge_sample", &format!("d {d}"), 24.0 * elements, 115.0 * elements, |block| {
@@ -189,7 +189,7 @@ fn mixtures(bench: &mut Bench, d: usize, components: usize, weighted: bool) -> R
     bench.block.fill(time, 0.5);
     let (_numbers, axes) = axes(bench, d)?;
     let losses = DeviceBuffer::<f64>::new(&bench.gpu, rows / components, "losses")?;
-    let bridge = Bridge { x0, raw, noise: noise(), time };
+    let bridge = Bridge { x0, raw, noise: noise(), time, which: None };
     let elements = ELEMENTS as f64;
     let operations = 6.0 * (components * ELEMENTS) as f64;
     let by = Weighted { log: bench.normals(rows, 1), loss: bench.block.scratch(rows, 1) };
@@ -215,7 +215,8 @@ fn components(bench: &mut Bench, d: usize, components: usize) {
     let folded = bench.block.scratch(outputs.rows, outputs.cols);
     let (what, bytes) = (format!("K {components}, d {d}"), 16.0 * ELEMENTS as f64);
     let noise = noise();
-    bench.report("components_choose", &what, bytes, 0.0, |block| block.choose(outputs, Some(&noise), to, None));
+    let chosen = Chosen { raw: to, log: None, which: None };
+    bench.report("components_choose", &what, bytes, 0.0, |block| block.choose(outputs, Some(&noise), &chosen));
     bench.report("components_fold", &what, bytes, 0.0, |block| block.fold(outputs, to, losses, 1.0, folded));
     bench.block.reset(mark);
 }
@@ -232,7 +233,7 @@ fn peaks(bench: &mut Bench, d: usize, count: usize) -> Result<()> {
     bench.block.fill(time, 0.5);
     let [weights, precisions, centres, tilts] =
         [(1, 0.0), (d, 1.0), (d, 0.0), (d, 0.0)].map(|(each, value)| vec![value; each * count].into());
-    let peaks = Peaks { weights, precisions, centres, tilts };
+    let peaks = Peaks { weights, precisions, centres, tilts, axes: None };
     let (_numbers, axes) = held(bench, &Axes::even(d, 1.0).with_peaks(&peaks)?)?;
     let (size, elements) = (format!("{count} peaks, d {d}"), ELEMENTS as f64);
     let operations = 23.0 * (width(count) * ELEMENTS) as f64;

@@ -7,9 +7,11 @@ use crate::device::cpu::simd::Isa;
 use crate::device::gpus::Precision;
 use crate::device::{Mat, Workspace};
 use crate::formulas::axes::Axis;
+use crate::formulas::peaks::{PeakAxes, Peaks};
 use crate::formulas::squares::{Centre, square};
 use crate::formulas::{Axes, Clock};
 use crate::rng::{Sequence, Stream};
+use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 /// Bound on the difference to the CPU device, relative to the largest number of the row.
@@ -171,6 +173,46 @@ pub fn axes(seed: u64, d: usize, sigma: f64) -> Axes<Vec<f32>> {
         slope: f64::from(slope[j]),
     };
     Axes::new((0..d).map(axis), Clock::new(range, 1.0 / (1 + d % 3) as f64), sigma * sigma, 0.25).unwrap()
+}
+
+/// Axes that all have the noise `sigma` and a time, which may be another than the clock's.
+pub fn alike(seed: u64, d: usize, sigma: f64) -> Axes<Vec<f32>> {
+    let range = 3.0 * f64::from(uniforms(seed ^ 23, 1, 0.0, 1.0)[0]);
+    let axis = Axis { sigma, rate: (-0.5 * range).exp(), curvature: 0.0, slope: 0.0 };
+    Axes::new(std::iter::repeat_n(axis, d), Clock::new(range, 1.0 / (1 + d % 3) as f64), sigma * sigma, 0.25).unwrap()
+}
+
+/// Orthogonal axes of peaks: three reflections of those of the problem.
+pub fn own_axes(seed: u64, d: usize, peaks: usize) -> PeakAxes {
+    let of_peak = |k: usize| {
+        let mut axes = vec![0f64; d * d];
+        (0..d).for_each(|j| axes[j * d + j] = 1.0);
+        for mirror in normals(seed ^ (50 + k as u64), 3 * d).chunks_exact(d) {
+            let square: f64 = mirror.iter().map(|&x| f64::from(x).powi(2)).sum();
+            for axis in axes.chunks_exact_mut(d) {
+                let along: f64 = axis.iter().zip(mirror).map(|(a, &x)| a * f64::from(x)).sum();
+                axis.iter_mut().zip(mirror).for_each(|(a, &x)| *a -= 2.0 * along / square * f64::from(x));
+            }
+        }
+        axes.into_iter().map(|x| x as f32)
+    };
+    PeakAxes::new((0..peaks).flat_map(of_peak).collect())
+}
+
+/// Flat peaks that have axes of their own, for what does not depend on more of them.
+pub fn turned(seed: u64, d: usize, sigma: f64, peaks: usize) -> Axes<Vec<f32>> {
+    let [weights, precisions, centres, tilts] = [1, d, d, d].map(|each| vec![0.0; each * peaks].into());
+    let peaks = Peaks { weights, precisions, centres, tilts, axes: Some(own_axes(seed, d, peaks)) };
+    alike(seed, d, sigma).with_peaks(&peaks).unwrap()
+}
+
+/// Dimensions below, on and above a vector of axes, and half and all of a warp's numbers.
+pub fn turned_dimensions() -> impl Strategy<Value = usize> {
+    prop_oneof![proptest::sample::select(vec![2, 3, 16, 17, 33, 64]), 1usize..=64]
+}
+
+pub fn turned_counts() -> impl Strategy<Value = usize> {
+    proptest::sample::select(vec![1, 3, 8, 17, 32])
 }
 
 /// Rows of times of the clock.

@@ -1,0 +1,103 @@
+//! Whether each cluster of the target has axes of its own, along which its numbers have nothing to do with each other.
+
+use super::peaks_fit::misses_modes;
+use super::whole_clusters::WholeClusters;
+use crate::data::{Clusters, LEAST_VARIANCE, Normalisation, Sketch, Split};
+use crate::device::cpu::pool::Pool;
+use crate::error::Result;
+
+/// The log-likelihood of a sample that clusters in axes of their own have to gain.
+const MARGIN: f64 = 0.02;
+/// The log-likelihood of a sample by which fewer clusters may be worse.
+const AS_LIKELY: f64 = 0.002;
+/// How many more samples tell that than chose the axes.
+const MORE: usize = 2;
+
+/// The search for such clusters.
+pub(super) struct OwnAxes<'a> {
+    /// Samples of the target.
+    pub samples: &'a Split,
+    /// More of them in data units, of which these are the units.
+    pub many: Option<&'a Sketch>,
+    pub common: &'a Normalisation,
+    /// The clusters of independent numbers that describe the target best.
+    pub clusters: &'a Clusters,
+    /// The axes in which they do, one a row; None where these are the components of a sample.
+    pub axes: Option<&'a [f64]>,
+    /// How many clusters there may be: as a rule, and at most.
+    pub counts: [usize; 2],
+    pub pool: &'a Pool,
+}
+
+impl OwnAxes<'_> {
+    /// Returns clusters with axes of their own where they describe the target better.
+    pub fn found(&self) -> Result<Option<WholeClusters>> {
+        let Self { samples, many, common, clusters, axes, counts: [usual, most], pool } = *self;
+        let turned = axes.map(|axes| samples.turned(axes)).transpose()?;
+        let along = turned.as_ref().unwrap_or(samples);
+        // Many tile what few with axes of their own are.
+        let fewer = if clusters.shares().len() > usual { Some(Clusters::fit(along, usual)?) } else { None };
+        let usually = fewer.as_ref().unwrap_or(clusters);
+        let gain = correlation(usually, along)?;
+        if gain < MARGIN {
+            return Ok(None);
+        }
+        // More samples than chose the axes, as each cluster has all its covariances.
+        let mut more = match many.filter(|many| many.count() > samples.rows()) {
+            Some(many) => Some(many.part(MORE * samples.rows())?.whole(&common.shift, common.scale)?.halved()),
+            None => None,
+        };
+        let turned = turned.filter(|_| more.is_none());
+        let told = more.as_ref().unwrap_or(samples);
+        let mut own = WholeClusters::of(told, &Clusters::fit(samples, usual)?, pool)?;
+        // Of a curve, tiles along it tell enough, though more always tell more.
+        while let Some(twice) = twice(&own, samples, told, pool)? {
+            if twice.parts.shares.len() > most || twice.likelihood - own.likelihood < told.least_gain() {
+                break;
+            }
+            own = twice;
+        }
+        own.finish(told, pool)?;
+        let (effective, least) = (told.effective(false), told.least_gain());
+        if let (Some(more), Some(axes)) = (&mut more, axes) {
+            more.turn(axes)?;
+        }
+        let told = more.as_ref().or(turned.as_ref()).unwrap_or(samples);
+        // What is lost by chance is in proportion to one over the number of samples, and peaks are fitted to more.
+        let (found, all) = (own.likelihood - usually.likelihood_of(told)?, many.map_or(0, Sketch::count) as f64);
+        let lost = (gain - found).max(0.0) * (effective / all.max(effective));
+        let is_better = found.max(gain - lost) >= least;
+        let (count, tiles) = (own.parts.shares.len(), clusters.shares().len());
+        let is_as_good = || -> Result<bool> {
+            let margin = if count < tiles { -AS_LIKELY } else { least };
+            Ok(tiles > most || own.likelihood - clusters.likelihood_of(told)? >= margin)
+        };
+        let is_taken = is_better && (fewer.is_none() || is_as_good()?);
+        Ok(if is_taken && !misses_modes(&own.independent()?, samples)? { Some(own) } else { None })
+    }
+}
+
+/// Returns twice as many clusters, or none where there are too few samples.
+fn twice(own: &WholeClusters, samples: &Split, told: &Split, pool: &Pool) -> Result<Option<WholeClusters>> {
+    let count = 2 * own.parts.shares.len();
+    let clusters = Clusters::fit(samples, count)?;
+    if clusters.shares().len() < count {
+        return Ok(None);
+    }
+    WholeClusters::of(told, &clusters, pool).map(Some)
+}
+
+/// Returns by about how much samples would be likelier if each of these clusters had all its covariances: half the logarithm of what
+/// its variances have beyond the determinant, less what is so by chance.
+fn correlation(clusters: &Clusters, along: &Split) -> Result<f64> {
+    let log = |x: f64| x.max(LEAST_VARIANCE).ln();
+    let (mut gain, mut count) = (0.0, 0);
+    for (share, covariance) in clusters.spreads(along)? {
+        let apart: f64 = covariance.diagonals().map(log).sum();
+        let together: f64 = covariance.spectrum()?.values.into_iter().map(log).sum();
+        gain += 0.5 * share * (apart - together);
+        count += 1;
+    }
+    let d = along.dimension() as f64;
+    Ok(gain - 0.25 * d * (d - 1.0) * f64::from(count) / along.effective(false))
+}
