@@ -3,15 +3,15 @@
 //
 // Outputs of a source sample are [raw_1, .., raw_K, logits], raw_k of `raw` numbers and K logits; p = softmax(logits).
 //
-//   components_choose  rows each source + i, i < each, get out = raw_c, weights = log(K p_c) and which = c; both of these
-//                      may be null. With `drawn` c is where (i + u) / each falls along the cumulated p, or the last one before it
-//                      with p_c > 0; u in (0, 1] is element first_source + source of the stream COMPONENT. Otherwise c
-//                      = i, and each = K.
+//   components_choose  rows each source + i, i < each, get out = raw_c, weights = log(K p_c) and which = c; the last
+//                      two may be null. With `drawn` c is where (i + u) / each falls along the cumulated p, or the
+//                      last one before it with p_c > 0; u in (0, 1) is element first_source + source of the stream
+//                      COMPONENT. Otherwise c = i, and each = K.
 //   components_fold    to = [delta_1, .., delta_K, scale K p_k (loss_k - mean)] for each source, with delta and loss of
 //                      rows K source + k and the mean of its losses by p.
 //   components_mean    to[source] += sum over k of p_k times the first d numbers of raw_k, in their order.
-//   components_mean_turned   the same where these lie along the axes of peak k modulo the peaks (turned.cuh): the sum of
-//                      each peak's components turned across, one peak after another.
+//   components_mean_turned   the same where these lie along the axes of peak k modulo the peaks (turned.cuh): the sum
+//                      of each peak's components turned across, one peak after another.
 //
 // Probabilities are added up in 64 bits, as on the CPU, so that from equal outputs both draw the same components, but
 // where a place lies within about 1e-15 of a boundary.
@@ -20,8 +20,8 @@
 // components, rows or numbers. Reads and writes 4 bytes a number of every matrix named, a component's numbers once for
 // each row that takes it; logits are read again for each probability, of which there are K a source, and as many again
 // where components are drawn, in 64 bits. Probabilities are cumulated over 32 lanes at a time, in five sums; a row
-// finds its place among 32 components in five comparisons. components_mean_turned takes up to 256 threads, and reads d^2
-// numbers of a matrix from the caches for each source and peak, with 2 d^2 operations.
+// finds its place among 32 components in five comparisons. components_mean_turned takes up to 256 threads, and reads
+// d^2 numbers of a matrix from the caches for each source and peak, with 2 d^2 operations.
 #include "philox.cuh"
 #include "turned.cuh"
 

@@ -14,8 +14,8 @@
 //               mean_j -= n (p z - h) / c_j, log-std_j += log(s / sigma), and logit_i += l_k of x0, less the logarithm
 //               of how many components have this peak.
 //
-// Where peaks have axes of their own (turned.cuh) the same, with x_j, the noise n, means and deviations of component i along
-// the axes of its peak:
+// Where peaks have axes of their own (turned.cuh) the same, with x_j, the noise n, means and deviations of component i
+// along the axes of its peak:
 //   peaks_add_turned    g gets noise sum over k of (softmax of l)_k T_k u_k, u_kj = (p z - h) / c_j.
 //   peaks_plan_turned   as peaks_plan.
 //
@@ -157,8 +157,8 @@ peaks_plan(const float* axes, u32 peaks, const float* x0, u32 x0_stride, u32 sou
     });
 }
 
-// -1/2 of the sum over a peak's own axes of log c_j + (p z^2 - 2 h z - n h^2) / c_j for this warp's rows, the same in every
-// lane, and u_j; the peak's matrix is staged, and the rows lie in lines.
+// -1/2 of the sum over a peak's own axes of log c_j + (p z^2 - 2 h z - n h^2) / c_j for this warp's rows, the same in
+// every lane, and u_j; the peak's matrix is staged, and the rows lie in lines.
 template <u32 R, u32 H>
 __device__ inline void at_turned_peak(const OwnAxes& turned, u32 peak, const float* matrix, const float4* lines,
                                       const float (&noise)[R], float (&exponents)[R], float (&slopes)[R][H]) {

@@ -2,26 +2,26 @@
 //
 // As in mixture.cu with log_weight, but mean and deviations of component k of a group lie along the axes T of peak k
 // modulo the peaks (turned.cuh), and all axes have one noise and time. With z = x_i - x0 of sample i, its places
-// y_k = T' z along the axes of component k, m = t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t) and
-// r = sigma^2 t
+// y_k = T' z along the axes of component k, m = t raw[k][j], s = std(raw[k][d + j]), c = t^2 s^2 + sigma^2 t (1 - t)
+// and r = sigma^2 t
 //   l_ik  = log_weight_k - 1/2 sum_j [ (y_kj - m_kj)^2 / c_kj + log(c_kj / r) ],
 //   log p_i = log(mean over all k of exp l_ik),      shares a_ik = exp l_ik / sum over k of exp l_ik,
 //   loss of row i = V_i + noise (log p_i - log w_i), log w_i = -1/2 |z|^2 / r,
 //   gx_i  = g_i + noise (z / r - sum over k of a_ik T_k [(y_k - m_k) / c_k]),     u = T' gx_i along the row's own axes,
 //   delta[i][j]     = scale w_i t u_j
-//   delta[i][d + j] = scale w_i t^2 s^2 (y - m) / c u_j of the row's own component, 0 where log s is held at an end of its
-//                     range.
+//   delta[i][d + j] = scale w_i t^2 s^2 (y - m) / c u_j of the row's own component, 0 where log s is held at an end
+//                     of its range.
 //
 // turned_variances   1 / c of every row to inverses [rows][d], and sum_j log(c / r) - 2 log_weight to logs [rows].
-//                    Launch: one-dimensional, any number of blocks; a warp takes one row after another. Reads 4 bytes an
-//                    element and writes as many; an exponential, a logarithm and a division each.
-// turned_mixture     the loss to row_losses, their sum over the block's rows, each w_i times, to losses[block] (double),
-//                    and delta. Launch: one-dimensional, any number of blocks of 256 threads. A block takes 16 rows after
-//                    others, two a warp, and has the matrix of one peak after another in shared memory (16 KiB, and 8 of
-//                    rows). Shares are added up as they come, under the largest l so far, so nothing of size K x K is
-//                    kept anywhere. For each row and peak 4 d^2 operations, on half as many numbers from shared memory,
-//                    and d^2 numbers from the caches for 16 rows; for each row and component 8 d operations on two d
-//                    numbers from the caches, two exponentials and five exchanges.
+//                    Launch: one-dimensional, any number of blocks; a warp takes one row after another. Reads 4 bytes
+//                    an element and writes as many; an exponential, a logarithm and two divisions each.
+// turned_mixture     the loss to row_losses, their sum over the block's rows, each w_i times, to losses[block]
+//                    (double), and delta. Launch: one-dimensional, any number of blocks of 256 threads. A block takes
+//                    16 rows after others, two a warp, and has the matrix of one peak after another in shared memory
+//                    (16 KiB, and 8 of rows). Shares are added up as they come, under the largest l so far, so nothing
+//                    of size K x K is kept anywhere. For each row and peak 4 d^2 operations, on half as many numbers
+//                    from shared memory, and d^2 numbers from the caches for 16 rows; for each row and component 8 d
+//                    operations on two d numbers from the caches, two exponentials and five exchanges.
 #include "clock.cuh"
 #include "head.cuh"
 #include "squares.cuh"
@@ -111,8 +111,8 @@ __device__ inline void turned_gradient(const TurnedRows& of, const Axes& axes, c
     }
 }
 
-// This warp's rows from `first` on; beyond the last one it computes that one again, which counts for nothing. Returns the
-// sum of losses in its first lane.
+// This warp's rows from `first` on; beyond the last one it computes that one again, which counts for nothing. Returns
+// the sum of losses in its first lane.
 template <u32 H>
 __device__ inline double turned_group_rows(const TurnedRows& of, const Axes& axes, const OwnAxes& turned,
                                            const float* times, u32 time_stride, u64 first, float* matrix,

@@ -28,5 +28,6 @@ mod simulated;
 pub mod simulator;
 mod squares;
 mod support;
+mod turned_block;
 mod turned_bridge;
 mod turned_mixture;
