@@ -175,7 +175,9 @@ fn block_rows(plan: &Plan) -> usize {
 
 /// Returns the size of a thread's workspace for a pass of either half.
 fn workspace(plan: &Plan, sources: Range<usize>, block: usize) -> Sizes {
-    let axes = Axes::outline(plan.dimension, plan.bridge.peaks.as_ref().map_or(0, |peaks| peaks.count()));
+    let peaks = plan.bridge.peaks.as_ref();
+    let turned = peaks.is_some_and(|peaks| peaks.axes.is_some());
+    let axes = Axes { turned, ..Axes::outline(plan.dimension, peaks.map_or(0, |peaks| peaks.count())) };
     let inputs = HalfInputs { nets: [&(); 2], axes: &axes, samples: () };
     let blocks = SourceBlocks { sources, block, cancelled: &|| false };
     let [value, generator] = Half::BOTH.map(|half| {
