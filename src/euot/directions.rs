@@ -41,7 +41,7 @@ pub(crate) struct Directions {
     /// Where peaks are wanted.
     pub picked: Option<Picked>,
     /// For peaks with axes of their own, which need one length of all axes: the axes that are taken if there are none.
-    pub otherwise: Option<Box<Self>>,
+    pub otherwise: Option<(Choice, Box<Self>)>,
 }
 
 /// What axes were taken.
@@ -101,13 +101,12 @@ impl Directions {
             let turned = peaks.filter(|peaks| peaks.turned).map(|peaks| peaks.counts);
             let told = Told { samples: &samples, fitted, picked, many, chance, turned };
             match likeliest(&sides, told, common, sigma, conjugate, pool)? {
-                Likeliest::Components => (Self::components(&sides, sigma, conjugate)?, Choice::Components),
-                Likeliest::Principal => (Self::principal(&sides, sigma, conjugate)?, Choice::Principal),
-                Likeliest::Shared(axes) => (Self::along(&sides, &axes, sigma, conjugate)?, Choice::Shared),
-                Likeliest::Own(clusters) => {
+                Likeliest::Own(clusters, without) => {
                     own = Some(clusters);
-                    (Self::even(&sides, sigma, conjugate)?, Choice::Own)
+                    let (otherwise, choice) = Self::likeliest(*without, &sides, sigma, conjugate)?;
+                    (Self::even(&sides, sigma, conjugate, (choice, Box::new(otherwise)))?, Choice::Own)
                 }
+                shared => Self::likeliest(shared, &sides, sigma, conjugate)?,
             }
         };
         if is_told {
@@ -118,6 +117,15 @@ impl Directions {
             directions.picked = many.zip(peaks).map(|(samples, peaks)| Picked { samples, peaks: peaks.counts, own });
         }
         Ok((directions, choice))
+    }
+
+    /// Takes axes that all clusters have.
+    fn likeliest(of: Likeliest, sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<(Self, Choice)> {
+        Ok(match of {
+            Likeliest::Components => (Self::components(sides, sigma, conjugate)?, Choice::Components),
+            Likeliest::Shared(axes) => (Self::along(sides, &axes, sigma, conjugate)?, Choice::Shared),
+            Likeliest::Principal | Likeliest::Own(..) => (Self::principal(sides, sigma, conjugate)?, Choice::Principal),
+        })
     }
 
     /// Takes the components of a sample as they are, each by itself.
@@ -133,13 +141,13 @@ impl Directions {
     }
 
     /// Takes the components of a sample with one contraction and one length, so that noise and time are the same in every direction, or
-    /// the axes of the plan between Gaussians if no peaks are found.
-    pub fn even(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate) -> Result<Self> {
+    /// others if no peaks are found.
+    fn even(sides: &[Gaussian; 2], sigma: f64, conjugate: &Conjugate, otherwise: (Choice, Box<Self>)) -> Result<Self> {
         let mut directions = Self::components(sides, sigma, conjugate)?;
         let mean = |side: &Gaussian| side.covariance.diagonals().sum::<f64>() / side.mean.len() as f64;
         let q = gaussian_pair::contraction([mean(&sides[0]), mean(&sides[1])], sigma * sigma, softness(conjugate));
         directions.contraction.fill(q.clamp(CONTRACTIONS[0], CONTRACTIONS[1]));
-        directions.otherwise = Some(Box::new(Self::principal(sides, sigma, conjugate)?));
+        directions.otherwise = Some(otherwise);
         Ok(directions)
     }
 
@@ -235,7 +243,7 @@ impl Directions {
         if let Some(picked) = picked {
             bridge.peaks = picked.peaks(&bridge, &centres, common, sigma, pool)?.map(Arc::new);
         }
-        if let Some(mut otherwise) = otherwise.filter(|_| bridge.peaks.is_none()) {
+        if let Some((_, mut otherwise)) = otherwise.filter(|_| bridge.peaks.is_none()) {
             if let (Some(samples), Some(rotation)) = (&mut samples, &otherwise.rotation) {
                 samples.turn(&rotation.wide()?)?;
             }

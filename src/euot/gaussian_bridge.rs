@@ -130,6 +130,8 @@ impl TryFrom<Stored> for GaussianBridge {
     }
 }
 
+/// The part by which contractions may differ where they are one.
+const SAME_CONTRACTION: f64 = 1e-6;
 /// Bounds of q, so that samples of both sides stay in the range of 32-bit numbers.
 pub(super) const CONTRACTIONS: [f64; 2] = [1e-12, 1e12];
 /// Bounds of q where all axes have the same.
@@ -223,8 +225,13 @@ impl GaussianBridge {
 
     /// Returns what a file with this bridge has beside contractions, each with the version that knows it.
     pub fn versions(&self) -> [(bool, u64); 3] {
-        let turned = self.peaks.as_ref().is_some_and(|peaks| peaks.axes.is_some());
+        let turned = self.has_own_axes();
         [(self.ease < 1.0, EASED_CLOCK), (self.peaks.is_some(), PEAKS), (turned, PEAK_AXES)]
+    }
+
+    /// Returns whether peaks have axes of their own.
+    pub fn has_own_axes(&self) -> bool {
+        self.peaks.as_ref().is_some_and(|peaks| peaks.axes.is_some())
     }
 
     /// Returns the bytes that axes of peaks take, and what devices keep of them.
@@ -306,6 +313,14 @@ impl GaussianBridge {
 
     /// Checks peaks for this bridge and a generator with so many components. An error is what is said of the peaks.
     pub fn check_peaks(&self, peaks: &Peaks, sigma: f64, components: usize) -> std::result::Result<(), String> {
+        let first = self.contraction.first().copied().unwrap_or(1.0);
+        if peaks.axes.is_some()
+            && let Some(other) = self.contraction.iter().find(|q| (*q / first - 1.0).abs() > SAME_CONTRACTION)
+        {
+            return Err(format!(
+                "have axes of their own, for which all axes of the problem must have one contraction, but they have {first:e} and {other:e}"
+            ));
+        }
         peaks.check(self.constants(sigma).map(|axis| axis.sigma * axis.sigma), components)
     }
 

@@ -56,8 +56,8 @@ pub(super) enum Likeliest {
     Principal,
     /// The axes that clusters of the target have in common, one a row.
     Shared(Vec<f64>),
-    /// Axes that each of these clusters has of its own.
-    Own(WholeClusters),
+    /// Axes that each of these clusters has of its own, and those that are likeliest without.
+    Own(WholeClusters, Box<Likeliest>),
 }
 
 /// Samples of the target in axes that are tried.
@@ -104,7 +104,7 @@ pub(super) fn likeliest(
             if clusters.likelihood > independent + MARGIN
                 && let Some(own) = own(&clusters, None)?
             {
-                return Ok(Likeliest::Own(own));
+                return Ok(Likeliest::Own(own, Box::new(Likeliest::Components)));
             }
         }
         return Ok(Likeliest::Components);
@@ -119,12 +119,11 @@ pub(super) fn likeliest(
         Verdict::Principal(Some(clusters)) => Some((clusters, Some(&to_principal[..]))),
         Verdict::Shared(clusters, axes) => Some((clusters, Some(&axes[..]))),
     };
-    if let Some((clusters, axes)) = chosen
-        && let Some(own) = own(clusters, axes)?
-    {
-        return Ok(Likeliest::Own(own));
-    }
-    Ok(match verdict {
+    let own = match chosen {
+        Some((clusters, axes)) => own(clusters, axes)?,
+        None => None,
+    };
+    let without = match verdict {
         Verdict::Components(_) => Likeliest::Components,
         Verdict::Principal(_) => Likeliest::Principal,
         Verdict::Shared(clusters, axes) => {
@@ -134,6 +133,10 @@ pub(super) fn likeliest(
                 None => axes,
             })
         }
+    };
+    Ok(match own {
+        Some(own) => Likeliest::Own(own, Box::new(without)),
+        None => without,
     })
 }
 

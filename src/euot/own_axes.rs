@@ -42,31 +42,35 @@ impl OwnAxes<'_> {
         if gain < MARGIN {
             return Ok(None);
         }
+        let has_more = many.is_some_and(|many| many.count() > samples.rows());
+        let turned = turned.filter(|_| !has_more);
         // More samples than chose the axes, as each cluster has all its covariances.
-        let mut more = match many.filter(|many| many.count() > samples.rows()) {
+        let mut more = match many.filter(|_| has_more) {
             Some(many) => Some(many.part(MORE * samples.rows())?.whole(&common.shift, common.scale)?.halved()),
             None => None,
         };
-        let turned = turned.filter(|_| more.is_none());
         let told = more.as_ref().unwrap_or(samples);
         let mut own = WholeClusters::of(told, &Clusters::fit(samples, usual)?, pool)?;
         // Of a curve, tiles along it tell enough, though more always tell more.
-        while let Some(twice) = twice(&own, samples, told, pool)? {
-            if twice.parts.shares.len() > most || twice.likelihood - own.likelihood < told.least_gain() {
+        while 2 * own.parts.shares.len() <= most
+            && let Some(twice) = twice(&own, samples, told, pool)?
+        {
+            if twice.likelihood - own.likelihood < told.least_gain() {
                 break;
             }
             own = twice;
         }
         own.finish(told, pool)?;
-        let (effective, least) = (told.effective(false), told.least_gain());
+        let least = told.least_gain();
         if let (Some(more), Some(axes)) = (&mut more, axes) {
             more.turn(axes)?;
         }
         let told = more.as_ref().or(turned.as_ref()).unwrap_or(samples);
         // What is lost by chance is in proportion to one over the number of samples, and peaks are fitted to more.
-        let (found, all) = (own.likelihood - usually.likelihood_of(told)?, many.map_or(0, Sketch::count) as f64);
-        let lost = (gain - found).max(0.0) * (effective / all.max(effective));
-        let is_better = found.max(gain - lost) >= least;
+        let found = own.likelihood - usually.likelihood_of(told)?;
+        let part = told.rows() as f64 / many.map_or(0, Sketch::count).max(told.rows()) as f64;
+        let lost = (gain - found).max(0.0) * (0.5 * part).min(1.0);
+        let is_better = found.is_finite() && found.max(gain - lost) >= least;
         let (count, tiles) = (own.parts.shares.len(), clusters.shares().len());
         let is_as_good = || -> Result<bool> {
             let margin = if count < tiles { -AS_LIKELY } else { least };

@@ -75,7 +75,10 @@ impl Serialize for PeakAxes {
 
 impl<'de> Deserialize<'de> for PeakAxes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        bool::deserialize(from).map(|_| Self::default())
+        match bool::deserialize(from)? {
+            true => Ok(Self::default()),
+            false => Err(serde::de::Error::custom("axes of peaks must be true or left out")),
+        }
     }
 }
 

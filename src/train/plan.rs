@@ -171,12 +171,15 @@ impl NormalisedProblem {
         let choose = |shapes| Directions::choose(&spreads, shapes, &common, sigma, &conjugate, peaks, pool);
         let chosen = shapes.map(choose).transpose()?;
         let along = match chosen {
-            Some((directions, choice)) => Some((directions.bridge(&common, sigma, &conjugate, pool)?, choice)),
+            Some((directions, choice)) => {
+                let otherwise = directions.otherwise.as_ref().map(|(choice, _)| *choice);
+                let (bridge, units) = directions.bridge(&common, sigma, &conjugate, pool)?;
+                let choice = if bridge.has_own_axes() { choice } else { otherwise.unwrap_or(choice) };
+                Some(((bridge, units), choice))
+            }
             None => None,
         };
-        let own_axes = |bridge: &GaussianBridge| bridge.peaks.as_ref().is_some_and(|peaks| peaks.axes.is_some());
         let ((bridge, normalisation), choice) = match along.filter(|((bridge, _), _)| bridge.fits(sigma)) {
-            Some((along, Choice::Own)) if !own_axes(&along.0) => (along, Some(Choice::Principal)),
             Some((along, choice)) => (along, Some(choice)),
             None => (even(&common, &spreads, sigma, &conjugate)?, None),
         };

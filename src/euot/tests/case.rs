@@ -327,7 +327,8 @@ impl Case {
         let outputs = self.conditional.outputs_at(&mut block, &self.generator, generator, batch.input, &self.axes);
         // Every row of a source sample gives all its components where they are the network's own.
         let raw = |r: usize, i: usize| block.row(outputs, r)[if own { r % k * width + i } else { i }];
-        let logit = |r: usize, c: usize| if own { block.row(outputs, r)[k * width + c].exp() } else { 1.0 };
+        let top = |r: usize| block.row(outputs, r)[k * width..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let logit = |r: usize, c: usize| if own { (block.row(outputs, r)[k * width + c] - top(r)).exp() } else { 1.0 };
         let weight = |r: usize| k as f64 * logit(r, r % k) / (0..k).map(|c| logit(r, c)).sum::<f64>();
         let element = |i: usize| {
             let (r, j) = (i / self.d, i % self.d);
