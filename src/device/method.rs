@@ -285,7 +285,8 @@ pub trait Method: Workspace {
     /// Writes for each row one of the K components that `outputs` (sources x K (raw + 1), see `euot::conditional`)
     /// gives its source sample; every source has as many rows. With `noise` components are drawn:
     /// those of a source's rows lie at even distances along its cumulated probabilities, and none has probability 0.
-    /// Without, a source has K rows, and takes each component in turn.
+    /// Without, a source has K rows, and takes each component in turn. The raw outputs of that component, log(K probability)
+    /// and its number go where `to` says.
     fn choose(&mut self, outputs: Mat, noise: Option<&Self::Noise>, to: &Chosen);
     /// The gradient by `outputs`, into `to` (of the same shape), given that by the raw outputs of each component in
     /// turn (`delta`) and each row's loss (rows x 1): delta is copied, and logit k of a source gets scale K

@@ -15,7 +15,7 @@ use super::fineness::ease;
 use super::gaussian_bridge::{CONTRACTIONS, GaussianBridge, LEAST_UNIT, four_digits};
 use super::gaussian_pair::{self, Gaussian, Pair, softness};
 use super::likely_axes::{Likeliest, SHARED, Told, likeliest};
-use super::picked::{PeakCounts, Picked};
+use super::picked::{PeakCounts, Picked, Samples};
 use crate::data::{Normalisation, Rotation, Shapes, Split, Spread};
 use crate::device::cpu::pool::Pool;
 use crate::error::Result;
@@ -114,7 +114,10 @@ impl Directions {
                 samples.turn(&rotation.wide()?)?;
             }
             directions.target = Some(samples);
-            directions.picked = many.zip(peaks).map(|(samples, peaks)| Picked { samples, peaks: peaks.counts, own });
+            directions.picked = many.zip(peaks).map(|(samples, peaks)| {
+                let samples = samples.map(Samples::Picked);
+                Picked { samples, peaks: peaks.counts, own }
+            });
         }
         Ok((directions, choice))
     }
@@ -240,10 +243,13 @@ impl Directions {
         if let Some(samples) = &samples {
             bridge.ease = ease(samples, &bridge, sigma)?;
         }
-        if let Some(picked) = picked {
-            bridge.peaks = picked.peaks(&bridge, &centres, common, sigma, pool)?.map(Arc::new);
-        }
+        let (peaks, left) = match picked {
+            Some(picked) => picked.peaks(&bridge, &centres, common, sigma, pool)?,
+            None => (None, None),
+        };
+        bridge.peaks = peaks.map(Arc::new);
         if let Some((_, mut otherwise)) = otherwise.filter(|_| bridge.peaks.is_none()) {
+            otherwise.picked = left;
             if let (Some(samples), Some(rotation)) = (&mut samples, &otherwise.rotation) {
                 samples.turn(&rotation.wide()?)?;
             }

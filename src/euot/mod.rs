@@ -2,6 +2,7 @@
 //! for the value function and a marginal-matching step for the generator.
 
 pub(crate) mod answers;
+mod bridge_axes;
 pub mod conditional;
 pub(crate) mod directions;
 mod dual_climb;

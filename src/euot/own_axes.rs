@@ -10,7 +10,7 @@ use crate::error::Result;
 const MARGIN: f64 = 0.02;
 /// The log-likelihood of a sample by which fewer clusters may be worse.
 const AS_LIKELY: f64 = 0.002;
-/// How many more samples tell that than chose the axes.
+/// So many times the samples that chose the axes tell whether clusters gain by axes of their own.
 const MORE: usize = 2;
 
 /// The search for such clusters.
@@ -66,7 +66,8 @@ impl OwnAxes<'_> {
             more.turn(axes)?;
         }
         let told = more.as_ref().or(turned.as_ref()).unwrap_or(samples);
-        // What is lost by chance is in proportion to one over the number of samples, and peaks are fitted to more.
+        // By the samples that were fitted, all covariances may look worse than none: what they lose by chance is in proportion to one over
+        // the number of samples. Peaks are fitted to more, so that they lose less.
         let found = own.likelihood - usually.likelihood_of(told)?;
         let part = told.rows() as f64 / many.map_or(0, Sketch::count).max(told.rows()) as f64;
         let lost = (gain - found).max(0.0) * (0.5 * part).min(1.0);
@@ -95,13 +96,56 @@ fn twice(own: &WholeClusters, samples: &Split, told: &Split, pool: &Pool) -> Res
 /// its variances have beyond the determinant, less what is so by chance.
 fn correlation(clusters: &Clusters, along: &Split) -> Result<f64> {
     let log = |x: f64| x.max(LEAST_VARIANCE).ln();
-    let (mut gain, mut count) = (0.0, 0);
+    let (d, samples) = (along.dimension(), along.effective(false));
+    let mut gain = 0.0;
     for (share, covariance) in clusters.spreads(along)? {
+        let own = share * samples - 1.0;
+        if own <= d as f64 {
+            // Few samples tell nothing of all covariances.
+            continue;
+        }
         let apart: f64 = covariance.diagonals().map(log).sum();
         let together: f64 = covariance.spectrum()?.values.into_iter().map(log).sum();
-        gain += 0.5 * share * (apart - together);
-        count += 1;
+        gain += 0.5 * share * (apart - together - by_chance(own, d));
     }
-    let d = along.dimension() as f64;
-    Ok(gain - 0.25 * d * (d - 1.0) * f64::from(count) / along.effective(false))
+    Ok(gain)
+}
+
+/// Returns the mean of the logarithm of what the variances of d independent numbers have beyond the determinant of their covariances,
+/// measured on n samples beside their mean: the sum over j < d of psi(n / 2) - psi((n - j) / 2) (Anderson, *An Introduction to
+/// Multivariate Statistical Analysis*, 3rd edition, section 7.5).
+fn by_chance(n: f64, d: usize) -> f64 {
+    // The digamma function for large arguments, and its recurrence for small ones (Abramowitz and Stegun, 6.3.5 and 6.3.18).
+    let psi = |mut x: f64| {
+        let mut sum = 0.0;
+        while x < 6.0 {
+            sum -= 1.0 / x;
+            x += 1.0;
+        }
+        let square = 1.0 / (x * x);
+        sum + x.ln() - 0.5 / x - square * (1.0 / 12.0 - square * (1.0 / 120.0 - square / 252.0))
+    };
+    (0..d).map(|j| psi(0.5 * n) - psi(0.5 * (n - j as f64))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chance_is_that_of_independent_numbers() {
+        // Of two numbers with n samples it is the mean of -log(1 - r^2), r^2 a Beta(1/2, (n - 1)/2): here by its moments.
+        for n in [3.0f64, 10.0, 200.0] {
+            // E r^2m = product over i < m of (1/2 + i) / (n/2 + i).
+            let (mut moment, mut mean) = (1.0, 0.0);
+            for m in 1..2_000_000 {
+                let i = f64::from(m - 1);
+                moment *= (0.5 + i) / (0.5 * n + i);
+                mean += moment / f64::from(m);
+            }
+            assert!((by_chance(n, 2) - mean).abs() < 2e-5 * (1.0 + mean), "{n}: {} and {mean}", by_chance(n, 2));
+        }
+        // About d (d - 1) / 2 squares of correlations of one over n each, where there are many samples.
+        assert!((by_chance(1e5, 16) - 120e-5).abs() < 1e-6);
+    }
 }

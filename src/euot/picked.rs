@@ -9,6 +9,7 @@ use crate::device::cpu::pool::Pool;
 use crate::error::Result;
 use crate::formulas::Peaks;
 use crate::formulas::axes::Part;
+use crate::memory;
 
 /// How many peaks there may be.
 #[derive(Clone, Copy, Debug)]
@@ -19,19 +20,68 @@ pub(crate) struct PeakCounts {
     pub turned: bool,
 }
 
+/// Many samples of a side.
+#[derive(Debug)]
+pub(crate) enum Samples {
+    /// In data units.
+    Picked(Sketch),
+    /// In those of the moments.
+    Moved(Split),
+}
+
 /// What peaks are fitted to.
 #[derive(Debug)]
 pub(crate) struct Picked {
-    /// Many samples of both sides, in data units.
-    pub samples: [Sketch; 2],
+    /// Both sides.
+    pub samples: [Samples; 2],
     /// How many peaks there may be: as a rule, and at most.
     pub peaks: [usize; 2],
     /// Clusters with axes of their own, in the units of the moments.
     pub own: Option<WholeClusters>,
 }
 
+/// How an axis of samples is moved and scaled: x becomes factor (x + shift).
+type Along = [f64; 2];
+
+impl Samples {
+    /// Returns those of them that tell whether there are clusters.
+    fn few(&self, dimension: usize) -> Result<Self> {
+        let most = Split::copied_rows(dimension);
+        Ok(match self {
+            Self::Picked(sketch) => Self::Picked(sketch.part(most)?),
+            Self::Moved(split) => {
+                let all = memory::collected("samples that are fitted", 0..dimension)?;
+                Self::Moved(split.columns(&all, most)?)
+            }
+        })
+    }
+
+    /// Takes them to other axes, one a row, and to units of their own there.
+    fn along(self, common: &Normalisation, axes: Option<&[f64]>, units: impl Fn(usize) -> Along) -> Result<Split> {
+        let mut samples = match self {
+            Self::Picked(sketch) => sketch.whole(&common.shift, common.scale)?,
+            Self::Moved(split) => split,
+        };
+        if let Some(axes) = axes {
+            samples.turn(axes)?;
+        }
+        samples.rescale(units);
+        Ok(samples)
+    }
+}
+
+/// Takes samples back to the units that they had before these.
+fn back(mut samples: Split, units: impl Fn(usize) -> Along) -> Samples {
+    samples.rescale(|j| {
+        let [factor, shift] = units(j);
+        [1.0 / factor, -factor * shift]
+    });
+    Samples::Moved(samples)
+}
+
 impl Picked {
-    /// Returns peaks for samples along the axes of a bridge, about the centres of its ends.
+    /// Returns peaks for samples along the axes of a bridge, about the centres of its ends; or, where none with axes of their own are
+    /// found, what others may be fitted to.
     pub fn peaks(
         self,
         bridge: &GaussianBridge,
@@ -39,34 +89,34 @@ impl Picked {
         common: &Normalisation,
         sigma: f64,
         pool: &Pool,
-    ) -> Result<Option<Peaks>> {
+    ) -> Result<(Option<Peaks>, Option<Self>)> {
+        let Self { samples: [source, target], peaks, own } = self;
         let rotation = bridge.rotation.as_ref().map(Rotation::wide).transpose()?;
-        let along = |side: Sketch, of: &dyn Fn(usize) -> [f64; 2]| -> Result<Split> {
-            let mut side = side.whole(&common.shift, common.scale)?;
-            if let Some(axes) = &rotation {
-                side.turn(axes)?;
-            }
-            side.rescale(of);
-            Ok(side)
-        };
+        let rotation = rotation.as_deref();
         let of_source = |j: usize| [bridge.contraction[j] / bridge.unit[j], bridge.pull[j] - centres[j]];
         let of_target = |j: usize| [1.0 / bridge.unit[j], -centres[j]];
-        let [source, target] = self.samples;
         let axes = bridge.axes::<f64>(sigma)?;
         let sigma_seen = &axes.part(Part::Sigma)[..centres.len()];
-        if let Some(mut own) = self.own {
-            let (source, target) = (along(source, &of_source)?, along(target, &of_target)?);
+        // 32-bit numbers cannot tell the peaks of samples with next to no noise.
+        let is_sound = |found: &Peaks| bridge.check_peaks(found, sigma, peaks[1]).is_ok();
+        if let Some(mut own) = own {
+            let source = source.along(common, rotation, of_source)?;
+            let target = target.along(common, rotation, of_target)?;
             own.rescale(1.0 / bridge.unit[0], |j| -centres[j]);
-            let found = turned_fit::fit([&source, &target], own.parts, sigma_seen[0], pool)?;
-            return Ok(found.filter(|found| bridge.check_peaks(found, sigma, self.peaks[1]).is_ok()));
+            let found = turned_fit::fit([&source, &target], own.parts, sigma_seen[0], pool)?.filter(is_sound);
+            let left = match found {
+                Some(_) => None,
+                None => Some(Self { samples: [back(source, of_source), back(target, of_target)], peaks, own: None }),
+            };
+            return Ok((found, left));
         }
         // Some samples tell whether there are clusters, before all are turned.
-        let few = along(target.part(Split::copied_rows(centres.len()))?, &of_target)?.halved();
-        let Some(clusters) = clusters(&few, self.peaks)? else { return Ok(None) };
+        let few = target.few(centres.len())?.along(common, rotation, of_target)?.halved();
+        let Some(clusters) = clusters(&few, peaks)? else { return Ok((None, None)) };
         drop(few);
-        let (source, target) = (along(source, &of_source)?, along(target, &of_target)?);
+        let source = source.along(common, rotation, of_source)?;
+        let target = target.along(common, rotation, of_target)?;
         let found = fit([&source, &target], &clusters, sigma_seen)?;
-        // 32-bit numbers cannot tell the peaks of samples with next to no noise.
-        Ok(found.filter(|found| bridge.check_peaks(found, sigma, self.peaks[1]).is_ok()))
+        Ok((found.filter(is_sound), None))
     }
 }

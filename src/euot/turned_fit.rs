@@ -12,12 +12,12 @@ use crate::lanes::{ROWS, padded};
 use crate::memory;
 
 const MEMORY: &str = "the peaks of a value function";
-/// The largest part of the samples of which peaks have other shares on either side: with little noise between clusters rounds come to no
-/// end.
+/// The largest part of the samples that peaks may have more of on one side than on the other. With little noise between clusters many
+/// rounds would have to follow.
 const MOST_MISFIT: f64 = 0.03;
-/// The noise along an axis, in lengths that networks see as 1, with which the first round is made where the problem has less, and by how
-/// much more noise it has at most.
+/// The variance of the noise that the first round has at least, in lengths that networks see as 1.
 const ENOUGH_NOISE: f64 = 0.25;
+/// The largest factor by which it is more than the problem's.
 const MOST_MORE: f64 = 64.0;
 /// Samples of a side over which more passes are made before those over all.
 const SOME: usize = 1 << 15;
@@ -34,8 +34,8 @@ struct Problem<'a> {
     pool: &'a Pool,
 }
 
-/// Returns peaks for balanced transport between samples with noise of this deviation along every axis, one for each of the clusters of
-/// the target that have these moments; none where a Gaussian is as good.
+/// Returns peaks for balanced transport with noise of this deviation along every axis, one for each cluster of the target, which has
+/// these moments. Returns none where a Gaussian is as good, or where the rounds did not come near their end.
 pub(super) fn fit([source, target]: [&Split; 2], clusters: Parts, sigma: f64, pool: &Pool) -> Result<Option<Peaks>> {
     if source.effective(false) < 2.0 {
         return Ok(None);
@@ -65,12 +65,16 @@ pub(super) fn fit([source, target]: [&Split; 2], clusters: Parts, sigma: f64, po
         round = problem.improved(problem.carried(&round.sides)?, of_few)?;
     }
     drop(few);
-    let some = [source.columns(&all, SOME)?, target.columns(&all, SOME)?];
-    for samples in [some.each_ref(), [source, target]] {
-        let passes = passes(samples.iter().map(|side| side.rows()).sum(), PASSES);
+    let with = |samples: [&Split; 2], exponents| {
         let problem = Problem { samples, noise, pool };
-        round = problem.improved(problem.round(round.exponents)?, passes)?;
+        let passes = passes(samples.iter().map(|side| side.rows()).sum(), PASSES);
+        problem.improved(problem.round(exponents)?, passes)
+    };
+    if source.rows().max(target.rows()) > SOME {
+        let some = [source.columns(&all, SOME)?, target.columns(&all, SOME)?];
+        round = with(some.each_ref(), round.exponents)?;
     }
+    let round = with([source, target], round.exponents)?;
     let least = MARGIN + least_by_chance(round.exponents.numbers(), [source, target]);
     let [from, to] = round.sides.each_ref().map(|side| &side.shares);
     let misfit = 0.5 * from.iter().zip(to).map(|(from, to)| (from - to).abs()).sum::<f64>();

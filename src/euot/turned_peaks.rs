@@ -2,7 +2,7 @@
 
 use super::forms::{Forms, Parts};
 use super::gaussian_pair::{Gaussian, Pair};
-use super::peak_shares::{CONTRACTIONS, NO_SHARE, level, normalise, peaks_of};
+use super::peak_shares::{CONTRACTIONS, NO_SHARE, POINT, level, normalise, peaks_of};
 use crate::data::Split;
 use crate::device::cpu::pool::Pool;
 use crate::error::Result;
@@ -53,6 +53,12 @@ impl TurnedExponents {
             let mut spectrum = pair.contraction()?;
             let mut slopes = memory::with_room(MEMORY, d)?;
             for (axis, value) in spectrum.axes.chunks_exact(d).zip(&mut spectrum.values) {
+                if dot(&target.covariance.times(axis)?, axis) <= POINT {
+                    // All of the target has one place there, which the bridge knows.
+                    *value = 0.0;
+                    slopes.push(0.0);
+                    continue;
+                }
                 let c = value.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
                 slopes.push((dot(axis, &target.mean) / c - dot(axis, &source.mean)) / noise);
                 *value = (1.0 / c - 1.0) / noise;

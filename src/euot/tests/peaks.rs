@@ -160,6 +160,19 @@ fn few_samples_and_none_of_weight_have_no_peaks() {
     assert!(fit([&source, &nothing], &[0.7; 2], 8).unwrap().is_none());
 }
 
+/// The plan of the peaks at a source sample: the probability and the outputs of a component for each.
+fn planned(axes: &Axes<Vec<f64>>, x0: &[f64]) -> Vec<(f64, Vec<f64>)> {
+    let (d, count) = (axes.dimension, axes.peaks);
+    let mut block = CpuBlock::<f64>::new(Isa::Portable);
+    let (from, outputs) = (block.scratch(1, d), block.scratch(1, count * (2 * d + 1)));
+    block.row_mut(from, 0).copy_from_slice(x0);
+    block.fill(outputs, 0.0);
+    block.peaks_plan(axes, from, outputs);
+    let (raw, logits) = block.row(outputs, 0).split_at(2 * d * count);
+    let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
+    logits.iter().map(|logit| logit.exp() / total).zip(raw.chunks(2 * d).map(<[f64]>::to_vec)).collect()
+}
+
 /// The plan of the peaks carries the source to the moments of the target, of which a third is in one cluster.
 #[test]
 fn peaks_carry_the_source_to_the_target() {
@@ -170,20 +183,10 @@ fn peaks_carry_the_source_to_the_target() {
         let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
         let axes =
             Axes::new((0..d).map(|_| axis), Clock::EVEN, sigma * sigma, 0.0).unwrap().with_peaks(&peaks).unwrap();
-        let k = peaks.count();
-        let mut block = CpuBlock::<f64>::new(Isa::Portable);
-        let (from, outputs) = (block.scratch(1, d), block.scratch(1, k * (2 * d + 1)));
         let (mut count, mut mean, mut square, mut left) = (0.0, 0.0, 0.0, 0.0);
         for (x0, _) in source.half(false) {
-            block.row_mut(from, 0).copy_from_slice(x0);
-            block.fill(outputs, 0.0);
-            block.peaks_plan(&axes, from, outputs);
-            let outputs = block.row(outputs, 0);
-            let logits = &outputs[2 * d * k..];
-            let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
-            for (component, logit) in logits.iter().enumerate() {
-                let raw = &outputs[2 * d * component..];
-                let (place, spread, part) = (x0[0] + raw[0], sigma * raw[d].exp(), logit.exp() / total);
+            for (part, raw) in planned(&axes, x0) {
+                let (place, spread) = (x0[0] + raw[0], sigma * raw[d].exp());
                 mean += part * place;
                 square += part * (place * place + spread * spread);
                 left += if place < 0.0 { part } else { 0.0 };
@@ -240,9 +243,6 @@ fn peaks_with_axes_of_their_own_carry_the_source_to_the_target() {
     let peaks = turned_fit::fit([&source, &target], clusters.parts, sigma, &pool).unwrap().expect("peaks");
     let axis = Axis { sigma, rate: 1.0, curvature: 0.0, slope: 0.0 };
     let axes = Axes::new((0..d).map(|_| axis), Clock::EVEN, sigma * sigma, 0.0).unwrap().with_peaks(&peaks).unwrap();
-    let k = peaks.count();
-    let mut block = CpuBlock::<f64>::new(Isa::Portable);
-    let (from, outputs) = (block.scratch(1, d), block.scratch(1, k * (2 * d + 1)));
     let mut made = vec![0.0; d + d * d];
     let mut add = |weight: f64, x: &[f64], spread: &dyn Fn(usize, usize) -> f64| {
         for i in 0..d {
@@ -251,19 +251,12 @@ fn peaks_with_axes_of_their_own_carry_the_source_to_the_target() {
         }
     };
     for (x0, _) in source.half(false) {
-        block.row_mut(from, 0).copy_from_slice(x0);
-        block.fill(outputs, 0.0);
-        block.peaks_plan(&axes, from, outputs);
-        let outputs = block.row(outputs, 0);
-        let logits = &outputs[2 * d * k..];
-        let total: f64 = logits.iter().map(|logit| logit.exp()).sum();
-        for (component, logit) in logits.iter().enumerate() {
-            let raw = &outputs[2 * d * component..][..2 * d];
+        for (component, (part, raw)) in planned(&axes, x0).into_iter().enumerate() {
             let own: Vec<Vec<f64>> = (0..d).map(|j| own_axis(&axes, component, j)).collect();
             let x: Vec<f64> = (0..d).map(|i| x0[i] + (0..d).map(|j| own[j][i] * raw[j]).sum::<f64>()).collect();
             let variance = |j: usize| (sigma * raw[d + j].exp()).powi(2);
             let spread = |a: usize, b: usize| (0..d).map(|j| own[j][a] * own[j][b] * variance(j)).sum::<f64>();
-            add(logit.exp() / total / rows as f64, &x, &spread);
+            add(part / rows as f64, &x, &spread);
         }
     }
     let mut expected = vec![0.0; d + d * d];
