@@ -1,5 +1,5 @@
-//! The shared library exports what the header declares and nothing else, and every export is behind
-//! the panic boundary.
+//! The shared library exports what the header declares and nothing else, every export is behind the panic boundary, and
+//! vector operations are instructions.
 
 mod common;
 
@@ -32,6 +32,19 @@ fn the_soname_is_the_abi_version() {
     let library = std::fs::read(shared_library()).expect("the built library");
     let soname = format!("libsfeuot.so.{}\0", sfeuot::abi::SFEUOT_ABI_VERSION);
     assert!(library.windows(soname.len()).any(|bytes| bytes == soname.as_bytes()), "no {soname:?} in the library");
+}
+
+/// A closure has not the processor's features that the function around it has, so a vector operation in it may be a
+/// call.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn no_vector_operation_is_a_call() {
+    let library = std::fs::read(shared_library()).expect("the built library");
+    let file = object::File::parse(&*library).expect("a shared library");
+    let names: Vec<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    assert!(names.iter().any(|name| name.contains("run_avx512")), "the library has no symbols of its own");
+    let calls: Vec<_> = names.iter().filter(|name| name.contains("core_arch") && name.contains("_mm")).collect();
+    assert!(calls.is_empty(), "{calls:?}");
 }
 
 /// Each `extern "C" fn` with a body under `folder`, as (name, body without comments and white
@@ -67,7 +80,8 @@ fn every_export_is_one_call_of_the_panic_boundary() {
     for (name, body) in found {
         let guarded = body.starts_with(&format!("guard(\"{name}\",")) || body.starts_with("guard_value(");
         assert!(guarded, "{name} does not begin with the guard under its own name: {body}");
-        // The parenthesis that opens the guard's arguments closes at the end of the body, so nothing runs outside of it.
+        // The parenthesis that opens the guard's arguments closes at the end of the body, so nothing runs outside of
+        // it.
         let mut depth = 0;
         let closes = body.char_indices().find_map(|(at, character)| {
             depth += match character {

@@ -1,10 +1,10 @@
-//! Steps up the dual L of peaks, which have samples of both sides: with shares of these, each peak has a closed form, and from the
-//! peaks follow the shares.
+//! Steps up the dual L of peaks, which have samples of both sides: with shares of these, each peak has a closed form,
+//! and from the peaks follow the shares.
 
 use crate::error::Result;
 
-/// The part of a step below which none is tried, and the largest: steps of this kind go on for long in one direction where
-/// peaks overlap (Salakhutdinov and Roweis, *Adaptive overrelaxed bound optimization methods*, ICML 2003).
+/// The part of a step below which none is tried, and the largest: steps of this kind go on for long in one direction
+/// where peaks overlap (Salakhutdinov and Roweis, *Adaptive overrelaxed bound optimization methods*, ICML 2003).
 const LEAST_PART: f64 = 0.04;
 const LARGEST_PART: f64 = 4.0;
 /// By how much a part grows after one that gained something.
@@ -36,7 +36,8 @@ pub(super) trait Climb {
     /// Returns the mean of the logarithm of the peaks' sum over a side.
     fn log(side: &Self::Side) -> f64;
 
-    /// Returns the peaks with the closed form between what each has of both sides, where they were others before or none.
+    /// Returns the peaks with the closed form between what each has of both sides, where they were others before or
+    /// none.
     fn closed(&self, sides: &[Self::Side; 2], before: Option<&Self::Exponents>) -> Result<Self::Exponents>;
 
     /// Returns peaks with weights for which the shares of both sides agree better.

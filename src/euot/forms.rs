@@ -1,5 +1,5 @@
-//! Quadratic forms of samples, each along axes of its own, and the part that each has of every sample: Gaussians with all their
-//! covariances.
+//! Quadratic forms of samples, each along axes of its own, and the part that each has of every sample: Gaussians with
+//! all their covariances.
 
 use crate::data::{Clusters, Split};
 use crate::device::cpu::pool::Pool;
@@ -23,8 +23,8 @@ const JOBS: usize = 8;
 pub(crate) struct Forms {
     dimension: usize,
     constants: Vec<f64>,
-    /// Of each form a matrix with an axis in each column, d x padded, and behind it the factors of the squares and of the places
-    /// along each axis.
+    /// Of each form a matrix with an axis in each column, d x padded, and behind it the factors of the squares and of
+    /// the places along each axis.
     numbers: Vec<f64>,
 }
 
@@ -113,7 +113,8 @@ impl Forms {
         self.constants[k] = constant;
     }
 
-    /// Writes the part that each form has of each row, rows x forms with their padding, and returns the logarithm of each row's sum.
+    /// Writes the part that each form has of each row, rows x forms with their padding, and returns the logarithm of
+    /// each row's sum.
     fn divide(&self, rows: &Rows, parts: &mut [f64]) -> [f64; ROWS] {
         let (count, row) = (self.constants.len(), parts.len() / ROWS);
         let each = self.numbers.len() / count;
@@ -146,7 +147,8 @@ impl Forms {
     }
 }
 
-/// Returns the sums of all jobs, each of which adds what `count` forms have of some rows. Sums have `dimension` numbers, or none of these.
+/// Returns the sums of all jobs, each of which adds what `count` forms have of some rows. Sums have `dimension`
+/// numbers, or none of these.
 fn in_jobs(
     count: usize,
     dimension: usize,
@@ -214,8 +216,8 @@ impl Parts {
         Self::measured(clusters.shares().len(), samples, pool, |rows, parts| clusters.posterior(rows, parts))
     }
 
-    /// Measures the samples that are fitted, of which `tell` writes the part of each of `count`, rows x count with their padding, and
-    /// returns logarithms to average.
+    /// Measures the samples that are fitted, of which `tell` writes the part of each of `count`, rows x count with
+    /// their padding, and returns logarithms to average.
     pub fn measured(
         count: usize,
         samples: &Split,

@@ -6,8 +6,10 @@ use crate::data::{Clusters, LEAST_VARIANCE, Normalisation, Sketch, Split};
 use crate::device::cpu::pool::Pool;
 use crate::error::Result;
 
-/// The log-likelihood of a sample that clusters in axes of their own have to gain.
-const MARGIN: f64 = 0.02;
+/// The log-likelihood of a sample that clusters in axes of their own have to gain, beside so many standard deviations
+/// of what it is by chance.
+const MARGIN: f64 = 0.005;
+const DEVIATIONS: f64 = 3.0;
 /// The log-likelihood of a sample by which fewer clusters may be worse.
 const AS_LIKELY: f64 = 0.002;
 /// So many times the samples that chose the axes tell whether clusters gain by axes of their own.
@@ -38,8 +40,9 @@ impl OwnAxes<'_> {
         // Many tile what few with axes of their own are.
         let fewer = if clusters.shares().len() > usual { Some(Clusters::fit(along, usual)?) } else { None };
         let usually = fewer.as_ref().unwrap_or(clusters);
-        let gain = correlation(usually, along)?;
-        if gain < MARGIN {
+        let Correlation { gain, deviation } = correlation(usually, along)?;
+        let least = MARGIN + DEVIATIONS * deviation;
+        if gain < least {
             return Ok(None);
         }
         let has_more = many.is_some_and(|many| many.count() > samples.rows());
@@ -61,20 +64,19 @@ impl OwnAxes<'_> {
             own = twice;
         }
         own.finish(told, pool)?;
-        let least = told.least_gain();
         if let (Some(more), Some(axes)) = (&mut more, axes) {
             more.turn(axes)?;
         }
         let told = more.as_ref().or(turned.as_ref()).unwrap_or(samples);
-        // By the samples that were fitted, all covariances may look worse than none: what they lose by chance is in proportion to one over
-        // the number of samples. Peaks are fitted to more, so that they lose less.
+        // By the samples that were fitted, all covariances may look worse than none: what they lose by chance is in
+        // proportion to one over the number of samples. Peaks are fitted to more, so that they lose less.
         let found = own.likelihood - usually.likelihood_of(told)?;
         let part = told.rows() as f64 / many.map_or(0, Sketch::count).max(told.rows()) as f64;
         let lost = (gain - found).max(0.0) * (0.5 * part).min(1.0);
         let is_better = found.is_finite() && found.max(gain - lost) >= least;
         let (count, tiles) = (own.parts.shares.len(), clusters.shares().len());
         let is_as_good = || -> Result<bool> {
-            let margin = if count < tiles { -AS_LIKELY } else { least };
+            let margin = if count < tiles { -AS_LIKELY } else { told.least_gain() };
             Ok(tiles > most || own.likelihood - clusters.likelihood_of(told)? >= margin)
         };
         let is_taken = is_better && (fewer.is_none() || is_as_good()?);
@@ -92,12 +94,22 @@ fn twice(own: &WholeClusters, samples: &Split, told: &Split, pool: &Pool) -> Res
     WholeClusters::of(told, &clusters, pool).map(Some)
 }
 
-/// Returns by about how much samples would be likelier if each of these clusters had all its covariances: half the logarithm of what
-/// its variances have beyond the determinant, less what is so by chance.
-fn correlation(clusters: &Clusters, along: &Split) -> Result<f64> {
+/// See [`correlation`].
+struct Correlation {
+    gain: f64,
+    /// What the gain is by chance, as its standard deviation.
+    deviation: f64,
+}
+
+/// Returns by about how much samples would be likelier if each of these clusters had all its covariances: half the
+/// logarithm of what its variances have beyond the determinant, less what is so by chance.
+fn correlation(clusters: &Clusters, along: &Split) -> Result<Correlation> {
     let log = |x: f64| x.max(LEAST_VARIANCE).ln();
     let (d, samples) = (along.dimension(), along.effective(false));
-    let mut gain = 0.0;
+    let (mut gain, mut variance) = (0.0, 0.0);
+    // Of squares of correlations, which are one over the number of samples on average and vary by the root of 2 of
+    // that.
+    let pairs = 0.5 * (d * (d - 1)) as f64;
     for (share, covariance) in clusters.spreads(along)? {
         let own = share * samples - 1.0;
         if own <= d as f64 {
@@ -107,15 +119,17 @@ fn correlation(clusters: &Clusters, along: &Split) -> Result<f64> {
         let apart: f64 = covariance.diagonals().map(log).sum();
         let together: f64 = covariance.spectrum()?.values.into_iter().map(log).sum();
         gain += 0.5 * share * (apart - together - by_chance(own, d));
+        variance += 0.5 * pairs * (share / own).powi(2);
     }
-    Ok(gain)
+    Ok(Correlation { gain, deviation: variance.sqrt() })
 }
 
-/// Returns the mean of the logarithm of what the variances of d independent numbers have beyond the determinant of their covariances,
-/// measured on n samples beside their mean: the sum over j < d of psi(n / 2) - psi((n - j) / 2) (Anderson, *An Introduction to
-/// Multivariate Statistical Analysis*, 3rd edition, section 7.5).
+/// Returns the mean of the logarithm of what the variances of d independent numbers have beyond the determinant of
+/// their covariances, measured on n samples beside their mean: the sum over j < d of psi(n / 2) - psi((n - j) / 2)
+/// (Anderson, *An Introduction to Multivariate Statistical Analysis*, 3rd edition, section 7.5).
 fn by_chance(n: f64, d: usize) -> f64 {
-    // The digamma function for large arguments, and its recurrence for small ones (Abramowitz and Stegun, 6.3.5 and 6.3.18).
+    // The digamma function for large arguments, and its recurrence for small ones (Abramowitz and Stegun, 6.3.5 and
+    // 6.3.18).
     let psi = |mut x: f64| {
         let mut sum = 0.0;
         while x < 6.0 {
@@ -134,7 +148,8 @@ mod tests {
 
     #[test]
     fn chance_is_that_of_independent_numbers() {
-        // Of two numbers with n samples it is the mean of -log(1 - r^2), r^2 a Beta(1/2, (n - 1)/2): here by its moments.
+        // Of two numbers with n samples it is the mean of -log(1 - r^2), r^2 a Beta(1/2, (n - 1)/2): here by its
+        // moments.
         for n in [3.0f64, 10.0, 200.0] {
             // E r^2m = product over i < m of (1/2 + i) / (n/2 + i).
             let (mut moment, mut mean) = (1.0, 0.0);

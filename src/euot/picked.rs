@@ -80,8 +80,8 @@ fn back(mut samples: Split, units: impl Fn(usize) -> Along) -> Samples {
 }
 
 impl Picked {
-    /// Returns peaks for samples along the axes of a bridge, about the centres of its ends; or, where none with axes of their own are
-    /// found, what others may be fitted to.
+    /// Returns peaks for samples along the axes of a bridge, about the centres of its ends; or, where none with axes of
+    /// their own are found, what others may be fitted to.
     pub fn peaks(
         self,
         bridge: &GaussianBridge,

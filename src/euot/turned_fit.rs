@@ -12,8 +12,8 @@ use crate::lanes::{ROWS, padded};
 use crate::memory;
 
 const MEMORY: &str = "the peaks of a value function";
-/// The largest part of the samples that peaks may have more of on one side than on the other. With little noise between clusters many
-/// rounds would have to follow.
+/// The largest part of the samples that peaks may have more of on one side than on the other. With little noise between
+/// clusters many rounds would have to follow.
 const MOST_MISFIT: f64 = 0.03;
 /// The variance of the noise that the first round has at least, in lengths that networks see as 1.
 const ENOUGH_NOISE: f64 = 0.25;
@@ -21,8 +21,8 @@ const ENOUGH_NOISE: f64 = 0.25;
 const MOST_MORE: f64 = 64.0;
 /// Samples of a side over which more passes are made before those over all.
 const SOME: usize = 1 << 15;
-/// The fewest and the most passes with each noise over few samples, and over some and over all, and the work at which they end between.
-/// A pass takes samples x peaks x the square of d, of which a core makes some 3 * 10^9 a second.
+/// The fewest and the most passes with each noise over few samples, and over some and over all, and the work at which
+/// they end between. A pass takes samples x peaks x the square of d, of which a core makes some 3 * 10^9 a second.
 const FEW_PASSES: [u64; 2] = [8, 16];
 const PASSES: [u64; 2] = [3, 80];
 const MOST_WORK: u64 = 15_000_000_000;
@@ -34,8 +34,9 @@ struct Problem<'a> {
     pool: &'a Pool,
 }
 
-/// Returns peaks for balanced transport with noise of this deviation along every axis, one for each cluster of the target, which has
-/// these moments. Returns none where a Gaussian is as good, or where the rounds did not come near their end.
+/// Returns peaks for balanced transport with noise of this deviation along every axis, one for each cluster of the
+/// target, which has these moments. Returns none where a Gaussian is as good, or where the rounds did not come near
+/// their end.
 pub(super) fn fit([source, target]: [&Split; 2], clusters: Parts, sigma: f64, pool: &Pool) -> Result<Option<Peaks>> {
     if source.effective(false) < 2.0 {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! Peaks with axes of their own as exponents, and the closed form that each is between all moments of what it has of both sides.
+//! Peaks with axes of their own as exponents, and the closed form that each is between all moments of what it has of
+//! both sides.
 
 use super::forms::{Forms, Parts};
 use super::gaussian_pair::{Gaussian, Pair};
@@ -25,9 +26,9 @@ pub(super) struct TurnedExponents {
 }
 
 impl TurnedExponents {
-    /// Returns the closed form between the moments that each peak has of both sides, with this noise along every axis. A weight is
-    /// such that the peak keeps the height that it had where its source samples are, and more by how much less of these it has
-    /// than of the target's.
+    /// Returns the closed form between the moments that each peak has of both sides, with this noise along every axis.
+    /// A weight is such that the peak keeps the height that it had where its source samples are, and more by how much
+    /// less of these it has than of the target's.
     pub fn carried([from, to]: &[Parts; 2], before: Option<&Self>, noise: f64) -> Result<Self> {
         let count = to.shares.len();
         let mut next = Self {

@@ -1,4 +1,5 @@
-//! A mixture of Gaussians with all their covariances, fitted to samples. It tells whether clusters lie along axes of their own.
+//! A mixture of Gaussians with all their covariances, fitted to samples. It tells whether clusters lie along axes of
+//! their own.
 
 use super::forms::{Forms, Parts};
 use crate::data::{Clusters, LEAST_VARIANCE, Split};
@@ -10,8 +11,8 @@ use crate::symmetric::{Symmetric, dot};
 
 const MEMORY: &str = "clusters of the samples";
 
-/// How often clusters and their samples are told anew, at first and at most, and the log-likelihood of a sample that a round has to
-/// gain.
+/// How often clusters and their samples are told anew, at first and at most, and the log-likelihood of a sample that a
+/// round has to gain.
 const FIRST_ROUNDS: usize = 8;
 const ROUNDS: usize = 20;
 const GAIN: f64 = 5e-4;
@@ -84,8 +85,8 @@ impl WholeClusters {
     }
 }
 
-/// Returns the densities of clusters with these moments, times their shares. Where a cluster has few samples for its covariances, what
-/// all clusters have stands in for so many as a sample has numbers.
+/// Returns the densities of clusters with these moments, times their shares. Where a cluster has few samples for its
+/// covariances, what all clusters have stands in for so many as a sample has numbers.
 fn densities(parts: &mut Parts, least: f64) -> Result<Forms> {
     let (count, d) = (parts.shares.len(), parts.covariances[0].size());
     let mut forms = Forms::new(d, count)?;

@@ -157,8 +157,8 @@ pub(super) struct Group<S: Simd> {
     turned: bool,
     x0: Mat,
     raw: Mat,
-    /// By components (rows): means at time t, inverse variances, and t^2 s^2 where log s is inside its range. [`Self::gradient`]
-    /// replaces the last by the gradient by the deviations.
+    /// By components (rows): means at time t, inverse variances, and t^2 s^2 where log s is inside its range.
+    /// [`Self::gradient`] replaces the last by the gradient by the deviations.
     pub means: Mat,
     pub inverses: Mat,
     pub moved: Mat,
@@ -304,6 +304,6 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
 /// Returns the log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the
 /// product of any eight 32-bit numbers.
 #[inline(always)]
-fn log_of_product<T: Real>(factors: &[T]) -> f64 {
+pub(super) fn log_of_product<T: Real>(factors: &[T]) -> f64 {
     factors.chunks(8).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()
 }

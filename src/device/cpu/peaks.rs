@@ -90,7 +90,7 @@ impl<T: Real> Kernel<T> for PeaksKernel<'_, T> {
                         sums[v] = S::add(sums[v], S::div(square, factor));
                         factors[v] = S::mul(factors[v], factor);
                         if j % TOGETHER == TOGETHER - 1 || j + 1 == table.d {
-                            logs[v] = S::add(logs[v], S::map(factors[v], num_traits::Float::ln));
+                            logs[v] = S::add(logs[v], S::ln(factors[v]));
                             factors[v] = one;
                         }
                     }

@@ -15,6 +15,9 @@ pub trait Real: Scalar {
     unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
     /// Returns e^x, accurate to about two units in the last place, branch-free in f32.
     fn exp_lane(self) -> Self;
+    /// Returns the logarithm of a normal positive number, or NaN of one that is not finite. As accurate, and
+    /// branch-free in f32.
+    fn ln_lane(self) -> Self;
 }
 
 /// A computation written once over vectors; `run` and all it calls must be `#[inline(always)]`, so that the code is
@@ -75,7 +78,7 @@ impl Isa {
 }
 
 /// The largest number of lanes of a vector.
-const MOST_LANES: usize = 16;
+pub(super) const MOST_LANES: usize = 16;
 
 /// One vector type. Loads and stores need no alignment.
 ///
@@ -105,6 +108,12 @@ pub trait Simd: Copy + 'static {
     /// a * b + c.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn exp(a: Self::V) -> Self::V;
+    /// See [`Real::ln_lane`], which compilers make vectors of.
+    #[inline(always)]
+    unsafe fn ln(a: Self::V) -> Self::V {
+        // SAFETY: the caller's.
+        unsafe { Self::map(a, Self::T::ln_lane) }
+    }
     /// `then` in lanes where low < a < high, 0 in others.
     unsafe fn within(a: Self::V, low: Self::V, high: Self::V, then: Self::V) -> Self::V;
     /// Sum of the lanes, in a fixed order.
@@ -212,6 +221,10 @@ impl Real for f64 {
     fn exp_lane(self) -> Self {
         self.exp()
     }
+    #[inline(always)]
+    fn ln_lane(self) -> Self {
+        self.ln()
+    }
 }
 
 impl Real for f32 {
@@ -248,6 +261,21 @@ impl Real for f32 {
         }
         p * f32::from_bits(((n as i32 + 127) << 23) as u32)
     }
+    #[inline(always)]
+    fn ln_lane(self) -> Self {
+        // x = 2^n (1 + f) with 1 + f from the root of 1/2 to that of 2, and ln(1 + f) = 2 artanh(f / (2 + f)).
+        let bits = self.to_bits() as i32;
+        let n = (bits - std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
+        let f = f32::from_bits((bits - (n << 23)) as u32) - 1.0;
+        let s = f / (2.0 + f);
+        let square = s * s;
+        let mut p = LN_SERIES[0];
+        for c in &LN_SERIES[1..] {
+            p = p * square + c;
+        }
+        let n = n as f32;
+        n * LN2_HIGH + (n * LN2_LOW + (s * square * p + 2.0 * s)) + self * 0.0
+    }
 }
 
 /// Below, e^x underflows into subnormals; above, it overflows.
@@ -258,6 +286,8 @@ pub(super) const LN2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Taylor series of e^r for |r| <= ln(2)/2, highest power first: its truncation is 1e-8 relative.
 pub(super) const EXP_SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+/// (2 artanh(s) - 2 s) / s^3 by powers of s^2, highest first: |s| <= 0.172, and its truncation is 1e-9 relative.
+const LN_SERIES: [f32; 4] = [2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
 
 #[cfg(test)]
 mod tests {
@@ -282,6 +312,18 @@ mod tests {
             };
             [-3.0, -1.0, 0.5, 2.0, 5.0, f32::NAN].map(choose).to_vec()
         }
+    }
+
+    #[test]
+    fn logarithms_are_accurate_to_two_units() {
+        let numbers =
+            (0..2_000_000).map(|i| f32::from_bits(f32::MIN_POSITIVE.to_bits() + 1061 * i)).filter(|x| x.is_finite());
+        for x in numbers.chain([1.0, 1.0 - f32::EPSILON, 1.0 + f32::EPSILON, 2.0, 0.5, f32::MAX]) {
+            let (found, expected) = (x.ln_lane(), f64::from(x).ln());
+            let unit = f64::from(f32::EPSILON) * expected.abs();
+            assert!((f64::from(found) - expected).abs() <= 2.0 * unit, "ln {x:e}: {found:e} is not {expected:e}");
+        }
+        assert!(f32::NAN.ln_lane().is_nan() && f32::INFINITY.ln_lane().is_nan());
     }
 
     #[test]

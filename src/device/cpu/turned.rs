@@ -1,4 +1,5 @@
-//! The axes that peaks have of their own, read a vector at a time.
+//! The axes that peaks have of their own, read a vector at a time. There may be one vector and many peaks, so inner
+//! loops count by themselves: `step_by` divides once for each loop.
 
 use super::simd::{Real, Simd};
 use crate::formulas::peaks::{self, MOST_PEAKS, MOST_TURNED, PARTS, Part};
@@ -7,12 +8,17 @@ use crate::formulas::{Axes, axes};
 /// Numbers of a sample along one peak's axes, and behind them zeros up to whole vectors.
 pub(super) type Line<T> = [T; MOST_TURNED];
 
+/// Vectors whose sums need not wait for each other, no more than a peak has parts.
+const TOGETHER: usize = 4;
+const _: () = assert!(TOGETHER <= PARTS);
+
 /// The peaks' axes with what the peaks have along them, d rows and one for each part of each peak.
 #[derive(Clone, Copy)]
 pub(super) struct Turned<S: Simd> {
     start: *const S::T,
     pub d: usize,
-    stride: usize,
+    /// From one row of a matrix to the next.
+    pub stride: usize,
     pub count: usize,
 }
 
@@ -27,20 +33,17 @@ impl<T: Real, S: Simd<T = T>> Turned<S> {
     }
 
     /// Returns a row of a peak's matrix.
-    fn row(&self, peak: usize, row: usize) -> *const T {
+    #[inline(always)]
+    pub fn row(&self, peak: usize, row: usize) -> *const T {
         assert!(peak < self.count && row < self.d + PARTS);
         // SAFETY: the numbers have such a row.
         unsafe { self.start.add((peak * (self.d + PARTS) + row) * self.stride) }
     }
 
-    /// Returns one part of a peak along its axes j, j + 1, ..
-    ///
-    /// # Safety
-    /// As for [`Simd`]; j < d is a multiple of the lanes, and the axes that this was made from live.
+    /// Returns one part of a peak along its axes.
     #[inline(always)]
-    pub unsafe fn part(&self, peak: usize, part: Part, j: usize) -> S::V {
-        // SAFETY: the caller's; j is a multiple of the vector's length, so the vector ends within the stride.
-        unsafe { S::load(self.row(peak, self.d + part as usize).add(j)) }
+    pub fn part(&self, peak: usize, part: Part) -> *const T {
+        self.row(peak, self.d + part as usize)
     }
 
     /// Writes the place of x along each axis of a peak, and zeros behind.
@@ -49,8 +52,6 @@ impl<T: Real, S: Simd<T = T>> Turned<S> {
     /// As for [`Simd`], and the axes that this was made from live.
     #[inline(always)]
     pub unsafe fn along(&self, peak: usize, x: &[T], to: &mut Line<T>) {
-        /// Vectors whose sums need not wait for each other.
-        const TOGETHER: usize = 4;
         assert!(x.len() >= self.d);
         let matrix = self.row(peak, 0);
         // SAFETY: the caller's; what is read lies within the d rows, and what is written within their stride.
@@ -73,22 +74,31 @@ impl<T: Real, S: Simd<T = T>> Turned<S> {
         }
     }
 
-    /// Adds the point at these places along a peak's axes to x. Places behind the last axis are zeros.
+    /// Adds the point at these places along the axes of each of some peaks to x. Places behind the last axis are zeros.
     ///
     /// # Safety
     /// As for [`Self::along`].
     #[inline(always)]
-    pub unsafe fn add_across(&self, peak: usize, places: &Line<T>, x: &mut [T]) {
-        let matrix = self.row(peak, 0);
-        // SAFETY: the caller's; what is read lies within the d rows and their stride.
+    pub unsafe fn add_across(&self, first: usize, places: &[Line<T>], x: &mut [T]) {
+        let (matrix, peak) = (self.row(first, 0), (self.d + PARTS) * self.stride);
+        assert!(first + places.len() <= self.count);
+        // SAFETY: the caller's; what is read lies within the d rows of each peak and their stride.
         unsafe {
-            for (i, x) in x[..self.d].iter_mut().enumerate() {
-                let row = matrix.add(i * self.stride);
-                let mut sum = S::splat(T::zero());
-                for j in (0..self.d).step_by(S::LANES) {
-                    sum = S::fma(S::load(places.as_ptr().add(j)), S::load(row.add(j)), sum);
+            for (rows, x) in x[..self.d].chunks_mut(TOGETHER).enumerate() {
+                let mut sums = [S::splat(T::zero()); TOGETHER];
+                for (k, places) in places.iter().enumerate() {
+                    let row = matrix.add(k * peak + rows * TOGETHER * self.stride);
+                    let mut j = 0;
+                    while j < self.d {
+                        let place = S::load(places.as_ptr().add(j));
+                        // The rows behind the last axis are those of the peak's parts.
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            *sum = S::fma(place, S::load(row.add(i * self.stride + j)), *sum);
+                        }
+                        j += S::LANES;
+                    }
                 }
-                *x = *x + S::sum(sum);
+                x.iter_mut().zip(sums).for_each(|(x, sum)| *x = *x + S::sum(sum));
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Bridges of components that have the axes of their peaks: a component's mean and deviations lie along these. Noise is the same in
-//! every direction, so a point of a bridge is taken along the axes, and what it is away from the source sample turned back.
+//! Bridges of components that have the axes of their peaks: a component's mean and deviations lie along these. Noise is
+//! the same in every direction, so a point of a bridge is taken along the axes, and what it is away from the source
+//! sample turned back.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::method::{AxisVectors, times};
@@ -38,8 +39,8 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                 let (start, stride) = block.rows_of(mat, reach);
                 start.wrapping_add(r * stride)
             });
-            // SAFETY: rows are padded to whole vectors, and each has the numbers that are accessed here; those beyond its columns are
-            // some number, which is not kept.
+            // SAFETY: rows are padded to whole vectors, and each has the numbers that are accessed here; those beyond
+            // its columns are some number, which is not kept.
             unsafe {
                 let along = AxisVectors::<S>::new(head, axes, d);
                 for j in (0..d).step_by(S::LANES) {
@@ -60,8 +61,12 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                     }
                 }
                 let peak = component % turned.count;
-                let mut write = |to: Option<Mat>, places: &mut Line<T>, from: Option<Mat>, time: T| {
-                    let Some(to) = to else { return };
+                for (to, places, from, time) in [
+                    (points.end, &mut end, Some(bridge.x0), T::one()),
+                    (points.state, &mut state, Some(bridge.x0), tick.time),
+                    (points.drift, &mut drift, None, T::zero()),
+                ] {
+                    let Some(to) = to else { continue };
                     places[d..].fill(T::zero());
                     match from {
                         Some(from) => {
@@ -71,14 +76,11 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
                         None => block.row_mut(to, r)[..d].fill(T::zero()),
                     }
                     let out = block.row_mut(to, r);
-                    turned.add_across(peak, places, out);
+                    turned.add_across(peak, std::slice::from_ref(places), out);
                     if let Some(at) = out.get_mut(d) {
                         *at = time;
                     }
-                };
-                write(points.end, &mut end, Some(bridge.x0), T::one());
-                write(points.state, &mut state, Some(bridge.x0), tick.time);
-                write(points.drift, &mut drift, None, T::zero());
+                }
             }
         }
     }
@@ -97,10 +99,8 @@ impl<T: Real> Kernel<T> for AcrossKernel<'_, T> {
     unsafe fn run<S: Simd<T = T>>(self) {
         let Self { axes, places, x } = self;
         let turned = Turned::<S>::of(axes);
-        for (peak, places) in places.iter().enumerate() {
-            // SAFETY: this kernel's own promise.
-            unsafe { turned.add_across(peak, places, x) };
-        }
+        // SAFETY: this kernel's own promise.
+        unsafe { turned.add_across(0, places, x) };
     }
 }
 

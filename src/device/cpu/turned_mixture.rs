@@ -1,5 +1,6 @@
-//! The generator's loss where components have the axes of their peaks: as in `mixture`, but a component's density at x_t is a
-//! product along its own axes, so each row is turned to those of every peak, and the pull of all components on it back.
+//! The generator's loss where components have the axes of their peaks: as in `mixture`, but a component's density at
+//! x_t is a product along its own axes, so each row is turned to those of every peak, and the pull of all components on
+//! it back.
 
 use super::block::{CpuBlock, CpuNoise};
 use super::mixture::{Group, INVERSE_REFERENCE, TIME};
@@ -34,6 +35,8 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
         let group = unsafe { Group::<S>::new(block, loss) };
         let (noise, half) = (T::of(axes.noise), T::of(0.5));
         let even = (components as f64).ln();
+        let padded = components.next_multiple_of(S::LANES);
+        let whole = d.next_multiple_of(S::LANES);
         let [mut places, mut pulls] = [[[T::zero(); MOST_TURNED]; MOST_PEAKS]; 2];
         let [mut away, mut gx] = [[T::zero(); MOST_TURNED]; 2];
         for first in (0..rows).step_by(components) {
@@ -41,38 +44,74 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
             // SAFETY: this kernel's own promise.
             unsafe { group.tabulate(block, first, tick, Some(weighted)) };
             let reference = block.row(group.by_axis, INVERSE_REFERENCE)[0];
+            // SAFETY (of the vector accesses below): rows of these tables reach to whole vectors.
+            let [(means, mean_row), (inverses, inverse_row)] =
+                [group.means, group.inverses].map(|mat| block.rows_of(mat, whole));
+            let (log_variance, line) = block.rows_of(group.lines, padded);
+            let share = log_variance.wrapping_add(line);
+            // What lies behind the last axis counts nothing.
+            for c in 0..components {
+                for j in d..whole {
+                    unsafe {
+                        *means.add(c * mean_row + j) = T::zero();
+                        *inverses.add(c * inverse_row + j) = T::zero();
+                    }
+                }
+            }
             for k in 0..components {
                 let row = first + k;
                 for (j, away) in away[..d].iter_mut().enumerate() {
                     *away = block.row(xt, row)[j] - block.row(bridge.x0, row)[j];
                 }
-                for (peak, places) in places[..peaks].iter_mut().enumerate() {
+                let log_w = -half * reference * away[..d].iter().fold(T::zero(), |sum, away| sum + *away * *away);
+                for (peak, (places, pulls)) in places[..peaks].iter_mut().zip(&mut pulls).enumerate() {
                     // SAFETY: this kernel's own promise.
                     unsafe { turned.along(peak, &away, places) };
+                    pulls[..whole].fill(T::zero());
                 }
-                let log_w = -half * reference * away[..d].iter().fold(T::zero(), |sum, away| sum + *away * *away);
-
                 let mut top = T::neg_infinity();
-                for c in 0..components {
-                    let (means, inverses) = (block.row(group.means, c), block.row(group.inverses, c));
-                    let square = weighted_square(&places[c % peaks][..d], means, inverses);
-                    let log = -half * (block.row(group.lines, 0)[c] + square);
-                    block.row_mut(group.lines, 1)[c] = log;
-                    // A NaN must come through.
-                    top = if log > top || log.is_nan() { log } else { top };
-                }
-                let mut total = T::zero();
-                for share in &mut block.row_mut(group.lines, 1)[..components] {
-                    *share = (*share - top).exp_lane();
-                    total = total + *share;
-                }
-                pulls[..peaks].iter_mut().for_each(|pull| pull.fill(T::zero()));
-                for c in 0..components {
-                    let share = block.row(group.lines, 1)[c] / total;
-                    let (means, inverses) = (block.row(group.means, c), block.row(group.inverses, c));
-                    let along = places[c % peaks].iter().zip(means).zip(inverses);
-                    for (pull, ((place, mean), inverse)) in pulls[c % peaks].iter_mut().zip(along) {
-                        *pull = *pull + share * (*place - *mean) * *inverse;
+                let total;
+                unsafe {
+                    let mut peak = 0;
+                    for c in 0..components {
+                        let mut square = S::splat(T::zero());
+                        let mut j = 0;
+                        while j < whole {
+                            let mean = S::load(means.add(c * mean_row + j));
+                            let diff = S::sub(S::load(places[peak].as_ptr().add(j)), mean);
+                            square = S::fma(S::mul(diff, diff), S::load(inverses.add(c * inverse_row + j)), square);
+                            j += S::LANES;
+                        }
+                        let log = -half * (*log_variance.add(c) + S::sum(square));
+                        *share.add(c) = log;
+                        // A NaN must come through.
+                        top = if log > top || log.is_nan() { log } else { top };
+                        peak = if peak + 1 == peaks { 0 } else { peak + 1 };
+                    }
+                    for c in components..padded {
+                        *share.add(c) = -*log_variance.add(c);
+                    }
+                    let mut sum = S::splat(T::zero());
+                    for c in (0..padded).step_by(S::LANES) {
+                        let part = S::exp(S::sub(S::load(share.add(c)), S::splat(top)));
+                        S::store(share.add(c), part);
+                        sum = S::add(sum, part);
+                    }
+                    total = S::sum(sum);
+                    peak = 0;
+                    for c in 0..components {
+                        // Less, as the pull of all is taken off.
+                        let part = S::splat(-*share.add(c) / total);
+                        let pull = pulls[peak].as_mut_ptr();
+                        let mut j = 0;
+                        while j < whole {
+                            let mean = S::load(means.add(c * mean_row + j));
+                            let diff = S::sub(S::load(places[peak].as_ptr().add(j)), mean);
+                            let force = S::mul(diff, S::load(inverses.add(c * inverse_row + j)));
+                            S::store(pull.add(j), S::fma(part, force, S::load(pull.add(j))));
+                            j += S::LANES;
+                        }
+                        peak = if peak + 1 == peaks { 0 } else { peak + 1 };
                     }
                 }
                 let log_p = top + total.ln() - T::of(even);
@@ -82,12 +121,9 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                 sums.generator += (weight * loss).wide();
 
                 // The gradient by x_t, and by the outputs along the component's own axes.
-                gx.fill(T::zero());
-                for (peak, pulls) in pulls[..peaks].iter_mut().enumerate() {
-                    pulls[..d].iter_mut().for_each(|pull| *pull = -*pull);
-                    // SAFETY: this kernel's own promise.
-                    unsafe { turned.add_across(peak, pulls, &mut gx) };
-                }
+                gx[..d].fill(T::zero());
+                // SAFETY: this kernel's own promise.
+                unsafe { turned.add_across(0, &pulls[..peaks], &mut gx) };
                 for (j, gx) in gx[..d].iter_mut().enumerate() {
                     *gx = block.row(g, row)[j] + noise * (away[j] * reference + *gx);
                 }
@@ -107,22 +143,6 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
             }
         }
     }
-}
-
-/// Returns the sum of (x - mean)^2 inverse. Terms are added in lanes, which compilers make vectors of.
-#[inline(always)]
-fn weighted_square<T: Real>(places: &[T], means: &[T], inverses: &[T]) -> T {
-    const LANES: usize = 16;
-    let mut lanes = [T::zero(); LANES];
-    let chunks = places.chunks(LANES).zip(means.chunks(LANES)).zip(inverses.chunks(LANES));
-    for ((places, means), inverses) in chunks {
-        let each = places.iter().zip(means).zip(inverses);
-        for (lane, ((place, mean), inverse)) in lanes.iter_mut().zip(each) {
-            let away = *place - *mean;
-            *lane = *lane + away * away * *inverse;
-        }
-    }
-    lanes.iter().fold(T::zero(), |sum, lane| sum + *lane)
 }
 
 impl<T: Real> CpuBlock<T> {
