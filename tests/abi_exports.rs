@@ -34,8 +34,8 @@ fn the_soname_is_the_abi_version() {
     assert!(library.windows(soname.len()).any(|bytes| bytes == soname.as_bytes()), "no {soname:?} in the library");
 }
 
-/// A closure has not the processor's features that the function around it has, so a vector operation in it may be a
-/// call.
+/// A closure does not have the processor features of the function around it, so a vector operation in it may be
+/// a call.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn no_vector_operation_is_a_call() {

@@ -133,36 +133,61 @@ impl Forms {
         Parts::measured(self.constants.len(), samples, pool, |rows, parts| self.divide(rows, parts))
     }
 
+    /// Returns the mean over the samples that are fitted of the products of the parts that two forms have of one.
+    pub fn overlaps(&self, samples: &Split, pool: &Pool) -> Result<Symmetric> {
+        let count = self.constants.len();
+        let sums = in_jobs(
+            || Sums::of_overlaps(count),
+            samples,
+            pool,
+            |rows, sums| {
+                for (block, weights) in samples.blocks_among(false, rows) {
+                    self.divide(&block, &mut sums.parts);
+                    for (parts, w) in sums.parts.chunks_exact(padded(count)).zip(weights) {
+                        sums.all += w;
+                        add_square(w, &parts[..count], &mut sums.squares);
+                    }
+                }
+            },
+        )?;
+        let mut overlaps = Symmetric::zero(count)?;
+        overlaps.mirror(|i, j, _| sums.squares[i * count + j] / sums.all);
+        Ok(overlaps)
+    }
+
     /// Returns the mean logarithm over the samples held back.
     pub fn likelihood(&self, samples: &Split, pool: &Pool) -> Result<f64> {
-        let sums = in_jobs(self.constants.len(), 0, samples, pool, |rows, sums| {
-            for (block, weights) in samples.blocks_among(true, rows) {
-                for (log, w) in self.divide(&block, &mut sums.parts).into_iter().zip(weights) {
-                    sums.log += w * log;
-                    sums.all += w;
+        let sums = in_jobs(
+            || Sums::zero(self.constants.len(), 0),
+            samples,
+            pool,
+            |rows, sums| {
+                for (block, weights) in samples.blocks_among(true, rows) {
+                    for (log, w) in self.divide(&block, &mut sums.parts).into_iter().zip(weights) {
+                        sums.log += w * log;
+                        sums.all += w;
+                    }
                 }
-            }
-        })?;
+            },
+        )?;
         Ok(sums.log / sums.all)
     }
 }
 
-/// Returns the sums of all jobs, each of which adds what `count` forms have of some rows. Sums have `dimension`
-/// numbers, or none of these.
+/// Returns the sums of all jobs, each of which adds what forms have of some rows to sums that are `zero`.
 fn in_jobs(
-    count: usize,
-    dimension: usize,
+    zero: impl Fn() -> Result<Sums>,
     samples: &Split,
     pool: &Pool,
     add: impl Fn(Range<usize>, &mut Sums) + Sync,
 ) -> Result<Sums> {
-    let jobs = memory::made(MEMORY, JOBS, |_| Sums::zero(count, dimension).map(Mutex::new))?;
+    let jobs = memory::made(MEMORY, JOBS, |_| zero().map(Mutex::new))?;
     let rows = samples.rows();
     pool.run(JOBS, |job, _| {
         let mut sums = jobs[job].lock().expect("a job has its sums to itself");
         add(rows * job / JOBS..rows * (job + 1) / JOBS, &mut sums);
     });
-    let mut all = Sums::zero(count, dimension)?;
+    let mut all = zero()?;
     jobs.into_iter().for_each(|job| all.add(&job.into_inner().expect("the jobs are done")));
     Ok(all)
 }
@@ -178,6 +203,11 @@ impl Sums {
             log: 0.0,
             all: 0.0,
         })
+    }
+
+    /// Has room for the products of the parts of so many forms in place of a sample's numbers.
+    fn of_overlaps(count: usize) -> Result<Self> {
+        Ok(Self { squares: memory::filled(MEMORY, count * count, 0.0)?, ..Self::zero(count, 0)? })
     }
 
     fn add(&mut self, other: &Self) {
@@ -225,12 +255,17 @@ impl Parts {
         tell: impl Fn(&Rows, &mut [f64]) -> [f64; ROWS] + Sync,
     ) -> Result<Self> {
         let d = samples.dimension();
-        let sums = in_jobs(count, d, samples, pool, |rows, sums| {
-            for (block, weights) in samples.blocks_among(false, rows) {
-                let logs = tell(&block, &mut sums.parts);
-                sums.add_block(&block, weights, logs);
-            }
-        })?;
+        let sums = in_jobs(
+            || Sums::zero(count, d),
+            samples,
+            pool,
+            |rows, sums| {
+                for (block, weights) in samples.blocks_among(false, rows) {
+                    let logs = tell(&block, &mut sums.parts);
+                    sums.add_block(&block, weights, logs);
+                }
+            },
+        )?;
         let Sums { mut shares, mut means, squares, log, all, .. } = sums;
         let mut covariances = memory::with_room(MEMORY, count)?;
         for (k, squares) in squares.chunks_exact(d * d).enumerate() {
@@ -249,6 +284,15 @@ impl Parts {
     pub fn mean(&self, k: usize) -> &[f64] {
         let d = self.means.len() / self.shares.len();
         &self.means[k * d..][..d]
+    }
+
+    /// Returns the mean over the samples of the largest variance along any axis of the form that has them.
+    pub fn longest(&self) -> Result<f64> {
+        let mut sum = 0.0;
+        for (share, covariance) in self.shares.iter().zip(&self.covariances) {
+            sum += share * covariance.copied()?.spectrum()?.values.into_iter().fold(0.0, f64::max);
+        }
+        Ok(sum)
     }
 
     /// Returns about how many samples a form has.

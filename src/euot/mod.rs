@@ -20,6 +20,7 @@ mod own_axes;
 mod peak_shares;
 mod peaks_fit;
 pub(crate) mod picked;
+mod settled_weights;
 mod ticks;
 mod turned_fit;
 mod turned_peaks;

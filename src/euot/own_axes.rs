@@ -40,7 +40,7 @@ impl OwnAxes<'_> {
         // Many tile what few with axes of their own are.
         let fewer = if clusters.shares().len() > usual { Some(Clusters::fit(along, usual)?) } else { None };
         let usually = fewer.as_ref().unwrap_or(clusters);
-        let Correlation { gain, deviation } = correlation(usually, along)?;
+        let Correlation { gain, deviation } = correlation(usually, along, axes.is_some())?;
         let least = MARGIN + DEVIATIONS * deviation;
         if gain < least {
             return Ok(None);
@@ -55,15 +55,18 @@ impl OwnAxes<'_> {
         let told = more.as_ref().unwrap_or(samples);
         let mut own = WholeClusters::of(told, &Clusters::fit(samples, usual)?, pool)?;
         // Of a curve, tiles along it tell enough, though more always tell more.
+        let mut finer = None;
         while 2 * own.parts.shares.len() <= most
             && let Some(twice) = twice(&own, samples, told, pool)?
         {
             if twice.likelihood - own.likelihood < told.least_gain() {
+                finer = Some(twice.parts);
                 break;
             }
             own = twice;
         }
         own.finish(told, pool)?;
+        own.finer = finer;
         if let (Some(more), Some(axes)) = (&mut more, axes) {
             more.turn(axes)?;
         }
@@ -71,13 +74,14 @@ impl OwnAxes<'_> {
         // By the samples that were fitted, all covariances may look worse than none: what they lose by chance is in
         // proportion to one over the number of samples. Peaks are fitted to more, so that they lose less.
         let found = own.likelihood - usually.likelihood_of(told)?;
-        let part = told.rows() as f64 / many.map_or(0, Sketch::count).max(told.rows()) as f64;
-        let lost = (gain - found).max(0.0) * (0.5 * part).min(1.0);
+        let part = 0.5 * told.rows() as f64 / many.map_or(0, Sketch::count).max(told.rows()) as f64;
+        let lost = (gain - found).max(0.0) * part;
         let is_better = found.is_finite() && found.max(gain - lost) >= least;
         let (count, tiles) = (own.parts.shares.len(), clusters.shares().len());
         let is_as_good = || -> Result<bool> {
             let margin = if count < tiles { -AS_LIKELY } else { told.least_gain() };
-            Ok(tiles > most || own.likelihood - clusters.likelihood_of(told)? >= margin)
+            let lost_less = (1.0 - part) * 0.5 * count as f64 * pairs(told.dimension()) / told.effective(false);
+            Ok(tiles > most || own.likelihood + lost_less - clusters.likelihood_of(told)? >= margin)
         };
         let is_taken = is_better && (fewer.is_none() || is_as_good()?);
         Ok(if is_taken && !misses_modes(&own.independent()?, samples)? { Some(own) } else { None })
@@ -101,45 +105,64 @@ struct Correlation {
     deviation: f64,
 }
 
+/// Returns the number of pairs of d numbers.
+fn pairs(d: usize) -> f64 {
+    0.5 * (d * d.saturating_sub(1)) as f64
+}
+
 /// Returns by about how much samples would be likelier if each of these clusters had all its covariances: half the
-/// logarithm of what its variances have beyond the determinant, less what is so by chance.
-fn correlation(clusters: &Clusters, along: &Split) -> Result<Correlation> {
+/// logarithm of what its variances have beyond the determinant, less what is so by chance. Where the samples chose the
+/// axes along which they lie, their variances have less of that than other samples' have, by one over the number of
+/// samples for each turn of two axes (Akaike).
+fn correlation(clusters: &Clusters, along: &Split, is_chosen: bool) -> Result<Correlation> {
     let log = |x: f64| x.max(LEAST_VARIANCE).ln();
     let (d, samples) = (along.dimension(), along.effective(false));
-    let (mut gain, mut variance) = (0.0, 0.0);
-    // Of squares of correlations, which are one over the number of samples on average and vary by the root of 2 of
-    // that.
-    let pairs = 0.5 * (d * (d - 1)) as f64;
+    let (mut gain, mut variance) = (if is_chosen { pairs(d) / samples } else { 0.0 }, 0.0);
     for (share, covariance) in clusters.spreads(along)? {
+        // Constant numbers have nothing to do with others.
+        let varying = covariance.diagonals().filter(|variance| *variance > LEAST_VARIANCE).count();
         let own = share * samples - 1.0;
-        if own <= d as f64 {
+        if own <= varying as f64 {
             // Few samples tell nothing of all covariances.
             continue;
         }
         let apart: f64 = covariance.diagonals().map(log).sum();
         let together: f64 = covariance.spectrum()?.values.into_iter().map(log).sum();
-        gain += 0.5 * share * (apart - together - by_chance(own, d));
-        variance += 0.5 * pairs * (share / own).powi(2);
+        let [mean, spread] = by_chance(own, varying);
+        gain += 0.5 * share * (apart - together - mean);
+        variance += (0.5 * share).powi(2) * spread;
     }
     Ok(Correlation { gain, deviation: variance.sqrt() })
 }
 
-/// Returns the mean of the logarithm of what the variances of d independent numbers have beyond the determinant of
-/// their covariances, measured on n samples beside their mean: the sum over j < d of psi(n / 2) - psi((n - j) / 2)
-/// (Anderson, *An Introduction to Multivariate Statistical Analysis*, 3rd edition, section 7.5).
-fn by_chance(n: f64, d: usize) -> f64 {
-    // The digamma function for large arguments, and its recurrence for small ones (Abramowitz and Stegun, 6.3.5 and
-    // 6.3.18).
-    let psi = |mut x: f64| {
-        let mut sum = 0.0;
-        while x < 6.0 {
-            sum -= 1.0 / x;
-            x += 1.0;
-        }
-        let square = 1.0 / (x * x);
-        sum + x.ln() - 0.5 / x - square * (1.0 / 12.0 - square * (1.0 / 120.0 - square / 252.0))
-    };
-    (0..d).map(|j| psi(0.5 * n) - psi(0.5 * (n - j as f64))).sum()
+/// Returns mean and variance of the logarithm of what the variances of d independent numbers have beyond the
+/// determinant of their covariances, measured on n samples beside their mean. That is the sum over j < d of minus the
+/// logarithms of Beta variables of (n - j) / 2 and j / 2 (Anderson, *An Introduction to Multivariate Statistical
+/// Analysis*, 3rd edition, section 7.5).
+fn by_chance(n: f64, d: usize) -> [f64; 2] {
+    let [psi, slope] = polygamma(0.5 * n);
+    let mut sums = [0.0; 2];
+    for j in 0..d {
+        let each = polygamma(0.5 * (n - j as f64));
+        sums[0] += psi - each[0];
+        sums[1] += each[1] - slope;
+    }
+    sums
+}
+
+/// Returns the digamma function and its derivative: their series for large arguments, and recurrences for small ones
+/// (Abramowitz and Stegun, 6.3.5, 6.3.18, 6.4.6 and 6.4.12).
+fn polygamma(mut x: f64) -> [f64; 2] {
+    let [mut psi, mut slope] = [0.0; 2];
+    while x < 6.0 {
+        psi -= 1.0 / x;
+        slope += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let square = 1.0 / (x * x);
+    psi += x.ln() - 0.5 / x - square * (1.0 / 12.0 - square * (1.0 / 120.0 - square / 252.0));
+    slope += 1.0 / x + 0.5 * square + square / x * (1.0 / 6.0 - square * (1.0 / 30.0 - square / 42.0));
+    [psi, slope]
 }
 
 #[cfg(test)]
@@ -148,19 +171,25 @@ mod tests {
 
     #[test]
     fn chance_is_that_of_independent_numbers() {
-        // Of two numbers with n samples it is the mean of -log(1 - r^2), r^2 a Beta(1/2, (n - 1)/2): here by its
-        // moments.
-        for n in [3.0f64, 10.0, 200.0] {
-            // E r^2m = product over i < m of (1/2 + i) / (n/2 + i).
-            let (mut moment, mut mean) = (1.0, 0.0);
+        // Of two numbers with n samples it is -log(1 - r^2), r^2 a Beta(1/2, (n - 1)/2), whose moments these are:
+        // E r^2m = product over i < m of (1/2 + i) / (n/2 + i), and the square of the logarithm is the sum of
+        // 2 (1 + .. + 1/(m - 1)) / m r^2m.
+        for n in [4.0f64, 10.0, 200.0] {
+            let (mut moment, mut sum, mut first, mut second) = (1.0, 0.0, 0.0, 0.0);
             for m in 1..2_000_000 {
-                let i = f64::from(m - 1);
-                moment *= (0.5 + i) / (0.5 * n + i);
-                mean += moment / f64::from(m);
+                let m = f64::from(m);
+                moment *= (m - 0.5) / (0.5 * n + m - 1.0);
+                first += moment / m;
+                second += 2.0 * sum / m * moment;
+                sum += 1.0 / m;
             }
-            assert!((by_chance(n, 2) - mean).abs() < 2e-5 * (1.0 + mean), "{n}: {} and {mean}", by_chance(n, 2));
+            let [mean, variance] = by_chance(n, 2);
+            let expected = second - first * first;
+            assert!((mean - first).abs() < 2e-5 * (1.0 + first), "{n}: {mean} and {first}");
+            assert!((variance - expected).abs() < 1e-3 * expected, "{n}: {variance} and {expected}");
         }
         // About d (d - 1) / 2 squares of correlations of one over n each, where there are many samples.
-        assert!((by_chance(1e5, 16) - 120e-5).abs() < 1e-6);
+        let [mean, variance] = by_chance(1e5, 16);
+        assert!((mean - 120e-5).abs() < 1e-6 && (variance - 240e-10).abs() < 1e-11);
     }
 }

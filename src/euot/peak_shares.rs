@@ -19,8 +19,8 @@ pub(super) const CONTRACTIONS: [f64; 2] = [1e-3, 9.0];
 /// tilt.
 const FARTHEST: f64 = 8.0;
 /// The least variance of what a peak has along an axis, over that of all samples, and the variance of what is one point.
-const LEAST_VARIANCE: f64 = 1e-4;
-pub(super) const POINT: f64 = 1e-12;
+pub(super) const LEAST_VARIANCE: f64 = 1e-4;
+const POINT: f64 = 1e-12;
 
 /// Peaks as exponents of y: log w_k + sum over j of b_kj y_j - p_kj / 2 y_j^2.
 pub(super) struct Exponents {

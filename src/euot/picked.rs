@@ -25,7 +25,7 @@ pub(crate) struct PeakCounts {
 pub(crate) enum Samples {
     /// In data units.
     Picked(Sketch),
-    /// In those of the moments.
+    /// In the units of the moments.
     Moved(Split),
 }
 
@@ -103,7 +103,8 @@ impl Picked {
             let source = source.along(common, rotation, of_source)?;
             let target = target.along(common, rotation, of_target)?;
             own.rescale(1.0 / bridge.unit[0], |j| -centres[j]);
-            let found = turned_fit::fit([&source, &target], own.parts, sigma_seen[0], pool)?.filter(is_sound);
+            let found =
+                turned_fit::fit([&source, &target], own.parts, own.finer, sigma_seen[0], pool)?.filter(is_sound);
             let left = match found {
                 Some(_) => None,
                 None => Some(Self { samples: [back(source, of_source), back(target, of_target)], peaks, own: None }),
@@ -118,5 +119,25 @@ impl Picked {
         let target = target.along(common, rotation, of_target)?;
         let found = fit([&source, &target], &clusters, sigma_seen)?;
         Ok((found.filter(is_sound), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_come_back_from_the_units_of_an_axis() {
+        let rows = vec![1.5, -2.0, 0.25, 3.0, -4.0, 10.0];
+        let units = |j: usize| [[2.0, -0.75], [0.1, 5.0]][j];
+        let samples = || Split::new(2, rows.clone(), vec![1.0; 3], vec![false; 3]);
+        let common = Normalisation { shift: vec![0.0; 2].into(), scale: 1.0 };
+        let along = Samples::Moved(samples()).along(&common, None, units).unwrap();
+        let Samples::Moved(found) = back(along, units) else { panic!("samples that were moved") };
+        for ((found, _), (expected, _)) in found.half(false).zip(samples().half(false)) {
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-14 * (1.0 + expected.abs()), "{found} is not {expected}");
+            }
+        }
     }
 }

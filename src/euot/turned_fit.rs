@@ -1,8 +1,9 @@
 //! Peaks with axes of their own, fitted to samples of both sides as in [`super::peaks_fit`].
 
-use super::dual_climb::Climb;
+use super::dual_climb::{Climb, Round};
 use super::forms::Parts;
 use super::peaks_fit::{FEW, MARGIN, MORE_NOISE, least_by_chance};
+use super::settled_weights::Weighed;
 use super::turned_peaks::TurnedExponents;
 use crate::data::Split;
 use crate::device::cpu::pool::Pool;
@@ -10,14 +11,15 @@ use crate::error::Result;
 use crate::formulas::Peaks;
 use crate::lanes::{ROWS, padded};
 use crate::memory;
+use crate::symmetric::Symmetric;
 
 const MEMORY: &str = "the peaks of a value function";
 /// The largest part of the samples that peaks may have more of on one side than on the other. With little noise between
 /// clusters many rounds would have to follow.
 const MOST_MISFIT: f64 = 0.03;
-/// The variance of the noise that the first round has at least, in lengths that networks see as 1.
+/// The variance of the noise of the first rounds, in lengths that networks see as 1, and the factor up to which it is
+/// doubled to come there.
 const ENOUGH_NOISE: f64 = 0.25;
-/// The largest factor by which it is more than the problem's.
 const MOST_MORE: f64 = 64.0;
 /// Samples of a side over which more passes are made before those over all.
 const SOME: usize = 1 << 15;
@@ -26,8 +28,14 @@ const SOME: usize = 1 << 15;
 const FEW_PASSES: [u64; 2] = [8, 16];
 const PASSES: [u64; 2] = [3, 80];
 const MOST_WORK: u64 = 15_000_000_000;
+/// Noise over the variance of a cluster along its longest axis below which twice as many clusters are tried: what comes to a cluster
+/// has the shape of the source samples that go there.
+const LITTLE_NOISE: f64 = 0.25;
+
+type Found = Round<TurnedExponents, Parts>;
 
 /// The samples of both sides, with the noise along every axis.
+#[derive(Clone, Copy)]
 struct Problem<'a> {
     samples: [&'a Split; 2],
     noise: f64,
@@ -35,51 +43,95 @@ struct Problem<'a> {
 }
 
 /// Returns peaks for balanced transport with noise of this deviation along every axis, one for each cluster of the
-/// target, which has these moments. Returns none where a Gaussian is as good, or where the rounds did not come near
-/// their end.
-pub(super) fn fit([source, target]: [&Split; 2], clusters: Parts, sigma: f64, pool: &Pool) -> Result<Option<Peaks>> {
+/// target, which has these moments, or for each of finer ones where these are better. Returns none where a Gaussian is
+/// as good, or where the rounds did not come near their end.
+pub(super) fn fit(
+    [source, target]: [&Split; 2],
+    clusters: Parts,
+    finer: Option<Parts>,
+    sigma: f64,
+    pool: &Pool,
+) -> Result<Option<Peaks>> {
     if source.effective(false) < 2.0 {
         return Ok(None);
     }
     let noise = sigma * sigma;
     let all = memory::collected(MEMORY, 0..source.dimension())?;
-    let shares = memory::copied(MEMORY, &clusters.shares)?;
     let few = [source.columns(&all, FEW)?, target.columns(&all, FEW)?];
-    let alike = Parts::measured(shares.len(), &few[0], pool, |_, parts| {
-        parts.chunks_exact_mut(padded(shares.len())).for_each(|parts| parts[..shares.len()].copy_from_slice(&shares));
-        [0.0; ROWS]
-    })?;
-    let mut more = MORE_NOISE[0];
-    while more < MOST_MORE && more * noise < ENOUGH_NOISE {
-        more *= 2.0;
+    let problem = Problem { samples: few.each_ref(), noise, pool };
+    let longest = clusters.longest()?;
+    let mut round = problem.begun(clusters)?;
+    if let Some(finer) = finer.filter(|_| noise < LITTLE_NOISE * longest) {
+        let other = problem.begun(finer)?;
+        let numbers = other.exponents.numbers() - round.exponents.numbers();
+        if other.dual - round.dual >= MARGIN + least_by_chance(numbers, problem.samples) {
+            round = other;
+        }
     }
-    let passes = |rows: usize, [least, most]: [u64; 2]| {
-        let work = rows as u64 * (shares.len() * all.len() * all.len()) as u64;
-        (MOST_WORK / work.max(1)).clamp(least, most) as usize
-    };
-    let of_few = passes(few.iter().map(Split::rows).sum(), FEW_PASSES);
-    let first = Problem { samples: few.each_ref(), noise: more * noise, pool };
-    let mut round = first.improved(first.carried(&[alike, clusters])?, of_few)?;
-    while more > 1.0 {
-        more *= 0.5;
-        let problem = Problem { samples: few.each_ref(), noise: more * noise, pool };
-        round = problem.improved(problem.carried(&round.sides)?, of_few)?;
+    let some = [source.columns(&all, SOME)?, target.columns(&all, SOME)?];
+    let exponents = Problem { samples: some.each_ref(), ..problem }.ended(round.exponents)?.exponents;
+    drop((few, some));
+    let whole = [source, target];
+    let round = Problem { samples: whole, noise, pool }.ended(exponents)?;
+    let least = MARGIN + least_by_chance(round.exponents.numbers(), whole);
+    let is_near = Problem::misfit(&round.sides) < MOST_MISFIT;
+    if round.dual >= least && is_near { round.exponents.peaks().map(Some) } else { Ok(None) }
+}
+
+impl Problem<'_> {
+    /// Returns how many passes are made over the samples with so many peaks.
+    fn passes(&self, count: usize, [least, most]: [u64; 2]) -> usize {
+        let [source, target] = self.samples;
+        let work = (source.rows() + target.rows()) * count * source.dimension().pow(2);
+        (MOST_WORK / (work as u64).max(1)).clamp(least, most) as usize
     }
-    drop(few);
-    let with = |samples: [&Split; 2], exponents| {
-        let problem = Problem { samples, noise, pool };
-        let passes = passes(samples.iter().map(|side| side.rows()).sum(), PASSES);
-        problem.improved(problem.round(exponents)?, passes)
-    };
-    if source.rows().max(target.rows()) > SOME {
-        let some = [source.columns(&all, SOME)?, target.columns(&all, SOME)?];
-        round = with(some.each_ref(), round.exponents)?;
+
+    /// Returns the best of the rounds that begin with these clusters and with more noise, by how much more.
+    fn begun(&self, clusters: Parts) -> Result<Found> {
+        let count = clusters.shares.len();
+        let shares = memory::copied(MEMORY, &clusters.shares)?;
+        let alike = Parts::measured(count, self.samples[0], self.pool, |_, parts| {
+            parts.chunks_exact_mut(padded(count)).for_each(|parts| parts[..count].copy_from_slice(&shares));
+            [0.0; ROWS]
+        })?;
+        let mut most = MORE_NOISE[0];
+        while most < MOST_MORE && most * self.noise < ENOUGH_NOISE {
+            most *= 2.0;
+        }
+        let sides = [alike, clusters];
+        let mut best = self.cooled(&sides, most)?;
+        // Where there is little noise, much more of it may lead elsewhere than a little more.
+        if most > MORE_NOISE[0] {
+            let other = self.cooled(&sides, MORE_NOISE[2])?;
+            if other.dual > best.dual {
+                best = other;
+            }
+        }
+        Ok(best)
     }
-    let round = with([source, target], round.exponents)?;
-    let least = MARGIN + least_by_chance(round.exponents.numbers(), [source, target]);
-    let [from, to] = round.sides.each_ref().map(|side| &side.shares);
-    let misfit = 0.5 * from.iter().zip(to).map(|(from, to)| (from - to).abs()).sum::<f64>();
-    if round.dual >= least && misfit < MOST_MISFIT { round.exponents.peaks().map(Some) } else { Ok(None) }
+
+    /// Returns the last of the rounds that begin with so many times the noise, for peaks that have these parts of both
+    /// sides.
+    fn cooled(&self, sides: &[Parts; 2], mut more: f64) -> Result<Found> {
+        let passes = self.passes(sides[1].shares.len(), FEW_PASSES);
+        let next = |sides: &[Parts; 2], more: f64| {
+            let problem = Problem { noise: more * self.noise, ..*self };
+            problem.settled(problem.improved(problem.settled(problem.carried(sides)?)?, passes)?)
+        };
+        let mut round = next(sides, more)?;
+        while more > 1.0 {
+            more *= 0.5;
+            round = next(&round.sides, more)?;
+        }
+        Ok(round)
+    }
+
+    /// Returns the last of the rounds that begin with these peaks.
+    fn ended(&self, exponents: TurnedExponents) -> Result<Found> {
+        let round = self.round(exponents)?;
+        let passes = self.passes(round.sides[1].shares.len(), PASSES);
+        self.settled(self.improved(round, passes)?)
+    }
 }
 
 impl Climb for Problem<'_> {
@@ -88,7 +140,7 @@ impl Climb for Problem<'_> {
 
     fn sides(&self, exponents: &TurnedExponents) -> Result<[Parts; 2]> {
         let [source, target] = self.samples;
-        Ok([exponents.parts(source, self.noise, self.pool)?, exponents.parts(target, 0.0, self.pool)?])
+        Ok([exponents.forms(self.noise)?.parts(source, self.pool)?, exponents.forms(0.0)?.parts(target, self.pool)?])
     }
 
     fn log(side: &Parts) -> f64 {
@@ -105,5 +157,19 @@ impl Climb for Problem<'_> {
 
     fn between(&self, from: &TurnedExponents, to: &TurnedExponents, part: f64) -> Result<TurnedExponents> {
         from.towards(to, part, self.noise)
+    }
+}
+
+impl Weighed for Problem<'_> {
+    fn shares(side: &Parts) -> &[f64] {
+        &side.shares
+    }
+
+    fn overlaps(&self, exponents: &TurnedExponents) -> Result<Symmetric> {
+        exponents.forms(self.noise)?.overlaps(self.samples[0], self.pool)
+    }
+
+    fn weighed(exponents: &TurnedExponents, by: &[f64]) -> Result<TurnedExponents> {
+        exponents.weighed(by)
     }
 }

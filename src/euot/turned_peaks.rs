@@ -3,9 +3,7 @@
 
 use super::forms::{Forms, Parts};
 use super::gaussian_pair::{Gaussian, Pair};
-use super::peak_shares::{CONTRACTIONS, NO_SHARE, POINT, level, normalise, peaks_of};
-use crate::data::Split;
-use crate::device::cpu::pool::Pool;
+use super::peak_shares::{CONTRACTIONS, LEAST_VARIANCE, NO_SHARE, level, normalise, peaks_of};
 use crate::error::Result;
 use crate::formulas::Peaks;
 use crate::formulas::peaks::PeakAxes;
@@ -54,13 +52,13 @@ impl TurnedExponents {
             let mut spectrum = pair.contraction()?;
             let mut slopes = memory::with_room(MEMORY, d)?;
             for (axis, value) in spectrum.axes.chunks_exact(d).zip(&mut spectrum.values) {
-                if dot(&target.covariance.times(axis)?, axis) <= POINT {
-                    // All of the target has one place there, which the bridge knows.
-                    *value = 0.0;
-                    slopes.push(0.0);
-                    continue;
+                let mut c = *value;
+                // Peaks that have one place along an axis would be thinner than 32-bit numbers tell.
+                if dot(&target.covariance.times(axis)?, axis) < LEAST_VARIANCE {
+                    let from = dot(&source.covariance.times(axis)?, axis);
+                    c = 2.0 * LEAST_VARIANCE / (noise + (noise * noise + 4.0 * from * LEAST_VARIANCE).sqrt());
                 }
-                let c = value.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
+                let c = c.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
                 slopes.push((dot(axis, &target.mean) / c - dot(axis, &source.mean)) / noise);
                 *value = (1.0 / c - 1.0) / noise;
             }
@@ -128,6 +126,17 @@ impl TurnedExponents {
     pub fn levelled(&self, [from, to]: &[Parts; 2]) -> Result<Self> {
         let mut weights = memory::copied(MEMORY, &self.weights)?;
         level(&mut weights, &from.shares, &to.shares);
+        self.with(weights)
+    }
+
+    /// Returns the same with the logarithms of the weights moved.
+    pub fn weighed(&self, by: &[f64]) -> Result<Self> {
+        let mut weights = memory::collected(MEMORY, self.weights.iter().zip(by).map(|(weight, by)| weight + by))?;
+        normalise(&mut weights);
+        self.with(weights)
+    }
+
+    fn with(&self, weights: Vec<f64>) -> Result<Self> {
         let mut spectra = memory::with_room(MEMORY, weights.len())?;
         let mut slopes = memory::with_room(MEMORY, weights.len())?;
         for (spectrum, slope) in self.spectra.iter().zip(&self.slopes) {
@@ -137,9 +146,9 @@ impl TurnedExponents {
         Ok(Self { weights, spectra, slopes })
     }
 
-    /// Returns what the peaks have of samples with this noise before the end, or at it without.
-    pub fn parts(&self, samples: &Split, noise: f64, pool: &Pool) -> Result<Parts> {
-        let mut forms = Forms::new(samples.dimension(), self.weights.len())?;
+    /// Returns log w_k phi_k of each peak with this noise before the end, or at it without.
+    pub fn forms(&self, noise: f64) -> Result<Forms> {
+        let mut forms = Forms::new(self.slopes[0].len(), self.weights.len())?;
         for (k, (Spectrum { values, axes }, slopes)) in self.spectra.iter().zip(&self.slopes).enumerate() {
             let along = |(p, b): (&f64, &f64)| noise * b * b / (1.0 + p * noise) - (p * noise).ln_1p();
             let constant = self.weights[k] + 0.5 * values.iter().zip(slopes).map(along).sum::<f64>();
@@ -148,7 +157,7 @@ impl TurnedExponents {
                 [-0.5 * values[j] / factor, slopes[j] / factor]
             });
         }
-        forms.parts(samples, pool)
+        Ok(forms)
     }
 
     /// Returns how many numbers were fitted.

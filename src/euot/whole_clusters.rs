@@ -23,6 +23,8 @@ const LEAST_SHARE: f64 = 1e-4;
 #[derive(Debug)]
 pub(crate) struct WholeClusters {
     pub parts: Parts,
+    /// Those of twice as many clusters, where there may be so many.
+    pub finer: Option<Parts>,
     /// The least variance along an axis.
     least: f64,
     /// Mean log-likelihood of the samples that were held back.
@@ -38,8 +40,12 @@ impl WholeClusters {
             [0.0; ROWS]
         })?;
         let least = (LEAST_SHARE * one.covariances[0].diagonals().sum::<f64>() / d as f64).max(LEAST_VARIANCE);
-        let mut whole =
-            Self { parts: Parts::of_clusters(split, clusters, pool)?, least, likelihood: f64::NEG_INFINITY };
+        let mut whole = Self {
+            parts: Parts::of_clusters(split, clusters, pool)?,
+            finer: None,
+            least,
+            likelihood: f64::NEG_INFINITY,
+        };
         whole.improve(split, FIRST_ROUNDS, pool)?;
         Ok(whole)
     }
@@ -75,12 +81,14 @@ impl WholeClusters {
 
     /// Takes the clusters to samples that are moved and scaled: x_j becomes factor (x_j + shift_j).
     pub fn rescale(&mut self, factor: f64, shift: impl Fn(usize) -> f64) {
-        let d = self.parts.covariances[0].size();
-        for mean in self.parts.means.chunks_exact_mut(d) {
-            mean.iter_mut().enumerate().for_each(|(j, mean)| *mean = factor * (*mean + shift(j)));
-        }
-        for covariance in &mut self.parts.covariances {
-            covariance.mirror(|_, _, x| factor * factor * x);
+        for parts in std::iter::once(&mut self.parts).chain(&mut self.finer) {
+            let d = parts.covariances[0].size();
+            for mean in parts.means.chunks_exact_mut(d) {
+                mean.iter_mut().enumerate().for_each(|(j, mean)| *mean = factor * (*mean + shift(j)));
+            }
+            for covariance in &mut parts.covariances {
+                covariance.mirror(|_, _, x| factor * factor * x);
+            }
         }
     }
 }

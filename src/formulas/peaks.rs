@@ -118,7 +118,7 @@ const SAME_NOISE: f64 = 1e-6;
 const NOTHING: f64 = -1e30;
 
 /// Returns the distance from one number of the peaks to the next.
-pub fn width(count: usize) -> usize {
+pub const fn width(count: usize) -> usize {
     count.next_multiple_of(LANES)
 }
 

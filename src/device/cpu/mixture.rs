@@ -259,7 +259,7 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
                     S::store(ratio.add(j), S::mul(variance, S::load(reference.add(j))));
                 }
             }
-            for j in 0..self.d {
+            for j in 0..if self.turned { 0 } else { self.d } {
                 let (mean, inverse) = (block.row(self.means, k)[j], block.row(self.inverses, k)[j]);
                 block.row_mut(self.tables, j)[k] = mean;
                 block.row_mut(self.tables, self.d + j)[k] = inverse;
@@ -304,6 +304,6 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
 /// Returns the log of the product of positive numbers. A logarithm costs more than many products, and 64 bits hold the
 /// product of any eight 32-bit numbers.
 #[inline(always)]
-pub(super) fn log_of_product<T: Real>(factors: &[T]) -> f64 {
+fn log_of_product<T: Real>(factors: &[T]) -> f64 {
     factors.chunks(8).map(|part| part.iter().map(|x| x.wide()).product::<f64>().ln()).sum()
 }

@@ -15,8 +15,8 @@ pub trait Real: Scalar {
     unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
     /// Returns e^x, accurate to about two units in the last place, branch-free in f32.
     fn exp_lane(self) -> Self;
-    /// Returns the logarithm of a normal positive number, or NaN of one that is not finite. As accurate, and
-    /// branch-free in f32.
+    /// Returns the logarithm of a normal positive number, as accurate and branch-free in f32, where it is NaN of one that
+    /// is not finite.
     fn ln_lane(self) -> Self;
 }
 
@@ -265,8 +265,8 @@ impl Real for f32 {
     fn ln_lane(self) -> Self {
         // x = 2^n (1 + f) with 1 + f from the root of 1/2 to that of 2, and ln(1 + f) = 2 artanh(f / (2 + f)).
         let bits = self.to_bits() as i32;
-        let n = (bits - std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
-        let f = f32::from_bits((bits - (n << 23)) as u32) - 1.0;
+        let n = bits.wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
+        let f = f32::from_bits(bits.wrapping_sub(n << 23) as u32) - 1.0;
         let s = f / (2.0 + f);
         let square = s * s;
         let mut p = LN_SERIES[0];
@@ -286,7 +286,8 @@ pub(super) const LN2_HIGH: f32 = 355.0 / 512.0;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
 /// Taylor series of e^r for |r| <= ln(2)/2, highest power first: its truncation is 1e-8 relative.
 pub(super) const EXP_SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-/// (2 artanh(s) - 2 s) / s^3 by powers of s^2, highest first: |s| <= 0.172, and its truncation is 1e-9 relative.
+/// (2 artanh(s) - 2 s) / s^3 by powers of s^2, highest first: |s| <= 0.172, and the truncation is 2e-9 of
+/// the logarithm.
 const LN_SERIES: [f32; 4] = [2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
 
 #[cfg(test)]

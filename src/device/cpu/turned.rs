@@ -1,5 +1,5 @@
 //! The axes that peaks have of their own, read a vector at a time. There may be one vector and many peaks, so inner
-//! loops count by themselves: `step_by` divides once for each loop.
+//! loops are written with `while`: `step_by` divides once for each.
 
 use super::simd::{Real, Simd};
 use crate::formulas::peaks::{self, MOST_PEAKS, MOST_TURNED, PARTS, Part};

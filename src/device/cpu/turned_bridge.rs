@@ -27,9 +27,12 @@ impl<T: Real> Kernel<T> for BridgeKernel<'_, T> {
         let turned = Turned::<S>::of(axes);
         let d = turned.d;
         let which = bridge.which.expect("the numbers of components that have axes of their own");
-        assert!(!head.deterministic && bridge.x0.cols == d && bridge.raw.cols == 2 * d);
+        assert!(!head.deterministic);
         let timed = points.state.is_some() || points.drift.is_some();
         let (xi, eta) = (bridge.noise.xi, if timed { bridge.noise.eta } else { bridge.noise.xi });
+        for (mat, cols) in [(bridge.x0, d), (bridge.raw, 2 * d), (xi, d), (eta, d)] {
+            assert!(mat.rows == bridge.x0.rows && mat.cols == cols);
+        }
         let [mut end, mut state, mut drift]: [Line<T>; 3] = [[T::zero(); MOST_TURNED]; 3];
         for r in 0..bridge.x0.rows {
             let component = block.row(which, r)[0].wide() as usize;

@@ -49,7 +49,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                 [group.means, group.inverses].map(|mat| block.rows_of(mat, whole));
             let (log_variance, line) = block.rows_of(group.lines, padded);
             let share = log_variance.wrapping_add(line);
-            // What lies behind the last axis counts nothing.
+            // What lies behind the last axis counts for nothing.
             for c in 0..components {
                 for j in d..whole {
                     unsafe {
@@ -100,7 +100,7 @@ impl<T: Real> Kernel<T> for Mixture<'_, T> {
                     total = S::sum(sum);
                     peak = 0;
                     for c in 0..components {
-                        // Less, as the pull of all is taken off.
+                        // Negative, as the pull of all components is subtracted.
                         let part = S::splat(-*share.add(c) / total);
                         let pull = pulls[peak].as_mut_ptr();
                         let mut j = 0;

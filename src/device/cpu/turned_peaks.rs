@@ -7,7 +7,7 @@ use super::turned::Turned;
 use crate::device::{Mat, PeaksTerm};
 use crate::formulas::axes::Part as AxisPart;
 use crate::formulas::peaks::{self, MOST_TURNED, PARTS, Part, Whole};
-use crate::formulas::{Axes, Tick};
+use crate::formulas::{Axes, Scalar, Tick};
 
 /// A number of each of some samples, for each axis.
 type Beside<T> = [[T; MOST_LANES]; MOST_TURNED];
@@ -16,7 +16,9 @@ type Beside<T> = [[T; MOST_LANES]; MOST_TURNED];
 const TOGETHER: usize = 8;
 /// The rows of a peak's parts are behind its last axis, so a matrix may be read to this multiple of rows.
 const ROWS: usize = 4;
-const _: () = assert!(ROWS <= PARTS && TOGETHER.is_multiple_of(ROWS) && MOST_TURNED.is_multiple_of(TOGETHER));
+const _: () = assert!(ROWS <= PARTS && TOGETHER.is_multiple_of(ROWS) && peaks::width(1).is_multiple_of(TOGETHER));
+/// The logarithm of the least share of the largest.
+const LEAST_LOG: f64 = -70.0;
 
 impl<T: Real, S: Simd<T = T>> Turned<S> {
     /// Returns log w_k phi_k of a peak at the samples x, where so much noise is left at each, and writes (p z - h) / (1
@@ -151,6 +153,16 @@ fn put_beside<T: Real>(block: &CpuBlock<T>, x: Mat, first: usize, lanes: usize, 
     count
 }
 
+/// Returns e^x, or 0 where that is so little that products with it would be subnormal, which take many times as long.
+///
+/// # Safety
+/// As for [`Simd`].
+#[inline(always)]
+unsafe fn share_of<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: the caller's.
+    unsafe { S::within(x, S::splat(S::T::of(LEAST_LOG)), S::splat(S::T::of(1.0)), S::exp(x)) }
+}
+
 /// Adds V and its gradient at states.
 struct TermKernel<'a, T> {
     block: &'a mut CpuBlock<T>,
@@ -184,19 +196,23 @@ impl<T: Real> Kernel<T> for TermKernel<'_, T> {
                 let (mut top, mut total) = (S::splat(T::neg_infinity()), S::splat(T::zero()));
                 for (k, weight) in weights[..count].iter().enumerate() {
                     let log = turned.log_at(k, *weight, &places, noise, &mut slopes);
-                    // Where a higher peak comes, what there is counts less. A NaN comes through by the sum.
+                    // Where a higher peak comes, what there is counts less. A NaN is one of every peak's, and so of the last.
                     let higher = S::max(top, log);
-                    let (kept, share) = (S::exp(S::sub(top, higher)), S::exp(S::sub(log, higher)));
+                    let (kept, share) = (share_of::<S>(S::sub(top, higher)), share_of::<S>(S::sub(log, higher)));
                     total = S::fma(total, kept, share);
                     if g.is_some() {
                         turned.across(k, &slopes, [kept, share], &mut pull);
                     }
                     top = higher;
                 }
-                S::store(value.as_mut_ptr(), S::add(top, S::map(total, num_traits::Float::ln)));
-                let part = S::div(S::splat(epsilon), total);
-                for pull in &mut pull[..d] {
-                    S::store(pull.as_mut_ptr(), S::mul(part, S::load(pull.as_ptr())));
+                if v.is_some() {
+                    S::store(value.as_mut_ptr(), S::add(top, S::ln(total)));
+                }
+                if g.is_some() {
+                    let part = S::div(S::splat(epsilon), total);
+                    for pull in &mut pull[..d] {
+                        S::store(pull.as_mut_ptr(), S::mul(part, S::load(pull.as_ptr())));
+                    }
                 }
             }
             for lane in 0..lanes {

@@ -1,7 +1,7 @@
 //! Checks of the two steps: gradients against central differences in f64 over random problems, and agreement of every
 //! instruction set. The same code runs in f32 in production.
 
-use super::case::{Case, cases, normals, pictures};
+use super::case::{Case, cases, cases_along_own_axes, normals, pictures};
 use crate::device::Sums;
 use crate::device::cpu::simd::Isa;
 use crate::euot::conditional::Conditional;
@@ -12,24 +12,54 @@ use proptest::prelude::*;
 /// Draws of a group in [`left_out_part_is_noise`].
 const SAMPLES: usize = 400;
 
+fn value_gradient(case: &Case) -> Result<(), TestCaseError> {
+    let gradient = case.value_step::<f64>(Isa::Portable).1;
+    check_gradient(case, &gradient, |c| &mut c.value_weights, Case::value_loss)
+}
+
+fn generator_gradient(case: &Case) -> Result<(), TestCaseError> {
+    let gradient = case.generator_step::<f64>(Isa::Portable).1;
+    if case.head.deterministic {
+        return check_gradient(case, &gradient, |c| &mut c.generator_weights, Case::generator_loss);
+    }
+    let (loss, plain) = (case.generator_loss(), case.loss_of_samples(case));
+    prop_assert!((loss - plain).abs() < 1e-9 * (1.0 + loss.abs()), "{} against {}", loss, plain);
+    check_gradient(case, &gradient, |c| &mut c.generator_weights, |moved| moved.loss_of_samples(case))
+}
+
+/// f32 on every instruction set of this processor against f64.
+fn sets_agree(case: &Case) -> Result<(), TestCaseError> {
+    let exact = [case.value_step::<f64>(Isa::Portable).1, case.generator_step::<f64>(Isa::Portable).1];
+    for &isa in Isa::available() {
+        let single = [case.value_step::<f32>(isa).1, case.generator_step::<f32>(isa).1];
+        for (exact, single) in exact.iter().zip(&single) {
+            let norm = exact.iter().map(|g| g * g).sum::<f64>().sqrt();
+            let error = exact.iter().zip(single).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+            prop_assert!(error < 3e-4 * (norm + 1e-2), "{isa:?}: error {error} of {norm}");
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn value_step_gradient(case in prop_oneof![2 => cases(), 1 => pictures()]) {
-        let gradient = case.value_step::<f64>(Isa::Portable).1;
-        check_gradient(&case, &gradient, |c| &mut c.value_weights, Case::value_loss)?;
+        value_gradient(&case)?;
     }
 
     #[test]
     fn generator_step_gradient(case in prop_oneof![2 => cases(), 1 => pictures()]) {
-        let gradient = case.generator_step::<f64>(Isa::Portable).1;
-        if case.head.deterministic {
-            return check_gradient(&case, &gradient, |c| &mut c.generator_weights, Case::generator_loss);
-        }
-        let (loss, plain) = (case.generator_loss(), case.loss_of_samples(&case));
-        prop_assert!((loss - plain).abs() < 1e-9 * (1.0 + loss.abs()), "{} against {}", loss, plain);
-        check_gradient(&case, &gradient, |c| &mut c.generator_weights, |moved| moved.loss_of_samples(&case))?;
+        generator_gradient(&case)?;
+    }
+
+    /// Matrices of whole vectors, of less and of more.
+    #[test]
+    fn steps_along_own_axes(case in cases_along_own_axes().prop_filter("components near a boundary", Case::decided)) {
+        value_gradient(&case)?;
+        generator_gradient(&case)?;
+        sets_agree(&case)?;
     }
 
     /// The generator passed once for all source samples, and V for some after the others, give what all at once do.
@@ -83,20 +113,11 @@ proptest! {
         }
     }
 
-    /// f32 on every instruction set of this processor against f64.
     #[test]
     fn instruction_sets_agree(
         case in prop_oneof![2 => cases(), 1 => pictures()].prop_filter("components near a boundary", Case::decided),
     ) {
-        let exact = [case.value_step::<f64>(Isa::Portable).1, case.generator_step::<f64>(Isa::Portable).1];
-        for &isa in Isa::available() {
-            let single = [case.value_step::<f32>(isa).1, case.generator_step::<f32>(isa).1];
-            for (exact, single) in exact.iter().zip(&single) {
-                let norm = exact.iter().map(|g| g * g).sum::<f64>().sqrt();
-                let error = exact.iter().zip(single).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
-                prop_assert!(error < 3e-4 * (norm + 1e-2), "{isa:?}: error {error} of {norm}");
-            }
-        }
+        sets_agree(&case)?;
     }
 
     /// What the gradient of the generator step leaves out, the part through the components, is zero on average.
