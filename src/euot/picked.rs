@@ -130,7 +130,7 @@ mod tests {
     fn samples_come_back_from_the_units_of_an_axis() {
         let rows = vec![1.5, -2.0, 0.25, 3.0, -4.0, 10.0];
         let units = |j: usize| [[2.0, -0.75], [0.1, 5.0]][j];
-        let samples = || Split::new(2, rows.clone(), vec![1.0; 3], vec![false; 3]);
+        let samples = || Split::of_fitted(2, rows.clone(), vec![1.0; 3]).unwrap();
         let common = Normalisation { shift: vec![0.0; 2].into(), scale: 1.0 };
         let along = Samples::Moved(samples()).along(&common, None, units).unwrap();
         let Samples::Moved(found) = back(along, units) else { panic!("samples that were moved") };

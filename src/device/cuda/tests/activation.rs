@@ -2,7 +2,7 @@
 
 use super::guarded::{Buffer, Matrix};
 use super::host::{arguments_of, available, launch};
-use super::support::{Output, close, close_from, cpu, download, in_two_orders, normals, upload};
+use super::support::{Output, close, close_from, close_terms, cpu, download, in_two_orders, normals, upload};
 use crate::device::cpu::net::CpuNet;
 use crate::device::cpu::simd::Isa;
 use crate::device::layout::Layout;
@@ -196,7 +196,7 @@ proptest! {
             ]);
             [p.into(), sums.into()]
         });
-        close("adjoint", &found.values(), &adjoint, cols);
+        close_terms("adjoint", &found.values(), &adjoint, cols, std::slice::from_ref(&curve));
         if summed {
             shape.finish(&matrix(sums), &adjoint, "bias gradient of the adjoint");
         }
