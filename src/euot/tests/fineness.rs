@@ -1,7 +1,7 @@
 //! How much a clock slows down for samples of the target: not for Gaussians, and by what is left of its time once the finest
 //! of the target shows.
 
-use super::case::normals;
+use super::random::normals;
 use crate::data::{Normalisation, Split};
 use crate::device::cpu::pool::Pool;
 use crate::euot::directions::Directions;

@@ -1,6 +1,6 @@
 //! Forms and what they have of samples, against plain sums.
 
-use super::case::{normals, random_axes};
+use super::random::{normals, random_axes};
 use crate::data::Split;
 use crate::device::cpu::pool::Pool;
 use crate::euot::forms::{Forms, Parts};

@@ -1,7 +1,8 @@
 //! Checks of the two steps: gradients against central differences in f64 over random problems, and agreement of every
 //! instruction set. The same code runs in f32 in production.
 
-use super::case::{Case, cases, cases_along_own_axes, normals, pictures};
+use super::case::Case;
+use super::random::{cases, cases_along_own_axes, normals, pictures};
 use crate::device::Sums;
 use crate::device::cpu::simd::Isa;
 use crate::euot::conditional::Conditional;

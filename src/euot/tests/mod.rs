@@ -7,4 +7,5 @@ mod forms;
 mod gradients;
 mod objective;
 mod peaks;
+pub(super) mod random;
 mod start;

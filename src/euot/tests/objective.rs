@@ -1,7 +1,8 @@
 //! A host that passes its networks itself and takes the bridge and both losses from the calls, against the steps of a
 //! training; and what the calls give against central differences.
 
-use super::case::{Case, cases, normals, pictures};
+use super::case::Case;
+use super::random::{cases, normals, pictures};
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::net::{CpuGradient, CpuNet};
 use crate::device::cpu::simd::{Isa, Real};

@@ -1,7 +1,8 @@
 //! Peaks against what defines them: the equation of the value function, the plan of that, and the samples that they are
 //! fitted to.
 
-use super::case::{normals, own_axis, peaked_axes, random_axes};
+use super::case::own_axis;
+use super::random::{normals, peaked_axes, random_axes};
 use crate::data::{Clusters, Normalisation, Split};
 use crate::device::cpu::CpuBlock;
 use crate::device::cpu::pool::Pool;

@@ -1,6 +1,6 @@
 //! What the start of a training is: the closed form for Gaussians, and what becomes of the problem in its axes.
 
-use super::case::normals;
+use super::random::normals;
 use crate::data::{Normalisation, Spread};
 use crate::device::cpu::pool::Pool;
 use crate::euot::directions::Directions;
