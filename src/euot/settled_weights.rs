@@ -1,9 +1,9 @@
 //! Weights of peaks for which the shares of both sides agree, while the peaks stay where they are.
 //!
-//! By the logarithms of the weights, both parts of L are convex. Where the target's is replaced by its tangent, which lies below,
-//! what is left is concave, and its maximum raises L too. Newton's method finds it where rounds of ratios of shares, as Sinkhorn's
-//! algorithm makes them, take as many as the noise is small beside the distances: weights are exponentials of distances squared
-//! over the noise.
+//! By the logarithms of the weights, both parts of L are convex. Where the target's is replaced by its tangent, which
+//! lies below, what is left is concave, and its maximum raises L too. Newton's method finds it where rounds of ratios
+//! of shares, as Sinkhorn's algorithm makes them, take as many as the noise is small beside the distances: weights are
+//! exponentials of distances squared over the noise.
 
 use super::dual_climb::{Climb, Round};
 use crate::error::Result;
@@ -13,11 +13,11 @@ use crate::symmetric::Symmetric;
 const MEMORY: &str = "the peaks of a value function";
 /// The part of the samples that peaks may have more of on one side than on the other once weights are settled.
 const AGREED: f64 = 5e-4;
-/// The most steps, and the gain of L below which one is the last.
-const STEPS: usize = 24;
+/// The most steps that are tried, and the gain of L below which one is the last.
+const TRIALS: usize = 24;
 const GAIN: f64 = 1e-6;
-/// What the curvature has at least and at most along every direction, and by how much that grows where a step gains nothing
-/// (Levenberg and Marquardt). A peak has a share of about 0.01 of the samples or more.
+/// What the curvature has at least and at most along every direction, and by how much that grows where a step gains
+/// nothing (Levenberg and Marquardt). A peak has a share of about 0.01 of the samples or more.
 const LEAST_CURVATURE: f64 = 1e-9;
 const MOST_CURVATURE: f64 = 1.0;
 const FIRMER: f64 = 10.0;
@@ -41,16 +41,14 @@ pub(super) trait Weighed: Climb {
 
     /// Returns the round whose weights make the shares of both sides agree, or come nearer to that.
     fn settled(&self, mut round: Round<Self::Exponents, Self::Side>) -> Result<Round<Self::Exponents, Self::Side>> {
-        let mut curvature = LEAST_CURVATURE;
-        for _ in 0..STEPS {
-            if Self::misfit(&round.sides) < AGREED {
-                break;
-            }
+        let (mut curvature, mut left) = (LEAST_CURVATURE, TRIALS);
+        while left > 0 && Self::misfit(&round.sides) >= AGREED {
             let [from, to] = round.sides.each_ref().map(Self::shares);
             let gaps = memory::collected(MEMORY, to.iter().zip(from).map(|(to, from)| to - from))?;
             let overlaps = self.overlaps(&round.exponents)?;
             let before = round.dual;
-            while curvature <= MOST_CURVATURE {
+            while left > 0 && curvature <= MOST_CURVATURE {
+                left -= 1;
                 let from = Self::shares(&round.sides[0]);
                 let mut bent = overlaps.copied()?;
                 // Along weights that all change alike L is even: the product of the shares says how far they go there.

@@ -28,8 +28,8 @@ const SOME: usize = 1 << 15;
 const FEW_PASSES: [u64; 2] = [8, 16];
 const PASSES: [u64; 2] = [3, 80];
 const MOST_WORK: u64 = 15_000_000_000;
-/// Noise over the variance of a cluster along its longest axis below which twice as many clusters are tried: what comes to a cluster
-/// has the shape of the source samples that go there.
+/// Noise over the variance of a cluster along its longest axis below which twice as many clusters are tried: what comes
+/// to a cluster has the shape of the source samples that go there.
 const LITTLE_NOISE: f64 = 0.25;
 
 type Found = Round<TurnedExponents, Parts>;

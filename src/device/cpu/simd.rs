@@ -15,8 +15,8 @@ pub trait Real: Scalar {
     unsafe fn dispatch<K: Kernel<Self>>(isa: Isa, kernel: K) -> K::Output;
     /// Returns e^x, accurate to about two units in the last place, branch-free in f32.
     fn exp_lane(self) -> Self;
-    /// Returns the logarithm of a normal positive number, as accurate and branch-free in f32, where it is NaN of one that
-    /// is not finite.
+    /// Returns the logarithm of a normal positive number, as accurate and branch-free in f32, where it is NaN of one
+    /// that is not finite.
     fn ln_lane(self) -> Self;
 }
 

@@ -20,7 +20,8 @@ use proptest::prelude::*;
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-/// Random peaks along axes of different noise and time, or of one noise and time and now and then along axes of their own.
+/// Random peaks along axes of different noise and time, or of one noise and time and now and then along axes of their
+/// own.
 fn peaked(d: usize, count: usize, seed: u64) -> Axes<Vec<f64>> {
     let (noises, rates) = (normals(seed ^ 7, Stream::Init, d), normals(seed ^ 8, Stream::Init, d));
     let spread = (seed % 2) as f64;
@@ -46,7 +47,8 @@ fn value(axes: &Axes<Vec<f64>>, s: f64, x: &[f64]) -> (f64, Vec<f64>) {
 }
 
 proptest! {
-    /// d V / ds + sum over j of t_j' (sigma_j^2 / 2 d_jj V - c_j / 2 (d_j V)^2) = 0 with c_j = sigma_j^2 over the noise.
+    /// d V / ds + sum over j of t_j' (sigma_j^2 / 2 d_jj V - c_j / 2 (d_j V)^2) = 0 with c_j = sigma_j^2 over the
+    /// noise.
     #[test]
     fn peaks_solve_the_equation(d in 1usize..5, count in 1usize..20, seed in any::<u64>(), s in 0.05f64..0.95) {
         let axes = peaked(d, count, seed);
@@ -261,8 +263,8 @@ fn own_clusters(target: &Split, counts: [usize; 2], pool: &Pool) -> Option<Whole
     search.found().unwrap()
 }
 
-/// Fits peaks with axes of their own between normal samples and these, checks that their plan carries the one side to all first and
-/// second moments of the other, and returns the axes with the peaks.
+/// Fits peaks with axes of their own between normal samples and these, checks that their plan carries the one side to
+/// all first and second moments of the other, and returns the axes with the peaks.
 fn carried(target: &Split, clusters: WholeClusters, sigma: f64, pool: &Pool) -> Axes<Vec<f64>> {
     let (d, rows) = (target.dimension(), target.rows());
     let source = samples(d, normals(1, Stream::Init, rows * d));
@@ -299,8 +301,8 @@ fn carried(target: &Split, clusters: WholeClusters, sigma: f64, pool: &Pool) -> 
     axes
 }
 
-/// Clusters with axes of their own are told from such in the axes of a sample, and the plan of their peaks carries the source to all
-/// second moments of the target.
+/// Clusters with axes of their own are told from such in the axes of a sample, and the plan of their peaks carries the
+/// source to all second moments of the target.
 #[test]
 fn peaks_with_axes_of_their_own_carry_the_source_to_the_target() {
     let (d, rows, pool) = (3, 24_000, Pool::new(1).unwrap());
@@ -326,8 +328,8 @@ fn peaks_with_axes_of_their_own_carry_the_source_to_the_target() {
     carried(&target, clusters, 0.5, &pool);
 }
 
-/// Two thin arcs, each in the bend of the other, and noise that is little beside the distances between their tiles: rounds of ratios
-/// of shares do not end there.
+/// Two thin arcs, each in the bend of the other, and noise that is little beside the distances between their tiles:
+/// rounds of ratios of shares do not end there.
 #[test]
 fn peaks_along_thin_curves_carry_the_source_under_little_noise() {
     let (rows, pool) = (16_000, Pool::new(1).unwrap());
@@ -343,7 +345,8 @@ fn peaks_along_thin_curves_carry_the_source_under_little_noise() {
     carried(&target, clusters, 0.08, &pool);
 }
 
-/// Two sheets, one above the other and turned: along the axis across them a peak has next to no spread, and each has its place.
+/// Two sheets, one above the other and turned: along the axis across them a peak has next to no spread, and each has
+/// its place.
 #[test]
 fn peaks_of_flat_clusters_are_flat() {
     let (d, rows, pool) = (3, 12_000, Pool::new(1).unwrap());
