@@ -6,6 +6,7 @@ mod fixtures;
 mod forms;
 mod gradients;
 mod objective;
+mod own_peaks;
 mod peaks;
 pub(super) mod random;
 mod start;
