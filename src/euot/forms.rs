@@ -286,6 +286,24 @@ impl Parts {
         &self.means[k * d..][..d]
     }
 
+    /// Returns the covariance of all samples.
+    pub fn covariance(&self) -> Result<Symmetric> {
+        let d = self.covariances[0].size();
+        let mut middle = memory::filled(MEMORY, d, 0.0)?;
+        for (k, share) in self.shares.iter().enumerate() {
+            middle.iter_mut().zip(self.mean(k)).for_each(|(sum, x)| *sum += share * x);
+        }
+        let mut all = Symmetric::zero(d)?;
+        for (k, (share, covariance)) in self.shares.iter().zip(&self.covariances).enumerate() {
+            let away = memory::collected(MEMORY, self.mean(k).iter().zip(&middle).map(|(x, middle)| x - middle))?;
+            for i in 0..d {
+                let each = covariance.row(i).iter().zip(&away);
+                all.row_mut(i).iter_mut().zip(each).for_each(|(sum, (x, y))| *sum += share * (x + away[i] * y));
+            }
+        }
+        Ok(all)
+    }
+
     /// Returns the mean over the samples of the largest variance along any axis of the form that has them.
     pub fn longest(&self) -> Result<f64> {
         let mut sum = 0.0;

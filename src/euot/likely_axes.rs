@@ -93,16 +93,16 @@ pub(super) fn likeliest(
     let along = samples.turned(&to_principal)?;
     // One Gaussian with all covariances: as these samples tell it, or as its axes do, which more samples have told.
     let (one, independent) = (samples.gaussian()?.max(along.independent()?), samples.independent()?);
-    let own = |clusters: &Clusters, axes: Option<&[f64]>| -> Result<Option<WholeClusters>> {
+    let own = |clusters: &Clusters, axes: Option<&[f64]>, is_chosen: bool| -> Result<Option<WholeClusters>> {
         let Some(counts) = turned else { return Ok(None) };
-        OwnAxes { samples, many, common, clusters, axes, counts, pool }.found()
+        OwnAxes { samples, many, common, clusters, axes, is_chosen, counts, pool }.found()
     };
     if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
         // Numbers may belong together in clusters and not in all samples.
         if turned.is_some() && SHARED.contains(&samples.dimension()) {
             let clusters = Clusters::fit(samples, CLUSTERS)?;
             if clusters.likelihood > independent + MARGIN
-                && let Some(own) = own(&clusters, None)?
+                && let Some(own) = own(&clusters, None, false)?
             {
                 return Ok(Likeliest::Own(own, Box::new(Likeliest::Components)));
             }
@@ -120,7 +120,7 @@ pub(super) fn likeliest(
         Verdict::Shared(clusters, axes) => Some((clusters, Some(&axes[..]))),
     };
     let own = match chosen {
-        Some((clusters, axes)) => own(clusters, axes)?,
+        Some((clusters, axes)) => own(clusters, axes, matches!(verdict, Verdict::Shared(..)))?,
         None => None,
     };
     let without = match verdict {

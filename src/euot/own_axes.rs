@@ -26,6 +26,8 @@ pub(super) struct OwnAxes<'a> {
     pub clusters: &'a Clusters,
     /// The axes in which they do, one a row; None where these are the components of a sample.
     pub axes: Option<&'a [f64]>,
+    /// Whether these samples chose the axes for their clusters.
+    pub is_chosen: bool,
     /// How many clusters there may be: as a rule, and at most.
     pub counts: [usize; 2],
     pub pool: &'a Pool,
@@ -34,13 +36,13 @@ pub(super) struct OwnAxes<'a> {
 impl OwnAxes<'_> {
     /// Returns clusters with axes of their own where they describe the target better.
     pub fn found(&self) -> Result<Option<WholeClusters>> {
-        let Self { samples, many, common, clusters, axes, counts: [usual, most], pool } = *self;
+        let Self { samples, many, common, clusters, axes, is_chosen, counts: [usual, most], pool } = *self;
         let turned = axes.map(|axes| samples.turned(axes)).transpose()?;
         let along = turned.as_ref().unwrap_or(samples);
         // Many tile what few with axes of their own are.
         let fewer = if clusters.shares().len() > usual { Some(Clusters::fit(along, usual)?) } else { None };
         let usually = fewer.as_ref().unwrap_or(clusters);
-        let Correlation { gain, deviation } = correlation(usually, along, axes.is_some())?;
+        let Correlation { gain, deviation } = correlation(usually, along, is_chosen)?;
         let least = MARGIN + DEVIATIONS * deviation;
         if gain < least {
             return Ok(None);
@@ -112,12 +114,12 @@ fn pairs(d: usize) -> f64 {
 
 /// Returns by about how much samples would be likelier if each of these clusters had all its covariances: half the
 /// logarithm of what its variances have beyond the determinant, less what is so by chance. Where the samples chose the
-/// axes along which they lie, their variances have less of that than other samples' have, by one over the number of
-/// samples for each turn of two axes (Akaike).
+/// axes along which they lie, these hide some of it: for each pair of axes half of one over the number of samples, and
+/// other samples lose as much by them (Akaike).
 fn correlation(clusters: &Clusters, along: &Split, is_chosen: bool) -> Result<Correlation> {
     let log = |x: f64| x.max(LEAST_VARIANCE).ln();
-    let (d, samples) = (along.dimension(), along.effective(false));
-    let (mut gain, mut variance) = (if is_chosen { pairs(d) / samples } else { 0.0 }, 0.0);
+    let samples = along.effective(false);
+    let (mut gain, mut by_chance, mut hidden, mut variance) = (0.0, 0.0, 0.0, 0.0);
     for (share, covariance) in clusters.spreads(along)? {
         // Constant numbers have nothing to do with others.
         let varying = covariance.diagonals().filter(|variance| *variance > LEAST_VARIANCE).count();
@@ -128,18 +130,22 @@ fn correlation(clusters: &Clusters, along: &Split, is_chosen: bool) -> Result<Co
         }
         let apart: f64 = covariance.diagonals().map(log).sum();
         let together: f64 = covariance.spectrum()?.values.into_iter().map(log).sum();
-        let [mean, spread] = by_chance(own, varying);
-        gain += 0.5 * share * (apart - together - mean);
+        let [mean, spread] = chance(own, varying);
+        gain += 0.5 * share * (apart - together);
+        by_chance += 0.5 * share * mean;
+        hidden += share * pairs(varying) / samples;
         variance += (0.5 * share).powi(2) * spread;
     }
-    Ok(Correlation { gain, deviation: variance.sqrt() })
+    // Axes hide no more than there is.
+    let hidden = if is_chosen { f64::min(hidden, by_chance) } else { 0.0 };
+    Ok(Correlation { gain: gain - by_chance + hidden, deviation: variance.sqrt() })
 }
 
 /// Returns mean and variance of the logarithm of what the variances of d independent numbers have beyond the
 /// determinant of their covariances, measured on n samples beside their mean. That is the sum over j < d of minus the
 /// logarithms of Beta variables of (n - j) / 2 and j / 2 (Anderson, *An Introduction to Multivariate Statistical
 /// Analysis*, 3rd edition, section 7.5).
-fn by_chance(n: f64, d: usize) -> [f64; 2] {
+fn chance(n: f64, d: usize) -> [f64; 2] {
     let [psi, slope] = polygamma(0.5 * n);
     let mut sums = [0.0; 2];
     for j in 0..d {
@@ -183,13 +189,13 @@ mod tests {
                 second += 2.0 * sum / m * moment;
                 sum += 1.0 / m;
             }
-            let [mean, variance] = by_chance(n, 2);
+            let [mean, variance] = chance(n, 2);
             let expected = second - first * first;
             assert!((mean - first).abs() < 2e-5 * (1.0 + first), "{n}: {mean} and {first}");
             assert!((variance - expected).abs() < 1e-3 * expected, "{n}: {variance} and {expected}");
         }
         // About d (d - 1) / 2 squares of correlations of one over n each, where there are many samples.
-        let [mean, variance] = by_chance(1e5, 16);
+        let [mean, variance] = chance(1e5, 16);
         assert!((mean - 120e-5).abs() < 1e-6 && (variance - 240e-10).abs() < 1e-11);
     }
 }

@@ -14,8 +14,8 @@ use crate::memory;
 use crate::symmetric::Symmetric;
 
 const MEMORY: &str = "the peaks of a value function";
-/// The largest part of the samples that peaks may have more of on one side than on the other. With little noise between
-/// clusters many rounds would have to follow.
+/// The largest part of the samples that peaks may have more of on one side than on the other: beyond, something kept the
+/// weights from settling.
 const MOST_MISFIT: f64 = 0.03;
 /// The variance of the noise of the first rounds, in lengths that networks see as 1, and the factor up to which it is
 /// doubled to come there.
@@ -27,6 +27,8 @@ const SOME: usize = 1 << 15;
 /// they end between. A pass takes samples x peaks x the square of d, of which a core makes some 3 * 10^9 a second.
 const FEW_PASSES: [u64; 2] = [8, 16];
 const PASSES: [u64; 2] = [3, 80];
+/// As many times weights are tried by themselves, each with a pass.
+const TRIALS: [u64; 2] = [2, 24];
 const MOST_WORK: u64 = 15_000_000_000;
 /// Noise over the variance of a cluster along its longest axis below which twice as many clusters are tried: what comes
 /// to a cluster has the shape of the source samples that go there.
@@ -68,9 +70,12 @@ pub(super) fn fit(
             round = other;
         }
     }
-    let some = [source.columns(&all, SOME)?, target.columns(&all, SOME)?];
-    let exponents = Problem { samples: some.each_ref(), ..problem }.ended(round.exponents)?.exponents;
-    drop((few, some));
+    let mut exponents = round.exponents;
+    drop(few);
+    if source.rows().max(target.rows()) > SOME {
+        let some = [source.columns(&all, SOME)?, target.columns(&all, SOME)?];
+        exponents = Problem { samples: some.each_ref(), noise, pool }.ended(exponents)?.exponents;
+    }
     let whole = [source, target];
     let round = Problem { samples: whole, noise, pool }.ended(exponents)?;
     let least = MARGIN + least_by_chance(round.exponents.numbers(), whole);
@@ -82,8 +87,8 @@ impl Problem<'_> {
     /// Returns how many passes are made over the samples with so many peaks.
     fn passes(&self, count: usize, [least, most]: [u64; 2]) -> usize {
         let [source, target] = self.samples;
-        let work = (source.rows() + target.rows()) * count * source.dimension().pow(2);
-        (MOST_WORK / (work as u64).max(1)).clamp(least, most) as usize
+        let [rows, count, d] = [source.rows() + target.rows(), count, source.dimension()].map(|length| length as u64);
+        (MOST_WORK / (rows * count * d * d).max(1)).clamp(least, most) as usize
     }
 
     /// Returns the best of the rounds that begin with these clusters and with more noise, by how much more.
@@ -103,7 +108,7 @@ impl Problem<'_> {
         // Where there is little noise, much more of it may lead elsewhere than a little more.
         if most > MORE_NOISE[0] {
             let other = self.cooled(&sides, MORE_NOISE[2])?;
-            if other.dual > best.dual {
+            if other.dual > best.dual || best.dual.is_nan() {
                 best = other;
             }
         }
@@ -113,10 +118,10 @@ impl Problem<'_> {
     /// Returns the last of the rounds that begin with so many times the noise, for peaks that have these parts of both
     /// sides.
     fn cooled(&self, sides: &[Parts; 2], mut more: f64) -> Result<Found> {
-        let passes = self.passes(sides[1].shares.len(), FEW_PASSES);
+        let [passes, trials] = [FEW_PASSES, TRIALS].map(|bounds| self.passes(sides[1].shares.len(), bounds));
         let next = |sides: &[Parts; 2], more: f64| {
             let problem = Problem { noise: more * self.noise, ..*self };
-            problem.settled(problem.improved(problem.settled(problem.carried(sides)?)?, passes)?)
+            problem.settled(problem.improved(problem.settled(problem.carried(sides)?, trials)?, passes)?, trials)
         };
         let mut round = next(sides, more)?;
         while more > 1.0 {
@@ -129,8 +134,8 @@ impl Problem<'_> {
     /// Returns the last of the rounds that begin with these peaks.
     fn ended(&self, exponents: TurnedExponents) -> Result<Found> {
         let round = self.round(exponents)?;
-        let passes = self.passes(round.sides[1].shares.len(), PASSES);
-        self.settled(self.improved(round, passes)?)
+        let [passes, trials] = [PASSES, TRIALS].map(|bounds| self.passes(round.sides[1].shares.len(), bounds));
+        self.settled(self.improved(round, passes)?, trials)
     }
 }
 

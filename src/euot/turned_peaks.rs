@@ -34,7 +34,7 @@ impl TurnedExponents {
             spectra: memory::with_room(MEMORY, count)?,
             slopes: memory::with_room(MEMORY, count)?,
         };
-        let d = to.covariances[0].size();
+        let (d, all) = (to.covariances[0].size(), to.covariance()?);
         for k in 0..count {
             let few = from.samples(k).min(to.samples(k)) < LEAST_SAMPLES + 2.0 * d as f64;
             if let Some(before) = before.filter(|_| few) {
@@ -53,10 +53,11 @@ impl TurnedExponents {
             let mut slopes = memory::with_room(MEMORY, d)?;
             for (axis, value) in spectrum.axes.chunks_exact(d).zip(&mut spectrum.values) {
                 let mut c = *value;
-                // Peaks that have one place along an axis would be thinner than 32-bit numbers tell.
-                if dot(&target.covariance.times(axis)?, axis) < LEAST_VARIANCE {
+                // A flat cluster's peak would be thinner than 32-bit numbers tell.
+                let least = LEAST_VARIANCE * dot(&all.times(axis)?, axis);
+                if dot(&target.covariance.times(axis)?, axis) < least {
                     let from = dot(&source.covariance.times(axis)?, axis);
-                    c = 2.0 * LEAST_VARIANCE / (noise + (noise * noise + 4.0 * from * LEAST_VARIANCE).sqrt());
+                    c = 2.0 * least / (noise + (noise * noise + 4.0 * from * least).sqrt());
                 }
                 let c = c.clamp(CONTRACTIONS[0], CONTRACTIONS[1]);
                 slopes.push((dot(axis, &target.mean) / c - dot(axis, &source.mean)) / noise);

@@ -259,7 +259,9 @@ impl<T: Real, S: Simd<T = T>> Group<S> {
                     S::store(ratio.add(j), S::mul(variance, S::load(reference.add(j))));
                 }
             }
-            for j in 0..if self.turned { 0 } else { self.d } {
+            // Components with axes of their own are not read a component in each lane.
+            let tabled = if self.turned { 0 } else { self.d };
+            for j in 0..tabled {
                 let (mean, inverse) = (block.row(self.means, k)[j], block.row(self.inverses, k)[j]);
                 block.row_mut(self.tables, j)[k] = mean;
                 block.row_mut(self.tables, self.d + j)[k] = inverse;

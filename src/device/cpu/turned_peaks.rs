@@ -196,8 +196,8 @@ impl<T: Real> Kernel<T> for TermKernel<'_, T> {
                 let (mut top, mut total) = (S::splat(T::neg_infinity()), S::splat(T::zero()));
                 for (k, weight) in weights[..count].iter().enumerate() {
                     let log = turned.log_at(k, *weight, &places, noise, &mut slopes);
-                    // Where a higher peak comes, what there is counts less. A NaN is one of every peak's, and so of the
-                    // last.
+                    // Where a higher peak comes, what there is counts less. A NaN of the row or of its time
+                    // is one of every peak's, and so of the last.
                     let higher = S::max(top, log);
                     let (kept, share) = (share_of::<S>(S::sub(top, higher)), share_of::<S>(S::sub(log, higher)));
                     total = S::fma(total, kept, share);

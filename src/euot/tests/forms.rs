@@ -31,6 +31,7 @@ fn parts_are_those_of_one_sample_after_another() {
 
         let (mut log, mut shares) = (0.0, vec![0.0; count]);
         let (mut means, mut products) = (vec![0.0; count * d], vec![0.0; count * d * d]);
+        let mut overlaps = vec![0.0; count * count];
         for (x, w) in samples.chunks(d).zip(&weights) {
             let form = |k: usize| {
                 let place = |j: usize| -> f64 { axes[k][j * d..][..d].iter().zip(x).map(|(a, x)| a * x).sum() };
@@ -40,6 +41,9 @@ fn parts_are_those_of_one_sample_after_another() {
             let each: Vec<f64> = (0..count).map(form).collect();
             let sum: f64 = each.iter().sum();
             log += w * sum.ln();
+            for (i, a) in each.iter().enumerate() {
+                each.iter().enumerate().for_each(|(j, b)| overlaps[i * count + j] += w * a * b / (sum * sum));
+            }
             for (k, part) in each.iter().map(|form| w * form / sum).enumerate() {
                 shares[k] += part;
                 for i in 0..d {
@@ -69,6 +73,13 @@ fn parts_are_those_of_one_sample_after_another() {
                     );
                 }
             }
+        }
+        let [both, again] = [1, 3].map(|threads| forms.overlaps(&split, &Pool::new(threads).unwrap()).unwrap());
+        for k in 0..count {
+            for (found, expected) in both.row(k).iter().zip(&overlaps[k * count..]) {
+                assert_relative_eq!(*found, expected / all, max_relative = 1e-10, epsilon = 1e-14);
+            }
+            assert_eq!(both.row(k), again.row(k));
         }
         // However many threads there are.
         let again = forms.parts(&split, &Pool::new(3).unwrap()).unwrap();

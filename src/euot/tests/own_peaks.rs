@@ -17,7 +17,16 @@ use std::f64::consts::PI;
 fn own_clusters(target: &Split, counts: [usize; 2], pool: &Pool) -> Option<WholeClusters> {
     let tiles = Clusters::fit(target, counts[0]).unwrap();
     let common = Normalisation { shift: vec![0.0; target.dimension()].into(), scale: 1.0 };
-    let search = OwnAxes { samples: target, many: None, common: &common, clusters: &tiles, axes: None, counts, pool };
+    let search = OwnAxes {
+        samples: target,
+        many: None,
+        common: &common,
+        clusters: &tiles,
+        axes: None,
+        is_chosen: false,
+        counts,
+        pool,
+    };
     search.found().unwrap()
 }
 
