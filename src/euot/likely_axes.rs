@@ -98,6 +98,7 @@ pub(super) fn likeliest(
         OwnAxes { samples, many, common, clusters, axes, is_chosen, counts, pool }.found()
     };
     if independent >= one - LEAST_CORRELATION && sides[0].is_independent(chance) {
+        drop(along);
         // Numbers may belong together in clusters and not in all samples.
         if turned.is_some() && SHARED.contains(&samples.dimension()) {
             let clusters = Clusters::fit(samples, CLUSTERS)?;
@@ -113,6 +114,8 @@ pub(super) fn likeliest(
     let first = tried.by(CLUSTERS)?;
     let more = tried.by_more(&first)?;
     let verdict = more.unwrap_or(first);
+    // More samples may be looked at in its place.
+    drop(along);
     let chosen = match &verdict {
         Verdict::Principal(None) => None,
         Verdict::Components(clusters) => Some((clusters, None)),

@@ -16,11 +16,11 @@ impl Sides<'_, '_> {
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
         let [of_source, of_target] = [source, target].map(|side| side.sketch_bytes(false));
         let many = sum([source, target].map(|side| if many { side.sketch_bytes(true) } else { 0 }));
-        // Samples of the target as they are and along axes, and along others or twice as many, which tell of axes of
-        // clusters' own; those of the source are not needed any more then.
+        // Samples of the target as they are, along axes and along others, or twice as many in place of these two; those of the
+        // source are not needed any more then.
         let split = target.split_bytes();
         let measuring = source.measuring_bytes().max(target.measuring_bytes()).max(split);
-        let choosing = sum([of_source, measuring]).max(split.saturating_mul(4));
+        let choosing = sum([of_source, measuring]).max(split.saturating_mul(3));
         sum([weights, moments, many, of_target, choosing]).max(self.bytes_while_prepared())
     }
 
