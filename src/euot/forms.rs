@@ -136,20 +136,16 @@ impl Forms {
     /// Returns the mean over the samples that are fitted of the products of the parts that two forms have of one.
     pub fn overlaps(&self, samples: &Split, pool: &Pool) -> Result<Symmetric> {
         let count = self.constants.len();
-        let sums = in_jobs(
-            || Sums::of_overlaps(count),
-            samples,
-            pool,
-            |rows, sums| {
-                for (block, weights) in samples.blocks_among(false, rows) {
-                    self.divide(&block, &mut sums.parts);
-                    for (parts, w) in sums.parts.chunks_exact(padded(count)).zip(weights) {
-                        sums.all += w;
-                        add_square(w, &parts[..count], &mut sums.squares);
-                    }
+        let zero = || Sums::of_overlaps(count);
+        let sums = in_jobs(zero, samples, pool, |rows, sums| {
+            for (block, weights) in samples.blocks_among(false, rows) {
+                self.divide(&block, &mut sums.parts);
+                for (parts, w) in sums.parts.chunks_exact(padded(count)).zip(weights) {
+                    sums.all += w;
+                    add_square(w, &parts[..count], &mut sums.squares);
                 }
-            },
-        )?;
+            }
+        })?;
         let mut overlaps = Symmetric::zero(count)?;
         overlaps.mirror(|i, j, _| sums.squares[i * count + j] / sums.all);
         Ok(overlaps)
@@ -157,19 +153,15 @@ impl Forms {
 
     /// Returns the mean logarithm over the samples held back.
     pub fn likelihood(&self, samples: &Split, pool: &Pool) -> Result<f64> {
-        let sums = in_jobs(
-            || Sums::zero(self.constants.len(), 0),
-            samples,
-            pool,
-            |rows, sums| {
-                for (block, weights) in samples.blocks_among(true, rows) {
-                    for (log, w) in self.divide(&block, &mut sums.parts).into_iter().zip(weights) {
-                        sums.log += w * log;
-                        sums.all += w;
-                    }
+        let zero = || Sums::zero(self.constants.len(), 0);
+        let sums = in_jobs(zero, samples, pool, |rows, sums| {
+            for (block, weights) in samples.blocks_among(true, rows) {
+                for (log, w) in self.divide(&block, &mut sums.parts).into_iter().zip(weights) {
+                    sums.log += w * log;
+                    sums.all += w;
                 }
-            },
-        )?;
+            }
+        })?;
         Ok(sums.log / sums.all)
     }
 }
@@ -255,17 +247,13 @@ impl Parts {
         tell: impl Fn(&Rows, &mut [f64]) -> [f64; ROWS] + Sync,
     ) -> Result<Self> {
         let d = samples.dimension();
-        let sums = in_jobs(
-            || Sums::zero(count, d),
-            samples,
-            pool,
-            |rows, sums| {
-                for (block, weights) in samples.blocks_among(false, rows) {
-                    let logs = tell(&block, &mut sums.parts);
-                    sums.add_block(&block, weights, logs);
-                }
-            },
-        )?;
+        let zero = || Sums::zero(count, d);
+        let sums = in_jobs(zero, samples, pool, |rows, sums| {
+            for (block, weights) in samples.blocks_among(false, rows) {
+                let logs = tell(&block, &mut sums.parts);
+                sums.add_block(&block, weights, logs);
+            }
+        })?;
         let Sums { mut shares, mut means, squares, log, all, .. } = sums;
         let mut covariances = memory::with_room(MEMORY, count)?;
         for (k, squares) in squares.chunks_exact(d * d).enumerate() {

@@ -1,9 +1,9 @@
 //! Weights of peaks for which the shares of both sides agree, while the peaks stay where they are.
 //!
-//! By the logarithms of the weights, both parts of L are convex. Where the target's is replaced by its tangent, which lies
-//! below, what is left is concave, and its maximum raises L too. Newton's method finds it. Rounds of ratios of shares, as
-//! Sinkhorn's algorithm makes them, need the more steps the smaller the noise is beside the squared distances: weights
-//! are exponentials of these over the noise.
+//! L is the difference of two functions that are convex in the logarithms of the weights. The target's lies above its
+//! tangent. With the tangent in its place L is concave, and what raises that raises L. Newton's method finds the
+//! maximum. Weights are exponentials of squared distances over the noise, so with little noise rounds of ratios of
+//! shares, as Sinkhorn's algorithm makes them, take many more steps.
 
 use super::dual_climb::{Climb, Round};
 use crate::error::Result;
@@ -38,8 +38,8 @@ pub(super) trait Weighed: Climb {
         0.5 * apart.sum::<f64>()
     }
 
-    /// Returns the round whose weights make the shares of both sides agree, or come nearer to that. At most so many steps
-    /// are tried.
+    /// Returns the round whose weights make the shares of both sides agree, or come nearer to that, after at most so
+    /// many trials of a step.
     fn settled(
         &self,
         mut round: Round<Self::Exponents, Self::Side>,

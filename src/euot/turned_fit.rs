@@ -14,8 +14,8 @@ use crate::memory;
 use crate::symmetric::Symmetric;
 
 const MEMORY: &str = "the peaks of a value function";
-/// The largest part of the samples that peaks may have more of on one side than on the other: beyond, something kept the
-/// weights from settling.
+/// The largest part of the samples that peaks may have more of on one side than on the other. Where it is larger the
+/// weights did not settle.
 const MOST_MISFIT: f64 = 0.03;
 /// The variance of the noise of the first rounds, in lengths that networks see as 1, and the factor up to which it is
 /// doubled to come there.

@@ -127,17 +127,17 @@ impl TurnedExponents {
     pub fn levelled(&self, [from, to]: &[Parts; 2]) -> Result<Self> {
         let mut weights = memory::copied(MEMORY, &self.weights)?;
         level(&mut weights, &from.shares, &to.shares);
-        self.with(weights)
+        self.with_weights(weights)
     }
 
     /// Returns the same with the logarithms of the weights moved.
     pub fn weighed(&self, by: &[f64]) -> Result<Self> {
         let mut weights = memory::collected(MEMORY, self.weights.iter().zip(by).map(|(weight, by)| weight + by))?;
         normalise(&mut weights);
-        self.with(weights)
+        self.with_weights(weights)
     }
 
-    fn with(&self, weights: Vec<f64>) -> Result<Self> {
+    fn with_weights(&self, weights: Vec<f64>) -> Result<Self> {
         let mut spectra = memory::with_room(MEMORY, weights.len())?;
         let mut slopes = memory::with_room(MEMORY, weights.len())?;
         for (spectrum, slope) in self.spectra.iter().zip(&self.slopes) {

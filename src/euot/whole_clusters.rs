@@ -5,7 +5,6 @@ use super::forms::{Forms, Parts};
 use crate::data::{Clusters, LEAST_VARIANCE, Split};
 use crate::device::cpu::pool::Pool;
 use crate::error::Result;
-use crate::lanes::ROWS;
 use crate::memory;
 use crate::symmetric::{Symmetric, dot};
 
@@ -23,7 +22,7 @@ const LEAST_SHARE: f64 = 1e-4;
 #[derive(Debug)]
 pub(crate) struct WholeClusters {
     pub parts: Parts,
-    /// Those of twice as many clusters, where there may be so many.
+    /// Parts of twice as many clusters, where there may be so many.
     pub finer: Option<Parts>,
     /// The least variance along an axis.
     least: f64,
@@ -35,17 +34,9 @@ impl WholeClusters {
     /// Fits to the samples that are fitted clusters that begin with what these have of them, nearly.
     pub fn of(split: &Split, clusters: &Clusters, pool: &Pool) -> Result<Self> {
         let d = split.dimension();
-        let one = Parts::measured(1, split, pool, |_, parts| {
-            parts.fill(1.0);
-            [0.0; ROWS]
-        })?;
-        let least = (LEAST_SHARE * one.covariances[0].diagonals().sum::<f64>() / d as f64).max(LEAST_VARIANCE);
-        let mut whole = Self {
-            parts: Parts::of_clusters(split, clusters, pool)?,
-            finer: None,
-            least,
-            likelihood: f64::NEG_INFINITY,
-        };
+        let parts = Parts::of_clusters(split, clusters, pool)?;
+        let least = (LEAST_SHARE * parts.covariance()?.diagonals().sum::<f64>() / d as f64).max(LEAST_VARIANCE);
+        let mut whole = Self { parts, finer: None, least, likelihood: f64::NEG_INFINITY };
         whole.improve(split, FIRST_ROUNDS, pool)?;
         Ok(whole)
     }

@@ -16,8 +16,8 @@ impl Sides<'_, '_> {
         let moments = sum([Moments::bytes(self.source.dimension()); 2]);
         let [of_source, of_target] = [source, target].map(|side| side.sketch_bytes(false));
         let many = sum([source, target].map(|side| if many { side.sketch_bytes(true) } else { 0 }));
-        // Samples of the target as they are, along axes and along others, or twice as many in place of these two; those of the
-        // source are not needed any more then.
+        // Samples of the target as they are, along axes and along others, or twice as many in place of these two. The
+        // source's are not needed any more then.
         let split = target.split_bytes();
         let measuring = source.measuring_bytes().max(target.measuring_bytes()).max(split);
         let choosing = sum([of_source, measuring]).max(split.saturating_mul(3));

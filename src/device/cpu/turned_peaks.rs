@@ -21,8 +21,8 @@ const _: () = assert!(ROWS <= PARTS && TOGETHER.is_multiple_of(ROWS) && peaks::w
 const LEAST_LOG: f64 = -70.0;
 
 impl<T: Real, S: Simd<T = T>> Turned<S> {
-    /// Returns log w_k phi_k of a peak at the samples x, where so much noise is left at each, and writes (p z - h) / (1
-    /// + p n) along each of the peak's axes.
+    /// Returns log w_k phi_k of a peak at the samples x, where so much noise is left at each. Writes the slopes
+    /// (p z - h) / (1 + p n) along the peak's axes.
     ///
     /// # Safety
     /// As for [`Self::along`].
